@@ -1,0 +1,75 @@
+"""The document: what is discovered, sent, paid for and landed, and what makes two of them the same.
+
+Invariant: the identity never depends on a run, a chunk or an attempt. It is the object's address and its
+content's tag, so that whoever finds the same content at the same place finds the same document.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+#: How a document can end. All but the last are Extend's own words for a settled run; ``SKIPPED`` documents
+#: were never sent.
+DocumentStatus = Literal["PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED", "SKIPPED"]
+
+# Reasons that are ours; a failed run carries Extend's own failure reason instead.
+EMPTY_FILE = "EMPTY_FILE"
+UNSUPPORTED_FILE_TYPE = "UNSUPPORTED_FILE_TYPE"
+OBJECT_DELETED = "OBJECT_DELETED"
+OBJECT_REPLACED = "OBJECT_REPLACED"
+OBJECT_FORBIDDEN = "OBJECT_FORBIDDEN"
+RUN_MISSING = "RUN_MISSING"
+
+
+def document_id(uri: str, content_tag: str) -> str:
+    """Return the identity of the content found at ``uri``: 32 lower-case hexadecimal digits.
+
+    :param uri: the object's address, e.g. ``s3://bucket/key``.
+    :param content_tag: the object's version or ETag, without quotes.
+    """
+    return hashlib.sha256(f"{uri}\0{content_tag}".encode()).hexdigest()[:32]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Document:
+    """One discovered object, and, when it is already known, why it will not be sent.
+
+    :param uri: address of the object, e.g. ``s3://bucket/key``.
+    :param etag: the object's ETag as listed, without quotes.
+    :param size_bytes: size in bytes.
+    :param last_modified: RFC 3339, UTC.
+    :param status: None while the document is to be sent; otherwise how it ended without being sent.
+    :param reason: one of this module's reasons, together with ``status``.
+    :param message: the reason in a sentence for a person.
+    """
+
+    uri: str
+    etag: str
+    size_bytes: int
+    last_modified: str
+    status: DocumentStatus | None = None
+    reason: str | None = None
+    message: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The document's identity, see :func:`document_id`."""
+        return document_id(self.uri, self.etag)
+
+    @property
+    def name(self) -> str:
+        """The file's name: what stands after the last slash of the address."""
+        return self.uri.rsplit("/", 1)[-1]
+
+    def to_json(self) -> str:
+        """Return the document as one line of JSON, its identity included."""
+        return json.dumps({"document_id": self.id, **dataclasses.asdict(self)}, ensure_ascii=False)
+
+    @classmethod
+    def from_mapping(cls, record: Mapping[str, Any]) -> Document:
+        """Read a document back from what :meth:`to_json` wrote."""
+        return cls(**{field.name: record[field.name] for field in dataclasses.fields(cls)})
