@@ -1,0 +1,23 @@
+"""The file types Extend reads, by file name: docs.extend.ai/2026-02-09/general/supported-file-types."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Final
+
+#: Extensions in lower case, without the dot.
+SUPPORTED_EXTENSIONS: Final[frozenset[str]] = frozenset(
+    (
+        "pdf "
+        "png jpg jpeg tiff tif svg heic heif bmp gif webp psd pcx ppm "
+        "xls xlsx xltm xltx ods csv "
+        "docx doc wpd dotx odt rtf "
+        "pptx ppt "
+        "txt html xml lis md eml"
+    ).split()
+)
+
+
+def is_supported(name: str) -> bool:
+    """Return whether a file called ``name`` (a path or key will do) can be processed, judged by its extension."""
+    return PurePosixPath(name).suffix.removeprefix(".").lower() in SUPPORTED_EXTENSIONS

@@ -1,0 +1,171 @@
+"""What Extend is asked and what it answers, in one vocabulary for both API versions.
+
+Statuses, step types and timestamps stay the plain strings that were received: Extend announces that new ones
+may appear at any time, and a value nobody knows yet must survive the way into the warehouse. Timestamps are
+RFC 3339 in UTC. Everything that can hold a file URL, a document's text or a password is left out of ``repr``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+#: What kind of processor made a result.
+ResultKind = Literal["extract", "classify", "split", "parse"]
+
+
+class RunStatus:
+    """The workflow run statuses known today; a run may carry any other string."""
+
+    PENDING: Final = "PENDING"
+    PROCESSING: Final = "PROCESSING"
+    CANCELLING: Final = "CANCELLING"
+    NEEDS_REVIEW: Final = "NEEDS_REVIEW"
+    PROCESSED: Final = "PROCESSED"
+    FAILED: Final = "FAILED"
+    REJECTED: Final = "REJECTED"
+    CANCELLED: Final = "CANCELLED"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileInput:
+    """A file to process: exactly one of ``url``, ``file_id`` and ``text``.
+
+    :param url: where Extend can download the file, e.g. a presigned URL.
+    :param file_id: a file uploaded to Extend before.
+    :param text: raw text.
+    :param name: the name the file gets at Extend; for ``url`` and ``text``.
+    :param password: opens a protected file; for ``url``.
+    """
+
+    url: str | None = dataclasses.field(default=None, repr=False)
+    file_id: str | None = None
+    text: str | None = dataclasses.field(default=None, repr=False)
+    name: str | None = None
+    password: str | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunInput:
+    """One file of a workflow run, with outputs that are already known.
+
+    :param outputs: ``{"processorId": …, "output": …}`` each; the processor is not run, its output is taken.
+    """
+
+    file: FileInput
+    outputs: Sequence[Mapping[str, Any]] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BatchInput:
+    """One input of a batch: a file with what comes back with its run (``metadata``) and ``secrets`` for steps."""
+
+    file: FileInput
+    metadata: Mapping[str, Any] | None = None
+    secrets: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file at Extend. ``type`` is Extend's word for the format, e.g. ``PDF`` or ``IMG``."""
+
+    id: str
+    name: str | None = None
+    type: str | None = None
+    page_count: int | None = None
+    parent_file_id: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    presigned_url: str | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A workflow run as a listing shows it: enough to follow it, without results.
+
+    :param status: one of :class:`RunStatus` or a status not known here.
+    :param workflow_version: ``"3"``, ``"draft"``, or the version's id where its number is not told.
+    :param credits: what the run has cost so far, its steps included; None when not told.
+    """
+
+    id: str
+    status: str
+    batch_id: str | None = None
+    workflow_id: str | None = None
+    workflow_name: str | None = None
+    workflow_version: str | None = None
+    dashboard_url: str | None = None
+    file_names: tuple[str, ...] = ()
+    created_at: str | None = None
+    updated_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    credits: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProcessorResult:
+    """What one processor made of a file.
+
+    :param schema: JSON Schema of an extractor's value; None for other kinds and for extractors without one.
+    :param value: the extracted value.
+    :param metadata: by path into ``value`` (``line_items[0].amount``): confidences and citations, the latter
+        with ``page: {number, width, height}`` in both API versions.
+    :param classification: ``{id, type, confidence, …}`` of a classifier.
+    """
+
+    kind: ResultKind
+    id: str | None
+    status: str | None
+    processor_id: str | None = None
+    processor_name: str | None = None
+    processor_version: str | None = None
+    schema: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    value: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    metadata: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    classification: Mapping[str, Any] | None = None
+    failure_reason: str | None = None
+    failure_message: str | None = None
+    credits: float | None = None
+    dashboard_url: str | None = None
+    reviewed: bool = False
+    edited: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepRun:
+    """One step of a run. ``type`` is e.g. ``EXTRACT``, ``CLASSIFY`` or a type not known here."""
+
+    id: str | None
+    type: str
+    name: str | None
+    status: str | None
+    result: ProcessorResult | None = None
+    raw: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkflowRun(RunSummary):
+    """A workflow run with all its results. ``raw`` is the run exactly as received."""
+
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    failure_reason: str | None = None
+    failure_message: str | None = None
+    reviewed: bool = False
+    reviewed_by: str | None = None
+    reviewed_at: str | None = None
+    rejection_note: str | None = None
+    files: tuple[StoredFile, ...] = ()
+    steps: tuple[StepRun, ...] = ()
+    raw: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing; ``next_page_token`` is None on the last one."""
+
+    items: tuple[T, ...]
+    next_page_token: str | None = None
