@@ -1,0 +1,49 @@
+"""Reads documents: their text with its places on the page, what they are, and the fields they hold.
+
+doc = read_document(data, "invoice.pdf")
+if classify(doc).type == "invoice":
+    extraction = extract(doc, "invoice")
+"""
+
+from sandbox.reading.classification import classify
+from sandbox.reading.extraction import extract
+from sandbox.reading.files import read_document
+from sandbox.reading.model import (
+    CORRUPT_FILE,
+    FILE_SIZE_TOO_LARGE,
+    FILE_TYPE_NOT_SUPPORTED,
+    PASSWORD_PROTECTED_FILE,
+    Box,
+    Cell,
+    Classification,
+    DocumentType,
+    Extraction,
+    Kind,
+    Line,
+    Page,
+    ReadDocument,
+    UnreadableDocument,
+)
+from sandbox.reading.schemas import SCHEMAS, empty_value
+
+__all__ = [
+    "CORRUPT_FILE",
+    "FILE_SIZE_TOO_LARGE",
+    "FILE_TYPE_NOT_SUPPORTED",
+    "PASSWORD_PROTECTED_FILE",
+    "SCHEMAS",
+    "Box",
+    "Cell",
+    "Classification",
+    "DocumentType",
+    "Extraction",
+    "Kind",
+    "Line",
+    "Page",
+    "ReadDocument",
+    "UnreadableDocument",
+    "classify",
+    "empty_value",
+    "extract",
+    "read_document",
+]
