@@ -51,7 +51,7 @@ class Labels:
     """
 
     def __init__(self, phrases: Mapping[str, str]) -> None:
-        """``phrases``: for each field, how its label may read, ways parted by ``|``; letter case is no matter."""
+        """``phrases``: for each field the ways its label may read, parted by ``|``; case is no matter."""
         fields = "|".join(
             f"(?P<{field}>{'|'.join(re.escape(phrase.strip()) for phrase in alternatives.split('|'))})"
             for field, alternatives in phrases.items()

@@ -20,14 +20,16 @@ from sandbox.reading.values import parse_amount, parse_quantity, parse_rate
 
 _LABELS = Labels(
     {
-        "invoice_number": "invoice number | invoice no | invoice # | rechnungsnummer | rechnung nr | numéro de facture | facture n°",
+        "invoice_number": "invoice number | invoice no | invoice # | rechnungsnummer"
+        " | rechnung nr | numéro de facture | facture n°",
         "invoice_date": "invoice date | date of issue | rechnungsdatum | date de facture",
         "due_date": "due date | payment due | fällig am | zahlbar bis | échéance | date d'échéance",
         "currency": "currency | währung | devise",
         "vendor_heading": "from | seller | rechnungssteller | émetteur",
         "vendor_name": "vendor name",
         "vendor_address": "vendor address",
-        "vendor_tax_id": "vat no | vat number | vendor tax id | tax id | ein | ust-idnr | uid | n° tva | numéro de tva",
+        "vendor_tax_id": "vat no | vat number | vendor tax id | tax id | ein"
+        " | ust-idnr | uid | n° tva | numéro de tva",
         "customer_heading": "bill to | billed to | rechnung an | rechnungsempfänger | facturé à",
         "customer_name": "customer name",
         "customer_address": "customer address",
@@ -35,7 +37,8 @@ _LABELS = Labels(
         "email": "email | e-mail | courriel",
         "subtotal": "subtotal | sub-total | net total | zwischensumme | nettobetrag | sous-total | total ht",
         "tax": "vat | sales tax | tax | mwst | ust | tva",
-        "total": "total | total due | amount due | invoice total | gesamtbetrag | rechnungsbetrag | total ttc | montant total",
+        "total": "total | total due | amount due | invoice total | gesamtbetrag"
+        " | rechnungsbetrag | total ttc | montant total",
     }
 )
 _ITEMS = TableReader(

@@ -1,0 +1,72 @@
+"""How the sandbox's S3 is reached: by boto3, and by an Airflow connection."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sandbox.documents import SampleObject
+
+# They open nothing: the server listens on the loopback interface and checks no signature.
+ACCESS_KEY_ID = "sandbox"
+SECRET_ACCESS_KEY = "sandbox-secret"
+REGION = "us-east-1"
+
+_UPLOADS = 8
+#: Objects held in memory while they are uploaded.
+_IN_FLIGHT = 4 * _UPLOADS
+
+
+def client(endpoint_url: str) -> Any:
+    """Return a boto3 S3 client of the server at ``endpoint_url``."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY_ID,
+        aws_secret_access_key=SECRET_ACCESS_KEY,
+        config=Config(s3={"addressing_style": "path"}, max_pool_connections=2 * _UPLOADS),
+    )
+
+
+def airflow_connection(endpoint_url: str) -> dict[str, Any]:
+    """Return the Airflow connection of type ``aws`` that reaches the server, ready for ``json.dumps``."""
+    return {
+        "conn_type": "aws",
+        "login": ACCESS_KEY_ID,
+        "password": SECRET_ACCESS_KEY,
+        "extra": {
+            "endpoint_url": endpoint_url,
+            "region_name": REGION,
+            "config_kwargs": {"s3": {"addressing_style": "path"}},
+        },
+    }
+
+
+def seed(endpoint_url: str, bucket: str, objects: Iterable[SampleObject]) -> int:
+    """Upload objects, several at a time, into a bucket that is created if need be.
+
+    :param objects: streamed; only a few are in memory at once.
+    :return: how many were uploaded.
+    :raises botocore.exceptions.ClientError: the server refused the bucket or an object.
+    """
+    s3 = client(endpoint_url)
+    # In the region of REGION, creating a bucket that one owns already succeeds.
+    s3.create_bucket(Bucket=bucket)
+    count = 0
+    with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="s3-seed") as pool:
+        pending: collections.deque[Future[Any]] = collections.deque()
+        for item in objects:
+            if len(pending) == _IN_FLIGHT:
+                pending.popleft().result()
+            pending.append(pool.submit(s3.put_object, Bucket=bucket, Key=item.key, Body=item.data))
+            count += 1
+        for upload in pending:
+            upload.result()
+    return count

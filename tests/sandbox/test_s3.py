@@ -1,0 +1,125 @@
+"""The sandbox's S3 behaves as S3 does where the pipeline depends on it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+from fixtures.s3 import S3
+from sandbox.s3.server import presigned_expiry
+
+AWKWARD_KEYS = [
+    "inbox/two words.txt",
+    "inbox/100%.txt",
+    "inbox/%2B%20.txt",
+    "inbox/a+b.txt",
+    "inbox/#1?x=y&z.txt",
+    "inbox/Rechnung Müller.txt",
+    "inbox/請求書.txt",
+    "inbox/ leading and trailing ",
+    "inbox/a'b\"c.txt",
+]
+
+
+@pytest.mark.parametrize("key", AWKWARD_KEYS)
+def test_an_awkward_key_is_listed_and_read_back_by_presigned_url(s3: S3, key: str) -> None:
+    bucket = s3.bucket()
+    s3.put(bucket, key, key.encode())
+
+    listed = s3.client.list_objects_v2(Bucket=bucket)["Contents"]
+    answer = requests.get(s3.presigned_url(bucket, key), timeout=10)
+
+    assert [item["Key"] for item in listed] == [key]
+    assert answer.content == key.encode()
+
+
+def test_a_presigned_url_ends(s3: S3) -> None:
+    bucket = s3.bucket()
+    s3.put(bucket, "a.txt", b"a")
+    url = s3.presigned_url(bucket, "a.txt", expires_in=1)
+
+    assert requests.get(url, timeout=10).status_code == 200
+    time.sleep(2.1)
+    answer = requests.get(url, timeout=10)
+
+    assert answer.status_code == 403
+    assert "Request has expired" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("query", "expiry"),
+    [
+        pytest.param("X-Amz-Date=20261121T100000Z&X-Amz-Expires=60", 1795255260.0, id="version 4"),
+        pytest.param("Signature=x&Expires=1795255260", 1795255260.0, id="version 2"),
+        pytest.param("list-type=2", None, id="not presigned"),
+    ],
+)
+def test_the_expiry_is_read_from_both_signature_versions(query: str, expiry: float | None) -> None:
+    assert presigned_expiry(query) == expiry
+
+
+@pytest.mark.parametrize(
+    ("bucket", "code"),
+    [("no-such-bucket", "NoSuchBucket"), (S3.forbidden_bucket, "AccessDenied")],
+)
+def test_a_missing_and_a_forbidden_bucket_are_told_apart(s3: S3, bucket: str, code: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        s3.client.list_objects_v2(Bucket=bucket)
+
+    assert caught.value.response["Error"]["Code"] == code
+
+
+def test_a_replaced_object_has_another_etag(s3: S3) -> None:
+    bucket = s3.bucket()
+
+    assert s3.put(bucket, "a.txt", b"before") != s3.put(bucket, "a.txt", b"after")
+
+
+def test_an_airflow_hook_reaches_it_through_the_connection(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    monkeypatch.setenv("AIRFLOW_CONN_SANDBOX_S3", s3.connection_json())
+    bucket = s3.bucket()
+    s3.put(bucket, "inbox/a b.txt", b"content")
+
+    hook = S3Hook(aws_conn_id="sandbox_s3")
+
+    assert hook.list_keys(bucket) == ["inbox/a b.txt"]
+    url = hook.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "inbox/a b.txt"}, 60)
+    assert requests.get(url, timeout=10).content == b"content"
+
+
+def test_every_test_finds_it_empty(s3: S3) -> None:
+    s3.bucket("left-behind")
+    s3.reset()
+
+    assert s3.client.list_buckets()["Buckets"] == []
+
+
+def test_sigterm_ends_the_process_cleanly_and_frees_its_port() -> None:
+    server = subprocess.Popen([sys.executable, "-m", "sandbox.s3"], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    url = server.stdout.readline().split()[-1]
+    requests.get(url, timeout=10)
+
+    server.send_signal(signal.SIGTERM)
+
+    assert server.wait(timeout=10) == 0
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=2)
+    assert urlsplit(url).hostname == "127.0.0.1"
+
+
+def test_the_connection_names_endpoint_and_region(s3: S3) -> None:
+    connection = json.loads(s3.connection_json())
+
+    assert connection["conn_type"] == "aws"
+    assert connection["extra"]["endpoint_url"] == s3.endpoint_url
