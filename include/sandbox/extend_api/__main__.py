@@ -1,0 +1,74 @@
+"""The command line: ``python -m sandbox.extend_api --port 8100 --listing-lag-seconds 3``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sandbox.extend_api.settings import Settings, patched
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until interrupted; says where, in one line, when it can be asked."""
+    arguments = vars(_parser().parse_args(argv))
+    host, port, key = arguments.pop("host"), arguments.pop("port"), arguments.pop("key")
+    changes = {name: _value(text) for name, text in arguments.items() if text is not None}
+    try:
+        settings = patched(Settings(), changes)
+    except msgspec.ValidationError as error:
+        sys.exit(f"sandbox.extend_api: {error}")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(host, port, key, settings))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.extend_api", description="Emulator of the Extend API."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8100, help="port; 0 takes a free one (%(default)s)")
+    parser.add_argument("--key", default="sk_sandbox", help="the API key to accept (%(default)s)")
+    group = parser.add_argument_group(
+        "settings", "Values are JSON where they are not plain; see GET /_sandbox/settings."
+    )
+    for field in msgspec.inspect.type_info(Settings).fields:  # type: ignore[attr-defined]
+        default = json.dumps(msgspec.to_builtins(field.default))
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            metavar="VALUE",
+            nargs="?",
+            const="true",
+            help=f"{_description(field.type)} ({default})",
+        )
+    return parser
+
+
+def _description(field_type: msgspec.inspect.Type) -> str:
+    return str((field_type.extra_json_schema or {})["description"])
+
+
+def _value(text: str) -> Any:
+    """Return a switch's value: JSON, or the word itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+async def _serve(host: str, port: int, key: str, settings: Settings) -> None:
+    from sandbox.extend_api.emulator import Emulator
+    from sandbox.extend_api.server import serve
+
+    await serve(Emulator(key, settings), socket.create_server((host, port), backlog=1024))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The emulator's state, and the few things that several routes do with it."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sandbox.extend_api.accounting import Accounting
+from sandbox.extend_api.engine import Engine
+from sandbox.extend_api.errors import InvalidRequest, not_found
+from sandbox.extend_api.faults import Faults, RateLimiter
+from sandbox.extend_api.model import FileRef, Run, RunOrder, StoredFile, new_id, now_ms
+from sandbox.extend_api.settings import Settings
+from sandbox.extend_api.store import Store
+from sandbox.extend_api.workflows import LATEST_VERSION, VERSIONS, WORKFLOWS, Workflow
+
+RAW_TEXT_NAME = "raw_text.txt"
+
+
+class Emulator:
+    """One workspace of Extend.
+
+    :param key: the API key it accepts.
+    :param settings: what holds at start and after each reset.
+    """
+
+    def __init__(self, key: str, settings: Settings) -> None:
+        self.key = key
+        self.store = Store()
+        self.engine = Engine(self.store, lambda: self.settings)
+        self._initial_settings = settings
+        self._start_over(settings)
+
+    def _start_over(self, settings: Settings) -> None:
+        self.settings = settings
+        self.accounting = Accounting()
+        self.faults = Faults(settings.faults)
+        self.limiters = {"read": RateLimiter(), "write": RateLimiter()}
+        self.run_limiter = RateLimiter(60.0)
+
+    def configure(self, settings: Settings) -> None:
+        """Change the settings; faults are armed anew if they were among the changes."""
+        if settings.faults != self.settings.faults:
+            self.faults = Faults(settings.faults)
+        self.settings = settings
+        self.engine.wake()
+
+    async def reset(self) -> None:
+        """Return to the state at start."""
+        await self.engine.reset()
+        self.store.clear()
+        self._start_over(self._initial_settings)
+
+    def create_runs(self, orders: Sequence[RunOrder], batch_id: str | None = None) -> list[Run]:
+        """Create and queue runs; raises ApiError (404) for an unknown workflow, version or file, and creates none."""
+        for order in orders:
+            _known_workflow(order)
+        files = [tuple(self._file(ref) for ref in order.files) for order in orders]
+        lag = int(self.settings.listing_lag_seconds * 1000) if batch_id else 0
+        prompt = len(orders) // 2 if self.settings.listing_lag_halves else 0
+        runs = [
+            self._run(order, inputs, batch_id, lag if index >= prompt else 0)
+            for index, (order, inputs) in enumerate(zip(orders, files, strict=True))
+        ]
+        self.store.add_runs(runs)
+        for run in runs:
+            self.engine.submit(run)
+        return runs
+
+    def _run(self, order: RunOrder, files: tuple[StoredFile, ...], batch_id: str | None, lag_ms: int) -> Run:
+        for file in files:
+            if file.id not in self.store.files:
+                self.store.add_file(file)
+        key = input_key(order, files)
+        self.store.attempts[key] += 1
+        now = now_ms()
+        return Run(
+            id=new_id("workflow_run"),
+            name=order.name or files[0].name,
+            workflow=WORKFLOWS[order.workflow_id],
+            version=order.version or LATEST_VERSION,
+            status=self.settings.initial_status,
+            priority=order.priority,
+            key=key,
+            attempt=self.store.attempts[key],
+            metadata=order.metadata,
+            files=files,
+            created_at=now,
+            updated_at=now,
+            listable_at=now + lag_ms,
+            batch_id=batch_id,
+            outputs=order.outputs or None,
+        )
+
+    def _file(self, ref: FileRef) -> StoredFile:
+        if ref.id is not None:
+            if (file := self.store.files.get(ref.id)) is None:
+                raise not_found("File", ref.id)
+            return file
+        now = now_ms()
+        text = None if ref.text is None else ref.text.encode()
+        name = ref.name or (RAW_TEXT_NAME if ref.url is None else url_file_name(ref.url))
+        if text is not None and not name.endswith(".txt"):
+            name += ".txt"
+        return StoredFile(new_id("file"), name, now, now, content=text, url=ref.url, password=ref.password)
+
+    def run(self, run_id: str) -> Run:
+        """Return a run; raises ApiError (404, or what the settings say of a deleted one)."""
+        run = self.store.runs.get(run_id)
+        if run is None:
+            refusal = not_found("Workflow run", run_id)
+            if run_id in self.store.deleted:
+                refusal.status = self.settings.deleted_status
+            raise refusal
+        return run
+
+    def file(self, file_id: str) -> StoredFile:
+        """Return a file; raises ApiError (404)."""
+        file = self.store.files.get(file_id)
+        if file is None:
+            raise not_found("File", file_id)
+        return file
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counts: requests, answers, runs per input, runs by status, what waits."""
+        return {
+            "requests": dict(self.accounting.requests),
+            "responses": dict(self.accounting.responses),
+            "runs_created": dict(self.store.attempts),
+            "runs": {status: count for status, count in self.store.by_status.items() if count},
+            "queued": self.engine.queued,
+            "files": len(self.store.files),
+        }
+
+
+def workflow(workflow_id: str) -> Workflow:
+    """Return a workflow; raises ApiError (404)."""
+    if (found := WORKFLOWS.get(workflow_id)) is None:
+        raise not_found("Workflow", workflow_id)
+    return found
+
+
+def _known_workflow(order: RunOrder) -> None:
+    found = workflow(order.workflow_id)
+    if order.version is not None and order.version not in VERSIONS:
+        raise not_found(f"Version of workflow {found.id!r}", order.version)
+    processors = {step.processor_id for step in found.steps}
+    if unknown := set(order.outputs or ()) - processors:
+        raise InvalidRequest(f"Processor {min(unknown)!r} is not part of the workflow", "outputs")
+
+
+def input_key(order: RunOrder, files: Sequence[StoredFile]) -> str:
+    """Return what names the input across runs: metadata's ``document_id``, else the file's name or URL path or id."""
+    given = msgspec.json.decode(order.metadata).get("document_id")
+    if given is not None:
+        return str(given)
+    ref = order.files[0]
+    if ref.name is not None:
+        return ref.name
+    return urllib.parse.urlsplit(ref.url).path if ref.url is not None else files[0].id
+
+
+def url_file_name(url: str) -> str:
+    """Return the name a file at ``url`` gets: the last segment of the path, decoded."""
+    path = urllib.parse.urlsplit(url).path
+    return urllib.parse.unquote(path.rsplit("/", 1)[-1]) or "document"

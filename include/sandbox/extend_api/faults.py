@@ -1,0 +1,75 @@
+"""Which of the configured faults strikes a request, and how fast requests may come."""
+
+from __future__ import annotations
+
+import dataclasses
+import email.utils
+import time
+from collections.abc import Iterable
+
+from sandbox.extend_api.errors import ApiError
+from sandbox.extend_api.settings import Fault, Settings
+
+
+@dataclasses.dataclass(slots=True)
+class _Armed:
+    fault: Fault
+    skip: int
+    left: int | None
+
+
+class Faults:
+    """The configured faults with what is left of them; arm anew to start over."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._armed = [_Armed(fault, fault.skip, fault.count) for fault in faults]
+
+    def strike(self, endpoint: str) -> Fault | None:
+        """Return the fault for this request, if any, and use it up by one.
+
+        :param endpoint: method and path template.
+        """
+        for armed in self._armed:
+            if armed.fault.endpoint not in ("*", endpoint) or armed.left == 0:
+                continue
+            if armed.skip:
+                armed.skip -= 1
+                continue
+            if armed.left is not None:
+                armed.left -= 1
+            return armed.fault
+        return None
+
+
+class RateLimiter:
+    """A token bucket that holds one second's (or minute's) worth."""
+
+    def __init__(self, period_seconds: float = 1.0) -> None:
+        self._period = period_seconds
+        self._tokens: float | None = None
+        self._at = 0.0
+
+    def admit(self, limit: float, amount: int = 1) -> bool:
+        """Take ``amount`` from the bucket; False, and nothing taken, if it does not hold so much.
+
+        :param limit: how many per period.
+        """
+        now = time.monotonic()
+        refilled = limit if self._tokens is None else self._tokens + (now - self._at) * limit / self._period
+        self._tokens, self._at = min(max(limit, 1.0), refilled), now
+        if self._tokens < amount:
+            return False
+        self._tokens -= amount
+        return True
+
+
+def rate_limited(settings: Settings, message: str) -> ApiError:
+    """Return the 429, with the ``Retry-After`` that the settings ask for."""
+    headers = {}
+    if settings.retry_after == "seconds":
+        headers["Retry-After"] = f"{settings.retry_after_seconds:g}"
+    elif settings.retry_after == "date":
+        headers["Retry-After"] = email.utils.formatdate(
+            time.time() + settings.retry_after_seconds, usegmt=True
+        )
+    return ApiError(429, "RATE_LIMIT_EXCEEDED", message, headers=headers)

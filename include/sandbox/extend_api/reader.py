@@ -1,0 +1,170 @@
+"""The work on one run's documents: read, classify, extract. Runs in a process of its own.
+
+Everything here is plain data in, plain data out, so that it can cross the process boundary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Input:
+    """One document to read.
+
+    :param content: its bytes, or where they are on disk.
+    """
+
+    file_id: str
+    name: str
+    content: bytes | Path
+    password: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What is wanted of the documents.
+
+    :param kind: what to extract; None means that the classification decides.
+    :param outputs: results given beforehand, by processor id.
+    :param classifier_id: processor that classifies, where one does.
+    :param extractor_ids: processor per kind.
+    """
+
+    kind: str | None
+    classifier_id: str | None
+    extractor_ids: Mapping[str, str]
+    outputs: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reading:
+    """What was found.
+
+    :param file_types: Extend's type of each document, e.g. ``PDF``.
+    :param page_counts: pages of each document.
+    :param classification: encoded classify output, where one was asked for.
+    :param kind: what was extracted; None if nothing was.
+    :param extraction: encoded extract output, where there is one.
+    """
+
+    file_types: tuple[str, ...]
+    page_counts: tuple[int, ...]
+    classification: bytes | None
+    kind: str | None
+    extraction: bytes | None
+
+
+class ReadingFailed(Exception):  # noqa: N818 - reads as what happened
+    """A document cannot be read; ``code`` is Extend's word for why, e.g. ``CORRUPT_FILE``."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+
+def exit_with_parent() -> None:
+    """Make this worker process end when the server does, even if that one is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(0)
+
+    threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
+
+
+def warm_up() -> None:
+    """Import what reading needs before the first document waits for it."""
+    import sandbox.reading  # noqa: F401
+
+
+def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
+    """Read the documents and carry out the plan; raises ReadingFailed."""
+    from sandbox import reading
+
+    documents = [_read(item) for item in inputs]
+    classification, kind = None, plan.kind
+    if plan.classifier_id is not None:
+        given = plan.outputs.get(plan.classifier_id)
+        classification = given or _classified(reading.classify(documents[0]))
+        kind = classification["type"] if classification["type"] in plan.extractor_ids else None
+    extraction = None
+    if kind is not None:
+        extractions = [
+            _extracted(reading.extract(document, kind), item.file_id)
+            for document, item in zip(documents, inputs, strict=True)
+        ]
+        extraction = _merged(extractions)
+        given = plan.outputs.get(plan.extractor_ids[kind])
+        if given is not None:
+            extraction = {"value": given["value"], "metadata": given.get("metadata", {})}
+    return Reading(
+        file_types=tuple(document.file_type for document in documents),
+        page_counts=tuple(len(document.pages) for document in documents),
+        classification=msgspec.json.encode(classification) if classification else None,
+        kind=kind,
+        extraction=msgspec.json.encode(extraction) if extraction else None,
+    )
+
+
+def _read(item: Input) -> Any:
+    from sandbox.reading import UnreadableDocument, read_document
+
+    data = item.content.read_bytes() if isinstance(item.content, Path) else item.content
+    try:
+        return read_document(data, item.name, password=item.password)
+    except UnreadableDocument as error:
+        raise ReadingFailed(error.code, str(error)) from None
+
+
+def _classified(classification: Any) -> dict[str, Any]:
+    from sandbox.extend_api.workflows import classification_id
+
+    return {
+        "id": classification_id(classification.type),
+        "type": classification.type,
+        "confidence": classification.confidence,
+        "insights": [],
+    }
+
+
+def _extracted(extraction: Any, file_id: str) -> dict[str, Any]:
+    """Return an extraction as output, with the file named in each citation."""
+    metadata = {
+        path: {
+            **entry,
+            "citations": [{"fileId": file_id, **citation} for citation in entry.get("citations") or ()],
+        }
+        for path, entry in extraction.metadata.items()
+    }
+    return {"value": extraction.value, "metadata": metadata}
+
+
+def _merged(extractions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return one output of several documents: each field from the first document that has it."""
+    merged = extractions[0]
+    for other in extractions[1:]:
+        for field, value in other["value"].items():
+            if merged["value"].get(field) in (None, []) and value not in (None, []):
+                merged["value"][field] = value
+                merged["metadata"] = {
+                    **{path: entry for path, entry in merged["metadata"].items() if not _under(path, field)},
+                    **{path: entry for path, entry in other["metadata"].items() if _under(path, field)},
+                }
+    return merged
+
+
+def _under(path: str, field: str) -> bool:
+    return path == field or path.startswith((f"{field}.", f"{field}["))

@@ -1,0 +1,106 @@
+"""What both API versions share: limits, checks of a request body, small objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from sandbox.extend_api.errors import InvalidRequest
+from sandbox.extend_api.model import FileRef, Run, StepRun, StoredFile, iso
+from sandbox.extend_api.workflows import CREATED_AT
+
+DASHBOARD = "https://dashboard.extend.ai"
+MAX_BATCH_INPUTS = 1000
+MAX_METADATA_BYTES = 10 * 1024
+DEFAULT_RUN_PRIORITY = 50
+DEFAULT_BATCH_PRIORITY = 90
+SETUP_TIME = iso(CREATED_AT)
+
+_WHERE = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
+Body = TypeVar("Body")
+
+
+def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
+    """Decode a request body; raises InvalidRequest in Extend's words, with the path of what is wrong."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        where = _WHERE.search(text)
+        raise InvalidRequest(_WHERE.sub("", text), where["path"] if where else None) from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}") from None
+
+
+def checked_priority(priority: int | None, default: int) -> int:
+    """Return the priority to use; raises InvalidRequest outside 1..100."""
+    if priority is None:
+        return default
+    if not 1 <= priority <= 100:
+        raise InvalidRequest("Expected a number between 1 and 100", "priority")
+    return priority
+
+
+def checked_metadata(metadata: Mapping[str, Any] | None, path: str = "metadata") -> bytes:
+    """Return the metadata encoded; raises InvalidRequest above 10 KB."""
+    encoded = msgspec.json.encode(metadata or {})
+    if len(encoded) > MAX_METADATA_BYTES:
+        raise InvalidRequest("Metadata must not be larger than 10KB", path)
+    return encoded
+
+
+def checked_inputs(inputs: Sequence[Any]) -> None:
+    """Raise InvalidRequest unless a batch has 1..1000 inputs."""
+    if not 1 <= len(inputs) <= MAX_BATCH_INPUTS:
+        raise InvalidRequest(
+            f"Expected between 1 and {MAX_BATCH_INPUTS} inputs, received {len(inputs)}", "inputs"
+        )
+
+
+def checked_file(file: FileRef, path: str) -> FileRef:
+    """Return the input; raises InvalidRequest unless it is exactly one of URL, file id and text."""
+    given = [value for value in (file.url, file.id, file.text) if value is not None]
+    if len(given) != 1:
+        raise InvalidRequest("Exactly one of a URL, a file id and a text is required", path)
+    if not given[0]:
+        raise InvalidRequest("Must not be empty", path)
+    if file.url is not None and not re.match(r"https?://[^/\s]+", file.url):
+        raise InvalidRequest("Invalid url", path)
+    return file
+
+
+def file_summary(file: StoredFile) -> dict[str, Any]:
+    """Return a file as runs carry it."""
+    return {
+        "object": "file",
+        "id": file.id,
+        "name": file.name,
+        "type": file.type,
+        "parentFileId": None,
+        "metadata": {} if file.page_count is None else {"pageCount": file.page_count},
+        "createdAt": iso(file.created_at),
+        "updatedAt": iso(file.updated_at),
+    }
+
+
+def run_url(run: Run) -> str:
+    """Return the dashboard's address of a run."""
+    return f"{DASHBOARD}/workflows/{run.workflow.id}?workflowRunId={run.id}"
+
+
+def processor_run_url(step: StepRun) -> str:
+    """Return the dashboard's address of a processor run."""
+    return f"{DASHBOARD}/runs/{step.processor_run_id}"
+
+
+def raw(encoded: bytes | None) -> msgspec.Raw | None:
+    """Pass stored JSON on without decoding it."""
+    return None if encoded is None else msgspec.Raw(encoded)
+
+
+def without_none(record: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what has no value, as the older version does."""
+    return {key: value for key, value in record.items() if value is not None}

@@ -1,0 +1,276 @@
+"""API version 2025-04-21: answers wrapped with ``success``, what is missing left out, results in ``outputs``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sandbox.extend_api.errors import ApiError, InvalidRequest
+from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
+from sandbox.extend_api.shapes import common
+from sandbox.extend_api.workflows import classify_config, extract_config
+
+MAX_FILES = 50
+
+
+class _Output(msgspec.Struct):
+    processorId: str  # noqa: N815 - the wire's name
+    output: dict[str, Any]
+
+
+class _File(msgspec.Struct):
+    fileName: str | None = None  # noqa: N815 - the wire's name
+    fileUrl: str | None = None  # noqa: N815 - the wire's name
+    fileId: str | None = None  # noqa: N815 - the wire's name
+    outputs: list[_Output] | None = None
+
+    def ref(self, path: str) -> FileRef:
+        return common.checked_file(FileRef(url=self.fileUrl, id=self.fileId, name=self.fileName), path)
+
+
+class _RunBody(msgspec.Struct):
+    workflowId: str  # noqa: N815 - the wire's name
+    version: str | None = None
+    files: list[_File] | None = None
+    rawTexts: list[str] | None = None  # noqa: N815 - the wire's name
+    name: str | None = None
+    priority: int | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class _Input(msgspec.Struct):
+    file: _File | None = None
+    rawText: str | None = None  # noqa: N815 - the wire's name
+    metadata: dict[str, Any] | None = None
+    secrets: dict[str, Any] | None = None
+
+    def ref(self, path: str) -> FileRef:
+        if (self.file is None) == (self.rawText is None):
+            raise InvalidRequest("Exactly one of file and rawText is required", path)
+        return self.file.ref(f"{path}.file") if self.file else FileRef(text=self.rawText)
+
+
+class _BatchBody(msgspec.Struct):
+    workflowId: str  # noqa: N815 - the wire's name
+    inputs: list[_Input]
+    version: str | None = None
+
+
+_run_body = msgspec.json.Decoder(_RunBody)
+_batch_body = msgspec.json.Decoder(_BatchBody)
+_update_body = msgspec.json.Decoder(RunChanges)
+
+
+def read_run_request(body: bytes) -> list[RunOrder]:
+    """Understand ``POST /workflow_runs``: one run per file or raw text; raises InvalidRequest."""
+    request = common.decode(_run_body, body)
+    if bool(request.files) == bool(request.rawTexts):
+        raise InvalidRequest("Exactly one of files and rawTexts is required", "files")
+    files = request.files or []
+    if len(files) > MAX_FILES:
+        raise InvalidRequest(f"Expected at most {MAX_FILES} files", "files")
+    inputs = [
+        (file.ref(f"files[{index}]"), {output.processorId: output.output for output in file.outputs or ()})
+        for index, file in enumerate(files)
+    ] + [
+        (common.checked_file(FileRef(text=text), f"rawTexts[{index}]"), {})
+        for index, text in enumerate(request.rawTexts or ())
+    ]
+    priority = common.checked_priority(request.priority, common.DEFAULT_RUN_PRIORITY)
+    metadata = common.checked_metadata(request.metadata)
+    return [
+        RunOrder(
+            workflow_id=request.workflowId,
+            version=request.version,
+            files=(ref,),
+            priority=priority,
+            metadata=metadata,
+            name=request.name,
+            outputs=outputs,
+        )
+        for ref, outputs in inputs
+    ]
+
+
+def read_batch_request(body: bytes) -> list[RunOrder]:
+    """Understand ``POST /workflow_runs/batch``: priority is fixed at 90; raises InvalidRequest."""
+    request = common.decode(_batch_body, body)
+    common.checked_inputs(request.inputs)
+    return [
+        RunOrder(
+            workflow_id=request.workflowId,
+            version=request.version,
+            files=(item.ref(f"inputs[{index}]"),),
+            priority=common.DEFAULT_BATCH_PRIORITY,
+            metadata=common.checked_metadata(item.metadata, f"inputs[{index}].metadata"),
+        )
+        for index, item in enumerate(request.inputs)
+    ]
+
+
+def read_update_request(body: bytes) -> RunChanges:
+    """Understand ``POST /workflow_runs/{id}``; raises InvalidRequest."""
+    return common.decode(_update_body, body)
+
+
+def created(runs: Sequence[Run]) -> Any:
+    """Answer of ``POST /workflow_runs``: one run per file."""
+    return {"success": True, "workflowRuns": [_run(run) for run in runs]}
+
+
+def batch_created(batch_id: str) -> Any:
+    """Answer of ``POST /workflow_runs/batch``."""
+    return {"success": True, "batchId": batch_id}
+
+
+def run(run: Run) -> Any:
+    """Answer of get, update and cancel."""
+    return {"success": True, "workflowRun": _run(run)}
+
+
+def _run(run: Run) -> dict[str, Any]:
+    files = [common.file_summary(file) for file in run.files]
+    return common.without_none(
+        {
+            "object": "workflow_run",
+            "id": run.id,
+            "name": run.name,
+            "url": common.run_url(run),
+            "status": run.status,
+            "metadata": common.raw(run.metadata),
+            "batchId": run.batch_id,
+            "files": files,
+            "failureReason": run.failure_reason,
+            "failureMessage": run.failure_message,
+            "initialRunAt": iso(run.created_at),
+            "reviewedBy": run.reviewed_by,
+            "reviewed": run.reviewed,
+            "rejectionNote": run.rejection_note,
+            "reviewedAt": iso(run.reviewed_at),
+            "startTime": iso(run.started_at),
+            "endTime": iso(run.ended_at),
+            "outputs": [_processor_run(step, files) for step in run.steps],
+            "stepRuns": [],
+            "workflow": {
+                "object": "workflow",
+                "id": run.workflow.id,
+                "name": run.workflow.name,
+                "version": run.version,
+            },
+            "usage": {"credits": run.credits},
+        }
+    )
+
+
+def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
+    return common.without_none(
+        {
+            "object": "document_processor_run",
+            "id": step.processor_run_id,
+            "processorId": step.step.processor_id,
+            "processorVersionId": step.step.processor_version_id,
+            "processorName": step.step.processor_name,
+            "status": step.status,
+            "output": _output(step.reviewed_output or step.output),
+            "failureReason": step.failure_reason,
+            "failureMessage": step.failure_message,
+            "metadata": {},
+            "reviewed": step.reviewed,
+            "edited": step.reviewed_output is not None,
+            "edits": step.edits or {},
+            "type": "CLASSIFY" if step.step.kind is None else "EXTRACT",
+            "config": {"type": "CLASSIFY", **classify_config()}
+            if step.step.kind is None
+            else {"type": "EXTRACT", **extract_config(step.step.kind)},
+            "initialOutput": _output(step.output) if step.reviewed else None,
+            "reviewedOutput": _output(step.reviewed_output or step.output) if step.reviewed else None,
+            "files": files,
+            "mergedProcessors": [],
+            "url": common.processor_run_url(step),
+            "usage": {"credits": step.credits},
+        }
+    )
+
+
+def _output(encoded: bytes | None) -> Any:
+    """Return an output in this version's shape: citations are flat."""
+    if encoded is None:
+        return None
+    output = msgspec.json.decode(encoded)
+    for entry in (output.get("metadata") or {}).values():
+        if entry.get("citations"):
+            entry["citations"] = [_flat(citation) for citation in entry["citations"]]
+    return output
+
+
+def _flat(citation: dict[str, Any]) -> dict[str, Any]:
+    page = citation.get("page") or {}
+    return common.without_none(
+        {
+            "page": page.get("number"),
+            "pageWidth": page.get("width"),
+            "pageHeight": page.get("height"),
+            "referenceText": citation.get("referenceText"),
+            "polygon": citation.get("polygon"),
+        }
+    )
+
+
+def run_list(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return a page of summaries."""
+    return {"success": True, "workflowRuns": [_summary(run) for run in runs]}
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    return common.without_none(
+        {
+            "id": run.id,
+            "status": run.status,
+            "initialRunAt": iso(run.created_at),
+            "reviewedByUser": run.reviewed_by,
+            "reviewedAt": iso(run.reviewed_at),
+            "startTime": iso(run.started_at),
+            "endTime": iso(run.ended_at),
+            "workflowId": run.workflow.id,
+            "workflowName": run.workflow.name,
+            "workflowVersionId": run.workflow.version_id(run.version),
+            "batchId": run.batch_id,
+            "rejectionNote": run.rejection_note,
+            "createdAt": iso(run.created_at),
+            "updatedAt": iso(run.updated_at),
+            "usage": {"credits": run.credits},
+        }
+    )
+
+
+def run_deleted(run_id: str) -> Any:
+    """Answer of deleting a run."""
+    return {"success": True, "workflowRunId": run_id, "message": "Workflow run deleted successfully."}
+
+
+def file(file: StoredFile, presigned_url: str | None = None) -> Any:
+    """Return a file, wrapped."""
+    return {"success": True, "file": common.without_none(_file(file) | {"presignedUrl": presigned_url})}
+
+
+def _file(file: StoredFile) -> dict[str, Any]:
+    return common.without_none(common.file_summary(file))
+
+
+def file_list(files: Sequence[StoredFile]) -> dict[str, Any]:
+    """Return a page of files."""
+    return {"success": True, "files": [_file(item) for item in files]}
+
+
+def file_deleted(file_id: str) -> Any:
+    """Answer of deleting a file."""
+    return {"success": True, "fileId": file_id, "message": "File deleted successfully."}
+
+
+def error(error: ApiError, request_id: str) -> Any:
+    """Return the error body: a text, and a code only where a file is at fault."""
+    if error.status == 429:
+        return {"error": error.message}
+    return common.without_none({"success": False, "error": error.message, "code": error.file_code})

@@ -1,0 +1,355 @@
+"""API version 2026-02-09: bare objects, ``null`` for what is missing, results in ``stepRuns``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sandbox.extend_api.errors import ApiError, InvalidRequest
+from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
+from sandbox.extend_api.shapes import common
+from sandbox.extend_api.workflows import Workflow, classify_config, extract_config
+
+MAX_PACKAGE_FILES = 50
+
+
+class _FileSettings(msgspec.Struct):
+    password: str | None = None
+
+
+class _File(msgspec.Struct):
+    url: str | None = None
+    id: str | None = None
+    text: str | None = None
+    name: str | None = None
+    settings: _FileSettings | None = None
+
+    def ref(self, path: str) -> FileRef:
+        password = self.settings.password if self.settings and self.url else None
+        return common.checked_file(
+            FileRef(url=self.url, id=self.id, text=self.text, name=self.name, password=password), path
+        )
+
+
+class _Workflow(msgspec.Struct):
+    id: str
+    version: str | None = None
+
+
+class _Package(msgspec.Struct):
+    files: list[_File]
+
+
+class _Output(msgspec.Struct):
+    processorId: str  # noqa: N815 - the wire's name
+    output: dict[str, Any]
+
+
+class _RunBody(msgspec.Struct):
+    workflow: _Workflow
+    file: _File | None = None
+    package: _Package | None = None
+    outputs: list[_Output] | None = None
+    priority: int | None = None
+    metadata: dict[str, Any] | None = None
+    secrets: dict[str, Any] | None = None
+
+
+class _Input(msgspec.Struct):
+    file: _File
+    metadata: dict[str, Any] | None = None
+    secrets: dict[str, Any] | None = None
+
+
+class _BatchBody(msgspec.Struct):
+    workflow: _Workflow
+    inputs: list[_Input]
+    priority: int | None = None
+
+
+_run_body = msgspec.json.Decoder(_RunBody)
+_batch_body = msgspec.json.Decoder(_BatchBody)
+_update_body = msgspec.json.Decoder(RunChanges)
+
+
+def read_run_request(body: bytes) -> list[RunOrder]:
+    """Understand ``POST /workflow_runs``: always one run; raises InvalidRequest."""
+    request = common.decode(_run_body, body)
+    if (request.file is None) == (request.package is None):
+        raise InvalidRequest("Exactly one of file and package is required", "file")
+    files = (request.file.ref("file"),) if request.file else _package_files(request.package or _Package([]))
+    if request.package and request.outputs:
+        raise InvalidRequest("outputs are not supported with a package", "outputs")
+    return [
+        RunOrder(
+            workflow_id=request.workflow.id,
+            version=request.workflow.version,
+            files=files,
+            priority=common.checked_priority(request.priority, common.DEFAULT_RUN_PRIORITY),
+            metadata=common.checked_metadata(request.metadata),
+            outputs={output.processorId: output.output for output in request.outputs or ()},
+        )
+    ]
+
+
+def _package_files(package: _Package) -> tuple[FileRef, ...]:
+    if not 2 <= len(package.files) <= MAX_PACKAGE_FILES:
+        raise InvalidRequest(f"Expected between 2 and {MAX_PACKAGE_FILES} files", "package.files")
+    refs = tuple(file.ref(f"package.files[{index}]") for index, file in enumerate(package.files))
+    if any(ref.text is not None for ref in refs):
+        raise InvalidRequest("A package takes URLs and file ids only", "package.files")
+    if len({ref.url or ref.id for ref in refs}) < len(refs):
+        raise InvalidRequest("The files of a package must be distinct", "package.files")
+    return refs
+
+
+def read_batch_request(body: bytes) -> list[RunOrder]:
+    """Understand ``POST /workflow_runs/batch``: one run per input; raises InvalidRequest."""
+    request = common.decode(_batch_body, body)
+    common.checked_inputs(request.inputs)
+    priority = common.checked_priority(request.priority, common.DEFAULT_BATCH_PRIORITY)
+    return [
+        RunOrder(
+            workflow_id=request.workflow.id,
+            version=request.workflow.version,
+            files=(item.file.ref(f"inputs[{index}].file"),),
+            priority=priority,
+            metadata=common.checked_metadata(item.metadata, f"inputs[{index}].metadata"),
+        )
+        for index, item in enumerate(request.inputs)
+    ]
+
+
+def read_update_request(body: bytes) -> RunChanges:
+    """Understand ``POST /workflow_runs/{id}``; raises InvalidRequest."""
+    return common.decode(_update_body, body)
+
+
+def created(runs: Sequence[Run]) -> Any:
+    """Answer of ``POST /workflow_runs``: the run itself."""
+    return run(runs[0])
+
+
+def batch_created(batch_id: str) -> Any:
+    """Answer of ``POST /workflow_runs/batch``: the id and nothing else."""
+    return {"batchId": batch_id}
+
+
+def run(run: Run) -> Any:
+    """Return the full WorkflowRun."""
+    files = [common.file_summary(file) for file in run.files]
+    record = {
+        "object": "workflow_run",
+        "id": run.id,
+        **_workflow(run),
+        "dashboardUrl": common.run_url(run),
+        "status": run.status,
+        "metadata": common.raw(run.metadata),
+        "batchId": run.batch_id,
+        "files": files,
+        "initialRunAt": iso(run.created_at),
+        "reviewedByUser": run.reviewed_by,
+        "reviewed": run.reviewed,
+        "rejectionNote": run.rejection_note,
+        "reviewedAt": iso(run.reviewed_at),
+        "startTime": iso(run.started_at),
+        "endTime": iso(run.ended_at),
+        "stepRuns": [_step_run(run, step, files) for step in run.steps],
+        "usage": _usage(run.steps),
+    }
+    if run.failure_reason is not None:
+        record |= {"failureReason": run.failure_reason, "failureMessage": run.failure_message}
+    return record
+
+
+def run_list(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return a page of WorkflowRunSummary objects."""
+    return {"object": "list", "data": [_summary(run) for run in runs]}
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    return {
+        "object": "workflow_run",
+        "id": run.id,
+        "status": run.status,
+        **_workflow(run),
+        "dashboardUrl": common.run_url(run),
+        "reviewedByUser": run.reviewed_by,
+        "reviewedAt": iso(run.reviewed_at),
+        "initialRunAt": iso(run.created_at),
+        "startTime": iso(run.started_at),
+        "endTime": iso(run.ended_at),
+        "batchId": run.batch_id,
+        "rejectionNote": run.rejection_note,
+        "files": [common.file_summary(file) for file in run.files],
+        "createdAt": iso(run.created_at),
+        "updatedAt": iso(run.updated_at),
+        "usage": {"credits": run.credits, "totalCredits": run.credits},
+    }
+
+
+def workflow_summary(workflow: Workflow) -> dict[str, Any]:
+    """Return a workflow as lists and runs carry it."""
+    return {
+        "object": "workflow",
+        "id": workflow.id,
+        "name": workflow.name,
+        "createdAt": common.SETUP_TIME,
+        "updatedAt": common.SETUP_TIME,
+        "createdBy": None,
+    }
+
+
+def workflow_version(workflow: Workflow, version: str) -> dict[str, Any]:
+    """Return a version of a workflow as runs carry it."""
+    return {
+        "object": "workflow_version",
+        "id": workflow.version_id(version),
+        "version": version,
+        "name": None,
+        "createdAt": common.SETUP_TIME,
+        "createdBy": None,
+    }
+
+
+def _workflow(run: Run) -> dict[str, Any]:
+    return {
+        "workflow": workflow_summary(run.workflow),
+        "workflowVersion": workflow_version(run.workflow, run.version),
+    }
+
+
+def _step_run(run: Run, step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
+    classify = step.step.type == "CLASSIFY"
+    result = _processor_run(step, files)
+    return {
+        "object": "workflow_step_run",
+        "id": step.id,
+        "workflowRunId": run.id,
+        "status": step.status,
+        "files": files,
+        "stepType": step.step.type,
+        "step": {
+            "object": "workflow_step",
+            "id": step.step.id,
+            "name": step.step.name,
+            "type": step.step.type,
+        },
+        "result": {"classifyRun" if classify else "extractRun": result},
+    }
+
+
+def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
+    edited = step.reviewed_output is not None
+    record = {
+        "object": f"{_processor_kind(step)}_run",
+        "id": step.processor_run_id,
+        "status": step.status,
+        "output": common.raw(step.reviewed_output or step.output),
+        "initialOutput": common.raw(step.output) if step.reviewed else None,
+        "reviewedOutput": common.raw(step.reviewed_output or step.output) if step.reviewed else None,
+        "failureReason": step.failure_reason,
+        "failureMessage": step.failure_message,
+        "metadata": {},
+        "reviewed": step.reviewed,
+        "edited": edited,
+        **_processor(step),
+        "file": files[0],
+        "parseRunId": None,
+        "dashboardUrl": common.processor_run_url(step),
+        "usage": _usage((step,)),
+        "createdAt": iso(step.created_at),
+        "updatedAt": iso(step.updated_at),
+    }
+    if step.step.type != "CLASSIFY":
+        record |= {"edits": step.edits, "files": files if len(files) > 1 else None}
+    return record
+
+
+def _processor(step: StepRun) -> dict[str, Any]:
+    kind, of = (
+        ("classifier", "classifierId") if step.step.type == "CLASSIFY" else ("extractor", "extractorId")
+    )
+    return {
+        "config": classify_config() if step.step.kind is None else extract_config(step.step.kind),
+        kind: {
+            "object": kind,
+            "id": step.step.processor_id,
+            "name": step.step.processor_name,
+            "createdAt": common.SETUP_TIME,
+            "updatedAt": common.SETUP_TIME,
+        },
+        f"{kind}Version": {
+            "object": f"{kind}_version",
+            "id": step.step.processor_version_id,
+            "description": None,
+            "version": "1",
+            of: step.step.processor_id,
+            "createdAt": common.SETUP_TIME,
+            "createdBy": None,
+        },
+    }
+
+
+def _processor_kind(step: StepRun) -> str:
+    return "classify" if step.step.type == "CLASSIFY" else "extract"
+
+
+def _usage(steps: Sequence[StepRun]) -> dict[str, Any]:
+    total = sum(step.credits for step in steps)
+    return {
+        "credits": total,
+        "totalCredits": total,
+        "breakdown": [
+            {
+                "object": f"{_processor_kind(step)}_run",
+                "id": step.processor_run_id,
+                "credits": step.credits,
+                "charges": [
+                    {
+                        "product": "classification_performance"
+                        if step.step.type == "CLASSIFY"
+                        else "extraction_performance",
+                        "unit": "page",
+                        "quantity": step.pages,
+                        "credits": step.credits,
+                    }
+                ],
+            }
+            for step in steps
+            if step.credits
+        ],
+    }
+
+
+def run_deleted(run_id: str) -> Any:
+    """Answer of deleting a run."""
+    return {"id": run_id}
+
+
+def file(file: StoredFile, presigned_url: str | None = None) -> Any:
+    """Return a File; its URL only where one was made."""
+    record = common.file_summary(file)
+    return record if presigned_url is None else {**record, "presignedUrl": presigned_url}
+
+
+def file_list(files: Sequence[StoredFile]) -> dict[str, Any]:
+    """Return a page of files."""
+    return {"object": "list", "data": [file(item) for item in files]}
+
+
+def file_deleted(file_id: str) -> Any:
+    """Answer of deleting a file."""
+    return {"id": file_id}
+
+
+def error(error: ApiError, request_id: str) -> Any:
+    """Return the flat error body."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "retryable": error.retryable,
+        "requestId": request_id,
+    }
