@@ -91,4 +91,4 @@ class ExtendInputError(ExtendError, ValueError):
 
 
 class ExtendBatchError(ExtendError):
-    """A batch is over and counts as failed, or its deadline has passed; the message says which runs remain."""
+    """A batch is over and counts as failed, or its deadline has passed; the message says what remains."""

@@ -6,18 +6,16 @@ from pathlib import PurePosixPath
 from typing import Final
 
 #: Extensions in lower case, without the dot.
-SUPPORTED_EXTENSIONS: Final[frozenset[str]] = frozenset(
-    (
-        "pdf "
-        "png jpg jpeg tiff tif svg heic heif bmp gif webp psd pcx ppm "
-        "xls xlsx xltm xltx ods csv "
-        "docx doc wpd dotx odt rtf "
-        "pptx ppt "
-        "txt html xml lis md eml"
-    ).split()
+SUPPORTED_EXTENSIONS: Final = frozenset[str]().union(
+    ["pdf"],
+    ["png", "jpg", "jpeg", "tiff", "tif", "svg", "heic", "heif", "bmp", "gif", "webp", "psd", "pcx", "ppm"],
+    ["xls", "xlsx", "xltm", "xltx", "ods", "csv"],
+    ["docx", "doc", "wpd", "dotx", "odt", "rtf"],
+    ["pptx", "ppt"],
+    ["txt", "html", "xml", "lis", "md", "eml"],
 )
 
 
 def is_supported(name: str) -> bool:
-    """Return whether a file called ``name`` (a path or key will do) can be processed, judged by its extension."""
+    """Return whether a file called ``name`` (a path or key will do) can be processed, by its extension."""
     return PurePosixPath(name).suffix.removeprefix(".").lower() in SUPPORTED_EXTENSIONS

@@ -61,7 +61,7 @@ class RunInput:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BatchInput:
-    """One input of a batch: a file with what comes back with its run (``metadata``) and ``secrets`` for steps."""
+    """One input of a batch: a file, what comes back with its run (``metadata``), ``secrets`` for steps."""
 
     file: FileInput
     metadata: Mapping[str, Any] | None = None

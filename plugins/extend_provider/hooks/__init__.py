@@ -1,0 +1,1 @@
+"""Hooks: the only modules of the provider that do I/O."""

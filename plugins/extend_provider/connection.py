@@ -1,0 +1,157 @@
+"""The Airflow connection of type ``extend``, read once and checked: where, as whom, how fast.
+
+Our own settings in the connection's extra are read here by name. Nothing else of the extra ever reaches
+Extend: the http provider's hooks would send each unknown key as an HTTP header.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from extend_provider import __version__
+from extend_provider.exceptions import ExtendInputError
+from extend_provider.wire import API_VERSIONS, DEFAULT_API_VERSION
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+DEFAULT_BASE_URL: Final = "https://api.extend.ai"
+#: The hosts of Extend's regions, by what a person calls them.
+REGIONS: Final[Mapping[str, str]] = {
+    "US": DEFAULT_BASE_URL,
+    "US2 (HIPAA)": "https://api.us2.extend.app",
+    "EU": "https://api.eu1.extend.ai",
+}
+
+CONNECT_TIMEOUT: Final = 10.0
+READ_TIMEOUT: Final = 60.0
+#: Giving up on a submission leaves its fate unknown, so it gets the five minutes of Extend's own clients.
+SUBMIT_READ_TIMEOUT: Final = 300.0
+
+
+class Secret(str):
+    """A string that does not show itself in the ``repr`` of whatever holds it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExtendSettings:
+    """What an ``extend`` connection says.
+
+    :param base_url: without a trailing slash; a path prefix is kept.
+    :param requests_per_second: None for no limit of our own.
+    :param timeout: (connect, read) in seconds if the connection sets it; it then holds for every request.
+    :param proxies: by URL scheme, as ``requests`` has them.
+    :param verify: whether to check certificates, or the path of a CA bundle.
+    :param cert: path of a client certificate, or (certificate, key).
+    :param trust_env: whether HTTP_PROXY and the like count.
+    """
+
+    conn_id: str
+    base_url: str
+    api_key: Secret
+    api_version: str = DEFAULT_API_VERSION
+    workspace_id: str | None = None
+    requests_per_second: float | None = None
+    timeout: tuple[float, float] | None = None
+    proxies: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    trust_env: bool = True
+
+    @classmethod
+    def from_connection(cls, connection: Connection, extra: Mapping[str, Any]) -> ExtendSettings:
+        """Read a connection; ``extra`` is its decoded extra, which async callers must decode asynchronously.
+
+        :raises ExtendInputError: naming the field of the connection that is missing or wrong.
+        """
+        conn_id = connection.conn_id
+        if not connection.password:
+            raise ExtendInputError(
+                f"Connection {conn_id!r} has no API key; paste one into its password field "
+                "(Extend dashboard, Developers, API keys)."
+            )
+        api_version = extra.get("api_version") or DEFAULT_API_VERSION
+        if api_version not in API_VERSIONS:
+            raise ExtendInputError(
+                f"Connection {conn_id!r}: api_version is {api_version!r}; "
+                f"use one of {', '.join(API_VERSIONS)}."
+            )
+        proxies = extra.get("proxies") or extra.get("proxy") or {}
+        return cls(
+            conn_id=conn_id,
+            base_url=_base_url(connection),
+            api_key=Secret(connection.password.strip()),
+            api_version=api_version,
+            workspace_id=str(extra.get("workspace_id") or "").strip() or None,
+            requests_per_second=_positive(conn_id, "requests_per_second", extra.get("requests_per_second")),
+            timeout=_timeout(conn_id, extra.get("timeout")),
+            proxies={"http": proxies, "https": proxies} if isinstance(proxies, str) else proxies,
+            verify=_verify(extra.get("verify", extra.get("verify_ssl"))),
+            cert=tuple(cert) if isinstance(cert := extra.get("cert"), list) else cert,
+            trust_env=extra.get("trust_env") is not False,
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of every request."""
+        headers = {
+            "Authorization": Secret(f"Bearer {self.api_key}"),
+            "x-extend-api-version": self.api_version,
+            "Accept": "application/json",
+            "User-Agent": f"airflow-provider-extend/{__version__}",
+        }
+        if self.workspace_id:
+            headers["x-extend-workspace-id"] = self.workspace_id
+        return headers
+
+    def timeouts(self, *, repeatable: bool) -> tuple[float, float]:
+        """Return (connect, read) timeouts in seconds for a request that may or may not be repeated."""
+        return self.timeout or (CONNECT_TIMEOUT, READ_TIMEOUT if repeatable else SUBMIT_READ_TIMEOUT)
+
+
+def _base_url(connection: Connection) -> str:
+    host = (connection.host or "").strip() or DEFAULT_BASE_URL
+    parts = urlsplit(host if "://" in host else f"{connection.schema or 'https'}://{host}")
+    has_secret_or_query = parts.username or parts.password or parts.query or parts.fragment
+    if parts.scheme not in {"http", "https"} or not parts.hostname or has_secret_or_query:
+        raise ExtendInputError(
+            f"Connection {connection.conn_id!r}: the host must be a base URL such as {DEFAULT_BASE_URL}."
+        )
+    netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+    return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _positive(conn_id: str, field: str, value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ExtendInputError(f"Connection {conn_id!r}: {field} is {value!r}; it must be a positive number.")
+    return number
+
+
+def _timeout(conn_id: str, value: Any) -> tuple[float, float] | None:
+    pair = value if isinstance(value, list | tuple) else [value, value]
+    if len(pair) != 2:
+        raise ExtendInputError(
+            f"Connection {conn_id!r}: timeout is {value!r}; use seconds or [connect, read]."
+        )
+    connect, read = (_positive(conn_id, "timeout", each) for each in pair)
+    return None if connect is None or read is None else (connect, read)
+
+
+def _verify(value: Any) -> bool | str:
+    if isinstance(value, str) and value.lower() not in {"", "true", "false"}:
+        return value
+    return str(value).lower() != "false"

@@ -1,0 +1,60 @@
+"""What the asynchronous hook asks of aiohttp: proxies, TLS, streamed bodies, and what its failures mean."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from extend_provider.api import ApiCall
+from extend_provider.connection import ExtendSettings
+from extend_provider.exceptions import ExtendError
+from extend_provider.multipart import Form
+from extend_provider.policy import no_answer
+
+UPLOAD_CHUNK = 256 * 1024
+
+
+def request_options(settings: ExtendSettings) -> dict[str, Any]:
+    """Return the options of aiohttp's requests that the connection sets.
+
+    The environment's proxies are looked up here: aiohttp's own ``trust_env`` would also read ~/.netrc and
+    then refuse to send our Authorization.
+    """
+    parts = urlsplit(settings.base_url)
+    proxies = {**settings.proxies}
+    if settings.trust_env and not proxy_bypass(parts.hostname or ""):
+        proxies = {**getproxies(), **proxies}
+    return {"proxy": proxies.get(parts.scheme) or proxies.get("all"), "ssl": _tls(settings)}
+
+
+def _tls(settings: ExtendSettings) -> ssl.SSLContext | bool:
+    if settings.cert is None and isinstance(settings.verify, bool):
+        return settings.verify
+    context = ssl.create_default_context(cafile=settings.verify if isinstance(settings.verify, str) else None)
+    if settings.verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.cert is not None:
+        context.load_cert_chain(*([settings.cert] if isinstance(settings.cert, str) else settings.cert))
+    return context
+
+
+async def chunks(body: Form) -> AsyncIterator[bytes]:
+    """Read a form piece by piece in a thread: its file may be remote."""
+    while chunk := await asyncio.to_thread(body.read, UPLOAD_CHUNK):
+        yield chunk
+
+
+def failure(call: ApiCall[Any], error: Exception, settings: ExtendSettings) -> ExtendError:
+    """Tell whether anything had been sent, from the type of aiohttp's error."""
+    before_sending = isinstance(
+        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
+    )
+    untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError)
+    return no_answer(call, error, settings.base_url, sent=not before_sending, retryable=not untrusted)

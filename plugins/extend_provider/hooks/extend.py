@@ -1,0 +1,354 @@
+"""The synchronous hook, and the place both hooks are imported from."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Any, BinaryIO, Self, TypeVar
+
+import requests
+import tenacity
+from airflow.providers.http.hooks.http import HttpHook
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+
+from extend_provider import api
+from extend_provider.api import ApiCall
+from extend_provider.connection import ExtendSettings
+from extend_provider.diagnosis import diagnose
+from extend_provider.exceptions import ExtendError, ExtendInputError
+from extend_provider.hooks.extend_async import ExtendAsyncHook
+from extend_provider.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
+from extend_provider.multipart import Form, content_headers
+from extend_provider.paging import Cursor
+from extend_provider.policy import Answer, Backoff, chain_of, no_answer, result_of, retrying
+from extend_provider.rate_limit import limiter_for
+from extend_provider.wire import Wire, wire_for
+
+__all__ = ["ExtendAsyncHook", "ExtendHook"]
+
+T = TypeVar("T")
+
+
+class ExtendHook(HttpHook):
+    """Talk to Extend over one kept-alive session.
+
+    Every method raises :class:`~extend_provider.exceptions.ExtendError`. Rate limiting, server faults and
+    broken connections are waited out, except where a request may have created something: see
+    :mod:`extend_provider.policy`. Use it as a context manager, or call :meth:`close`.
+
+    :param extend_conn_id: connection of type ``extend``.
+    :param max_attempts: tries per request, the first included.
+    :param backoff: how long to wait between them.
+    """
+
+    conn_name_attr = "extend_conn_id"
+    default_conn_name = "extend_default"
+    conn_type = "extend"
+    hook_name = "Extend"
+
+    def __init__(
+        self,
+        extend_conn_id: str = default_conn_name,
+        max_attempts: int = 5,
+        *,
+        backoff: Backoff | None = None,
+    ) -> None:
+        super().__init__(method="GET", http_conn_id=extend_conn_id)
+        self.extend_conn_id = extend_conn_id
+        self.max_attempts = max_attempts
+        self.backoff = backoff or Backoff()
+        self._session: requests.Session | None = None
+
+    # ------------------------------------------------------------------ connection
+
+    @cached_property
+    def settings(self) -> ExtendSettings:
+        """What the connection says; looked up on first use."""
+        connection = self.get_connection(self.extend_conn_id)
+        return ExtendSettings.from_connection(connection, connection.extra_dejson)
+
+    @property
+    def wire(self) -> Wire:
+        """The wire shapes of the connection's API version."""
+        return wire_for(self.settings.api_version)
+
+    @property
+    def api_version(self) -> str:
+        """The connection's API version."""
+        return self.settings.api_version
+
+    def get_conn(
+        self, headers: dict[Any, Any] | None = None, extra_options: dict[str, Any] | None = None
+    ) -> requests.Session:
+        """Return the hook's one session, made on first use with the http provider's keep-alive adapter.
+
+        The connection's extra gives transport options only; the http provider's own way would send the rest
+        of it as headers.
+        """
+        if self._session is None:
+            settings = self.settings
+            self.base_url = settings.base_url
+            self._base_url_initialized = True
+            session = requests.Session()
+            session.auth = _keep_authorization
+            session.cert = settings.cert
+            session.trust_env = settings.trust_env
+            session.headers.update(settings.headers)
+            self._session = self._configure_session_from_mount_adapters(session)
+        return self._session
+
+    def close(self) -> None:
+        """Close the session's connections; the next request opens new ones."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for one run, once, and tell what is wrong with the connection if there is no good answer."""
+        try:
+            self._send_once(api.list_runs(self.wire, page_size=1))
+        except ExtendInputError as error:
+            return False, str(error)
+        except ExtendError as error:
+            return False, diagnose(error, self.settings)
+        return True, f"Connected to {self.settings.base_url}, API version {self.api_version}."
+
+    # ------------------------------------------------------------------ requests
+
+    def send(self, call: ApiCall[T]) -> T:
+        """Send a call, again where that is safe, and return its result."""
+        options = retrying(call, max_attempts=self.max_attempts, backoff=self.backoff, log=self.log)
+        result: T = tenacity.Retrying(**options)(self._send_once, call)
+        return result
+
+    def _send_once(self, call: ApiCall[T]) -> T:
+        settings = self.settings
+        session = self.get_conn()
+        if settings.requests_per_second is not None:
+            time.sleep(limiter_for(settings.conn_id, settings.requests_per_second).reserve())
+        body = Form(call.upload) if call.upload else call.body
+        try:
+            response = session.request(
+                call.method,
+                settings.base_url + call.path,
+                params=call.params,
+                data=body,
+                headers=content_headers(body),
+                timeout=settings.timeouts(repeatable=call.repeatable),
+                # Given per request, because a session's own give way to the environment's.
+                proxies=dict(settings.proxies),
+                verify=settings.verify,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise _no_answer(call, error, settings) from None
+        return result_of(call, Answer(response.status_code, response.headers, response.content))
+
+    # ------------------------------------------------------------------ workflow runs
+
+    def create_run(
+        self,
+        workflow_id: str,
+        file: FileInput,
+        *,
+        version: str | int | None = None,
+        outputs: Sequence[Mapping[str, Any]] | None = None,
+        priority: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> WorkflowRun:
+        """Run a workflow on one file; see :meth:`create_runs`."""
+        (run,) = self.create_runs(
+            workflow_id,
+            [RunInput(file, outputs)],
+            version=version,
+            priority=priority,
+            metadata=metadata,
+            secrets=secrets,
+            name=name,
+        )
+        return run
+
+    def create_runs(
+        self,
+        workflow_id: str,
+        inputs: Sequence[RunInput],
+        *,
+        version: str | int | None = None,
+        priority: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> list[WorkflowRun]:
+        """Run a workflow on each file: one request on 2025-04-21, one request per file on 2026-02-09.
+
+        :param version: a version's number or ``draft``; None for the deployed one.
+        :param priority: 1 to 100, lower first.
+        :param metadata: comes back with each run.
+        :param name: of each run.
+        :raises ExtendError: with ``created_run_ids`` if some of several requests had succeeded.
+        """
+        calls = api.create_runs(
+            self.wire,
+            workflow_id,
+            inputs,
+            version=version,
+            priority=priority,
+            metadata=metadata,
+            secrets=secrets,
+            name=name,
+        )
+        runs: list[WorkflowRun] = []
+        for call in calls:
+            try:
+                created = self.send(call)
+            except ExtendError as error:
+                error.created_run_ids = tuple(run.id for run in runs)
+                raise
+            runs.extend(created)
+        if name is not None and not self.wire.names_runs_at_creation:
+            for run in runs:
+                self._name_run(run, name)
+        return runs
+
+    def _name_run(self, run: WorkflowRun, name: str) -> None:
+        """Name a run that exists already; its name is not worth losing its id over."""
+        try:
+            self.update_run(run.id, name=name)
+        except ExtendError as error:
+            self.log.warning("Run %s was created but not named %r: %s", run.id, name, error)
+
+    def create_batch(
+        self,
+        workflow_id: str,
+        inputs: Sequence[BatchInput],
+        *,
+        version: str | int | None = None,
+        priority: int | None = None,
+    ) -> str:
+        """Submit up to 1,000 inputs in one request and return the batch's id.
+
+        :raises ExtendUnclearSubmissionError: if it is unknown whether the batch exists.
+        """
+        if priority is not None and not self.wire.batch_has_priority:
+            self.log.warning(
+                "API version %s fixes the priority of batches; %d is ignored.", self.api_version, priority
+            )
+        return self.send(api.create_batch(self.wire, workflow_id, inputs, version=version, priority=priority))
+
+    def iter_run_pages(
+        self,
+        *,
+        batch_id: str | None = None,
+        workflow_id: str | None = None,
+        status: str | None = None,
+        file_name_contains: str | None = None,
+        sort_by: str = "createdAt",
+        sort_dir: str = "asc",
+        page_size: int = api.MAX_PAGE_SIZE,
+    ) -> Iterator[list[RunSummary]]:
+        """List runs page by page. While runs are at work, pages may overlap or miss some: count by id."""
+        cursor, more = Cursor(), True
+        while more:
+            page = self.send(
+                api.list_runs(
+                    self.wire,
+                    batch_id=batch_id,
+                    workflow_id=workflow_id,
+                    status=status,
+                    file_name_contains=file_name_contains,
+                    sort_by=sort_by,
+                    sort_dir=sort_dir,
+                    page_size=page_size,
+                    page_token=cursor.token,
+                )
+            )
+            yield list(page.items)
+            more = cursor.advance(page)
+
+    def get_run(self, run_id: str) -> WorkflowRun:
+        """Return a run with its results."""
+        return self.send(api.get_run(self.wire, run_id))
+
+    def update_run(
+        self, run_id: str, name: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> WorkflowRun:
+        """Set a run's name or metadata."""
+        return self.send(api.update_run(self.wire, run_id, name=name, metadata=metadata))
+
+    def cancel_run(self, run_id: str) -> WorkflowRun:
+        """Cancel a pending or processing run; Extend refuses others (ExtendBadRequestError)."""
+        return self.send(api.cancel_run(self.wire, run_id))
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run."""
+        self.send(api.delete_run(self.wire, run_id))
+
+    # ------------------------------------------------------------------ files
+
+    def upload_file(
+        self,
+        name: str,
+        content: BinaryIO | bytes,
+        *,
+        password: str | None = None,
+        convert_to_pdf: bool = False,
+    ) -> StoredFile:
+        """Upload a file, streamed from a binary file that can seek; its type is told by name and content."""
+        return self.send(
+            api.upload_file(self.wire, name, content, password=password, convert_to_pdf=convert_to_pdf)
+        )
+
+    def iter_file_pages(
+        self, *, name_contains: str | None = None, sort_dir: str = "asc", page_size: int = api.MAX_PAGE_SIZE
+    ) -> Iterator[list[StoredFile]]:
+        """List files page by page."""
+        cursor, more = Cursor(), True
+        while more:
+            page = self.send(
+                api.list_files(
+                    self.wire,
+                    name_contains=name_contains,
+                    sort_dir=sort_dir,
+                    page_size=page_size,
+                    page_token=cursor.token,
+                )
+            )
+            yield list(page.items)
+            more = cursor.advance(page)
+
+    def get_file(self, file_id: str) -> StoredFile:
+        """Return a file with a presigned URL of its content, good for 15 minutes."""
+        return self.send(api.get_file(self.wire, file_id))
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file."""
+        self.send(api.delete_file(self.wire, file_id))
+
+
+def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave the request's Authorization alone; without an auth, requests would take one from ~/.netrc."""
+    return request
+
+
+def _no_answer(call: ApiCall[Any], error: requests.RequestException, settings: ExtendSettings) -> ExtendError:
+    """Tell whether anything had been sent, from where in urllib3 the error arose."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    untrusted = any(isinstance(each, ssl.SSLCertVerificationError) for each in chain_of(error))
+    before_sending = untrusted or isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError)
+    return no_answer(call, error, settings.base_url, sent=not before_sending, retryable=not untrusted)

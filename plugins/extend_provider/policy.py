@@ -1,0 +1,269 @@
+"""What an answer means and what is tried again, decided without I/O for the sync and the async hook alike.
+
+Invariant: a call that could create paid work (``repeatable`` is False) is sent again only when the first try
+provably created nothing: it was turned away with 429, or it never left because no connection came about.
+After anything else its fate is unknown, which is an error of its own and is never retried here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import tenacity
+
+from extend_provider.api import ApiCall
+from extend_provider.exceptions import (
+    ExtendAuthError,
+    ExtendBadRequestError,
+    ExtendConnectionError,
+    ExtendCreditsError,
+    ExtendError,
+    ExtendNotFoundError,
+    ExtendRateLimitError,
+    ExtendServerError,
+    ExtendUnclearSubmissionError,
+)
+from extend_provider.redaction import without_credentials
+from extend_provider.wire.reading import Json, UnreadableAnswerError, mapping, text
+
+T = TypeVar("T")
+
+
+class Log(Protocol):
+    """What is asked of a logger; Airflow's are of several types."""
+
+    def warning(self, event: str, *args: Any) -> Any:
+        """Log a warning."""
+
+
+REQUEST_TIMEOUT = 408
+TOO_EARLY = 425
+_RETRYABLE_4XX = {REQUEST_TIMEOUT, TOO_EARLY, 429}
+
+_ERRORS: Mapping[int, tuple[type[ExtendError], str]] = {
+    401: (ExtendAuthError, "Check the API key of the connection; a key works in the region it was made in."),
+    402: (ExtendCreditsError, "The workspace is out of credits; add credits in Extend's billing settings."),
+    403: (
+        ExtendAuthError,
+        "The API key may not do this; an organization's key also needs the connection's workspace_id.",
+    ),
+    404: (
+        ExtendNotFoundError,
+        "Check the id, and that it belongs to the workspace and region of the connection.",
+    ),
+    429: (ExtendRateLimitError, "Lower requests_per_second of the connection or run fewer tasks at once."),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer as it came; ``headers`` ignores case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = dataclasses.field(repr=False)
+
+
+def result_of(call: ApiCall[T], answer: Answer) -> T:
+    """Return what the call asked for, or raise the :class:`ExtendError` that the answer is."""
+    if not 200 <= answer.status < 300:
+        raise refusal(call, answer)
+    try:
+        return call.read(msgspec.json.decode(answer.body))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        content_type = answer.headers.get("Content-Type") or "of no stated type"
+        raise _unreadable(call, answer, f"its body is not JSON but {content_type}") from None
+    except UnreadableAnswerError as error:
+        raise _unreadable(call, answer, str(error)) from None
+
+
+def refusal(call: ApiCall[Any], answer: Answer) -> ExtendError:
+    """Classify an answer that is not a success, by status and by either version's error body or none."""
+    body = _error_body(answer.body)
+    status = answer.status
+    facts: dict[str, Any] = {
+        "status": status,
+        "code": text(body, "code"),
+        "request_id": text(body, "requestId") or answer.headers.get("x-extend-request-id"),
+        "retry_after": retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC)),
+    }
+    said = without_credentials(text(body, "message") or text(body, "error") or _without_words(answer))
+    if not call.repeatable and (status >= 500 or status == REQUEST_TIMEOUT):
+        return unclear(call, f"Extend answered: {said}", **facts)
+    stated = body.get("retryable")
+    by_status = status >= 500 or status in _RETRYABLE_4XX
+    facts["retryable"] = stated if isinstance(stated, bool) and status != 429 else by_status
+    if status >= 500:
+        return ExtendServerError(f"Extend failed to {call.intent}: {said}", **facts)
+    error_type, advice = _ERRORS.get(status, (ExtendBadRequestError, ""))
+    return error_type(f"Extend refused to {call.intent}: {said} {advice}".rstrip(), **facts)
+
+
+def no_answer(
+    call: ApiCall[Any], error: BaseException, base_url: str, *, sent: bool, retryable: bool = True
+) -> ExtendError:
+    """Classify a request that got no answer.
+
+    :param sent: whether any of it may have left this machine; False only if no connection came about.
+    :param retryable: False where trying again is no use, e.g. for a certificate that is not trusted.
+    """
+    if sent:
+        what_happened = f"The connection to {base_url} broke before an answer came: {root_cause(error)}"
+    else:
+        what_happened = f"No connection to {base_url}, so nothing was sent: {root_cause(error)}"
+    if sent and not call.repeatable:
+        return unclear(call, what_happened)
+    return ExtendConnectionError(f"Could not {call.intent}. {what_happened}.", retryable=retryable)
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from, down to the first cause."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        inner = getattr(current, "reason", None) or next(iter(current.args), None)
+        wrapped = inner if isinstance(inner, BaseException) else None
+        current = current.__cause__ or wrapped or current.__context__
+
+
+def root_cause(error: BaseException) -> str:
+    """Return what lies at the bottom of a transport error, without the URLs that the layers above put in."""
+    *_, first = chain_of(error)
+    said = getattr(first, "strerror", None) or (str(first) if isinstance(first, OSError) else "")
+    return f"{type(first).__name__}{': ' if said else ''}{said}"
+
+
+def unclear(call: ApiCall[Any], what_happened: str, **facts: Any) -> ExtendUnclearSubmissionError:
+    """Return the error of a request that was sent and may or may not have created something."""
+    return ExtendUnclearSubmissionError(
+        f"It is unknown whether Extend did {call.intent}. {what_happened.rstrip('.')}. The request was not "
+        "sent again, because that could create and bill the work twice: look for it at Extend before "
+        "submitting it again.",
+        **facts,
+    )
+
+
+def retry_after(value: str | None, *, now: datetime) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for, given as seconds or as HTTP date."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+    return max(seconds, 0.0) if seconds < float("inf") else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait between tries, in seconds.
+
+    The n-th wait is ``initial * 2 ** (n - 1)`` up to ``maximum``, of which jitter takes up to a half, so that
+    tasks which failed together do not come back together. What Extend asks for by ``Retry-After`` is never
+    undercut. Once waiting would exceed ``total``, the call fails with what it has.
+    """
+
+    initial: float = 1.0
+    maximum: float = 60.0
+    total: float = 300.0
+
+    def delay(self, attempt: int, asked: float | None, *, chance: float) -> float:
+        """Return the wait after failed try number ``attempt`` (from 1); ``chance`` is uniform in [0, 1)."""
+        own = min(self.maximum, self.initial * 2.0 ** min(attempt - 1, 32)) * (1 - chance / 2)
+        return own if asked is None else max(own, asked * (1 + chance / 10))
+
+
+def may_repeat(call: ApiCall[Any], error: BaseException) -> bool:
+    """Return whether ``call`` is sent again after ``error``, see this module's invariant."""
+    if not isinstance(error, ExtendError) or not error.retryable:
+        return False
+    return call.repeatable or isinstance(error, ExtendRateLimitError | ExtendConnectionError)
+
+
+def retrying(
+    call: ApiCall[Any],
+    *,
+    max_attempts: int,
+    backoff: Backoff,
+    log: Log,
+    chance: Callable[[], float] = random.random,
+) -> dict[str, Any]:
+    """Return the arguments of ``tenacity.Retrying`` and ``tenacity.AsyncRetrying`` that retry ``call``."""
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        return backoff.delay(
+            state.attempt_number, getattr(_failure(state), "retry_after", None), chance=chance()
+        )
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        return state.attempt_number >= max_attempts or state.idle_for + state.upcoming_sleep > backoff.total
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        log.warning(
+            "Try %d of %d, the next one in %.1f s: %s",
+            state.attempt_number,
+            max_attempts,
+            state.upcoming_sleep,
+            _failure(state),
+        )
+
+    return {
+        "retry": tenacity.retry_if_exception(lambda error: may_repeat(call, error)),
+        "wait": wait,
+        "stop": stop,
+        "before_sleep": tell,
+        "reraise": True,
+    }
+
+
+def _failure(state: tenacity.RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    return error if error is not None else RuntimeError("a wait without a failure")
+
+
+def _error_body(body: bytes) -> Json:
+    """Return the error object: flat, nested in ``error``, or empty when the body is something else."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    if not isinstance(decoded, dict):
+        return {}
+    return mapping(decoded, "error") or decoded
+
+
+def _without_words(answer: Answer) -> str:
+    """Describe an answer without a message of Extend's; its body may be anybody's, so it is not shown."""
+    location = urlsplit(answer.headers.get("Location") or "")
+    if location.hostname:
+        return f"a redirect to {location.scheme}://{location.hostname}; check the connection's host."
+    content_type = answer.headers.get("Content-Type")
+    return f"no message, a body of type {content_type}." if content_type and answer.body else "no message."
+
+
+def _unreadable(call: ApiCall[Any], answer: Answer, why: str) -> ExtendError:
+    facts: dict[str, Any] = {
+        "status": answer.status,
+        "request_id": answer.headers.get("x-extend-request-id"),
+    }
+    if not call.repeatable:
+        return unclear(call, f"The answer could not be read: {why}", **facts)
+    return ExtendServerError(
+        f"Could not {call.intent}: the answer could not be read, {why}. "
+        "Check the host and the API version of the connection.",
+        retryable=True,
+        **facts,
+    )

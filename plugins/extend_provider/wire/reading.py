@@ -1,0 +1,79 @@
+"""Reading decoded JSON without trusting it: what is absent, null or of another type is None or empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+class UnreadableAnswerError(ValueError):
+    """An answer lacks what makes it one, e.g. a run without id."""
+
+
+def text(raw: Json, key: str) -> str | None:
+    """Return a non-empty string; a number becomes its string (version numbers have come as both)."""
+    value = raw.get(key)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
+
+
+def required_text(raw: Json, key: str) -> str:
+    """Return a non-empty string or raise :class:`UnreadableAnswerError`."""
+    value = text(raw, key)
+    if value is None:
+        raise UnreadableAnswerError(f"no {key!r} in it")
+    return value
+
+
+def number(raw: Json, key: str) -> float | None:
+    """Return a number."""
+    value = raw.get(key)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def flag(raw: Json, key: str) -> bool:
+    """Return whether the value is true."""
+    return raw.get(key) is True
+
+
+def mapping(raw: Json, key: str) -> Json:
+    """Return an object, empty if there is none."""
+    value = raw.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def optional_mapping(raw: Json, key: str) -> Json | None:
+    """Return an object or None."""
+    value = raw.get(key)
+    return value if isinstance(value, dict) else None
+
+
+def mappings(raw: Json, key: str) -> list[Json]:
+    """Return the objects of a list; whatever else is in it is left out."""
+    value = raw.get(key)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def body_mapping(body: object) -> Json:
+    """Return the answer's body as an object or raise :class:`UnreadableAnswerError`."""
+    if not isinstance(body, dict):
+        raise UnreadableAnswerError(f"a JSON object was expected, it is a {type(body).__name__}")
+    return body
+
+
+def body_member(body: object, key: str) -> Json:
+    """Return the object that an answer's body wraps under ``key`` or raise :class:`UnreadableAnswerError`."""
+    member = optional_mapping(body_mapping(body), key)
+    if member is None:
+        raise UnreadableAnswerError(f"no {key!r} in it")
+    return member
+
+
+def body_list(body: object, key: str) -> list[Json]:
+    """Return the list of objects under ``key`` or raise :class:`UnreadableAnswerError`."""
+    if not isinstance(body_mapping(body).get(key), list):
+        raise UnreadableAnswerError(f"no list {key!r} in it")
+    return mappings(body_mapping(body), key)
