@@ -1,0 +1,43 @@
+"""From a task in Airflow's UI to the runs it stands for in Extend's dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
+
+#: XCom key of the address. Airflow's api server reads a link from XCom alone, so the same key serves the task
+#: that pushes the address before it is deferred, the trigger that learns it meanwhile, and the UI.
+DASHBOARD_URL_KEY = "dashboard_url"
+
+
+class ExtendDashboardLink(BaseOperatorLink):
+    """Opens the first run of the task in Extend's dashboard.
+
+    The address is the ``dashboardUrl`` that Extend gave for that run; no page of a batch is documented.
+    """
+
+    @property
+    def name(self) -> str:
+        """The button's label."""
+        return "Extend dashboard"
+
+    @property
+    def xcom_key(self) -> str:
+        """The XCom key under which the UI finds the address."""
+        return DASHBOARD_URL_KEY
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address that was pushed for this task instance, or an empty string if none is known yet.
+
+        Airflow calls this in the worker when an attempt ends or is deferred, and stores the answer under
+        :attr:`xcom_key` again.
+        """
+        from airflow.sdk.execution_time.xcom import XCom
+
+        url: Any = XCom.get_value(ti_key=ti_key, key=DASHBOARD_URL_KEY)
+        return url if isinstance(url, str) else ""

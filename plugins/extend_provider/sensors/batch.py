@@ -1,0 +1,239 @@
+"""Waits until every run of a batch has settled."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralTimeout,
+)
+
+from extend_provider import validation
+from extend_provider.attempts import AttemptMemory
+from extend_provider.batch_progress import ON_NEEDS_REVIEW, BatchProgress, OnNeedsReview, Outcome, RunCounter
+from extend_provider.exceptions import ExtendBatchError, ExtendError
+from extend_provider.links.dashboard import DASHBOARD_URL_KEY, ExtendDashboardLink
+from extend_provider.triggers.base import PROGRESS_KEY, REPORT_GRACE_SECONDS
+from extend_provider.triggers.batch import ExtendBatchTrigger
+from extend_provider.waiting import Ended, Step, Wait, WaitPolicy, first_deadline
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from extend_provider.hooks.extend import ExtendHook
+
+FATE = (
+    "Nothing was cancelled: the batch goes on at Extend. Clear this task to wait for it again; the batch's "
+    "id comes from upstream, nothing is submitted a second time."
+)
+#: Key in the task state store under which the attempts of one task instance share when the wait began.
+WAIT_KEY = "extend_batch_wait"
+
+
+class ExtendBatchTimeoutError(ExtendBatchError, AirflowSensorTimeout):
+    """The deadline has passed. To Airflow a sensor's timeout: not retried, and a skip with ``soft_fail``."""
+
+
+class ExtendBatchSensor(BaseSensorOperator):
+    """Waits until as many runs as were submitted are listed and every one has settled.
+
+    Returns the counts: ``{"summary", "expected", "listed", "settled", "by_status": {status: number}}``. The
+    same dict is the XCom ``progress`` while the task waits, deferred or not.
+
+    ``timeout`` counts from the first attempt on: a retry goes on with what is left, clearing the task starts
+    anew. ``soft_fail`` turns a passed ``timeout`` into a skip and nothing else. ``exponential_backoff`` and
+    ``max_wait`` have no say: the interval between two looks adapts itself, up to ``poke_interval``.
+
+    .. code-block:: python
+
+        submit = ExtendSubmitBatchOperator(task_id="submit", workflow_id="workflow_…", inputs=[…])
+        ExtendBatchSensor(task_id="wait", batch_id=submit.output, run_count=submit.output["run_count"])
+
+    :param batch_id: the batch; None together with ``run_count`` 0 (nothing was submitted) succeeds at once.
+    :param run_count: how many runs were submitted.
+    :param on_needs_review: what a run that waits for a human reviewer means: ``land`` counts it as settled,
+        ``wait`` goes on until the reviewer has decided, ``fail`` lets the rest settle and fails then.
+    :param deferrable: wait in the triggerer, without a worker slot; False: as ``mode`` says.
+    :param max_poll_errors: how many failed looks in a row are tolerated if they may pass by themselves (rate
+        limit, server fault, no connection); None: any number until the deadline. Others fail at once. With
+        ``mode="reschedule"`` each look is a process of its own, and failures are not counted.
+    :param extend_conn_id: connection to Extend.
+    :raises ExtendBatchTimeoutError: the deadline has passed.
+    :raises ExtendBatchError: ``on_needs_review="fail"`` and runs are in review.
+    :raises ExtendError: asking Extend failed for good, e.g. because of a wrong API key.
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "run_count", "on_needs_review", "extend_conn_id")
+    operator_extra_links = (ExtendDashboardLink(),)
+
+    def __init__(
+        self,
+        *,
+        batch_id: str | None,
+        run_count: int | str,
+        on_needs_review: OnNeedsReview = "land",
+        deferrable: bool = True,
+        max_poll_errors: int | None = None,
+        extend_conn_id: str = "extend_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.run_count = run_count
+        self.on_needs_review = on_needs_review
+        self.deferrable = deferrable
+        self.max_poll_errors = max_poll_errors
+        self.extend_conn_id = extend_conn_id
+        self._wait: Wait | None = None
+        self._last_step: Step | None = None
+        validation.check_literal(validation.choice, on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
+        validation.check_literal(validation.run_count, run_count)
+        validation.positive_seconds(self.poke_interval, "poke_interval")
+
+    @cached_property
+    def hook(self) -> ExtendHook:
+        """The hook for the modes that wait in the worker."""
+        from extend_provider.hooks.extend import ExtendHook
+
+        return ExtendHook(extend_conn_id=self.extend_conn_id)
+
+    @property
+    def _subject(self) -> str:
+        return f"Batch {self.batch_id}"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Wait, or hand over to the triggerer."""
+        run_count = validation.run_count(self.run_count)
+        if not run_count:
+            self.log.info("Nothing was submitted, so there is nothing to wait for.")
+            return BatchProgress(0, {}).as_dict()
+        validation.batch_id(self.batch_id, run_count)
+        policy = self._policy(context)
+        if self.deferrable:
+            self._defer(policy, run_count)
+        self._wait = Wait(policy)
+        with self.hook:
+            counts: dict[str, Any] = super().execute(context)
+        return counts
+
+    def _defer(self, policy: WaitPolicy, run_count: int) -> None:
+        self.log.info("%s: waiting for %s runs in the triggerer.", self._subject, f"{run_count:,}")
+        self.defer(
+            trigger=ExtendBatchTrigger(
+                batch_id=str(self.batch_id),
+                run_count=run_count,
+                extend_conn_id=self.extend_conn_id,
+                policy=dataclasses.asdict(policy),
+            ),
+            method_name=self.execute_complete.__name__,
+            # The trigger's own deadline comes first and says more than Airflow's.
+            timeout=timedelta(seconds=max(policy.deadline - time.time(), 0.0) + REPORT_GRACE_SECONDS),
+        )
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once, decide as the trigger does."""
+        self._wait = wait = self._wait or Wait(self._policy(context))
+        counter = RunCounter(validation.run_count(self.run_count))
+        try:
+            for page in self.hook.iter_run_pages(batch_id=self.batch_id):
+                counter.add(page)
+        except ExtendError as error:
+            step = wait.failed(error, now=time.time())
+            self.log.warning("%s: %s", self._subject, step.decision.message)
+        else:
+            step = wait.seen(counter.progress(), now=time.time())
+        self._last_step = step
+        if step.changed and wait.progress is not None:
+            self._tell(context, wait.progress)
+        if step.ended is None:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._conclude(step.ended))
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Take up what the trigger reports."""
+        ended = Ended.from_event(event)
+        if ended.progress is not None:
+            context["ti"].xcom_push(key=PROGRESS_KEY, value=ended.progress)
+        if ended.dashboard_url:
+            context["ti"].xcom_push(key=DASHBOARD_URL_KEY, value=ended.dashboard_url)
+        return self._conclude(ended)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the deferral; the base's version with ``soft_fail`` skips on real failures too."""
+        try:
+            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+        except (AirflowSensorTimeout, TaskDeferralTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"{error}") from error
+            if isinstance(error, AirflowSensorTimeout):
+                raise
+            raise ExtendBatchTimeoutError(
+                f"{self._subject}: the triggerer did not report by the deadline; is one running? {FATE}"
+            ) from error
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            if self.never_fail:
+                raise AirflowSkipException(f"{error}") from error
+            raise
+
+    def _conclude(self, ended: Ended) -> dict[str, Any]:
+        if ended.outcome is Outcome.DONE and ended.progress is not None:
+            self.log.info("%s: %s", self._subject, ended.message)
+            return ended.progress
+        failure = ended.failure(self._subject, FATE)
+        if ended.outcome is Outcome.TIMED_OUT:
+            if ended.limit == "execution_timeout":
+                raise AirflowTaskTimeout(f"execution_timeout: {failure}")
+            raise ExtendBatchTimeoutError(failure.message)
+        raise failure
+
+    def _tell(self, context: Context, progress: BatchProgress) -> None:
+        self.log.info("%s: %s", self._subject, progress)
+        for warning in progress.warnings:
+            self.log.warning("%s: %s", self._subject, warning)
+        context["ti"].xcom_push(key=PROGRESS_KEY, value=progress.as_dict())
+        if progress.dashboard_url:
+            context["ti"].xcom_push(key=DASHBOARD_URL_KEY, value=progress.dashboard_url)
+
+    def _policy(self, context: Context) -> WaitPolicy:
+        deadline, limit = first_deadline(
+            self._started_at(context),
+            self.timeout,
+            attempt_started_at=time.time(),
+            execution_timeout=self.execution_timeout,
+        )
+        validation.choice(self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
+        return WaitPolicy(deadline, self.poke_interval, self.on_needs_review, self.max_poll_errors, limit)
+
+    def _started_at(self, context: Context) -> float:
+        """When the first attempt began to wait, in seconds since the epoch."""
+        if self.reschedule and not self.deferrable:
+            first: datetime | None = context["ti"].get_first_reschedule_date(context)
+            return first.timestamp() if first else time.time()
+        memory = AttemptMemory(context, retries=self.retries or 0, key=WAIT_KEY)
+        left = memory.recall()
+        if left is not None and left.get("batch_id") == self.batch_id:
+            return float(left["started_at"])
+        now = time.time()
+        memory.remember({"batch_id": self.batch_id, "started_at": now})
+        return now
+
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Return the adaptive interval; a rescheduled sensor remembers nothing and keeps the plain one."""
+        if self._wait is None or self._last_step is None:
+            return self.poke_interval
+        if self.reschedule:
+            return max(0.0, min(self.poke_interval, self._wait.policy.deadline - time.time()))
+        return self._last_step.delay

@@ -1,0 +1,143 @@
+"""What both triggers share: look, decide, tell, sleep; report once, never raise.
+
+Invariants: the triggerer's loop is never blocked (asynchronous requests; Airflow's own calls in a thread); a
+cancellation passes through untouched; the deadline is a wall-clock time, which a restarted triggerer keeps.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import dataclasses
+import time
+import traceback
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from extend_provider.batch_progress import BatchProgress, Outcome
+from extend_provider.exceptions import ExtendConnectionError
+from extend_provider.links.dashboard import DASHBOARD_URL_KEY
+from extend_provider.redaction import describe_error
+from extend_provider.waiting import Ended, Step, Wait, WaitPolicy
+
+if TYPE_CHECKING:
+    from extend_provider.hooks.extend import ExtendAsyncHook
+
+#: XCom key of the progress shown in Airflow's UI while the task is deferred.
+PROGRESS_KEY = "progress"
+#: Seconds that a look may take past the deadline, so that a wait over in time is still seen as such.
+LAST_LOOK_SECONDS = 30.0
+#: Seconds after the deadline at which Airflow may give up on the trigger itself.
+REPORT_GRACE_SECONDS = 120.0
+PUBLISH_SECONDS = 10.0
+
+
+class ExtendWaitTrigger(BaseTrigger):
+    """Waits for runs without a worker slot and reports one :class:`~extend_provider.waiting.Ended`.
+
+    :param extend_conn_id: connection to Extend.
+    :param policy: how to wait, as keyword arguments of :class:`~extend_provider.waiting.WaitPolicy`.
+    """
+
+    def __init__(self, *, extend_conn_id: str, policy: dict[str, Any]) -> None:
+        super().__init__()
+        self.extend_conn_id = extend_conn_id
+        self.policy = WaitPolicy(**policy)
+
+    @property
+    @abc.abstractmethod
+    def subject(self) -> str:
+        """What is waited for, for the log."""
+
+    @abc.abstractmethod
+    async def look(self, hook: ExtendAsyncHook) -> BatchProgress:
+        """Ask Extend once."""
+
+    def report(self, ended: Ended) -> Ended:
+        """Return the record of the end with what this trigger has to add."""
+        return ended
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments, all of them plain JSON."""
+        kind = type(self)
+        arguments = {"extend_conn_id": self.extend_conn_id, "policy": dataclasses.asdict(self.policy)}
+        return f"{kind.__module__}.{kind.__qualname__}", {**arguments, **self.arguments()}
+
+    @abc.abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that a subclass adds."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then yield exactly one event."""
+        try:
+            ended = await self._wait()
+        except Exception as error:  # noqa: BLE001  # a trigger that raises fails its task without a word
+            # The frames alone: an unexpected error's text may hold what must not be logged.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            self.log.error("%s: %s\n%s", self.subject, describe_error(error), frames)  # noqa: TRY400  # see above
+            ended = self.report(Wait(self.policy).broken(error))
+        yield TriggerEvent(ended.as_event())
+
+    async def _wait(self) -> Ended:
+        from extend_provider.hooks.extend import ExtendAsyncHook
+
+        wait = Wait(self.policy)
+        async with ExtendAsyncHook(extend_conn_id=self.extend_conn_id) as hook:
+            while True:
+                step = await self._step(hook, wait)
+                if step.changed:
+                    await self._tell(step, wait.progress)
+                if step.ended is not None:
+                    return self.report(step.ended)
+                await asyncio.sleep(step.delay)
+
+    async def _step(self, hook: ExtendAsyncHook, wait: Wait) -> Step:
+        remaining = max(self.policy.deadline - time.time(), 0.0)
+        try:
+            async with asyncio.timeout(remaining + LAST_LOOK_SECONDS):
+                progress = await self.look(hook)
+        except TimeoutError:
+            slow = ExtendConnectionError("Extend's answer did not arrive in time.", retryable=True)
+            return self._failed(wait, slow)
+        except Exception as error:  # noqa: BLE001  # judged by the state machine: waited out or final
+            return self._failed(wait, error)
+        return wait.seen(progress, now=time.time())
+
+    def _failed(self, wait: Wait, error: Exception) -> Step:
+        step = wait.failed(error, now=time.time())
+        self.log.warning("%s: %s", self.subject, step.decision.message)
+        return step
+
+    async def _tell(self, step: Step, progress: BatchProgress | None) -> None:
+        if step.decision.outcome in {Outcome.WAIT, Outcome.DONE}:
+            self.log.info("%s: %s", self.subject, step.decision.message)
+        if progress is None:
+            return
+        for warning in progress.warnings:
+            self.log.warning("%s: %s", self.subject, warning)
+        await self._publish(PROGRESS_KEY, progress.as_dict())
+        if progress.dashboard_url:
+            await self._publish(DASHBOARD_URL_KEY, progress.dashboard_url)
+
+    async def _publish(self, key: str, value: Any) -> None:
+        """Write an XCom of the deferred task, which its UI page shows at once; failing to must not matter."""
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        ti = self.task_instance
+        if ti is None:
+            return
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await asyncio.to_thread(
+                    BaseXCom.set,
+                    key=key,
+                    value=value,
+                    dag_id=ti.dag_id,
+                    task_id=ti.task_id,
+                    run_id=ti.run_id,
+                    map_index=-1 if ti.map_index is None else ti.map_index,
+                )
+        except Exception as error:  # noqa: BLE001  # the wait matters more than its display
+            self.log.debug("%s: could not publish %s: %s", self.subject, key, describe_error(error))

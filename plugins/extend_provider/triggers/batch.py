@@ -1,0 +1,42 @@
+"""Waits for a batch without a worker slot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from extend_provider.batch_progress import BatchProgress, RunCounter
+from extend_provider.triggers.base import ExtendWaitTrigger
+
+if TYPE_CHECKING:
+    from extend_provider.hooks.extend import ExtendAsyncHook
+
+
+class ExtendBatchTrigger(ExtendWaitTrigger):
+    """Lists the batch's runs until as many as were submitted have settled.
+
+    Extend has no status of a workflow batch; listing its runs is the documented way to follow it.
+
+    :param batch_id: the batch.
+    :param run_count: how many runs were submitted.
+    """
+
+    def __init__(self, *, batch_id: str, run_count: int, extend_conn_id: str, policy: dict[str, Any]) -> None:
+        super().__init__(extend_conn_id=extend_conn_id, policy=policy)
+        self.batch_id = batch_id
+        self.run_count = run_count
+
+    @property
+    def subject(self) -> str:
+        """The batch, for the log."""
+        return f"Batch {self.batch_id}"
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the batch's id and size."""
+        return {"batch_id": self.batch_id, "run_count": self.run_count}
+
+    async def look(self, hook: ExtendAsyncHook) -> BatchProgress:
+        """List the batch once, page by page."""
+        counter = RunCounter(self.run_count)
+        async for page in hook.iter_run_pages(batch_id=self.batch_id):
+            counter.add(page)
+        return counter.progress()

@@ -1,0 +1,44 @@
+"""Waits for single workflow runs without a worker slot."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from extend_provider.batch_progress import BatchProgress, FollowedRuns
+from extend_provider.triggers.base import ExtendWaitTrigger
+from extend_provider.waiting import Ended
+
+if TYPE_CHECKING:
+    from extend_provider.hooks.extend import ExtendAsyncHook
+
+
+class ExtendRunTrigger(ExtendWaitTrigger):
+    """Asks for each run that has not settled, by its id.
+
+    :param runs: the records of the runs, see :class:`~extend_provider.batch_progress.FollowedRuns`.
+    """
+
+    def __init__(self, *, runs: list[dict[str, Any]], extend_conn_id: str, policy: dict[str, Any]) -> None:
+        super().__init__(extend_conn_id=extend_conn_id, policy=policy)
+        self.runs = runs
+        self._followed = FollowedRuns(runs)
+
+    @property
+    def subject(self) -> str:
+        """The runs, for the log."""
+        return f"Runs {', '.join(record['id'] for record in self.runs)}"
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the runs as they were when the wait began."""
+        return {"runs": self.runs}
+
+    async def look(self, hook: ExtendAsyncHook) -> BatchProgress:
+        """Ask for every run that has not settled."""
+        for run_id in self._followed.unsettled(self.policy.on_needs_review):
+            self._followed.take(await hook.get_run(run_id))
+        return self._followed.progress()
+
+    def report(self, ended: Ended) -> Ended:
+        """Return the end together with the runs as they are now."""
+        return dataclasses.replace(ended, runs=self._followed.records)
