@@ -37,9 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8100, help="port; 0 takes a free one (%(default)s)")
     parser.add_argument("--key", default="sk_sandbox", help="the API key to accept (%(default)s)")
     group = parser.add_argument_group(
-        "settings", "Values are JSON where they are not plain; see GET /_sandbox/settings."
+        "settings", "JSON where a value is not a plain one; GET /_sandbox/settings shows all."
     )
-    for field in msgspec.inspect.type_info(Settings).fields:  # type: ignore[attr-defined]
+    settings = msgspec.inspect.type_info(Settings)
+    assert isinstance(settings, msgspec.inspect.StructType)
+    for field in settings.fields:
         default = json.dumps(msgspec.to_builtins(field.default))
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
@@ -52,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _description(field_type: msgspec.inspect.Type) -> str:
+    assert isinstance(field_type, msgspec.inspect.Metadata)
     return str((field_type.extra_json_schema or {})["description"])
 
 

@@ -1,4 +1,4 @@
-"""What was asked of the emulator, counted and written down: the proof of what a client sent and did not send."""
+"""What was asked of the emulator, counted and written down: proof of what a client sent and did not send."""
 
 from __future__ import annotations
 

@@ -17,63 +17,64 @@ from sandbox.extend_api.settings import patched
 from sandbox.extend_api.shapes import NEWEST, SHAPES
 
 
-def admin_routes(emulator: Emulator) -> list[Route]:
-    """Return the routes of the admin endpoints."""
+class Admin:
+    """The admin endpoints of one emulator; each method answers one."""
 
-    async def health(request: Request) -> Response:
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/_sandbox/health", self.health, methods=["GET"]),
+            Route("/_sandbox/stats", self.stats, methods=["GET"]),
+            Route("/_sandbox/journal", self.journal, methods=["GET"]),
+            Route("/_sandbox/settings", self.settings, methods=["GET"]),
+            Route("/_sandbox/settings", self.configure, methods=["PATCH"]),
+            Route("/_sandbox/reset", self.reset, methods=["POST"]),
+            Route("/_sandbox/runs/{id}/review", self.review, methods=["POST"]),
+        ]
+
+    async def health(self, request: Request) -> Response:
+        """Whether the emulator answers."""
         return json_response({"status": "ok"})
 
-    async def stats(request: Request) -> Response:
-        return json_response(emulator.stats())
+    async def stats(self, request: Request) -> Response:
+        """The counts: requests, answers, runs per input and by status."""
+        return json_response(self._emulator.stats())
 
-    async def journal(request: Request) -> Response:
-        return json_response([entry.to_builtins() for entry in emulator.accounting.journal])
+    async def journal(self, request: Request) -> Response:
+        """The last requests, oldest first."""
+        return json_response([entry.to_builtins() for entry in self._emulator.accounting.journal])
 
-    async def read_settings(request: Request) -> Response:
-        return json_response(emulator.settings)
+    async def settings(self, request: Request) -> Response:
+        """All settings."""
+        return json_response(self._emulator.settings)
 
-    async def change_settings(request: Request) -> Response:
-        changes = _decoded(await request.body(), dict[str, Any])
-        if isinstance(changes, Response):
-            return changes
+    async def configure(self, request: Request) -> Response:
+        """Change settings by name; 422 for an unknown name or a value that does not fit."""
         try:
-            emulator.configure(patched(emulator.settings, changes))
-        except msgspec.ValidationError as error:
+            changes = msgspec.json.decode(await request.body(), type=dict[str, Any])
+            self._emulator.configure(patched(self._emulator.settings, changes))
+        except msgspec.MsgspecError as error:
             return _refused(422, str(error))
-        return json_response(emulator.settings)
+        return json_response(self._emulator.settings)
 
-    async def reset(request: Request) -> Response:
-        await emulator.reset()
+    async def reset(self, request: Request) -> Response:
+        """Return to the state at start."""
+        await self._emulator.reset()
         return json_response({"status": "ok"})
 
-    async def review(request: Request) -> Response:
-        decision = _decoded(await request.body(), Review)
-        if isinstance(decision, Response):
-            return decision
+    async def review(self, request: Request) -> Response:
+        """Decide on a run in NEEDS_REVIEW; answers the run in the newest shape."""
         try:
-            run = emulator.run(str(request.path_params["id"]))
-            decide(emulator, run, decision)
+            run = self._emulator.run(str(request.path_params["id"]))
+            decide(self._emulator, run, msgspec.json.decode(await request.body(), type=Review))
+        except msgspec.MsgspecError as error:
+            return _refused(422, str(error))
         except ApiError as error:
             return _refused(error.status, error.message)
         return json_response(SHAPES[NEWEST].run(run))
-
-    return [
-        Route("/_sandbox/health", health, methods=["GET"]),
-        Route("/_sandbox/stats", stats, methods=["GET"]),
-        Route("/_sandbox/journal", journal, methods=["GET"]),
-        Route("/_sandbox/settings", read_settings, methods=["GET"]),
-        Route("/_sandbox/settings", change_settings, methods=["PATCH"]),
-        Route("/_sandbox/reset", reset, methods=["POST"]),
-        Route("/_sandbox/runs/{id}/review", review, methods=["POST"]),
-    ]
-
-
-def _decoded(body: bytes, kind: Any) -> Any:
-    """Return the body as ``kind``, or the 422 that says what is wrong with it."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        return _refused(422, str(error))
 
 
 def _refused(status: int, message: str) -> Response:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.extend_api import file_routes, run_routes, workflow_routes
-from sandbox.extend_api.admin import admin_routes
+from sandbox.extend_api.admin import Admin
 from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError
 from sandbox.extend_api.gate import Call, api_route, json_response
@@ -44,6 +44,7 @@ def _routes(emulator: Emulator) -> list[Route]:
         route("POST", "/workflow_runs/{id}", run_routes.update_run),
         route("DELETE", "/workflow_runs/{id}", run_routes.delete_run),
         route("POST", "/workflow_runs/{id}/cancel", run_routes.cancel_run),
+        route("POST", "/workflow_runs/{id}/outputs/{output_id}", run_routes.correct_output),
         route("GET", "/batch_runs/{id}", run_routes.get_batch_run),
         route("POST", "/files/upload", file_routes.upload_file),
         route("GET", "/files", file_routes.list_files),
@@ -52,12 +53,9 @@ def _routes(emulator: Emulator) -> list[Route]:
         route("GET", "/workflows", workflow_routes.list_workflows),
         route("GET", "/workflows/{id}", workflow_routes.get_workflow),
         route("GET", "/workflows/{id}/versions", workflow_routes.list_versions),
-        *admin_routes(emulator),
-        Route("/_content/{id}", _content_endpoint(emulator), name="file_content", methods=["GET"]),
-        *(
-            api_route(emulator, method, "/{path:path}", _unknown)
-            for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
-        ),
+        *Admin(emulator).routes(),
+        Route("/_content/{id}", functools.partial(_content, emulator), name="file_content", methods=["GET"]),
+        *(route(method, "/{path:path}", _unknown) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
     ]
 
 
@@ -65,11 +63,9 @@ async def _unknown(call: Call) -> Response:
     raise ApiError(404, "NOT_FOUND", f"No route {call.request.method} {call.request.url.path}.")
 
 
-def _content_endpoint(emulator: Emulator):
-    async def content(request: Request) -> Response:
-        try:
-            return file_routes.file_content(emulator, request)
-        except ApiError as error:
-            return json_response(SHAPES[NEWEST].error(error, ""), error.status)
-
-    return content
+async def _content(emulator: Emulator, request: Request) -> Response:
+    """Serve a file's bytes from the address that ``GET /files/{id}`` made for it."""
+    try:
+        return file_routes.file_content(emulator, request)
+    except ApiError as error:
+        return json_response(SHAPES[NEWEST].error(error, ""), error.status)

@@ -13,7 +13,7 @@ _SECRET = secrets.token_bytes(16)
 
 
 def make_token(query: Mapping[str, object], position: int) -> str:
-    """Return the token that continues ``query`` behind ``position``; looks like ``base64:base64``, as Extend's do."""
+    """Return the token, ``base64:base64`` like Extend's, that continues ``query`` behind ``position``."""
     payload = position.to_bytes(8, "big")
     return f"{_encode(_signature(query, payload))}:{_encode(payload)}"
 

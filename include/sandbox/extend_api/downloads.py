@@ -23,6 +23,7 @@ class DownloadFailed(Exception):  # noqa: N818 - reads as what happened
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+        self.message = message
 
 
 async def download(session: aiohttp.ClientSession, url: str, target: Path, settings: Settings) -> None:

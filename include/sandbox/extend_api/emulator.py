@@ -15,7 +15,7 @@ from sandbox.extend_api.faults import Faults, RateLimiter
 from sandbox.extend_api.model import FileRef, Run, RunOrder, StoredFile, new_id, now_ms
 from sandbox.extend_api.settings import Settings
 from sandbox.extend_api.store import Store
-from sandbox.extend_api.workflows import LATEST_VERSION, VERSIONS, WORKFLOWS, Workflow
+from sandbox.extend_api.workflows import CLASSES, LATEST_VERSION, VERSIONS, WORKFLOWS, Workflow
 
 RAW_TEXT_NAME = "raw_text.txt"
 
@@ -55,7 +55,10 @@ class Emulator:
         self._start_over(self._initial_settings)
 
     def create_runs(self, orders: Sequence[RunOrder], batch_id: str | None = None) -> list[Run]:
-        """Create and queue runs; raises ApiError (404) for an unknown workflow, version or file, and creates none."""
+        """Create and queue runs.
+
+        :raises ApiError: an unknown workflow, version or file (404); nothing was created then.
+        """
         for order in orders:
             _known_workflow(order)
         files = [tuple(self._file(ref) for ref in order.files) for order in orders]
@@ -147,13 +150,23 @@ def _known_workflow(order: RunOrder) -> None:
     found = workflow(order.workflow_id)
     if order.version is not None and order.version not in VERSIONS:
         raise not_found(f"Version of workflow {found.id!r}", order.version)
-    processors = {step.processor_id for step in found.steps}
-    if unknown := set(order.outputs or ()) - processors:
-        raise InvalidRequest(f"Processor {min(unknown)!r} is not part of the workflow", "outputs")
+    for processor_id, output in (order.outputs or {}).items():
+        _check_output(found, processor_id, output)
+
+
+def _check_output(found: Workflow, processor_id: str, output: dict[str, Any]) -> None:
+    """Raise InvalidRequest unless a given output is of one of the workflow's processors and in its form."""
+    step = next((step for step in found.steps if step.processor_id == processor_id), None)
+    if step is None:
+        raise InvalidRequest(f"Processor {processor_id!r} is not part of the workflow", "outputs")
+    if step.type == "CLASSIFY" and output.get("type") not in CLASSES:
+        raise InvalidRequest(f"The type must be one of {', '.join(CLASSES)}", "outputs")
+    if step.type != "CLASSIFY" and not isinstance(output.get("value"), dict):
+        raise InvalidRequest("The output must have a value", "outputs")
 
 
 def input_key(order: RunOrder, files: Sequence[StoredFile]) -> str:
-    """Return what names the input across runs: metadata's ``document_id``, else the file's name or URL path or id."""
+    """Return what tells inputs apart: metadata's ``document_id``, else the file's name, URL path or id."""
     given = msgspec.json.decode(order.metadata).get("document_id")
     if given is not None:
         return str(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import heapq
 import logging
 import multiprocessing
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 import aiohttp
+import msgspec
 
 from sandbox.extend_api import model
 from sandbox.extend_api.downloads import DownloadFailed, check_size, download
@@ -21,10 +23,12 @@ from sandbox.extend_api.outcomes import outcome_for
 from sandbox.extend_api.reader import Input, Plan, Reading, ReadingFailed, exit_with_parent, work
 from sandbox.extend_api.settings import OutcomeRule, Settings
 from sandbox.extend_api.store import Store
-from sandbox.extend_api.workflows import Step
+from sandbox.extend_api.workflows import Step, classification
 
 logger = logging.getLogger(__name__)
 
+#: What every extraction of the synthetic mode puts out.
+NOTHING = b'{"value":{},"metadata":{}}'
 REVIEW_STEP = Step("step_review", "Human review", "HUMAN_REVIEW", "", "")
 
 
@@ -154,7 +158,9 @@ class Engine:
         try:
             reading = await self._read(run)
         except (DownloadFailed, ReadingFailed) as error:
-            self._fail(run, "FAILED_TO_PROCESS_FILE", ": ".join(str(part) for part in error.args))
+            message = f"{error.code}: {error.message}"
+            run.steps = (_failed_step(run, "FAILED_TO_PROCESS_FILE", message),)
+            self._fail(run, "FAILED_TO_PROCESS_FILE", message)
             return
         run.steps = _step_runs(run, reading, settings)
         if rule is not None:
@@ -183,15 +189,12 @@ class Engine:
 
     def _apply(self, run: Run, rule: OutcomeRule) -> None:
         if rule.status == model.FAILED:
-            self._fail(
-                run, rule.reason, rule.message or "The run was made to fail by a rule of the emulator."
-            )
+            self._fail(run, rule.reason, rule.message or "A rule of the emulator made the run fail.")
             return
         if rule.status == model.REJECTED:
             run.rejection_note = rule.message
         if rule.status == model.NEEDS_REVIEW and self._settings().review_steps:
-            now = now_ms()
-            run.steps += (StepRun(new_id("workflow_step_run"), REVIEW_STEP, "", "WAITING", now, now),)
+            run.steps += (_step_run(run, REVIEW_STEP, "WAITING"),)
         self._settle(run, rule.status)
 
     def _fail(self, run: Run, reason: str, message: str) -> None:
@@ -213,8 +216,9 @@ def _latency(settings: Settings) -> float:
 def _synthetic(run: Run) -> Reading:
     """Return one page of nothing, for each file."""
     kind = next(step.kind for step in run.workflow.steps if step.kind)
-    nothing, ones = b'{"value":{},"metadata":{}}', (1,) * len(run.files)
-    return Reading(("PDF",) * len(run.files), ones, None, kind, nothing)
+    classified = msgspec.json.encode(classification(kind, 1.0)) if run.workflow.classifier else None
+    count = len(run.files)
+    return Reading(("PDF",) * count, (1,) * count, classified, kind, NOTHING)
 
 
 def _plan(run: Run) -> Plan:
@@ -228,9 +232,30 @@ def _plan(run: Run) -> Plan:
     )
 
 
+def _failed_step(run: Run, reason: str, message: str) -> StepRun:
+    """Return the first step, which the file could not pass."""
+    step = run.workflow.steps[0]
+    return dataclasses.replace(
+        _step_run(run, step, model.FAILED), failure_reason=reason, failure_message=message
+    )
+
+
+def _step_run(run: Run, step: Step, status: str) -> StepRun:
+    now = now_ms()
+    prefix = "clr" if step.type == "CLASSIFY" else "exr"
+    return StepRun(
+        new_id("workflow_step_run"),
+        step,
+        new_id(prefix),
+        status,
+        created_at=run.started_at or now,
+        updated_at=now,
+    )
+
+
 def _step_runs(run: Run, reading: Reading, settings: Settings) -> tuple[StepRun, ...]:
     """Return the steps that ``run`` went through, with their results and what they cost."""
-    workflow, pages, now = run.workflow, sum(reading.page_counts), now_ms()
+    workflow, pages = run.workflow, sum(reading.page_counts)
     done: list[tuple[Step, bytes | None]] = []
     if workflow.classifier is not None:
         done.append((workflow.classifier, reading.classification))
@@ -238,13 +263,8 @@ def _step_runs(run: Run, reading: Reading, settings: Settings) -> tuple[StepRun,
     if extractor is not None:
         done.append((extractor, reading.extraction))
     return tuple(
-        StepRun(
-            id=new_id("workflow_step_run"),
-            step=step,
-            processor_run_id=new_id("clr" if step.type == "CLASSIFY" else "exr"),
-            status=model.PROCESSED,
-            created_at=run.started_at or now,
-            updated_at=now,
+        dataclasses.replace(
+            _step_run(run, step, model.PROCESSED),
             credits=pages * settings.credits_per_page,
             pages=pages,
             output=output,

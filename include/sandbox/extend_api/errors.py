@@ -38,9 +38,9 @@ class ApiError(Exception):
 
 
 class InvalidRequest(ApiError):  # noqa: N818 - named after the API's own code
-    """A request that does not fit the contract; the setting ``validation_status`` decides between 400 and 422.
+    """A request that does not fit the contract: 400 or 422, as the setting ``validation_status`` says.
 
-    :param path: where in the body or query, e.g. ``inputs[3].file``; ends up in the message as Extend does it.
+    :param path: where in the body or query, e.g. ``inputs[3].file``; appended to the message as Extend does.
     """
 
     def __init__(self, message: str, path: str | None = None, *, file_code: str | None = None) -> None:

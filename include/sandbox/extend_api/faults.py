@@ -69,7 +69,6 @@ def rate_limited(settings: Settings, message: str) -> ApiError:
     if settings.retry_after == "seconds":
         headers["Retry-After"] = f"{settings.retry_after_seconds:g}"
     elif settings.retry_after == "date":
-        headers["Retry-After"] = email.utils.formatdate(
-            time.time() + settings.retry_after_seconds, usegmt=True
-        )
+        moment = time.time() + settings.retry_after_seconds
+        headers["Retry-After"] = email.utils.formatdate(moment, usegmt=True)
     return ApiError(429, "RATE_LIMIT_EXCEEDED", message, headers=headers)

@@ -24,33 +24,18 @@ URL_LIFETIME_SECONDS = 15 * 60
 COPY_BYTES = 1024 * 1024
 _SECRET = secrets.token_bytes(16)
 
-#: Extend's type of a file, by extension; what is missing has none.
-TYPES = {
-    "CSV": ("csv",),
-    "DOCX": ("doc", "docx", "dotx", "odt", "ppt", "pptx", "rtf", "wpd"),
-    "EXCEL": ("ods", "xls", "xlsx", "xltm", "xltx"),
-    "HTML": ("html",),
-    "IMG": (
-        "bmp",
-        "gif",
-        "heic",
-        "heif",
-        "jpeg",
-        "jpg",
-        "pcx",
-        "png",
-        "ppm",
-        "psd",
-        "svg",
-        "tif",
-        "tiff",
-        "webp",
-    ),
-    "PDF": ("pdf",),
-    "TXT": ("eml", "lis", "md", "txt"),
-    "XML": ("xml",),
+#: The extensions that Extend takes, by its type of file.
+EXTENSIONS = {
+    "CSV": "csv",
+    "DOCX": "doc docx dotx odt ppt pptx rtf wpd",
+    "EXCEL": "ods xls xlsx xltm xltx",
+    "HTML": "html",
+    "IMG": "bmp gif heic heif jpeg jpg pcx png ppm psd svg tif tiff webp",
+    "PDF": "pdf",
+    "TXT": "eml lis md txt",
+    "XML": "xml",
 }
-_TYPE_OF = {extension: name for name, extensions in TYPES.items() for extension in extensions}
+_TYPE_OF = {extension: name for name, extensions in EXTENSIONS.items() for extension in extensions.split()}
 
 
 def file_type(name: str) -> str | None:

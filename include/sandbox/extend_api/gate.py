@@ -1,4 +1,4 @@
-"""What every API request passes: faults, rate limit, key, workspace, version, accounting, the form of an error."""
+"""What every API request passes: rate limit, faults, key, workspace, version, accounting, error bodies."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError, InvalidRequest
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 VERSION_HEADER = "x-extend-api-version"
 WORKSPACE_HEADER = "x-extend-workspace-id"
 REQUEST_ID_HEADER = "x-extend-request-id"
+#: The key in a request's scope under which the server leaves the connection's transport.
+TRANSPORT = "sandbox.transport"
 _encoder = msgspec.json.Encoder()
 
 
@@ -50,10 +53,10 @@ Handler = Callable[[Call], Awaitable[Any]]
 class Dropped(Response):
     """No answer at all: the connection is cut."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Cut the connection that the server's protocol left in the scope."""
-        scope["extensions"]["sandbox.transport"].abort()
-        # The server counts an application that returns without an answer as broken, unless the client is gone.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Cut the connection."""
+        scope["extensions"][TRANSPORT].abort()
+        # An application that returns without an answer counts as broken, unless the client is gone by then.
         while (await receive())["type"] != "http.disconnect":
             pass
 
@@ -66,58 +69,46 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 def api_route(emulator: Emulator, method: str, path: str, handler: Handler) -> Route:
     """Return a route of the API, everything of this module around ``handler``."""
     endpoint = functools.partial(_answer, emulator, f"{method} {path}", handler)
-    return Route(path, _Endpoint(endpoint), methods=[method])
-
-
-class _Endpoint:
-    """Starlette calls plain functions with a request; a partial must be made to look like one."""
-
-    def __init__(self, function: Callable[[Request], Awaitable[Response]]) -> None:
-        self._function = function
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        request = Request(scope, receive, send)
-        try:
-            response = await self._function(request)
-        except ClientDisconnect:
-            return
-        await response(scope, receive, send)
+    return Route(path, endpoint, methods=[method])
 
 
 async def _answer(emulator: Emulator, endpoint: str, handler: Handler, request: Request) -> Response:
     request_id = new_id("req")
     version = request.headers.get(VERSION_HEADER, "")
     shapes = SHAPES.get(version, SHAPES[NEWEST])
-    fault = emulator.faults.strike(endpoint)
     try:
-        _check_rate(emulator, request)
-        if fault is not None and not fault.accepted:
-            response = await _faulty(fault, None) or await _let_in(emulator, handler, request)
-        else:
-            response = await _let_in(emulator, handler, request)
-            if fault is not None:
-                response = await _faulty(fault, response) or response
+        response = await _limited(emulator, endpoint, handler, request)
     except ApiError as error:
         if isinstance(error, InvalidRequest):
             error.status = emulator.settings.validation_status
         response = json_response(shapes.error(error, request_id), error.status, error.headers)
     except ClientDisconnect:
-        raise
+        response = Response(status_code=499)  # nobody is there to read it; for the journal
     except Exception:
         logger.exception("%s broke", endpoint)
         broken = ApiError(500, "INTERNAL_ERROR", "The emulator broke; its log says how.")
         response = json_response(shapes.error(broken, request_id), broken.status)
-    dropped = isinstance(response, Dropped)
-    emulator.accounting.record(
-        endpoint, request.method, request.url.path, None if dropped else response.status_code
-    )
+    status = None if isinstance(response, Dropped) else response.status_code
+    emulator.accounting.record(endpoint, request.method, request.url.path, status)
     response.headers[REQUEST_ID_HEADER] = request_id
     if version in SHAPES:
         response.headers[VERSION_HEADER] = version
     return response
 
 
-async def _faulty(fault: Fault, response: Response | None) -> Response | None:
+async def _limited(emulator: Emulator, endpoint: str, handler: Handler, request: Request) -> Response:
+    """Answer, unless there are too many requests or a fault strikes; raises ApiError."""
+    _check_rate(emulator, request)
+    fault = emulator.faults.strike(endpoint)
+    if fault is None:
+        return await _let_in(emulator, handler, request)
+    if fault.accepted:
+        response = await _let_in(emulator, handler, request)
+        return await _struck(fault, response) or response
+    return await _struck(fault, None) or await _let_in(emulator, handler, request)
+
+
+async def _struck(fault: Fault, response: Response | None) -> Response | None:
     """Do what the fault says; None where the proper answer follows after all.
 
     :param response: the proper answer, when the request has already taken effect.
@@ -140,9 +131,8 @@ def _check_rate(emulator: Emulator, request: Request) -> None:
     limit = emulator.settings.requests_per_second
     category = "read" if request.method == "GET" else "write"
     if limit is not None and not emulator.limiters[category].admit(limit):
-        raise rate_limited(
-            emulator.settings, f"Rate limit of {limit:g} {category} requests a second exceeded."
-        )
+        message = f"Rate limit of {limit:g} {category} requests a second exceeded."
+        raise rate_limited(emulator.settings, message)
 
 
 async def _let_in(emulator: Emulator, handler: Handler, request: Request) -> Response:

@@ -71,7 +71,7 @@ class StoredFile:
 class StepRun:
     """One step of one run, with the processor run it led to.
 
-    :param output: encoded JSON: ``{value, metadata}`` of an extraction, ``{id, type, …}`` of a classification.
+    :param output: encoded JSON: ``{value, metadata}`` of an extraction, ``{id, type, …}`` of a class.
     :param reviewed_output: the same after a reviewer's edits; None while nothing was edited.
     :param edits: ``{path: {originalValue, editedValue, …}}`` of a reviewer.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sandbox.extend_api.cursors import make_token, read_token
 from sandbox.extend_api.errors import InvalidRequest
@@ -13,6 +13,7 @@ from sandbox.extend_api.store import RunQuery, SortBy
 
 DEFAULT_PAGE_SIZE = 10
 LARGEST_PAGE_SIZE = 1000
+_SORTABLE: tuple[SortBy, ...] = ("updatedAt", "createdAt")
 Choice = TypeVar("Choice", bound=str)
 
 
@@ -26,7 +27,7 @@ def run_query(params: Mapping[str, str]) -> RunQuery:
         workflow_id=params.get("workflowId"),
         batch_id=params.get("batchId"),
         file_name_contains=params.get("fileNameContains"),
-        sort_by=cast("SortBy", _choice(params, "sortBy", ("updatedAt", "createdAt"))),
+        sort_by=_choice(params, "sortBy", _SORTABLE),
         ascending=ascending(params),
     )
 
@@ -75,7 +76,9 @@ def _bound(params: Mapping[str, str]) -> dict[str, str]:
 
 
 def _choice(params: Mapping[str, str], name: str, choices: tuple[Choice, ...]) -> Choice:
-    value = params.get(name, choices[0])
-    if value not in choices:
-        raise InvalidRequest(f"Invalid enum value; expected one of {', '.join(choices)}", name)
-    return value  # type: ignore[return-value]
+    """Return a parameter that has a few possible values, the first of which is its default."""
+    value = params.get(name)
+    for choice in choices:
+        if value in (None, choice):
+            return choice
+    raise InvalidRequest(f"Invalid enum value; expected one of {', '.join(choices)}", name)

@@ -15,6 +15,10 @@ from typing import Any
 
 import msgspec
 
+from sandbox import reading
+from sandbox.extend_api import workflows
+from sandbox.reading import Kind
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Input:
@@ -39,9 +43,9 @@ class Plan:
     :param extractor_ids: processor per kind.
     """
 
-    kind: str | None
+    kind: Kind | None
     classifier_id: str | None
-    extractor_ids: Mapping[str, str]
+    extractor_ids: Mapping[Kind, str]
     outputs: Mapping[str, Any]
 
 
@@ -59,7 +63,7 @@ class Reading:
     file_types: tuple[str, ...]
     page_counts: tuple[int, ...]
     classification: bytes | None
-    kind: str | None
+    kind: Kind | None
     extraction: bytes | None
 
 
@@ -85,21 +89,17 @@ def exit_with_parent() -> None:
     threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
 
 
-def warm_up() -> None:
-    """Import what reading needs before the first document waits for it."""
-    import sandbox.reading  # noqa: F401
-
-
 def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
     """Read the documents and carry out the plan; raises ReadingFailed."""
-    from sandbox import reading
-
     documents = [_read(item) for item in inputs]
     classification, kind = None, plan.kind
     if plan.classifier_id is not None:
         given = plan.outputs.get(plan.classifier_id)
-        classification = given or _classified(reading.classify(documents[0]))
-        kind = classification["type"] if classification["type"] in plan.extractor_ids else None
+        found = reading.classify(documents[0])
+        classification = workflows.classification(found.type, found.confidence)
+        if given is not None:
+            classification = {**workflows.classification(given["type"], 1.0), **given}
+        kind = next((kind for kind in plan.extractor_ids if kind == classification["type"]), None)
     extraction = None
     if kind is not None:
         extractions = [
@@ -119,28 +119,15 @@ def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
     )
 
 
-def _read(item: Input) -> Any:
-    from sandbox.reading import UnreadableDocument, read_document
-
+def _read(item: Input) -> reading.ReadDocument:
     data = item.content.read_bytes() if isinstance(item.content, Path) else item.content
     try:
-        return read_document(data, item.name, password=item.password)
-    except UnreadableDocument as error:
+        return reading.read_document(data, item.name, password=item.password)
+    except reading.UnreadableDocument as error:
         raise ReadingFailed(error.code, str(error)) from None
 
 
-def _classified(classification: Any) -> dict[str, Any]:
-    from sandbox.extend_api.workflows import classification_id
-
-    return {
-        "id": classification_id(classification.type),
-        "type": classification.type,
-        "confidence": classification.confidence,
-        "insights": [],
-    }
-
-
-def _extracted(extraction: Any, file_id: str) -> dict[str, Any]:
+def _extracted(extraction: reading.Extraction, file_id: str) -> dict[str, Any]:
     """Return an extraction as output, with the file named in each citation."""
     metadata = {
         path: {

@@ -1,18 +1,19 @@
-"""A reviewer's decision on a run in NEEDS_REVIEW: what the dashboard does, and the API cannot."""
+"""A person's decision on a run: what the dashboard does, and what the older API lets a caller correct."""
 
 from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from sandbox.extend_api import model
 from sandbox.extend_api.emulator import Emulator
-from sandbox.extend_api.errors import ApiError
+from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.model import Run, StepRun, now_ms
-from sandbox.extend_api.workflows import classification_id
+from sandbox.extend_api.workflows import CLASSES, classification
 
 _PATH_PART = re.compile(r"[^.\[\]]+|\[\d+\]")
 
@@ -20,8 +21,8 @@ _PATH_PART = re.compile(r"[^.\[\]]+|\[\d+\]")
 class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the reviewer decides.
 
-    :param decision: ``approve`` ends the run as PROCESSED, ``reject`` as REJECTED, ``reclassify`` sends it back
-        to PROCESSING with another class.
+    :param decision: ``approve`` ends the run as PROCESSED, ``reject`` as REJECTED; ``reclassify`` sends it
+        back to PROCESSING with another class.
     :param edits: corrected values by path, e.g. ``{"line_items[0].amount": 12.5}``; with ``approve``.
     :param note: why; the ``rejectionNote`` of a rejection.
     :param type: the right class; with ``reclassify``.
@@ -35,15 +36,17 @@ class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def decide(emulator: Emulator, run: Run, review: Review) -> None:
-    """Carry the decision out; raises ApiError (409 if the run is not in review, 422 if an edit does not fit)."""
+    """Carry the decision out on a run in NEEDS_REVIEW.
+
+    :raises ApiError: the run is not in review (409), or an edit or class does not fit it (422).
+    """
     if run.status != model.NEEDS_REVIEW:
         raise ApiError(409, "INVALID_REQUEST", f"The run is {run.status}, not {model.NEEDS_REVIEW}.")
     if review.decision == "reclassify":
-        _reclassify(emulator, run, review)
+        _reclassify(emulator, run, review.type)
         return
     if review.decision == "approve":
-        for step in run.steps:
-            _approve(step, review)
+        _approve(run, review)
     run.reviewed, run.reviewed_at, run.reviewed_by = True, now_ms(), review.reviewer
     run.rejection_note = review.note if review.decision == "reject" else None
     run.status = model.PROCESSED if review.decision == "approve" else model.REJECTED
@@ -51,22 +54,28 @@ def decide(emulator: Emulator, run: Run, review: Review) -> None:
     emulator.store.touch(run)
 
 
-def _approve(step: StepRun, review: Review) -> None:
-    step.reviewed, step.updated_at = True, now_ms()
-    if step.status == "WAITING":
-        step.status = model.PROCESSED
-    if not review.edits or step.step.kind is None or step.output is None:
-        return
-    output = msgspec.json.decode(step.output)
-    step.edits = {}
-    for path, value in review.edits.items():
-        step.edits[path] = {
+def _approve(run: Run, review: Review) -> None:
+    extraction = next((step for step in run.steps if step.step.kind and step.output), None)
+    if review.edits:
+        if extraction is None:
+            raise ApiError(422, "INVALID_REQUEST", "The run has no extraction that could be edited.")
+        _edit(extraction, review.edits, review.note)
+    for step in run.steps:
+        step.reviewed, step.status, step.updated_at = True, model.PROCESSED, now_ms()
+
+
+def _edit(step: StepRun, edits: Mapping[str, Any], note: str | None) -> None:
+    output = msgspec.json.decode(step.output or b"{}")
+    step.edits = {
+        path: {
             "originalValue": _replace(output["value"], path, value),
             "editedValue": value,
-            "notes": review.note,
-            "page": None,
+            "notes": note,
+            "page": _cited_page(output, path),
             "fieldType": None,
         }
+        for path, value in edits.items()
+    }
     step.reviewed_output = msgspec.json.encode(output)
 
 
@@ -83,15 +92,35 @@ def _replace(value: Any, path: str, new: Any) -> Any:
     return old
 
 
-def _reclassify(emulator: Emulator, run: Run, review: Review) -> None:
-    """Start over at the classification, with the class that the reviewer says; later steps' results are dropped."""
+def _cited_page(output: Mapping[str, Any], path: str) -> int | None:
+    citations = output.get("metadata", {}).get(path, {}).get("citations") or [{}]
+    return (citations[0].get("page") or {}).get("number")
+
+
+def _reclassify(emulator: Emulator, run: Run, kind: str | None) -> None:
+    """Start over at the classification, which is now given; the later steps' results are dropped."""
     classifier = run.workflow.classifier
-    if classifier is None or review.type is None:
-        raise ApiError(422, "INVALID_REQUEST", "Reclassifying takes a workflow that classifies, and a type.")
-    output = {"id": classification_id(review.type), "type": review.type, "confidence": 1.0, "insights": []}
-    run.outputs = {**(run.outputs or {}), classifier.processor_id: output}
+    if classifier is None or kind not in CLASSES:
+        message = f"Reclassifying takes a workflow that classifies, and a type out of {', '.join(CLASSES)}."
+        raise ApiError(422, "INVALID_REQUEST", message)
+    run.outputs = {**(run.outputs or {}), classifier.processor_id: classification(kind, 1.0)}
     run.steps = ()
     run.status = model.PROCESSING
+    # A rule for first attempts has had its turn: the second pass may go through.
     run.attempt += 1
     emulator.store.touch(run)
     emulator.engine.submit(run)
+
+
+def correct(step: StepRun, reviewed_output: Mapping[str, Any]) -> None:
+    """Put a caller's corrections over a result; fields left out keep their values.
+
+    :raises InvalidRequest: there is no extraction to correct, or the correction has no value.
+    """
+    value = reviewed_output.get("value")
+    if step.output is None or step.step.kind is None or not isinstance(value, dict):
+        raise InvalidRequest("Only an extraction's value can be corrected", "reviewedOutput")
+    output = msgspec.json.decode(step.reviewed_output or step.output)
+    output["value"] |= value
+    step.reviewed_output = msgspec.json.encode(output)
+    step.reviewed, step.updated_at = True, now_ms()

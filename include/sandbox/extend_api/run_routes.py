@@ -16,10 +16,20 @@ from sandbox.extend_api.errors import ApiError, InvalidRequest, not_found
 from sandbox.extend_api.faults import rate_limited
 from sandbox.extend_api.gate import Call
 from sandbox.extend_api.model import CANCELLABLE, Run, RunOrder, iso, new_id
-from sandbox.extend_api.shapes.common import checked_metadata
+from sandbox.extend_api.reviews import correct
+from sandbox.extend_api.shapes import NEWEST, SHAPES
+from sandbox.extend_api.shapes.common import checked_metadata, decode
+from sandbox.extend_api.shapes.v2025_04_21 import processor_run_id
 from sandbox.extend_api.store import RunQuery
 
 PROBES_AT_A_TIME = 20
+
+
+class _Correction(msgspec.Struct):
+    reviewedOutput: dict[str, Any]  # noqa: N815 - the wire's name
+
+
+_correction_body = msgspec.json.Decoder(_Correction)
 
 
 async def create_run(call: Call) -> Any:
@@ -59,7 +69,7 @@ async def list_runs(call: Call) -> Any:
 
 
 def _repeated(emulator: Emulator, query: RunQuery, after: int, count: int) -> list[Run]:
-    """Return the last runs in front of the position, as a list that shifted under its reader shows them again."""
+    """Return the last runs in front of the position: a list that shifted shows them again."""
     backwards = dataclasses.replace(query, ascending=not query.ascending)
     including = after - 1 if backwards.ascending else after + 1
     return emulator.store.page(backwards, count, including).items[::-1]
@@ -101,6 +111,20 @@ async def delete_run(call: Call) -> Any:
     call.emulator.engine.abandon(run)
     call.emulator.store.delete_run(run)
     return call.shapes.run_deleted(run.id)
+
+
+async def correct_output(call: Call) -> Any:
+    """``POST /workflow_runs/{id}/outputs/{output_id}``: corrections; gone since 2026-02-09."""
+    if call.shapes is SHAPES[NEWEST]:
+        raise ApiError(410, "ENDPOINT_REMOVED", "This endpoint was removed in API version 2026-02-09.")
+    run = call.emulator.run(call.id)
+    output_id = str(call.request.path_params["output_id"])
+    step = next((step for step in run.steps if processor_run_id(step) == output_id), None)
+    if step is None:
+        raise not_found("Output", output_id)
+    correct(step, decode(_correction_body, await call.request.body()).reviewedOutput)
+    call.emulator.store.touch(run)
+    return call.shapes.run(run)
 
 
 async def get_batch_run(call: Call) -> Any:

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sandbox.extend_api.app import create_app
 from sandbox.extend_api.emulator import Emulator
+from sandbox.extend_api.gate import TRANSPORT
 
 
 class CuttableProtocol(HttpToolsProtocol):
@@ -17,7 +18,7 @@ class CuttableProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        self.scope["extensions"] = {"sandbox.transport": self.transport}  # type: ignore[dict-item]
+        self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]
 
 
 class _Server(uvicorn.Server):

@@ -1,8 +1,8 @@
 """Everything about the emulator that can be changed, at start and while it runs.
 
 The field names are the command line's switches (``--listing-lag-seconds 3``) and the keys of
-``PATCH /_sandbox/settings``. "Contract, 11.n" marks a point that could not be verified against the real service:
-the default is the likelier answer, the other one is a switch away.
+``PATCH /_sandbox/settings``. "Contract, 11.n" marks a point that could not be verified against the real
+service: the default is the likelier answer, the other one is a switch away.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class OutcomeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     :param status: the status the run ends with; a value Extend does not have is passed on as it is.
     :param name_glob: shell pattern that one of the run's file names matches.
     :param metadata: pairs that the run's metadata contains.
-    :param fraction: share of the inputs it applies to, chosen by a hash of the input's key: the same every time.
+    :param fraction: share of the inputs it applies to, chosen by a hash of the input's key: always the same.
     :param first_attempts: only the first so many runs of the same input; later ones go their normal way.
     :param reason: ``failureReason`` of a FAILED run.
     :param message: ``failureMessage`` of a FAILED run, ``rejectionNote`` of a REJECTED one.
@@ -42,8 +42,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """What goes wrong between client and service, for the requests that match.
 
     :param endpoint: method and path template, e.g. ``POST /workflow_runs/batch``; ``*`` is every endpoint.
-    :param kind: ``error`` answers ``status``; ``rate_limit`` answers 429; ``drop`` cuts the connection without an
-        answer; ``slow`` answers after ``seconds``; ``malformed`` answers 200 with JSON that breaks off.
+    :param kind: ``error`` answers ``status``; ``rate_limit`` answers 429; ``drop`` cuts the connection and
+        gives no answer; ``slow`` answers after ``seconds``; ``malformed`` answers JSON that breaks off.
     :param accepted: whether the request takes effect before it goes wrong.
     :param count: how many requests it strikes; None is all of them.
     :param skip: how many matching requests pass unharmed first.
@@ -73,16 +73,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = 0.0
     latency_max_seconds: Annotated[
         NonNegative | None,
-        Meta(description="With it, the latency is drawn between latency_seconds and this."),
+        Meta(description="With it, latency is drawn between latency_seconds and this."),
     ] = None
     max_concurrent_runs: Annotated[int, Meta(ge=1, description="How many runs are PROCESSING at a time.")] = (
         32
     )
     runs_per_minute: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(
-            description="Throughput: POST /workflow_runs above it gets 429, batches are worked off at this pace."
-        ),
+        Meta(description="Throughput: POST /workflow_runs above it gets 429; batches are paced."),
     ] = None
     cancelling_seconds: Annotated[
         NonNegative, Meta(description="How long a cancelled run is CANCELLING.")
@@ -96,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     no_credits: Annotated[bool, Meta(description="Refuse new runs with 402 USAGE_BLOCKED.")] = False
     outcomes: Annotated[
         tuple[OutcomeRule, ...],
-        Meta(description="Rules that decide how runs end (JSON list of OutcomeRule)."),
+        Meta(description="How runs end: a JSON list of OutcomeRule."),
     ] = ()
 
     # The traffic: what happens to requests.
@@ -129,17 +127,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     repeat_between_pages: Annotated[
         int, Meta(ge=0, description="How many runs of a page come again at the head of the next one.")
     ] = 0
-    shuffle_pages: Annotated[bool, Meta(description="Each page of runs comes in an order of its own.")] = (
-        False
-    )
+    shuffle_pages: Annotated[bool, Meta(description="Each page of runs comes in another order.")] = False
     last_page_token: Annotated[
         Literal["absent", "null"], Meta(description="nextPageToken on the last page of a list.")
     ] = "absent"
     invalid_page_token: Annotated[
         Literal["reject", "restart"],
-        Meta(
-            description="A token that is foreign, or of another query: 400 or the first page (contract, 11.13)."
-        ),
+        Meta(description="A token of another query: 400, or the first page (contract, 11.13)."),
     ] = "reject"
 
     # The other unverified points of the contract.
@@ -155,9 +149,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = "PENDING"
     unreachable_url: Annotated[
         Literal["fail_run", "reject_batch"],
-        Meta(
-            description="Whether a URL that cannot be read refuses the whole batch at once (contract, 11.3)."
-        ),
+        Meta(description="Whether one unreadable URL refuses the whole batch (contract, 11.3)."),
     ] = "fail_run"
     cancel_refusal_status: Annotated[
         Literal[400, 409, 422], Meta(description="Cancelling what cannot be cancelled (contract, 11.4).")

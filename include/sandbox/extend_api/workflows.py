@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from sandbox.reading import Kind
 
 StepType = Literal["EXTRACT", "CLASSIFY", "CONDITIONAL_EXTRACT", "HUMAN_REVIEW"]
 
@@ -14,7 +17,8 @@ CREATED_AT = 1_770_627_600_000
 PUBLISHED_VERSIONS = ("1", "2")
 LATEST_VERSION = PUBLISHED_VERSIONS[-1]
 VERSIONS = (*PUBLISHED_VERSIONS, "draft")
-KINDS = ("invoice", "receipt", "bank_statement")
+KINDS: tuple[Kind, ...] = ("invoice", "receipt", "bank_statement")
+CLASSES: tuple[str, ...] = (*KINDS, "other")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Step:
     type: StepType
     processor_id: str
     processor_name: str
-    kind: str | None = None
+    kind: Kind | None = None
 
     @property
     def processor_version_id(self) -> str:
@@ -60,27 +64,33 @@ class Workflow:
         return next((step for step in self.steps if step.kind == kind and step.kind), None)
 
 
-def _extract(kind: str, plural: str, step_type: StepType = "EXTRACT", suffix: str = "") -> Step:
-    title = kind.replace("_", " ").capitalize()
+_PLURALS: Mapping[Kind, str] = {"invoice": "invoices", "receipt": "receipts", "bank_statement": "statements"}
+
+
+def _extraction(kind: Kind, *, conditional: bool = False) -> Step:
+    title = kind.replace("_", " ")
     return Step(
-        f"step_extract_{plural}{suffix}", f"Extract {title.lower()}", step_type, f"ex_{plural}", title, kind
+        id=f"step_extract_{kind}" + ("_if_classified" if conditional else ""),
+        name=f"Extract {title}",
+        type="CONDITIONAL_EXTRACT" if conditional else "EXTRACT",
+        processor_id=f"ex_{_PLURALS[kind]}",
+        processor_name=title.capitalize(),
+        kind=kind,
     )
 
-
-_PLURALS = {"invoice": "invoices", "receipt": "receipts", "bank_statement": "statements"}
 
 WORKFLOWS: Mapping[str, Workflow] = {
     workflow.id: workflow
     for workflow in (
-        Workflow("workflow_invoices", "Invoices", (_extract("invoice", "invoices"),)),
-        Workflow("workflow_receipts", "Receipts", (_extract("receipt", "receipts"),)),
-        Workflow("workflow_statements", "Bank statements", (_extract("bank_statement", "statements"),)),
+        Workflow("workflow_invoices", "Invoices", (_extraction("invoice"),)),
+        Workflow("workflow_receipts", "Receipts", (_extraction("receipt"),)),
+        Workflow("workflow_statements", "Bank statements", (_extraction("bank_statement"),)),
         Workflow(
             "workflow_mixed",
             "Mixed documents",
             (
                 Step("step_classify", "Classify", "CLASSIFY", "cl_documents", "Document type"),
-                *(_extract(kind, _PLURALS[kind], "CONDITIONAL_EXTRACT", "_mixed") for kind in KINDS),
+                *(_extraction(kind, conditional=True) for kind in KINDS),
             ),
         ),
     )
@@ -88,7 +98,7 @@ WORKFLOWS: Mapping[str, Workflow] = {
 
 
 @functools.cache
-def extract_config(kind: str) -> dict[str, Any]:
+def extract_config(kind: Kind) -> dict[str, Any]:
     """Return the extractor's configuration, its JSON Schema under ``schema``."""
     from sandbox.reading import SCHEMAS
 
@@ -98,20 +108,21 @@ def extract_config(kind: str) -> dict[str, Any]:
 @functools.cache
 def classify_config() -> dict[str, Any]:
     """Return the classifier's configuration: its classes and their ids."""
-    described = {
-        **{kind: f"The document is a {kind.replace('_', ' ')}." for kind in KINDS},
-        "other": "None of the other classes.",
-    }
+    described = {kind: f"The document is a {kind.replace('_', ' ')}." for kind in CLASSES}
+    described["other"] = "None of the other classes."
     return {
         "baseProcessor": "classification_performance",
         "baseVersion": "3.2.0",
         "classifications": [
-            {"id": classification_id(kind), "type": kind, "description": text}
-            for kind, text in described.items()
+            {"id": _class_id(kind), "type": kind, "description": text} for kind, text in described.items()
         ],
     }
 
 
-def classification_id(kind: str) -> str:
-    """Return the id of a class of the classifier."""
+def classification(kind: str, confidence: float) -> dict[str, Any]:
+    """Return what a classify run puts out for a document of ``kind``."""
+    return {"id": _class_id(kind), "type": kind, "confidence": confidence, "insights": []}
+
+
+def _class_id(kind: str) -> str:
     return f"class_{kind}"

@@ -1,4 +1,4 @@
-"""API version 2025-04-21: answers wrapped with ``success``, what is missing left out, results in ``outputs``."""
+"""API version 2025-04-21: answers wrapped with ``success``, nothing empty sent, results in ``outputs``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,25 @@ import msgspec
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.workflows import classify_config, extract_config
+from sandbox.extend_api.workflows import WORKFLOWS, classify_config, extract_config
+
+
+def _legacy_id(prefix: str, identifier: str) -> str:
+    return f"{prefix}_{identifier.split('_', 1)[1]}"
+
+
+def processor_run_id(step: StepRun) -> str:
+    """Return a processor run's id as this version spells it, e.g. ``dpr_Xj8mK2pL9nR4vT7qY5wZ``."""
+    return _legacy_id("dpr", step.processor_run_id)
+
 
 MAX_FILES = 50
+#: Older names of the processors: ``dp_invoices`` is what the newer version calls ``ex_invoices``.
+PROCESSORS = {
+    _legacy_id("dp", step.processor_id): step.processor_id
+    for workflow in WORKFLOWS.values()
+    for step in workflow.steps
+}
 
 
 class _Output(msgspec.Struct):
@@ -28,6 +44,11 @@ class _File(msgspec.Struct):
 
     def ref(self, path: str) -> FileRef:
         return common.checked_file(FileRef(url=self.fileUrl, id=self.fileId, name=self.fileName), path)
+
+    def given_outputs(self) -> dict[str, Any]:
+        return {
+            PROCESSORS.get(given.processorId, given.processorId): given.output for given in self.outputs or ()
+        }
 
 
 class _RunBody(msgspec.Struct):
@@ -71,10 +92,7 @@ def read_run_request(body: bytes) -> list[RunOrder]:
     files = request.files or []
     if len(files) > MAX_FILES:
         raise InvalidRequest(f"Expected at most {MAX_FILES} files", "files")
-    inputs = [
-        (file.ref(f"files[{index}]"), {output.processorId: output.output for output in file.outputs or ()})
-        for index, file in enumerate(files)
-    ] + [
+    inputs = [(file.ref(f"files[{index}]"), file.given_outputs()) for index, file in enumerate(files)] + [
         (common.checked_file(FileRef(text=text), f"rawTexts[{index}]"), {})
         for index, text in enumerate(request.rawTexts or ())
     ]
@@ -151,7 +169,9 @@ def _run(run: Run) -> dict[str, Any]:
             "reviewedAt": iso(run.reviewed_at),
             "startTime": iso(run.started_at),
             "endTime": iso(run.ended_at),
-            "outputs": [_processor_run(step, files) for step in run.steps],
+            "outputs": [
+                _processor_run(step, files) for step in run.steps if step.step.type != "HUMAN_REVIEW"
+            ],
             "stepRuns": [],
             "workflow": {
                 "object": "workflow",
@@ -168,9 +188,9 @@ def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]
     return common.without_none(
         {
             "object": "document_processor_run",
-            "id": step.processor_run_id,
-            "processorId": step.step.processor_id,
-            "processorVersionId": step.step.processor_version_id,
+            "id": processor_run_id(step),
+            "processorId": _legacy_id("dp", step.step.processor_id),
+            "processorVersionId": _legacy_id("dpv", step.step.processor_version_id),
             "processorName": step.step.processor_name,
             "status": step.status,
             "output": _output(step.reviewed_output or step.output),

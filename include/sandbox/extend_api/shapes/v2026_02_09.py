@@ -13,6 +13,8 @@ from sandbox.extend_api.shapes import common
 from sandbox.extend_api.workflows import Workflow, classify_config, extract_config
 
 MAX_PACKAGE_FILES = 50
+#: The service sends this on runs and files, undocumented; callers must live with keys they do not know.
+DATA_RETENTION = {"mode": "standard", "status": "retained"}
 
 
 class _FileSettings(msgspec.Struct):
@@ -158,6 +160,7 @@ def run(run: Run) -> Any:
         "endTime": iso(run.ended_at),
         "stepRuns": [_step_run(run, step, files) for step in run.steps],
         "usage": _usage(run.steps),
+        "dataRetention": DATA_RETENTION,
     }
     if run.failure_reason is not None:
         record |= {"failureReason": run.failure_reason, "failureMessage": run.failure_message}
@@ -222,8 +225,6 @@ def _workflow(run: Run) -> dict[str, Any]:
 
 
 def _step_run(run: Run, step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
-    classify = step.step.type == "CLASSIFY"
-    result = _processor_run(step, files)
     return {
         "object": "workflow_step_run",
         "id": step.id,
@@ -237,8 +238,14 @@ def _step_run(run: Run, step: StepRun, files: list[dict[str, Any]]) -> dict[str,
             "name": step.step.name,
             "type": step.step.type,
         },
-        "result": {"classifyRun" if classify else "extractRun": result},
+        "result": _result(step, files),
     }
+
+
+def _result(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if step.step.type == "HUMAN_REVIEW":
+        return None
+    return {f"{_processor_kind(step)}Run": _processor_run(step, files)}
 
 
 def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
@@ -269,9 +276,7 @@ def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def _processor(step: StepRun) -> dict[str, Any]:
-    kind, of = (
-        ("classifier", "classifierId") if step.step.type == "CLASSIFY" else ("extractor", "extractorId")
-    )
+    kind = "classifier" if step.step.type == "CLASSIFY" else "extractor"
     return {
         "config": classify_config() if step.step.kind is None else extract_config(step.step.kind),
         kind: {
@@ -286,7 +291,7 @@ def _processor(step: StepRun) -> dict[str, Any]:
             "id": step.step.processor_version_id,
             "description": None,
             "version": "1",
-            of: step.step.processor_id,
+            f"{kind}Id": step.step.processor_id,
             "createdAt": common.SETUP_TIME,
             "createdBy": None,
         },
@@ -331,7 +336,7 @@ def run_deleted(run_id: str) -> Any:
 
 def file(file: StoredFile, presigned_url: str | None = None) -> Any:
     """Return a File; its URL only where one was made."""
-    record = common.file_summary(file)
+    record = {**common.file_summary(file), "dataRetention": DATA_RETENTION}
     return record if presigned_url is None else {**record, "presignedUrl": presigned_url}
 
 
