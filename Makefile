@@ -1,0 +1,55 @@
+# Everything a person runs. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --build-constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(INSTALLED)  ## Install everything into .venv
+
+.PHONY: run
+run: $(INSTALLED)  ## Sample documents from S3, through Extend, into a warehouse, on a real Airflow
+	$(BIN)/python -m sandbox.stack run
+
+.PHONY: up
+up: $(INSTALLED)  ## The same, left open with the Airflow UI until Ctrl-C
+	$(BIN)/python -m sandbox.stack up
+
+.PHONY: down
+down: $(INSTALLED)  ## Stop what an interrupted `make up` or `make run` left
+	$(BIN)/python -m sandbox.stack down
+
+.PHONY: test
+test: $(INSTALLED)  ## All tests, the live ones included
+	$(BIN)/pytest
+
+.PHONY: test-fast
+test-fast: $(INSTALLED)  ## The tests that need no running Airflow
+	$(BIN)/pytest -m 'not live'
+
+.PHONY: lint
+lint: $(INSTALLED)  ## Ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: lock
+lock: $(INSTALLED)  ## Bring constraints.txt up to the newest releases that fit together
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-annotate --no-header --no-emit-index-url pyproject.toml dev-constraints.in --output-file constraints.txt
+
+.PHONY: clean
+clean:  ## Remove the sandbox's files (not the environment)
+	rm -rf .sandbox

@@ -1,0 +1,92 @@
+"""### Documents on demand, by hand
+
+Press **Trigger** and fill in the form: a prefix in S3 or a list of addresses, and what is to be done with
+them. Documents that have landed before are left out, unless *reprocess* is chosen; *dry run* only shows what
+would be sent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from airflow.sdk import DAG, Param
+
+from extend_pipeline import documents_to_warehouse
+
+with DAG(
+    "extend_on_demand",
+    description="Chosen documents: S3, through Extend, into the warehouse, started by hand.",
+    schedule=None,
+    catchup=False,
+    default_args={"owner": "data-platform", "retries": 3, "retry_delay": dt.timedelta(minutes=1)},
+    tags=["extend", "documents"],
+    doc_md=__doc__,
+    params={
+        "source": Param(
+            type="string",
+            minLength=6,
+            pattern=r"^\s*s3://[^/\s]+",
+            format="multiline",
+            title="Source",
+            description="A prefix such as s3://acme-inbox/documents/2026-11-21/, or several addresses, one a "
+            "line: those that end in / are prefixes, the others single files.",
+        ),
+        "workflow_id": Param(
+            default=None,
+            type=["null", "string"],
+            title="Workflow",
+            description="Id of the Extend workflow. Left empty: the Variable extend_workflow_id.",
+        ),
+        "version": Param(
+            default=None,
+            type=["null", "string"],
+            pattern=r"^(\d+|draft)$",
+            title="Version",
+            description="A published version's number, or draft. Left empty: the latest published version.",
+        ),
+        "priority": Param(
+            default=None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=100,
+            title="Priority",
+            description="1 is first, 100 is last. Left empty: Extend's default for batches, 90.",
+        ),
+        "glob": Param(
+            default=None,
+            type=["null", "string"],
+            title="Only names like",
+            description="A pattern for what follows the prefix, e.g. *.pdf or acme/*.",
+        ),
+        "limit": Param(
+            default=None,
+            type=["null", "integer"],
+            minimum=1,
+            title="At most",
+            description="Send no more documents than this; the rest is left for a later run.",
+        ),
+        "dry_run": Param(
+            default=False,
+            type="boolean",
+            title="Dry run",
+            description="List and plan, show what would be sent, and send nothing.",
+        ),
+        "reprocess": Param(
+            default=False,
+            type="boolean",
+            title="Reprocess",
+            description="Send documents again, and pay for them again, although they have landed before.",
+        ),
+    },
+):
+    documents_to_warehouse(
+        source="{{ params.source }}",
+        workflow_id="{{ params.workflow_id or var.value.extend_workflow_id }}",
+        workspace="{{ var.value.extend_workspace }}",
+        version="{{ params.version or '' }}",
+        priority="{{ params.priority or '' }}",
+        glob="{{ params.glob or '' }}",
+        limit="{{ params.limit or '' }}",
+        dry_run="{{ params.dry_run }}",
+        reprocess="{{ params.reprocess }}",
+    )

@@ -1,0 +1,22 @@
+"""From S3 through Extend into warehouse tables.
+
+What a DAG calls is :func:`documents_to_warehouse`. It is imported on first use, so that the modules that know
+nothing of Airflow stay cheap to import.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extend_pipeline.group import documents_to_warehouse
+
+__all__ = ["documents_to_warehouse"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "documents_to_warehouse":
+        from extend_pipeline.group import documents_to_warehouse
+
+        return documents_to_warehouse
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,16 @@
+"""What can be wrong with a pipeline's own input or outcome."""
+
+from __future__ import annotations
+
+from extend_provider.exceptions import ExtendError, ExtendInputError
+
+
+class PipelineInputError(ExtendInputError):
+    """A setting of the pipeline is wrong, or names something that does not exist or may not be read.
+
+    Raised before anything is sent to Extend. Trying again cannot help, so the retry policy fails at once.
+    """
+
+
+class PipelineOutcomeError(ExtendError):
+    """Everything that could land has landed, and the outcome is not what the run's policy allows."""

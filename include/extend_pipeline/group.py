@@ -1,0 +1,147 @@
+"""The pipeline as one call: a task group that takes documents from S3 through Extend into a warehouse."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from airflow.sdk import Asset, TaskGroup, TriggerRule, XComArg, task, task_group
+
+from extend_pipeline.settings import check_literals
+from extend_pipeline.submission import SUBMISSION_KEY, SubmitChunkOperator
+from extend_pipeline.tasks import collect_batch, discover_documents, finish_run, load_chunk, plan_chunks
+from extend_provider.operators.submit_batch import RUN_COUNT_KEY
+from extend_provider.retry import EXTEND_RETRY_POLICY
+from extend_provider.sensors.batch import ExtendBatchSensor
+
+
+def documents_to_warehouse(
+    *,
+    source: str | Sequence[str],
+    workflow_id: str,
+    workspace: str,
+    group_id: str = "documents_to_warehouse",
+    version: str | int | None = None,
+    priority: int | str | None = None,
+    glob: str | None = None,
+    modified_from: dt.datetime | str | None = None,
+    modified_to: dt.datetime | str | None = None,
+    limit: int | str | None = None,
+    dry_run: bool | str = False,
+    reprocess: bool | str = False,
+    chunk_size: int | str = 1000,
+    transfer: Literal["presign", "upload"] = "presign",
+    expires_in: int = 1800,
+    on_needs_review: Literal["land", "wait", "fail"] = "land",
+    max_failed: int | str | None = None,
+    max_failed_ratio: float | str | None = None,
+    timeout: dt.timedelta = dt.timedelta(hours=24),
+    poke_interval: dt.timedelta = dt.timedelta(minutes=1),
+    extend_conn_id: str = "extend_default",
+    aws_conn_id: str = "aws_default",
+    warehouse_conn_id: str = "warehouse_default",
+    dataset: str = "extend",
+    pool: str = "extend",
+    warehouse_pool: str = "extend_warehouse",
+) -> TaskGroup:
+    """Add the whole pipeline to the DAG that is being defined.
+
+    Everything that says *what* to process may be a Jinja template; it is rendered once, by the first task.
+
+    :param source: an ``s3://bucket/prefix`` to list; or a list of addresses (or one text, a line each), of
+        which those that end in ``/`` are prefixes and the others single objects.
+    :param workflow_id: the Extend workflow.
+    :param workspace: where files between tasks and the raw zone live, e.g. ``s3://aws_default@bucket/extend``.
+    :param version: a published version's number, or ``draft``; Extend's latest when left out.
+    :param priority: 1 (first) to 100; Extend's default for batches is 90.
+    :param glob: only objects whose key, after the prefix, matches; ``*`` also crosses ``/``.
+    :param modified_from: only objects last modified at this time or later.
+    :param modified_to: only objects last modified before this time.
+    :param limit: send at most so many documents; the rest is left for a later run.
+    :param dry_run: list and plan, say what would be sent, and send nothing.
+    :param reprocess: send documents again, and pay for them again, although they have landed before.
+    :param chunk_size: documents per batch, 1 to 1,000.
+    :param transfer: ``presign`` lets Extend read from S3 by presigned URL, ``upload`` sends the bytes.
+    :param expires_in: seconds for which a presigned URL is valid; Extend queues batches, so not too few.
+    :param on_needs_review: documents that wait for a reviewer are landed as they are (``land``), waited for
+        (``wait``), or landed and then fail the run (``fail``).
+    :param max_failed: fail the run, after everything has landed, if more documents failed.
+    :param max_failed_ratio: the same by share of the settled documents, 0 to 1.
+    :param timeout: how long a batch may take.
+    :param poke_interval: how long to wait between two looks at a batch, at the most.
+    :param extend_conn_id: connection of type ``extend``.
+    :param aws_conn_id: connection that reads the source.
+    :param warehouse_conn_id: connection of the destination; of type ``duckdb``, its host is the file.
+    :param dataset: the schema that holds the tables.
+    :param pool: Airflow pool that bounds the batches in flight; its slots must include deferred tasks.
+    :param warehouse_pool: Airflow pool of one slot, because a DuckDB file has one writer.
+    :return: the task group, to be put before or after other tasks.
+    :raises PipelineInputError: when the DAG file is parsed, if a literal setting is wrong.
+    """
+    settings: dict[str, Any] = {
+        "source": source if isinstance(source, str) else list(source),
+        "workflow_id": workflow_id,
+        "workspace": workspace,
+        "version": version,
+        "priority": priority,
+        "glob": glob,
+        "modified_from": modified_from,
+        "modified_to": modified_to,
+        "limit": limit,
+        "dry_run": dry_run,
+        "reprocess": reprocess,
+        "chunk_size": chunk_size,
+        "transfer": transfer,
+        "expires_in": expires_in,
+        "on_needs_review": on_needs_review,
+        "max_failed": max_failed,
+        "max_failed_ratio": max_failed_ratio,
+        "extend_conn_id": extend_conn_id,
+        "aws_conn_id": aws_conn_id,
+        "warehouse_conn_id": warehouse_conn_id,
+        "dataset": dataset,
+    }
+    check_literals(settings)
+    # Later tasks come first, so that a chunk that has begun is finished before the next one begins.
+    defaults: dict[str, Any] = {"retry_policy": EXTEND_RETRY_POLICY, "weight_rule": "upstream"}
+
+    with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
+        folder = _task("discover", discover_documents)(settings)
+        chunks = _task("plan", plan_chunks, pool=warehouse_pool)(folder)
+
+        def process_chunk(chunk: Any) -> Any:
+            submit = SubmitChunkOperator(
+                task_id="submit",
+                chunk=chunk,
+                workflow_id=workflow_id,
+                extend_conn_id=extend_conn_id,
+                pool=pool,
+            )
+            wait = ExtendBatchSensor(
+                task_id="wait",
+                batch_id=submit.output,
+                run_count=XComArg(submit, key=RUN_COUNT_KEY),
+                on_needs_review="wait" if on_needs_review == "wait" else "land",
+                timeout=timeout.total_seconds(),
+                poke_interval=poke_interval.total_seconds(),
+                extend_conn_id=extend_conn_id,
+                pool=pool,
+            )
+            part = _task("collect", collect_batch)(chunk, submit.output)
+            wait >> part
+            load = _task("load", load_chunk, pool=warehouse_pool)
+            return load(chunk, XComArg(submit, key=SUBMISSION_KEY), submit.output, part)
+
+        landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
+        place = (group.dag.dag_id, group_id)
+        landed = Asset(name=".".join(place), uri="x-extend://" + "/".join(place))
+        # Whatever became of the chunks, the run is added up; it fails there if a chunk is missing.
+        _task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=[landed])(folder, landings)
+    return group
+
+
+def _task(task_id: str, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Make a task of a function; what it is called with are other tasks' outputs, which Airflow resolves."""
+    made: Callable[..., Any] = task(task_id=task_id, **options)(function)
+    return made

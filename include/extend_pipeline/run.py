@@ -1,0 +1,52 @@
+"""The run folder: settings, candidates and plan of one task group in one DAG run.
+
+The settings are rendered once, by the first task, and read by all others from here: a Variable that somebody
+edits half-way through cannot split a run in two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath
+
+from extend_pipeline.planning import Plan
+from extend_pipeline.settings import Settings
+from extend_pipeline.workspace import read_json, write_json
+
+
+def candidates_path(folder: ObjectStoragePath) -> ObjectStoragePath:
+    """Return the file that lists what was discovered."""
+    return folder / "candidates.jsonl"
+
+
+def write_settings(folder: ObjectStoragePath, settings: Settings) -> None:
+    """Keep the settings of a run."""
+    write_json(folder / "settings.json", settings.model_dump(mode="json"))
+
+
+def read_settings(folder: ObjectStoragePath) -> Settings:
+    """Read the settings of a run."""
+    return Settings.from_rendered(_required(folder / "settings.json"))
+
+
+def keep_plan(folder: ObjectStoragePath, plan: Plan, unsent: Mapping[str, Any]) -> None:
+    """Keep the plan of a run and what the landing of its unsent documents reported."""
+    write_json(folder / "plan.json", {"plan": plan.to_json(), "unsent": dict(unsent)})
+
+
+def read_plan(folder: ObjectStoragePath) -> tuple[Plan, dict[str, Any]]:
+    """Read back what :func:`keep_plan` kept."""
+    kept = _required(folder / "plan.json")
+    return Plan.from_json(kept["plan"]), kept["unsent"]
+
+
+def _required(path: ObjectStoragePath) -> dict[str, Any]:
+    value = read_json(path)
+    if value is None:
+        raise FileNotFoundError(
+            f"{path} is gone from the workspace. Clear the whole task group: it is discovered and planned "
+            "anew, and documents that were sent are not sent again."
+        )
+    return dict(value)

@@ -1,0 +1,135 @@
+"""The settings of one pipeline run, checked before anything is listed or sent.
+
+A DAG author writes literals, a form or a template gives text. Literals are checked when the DAG file is
+parsed, rendered values when the first task starts; one model does both.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from extend_pipeline.exceptions import PipelineInputError
+from extend_provider import validation
+
+#: Bucket names and access point aliases; credentials before an ``@`` have no place in a source.
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
+
+
+class SourceItem(NamedTuple):
+    """One address to look at: a prefix to list, or exactly one object."""
+
+    bucket: str
+    key: str
+    is_prefix: bool
+
+    @property
+    def uri(self) -> str:
+        """The address as a person writes it."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def parse_source(value: Any) -> tuple[SourceItem, ...]:
+    """Read a source: one address is a prefix; of several, those that end in ``/`` are.
+
+    :param value: an address, several on lines of their own, or a list of them.
+    :raises ValueError: naming the address that is not ``s3://bucket/…``.
+    """
+    if isinstance(value, str):
+        addresses = [line.strip() for line in value.splitlines() if line.strip()]
+    else:
+        addresses = [item if isinstance(item, str) else SourceItem(*item).uri for item in value]
+        if any(not isinstance(item, str) for item in value):
+            return tuple(SourceItem(*item) for item in value)
+    if not addresses:
+        raise ValueError("no address is given; write for example s3://bucket/folder/")
+    alone = isinstance(value, str) and len(addresses) == 1
+    return tuple(_parse_address(address, alone) for address in addresses)
+
+
+def _parse_address(address: str, alone: bool) -> SourceItem:
+    scheme, separator, rest = address.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not separator or not _BUCKET.fullmatch(bucket):
+        raise ValueError(f"{address!r} is not an address of the form s3://bucket/folder/")
+    return SourceItem(bucket, key, is_prefix=alone or not key or key.endswith("/"))
+
+
+def _parse_workspace(value: str) -> str:
+    if "://" not in value:
+        raise ValueError(f"{value!r} is not an address such as file:///data/extend or s3://bucket/folder")
+    return value.rstrip("/")
+
+
+class Settings(BaseModel):
+    """What one run of the pipeline is to do; see ``documents_to_warehouse`` for the meaning of each field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Annotated[tuple[SourceItem, ...], BeforeValidator(parse_source)]
+    workflow_id: Annotated[str, BeforeValidator(validation.workflow_id)]
+    version: Annotated[str | None, BeforeValidator(validation.version)] = None
+    priority: Annotated[int | None, BeforeValidator(validation.priority)] = None
+    glob: str | None = None
+    modified_from: dt.datetime | None = None
+    modified_to: dt.datetime | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+    dry_run: bool = False
+    reprocess: bool = False
+    chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
+    transfer: Literal["presign", "upload"] = "presign"
+    expires_in: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 1800
+    on_needs_review: Literal["land", "wait", "fail"] = "land"
+    max_failed: Annotated[int, Field(ge=0)] | None = None
+    max_failed_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    workspace: Annotated[str, AfterValidator(_parse_workspace)]
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "extend"
+    extend_conn_id: str = "extend_default"
+    aws_conn_id: str = "aws_default"
+    warehouse_conn_id: str = "warehouse_default"
+
+    @classmethod
+    def from_rendered(cls, values: Mapping[str, Any]) -> Settings:
+        """Build the settings from rendered values.
+
+        :raises PipelineInputError: naming each setting that is wrong and its value.
+        """
+        try:
+            return cls.model_validate(_given(values))
+        except ValidationError as error:
+            raise PipelineInputError(_explain(error)) from None
+
+
+def check_literals(values: Mapping[str, Any]) -> None:
+    """Check those values that are already known when the DAG file is parsed.
+
+    :raises PipelineInputError: naming each setting that is wrong and its value.
+    """
+    templated = {name for name, value in values.items() if validation.is_templated(value)}
+    literals = {name: value for name, value in _given(values).items() if name not in templated}
+    try:
+        Settings.model_validate(literals)
+    except ValidationError as error:
+        wrong = [e for e in error.errors() if not (e["type"] == "missing" and e["loc"][0] in templated)]
+        if wrong:
+            raise PipelineInputError(_explain(error, only=wrong)) from None
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what was left empty: a form gives an empty text, a template ``None`` as a word."""
+    return {name: value for name, value in values.items() if value not in (None, "", "None")}
+
+
+def _explain(error: ValidationError, only: list[Any] | None = None) -> str:
+    lines = []
+    for detail in only if only is not None else error.errors():
+        name = str(detail["loc"][0])
+        cause = detail.get("ctx", {}).get("error")
+        text = str(cause) if isinstance(cause, ValueError) else detail["msg"]
+        given = "" if detail["type"] == "missing" else f" (given: {detail['input']!r})"
+        lines.append(f"{name}: {text}{given}")
+    return "The pipeline's settings are wrong, and nothing was sent to Extend. " + "; ".join(lines)

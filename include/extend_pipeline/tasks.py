@@ -1,0 +1,179 @@
+"""The tasks between which a document travels: thin shells that open connections and files.
+
+What they decide is decided by the pure modules beside this one. Nothing heavy is imported before a task runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ObjectStoragePath, conf, get_current_context
+
+from extend_pipeline.exceptions import PipelineOutcomeError
+from extend_pipeline.outcome import Outcome, objection
+from extend_pipeline.planning import (
+    ChunkReference,
+    chunk_references,
+    unsent_path,
+    write_plan,
+)
+from extend_pipeline.run import candidates_path, keep_plan, read_plan, read_settings, write_settings
+from extend_pipeline.settings import Settings
+from extend_pipeline.workspace import (
+    raw_folder,
+    read_compressed_lines,
+    read_documents,
+    run_folder,
+    write_documents,
+)
+
+if TYPE_CHECKING:
+    from extend_pipeline.documents import Document
+    from extend_pipeline.warehouse import Provenance
+
+log = logging.getLogger(__name__)
+
+
+def discover_documents(settings: dict[str, Any]) -> str:
+    """List the source into the run's folder and return the folder's address.
+
+    :param settings: rendered values for :class:`~extend_pipeline.settings.Settings`.
+    """
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    from extend_pipeline.discovery import discover
+
+    checked = Settings.from_rendered(settings)
+    context = get_current_context()
+    folder = run_folder(
+        checked.workspace,
+        dag_id=context["ti"].dag_id,
+        run_id=context["ti"].run_id,
+        group_id=context["task"].task_id.rpartition(".")[0],
+    )
+    write_settings(folder, checked)
+    client = S3Hook(aws_conn_id=checked.aws_conn_id).get_conn()
+    found = write_documents(candidates_path(folder), discover(client, checked))
+    log.info("%s: %s documents found.", ", ".join(item.uri for item in checked.source[:5]), f"{found:,}")
+    return str(folder)
+
+
+def plan_chunks(folder: str) -> list[ChunkReference]:
+    """Leave out what has landed before, land what cannot be sent, and return a reference per chunk."""
+    from extend_pipeline.warehouse import open_warehouse
+
+    home = ObjectStoragePath(folder)
+    settings = read_settings(home)
+    discovered = 0
+
+    def candidates() -> Iterator[Document]:
+        nonlocal discovered
+        for document in read_documents(candidates_path(home)):
+            discovered += 1
+            yield document
+
+    with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
+        documents = (
+            candidates()
+            if settings.reprocess
+            else warehouse.unlanded(candidates(), workflow_id=settings.workflow_id, version=settings.version)
+        )
+        plan = write_plan(
+            documents,
+            home,
+            chunk_size=settings.chunk_size,
+            limit=settings.limit,
+            max_chunks=conf.getint("core", "max_map_length"),
+        )
+        plan.already_landed = discovered - plan.discovered
+        plan.discovered = discovered
+        plan.dry_run = settings.dry_run
+        unsent: dict[str, Any] = {}
+        if plan.unsent and not settings.dry_run:
+            landing = warehouse.land(
+                read_documents(unsent_path(home)), (), provenance=_provenance(settings, batch_id=None)
+            )
+            unsent = landing.to_json()
+    keep_plan(home, plan, unsent)
+    log.info("%s", plan.describe())
+    return [] if settings.dry_run else chunk_references(home, plan, settings.chunk_size)
+
+
+def collect_batch(chunk: ChunkReference, batch_id: str | None) -> str | None:
+    """Fetch a batch's settled runs into the raw zone and return the file's address."""
+    if batch_id is None:
+        log.info("Chunk %s: nothing of it could be sent, so there is nothing to collect.", chunk["index"])
+        return None
+    from extend_pipeline.collection import collect
+    from extend_provider.hooks.extend import ExtendAsyncHook
+
+    settings = read_settings(ObjectStoragePath(chunk["folder"]))
+    folder = raw_folder(
+        settings.workspace, workflow_id=settings.workflow_id, version=settings.version, batch_id=batch_id
+    )
+    part = folder / "part-00000.jsonl.gz"
+    count = collect(ExtendAsyncHook(extend_conn_id=settings.extend_conn_id), batch_id, part)
+    log.info("Chunk %s: %s runs of batch %s are in the raw zone.", chunk["index"], f"{count:,}", batch_id)
+    return str(part)
+
+
+def load_chunk(
+    chunk: ChunkReference, submission: str, batch_id: str | None, part: str | None
+) -> dict[str, Any]:
+    """Land a chunk: one row for each of its documents, and the rows of their results.
+
+    :param submission: the file that lists the documents as they stood when the chunk was sent.
+    """
+    from extend_pipeline.warehouse import open_warehouse
+
+    settings = read_settings(ObjectStoragePath(chunk["folder"]))
+    with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
+        landing = warehouse.land(
+            read_documents(ObjectStoragePath(submission)),
+            read_compressed_lines(ObjectStoragePath(part)) if part else (),
+            provenance=_provenance(settings, batch_id=batch_id, raw_uri=part),
+        )
+    return landing.to_json()
+
+
+def finish_run(folder: str, landings: Any) -> dict[str, Any]:
+    """Add up what has landed, say it, and decide whether the run is a success.
+
+    :param landings: what the chunks' loads returned; those that did not land are missing.
+    :raises PipelineOutcomeError: if the outcome is not what the settings allow; everything has landed then.
+    """
+    home = ObjectStoragePath(folder)
+    settings = read_settings(home)
+    plan, unsent = read_plan(home)
+    outcome = Outcome.of(plan, landings or (), unsent)
+    log.info("%s\n%s", plan.describe(), outcome.describe())
+    reason = objection(
+        outcome,
+        max_failed=settings.max_failed,
+        max_failed_ratio=settings.max_failed_ratio,
+        fail_on_review=settings.on_needs_review == "fail",
+    )
+    if reason:
+        raise PipelineOutcomeError(reason)
+    context = get_current_context()
+    for outlet in context["task"].outlets:
+        context["outlet_events"][outlet].extra = outcome.to_json()
+    return outcome.to_json()
+
+
+def _provenance(settings: Settings, *, batch_id: str | None, raw_uri: str | None = None) -> Provenance:
+    from extend_pipeline.warehouse import Provenance
+
+    ti = get_current_context()["ti"]
+    return Provenance(
+        workflow_id=settings.workflow_id,
+        version=settings.version,
+        batch_id=batch_id,
+        raw_uri=raw_uri,
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+    )

@@ -1,0 +1,120 @@
+"""The workspace: files between tasks, so that XCom carries references only.
+
+    <workspace>/runs/<dag>/<run>/<group>/      candidates, plan and chunks of one DAG run
+    <workspace>/batches/<workflow>/<version>/  what was sent as which batch, keyed by content
+    <workspace>/raw/<workflow>/<version>/…     the runs as Extend answered them, to be replayed
+
+Any address that Airflow's object storage knows will do: ``file:///…`` on one machine,
+``s3://<conn id>@bucket/…`` where workers share no disk. A file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Literal, cast
+
+from airflow.sdk import ObjectStoragePath
+
+from extend_pipeline.documents import Document
+
+
+def run_folder(workspace: str, *, dag_id: str, run_id: str, group_id: str) -> ObjectStoragePath:
+    """Return the folder that holds the files of one task group in one DAG run."""
+    return ObjectStoragePath(workspace) / "runs" / dag_id / run_id / group_id
+
+
+def raw_folder(workspace: str, *, workflow_id: str, version: str | None, batch_id: str) -> ObjectStoragePath:
+    """Return the folder that holds a batch's settled runs as they were received."""
+    return ObjectStoragePath(workspace) / "raw" / workflow_id / (version or "latest") / batch_id
+
+
+def batch_folder(workspace: str, *, workflow_id: str, version: str | None, key: str) -> ObjectStoragePath:
+    """Return the folder that says what became of the batch with this content key."""
+    return ObjectStoragePath(workspace) / "batches" / workflow_id / (version or "latest") / key
+
+
+@contextlib.contextmanager
+def written_whole(path: ObjectStoragePath) -> Iterator[BinaryIO]:
+    """Open a file for writing that comes into being under its name only when the block ends well.
+
+    An object store shows an object when it is complete, but a client that fails half-way may still complete
+    it; so what is written goes to the local disk first.
+    """
+    if path.protocol in ("", "file"):
+        local = Path(path.path)
+        local.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(prefix=f".{local.name}.", dir=local.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(partial).replace(local)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+    else:
+        with tempfile.TemporaryFile() as file:
+            yield cast("BinaryIO", file)
+            file.seek(0)
+            with opened(path, "wb") as remote:
+                shutil.copyfileobj(file, remote)
+
+
+def opened(path: ObjectStoragePath, mode: Literal["rb", "wb"]) -> BinaryIO:
+    """Open a file of the workspace."""
+    return cast("BinaryIO", path.open(mode))  # type: ignore[no-untyped-call]  # Airflow's own lacks the types
+
+
+def write_json(path: ObjectStoragePath, value: Any) -> None:
+    """Write one JSON value."""
+    with written_whole(path) as file:
+        file.write(json.dumps(value, ensure_ascii=False).encode())
+
+
+def read_json(path: ObjectStoragePath) -> Any | None:
+    """Read one JSON value, or None where there is no such file.
+
+    A file that is there but cannot be read raises: "nothing is known" and "it cannot be known" differ.
+    """
+    try:
+        with opened(path, "rb") as file:
+            return json.loads(file.read())
+    except FileNotFoundError:
+        return None
+
+
+def write_documents(path: ObjectStoragePath, documents: Iterable[Document]) -> int:
+    """Write documents as JSON lines and return how many there were."""
+    count = 0
+    with written_whole(path) as file:
+        for count, document in enumerate(documents, start=1):  # noqa: B007 - the last number is the count
+            file.write(document.to_json().encode() + b"\n")
+    return count
+
+
+def read_documents(path: ObjectStoragePath) -> Iterator[Document]:
+    """Read documents back, one at a time."""
+    with opened(path, "rb") as file:
+        for line in file:
+            yield Document.from_mapping(json.loads(line))
+
+
+@contextlib.contextmanager
+def compressed_writer(path: ObjectStoragePath) -> Iterator[IO[bytes]]:
+    """Open a gzip file for writing; it appears when the block ends well."""
+    with written_whole(path) as file, gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as compressed:
+        yield cast("IO[bytes]", compressed)
+
+
+def read_compressed_lines(path: ObjectStoragePath) -> Iterator[bytes]:
+    """Read a gzip file line by line."""
+    with opened(path, "rb") as file, gzip.open(file) as lines:
+        yield from lines

@@ -1,0 +1,52 @@
+"""Finding the batch of a submission whose answer never arrived.
+
+Extend has no idempotency key and answers a batch submission with its id alone. What can be had afterwards is
+the list of the workflow's runs, newest first, and the metadata that each run carries; so whoever submits puts
+a mark of his own into every input's metadata, and looks for it here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from extend_provider.hooks.extend import ExtendHook
+
+#: How far Extend's clock may be behind ours.
+CLOCK_SKEW = dt.timedelta(minutes=5)
+
+
+def find_batch(
+    hook: ExtendHook,
+    workflow_id: str,
+    *,
+    not_before: dt.datetime,
+    is_ours: Callable[[Mapping[str, Any]], bool],
+) -> str | None:
+    """Return the id of the batch that carries our mark, or None if none is listed.
+
+    One run of each batch that was created since ``not_before`` is fetched, because the list does not show
+    metadata: the cost is one request per 1,000 runs listed and one per batch. Runs may be listable only some
+    time after the submission, so None shortly after it proves nothing.
+
+    :param not_before: when the submission was about to be made, timezone-aware.
+    :param is_ours: whether a run's metadata carries the mark.
+    """
+    seen: set[str] = set()
+    for page in hook.iter_run_pages(workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc"):
+        for run in page:
+            if run.created_at is not None and _moment(run.created_at) < not_before - CLOCK_SKEW:
+                return None
+            if run.batch_id is None or run.batch_id in seen:
+                continue
+            seen.add(run.batch_id)
+            if is_ours(hook.get_run(run.id).metadata):
+                return run.batch_id
+    return None
+
+
+def _moment(timestamp: str) -> dt.datetime:
+    moment = dt.datetime.fromisoformat(timestamp)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

@@ -1,0 +1,98 @@
+"""What a DAG file must be before anybody runs it: importable, cheap, silent, described."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DAGS = Path(__file__).parents[2] / "dags"
+FILES = sorted(DAGS.glob("*.py"))
+
+#: Runs in a process of its own: parses a DAG file with every way to the outside closed.
+PARSE_SEALED = """
+import json, socket, sys, time
+
+def closed(*arguments, **options):
+    raise AssertionError("a DAG file opened a connection while it was parsed")
+
+started = time.perf_counter()
+from airflow.sdk import DAG
+baseline = time.perf_counter() - started
+
+from airflow.sdk import Connection, Variable
+socket.socket.connect = closed
+socket.create_connection = closed
+Variable.get = classmethod(closed)
+Connection.get = classmethod(closed)
+
+import importlib.util
+started = time.perf_counter()
+spec = importlib.util.spec_from_file_location("parsed_dag", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+own = time.perf_counter() - started
+
+heavy = ["duckdb", "boto3", "botocore", "pyarrow", "pandas", "dlt", "aiohttp", "requests", "s3fs"]
+loaded = [name for name in heavy if name in sys.modules]
+print(json.dumps({"baseline": baseline, "own": own, "loaded": loaded}))
+"""
+
+
+@pytest.fixture(scope="module")
+def dag_bag() -> Any:
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(dag_folder=str(DAGS))
+
+
+def test_every_file_imports_and_holds_a_dag(dag_bag: Any) -> None:
+    assert dag_bag.import_errors == {}
+    assert {"extend_nightly", "extend_on_demand"} <= set(dag_bag.dags)
+
+
+def test_every_dag_is_described_owned_tagged_and_retried(dag_bag: Any) -> None:
+    for dag in dag_bag.dags.values():
+        assert dag.tags
+        assert dag.doc_md
+        assert dag.description
+        assert dag.default_args["retries"] >= 2
+        for task in dag.tasks:
+            assert task.owner not in ("", "airflow")
+            assert task.retries >= 2
+            assert task.has_retry_policy
+
+
+def test_nightly_runs_over_intervals_that_have_a_length(dag_bag: Any) -> None:
+    dag = dag_bag.dags["extend_nightly"]
+    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+    assert not dag.catchup
+
+
+def test_the_form_describes_every_field(dag_bag: Any) -> None:
+    params = dag_bag.dags["extend_on_demand"].params
+    for name in params:
+        param = params.get_param(name)
+        assert param.description, name
+        assert param.schema.get("title"), name
+        assert param.schema.get("type"), name
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_parsing_is_sealed_and_loads_nothing_heavy(file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE_SEALED, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout.splitlines()[-1])
+    assert measured["loaded"] == []
+    # The file, and all of the project that it imports, against Airflow's own import in the same process.
+    assert measured["own"] < measured["baseline"]

@@ -1,0 +1,130 @@
+"""The settings of a run: what is accepted, what is refused, and when."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.settings import Settings, SourceItem, check_literals, parse_source
+
+GIVEN: dict[str, Any] = {
+    "source": "s3://inbox/documents/2026-11-21/",
+    "workflow_id": "workflow_invoices",
+    "workspace": "file:///data/extend",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param("s3://bbb/p/", [("bbb", "p/", True)], id="a prefix"),
+        pytest.param("s3://bbb/p/2026-11", [("bbb", "p/2026-11", True)], id="one address alone is a prefix"),
+        pytest.param("s3://bbb", [("bbb", "", True)], id="a whole bucket"),
+        pytest.param(["s3://bbb/a.pdf"], [("bbb", "a.pdf", False)], id="a list names objects"),
+        pytest.param(
+            ["s3://bbb/a.pdf", "s3://bbb/p/"],
+            [("bbb", "a.pdf", False), ("bbb", "p/", True)],
+            id="a mixed list",
+        ),
+        pytest.param(
+            " s3://bbb/a.pdf \n\n s3://ccc/b.pdf",
+            [("bbb", "a.pdf", False), ("ccc", "b.pdf", False)],
+            id="lines",
+        ),
+        pytest.param(["s3://bbb/5% #1+1?.pdf"], [("bbb", "5% #1+1?.pdf", False)], id="awkward characters"),
+    ],
+)
+def test_a_source_is_prefixes_and_objects(given: Any, expected: list[tuple[str, str, bool]]) -> None:
+    assert [tuple(item) for item in parse_source(given)] == expected
+
+
+@pytest.mark.parametrize(
+    "address", ["inbox/documents", "s3:/b/p", "s3://", "http://bbb/p", "s3:///p", "s3://key@bbb/p"]
+)
+def test_a_malformed_address_is_refused_with_its_text(address: str) -> None:
+    with pytest.raises(PipelineInputError, match="source: ") as refused:
+        check_literals({**GIVEN, "source": address})
+    assert address in str(refused.value)
+    assert "nothing was sent" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("priority", 0),
+        ("priority", 101),
+        ("version", "latest"),
+        ("chunk_size", 0),
+        ("chunk_size", 1001),
+        ("transfer", "carrier pigeon"),
+        ("on_needs_review", "ignore"),
+        ("limit", 0),
+        ("limit", "many"),
+        ("dry_run", "perhaps"),
+        ("max_failed", -1),
+        ("max_failed_ratio", 1.5),
+        ("expires_in", 5),
+        ("workflow_id", " "),
+        ("workspace", "data/extend"),
+        ("modified_from", "yesterday"),
+        ("dataset", "drop table"),
+    ],
+)
+def test_a_wrong_literal_is_refused_when_parsed_and_when_rendered(name: str, value: Any) -> None:
+    with pytest.raises(PipelineInputError, match=f"{name}: "):
+        check_literals({**GIVEN, name: value})
+    with pytest.raises(PipelineInputError, match=f"{name}: ") as refused:
+        Settings.from_rendered({**GIVEN, name: value})
+    assert repr(value) in str(refused.value) or str(value) in str(refused.value)
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(PipelineInputError) as refused:
+        Settings.from_rendered({"source": "nowhere", "priority": 0})
+    assert all(name in str(refused.value) for name in ("source", "priority", "workflow_id", "workspace"))
+
+
+def test_a_template_is_left_for_the_task() -> None:
+    check_literals(
+        {**GIVEN, "source": "{{ var.value.src }}", "priority": "{{ params.priority }}", "limit": None}
+    )
+
+
+def test_what_is_missing_and_not_templated_is_refused_at_parse_time() -> None:
+    with pytest.raises(PipelineInputError, match="workflow_id"):
+        check_literals({**GIVEN, "workflow_id": ""})
+
+
+def test_rendered_text_becomes_what_it_means() -> None:
+    settings = Settings.from_rendered(
+        {
+            **GIVEN,
+            "limit": "25",
+            "dry_run": "True",
+            "reprocess": "False",
+            "priority": "7",
+            "version": "3",
+            "glob": "",
+        }
+    )
+    assert (settings.limit, settings.dry_run, settings.reprocess) == (25, True, False)
+    assert (settings.priority, settings.version, settings.glob) == (7, "3", None)
+
+
+@pytest.mark.parametrize("nothing", ["", "None", None])
+def test_what_a_form_leaves_empty_takes_its_default(nothing: str | None) -> None:
+    settings = Settings.from_rendered({**GIVEN, "limit": nothing, "version": nothing, "chunk_size": nothing})
+    assert (settings.limit, settings.version, settings.chunk_size) == (None, None, 1000)
+
+
+def test_settings_survive_the_workspace() -> None:
+    settings = Settings.from_rendered(
+        {**GIVEN, "source": ["s3://bbb/a.pdf", "s3://bbb/p/"], "modified_from": "2026-11-01T00:00:00Z"}
+    )
+    again = Settings.from_rendered(settings.model_dump(mode="json"))
+    assert again == settings
+    assert again.source[0] == SourceItem("bbb", "a.pdf", False)
+    assert again.modified_from == dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
