@@ -42,6 +42,7 @@ class ExtendError(Exception):
         facts = [
             f"HTTP {self.status}" if self.status else None,
             self.code,
+            f"retry after {self.retry_after:.0f} s" if self.retry_after else None,
             f"request id {self.request_id}" if self.request_id else None,
         ]
         known = ", ".join(fact for fact in facts if fact)
@@ -72,7 +73,7 @@ class ExtendRateLimitError(ExtendError):
 
 
 class ExtendServerError(ExtendError):
-    """Extend failed (5xx), or its answer could not be understood."""
+    """Extend failed (5xx), asks to try again later, or gave an answer that could not be understood."""
 
 
 class ExtendConnectionError(ExtendError):

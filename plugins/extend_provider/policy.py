@@ -45,7 +45,10 @@ class Log(Protocol):
 
 REQUEST_TIMEOUT = 408
 TOO_EARLY = 425
-_RETRYABLE_4XX = {REQUEST_TIMEOUT, TOO_EARLY, 429}
+TOO_MANY_REQUESTS = 429
+_RETRYABLE_4XX = {REQUEST_TIMEOUT, TOO_EARLY, TOO_MANY_REQUESTS}
+#: How much of a message of Extend's is repeated, in characters.
+MESSAGE_LENGTH = 1000
 
 _ERRORS: Mapping[int, tuple[type[ExtendError], str]] = {
     401: (ExtendAuthError, "Check the API key of the connection; a key works in the region it was made in."),
@@ -58,7 +61,10 @@ _ERRORS: Mapping[int, tuple[type[ExtendError], str]] = {
         ExtendNotFoundError,
         "Check the id, and that it belongs to the workspace and region of the connection.",
     ),
-    429: (ExtendRateLimitError, "Lower requests_per_second of the connection or run fewer tasks at once."),
+    TOO_MANY_REQUESTS: (
+        ExtendRateLimitError,
+        "Lower requests_per_second of the connection or run fewer tasks at once.",
+    ),
 }
 
 
@@ -76,7 +82,10 @@ def result_of(call: ApiCall[T], answer: Answer) -> T:
     if not 200 <= answer.status < 300:
         raise refusal(call, answer)
     try:
-        return call.read(msgspec.json.decode(answer.body))
+        body = msgspec.json.decode(answer.body)
+        if isinstance(body, dict) and body.get("success") is False:
+            raise refusal(call, answer)
+        return call.read(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         content_type = answer.headers.get("Content-Type") or "of no stated type"
         raise _unreadable(call, answer, f"its body is not JSON but {content_type}") from None
@@ -86,23 +95,22 @@ def result_of(call: ApiCall[T], answer: Answer) -> T:
 
 def refusal(call: ApiCall[Any], answer: Answer) -> ExtendError:
     """Classify an answer that is not a success, by status and by either version's error body or none."""
-    body = _error_body(answer.body)
-    status = answer.status
+    body, status = _error_body(answer.body), answer.status
+    said = _said(body) or _without_words(answer)
     facts: dict[str, Any] = {
         "status": status,
         "code": text(body, "code"),
         "request_id": text(body, "requestId") or answer.headers.get("x-extend-request-id"),
         "retry_after": retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC)),
     }
-    said = without_credentials(text(body, "message") or text(body, "error") or _without_words(answer))
     if not call.repeatable and (status >= 500 or status == REQUEST_TIMEOUT):
         return unclear(call, f"Extend answered: {said}", **facts)
-    stated = body.get("retryable")
-    by_status = status >= 500 or status in _RETRYABLE_4XX
-    facts["retryable"] = stated if isinstance(stated, bool) and status != 429 else by_status
+    facts["retryable"] = _is_retryable(status, body)
     if status >= 500:
         return ExtendServerError(f"Extend failed to {call.intent}: {said}", **facts)
-    error_type, advice = _ERRORS.get(status, (ExtendBadRequestError, ""))
+    # A type that says "try again later" for what Extend itself calls retryable: a task's policy goes by type.
+    other = ExtendServerError if facts["retryable"] else ExtendBadRequestError
+    error_type, advice = _ERRORS.get(status, (other, ""))
     return error_type(f"Extend refused to {call.intent}: {said} {advice}".rstrip(), **facts)
 
 
@@ -234,15 +242,30 @@ def _failure(state: tenacity.RetryCallState) -> BaseException:
     return error if error is not None else RuntimeError("a wait without a failure")
 
 
+def _is_retryable(status: int, body: Json) -> bool:
+    """Go by what Extend says of its error, and by the status where it says nothing; 429 always passes."""
+    stated = body.get("retryable")
+    if isinstance(stated, bool) and status != TOO_MANY_REQUESTS:
+        return stated
+    return status >= 500 or status in _RETRYABLE_4XX
+
+
 def _error_body(body: bytes) -> Json:
-    """Return the error object: flat, nested in ``error``, or empty when the body is something else."""
+    """Return the error's fields, flat or nested in ``error``; none when the body is something else."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
-    if not isinstance(decoded, dict):
-        return {}
-    return mapping(decoded, "error") or decoded
+    return {**decoded, **mapping(decoded, "error")} if isinstance(decoded, dict) else {}
+
+
+def _said(body: Json) -> str | None:
+    """Return Extend's message as a sentence, without the file URLs that it may quote."""
+    message = text(body, "message") or text(body, "error")
+    if message is None:
+        return None
+    message = without_credentials(message)[:MESSAGE_LENGTH].strip()
+    return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
 def _without_words(answer: Answer) -> str:

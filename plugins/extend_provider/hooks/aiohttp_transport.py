@@ -33,6 +33,12 @@ def request_options(settings: ExtendSettings) -> dict[str, Any]:
     return {"proxy": proxies.get(parts.scheme) or proxies.get("all"), "ssl": _tls(settings)}
 
 
+def request_timeout(settings: ExtendSettings, *, repeatable: bool) -> aiohttp.ClientTimeout:
+    """Return the timeouts of a request, without one for all of it: a large upload takes its time."""
+    connect, read = settings.timeouts(repeatable=repeatable)
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
+
+
 def _tls(settings: ExtendSettings) -> ssl.SSLContext | bool:
     if settings.cert is None and isinstance(settings.verify, bool):
         return settings.verify

@@ -92,6 +92,8 @@ class ExtendHook(HttpHook):
             settings = self.settings
             self.base_url = settings.base_url
             self._base_url_initialized = True
+            # What the inherited ``run`` goes by.
+            self.merged_extra = {"timeout": settings.timeouts(repeatable=False), "allow_redirects": False}
             session = requests.Session()
             session.auth = _keep_authorization
             session.cert = settings.cert

@@ -17,7 +17,7 @@ from extend_provider.api import ApiCall
 from extend_provider.connection import ExtendSettings
 from extend_provider.diagnosis import diagnose
 from extend_provider.exceptions import ExtendError, ExtendInputError
-from extend_provider.hooks.aiohttp_transport import chunks, failure, request_options
+from extend_provider.hooks.aiohttp_transport import chunks, failure, request_options, request_timeout
 from extend_provider.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
 from extend_provider.multipart import Form, content_headers
 from extend_provider.paging import Cursor
@@ -97,7 +97,11 @@ class ExtendAsyncHook(HttpAsyncHook):
             self._config = SessionConfig(
                 base_url=settings.base_url,
                 headers=settings.headers,
-                extra_options={"check_response": False, **await self._transport_options()},
+                extra_options={
+                    "timeout": request_timeout(settings, repeatable=False),
+                    "allow_redirects": False,
+                    **await self._transport_options(),
+                },
             )
         return self._config
 
@@ -162,7 +166,6 @@ class ExtendAsyncHook(HttpAsyncHook):
         if settings.requests_per_second is not None:
             await asyncio.sleep(limiter_for(settings.conn_id, settings.requests_per_second).reserve())
         body = Form(call.upload) if call.upload else call.body
-        connect, read = settings.timeouts(repeatable=call.repeatable)
         try:
             async with session.request(
                 call.method,
@@ -170,7 +173,7 @@ class ExtendAsyncHook(HttpAsyncHook):
                 params=call.params,
                 data=chunks(body) if isinstance(body, Form) else body,
                 headers=content_headers(body),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read),
+                timeout=request_timeout(settings, repeatable=call.repeatable),
                 allow_redirects=False,
                 **transport,
             ) as response:
