@@ -94,6 +94,7 @@ def test_an_airflow_hook_reaches_it_through_the_connection(s3: S3, monkeypatch: 
 
     assert hook.list_keys(bucket) == ["inbox/a b.txt"]
     url = hook.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "inbox/a b.txt"}, 60)
+    assert url is not None
     assert requests.get(url, timeout=10).content == b"content"
 
 

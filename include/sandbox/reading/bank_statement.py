@@ -43,7 +43,8 @@ _TRANSACTIONS = TableReader(
         }
     ),
     anchor=("date",),
-    is_anchor=lambda text: parse_date(text) is not None,
+    # Either order of day and month will do here: the currency that decides is read after the table.
+    is_anchor=lambda text: bool(parse_date(text) or parse_date(text, month_first=True)),
     text_column="description",
     labels=_LABELS,
     ends_with=("closing_balance",),

@@ -25,9 +25,9 @@ def read_csv(data: bytes, name: str) -> tuple[Page, ...]:
 
 
 def _delimiter(text: str) -> str:
-    """The candidate that parts the lines most often outside of quotes."""
-    outside_quotes = "".join(text.split('"')[::2])
-    return max(_DELIMITERS, key=outside_quotes.count)
+    """The candidate that parts the most lines: a decimal comma is not on every line, a delimiter is."""
+    lines = ["".join(line.split('"')[::2]) for line in text.splitlines()]
+    return max(_DELIMITERS, key=lambda candidate: sum(candidate in line for line in lines))
 
 
 def _cells(row: list[str], number: int) -> tuple[Cell, ...]:

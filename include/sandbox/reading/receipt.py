@@ -31,7 +31,7 @@ _LABELS = Labels(
         "cashier": "cashier | served by | kasse | caisse | till",
         "subtotal": "subtotal | sub-total | zwischensumme | sous-total",
         "tax": "vat | sales tax | tax | incl. vat | mwst | inkl. mwst | dont tva | tva",
-        "total": "total | summe | amount paid | total ttc",
+        "total": "total | summe | gesamtbetrag | amount paid | total ttc",
     }
 )
 _ITEMS = TableReader(

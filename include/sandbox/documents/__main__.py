@@ -1,0 +1,68 @@
+"""``python -m sandbox.documents --out DIR``: sample documents in a folder, ``truth.jsonl`` beside them."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sandbox.documents.generator import generate
+
+
+def main() -> None:
+    """Write the documents of some days up to a last one."""
+    arguments = _arguments()
+    days = [arguments.end_date - dt.timedelta(days=ago) for ago in reversed(range(arguments.days))]
+    total = arguments.days * arguments.per_day
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    truth_path = arguments.out / "truth.jsonl"
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console()
+    with Progress(*columns, console=console) as progress, truth_path.open("w", encoding="utf-8") as truth:
+        task = progress.add_task("Writing documents", total=total)
+        for sample in generate(days, arguments.per_day, arguments.seed, arguments.prefix):
+            path = arguments.out / sample.key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(sample.data)
+            truth.write(f"{sample.truth.to_json()}\n")
+            progress.advance(task)
+    console.print(
+        f"{total:,} documents of {days[0]} to {days[-1]} below {arguments.out}, truth in {truth_path}"
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.documents", description="Write sample documents and the truth about them."
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where to write; made if need be"
+    )
+    parser.add_argument("--days", type=_positive, default=3, help="how many days (default: %(default)s)")
+    parser.add_argument(
+        "--per-day", type=_positive, default=40, help="documents per day (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=7, help="another seed, other documents")
+    parser.add_argument(
+        "--end-date",
+        type=dt.date.fromisoformat,
+        default=dt.datetime.now(dt.UTC).date(),
+        metavar="YYYY-MM-DD",
+        help="the last day (default: today, UTC)",
+    )
+    parser.add_argument("--prefix", default="documents/", help="what all keys begin with")
+    return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+if __name__ == "__main__":
+    main()
