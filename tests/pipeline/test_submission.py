@@ -237,9 +237,7 @@ def test_uploaded_documents_are_read_from_s3_and_sent_by_id(chunk: Chunk) -> Non
     ("fault", "error"),
     [
         pytest.param({"kind": "error", "status": 401}, ExtendAuthError, id="wrong key"),
-        pytest.param(
-            {"kind": "rate_limit", "count": None, "retry_after": 0}, ExtendRateLimitError, id="rate limit"
-        ),
+        pytest.param({"kind": "error", "status": 402}, ExtendCreditsError, id="no credits"),
     ],
 )
 def test_a_refused_batch_is_sent_when_the_cause_is_gone(
