@@ -1,0 +1,12 @@
+"""Where documents land: typed tables that can be joined, audited and rebuilt.
+
+The destination is an Airflow connection and a dataset (a schema in it). Opening it, asking what has not
+landed yet and landing a part is all that the pipeline does with it; nothing heavy is imported before that.
+"""
+
+from __future__ import annotations
+
+from extend_pipeline.warehouse.connection import open_warehouse
+from extend_pipeline.warehouse.records import Landing, Provenance, Warehouse, WarehouseError
+
+__all__ = ["Landing", "Provenance", "Warehouse", "WarehouseError", "open_warehouse"]

@@ -1,0 +1,82 @@
+"""From an Airflow connection to an open warehouse."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from extend_pipeline.warehouse.records import Warehouse, WarehouseError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+#: Lower case, because engines disagree on what they do with capitals that are not quoted.
+_DATASET: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+#: Schemas that belong to the engines themselves.
+_RESERVED_DATASETS: Final = frozenset({"information_schema", "pg_catalog", "pg_toast", "system", "temp"})
+
+
+def open_warehouse(conn_id: str, dataset: str) -> Warehouse:
+    """Open the warehouse that the Airflow connection ``conn_id`` names; use it as a context manager.
+
+    :param dataset: the schema that the tables live in; made on the first load.
+    :raises WarehouseError: if the connection's type or settings, or the dataset's name, do not fit.
+    """
+    from airflow.sdk import BaseHook
+
+    if not _DATASET.fullmatch(dataset) or dataset in _RESERVED_DATASETS:
+        raise WarehouseError(
+            f"dataset={dataset!r} cannot name a schema: use at most 63 lower-case letters, digits and "
+            "underscores, the first not a digit, and no name that the engines keep for themselves."
+        )
+    connection = BaseHook.get_connection(conn_id)
+    opener = _OPENERS.get(connection.conn_type or "")
+    if opener is None:
+        raise WarehouseError(
+            f"Connection {conn_id!r} is of type {connection.conn_type!r}; "
+            f"documents can land through connections of type {', '.join(sorted(_OPENERS))}."
+        )
+    return opener(connection, dataset)
+
+
+def _open_duckdb(connection: Connection, dataset: str) -> Warehouse:
+    """Open the DuckDB file that is the connection's host; ``~`` and ``$VARIABLES`` in it are expanded.
+
+    Extra fields: ``memory_limit`` (default 256MB), ``threads`` (default 2), ``lock_timeout`` (seconds to wait
+    while another process has the file open, default 120).
+    """
+    from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
+
+    host = (connection.host or "").strip()
+    if not host or host.startswith(":"):
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs the path of a DuckDB file as its host."
+        )
+    path = Path(os.path.expandvars(host)).expanduser().absolute()
+    return DuckDBWarehouse(path, dataset, conn_id=connection.conn_id, **_duckdb_options(connection))
+
+
+def _duckdb_options(connection: Connection) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    readers: Mapping[str, Callable[[Any], Any]] = {
+        "memory_limit": str,
+        "threads": int,
+        "lock_timeout": float,
+    }
+    for name, read in readers.items():
+        value = connection.extra_dejson.get(name)
+        if value is None:
+            continue
+        try:
+            options[name] = read(value)
+        except (TypeError, ValueError):
+            raise WarehouseError(
+                f"Connection {connection.conn_id!r}: extra field {name}={value!r} is not a number."
+            ) from None
+    return options
+
+
+_OPENERS: Final[Mapping[str, Callable[[Any, str], Warehouse]]] = {"duckdb": _open_duckdb}

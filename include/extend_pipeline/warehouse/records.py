@@ -1,0 +1,119 @@
+"""What goes into a warehouse beside the documents, what comes out of a load, and what can go wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from extend_pipeline.documents import Document
+
+
+class WarehouseError(Exception):
+    """The warehouse could not be opened, or a load was undone. Never holds a document's values."""
+
+
+class WarehouseBusyError(WarehouseError):
+    """Another process has held the warehouse for longer than the connection's ``lock_timeout``."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a part comes from; every row of ``documents``, ``runs`` and ``loads`` carries it.
+
+    :param workflow_id: the workflow that the documents were sent to.
+    :param version: the workflow version that was asked for; None for the latest published one.
+    :param batch_id: Extend's batch; None for documents that were never sent.
+    :param raw_uri: the part's file in the raw zone.
+    :param dag_id: with ``run_id``, ``task_id`` and ``map_index``: the Airflow task that lands the part.
+    """
+
+    workflow_id: str
+    version: str | None = None
+    batch_id: str | None = None
+    raw_uri: str | None = None
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    map_index: int = -1
+    extend_conn_id: str | None = None
+
+    @property
+    def part(self) -> str:
+        """What names the part in the load ledger: its raw file, its batch, or the task that lands it."""
+        task = "/".join(str(item) for item in (self.dag_id, self.run_id, self.task_id, self.map_index))
+        return self.raw_uri or self.batch_id or task
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Landing:
+    """What a part has become.
+
+    :ivar documents: distinct documents of the submission; each has exactly one row in ``documents`` now.
+    :ivar by_status: those rows by status.
+    :ivar by_reason: those rows that have a reason, by reason.
+    :ivar credits: credits of all runs in the part, attempts that were superseded included.
+    :ivar rows: rows written, by table.
+    """
+
+    documents: int
+    by_status: dict[str, int]
+    by_reason: dict[str, int]
+    credits: float
+    rows: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain values, fit for XCom."""
+        return dataclasses.asdict(self)
+
+
+class Warehouse(Protocol):
+    """A destination that is open; a context manager that closes it."""
+
+    def __enter__(self) -> Self:
+        """Return the open warehouse."""
+        ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the warehouse."""
+        ...
+
+    def unlanded(
+        self, candidates: Iterable[Document] | os.PathLike[str], *, workflow_id: str, version: str | None
+    ) -> Iterator[Document]:
+        """Yield, in their order, the candidates that have no run of this workflow and version here yet.
+
+        A document counts as landed once a run of it has landed, whatever became of that run: it was paid for.
+        Rows without a run (``SKIPPED``, ``RUN_MISSING``, ``OBJECT_*``) cost nothing, so these documents are
+        yielded again. Candidates that already carry a status are passed through.
+
+        :param candidates: documents, or a file of them as :meth:`Document.to_json` writes them.
+        :param version: the version asked for; None stands for "the latest".
+        """
+        ...
+
+    def land(
+        self, submission: Iterable[Document], raw_lines: Iterable[bytes], *, provenance: Provenance
+    ) -> Landing:
+        """Land one part whole, or nothing of it: one ``documents`` row for each document of the submission.
+
+        Landing the same part again, or parts in another order, ends in the same rows: what a document has is
+        replaced, unless it belongs to a newer run. A sent document without a run becomes ``FAILED`` with the
+        reason ``RUN_MISSING``.
+
+        :param submission: the documents of the part, those that were not sent with their status.
+        :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone.
+        :raises WarehouseError: if nothing could be landed; the message names the part and the statement.
+        """
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of rows of every table of the dataset."""
+        ...

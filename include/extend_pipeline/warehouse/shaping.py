@@ -1,0 +1,210 @@
+"""SQL that takes a page of extracted values apart: typed rows, fields with their evidence, problems.
+
+Every function returns text. The statements read these temporary tables:
+
+* ``_page``: one row per extraction, ``result_no`` numbering them, with ``value`` and ``metadata`` as JSON;
+* ``_declared``: one row per place that a schema declares, see :func:`declared_places`;
+* ``_nodes``: one row per place of each value, matched with what is declared there.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from extend_pipeline.warehouse import tables
+from extend_pipeline.warehouse.dictionary import Column, Table
+from extend_pipeline.warehouse.names import Path
+from extend_pipeline.warehouse.sql import is_rounded, literal, names, pointer, quoted, read_lines, typed
+from extend_pipeline.warehouse.staging import StagedFile
+from extend_pipeline.warehouse.table_plan import ColumnType
+
+PAGE_COLUMNS: Final = {
+    "seq": "BIGINT",
+    "result_idx": "BIGINT",
+    "group_id": "BIGINT",
+    "value": "JSON",
+    "metadata": "JSON",
+}
+#: Where Extend's metadata of a field keeps what the ``fields`` table shows, in the order of its columns.
+_EVIDENCE: Final = (
+    ("ocr_confidence", "/ocrConfidence"),
+    ("logprobs_confidence", "/logprobsConfidence"),
+    ("review_score", "/reviewAgentScore"),
+    ("page", "/citations/0/page/number"),
+    ("reference_text", "/citations/0/referenceText"),
+    ("polygon", "/citations/0/polygon"),
+)
+
+
+def page_rows(file: StagedFile) -> str:
+    """Return the extractions of a page that belong to the runs that land, with their keys."""
+    return f"""
+        SELECT row_number() OVER () AS result_no, page.*, {names(tables.KEY)},
+               landing.run_id, landing.landed_at
+        FROM {read_lines(file, PAGE_COLUMNS)} AS page
+        JOIN _landing AS landing ON landing.seq = page.seq
+    """
+
+
+def declared_places(
+    group_id: int, extracted: list[Table]
+) -> Iterator[tuple[int, str, str, str | None, str, str | None]]:
+    """Yield ``(group_id, sample, kind, type, table, column)`` for each place that a schema declares.
+
+    ``sample`` is the smallest JSON value in which the place is the last one, so that DuckDB itself spells it;
+    ``kind`` is ``object``, ``list`` or ``column``.
+    """
+    for table in extracted:
+        if table.path:
+            yield group_id, _sample(table.path[:-1]), "list", None, table.name, None
+        for path in table.objects:
+            yield group_id, _sample(path), "object", None, table.name, None
+        for column in table.columns:
+            yield group_id, _sample(column.path), "column", column.type, table.name, column.name
+
+
+def declared_shapes() -> str:
+    """Return ``_declared``: the samples of ``_samples`` with the place spelt as ``_nodes`` spells it."""
+    return f"""
+        SELECT samples.* EXCLUDE (sample),
+               {_shape("arg_max(place.fullkey, place.id)")} AS shape
+        FROM _samples AS samples, json_tree(samples.sample) AS place
+        GROUP BY ALL
+    """
+
+
+def node_rows() -> str:
+    """Return every place of every value of the page, and what is declared there; text where it is needed."""
+    return f"""
+        SELECT page.result_no, node.type AS json_type, {_path("node.fullkey")} AS path,
+               declared.kind, declared.type, declared.table_name, declared.column_name,
+               parent.kind AS parent_kind,
+               CASE WHEN node.type NOT IN ('OBJECT', 'ARRAY')
+                      OR (declared.kind IS NULL AND parent.kind IN ('object', 'list'))
+                      OR ({_has_wrong_container("node.type", "declared")})
+                    THEN node.value ->> '$' END AS text
+        FROM _page AS page, json_tree(page.value) AS node
+        LEFT JOIN _declared AS declared
+          ON declared.group_id = page.group_id AND declared.shape = {_shape("node.fullkey")}
+        LEFT JOIN _declared AS parent
+          ON parent.group_id = page.group_id AND parent.shape = {_shape("node.path")}
+             AND node.fullkey <> '$'
+    """
+
+
+def table_rows(table: Table, group_id: int) -> str:
+    """Return the rows of one generated table for the page's extractions by one extractor and schema."""
+    keys = names(tables.RESULT)
+    relation = f"SELECT {keys}, value AS node FROM _page WHERE group_id = {group_id}"
+    depth = 0
+    for position in table.positions:
+        end = table.path.index(None, depth)
+        items = f"from_json(json_extract(node, {literal(pointer(table.path[depth:end]))}), '[\"JSON\"]')"
+        relation = f"""
+            SELECT * EXCLUDE (node, items), unnest(items) AS node,
+                   unnest(range(len(items))) AS {quoted(position)}
+            FROM (SELECT *, {items} AS items FROM ({relation}))
+        """
+        depth = end + 1
+    values = [_value(column, number) for number, column in enumerate(table.columns, start=1)]
+    paths = ", ".join(literal(pointer(column.path[len(table.path) :]) or "$") for column in table.columns)
+    picks = [f"json_extract_string(node, [{paths}]) AS texts"] if table.columns else []
+    if any(column.type is ColumnType.JSON for column in table.columns):
+        picks.append(f"json_extract(node, [{paths}]) AS jsons")
+    return f"""
+        SELECT {", ".join([names(table.own_columns), *values])}
+        FROM (SELECT {", ".join(["* EXCLUDE (node)", *picks])} FROM ({relation}))
+    """
+
+
+def field_rows() -> str:
+    """Return one row per scalar of each value and per field that Extend gives evidence for."""
+    evidence = ", ".join(literal(place) for _, place in _EVIDENCE)
+    columns = ", ".join(
+        f"{typed(f'evidence[{number}]', tables.FIELDS[name])} AS {name}"
+        for number, (name, _) in enumerate(_EVIDENCE, start=1)
+    )
+    return f"""
+        SELECT {names(tables.KEY)}, run_id, extractor, result_idx, path, field.text AS value, {columns},
+               json_array_length(about.about, '/citations') AS citations
+        FROM (SELECT result_no, path, text FROM _nodes WHERE json_type NOT IN ('OBJECT', 'ARRAY')) AS field
+        FULL JOIN (
+            SELECT result_no, entry.key AS path, entry.value AS about,
+                   json_extract_string(entry.value, [{evidence}]) AS evidence
+            FROM (
+                SELECT result_no, unnest(map_entries(from_json(metadata, '"MAP(VARCHAR, JSON)"'))) AS entry
+                FROM _page
+            )
+        ) AS about USING (result_no, path)
+        JOIN _page USING (result_no)
+        JOIN _groups USING (group_id)
+    """
+
+
+def problem_rows() -> str:
+    """Return what of the page's values is not declared, is of another type, or is kept less exactly."""
+    casts = "\n".join(
+        f"WHEN {literal(kind)} THEN {typed('text', kind)} IS NULL"
+        for kind in ColumnType
+        if kind not in (ColumnType.TEXT, ColumnType.JSON)
+    )
+    return f"""
+        SELECT {names(tables.KEY)}, run_id, code, table_name, column_name, path, text AS value,
+               CASE code WHEN 'UNKNOWN_FIELD' THEN 'The schema does not declare this field; it has no column.'
+                         WHEN 'ROUNDED' THEN 'The column keeps nine digits after the decimal point.'
+                         ELSE 'Declared as ' || coalesce(type, kind) || '; it is not, so the column is null.'
+               END AS message,
+               landed_at
+        FROM (
+            SELECT *, CASE
+                WHEN kind IS NULL THEN CASE WHEN parent_kind IN ('object', 'list') THEN 'UNKNOWN_FIELD' END
+                WHEN json_type = 'NULL' THEN NULL
+                WHEN {_has_wrong_container("json_type", "_nodes")} THEN 'WRONG_TYPE'
+                WHEN kind <> 'column' OR json_type IN ('OBJECT', 'ARRAY') THEN NULL
+                WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'
+                WHEN type = 'DECIMAL' AND ({is_rounded("text")}) THEN 'ROUNDED'
+            END AS code
+            FROM _nodes
+        )
+        JOIN _page USING (result_no)
+        WHERE code IS NOT NULL
+    """
+
+
+def _value(column: Column, number: int) -> str:
+    if column.type is ColumnType.JSON:
+        return f"CASE WHEN json_type(jsons[{number}]) <> 'NULL' THEN jsons[{number}] END"
+    return typed(f"texts[{number}]", column.type)
+
+
+def _has_wrong_container(json_type: str, declared: str) -> str:
+    """Whether a list or an object stands where none is declared, or none where one is."""
+    return f"""CASE {declared}.kind
+        WHEN 'object' THEN {json_type} NOT IN ('OBJECT', 'NULL')
+        WHEN 'list' THEN {json_type} NOT IN ('ARRAY', 'NULL')
+        WHEN 'column' THEN {declared}.type <> 'JSON' AND {json_type} IN ('OBJECT', 'ARRAY')
+        ELSE false END"""
+
+
+def _shape(place: str) -> str:
+    """The place with positions left out: ``$.line_items[3].amount`` → ``$.line_items[].amount``."""
+    return rf"regexp_replace({place}, '\[\d+\]', '[]', 'g')"
+
+
+def _path(place: str) -> str:
+    """The place as Extend writes it: ``$."line items"[3].amount`` → ``line items[3].amount``."""
+    bare = rf"""regexp_replace({place}, '\."((?:[^"\\]|\\.)*)"', '.\1', 'g')"""
+    unescaped = rf"""replace(replace({bare}, '\"', '"'), '\\', '\')"""
+    return f"substr(CASE WHEN contains({place}, '\"') THEN {unescaped} ELSE {place} END, 3)"
+
+
+def _sample(path: Path) -> str:
+    sample: Any = None
+    for key in reversed(path):
+        sample = [sample] if key is None else {key: sample}
+    return json.dumps(sample)

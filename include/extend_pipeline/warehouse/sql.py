@@ -1,0 +1,92 @@
+"""DuckDB's dialect: names, literals, types, and how text becomes a value without anything being guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from extend_pipeline.warehouse.names import Path
+from extend_pipeline.warehouse.staging import StagedFile
+from extend_pipeline.warehouse.table_plan import ColumnType
+from extend_pipeline.warehouse.tables import Columns
+
+TYPES: Final[Mapping[ColumnType, str]] = {
+    ColumnType.TEXT: "VARCHAR",
+    ColumnType.INTEGER: "BIGINT",
+    ColumnType.DECIMAL: "DECIMAL(38, 9)",
+    ColumnType.DOUBLE: "DOUBLE",
+    ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.DATE: "DATE",
+    ColumnType.TIMESTAMP: "TIMESTAMPTZ",
+    ColumnType.JSON: "JSON",
+}
+
+#: The text that a type takes. DuckDB alone would round 1.5 to an integer, take 'yes' for true and '1_000' for
+#: a number.
+_ACCEPTED: Final[Mapping[ColumnType, str]] = {
+    ColumnType.INTEGER: r"[+-]?\d+(\.0*)?",
+    ColumnType.DECIMAL: r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
+    ColumnType.DOUBLE: r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
+    ColumnType.BOOLEAN: r"true|false",
+    ColumnType.DATE: r"\d{4}-\d{2}-\d{2}",
+    ColumnType.TIMESTAMP: r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?",
+}
+
+
+def quoted(name: str) -> str:
+    """Return an identifier in quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def names(columns: Sequence[str] | Columns) -> str:
+    """Return identifiers in quotes, separated by commas."""
+    return ", ".join(quoted(column) for column in columns)
+
+
+def literal(text: str) -> str:
+    """Return text as an SQL expression; a NUL character, which SQL text cannot hold, as ``chr(0)``."""
+    pieces = ("'" + piece.replace("'", "''") + "'" for piece in text.split("\0"))
+    return " || chr(0) || ".join(pieces)
+
+
+def pointer(path: Path) -> str:
+    """Return a path of keys as a JSON Pointer (RFC 6901)."""
+    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in path)
+
+
+def typed(text: str, kind: ColumnType) -> str:
+    """Return the expression that reads a value of type ``kind`` from the expression ``text``.
+
+    The result is NULL where the text is not a value of that type; a time without an offset is UTC.
+    """
+    if kind is ColumnType.TEXT:
+        return text
+    cast = f"try_cast({text} AS {TYPES[kind]})"
+    accepted = _ACCEPTED.get(kind)
+    return f"CASE WHEN regexp_full_match({text}, '{accepted}') THEN {cast} END" if accepted else cast
+
+
+def is_rounded(text: str) -> str:
+    """Whether a decimal column keeps less than ``text`` says: more than nine digits after the point."""
+    wide = f"try_cast({text} AS DECIMAL(38, 18))"
+    kept = f"try_cast({text} AS {TYPES[ColumnType.DECIMAL]})"
+    return f"coalesce({wide} <> {kept}, false) OR ({kept} = 0 AND try_cast({text} AS DOUBLE) <> 0)"
+
+
+def created(table: str, columns: Columns) -> str:
+    """Return the statement that makes a table."""
+    return f"CREATE TABLE {table} ({', '.join(f'{quoted(n)} {TYPES[t]}' for n, t in columns.items())})"
+
+
+def read_lines(file: StagedFile, columns: Mapping[str, str]) -> str:
+    """Return the relation that reads a staged file, values as text or JSON, so that none can abort it."""
+    fields = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
+    return (
+        f"read_json({literal(str(file.path))}, format = 'newline_delimited', columns = {{{fields}}}, "
+        f"maximum_object_size = {max(file.longest + 1, 1 << 20)})"
+    )
+
+
+def text_columns(columns: Columns) -> dict[str, str]:
+    """Return how staged values of these columns are read: JSON as it is, everything else as text."""
+    return {name: "JSON" if kind is ColumnType.JSON else "VARCHAR" for name, kind in columns.items()}

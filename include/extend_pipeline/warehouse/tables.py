@@ -1,0 +1,176 @@
+"""The tables that every dataset has, whatever is extracted.
+
+No table has a primary key index: at 256 MB DuckDB 2.0 runs out of memory building one over a million
+documents (measured), and one writer that deletes before it inserts, and counts before it commits, keeps rows
+unique.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from extend_pipeline.warehouse.table_plan import ColumnType
+
+Columns = Mapping[str, ColumnType]
+
+_TEXT, _INTEGER, _DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
+_DOUBLE, _BOOLEAN, _TIMESTAMP, _JSON = (
+    ColumnType.DOUBLE,
+    ColumnType.BOOLEAN,
+    ColumnType.TIMESTAMP,
+    ColumnType.JSON,
+)
+
+#: What all tables are joined by, and replaced by. ``workflow_version_requested`` is '' for "the latest".
+KEY: Final[Columns] = {
+    "document_id": _TEXT,
+    "workflow_id": _TEXT,
+    "workflow_version_requested": _TEXT,
+}
+
+#: The object as it was discovered.
+SUBMISSION: Final[Columns] = {
+    "uri": _TEXT,
+    "bucket": _TEXT,
+    "key": _TEXT,
+    "name": _TEXT,
+    "etag": _TEXT,
+    "size_bytes": _INTEGER,
+    "last_modified": _TIMESTAMP,
+}
+
+#: What became of it, or of one attempt.
+OUTCOME: Final[Columns] = {"status": _TEXT, "reason": _TEXT, "message": _TEXT}
+
+#: The attempt at Extend. ``observed_at`` is the newest time that the run itself tells of: which of two
+#: snapshots, or of two runs, is the newer one.
+RUN: Final[Columns] = {
+    "run_id": _TEXT,
+    "batch_id": _TEXT,
+    "workflow_name": _TEXT,
+    "workflow_version": _TEXT,
+    "dashboard_url": _TEXT,
+    "created_at": _TIMESTAMP,
+    "started_at": _TIMESTAMP,
+    "ended_at": _TIMESTAMP,
+    "updated_at": _TIMESTAMP,
+    "observed_at": _TIMESTAMP,
+    "reviewed": _BOOLEAN,
+    "reviewed_by": _TEXT,
+    "reviewed_at": _TIMESTAMP,
+    "rejection_note": _TEXT,
+    "credits": _DECIMAL,
+}
+
+#: The load that wrote the row.
+LOAD: Final[Columns] = {
+    "raw_uri": _TEXT,
+    "dag_id": _TEXT,
+    "dag_run_id": _TEXT,
+    "task_id": _TEXT,
+    "map_index": _INTEGER,
+    "landed_at": _TIMESTAMP,
+}
+
+DOCUMENTS: Final[Columns] = {**KEY, **SUBMISSION, **OUTCOME, **RUN, **LOAD}
+RUNS: Final[Columns] = {**KEY, **OUTCOME, **RUN, "usage": _JSON, **LOAD}
+
+#: One row per step of the document's run. ``output`` is what a step other than an extraction or a parse said.
+STEPS: Final[Columns] = {
+    **KEY,
+    "run_id": _TEXT,
+    "step_idx": _INTEGER,
+    "step_run_id": _TEXT,
+    "step_type": _TEXT,
+    "step_name": _TEXT,
+    "status": _TEXT,
+    "processor_id": _TEXT,
+    "processor_name": _TEXT,
+    "processor_version": _TEXT,
+    "processor_run_id": _TEXT,
+    "result_idx": _INTEGER,
+    "classification": _TEXT,
+    "classification_confidence": _DOUBLE,
+    "failure_reason": _TEXT,
+    "failure_message": _TEXT,
+    "reviewed": _BOOLEAN,
+    "edited": _BOOLEAN,
+    "credits": _DECIMAL,
+    "dashboard_url": _TEXT,
+    "output": _JSON,
+}
+
+#: One row per extracted field, with Extend's evidence for it: the first citation; all are in the raw zone.
+FIELDS: Final[Columns] = {
+    **KEY,
+    "run_id": _TEXT,
+    "extractor": _TEXT,
+    "result_idx": _INTEGER,
+    "path": _TEXT,
+    "value": _TEXT,
+    "ocr_confidence": _DOUBLE,
+    "logprobs_confidence": _DOUBLE,
+    "review_score": _DOUBLE,
+    "page": _INTEGER,
+    "reference_text": _TEXT,
+    "polygon": _JSON,
+    "citations": _INTEGER,
+}
+
+#: What did not fit; ``document_id`` is null for what concerns a table or a run rather than a document.
+PROBLEMS: Final[Columns] = {
+    **KEY,
+    "run_id": _TEXT,
+    "code": _TEXT,
+    "table_name": _TEXT,
+    "column_name": _TEXT,
+    "path": _TEXT,
+    "value": _TEXT,
+    "message": _TEXT,
+    "landed_at": _TIMESTAMP,
+}
+
+#: The generated tables and columns, and the path in the extraction that each stands for.
+DICTIONARY: Final[Columns] = {
+    "table_name": _TEXT,
+    "column_name": _TEXT,
+    "extractor_id": _TEXT,
+    "extractor": _TEXT,
+    "source_path": _TEXT,
+    "type": _TEXT,
+    "description": _TEXT,
+}
+
+#: One row per part, written last: a part that has none has not landed.
+LOADS: Final[Columns] = {
+    "part": _TEXT,
+    "workflow_id": _TEXT,
+    "workflow_version_requested": _TEXT,
+    "batch_id": _TEXT,
+    "extend_conn_id": _TEXT,
+    "documents": _INTEGER,
+    "runs": _INTEGER,
+    "credits": _DECIMAL,
+    "by_status": _JSON,
+    "rows_by_table": _JSON,
+    "started_at": _TIMESTAMP,
+    "ended_at": _TIMESTAMP,
+    **{name: kind for name, kind in LOAD.items() if name != "landed_at"},
+}
+
+FIXED: Final[Mapping[str, Columns]] = {
+    "documents": DOCUMENTS,
+    "runs": RUNS,
+    "steps": STEPS,
+    "fields": FIELDS,
+    "problems": PROBLEMS,
+    "dictionary": DICTIONARY,
+    "loads": LOADS,
+}
+
+#: Fixed tables whose rows belong to a document and are replaced with it.
+REPLACED: Final = ("documents", "steps", "fields", "problems")
+
+#: What every generated table starts with; the tables of lists add positions, from 0.
+RESULT: Final[Columns] = {**KEY, "run_id": _TEXT, "result_idx": _INTEGER}
