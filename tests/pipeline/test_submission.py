@@ -17,7 +17,7 @@ from extend_pipeline.run import write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.submission import SubmitChunkOperator
 from extend_pipeline.workspace import read_documents
-from extend_provider.exceptions import ExtendAuthError, ExtendUnclearSubmissionError
+from extend_provider.exceptions import ExtendAuthError, ExtendCreditsError, ExtendUnclearSubmissionError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.models import BatchInput, FileInput
 from fixtures.extend_api import ExtendApi
