@@ -1,0 +1,140 @@
+"""``python -m sandbox.stack up|run|down|status``: the local stack as a command.
+
+Leaves with 0 when all went well (``run``: what landed equals the truth), 1 when something failed, 2 for wrong
+arguments, 3 when nothing runs that could be asked (``status``), 130 or 143 when it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from sandbox.airflow_settings import SettingsError
+from sandbox.stack.client import AirflowClient
+from sandbox.stack.home import Home
+from sandbox.stack.process import StackError
+from sandbox.stack.supervisor import Stack
+
+#: Seconds that ``down`` gives a stack to stop in good order.
+STOP_SECONDS = 60
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Run the command line; see the module."""
+    arguments = _parser().parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except (StackError, SettingsError) as error:
+        console.print(f"[bold red]Error:[/] {_escaped(error)}")
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """Start the stack, seed sample documents, and stay until a signal ends it."""
+    with _stack(arguments) as stack:
+        console.print(f"Airflow    [bold]{stack.airflow_url}[/]")
+        console.print(f"login      {stack.login.username} / {stack.login.password}")
+        console.print(f"Extend     {stack.extend_url}  (emulator)")
+        console.print(f"S3         {stack.s3_url}")
+        console.print(f"warehouse  {_shown(stack.home.warehouse)}")
+        console.print(f"logs       {_shown(stack.home.logs)}")
+        console.print("Ctrl-C stops everything.")
+        while True:
+            stack.check_alive()
+            time.sleep(1)
+
+
+def down(arguments: argparse.Namespace) -> int:
+    """Stop the stack that runs in the home, and whatever a killed one has left."""
+    home = Home(arguments.home)
+    if (owner := home.owner()) is None:
+        killed = home.kill_strays(patience=0)
+        console.print(
+            f"no stack is running in {_shown(home.path)}" + (f"; {killed} leftovers killed" * bool(killed))
+        )
+        return 0
+    os.kill(owner, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while home.is_taken() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if home.is_taken():
+        os.kill(owner, signal.SIGKILL)
+    home.kill_strays()
+    console.print(f"the stack in {_shown(home.path)} is stopped")
+    return 0
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Say whether a stack runs in the home, where, and how its parts are."""
+    home = Home(arguments.home)
+    owner, state = home.owner(), home.read_state()
+    if owner is None:
+        console.print(f"no stack is running in {_shown(home.path)}")
+        return 3
+    if state is None:
+        console.print(f"a stack is starting or stopping in {_shown(home.path)} (pid {owner})")
+        return 1
+    with AirflowClient(state.airflow_url, state.username, state.password) as client:
+        health = client.health()
+    console.print(f"running since {state.started_at} (pid {owner}): {state.airflow_url}")
+    console.print(f"login {state.username} / {state.password}; Extend {state.extend_url}; S3 {state.s3_url}")
+    for part, condition in (health or {"airflow": "not answering"}).items():
+        console.print(f"  {part}: {condition}")
+    return 0 if health and all(condition == "healthy" for condition in health.values()) else 1
+
+
+def _stack(arguments: argparse.Namespace) -> Stack:
+    began = time.monotonic()
+    return Stack(
+        arguments.home,
+        ui_port=arguments.ui_port,
+        on_step=lambda step: console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {step}"),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.stack", description="Airflow with its sandbox, locally."
+    )
+    parser.add_argument(
+        "--home", type=Path, default=Path(".sandbox"), help="its folder (default: %(default)s)"
+    )
+    commands = parser.add_subparsers(required=True, metavar="up | run | down | status")
+    for function in (up, down, status):
+        command = commands.add_parser(function.__name__, help=function.__doc__)
+        command.set_defaults(command=function)
+        if function is up:
+            command.add_argument("--ui-port", type=int, help="Airflow's port (default: 8080, or a free one)")
+    return parser
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _escaped(error: Exception) -> str:
+    return str(error).replace("[", r"\[")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

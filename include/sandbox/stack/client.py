@@ -1,0 +1,473 @@
+"""A client of Airflow's REST API (v2): what the local run and the live tests ask of Airflow, typed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from sandbox.airflow_settings import AirflowSettings
+
+PAGE_SIZE = 100
+
+#: States of a DAG run that are final.
+RUN_ENDED = frozenset({"success", "failed"})
+
+#: States of a task instance that are final.
+TASK_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+T = TypeVar("T")
+
+
+class AirflowApiError(Exception):
+    """Airflow refused a request; the text has the method, the path, the status and Airflow's reason."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Dag(msgspec.Struct, frozen=True, kw_only=True):
+    """A DAG, as far as it is used here."""
+
+    dag_id: str
+    is_paused: bool
+    next_dagrun_data_interval_start: dt.datetime | None = None
+    next_dagrun_data_interval_end: dt.datetime | None = None
+
+
+class DagRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of a DAG."""
+
+    dag_id: str
+    dag_run_id: str
+    state: str
+    run_type: str
+    logical_date: dt.datetime | None = None
+    data_interval_start: dt.datetime | None = None
+    data_interval_end: dt.datetime | None = None
+    start_date: dt.datetime | None = None
+    end_date: dt.datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is final, as far as nobody clears the run."""
+        return self.state in RUN_ENDED
+
+
+class TaskInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """One task of one run; ``map_index`` is -1 for a task that is not mapped."""
+
+    dag_id: str
+    dag_run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    state: str | None = None
+    start_date: dt.datetime | None = None
+    end_date: dt.datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is final, as far as nobody clears the task."""
+        return self.state in TASK_ENDED
+
+
+class Backfill(msgspec.Struct, frozen=True, kw_only=True):
+    """A backfill; ``completed_at`` is None while runs of it are missing."""
+
+    id: int
+    dag_id: str
+    from_date: dt.datetime
+    to_date: dt.datetime
+    completed_at: dt.datetime | None = None
+
+
+class AirflowClient:
+    """Speaks to one Airflow as one user; a context manager.
+
+    :param url: Airflow's address, e.g. ``http://127.0.0.1:8080``.
+    :param username: a user of its SimpleAuthManager.
+    :param password: that user's password; it is sent once, for a token.
+    :param timeout: seconds for one answer.
+    """
+
+    def __init__(self, url: str, username: str, password: str, *, timeout: float = 30) -> None:
+        self.url = url
+        self._credentials = {"username": username, "password": password}
+        transport = httpx.HTTPTransport(retries=3)  # of the connection only: nothing is sent twice
+        # trust_env=False: a proxy of the user's has nothing to do with the loopback interface
+        self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport, trust_env=False)
+
+    def __enter__(self) -> AirflowClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # Airflow as a whole
+
+    def health(self) -> dict[str, str | None]:
+        """Return the status of each component, ``healthy`` or not; empty while Airflow does not answer."""
+        try:
+            response = self._http.get("/api/v2/monitor/health", timeout=5)
+            response.raise_for_status()
+        except httpx.HTTPError:
+            return {}
+        return {name: (component or {}).get("status") for name, component in response.json().items()}
+
+    def live_jobs(self, job_type: str, *, since: dt.datetime) -> int:
+        """Return how many jobs, e.g. ``TriggererJob``, have started since and have a fresh heartbeat."""
+        params = {"job_type": job_type, "is_alive": True, "start_date_gte": since.isoformat()}
+        return len(self._json("GET", "jobs", params=params)["jobs"])
+
+    def apply(self, settings: AirflowSettings) -> None:
+        """Create the connections, pools and variables, or overwrite those that exist.
+
+        :raises AirflowApiError: Airflow refuses one of them; the text names it.
+        """
+        for collection, bodies in (
+            ("connections", settings.connection_bodies()),
+            ("pools", settings.pool_bodies()),
+            ("variables", settings.variable_bodies()),
+        ):
+            action = {"action": "create", "entities": bodies, "action_on_existence": "overwrite"}
+            if errors := self._json("PATCH", collection, json={"actions": [action]})["create"]["errors"]:
+                reasons = "; ".join(str(error.get("error")) for error in errors)
+                raise AirflowApiError(f"Airflow refused some {collection}: {reasons}", 400)
+
+    def test_connection(self, connection: Mapping[str, Any]) -> tuple[bool, str]:
+        """Do what the Test button does.
+
+        :param connection: a connection as the REST API takes it (``ConnectionBody``).
+        :return: whether it works, and the sentence that the form shows.
+        """
+        result = self._json("POST", "connections/test", json=connection)
+        return result["status"], result["message"]
+
+    def import_errors(self) -> dict[str, str]:
+        """Return the stack trace of each DAG file that does not import, by file name."""
+        errors = self._json("GET", "importErrors", params={"limit": PAGE_SIZE})["import_errors"]
+        return {error["filename"]: error["stack_trace"] for error in errors}
+
+    # DAGs and runs
+
+    def dag(self, dag_id: str) -> Dag:
+        """Return a DAG.
+
+        :raises AirflowApiError: with status 404 while Airflow does not know it.
+        """
+        return self._typed(Dag, "GET", f"dags/{quote(dag_id)}")
+
+    def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> Dag:
+        """Return the DAG as soon as its file has been parsed.
+
+        :raises TimeoutError: it has not been within ``timeout`` seconds; with the import errors there are.
+        """
+        found = self._poll(lambda: self._known_dag(dag_id), timeout, interval=0.5)
+        if found is None:
+            errors = "".join(f"\n{name}:\n{trace}" for name, trace in self.import_errors().items())
+            raise TimeoutError(f"Airflow does not know the DAG {dag_id} after {timeout:.0f} s.{errors}")
+        return found
+
+    def set_paused(self, dag_id: str, paused: bool) -> None:
+        """Pause or unpause a DAG."""
+        self._json("PATCH", f"dags/{quote(dag_id)}", json={"is_paused": paused})
+
+    def trigger(
+        self,
+        dag_id: str,
+        *,
+        conf: Mapping[str, Any] | None = None,
+        logical_date: dt.datetime | None = None,
+        run_id: str | None = None,
+    ) -> DagRun:
+        """Start a manual run.
+
+        :param conf: params of the run.
+        :param logical_date: None starts a run without a date, as the form does when the field is emptied.
+        """
+        body = {
+            "conf": dict(conf or {}),
+            "logical_date": None if logical_date is None else logical_date.isoformat(),
+            "dag_run_id": run_id,
+        }
+        return self._typed(DagRun, "POST", f"dags/{quote(dag_id)}/dagRuns", json=body)
+
+    def runs(self, dag_id: str, **filters: str) -> list[DagRun]:
+        """Return the DAG's runs, oldest first; ``filters`` are the endpoint's own, e.g. ``run_type``."""
+        path = f"dags/{quote(dag_id)}/dagRuns"
+        return list(self._pages(DagRun, path, "dag_runs", order_by="run_after", **filters))
+
+    def run(self, dag_id: str, run_id: str) -> DagRun:
+        """Return one run."""
+        return self._typed(DagRun, "GET", _run_path(dag_id, run_id))
+
+    def wait_for_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout: float,
+        interval: float = 1,
+        on_poll: Callable[[DagRun], None] | None = None,
+    ) -> DagRun:
+        """Return the run when it has ended.
+
+        :param timeout: seconds.
+        :param interval: seconds between two looks.
+        :param on_poll: called at each look; may raise to give up.
+        :raises TimeoutError: it has not ended; with the states of its tasks.
+        """
+
+        def look() -> DagRun | None:
+            run = self.run(dag_id, run_id)
+            if on_poll is not None:
+                on_poll(run)
+            return run if run.ended else None
+
+        if (run := self._poll(look, timeout, interval)) is not None:
+            return run
+        states = ", ".join(
+            f"{task.task_id}[{task.map_index}]={task.state}" for task in self.tasks(dag_id, run_id)
+        )
+        raise TimeoutError(f"run {run_id} of {dag_id} has not ended after {timeout:.0f} s: {states}")
+
+    def set_run_state(self, dag_id: str, run_id: str, state: Literal["queued", "success", "failed"]) -> None:
+        """Mark a run, as the UI's button does."""
+        self._json("PATCH", _run_path(dag_id, run_id), json={"state": state})
+
+    def clear_run(self, dag_id: str, run_id: str, *, only_failed: bool = False) -> None:
+        """Have the tasks of a run done again."""
+        body = {"dry_run": False, "only_failed": only_failed}
+        self._json("POST", f"{_run_path(dag_id, run_id)}/clear", json=body)
+
+    # Tasks
+
+    def tasks(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """Return all task instances of a run, mapped ones one by one."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances"
+        return list(self._pages(TaskInstance, path, "task_instances", order_by="id"))
+
+    def task(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> TaskInstance:
+        """Return one task instance."""
+        index = "" if map_index < 0 else f"/{map_index}"
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}{index}"
+        return self._typed(TaskInstance, "GET", path)
+
+    def wait_for_task(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        states: Sequence[str],
+        *,
+        map_index: int = -1,
+        timeout: float = 60,
+        interval: float = 0.25,
+    ) -> TaskInstance:
+        """Return the task instance when it is in one of the states, e.g. ``("deferred",)``.
+
+        :raises TimeoutError: it has not come there; with the state that it is in.
+        """
+        last: str | None = None
+
+        def look() -> TaskInstance | None:
+            nonlocal last
+            try:
+                task = self.task(dag_id, run_id, task_id, map_index)
+            except AirflowApiError as error:
+                if error.status != httpx.codes.NOT_FOUND:  # a mapped instance comes into being with its run
+                    raise
+                return None
+            last = task.state
+            return task if task.state in states else None
+
+        if (task := self._poll(look, timeout, interval)) is not None:
+            return task
+        raise TimeoutError(
+            f"{task_id}[{map_index}] is {last}, not {' or '.join(states)}, after {timeout:.0f} s"
+        )
+
+    def set_task_state(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        state: Literal["success", "failed", "skipped"],
+        map_index: int = -1,
+    ) -> None:
+        """Mark a task instance, as the UI's button does."""
+        index = "" if map_index < 0 else f"/{map_index}"
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}{index}"
+        self._json("PATCH", path, json={"new_state": state})
+
+    def clear_tasks(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_ids: Sequence[str | tuple[str, int]],
+        *,
+        downstream: bool = False,
+    ) -> None:
+        """Have tasks done again.
+
+        :param task_ids: ids, or pairs of id and map index.
+        :param downstream: what follows them too.
+        """
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": list(task_ids),
+            "only_failed": False,
+            "include_downstream": downstream,
+        }
+        self._json("POST", f"dags/{quote(dag_id)}/clearTaskInstances", json=body)
+
+    def xcom(
+        self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
+    ) -> Any | None:
+        """Return an XCom's value; None when there is no such XCom (or its value is null)."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
+        try:
+            return self._json("GET", path, params={"map_index": map_index, "deserialize": True})["value"]
+        except AirflowApiError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
+    def log(self, task: TaskInstance) -> str:
+        """Return the log of the task instance's latest try, one event a line, with its error's trace."""
+        path = f"{_run_path(task.dag_id, task.dag_run_id)}/taskInstances/{quote(task.task_id)}"
+        answer = self._json(
+            "GET",
+            f"{path}/logs/{task.try_number}",
+            params={"map_index": task.map_index, "full_content": True},
+        )
+        return "\n".join(_log_line(event) for event in answer["content"])
+
+    def failed_logs(self, dag_id: str, run_id: str, *, lines: int = 30) -> str:
+        """Return the end of the log of each failed task of a run, with a heading each."""
+        failed = [task for task in self.tasks(dag_id, run_id) if task.state == "failed"]
+        return "\n".join(
+            f"--- {task.task_id}[{task.map_index}], try {task.try_number}\n"
+            + "\n".join(self.log(task).splitlines()[-lines:])
+            for task in failed
+        )
+
+    # Backfills
+
+    def create_backfill(
+        self,
+        dag_id: str,
+        from_date: dt.datetime,
+        to_date: dt.datetime,
+        *,
+        reprocess: Literal["none", "failed", "completed"] = "none",
+        max_active_runs: int = 10,
+    ) -> Backfill:
+        """Start a backfill, as ``airflow backfill create`` does."""
+        body = {
+            "dag_id": dag_id,
+            "from_date": from_date.isoformat(),
+            "to_date": to_date.isoformat(),
+            "reprocess_behavior": reprocess,
+            "max_active_runs": max_active_runs,
+        }
+        return self._typed(Backfill, "POST", "backfills", json=body)
+
+    def backfills(self, dag_id: str) -> list[Backfill]:
+        """Return the DAG's backfills."""
+        return list(self._pages(Backfill, "backfills", "backfills", dag_id=dag_id))
+
+    def wait_for_backfill(self, backfill: Backfill, *, timeout: float, interval: float = 1) -> Backfill:
+        """Return the backfill when all of its runs have ended.
+
+        :raises TimeoutError: they have not.
+        """
+
+        def look() -> Backfill | None:
+            now = self._typed(Backfill, "GET", f"backfills/{backfill.id}")
+            return now if now.completed_at is not None else None
+
+        if (done := self._poll(look, timeout, interval)) is not None:
+            return done
+        raise TimeoutError(f"backfill {backfill.id} of {backfill.dag_id} has not ended after {timeout:.0f} s")
+
+    # Transport
+
+    def _known_dag(self, dag_id: str) -> Dag | None:
+        try:
+            return self.dag(dag_id)
+        except AirflowApiError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
+    def _typed(self, kind: type[T], method: str, path: str, **arguments: Any) -> T:
+        return msgspec.convert(self._json(method, path, **arguments), kind)
+
+    def _pages(self, kind: type[T], path: str, field: str, **params: str) -> Iterator[T]:
+        offset = 0
+        while True:
+            page = self._json("GET", path, params={**params, "limit": PAGE_SIZE, "offset": offset})
+            yield from (msgspec.convert(item, kind) for item in page[field])
+            offset += len(page[field])
+            if offset >= page["total_entries"] or not page[field]:
+                return
+
+    def _json(self, method: str, path: str, **arguments: Any) -> Any:
+        if "Authorization" not in self._http.headers:
+            self._log_in()
+        response = self._http.request(method, f"/api/v2/{path}", **arguments)
+        if response.is_error:
+            raise AirflowApiError(
+                f"{method} {path}: {response.status_code}: {_detail(response)}", response.status_code
+            )
+        return response.json() if response.content else None
+
+    def _log_in(self) -> None:
+        response = self._http.post("/auth/token", json=self._credentials)
+        if response.is_error:
+            raise AirflowApiError(f"login at {self.url} failed: {_detail(response)}", response.status_code)
+        self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+
+    @staticmethod
+    def _poll(look: Callable[[], T | None], timeout: float, interval: float) -> T | None:
+        deadline = time.monotonic() + timeout
+        while (found := look()) is None and time.monotonic() < deadline:
+            time.sleep(interval)
+        return found
+
+
+def _run_path(dag_id: str, run_id: str) -> str:
+    return f"dags/{quote(dag_id)}/dagRuns/{quote(run_id)}"
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:500]
+
+
+def _log_line(event: Mapping[str, Any] | str) -> str:
+    if isinstance(event, str):
+        return event
+    line = f"{event.get('timestamp') or ''} {event.get('level') or ''} {event.get('event')}".strip()
+    for error in event.get("error_detail") or ():
+        frames = "".join(
+            f"\n    {frame['filename']}:{frame['lineno']} in {frame['name']}"
+            for frame in error.get("frames") or ()
+        )
+        line += f"{frames}\n  {error.get('exc_type')}: {error.get('exc_value')}"
+    return line

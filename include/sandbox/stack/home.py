@@ -1,0 +1,169 @@
+"""The stack's home: one folder with everything it keeps, owned by one running stack at a time.
+
+Invariant: whoever holds the lock on ``stack.lock`` owns the home. The kernel releases that lock when its
+holder ends, however it ends, so a state file without a lock belongs to a stack that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import psutil
+
+from sandbox.stack.process import StackError
+
+#: Carried by each process of a stack in its environment, with the home as its value.
+HOME_VARIABLE = "SANDBOX_STACK_HOME"
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running stack tells others about itself: how to reach it and whom to ask to stop.
+
+    :param started_at: RFC 3339, UTC.
+    """
+
+    started_at: str
+    airflow_url: str
+    username: str
+    password: str
+    extend_url: str
+    s3_url: str
+    warehouse: str
+
+
+class Home:
+    """The folder and its lock.
+
+    :param path: the folder; made when the home is taken.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self._lock: IO[bytes] | None = None
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the components' logs, one file each."""
+        return self.path / "logs"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file that the pipeline lands in."""
+        return self.path / "warehouse.duckdb"
+
+    @property
+    def workspace(self) -> Path:
+        """Folder of the pipeline's chunk files and raw zone."""
+        return self.path / "workspace"
+
+    @property
+    def _state_file(self) -> Path:
+        return self.path / "stack.json"
+
+    def take(self) -> None:
+        """Make this process the home's owner, and empty the home of what an earlier stack left in it.
+
+        :raises StackError: a stack is running here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = (self.path / "stack.lock").open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise StackError(self._already_running()) from None
+        self._lock = lock
+        lock.truncate(0)
+        lock.write(str(os.getpid()).encode())
+        lock.flush()
+        self.kill_strays()
+        for entry in self.path.iterdir():
+            if entry.name == "stack.lock":
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def release(self) -> None:
+        """Give the home back; its logs, warehouse and workspace stay until it is taken again."""
+        if self._lock is None:
+            return
+        self._state_file.unlink(missing_ok=True)
+        self._lock.close()
+        self._lock = None
+
+    def write_state(self, state: State) -> None:
+        """Tell others how to reach this stack; readable by the owner only."""
+        with open(self._state_file, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(state)))
+
+    def read_state(self) -> State | None:
+        """Return what the running stack tells; None when none is running or it is not ready yet."""
+        if not self.is_taken():
+            return None
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+            return msgspec.json.decode(self._state_file.read_bytes(), type=State)
+        return None
+
+    def is_taken(self) -> bool:
+        """Whether a stack owns the home now."""
+        try:
+            with (self.path / "stack.lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def owner(self) -> int | None:
+        """Return the process id of the stack that owns the home; None when none does."""
+        if not self.is_taken():
+            return None
+        return int((self.path / "stack.lock").read_text() or 0) or None
+
+    def strays(self) -> list[psutil.Process]:
+        """Return the processes of this home's stacks, whoever their parent is by now; not the own one."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def kill_strays(self, patience: float = 15) -> int:
+        """Wait for a killed stack's processes to end, kill those that do not; return how many were killed.
+
+        :param patience: seconds; a keeper needs a moment to stop its component once the supervisor is gone.
+        """
+        deadline = time.monotonic() + patience
+        while (left := self.strays()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=5)
+        return len(left)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            if process.pid == os.getpid():
+                return False
+            if process.environ().get(HOME_VARIABLE) == str(self.path):
+                return True
+            # postgres writes its title over its environment, but the postmaster keeps its command line
+            return process.name() == "postgres" and str(self.path / "postgres") in process.cmdline()
+        except psutil.Error:
+            return False
+
+    def _already_running(self) -> str:
+        state = self.read_state()
+        if state is None:
+            return f"a stack is starting or stopping in {self.path}; wait for it"
+        return (
+            f"a stack is already running in {self.path} (pid {self.owner()}), "
+            f"Airflow at {state.airflow_url}. Stop it with `python -m sandbox.stack down`."
+        )

@@ -1,0 +1,54 @@
+"""Ports on the loopback interface."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import psutil
+
+from sandbox.stack.process import StackError
+
+HOST = "127.0.0.1"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Return as many different ports that nobody listens on."""
+    with contextlib.ExitStack() as sockets:
+        probes = [sockets.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def require_free(port: int, purpose: str) -> int:
+    """Return the port.
+
+    :raises StackError: somebody listens on it; with who, where the system tells.
+    """
+    if not is_free(port):
+        raise StackError(
+            f"port {port}, wanted for {purpose}, is taken{_holder(port)}. "
+            "End that program, or choose another port; without a choice a free one is taken."
+        )
+    return port
+
+
+def _holder(port: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                process = psutil.Process(connection.pid)
+                return f" by {process.name()} (pid {connection.pid})"
+    return ""

@@ -1,0 +1,299 @@
+"""The stack itself: its components, the order in which they start, when they are well, how they end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from sandbox.airflow_settings import AirflowSettings, load_settings
+from sandbox.stack.client import AirflowApiError, AirflowClient
+from sandbox.stack.environment import Login, airflow_environment, base_environment
+from sandbox.stack.home import Home, State
+from sandbox.stack.network import HOST, free_ports, is_free, require_free
+from sandbox.stack.postgres import Postgres
+from sandbox.stack.process import Command, Component, StackError, run_once, tail
+
+#: The addresses that ``airflow_settings.yaml`` documents; a stack puts its own in their place.
+DOCUMENTED_EXTEND_URL = "http://127.0.0.1:4700"
+DOCUMENTED_S3_URL = "http://127.0.0.1:4701"
+DOCUMENTED_HOME = ".sandbox/"
+
+#: Where people look for Airflow first; another port is taken when it is not free.
+PREFERRED_UI_PORT = 8080
+
+#: Airflow's parts, by the names of their commands, and the jobs whose heartbeat shows that they are well.
+AIRFLOW_JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
+AIRFLOW_PARTS = ("api-server", *AIRFLOW_JOBS)
+
+#: The api server reads logs from the folder that it shares with these.
+WITHOUT_LOG_SERVER = ("scheduler", "triggerer")
+
+#: What Airflow needs until its last moment.
+FOUNDATION = ("s3", "extend-api", "postgres")
+
+START_SECONDS = 120
+
+#: A triggerer alone takes ten seconds or more to leave by itself; nobody waits for that when all ends.
+STOP_SECONDS = 4
+
+
+class Stack:
+    """Airflow, Extend's emulator and S3 on this machine; a context manager that starts and stops them.
+
+    :param home: folder for everything that the stack keeps; what an earlier stack left in it is removed.
+    :param project: folder with ``dags/``, ``plugins/`` and ``airflow_settings.yaml``.
+    :param dags: another DAGs folder.
+    :param settings: another settings file.
+    :param ui_port: Airflow's port; None is 8080, or any free one when that is taken.
+    :param extend_arguments: more arguments for ``python -m sandbox.extend_api``.
+    :param on_step: called with a sentence after each step of the start.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        project: Path | None = None,
+        dags: Path | None = None,
+        settings: Path | None = None,
+        ui_port: int | None = None,
+        extend_arguments: Sequence[str] = (),
+        on_step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        project = (project or Path.cwd()).resolve()
+        self.home = Home(home)
+        self._dags = (dags or project / "dags").resolve()
+        self._plugins = project / "plugins"
+        self._settings_file = settings or project / "airflow_settings.yaml"
+        self._ui_port = ui_port
+        self._extend_arguments = tuple(extend_arguments)
+        self._on_step = on_step
+        self._components: dict[str, Component] = {}
+        self._postgres = Postgres(self.home.path / "postgres")
+        self._airflow_environment: dict[str, str] = {}
+        self.login = Login.generate()
+        self.airflow_url = self.extend_url = self.s3_url = ""
+        self.settings = AirflowSettings()
+
+    @functools.cached_property
+    def client(self) -> AirflowClient:
+        """Airflow's REST API, as the administrator; from :meth:`up` on."""
+        return AirflowClient(self.airflow_url, *self.login)
+
+    def __enter__(self) -> Stack:
+        self.up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    # The whole
+
+    def up(self) -> None:
+        """Start everything and return when it is healthy, with the settings applied.
+
+        :raises StackError: the home is in use, a port is taken, a component died or did not become healthy;
+            nothing is left running.
+        :raises SettingsError: ``airflow_settings.yaml`` is wrong; nothing has been started.
+        """
+        settings = load_settings(self._settings_file)
+        ui_port, extend_port, s3_port = self._choose_ports()
+        self.home.take()
+        try:
+            self._start_everything(settings, ui_port, extend_port, s3_port)
+        except BaseException:
+            self.down()
+            raise
+
+    def down(self) -> None:
+        """Return when no process of the stack is left. Logs, warehouse and workspace stay."""
+        if "client" in self.__dict__:
+            self.client.close()
+        first = [component for component in self._components.values() if component.name not in FOUNDATION]
+        last = [component for component in self._components.values() if component.name in FOUNDATION]
+        for group in (first, last):  # Airflow's last words still reach its database
+            for component in group:
+                component.ask_to_stop()
+            for component in group:
+                component.stop(patience=STOP_SECONDS)
+        self._components.clear()
+        self._postgres.dispose()
+        self.home.release()
+
+    def check_alive(self) -> None:
+        """Do nothing while all components run.
+
+        :raises ComponentDied: one has ended that nobody stopped.
+        """
+        for component in self._components.values():
+            component.check_alive()
+
+    # Single components
+
+    def start(self, name: str) -> None:
+        """Start a component that was killed or stopped, on the same port, and return when it is healthy."""
+        self.component(name).start()
+        self._wait_until_healthy([name])
+
+    def stop(self, name: str) -> None:
+        """End a component in good order."""
+        self.component(name).stop()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a component with all of its processes, as when its machine is lost."""
+        self.component(name).kill()
+
+    def restart(self, name: str) -> None:
+        """Stop a component in good order and start it again."""
+        self.stop(name)
+        self.start(name)
+
+    def add_triggerer(self) -> str:
+        """Start one more triggerer and return its name, for :meth:`kill` and the like."""
+        count = sum(name.startswith("triggerer") for name in self._components)
+        name = f"triggerer-{count + 1}"
+        self._add(name, self._airflow_command("triggerer"))
+        self._wait_until_healthy([name])
+        return name
+
+    def component(self, name: str) -> Component:
+        """Return a component, e.g. for its log and its processes.
+
+        :raises StackError: there is none of that name; with those that there are.
+        """
+        if name not in self._components:
+            raise StackError(f"there is no component {name!r}, only {', '.join(self._components)}")
+        return self._components[name]
+
+    def airflow(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command of Airflow's in the stack's environment, e.g. ``airflow("backfill", "create", …)``."""
+        return subprocess.run(
+            _airflow(*arguments),
+            env=self._airflow_environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    # Starting
+
+    def _choose_ports(self) -> tuple[int, int, int]:
+        extend, s3, spare = free_ports(3)
+        if self._ui_port is not None:
+            return require_free(self._ui_port, "the Airflow UI"), extend, s3
+        return (PREFERRED_UI_PORT if is_free(PREFERRED_UI_PORT) else spare), extend, s3
+
+    def _start_everything(
+        self, settings: AirflowSettings, ui_port: int, extend_port: int, s3_port: int
+    ) -> None:
+        self.airflow_url, self.extend_url, self.s3_url = (
+            f"http://{HOST}:{port}" for port in (ui_port, extend_port, s3_port)
+        )
+        environment = base_environment(self.home.path)
+        self._add("s3", self._module("sandbox.s3", "--host", HOST, "--port", str(s3_port)))
+        arguments = ("--host", HOST, "--port", str(extend_port), *self._extend_arguments)
+        self._add("extend-api", self._module("sandbox.extend_api", *arguments))
+        self._add("postgres", self._postgres.initialise(environment))
+        self._wait_until_healthy(["postgres"])
+        self._airflow_environment = airflow_environment(
+            self.home,
+            database_url=self._postgres.sqlalchemy_url,
+            port=ui_port,
+            dags=self._dags,
+            plugins=self._plugins,
+            login=self.login,
+        )
+        migrate = Command(argv=_airflow("db", "migrate"), environment=self._airflow_environment)
+        run_once("airflow db migrate", migrate, self.home.logs / "db-migrate.log", timeout=START_SECONDS)
+        self._on_step("Airflow's database is ready")
+        for part in AIRFLOW_PARTS:
+            self._add(part, self._airflow_command(part))
+        self._wait_until_healthy(self._components)
+        self._on_step("Airflow, Extend's emulator and S3 are healthy")
+        self._finish(settings)
+
+    def _finish(self, settings: AirflowSettings) -> None:
+        places = {
+            DOCUMENTED_EXTEND_URL: self.extend_url,
+            DOCUMENTED_S3_URL: self.s3_url,
+            DOCUMENTED_HOME: f"{self.home.path}/",
+        }
+        self.home.workspace.mkdir(exist_ok=True)
+        self.settings = settings.relocated(places)
+        self.client.apply(self.settings)
+        state = State(
+            started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            airflow_url=self.airflow_url,
+            username=self.login.username,
+            password=self.login.password,
+            extend_url=self.extend_url,
+            s3_url=self.s3_url,
+            warehouse=str(self.home.warehouse),
+        )
+        self.home.write_state(state)
+
+    def _add(self, name: str, command: Command) -> None:
+        component = Component(name, command, self.home.logs / f"{name}.log")
+        component.start()
+        self._components[name] = component
+
+    def _module(self, module: str, *arguments: str) -> Command:
+        argv = [sys.executable, "-m", module, *arguments]
+        return Command(argv=argv, environment=base_environment(self.home.path))
+
+    def _airflow_command(self, part: str) -> Command:
+        options = ["--skip-serve-logs"] if part in WITHOUT_LOG_SERVER else []
+        return Command(argv=_airflow(part, *options), environment=self._airflow_environment)
+
+    # Health
+
+    def _wait_until_healthy(self, names: Collection[str]) -> None:
+        pending = list(names)
+        deadline = time.monotonic() + START_SECONDS
+        while pending := [name for name in pending if not self._is_healthy(name)]:
+            self.check_alive()
+            if time.monotonic() > deadline:
+                logs = "\n".join(
+                    f"The end of {self.component(name).log}:\n{tail(self.component(name).log)}"
+                    for name in pending
+                )
+                raise StackError(f"{', '.join(pending)} not healthy after {START_SECONDS} s.\n{logs}")
+            time.sleep(0.2)
+
+    def _is_healthy(self, name: str) -> bool:
+        if name == "postgres":
+            return self._postgres.is_ready()
+        if name == "s3":
+            return _answers(self.s3_url)
+        if name == "extend-api":
+            return _answers(f"{self.extend_url}/_sandbox/health")
+        if name == "api-server":
+            return bool(self.client.health())
+        component = self.component(name)
+        part = "triggerer" if name.startswith("triggerer") else name
+        try:
+            return self.client.live_jobs(AIRFLOW_JOBS[part], since=component.started_at) > 0
+        except (httpx.HTTPError, AirflowApiError):
+            return False  # the api server is not up yet
+
+
+def _airflow(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "airflow", *arguments]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
