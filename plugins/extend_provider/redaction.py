@@ -22,6 +22,7 @@ SHOWN_ELEMENTS = 20
 _CREDENTIALS = (
     (re.compile(r"(?i)\b(https?://)[^\s/?#@]*@"), r"\1"),
     (re.compile(r"(?i)\b(https?://[^\s?#'\"<>]+)[?#][^\s'\"<>]*"), rf"\1?{HIDDEN}"),
+    (re.compile(r"([?&][\w.%-]+=)[^\s&'\"<>]+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)\bbearer\s+\S+"), f"Bearer {HIDDEN}"),
     (re.compile(r"\bsk_\w+"), f"sk_{HIDDEN}"),
 )
@@ -77,6 +78,10 @@ def _show_entry(key: str, value: Any) -> Any:
         return show_secrets(value)
     if key == "password":
         return HIDDEN
+    if key == "url" and isinstance(value, str):
+        # An address may hold blanks, which end a URL in running text.
+        address, mark, _ = value.replace("#", "?").partition("?")
+        return without_credentials(address) + (mark and f"{mark}{HIDDEN}")
     return show_texts(value) if key == "text" else show_inputs(value)
 
 

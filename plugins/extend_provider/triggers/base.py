@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import dataclasses
+import importlib
 import time
 import traceback
 from collections.abc import AsyncIterator
@@ -81,10 +82,10 @@ class ExtendWaitTrigger(BaseTrigger):
         yield TriggerEvent(ended.as_event())
 
     async def _wait(self) -> Ended:
-        from extend_provider.hooks.extend import ExtendAsyncHook
-
         wait = Wait(self.policy)
-        async with ExtendAsyncHook(extend_conn_id=self.extend_conn_id) as hook:
+        # The first import of the http provider takes its time, which is not the loop's to spend.
+        hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
+        async with hooks.ExtendAsyncHook(extend_conn_id=self.extend_conn_id) as hook:
             while True:
                 step = await self._step(hook, wait)
                 if step.changed:

@@ -1,0 +1,77 @@
+"""A task instance and a context as small as operators need them, keeping what Airflow would keep."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+
+
+class TaskStateStore:
+    """Airflow's task state store, in a dict."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.values.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self.values[key] = value
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+@dataclasses.dataclass
+class TaskInstance:
+    """One attempt of a task; ``xcoms`` is what the attempt has pushed, in order."""
+
+    try_number: int = 1
+    max_tries: int = 0
+    first_reschedule: datetime | None = None
+    pushed: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
+    dag_id: str = "dag"
+    task_id: str = "task"
+    run_id: str = "run"
+    map_index: int = -1
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed.append((key, value))
+
+    @property
+    def xcoms(self) -> dict[str, Any]:
+        return dict(self.pushed)
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first_reschedule
+
+
+@dataclasses.dataclass
+class Task:
+    """A task over its attempts: the store lasts, the attempts do not.
+
+    :param retries: as the operator has it.
+    """
+
+    retries: int = 0
+    store: TaskStateStore = dataclasses.field(default_factory=TaskStateStore)
+    attempts: list[TaskInstance] = dataclasses.field(default_factory=list)
+    _max_tries: int | None = None
+
+    def attempt(self) -> Any:
+        """Return the context of the next attempt."""
+        if self._max_tries is None:
+            self._max_tries = self.retries
+        ti = TaskInstance(try_number=len(self.attempts) + 1, max_tries=self._max_tries)
+        self.attempts.append(ti)
+        return {"ti": ti, "task_state_store": self.store}
+
+    def clear(self) -> None:
+        """Do to the counters what clearing the task does; the store keeps its content, as on Airflow 3.3."""
+        self._max_tries = len(self.attempts) + self.retries
+
+    @property
+    def xcoms(self) -> dict[str, Any]:
+        """XComs of the last attempt."""
+        return self.attempts[-1].xcoms
