@@ -1,24 +1,60 @@
-"""The emulator as a process: it starts, says where it is, and answers."""
+"""The emulator as a process: it says where it is, takes settings from the command line, ends cleanly."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # it ships no types
 import requests
-from fixtures.extend_api import ExtendApi
+
+HEADERS = {"Authorization": "Bearer sk_other", "x-extend-api-version": "2026-02-09"}
+COMMAND = [sys.executable, "-m", "sandbox.extend_api"]
 
 
-def test_a_batch_ends_as_one_settled_run_per_input(extend_api: ExtendApi) -> None:
-    extend_api.configure(synthetic=True)
-    headers = {"Authorization": f"Bearer {extend_api.key}", "x-extend-api-version": "2026-02-09"}
-    inputs = [{"file": {"text": f"text {n}", "name": f"{n}.txt"}} for n in range(3)]
-    body = {"workflow": {"id": "workflow_invoices"}, "inputs": inputs}
-    answer = requests.post(f"{extend_api.url}/workflow_runs/batch", json=body, headers=headers, timeout=10)
-    batch_id = answer.json()["batchId"]
-    for _ in range(100):
-        runs = requests.get(
-            f"{extend_api.url}/workflow_runs", params={"batchId": batch_id}, headers=headers, timeout=10
-        ).json()["data"]
-        if all(run["status"] == "PROCESSED" for run in runs):
-            break
-    assert sorted(run["files"][0]["name"] for run in runs) == ["0.txt", "1.txt", "2.txt"]
-    assert {run["status"] for run in runs} == {"PROCESSED"}
-    assert extend_api.stats()["runs_created"] == {"0.txt": 1, "1.txt": 1, "2.txt": 1}
+def test_it_serves_with_the_switches_it_was_started_with_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    switches = ["--port", "0", "--key", "sk_other", "--validation-status", "422", "--hold"]
+    rules = ["--outcomes", '[{"status": "FAILED", "name_glob": "*.pdf"}]']
+    env = {"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = [*COMMAND, *switches, *rules]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        settings = requests.get(f"{url}/_sandbox/settings", timeout=10).json()
+        refusal = requests.get(f"{url}/workflow_runs?sortDir=up", headers=HEADERS, timeout=10)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait(10)
+    assert settings["hold"] is True
+    assert settings["outcomes"][0]["name_glob"] == "*.pdf"
+    assert refusal.status_code == 422
+    psutil.wait_procs(children, timeout=5)
+    assert [child for child in children if child.is_running()] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_switch_and_a_bad_value_are_refused_with_a_name() -> None:
+    for switches, named in ((["--latency", "1"], "--latency"), (["--max-page-size", "0"], "max_page_size")):
+        ended = subprocess.run([*COMMAND, *switches], capture_output=True, text=True, timeout=30, check=False)
+        assert ended.returncode != 0
+        assert named in ended.stderr
+
+
+def test_worker_processes_end_even_if_the_server_is_killed() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        env = {"TMPDIR": folder, "PATH": "/usr/bin:/bin"}
+        command = [*COMMAND, "--port", "0", "--key", "sk_other"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[-1]
+            body = {"workflow": {"id": "workflow_invoices"}, "file": {"text": "Invoice 1"}}
+            run = requests.post(f"{url}/workflow_runs", json=body, headers=HEADERS, timeout=10).json()
+            while run["status"] in ("PENDING", "PROCESSING"):
+                run = requests.get(f"{url}/workflow_runs/{run['id']}", headers=HEADERS, timeout=10).json()
+            workers = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+        assert workers
+        _, alive = psutil.wait_procs(workers, timeout=5)
+        assert alive == []

@@ -1,0 +1,94 @@
+"""The last SDK of API version 2025-04-21 as the client, in a process and a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.extend_api import ExtendApi
+
+LEGACY_SDK = "0.2.0"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def legacy_sdk() -> Path:
+    """The folder with the legacy SDK, installed once; its lack is a failure: nothing would be proven."""
+    folder = ROOT / ".sandbox" / f"sdk-{LEGACY_SDK}"
+    if (folder / f"extend_ai-{LEGACY_SDK}.dist-info" / "RECORD").is_file():
+        return folder
+    target = ["--no-deps", "--target", str(folder), f"extend-ai=={LEGACY_SDK}"]
+    installers = (
+        [sys.executable, "-m", "pip", "install", "--quiet"],
+        ["uv", "pip", "install", "--quiet", "--python", sys.executable],
+    )
+    problems = []
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for installer in installers:
+        try:
+            subprocess.run([*installer, *target], check=True, capture_output=True, text=True, env=environment)
+        except (OSError, subprocess.CalledProcessError) as error:
+            problems.append(f"{installer[0]}: {getattr(error, 'stderr', error)}")
+        else:
+            return folder
+    pytest.fail("The legacy SDK could not be installed: " + "; ".join(problems))
+
+
+@pytest.fixture
+def seen(legacy_sdk: Path, extend_api: ExtendApi) -> dict[str, Any]:
+    """What the legacy SDK understood of every endpoint."""
+    script = Path(__file__).with_name("sdk_legacy.py")
+    ended = subprocess.run(
+        [sys.executable, str(script), extend_api.url, extend_api.key],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(legacy_sdk)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    result: dict[str, Any] = json.loads(ended.stdout)
+    return result
+
+
+def test_the_legacy_sdk_understands_every_endpoint(seen: dict[str, Any]) -> None:
+    assert seen["sdk"] == LEGACY_SDK
+    assert seen["created"] == [["workflow_run", "2"]] * 2
+    run = seen["run"]
+    assert (run["status"], run["name"], run["class"]) == ("PROCESSED", "raw_text.txt", "invoice")
+    assert run["url"].startswith("https://dashboard.extend.ai/workflows/workflow_mixed?workflowRunId=")
+    assert run["outputs"] == [
+        ["CLASSIFY", "PROCESSED", "document_processor_run"],
+        ["EXTRACT", "PROCESSED", "document_processor_run"],
+    ]
+    assert (run["number"], run["schema"], run["credits"], run["step_runs"]) == ("INV-7", True, 2.0, [])
+    assert run["citation"]["page"] == 1
+    assert run["citation"]["pageWidth"] > 0
+    assert seen["corrected"] == [1.5, 119.0]
+    assert seen["file"] == ["seven.txt", "TXT", True]
+    assert seen["files"] is True
+    assert seen["listed"] == [["workflow_invoices", "Invoices", "workflow_version_invoices_1"]] * 2
+    assert seen["batch"] == [{"n": 1}, {"n": 2}]
+    assert seen["pages"] == [1, 1, None]
+    assert seen["updated"] == ["Renamed", {"a": 1, "b": 2}]
+    assert seen["deleted"] is True
+    assert seen["file_deleted"] is True
+
+
+def test_the_legacy_sdk_raises_its_own_errors(seen: dict[str, Any]) -> None:
+    errors = {name: (error["type"], error["status"]) for name, error in seen["errors"].items()}
+    assert errors == {
+        "not_cancellable": ("BadRequestError", 400),
+        "not_found": ("NotFoundError", 404),
+        "bad_file": ("BadRequestError", 400),
+        "no_input": ("BadRequestError", 400),
+        "unauthorized": ("UnauthorizedError", 401),
+    }
+    assert seen["errors"]["bad_file"]["body"]["code"] == "FILE_TYPE_NOT_SUPPORTED"
+    assert seen["errors"]["unauthorized"]["body"] == {"success": False, "error": "Invalid API key."}
