@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import dataclasses
+import json
 from datetime import datetime
 from typing import Any
+
+import pytest
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.module_loading import import_string
 
 
 class TaskStateStore:
@@ -75,3 +83,23 @@ class Task:
     def xcoms(self) -> dict[str, Any]:
         """XComs of the last attempt."""
         return self.attempts[-1].xcoms
+
+
+def run_deferred(operator: BaseOperator, context: Any) -> Any:
+    """Execute an operator that defers: worker, triggerer and worker again, each with what it would get.
+
+    The trigger and its event go through JSON, and the worker that resumes gets the event alone.
+    """
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    path, arguments = deferred.value.trigger.serialize()
+    trigger = import_string(path)(**json.loads(json.dumps(arguments)))
+
+    async def first_event() -> Any:
+        async for event in trigger.run():
+            return json.loads(json.dumps(event.payload))
+        return None
+
+    event = asyncio.run(first_event())
+    resumed = copy.copy(operator)
+    return resumed.resume_execution(deferred.value.method_name, {"event": event}, context)

@@ -1,0 +1,326 @@
+"""The sensor in its three ways of waiting, over retries and clears, against the emulator."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferred,
+)
+
+from extend_provider.exceptions import (
+    ExtendAuthError,
+    ExtendBatchError,
+    ExtendError,
+    ExtendInputError,
+    ExtendServerError,
+)
+from extend_provider.hooks.extend import ExtendHook
+from extend_provider.models import BatchInput, FileInput
+from extend_provider.sensors.batch import ExtendBatchSensor, ExtendBatchTimeoutError
+from extend_provider.waiting import Ended
+from fixtures.extend_api import ExtendApi
+from provider.task_support import Task, run_deferred
+
+LISTING = "GET /workflow_runs"
+TRIGGER_TIMED_OUT = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
+
+Run = Callable[[ExtendBatchSensor, Any], Any]
+
+
+@pytest.fixture(autouse=True)
+def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
+    extend_api.configure(synthetic=True)
+
+
+def submit(count: int) -> str:
+    inputs = [BatchInput(FileInput(text=f"text {index}", name=f"{index}.txt")) for index in range(count)]
+    with ExtendHook() as hook:
+        return hook.create_batch("workflow_invoices", inputs)
+
+
+def sensor(batch_id: str | None, run_count: Any, **arguments: Any) -> ExtendBatchSensor:
+    arguments = {"task_id": "wait", "poke_interval": 0.1, "timeout": 20, **arguments}
+    return ExtendBatchSensor(batch_id=batch_id, run_count=run_count, **arguments)
+
+
+def run_poking(made: ExtendBatchSensor, context: Any) -> Any:
+    made.deferrable = False
+    return made.execute(context)
+
+
+def run_rescheduled(made: ExtendBatchSensor, context: Any) -> Any:
+    """Execute look by look, each in what would be a process of its own."""
+    made.deferrable, made.mode = False, "reschedule"
+    while True:
+        try:
+            return copy.copy(made).execute(context)
+        except AirflowRescheduleException as reschedule:
+            context["ti"].first_reschedule = context["ti"].first_reschedule or datetime.now(UTC)
+            time.sleep(max((reschedule.reschedule_date - datetime.now(UTC)).total_seconds(), 0))
+
+
+MODES = pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(run_deferred, id="deferred"),
+        pytest.param(run_poking, id="poke"),
+        pytest.param(run_rescheduled, id="reschedule"),
+    ],
+)
+
+
+@MODES
+def test_the_counts_are_returned_and_the_dashboard_is_linked(run: Run, extend_api: ExtendApi) -> None:
+    extend_api.configure(
+        listing_lag_seconds=0.3, outcomes=[{"status": "FAILED", "name_glob": "0.txt"}], repeat_between_pages=1
+    )
+    task = Task()
+    counts = run(sensor(submit(4), 4), task.attempt())
+    assert counts == {
+        "summary": "4 of 4 settled, 1 failed",
+        "expected": 4,
+        "listed": 4,
+        "settled": 4,
+        "by_status": {"FAILED": 1, "PROCESSED": 3},
+    }
+    assert task.xcoms["progress"] == counts
+    assert task.xcoms["dashboard_url"].startswith("https://")
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("on_needs_review", "error"),
+    [("land", None), ("fail", ExtendBatchError), ("wait", ExtendBatchTimeoutError)],
+)
+def test_runs_in_review(run: Run, on_needs_review: Any, error: Any, extend_api: ExtendApi) -> None:
+    extend_api.configure(outcomes=[{"status": "NEEDS_REVIEW", "name_glob": "0.txt"}])
+    made = sensor(submit(2), 2, on_needs_review=on_needs_review, timeout=1.0)
+    if error is None:
+        assert run(made, Task().attempt())["by_status"] == {"NEEDS_REVIEW": 1, "PROCESSED": 1}
+        return
+    with pytest.raises(error, match="1 in review") as caught:
+        run(made, Task().attempt())
+    assert type(caught.value) is error
+
+
+@MODES
+def test_a_timeout_says_what_became_of_the_batch_and_how_to_go_on(run: Run, extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    batch_id = submit(3)
+    started = time.monotonic()
+    with pytest.raises(ExtendBatchTimeoutError) as caught:
+        run(sensor(batch_id, 3, timeout=0.7), Task().attempt())
+    assert time.monotonic() - started < 4
+    assert isinstance(caught.value, AirflowSensorTimeout), "Airflow does not retry it"
+    message = str(caught.value)
+    assert batch_id in message
+    assert "0 of 3 settled" in message
+    assert "Nothing was cancelled" in message
+    assert "Clear this task" in message
+
+
+@MODES
+def test_soft_fail_skips_on_a_timeout(run: Run, extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    with pytest.raises(AirflowSkipException):
+        run(sensor(submit(1), 1, timeout=0.4, soft_fail=True), Task().attempt())
+
+
+@MODES
+@pytest.mark.parametrize("soft_fail", [False, True], ids=["plain", "soft-fail"])
+def test_a_wrong_key_fails_at_once_and_is_never_a_skip(
+    run: Run, soft_fail: bool, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = submit(1)
+    wrong = dataclasses.replace(extend_api, key="sk_wrong_5ecre7")
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", wrong.connection_json())
+    started = time.monotonic()
+    with pytest.raises(ExtendAuthError) as caught:
+        run(sensor(batch_id, 1, soft_fail=soft_fail), Task().attempt())
+    assert time.monotonic() - started < 5
+    assert batch_id in str(caught.value)
+    assert not caught.value.retryable
+    assert "5ecre7" not in str(caught.value)
+
+
+@MODES
+def test_faults_that_pass_are_waited_out(run: Run, extend_api: ExtendApi) -> None:
+    batch_id = submit(2)
+    extend_api.configure(
+        faults=[
+            {"endpoint": LISTING, "kind": "error", "status": 502},
+            {"endpoint": LISTING, "kind": "drop"},
+        ]
+    )
+    assert run(sensor(batch_id, 2), Task().attempt())["settled"] == 2
+
+
+@pytest.mark.parametrize("run", [run_deferred, run_poking], ids=["deferred", "poke"])
+def test_too_many_failed_looks_in_a_row_are_the_error_they_were(
+    run: Run, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for hook in ("ExtendHook", "ExtendAsyncHook"):
+        monkeypatch.setattr(
+            f"extend_provider.hooks.extend.{hook}.__init__.__defaults__", ("extend_default", 1)
+        )
+    batch_id = submit(1)
+    extend_api.configure(faults=[{"endpoint": LISTING, "kind": "error", "status": 503, "count": None}])
+    with pytest.raises(ExtendServerError, match="2 times in a row") as caught:
+        run(sensor(batch_id, 1, max_poll_errors=1), Task().attempt())
+    assert caught.value.status == 503
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("run_count", [0, "0"], ids=repr)
+@pytest.mark.parametrize("batch_id", [None, "None", ""], ids=repr)
+def test_nothing_submitted_is_nothing_to_wait_for(
+    batch_id: Any, run_count: Any, extend_api: ExtendApi
+) -> None:
+    counts = sensor(batch_id, run_count).execute(Task().attempt())
+    assert (counts["expected"], counts["settled"]) == (0, 0)
+    assert extend_api.requests_to(LISTING) == 0
+
+
+def test_a_missing_batch_id_is_refused_before_any_request(extend_api: ExtendApi) -> None:
+    with pytest.raises(ExtendInputError, match="run_count is 3"):
+        sensor(None, "3").execute(Task().attempt())
+    assert extend_api.requests_to(LISTING) == 0
+
+
+def deferral(made: ExtendBatchSensor, context: Any) -> tuple[float, str, float]:
+    """Return the trigger's deadline and its name, and when Airflow itself would end the deferral."""
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute(context)
+    policy = deferred.value.trigger.policy  # type: ignore[attr-defined]
+    assert deferred.value.timeout is not None
+    return policy.deadline, policy.limit, time.time() + deferred.value.timeout.total_seconds()
+
+
+def test_the_triggers_deadline_comes_before_airflows() -> None:
+    deadline, limit, airflows = deferral(sensor("batch_1", 1, timeout=timedelta(hours=2)), Task().attempt())
+    assert deadline == pytest.approx(time.time() + 7200, abs=5)
+    assert limit == "timeout"
+    assert 60 < airflows - deadline < 600
+
+
+def test_execution_timeout_bounds_the_deferral_and_may_be_retried(extend_api: ExtendApi) -> None:
+    made = sensor("batch_1", 1, timeout=7200, execution_timeout=timedelta(minutes=5))
+    deadline, limit, airflows = deferral(made, Task().attempt())
+    assert (deadline, limit) == (pytest.approx(time.time() + 300, abs=5), "execution_timeout")
+    assert airflows - deadline < 600
+
+    extend_api.configure(hold=True)
+    made = sensor(submit(1), 1, timeout=7200, execution_timeout=timedelta(seconds=0.3))
+    with pytest.raises(AirflowTaskTimeout, match="Nothing was cancelled"):
+        run_deferred(made, Task().attempt())
+
+
+def test_a_retry_goes_on_with_the_time_that_is_left_and_a_clear_starts_anew() -> None:
+    task = Task(retries=2)
+    made = sensor("batch_1", 1, timeout=3600, retries=2)
+    first = deferral(made, task.attempt())[0]
+    time.sleep(0.05)
+    assert deferral(made, task.attempt())[0] == first
+    task.clear()
+    time.sleep(0.05)
+    cleared = deferral(made, task.attempt())[0]
+    assert cleared > first
+    time.sleep(0.05)
+    assert deferral(made, task.attempt())[0] == cleared
+
+
+def test_another_batch_gets_its_own_time() -> None:
+    task = Task(retries=1)
+    first = deferral(sensor("batch_1", 1, timeout=3600, retries=1), task.attempt())[0]
+    time.sleep(0.05)
+    assert deferral(sensor("batch_2", 1, timeout=3600, retries=1), task.attempt())[0] > first
+
+
+def test_without_a_task_state_store_an_attempt_has_its_own_time() -> None:
+    context = Task().attempt()
+    del context["task_state_store"]
+    assert deferral(sensor("batch_1", 1, timeout=60), context)[0] == pytest.approx(time.time() + 60, abs=5)
+
+
+def test_a_triggerer_that_never_reports_is_a_clear_timeout() -> None:
+    made = sensor("batch_1", 1)
+    with pytest.raises(ExtendBatchTimeoutError, match=r"batch_1.*triggerer.*Nothing was cancelled"):
+        made.resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, Task().attempt())
+    made.soft_fail = True
+    with pytest.raises(AirflowSkipException):
+        made.resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, Task().attempt())
+
+
+def test_soft_fail_does_not_skip_when_the_trigger_broke() -> None:
+    made = sensor("batch_1", 1, soft_fail=True)
+    with pytest.raises(TaskDeferralError):
+        made.resume_execution(TRIGGER_FAIL_REPR, {"error": "Trigger failure"}, Task().attempt())
+    with pytest.raises(ExtendError, match="without saying"):
+        made.resume_execution("execute_complete", {"event": None}, Task().attempt())
+
+
+def test_never_fail_skips_on_whatever_the_trigger_reports() -> None:
+    made = sensor("batch_1", 1, never_fail=True)
+    with pytest.raises(AirflowSkipException):
+        made.resume_execution("execute_complete", {"event": None}, Task().attempt())
+
+
+def test_verdicts_are_no_airflow_exceptions_but_the_timeout() -> None:
+    assert not issubclass(ExtendBatchError, AirflowException)
+    assert issubclass(ExtendBatchTimeoutError, (ExtendBatchError, AirflowSensorTimeout))
+
+
+def test_the_event_alone_carries_the_end() -> None:
+    """dag.test() drops every other argument of a deferral (B.1 #15 of the platform notes)."""
+    event = Ended.from_event(
+        {"outcome": "done", "message": "1 of 1 settled", "progress": {"settled": 1}}
+    ).as_event()
+    task = Task()
+    resumed = sensor("batch_1", 1).resume_execution("execute_complete", {"event": event}, task.attempt())
+    assert resumed == task.xcoms["progress"] == {"settled": 1}
+
+
+def test_poking_ends_no_later_than_the_deadline_and_looks_rarely(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    made = sensor(submit(1), 1, timeout=2.0, poke_interval=600)
+    started = time.monotonic()
+    with pytest.raises(ExtendBatchTimeoutError):
+        run_poking(made, Task().attempt())
+    assert time.monotonic() - started < 4
+    assert extend_api.requests_to(LISTING) <= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param({"on_needs_review": "ignore"}, "on_needs_review is 'ignore'", id="policy"),
+        pytest.param({"run_count": -1}, "run_count is -1", id="count"),
+        pytest.param({"poke_interval": 0}, "poke_interval is 0", id="interval"),
+    ],
+)
+def test_wrong_literals_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ExtendInputError, match=says):
+        sensor(**{"batch_id": "b", "run_count": 1, **arguments})
+
+
+def test_a_wrong_policy_from_a_template_is_refused_before_any_request(extend_api: ExtendApi) -> None:
+    made = sensor("batch_1", 1, on_needs_review="{{ params.policy }}")
+    made.on_needs_review = "ignore"  # type: ignore[assignment]  # what rendering made of it
+    with pytest.raises(ExtendInputError, match="'land', 'wait', 'fail'"):
+        made.execute(Task().attempt())
+    assert extend_api.requests_to(LISTING) == 0
