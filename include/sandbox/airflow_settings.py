@@ -89,6 +89,16 @@ class AirflowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             for variable in self.variables or ()
         ]
 
+    def variable(self, name: str) -> str | None:
+        """Return a variable's value; None when there is none of that name."""
+        found = (item.variable_value for item in self.variables or () if item.variable_name == name)
+        return next(found, None)
+
+    def connection(self, conn_id: str) -> dict[str, Any] | None:
+        """Return a connection as Airflow's REST API takes it; None when there is none of that id."""
+        found = (body for body in self.connection_bodies() if body["connection_id"] == conn_id)
+        return next(found, None)
+
     def relocated(self, places: Mapping[str, str]) -> AirflowSettings:
         """Return a copy in which each text has the keys of ``places`` replaced by their values."""
         raw = msgspec.to_builtins(self)

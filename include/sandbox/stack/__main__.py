@@ -7,6 +7,7 @@ arguments, 3 when nothing runs that could be asked (``status``), 130 or 143 when
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 import signal
 import sys
@@ -20,7 +21,9 @@ from rich.console import Console
 from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowClient
 from sandbox.stack.home import Home
+from sandbox.stack.job import DAG_ID, PARSE_SECONDS, next_day, run_nightly
 from sandbox.stack.process import StackError
+from sandbox.stack.samples import seed_documents, source_of
 from sandbox.stack.supervisor import Stack
 
 #: Seconds that ``down`` gives a stack to stop in good order.
@@ -44,9 +47,21 @@ def main() -> int:
         return 128 + signal.SIGINT
 
 
-def up(arguments: argparse.Namespace) -> int:
-    """Start the stack, seed sample documents, and stay until a signal ends it."""
+def run(arguments: argparse.Namespace) -> int:
+    """Start the stack, run the nightly DAG over sample documents, show and check what landed, stop."""
     with _stack(arguments) as stack:
+        passed = run_nightly(stack, console, documents=arguments.documents, random_seed=arguments.seed)
+    return 0 if passed else 1
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """Start the stack with sample documents in S3, and leave it open until Ctrl-C."""
+    with _stack(arguments) as stack:
+        last = next_day(stack.client.wait_for_dag(DAG_ID, timeout=PARSE_SECONDS))
+        days = [last - dt.timedelta(days=ago) for ago in reversed(range(arguments.days))]
+        seed_documents(stack.s3_url, stack.settings, days, arguments.documents, arguments.seed)
+        bucket, prefix = source_of(stack.settings)
+        console.print(f"documents  s3://{bucket}/{prefix}, {days[0]} to {days[-1]}")
         console.print(f"Airflow    [bold]{stack.airflow_url}[/]")
         console.print(f"login      {stack.login.username} / {stack.login.password}")
         console.print(f"Extend     {stack.extend_url}  (emulator)")
@@ -115,11 +130,20 @@ def _parser() -> argparse.ArgumentParser:
         "--home", type=Path, default=Path(".sandbox"), help="its folder (default: %(default)s)"
     )
     commands = parser.add_subparsers(required=True, metavar="up | run | down | status")
-    for function in (up, down, status):
-        command = commands.add_parser(function.__name__, help=function.__doc__)
+    for function in (run, up, down, status):
+        command = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
         command.set_defaults(command=function)
+        if function not in (run, up):
+            continue
+        command.add_argument("--ui-port", type=int, help="Airflow's port (default: 8080, or any free one)")
+        command.add_argument(
+            "--documents", type=int, default=120, help="documents a day (default: %(default)s)"
+        )
+        command.add_argument("--seed", type=int, default=7, help="another seed, other documents")
         if function is up:
-            command.add_argument("--ui-port", type=int, help="Airflow's port (default: 8080, or a free one)")
+            command.add_argument(
+                "--days", type=int, default=3, help="days with documents (default: %(default)s)"
+            )
     return parser
 
 

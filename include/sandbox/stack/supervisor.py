@@ -176,7 +176,7 @@ class Stack:
         return self._components[name]
 
     def airflow(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run a command of Airflow's in the stack's environment, e.g. ``airflow("backfill", "create", …)``."""
+        """Run a command of Airflow's in the stack's environment: ``airflow("backfill", "create", …)``."""
         return subprocess.run(
             _airflow(*arguments),
             env=self._airflow_environment,

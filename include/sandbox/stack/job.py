@@ -1,0 +1,125 @@
+"""One nightly run from end to end: documents into S3, the DAG's own schedule, a look at what landed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from sandbox.documents import Truth, expected_result
+from sandbox.stack import report
+from sandbox.stack.client import Dag, DagRun
+from sandbox.stack.landed import LandedWarehouse
+from sandbox.stack.process import StackError
+from sandbox.stack.progress import RunProgress
+from sandbox.stack.samples import seed_documents, source_of
+from sandbox.stack.supervisor import Stack
+from sandbox.stack.verify import Difference, differences
+
+DAG_ID = "extend_nightly"
+WORKFLOW_VARIABLE = "extend_workflow_id"
+
+#: Seconds for Airflow to parse the DAG, to start its run once it is unpaused, and for the run.
+PARSE_SECONDS = 60
+SCHEDULE_SECONDS = 60
+RUN_SECONDS = 900
+
+
+def run_nightly(stack: Stack, console: Console, *, documents: int, random_seed: int) -> bool:
+    """Run the nightly DAG once over freshly uploaded documents, and report.
+
+    :param stack: a stack that is up, and has not run the DAG yet.
+    :param documents: how many documents there are for the day.
+    :return: whether the run succeeded and everything landed as it is in the files.
+    :raises StackError: the settings do not lead to this stack's stand-ins, or Airflow started no run.
+    """
+    require_stand_ins(stack)
+    dag = stack.client.wait_for_dag(DAG_ID, timeout=PARSE_SECONDS)
+    day = next_day(dag)
+    truths = seed_documents(stack.s3_url, stack.settings, [day], documents, random_seed)
+    bucket, prefix = source_of(stack.settings)
+    console.print(f"{len(truths):,} documents are in s3://{bucket}/{prefix}{day}/")
+    stack.client.set_paused(DAG_ID, False)
+    run = _scheduled_run(stack, day)
+    sent = sum(truth.status != "SKIPPED" for truth in truths)
+    with RunProgress(stack.client, console, run, documents=sent) as progress:
+
+        def on_poll(_: DagRun) -> None:
+            stack.check_alive()
+            progress.update()
+
+        run = stack.client.wait_for_run(DAG_ID, run.dag_run_id, timeout=RUN_SECONDS, on_poll=on_poll)
+    console.print(f"{DAG_ID} {run.dag_run_id}: {run.state}{_duration(run)}\n")
+    if run.state != "success":
+        console.print(stack.client.failed_logs(DAG_ID, run.dag_run_id), markup=False)
+    return _report(stack, console, truths, f"{prefix}{day}/") and run.state == "success"
+
+
+def require_stand_ins(stack: Stack) -> None:
+    """Do nothing when the settings lead to the stack's own Extend and S3.
+
+    :raises StackError: they lead elsewhere, where sample documents would cost money.
+    """
+    extend = stack.settings.connection("extend_default") or {}
+    aws = stack.settings.connection("aws_default") or {}
+    if extend.get("host") == stack.extend_url and f'"{stack.s3_url}"' in (aws.get("extra") or ""):
+        return
+    raise StackError(
+        "airflow_settings.yaml leads extend_default or aws_default to a place outside of the sandbox; sample "
+        "documents are not sent there. `python -m sandbox.stack up` starts Airflow with these connections."
+    )
+
+
+def next_day(dag: Dag) -> dt.date:
+    """Return the day whose documents the DAG's next scheduled run takes.
+
+    :raises StackError: the DAG has no schedule.
+    """
+    if dag.next_dagrun_data_interval_start is None:
+        raise StackError(f"{dag.dag_id} has no next scheduled run; it needs a schedule by data interval")
+    return dag.next_dagrun_data_interval_start.astimezone(dt.UTC).date()
+
+
+def _scheduled_run(stack: Stack, day: dt.date) -> DagRun:
+    deadline = time.monotonic() + SCHEDULE_SECONDS
+    while not (runs := stack.client.runs(DAG_ID, run_type="scheduled")):
+        if time.monotonic() > deadline:
+            raise StackError(f"Airflow has started no run of {DAG_ID} within {SCHEDULE_SECONDS} s")
+        stack.check_alive()
+        time.sleep(0.5)
+    start = runs[0].data_interval_start
+    if start is None or start.astimezone(dt.UTC).date() != day:
+        raise StackError(
+            f"{DAG_ID} was started for {start}, not for {day}: a new day began; run it once more"
+        )
+    return runs[0]
+
+
+def _report(stack: Stack, console: Console, truths: Sequence[Truth], prefix: str) -> bool:
+    workflow_id = stack.settings.variable(WORKFLOW_VARIABLE) or ""
+    expected = [expected_result(truth, workflow_id) for truth in truths]
+    if not stack.home.warehouse.exists():
+        console.print("[bold red]Nothing has landed: there is no warehouse file.[/]")
+        return False
+    with LandedWarehouse(stack.home.warehouse) as warehouse:
+        report.print_warehouse(console, warehouse)
+        found: list[Difference] = list(differences(expected, warehouse.documents(workflow_id, prefix)))
+    report.print_requests(console, _emulator_stats(stack.extend_url))
+    report.print_verdict(console, len(expected), found)
+    report.print_way_in(console, stack.home.warehouse)
+    return not found
+
+
+def _emulator_stats(url: str) -> dict[str, Any]:
+    stats: dict[str, Any] = httpx.get(f"{url}/_sandbox/stats", timeout=30, trust_env=False).json()
+    return stats
+
+
+def _duration(run: DagRun) -> str:
+    if run.start_date is None or run.end_date is None:
+        return ""
+    return f" after {(run.end_date - run.start_date).total_seconds():.0f} s"

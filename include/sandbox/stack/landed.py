@@ -1,0 +1,144 @@
+"""The warehouse, read as an analyst would: from nothing but its own tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sandbox.stack.verify import LandedDocument, Place
+
+#: The schema that the DAGs land in.
+DATASET = "extend"
+
+#: What joins all tables: one document in one workflow.
+KEY = ("document_id", "workflow_id", "workflow_version_requested")
+
+#: Columns that every table of an extractor starts with.
+RESULT_COLUMNS = (*KEY, "run_id", "result_idx")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExtractedTable:
+    """A table made from an extractor's schema.
+
+    :param path: the list whose items are its rows, None standing for "each item"; empty for the document.
+    :param positions: columns with the items' positions, outermost list first.
+    :param columns: the value columns and the place that each stands for.
+    """
+
+    name: str
+    extractor: str
+    path: tuple[str | None, ...]
+    positions: tuple[str, ...]
+    columns: Mapping[str, tuple[str | None, ...]]
+
+
+class LandedWarehouse:
+    """A DuckDB file opened for reading; a context manager that closes it.
+
+    :param path: the file.
+    :raises duckdb.IOException: there is no such file, or a writer holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = duckdb.connect(str(path), read_only=True)
+
+    def __enter__(self) -> LandedWarehouse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        return self._database.execute(sql, list(parameters)).fetchall()
+
+    def table_counts(self) -> dict[str, int]:
+        """Return the number of rows of each table, by name."""
+        names = self.rows(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = ? ORDER BY table_name",
+            [DATASET],
+        )
+        return {name: self.rows(f"SELECT count(*) FROM {_qualified(name)}")[0][0] for (name,) in names}
+
+    def extracted_tables(self) -> list[ExtractedTable]:
+        """Return the tables of all extractors, each extractor's own before those of its lists."""
+        tables: dict[str, tuple[str, tuple[str | None, ...]]] = {}
+        columns: dict[str, dict[str, tuple[str | None, ...]]] = {}
+        for name, column, extractor, source in self.rows(
+            f"SELECT table_name, column_name, extractor_id, source_path FROM {_qualified('dictionary')}"
+        ):
+            if column:
+                columns.setdefault(name, {})[column] = tuple(json.loads(source))
+            else:
+                tables[name] = (extractor, tuple(json.loads(source)))
+        found = [
+            ExtractedTable(
+                name, extractor, path, self._positions(name, columns.get(name, {})), columns.get(name, {})
+            )
+            for name, (extractor, path) in tables.items()
+        ]
+        return sorted(found, key=lambda table: (table.extractor, len(table.path), table.name))
+
+    def documents(self, workflow_id: str, prefix: str) -> Iterator[tuple[str, LandedDocument]]:
+        """Yield the documents of a workflow below a prefix, by object key, with all of their values.
+
+        :param prefix: what the objects' keys start with.
+        """
+        of_these = "workflow_id = ? AND starts_with(key, ?)"
+        kinds: dict[str, str] = {}
+        values: dict[str, dict[Place, Any]] = {}
+        for table in self.extracted_tables():
+            for document_id, row in self._extracted_rows(table, of_these, (workflow_id, prefix)):
+                if not table.path:
+                    kinds[document_id] = table.name
+                values.setdefault(document_id, {}).update(row)
+        for document_id, key, status, reason in self.rows(
+            f"SELECT document_id, key, status, reason FROM {_qualified('documents')} WHERE {of_these}",
+            [workflow_id, prefix],
+        ):
+            landed = LandedDocument(status, reason, kinds.get(document_id), values.get(document_id, {}))
+            yield key, landed
+
+    def _extracted_rows(
+        self, table: ExtractedTable, of_these: str, parameters: Sequence[str]
+    ) -> Iterator[tuple[str, dict[Place, Any]]]:
+        names = (*table.positions, *table.columns)
+        picked = ", ".join(("document_id", *(f'"{name}"' for name in names)))
+        documents = f"SELECT {', '.join(KEY)} FROM {_qualified('documents')} WHERE {of_these}"
+        sql = (
+            f"SELECT {picked} FROM {_qualified(table.name)} SEMI JOIN ({documents}) USING ({', '.join(KEY)})"
+        )
+        for document_id, *cells in self.rows(sql, parameters):
+            positions, found = cells[: len(table.positions)], cells[len(table.positions) :]
+            yield (
+                document_id,
+                {
+                    _placed(path, positions): value
+                    for path, value in zip(table.columns.values(), found, strict=True)
+                    if value is not None
+                },
+            )
+
+    def _positions(self, table: str, columns: Mapping[str, object]) -> tuple[str, ...]:
+        names = self.rows(
+            "SELECT column_name FROM information_schema.columns "
+            "WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position",
+            [DATASET, table],
+        )
+        return tuple(name for (name,) in names if name not in columns and name not in RESULT_COLUMNS)
+
+
+def _placed(path: tuple[str | None, ...], positions: Sequence[int]) -> Place:
+    """Put positions in the place of the path's "each item"."""
+    remaining = iter(positions)
+    return tuple(next(remaining) if part is None else part for part in path)
+
+
+def _qualified(table: str) -> str:
+    return f'"{DATASET}"."{table}"'
