@@ -16,7 +16,7 @@ from sandbox.documents.plain import to_csv
 
 _CENT = Decimal("0.01")
 _MARGIN, _FOOT, _ROW, _WRAPPED_ROW = 45.0, 70.0, 17.0, 11.5
-_DESCRIPTION = 80.0  # where the column begins, from the left margin
+_DESCRIPTION = 100.0  # where the column begins, from the left margin
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ _GROUPING = " '’\xa0\u202f"
 _DIGITS = rf"\d{{1,3}}(?:[.,{_GROUPING}]\d{{3}})+|\d+"
 _AMOUNT = re.compile(
     rf"(?P<open>\()?(?P<minus>[-−–])?\s?(?:{'|'.join(_CODES)}|[$€£])?\s?(?P<minus2>[-−])?"
-    rf"(?P<whole>{_DIGITS})[.,](?P<cents>\d{{2}})(?P<minus3>[-−])?\)?"
+    rf"(?P<whole>{_DIGITS})(?P<mark>[.,])(?P<cents>\d{{2}})(?P<minus3>[-−])?\)?"
     rf"(?:\s?(?:{'|'.join(_CODES)}|[$€£]))?"
 )
 _QUANTITY = re.compile(rf"(?P<whole>{_DIGITS})(?:[.,](?P<part>\d{{1,2}}))?(?!\d)")
@@ -46,6 +46,9 @@ def parse_amount(text: str) -> float | None:
     """The one amount of money that ``text`` is: two decimals, minus sign or parentheses when negative."""
     match = _AMOUNT.fullmatch(text.strip())
     if match is None:
+        return None
+    grouping = {character for character in match["whole"] if not character.isdigit()}
+    if len(grouping) > 1 or match["mark"] in grouping:
         return None
     amount = Decimal(f"{_only_digits(match['whole'])}.{match['cents']}")
     negative = any(match[sign] for sign in ("open", "minus", "minus2", "minus3"))

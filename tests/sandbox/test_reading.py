@@ -1,0 +1,319 @@
+"""Reading judges a document by its content: files nobody generated, damaged ones, other kinds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # it ships no annotations
+import pytest
+
+from sandbox.documents import PASSWORD
+from sandbox.documents.canvas import Canvas
+from sandbox.documents.statements import protected_statement
+from sandbox.reading import (
+    CORRUPT_FILE,
+    FILE_SIZE_TOO_LARGE,
+    FILE_TYPE_NOT_SUPPORTED,
+    PASSWORD_PROTECTED_FILE,
+    SCHEMAS,
+    Kind,
+    UnreadableDocument,
+    classify,
+    empty_value,
+    extract,
+    read_document,
+)
+
+KINDS: tuple[Kind, ...] = ("invoice", "receipt", "bank_statement")
+INVOICE = """\
+Two Rivers Joinery LLP
+The Sawmill, Wharf Lane
+Hereford HR1 2AA
+VAT Number: GB 411 0092 18
+
+Tax invoice
+
+Invoice #: 2026/118            Date of issue: 3 March 2026
+                               Payment due: 2 April 2026
+Billed to
+Mrs Ada Wren
+The Nest, Ledbury
+
+Service                              Hours     Rate      Line total
+Fitting of a staircase,               12.5    48.00          600.00
+  oak, with handrail
+Subtotal of timber, sundry                1  1,150.00      1,150.00
+Net total                                                  1,750.00
+VAT (20%)                                                    350.00
+Amount due                                                £2,100.00
+"""
+STATEMENT = """\
+"Statement of account"
+"Bank","Orwell Savings"
+"Account name","J. Blair, ""Animal"" Farm"
+"Account no","0042"
+"From","2026-01-01"
+"To","2026-01-31"
+"Currency","GBP"
+"Opening balance","(10.00)"
+"Date","Transaction","Paid out","Paid in","Balance"
+"2026-01-04","Feed, hay","1,000.50","","(1,010.50)"
+"2026-01-09","Eggs","","2,000.00","989.50"
+"Closing balance","","","","989.50"
+"""
+
+
+def read_error(data: bytes, name: str, **options: Any) -> UnreadableDocument:
+    with pytest.raises(UnreadableDocument) as caught:
+        read_document(data, name, **options)
+    return caught.value
+
+
+def pdf_of_words() -> bytes:
+    """A receipt whose every word was drawn by itself, in no order, as some printer drivers do."""
+    canvas = Canvas(300, 300, created=dt.date(2026, 5, 5))
+    words = [
+        (20, 140, "Total"), (230, 140, "£7.00"), (20, 30, "Night"), (47, 30, "Owl"), (68, 30, "Books"),
+        (20, 60, "Receipt"), (58, 60, "no:"), (75, 60, "N-1"), (20, 75, "Date:"), (47, 75, "5"),
+        (55, 75, "May"), (78, 75, "2026"), (20, 100, "2"), (28, 100, "x"), (36, 100, "Atlas"),
+        (230, 100, "5.00"), (20, 115, "Pencil"), (230, 115, "2.00"), (20, 155, "Paid"), (43, 155, "by:"),
+        (60, 155, "Cash"),
+    ]  # fmt: skip
+    for x, baseline, word in words:
+        canvas.text(x, baseline, word)
+    return canvas.to_bytes()
+
+
+def test_an_invoice_in_a_look_that_no_generator_knows_is_read() -> None:
+    doc = read_document(INVOICE.encode(), "invoice.txt")
+
+    assert classify(doc).type == "invoice"
+    assert extract(doc, "invoice").value == {
+        "invoice_number": "2026/118",
+        "invoice_date": "2026-03-03",
+        "due_date": "2026-04-02",
+        "currency": "GBP",
+        "vendor": {
+            "name": "Two Rivers Joinery LLP",
+            "address": "The Sawmill, Wharf Lane, Hereford HR1 2AA",
+            "tax_id": "GB 411 0092 18",
+        },
+        "customer": {"name": "Mrs Ada Wren", "address": "The Nest, Ledbury"},
+        "line_items": [
+            {
+                "description": "Fitting of a staircase, oak, with handrail",
+                "quantity": 12.5,
+                "unit_price": 48.0,
+                "amount": 600.0,
+            },
+            {
+                "description": "Subtotal of timber, sundry",
+                "quantity": 1.0,
+                "unit_price": 1150.0,
+                "amount": 1150.0,
+            },
+        ],
+        "subtotal": 1750.0,
+        "tax_rate": 20.0,
+        "tax": 350.0,
+        "total": 2100.0,
+    }
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
+def test_a_table_file_is_read_whatever_parts_its_cells(delimiter: str) -> None:
+    content = STATEMENT.replace('","', f'"{delimiter}"')
+
+    doc = read_document(content.encode(), "export.csv")
+
+    assert doc.file_type == "CSV"
+    assert extract(doc, "bank_statement").value == {
+        "bank": "Orwell Savings",
+        "account_holder": 'J. Blair, "Animal" Farm',
+        "account_number": "0042",
+        "currency": "GBP",
+        "period_start": "2026-01-01",
+        "period_end": "2026-01-31",
+        "opening_balance": -10.0,
+        "closing_balance": 989.5,
+        "transactions": [
+            {"date": "2026-01-04", "description": "Feed, hay", "amount": -1000.5, "balance": -1010.5},
+            {"date": "2026-01-09", "description": "Eggs", "amount": 2000.0, "balance": 989.5},
+        ],
+    }
+
+
+def test_a_table_file_is_cited_by_cell_address() -> None:
+    metadata = extract(read_document(STATEMENT.encode(), "a.csv"), "bank_statement").metadata
+
+    assert metadata["transactions[0].amount"] == {
+        "ocrConfidence": None,
+        "logprobsConfidence": 0.995,
+        "citations": [
+            {
+                "page": {"number": 1, "width": 480.0, "height": 144.0},
+                "referenceText": "1,000.50",
+                "cellRange": "C10",
+            }
+        ],
+    }
+
+
+def test_a_pdf_of_single_words_is_put_together_by_their_places() -> None:
+    doc = read_document(pdf_of_words(), "words.pdf")
+
+    assert classify(doc).type == "receipt"
+    value = extract(doc, "receipt").value
+    assert value["merchant"] == "Night Owl Books"
+    assert value["receipt_number"] == "N-1"
+    assert value["purchased_on"] == "2026-05-05"
+    assert value["payment_method"] == "cash"
+    assert value["items"] == [
+        {"description": "Atlas", "quantity": 2.0, "amount": 5.0},
+        {"description": "Pencil", "quantity": 1.0, "amount": 2.0},
+    ]
+    assert (value["total"], value["currency"], value["tax"]) == (7.0, "GBP", None)
+
+
+def test_a_pdf_citation_lies_where_the_text_was_drawn() -> None:
+    doc = read_document(pdf_of_words(), "words.pdf")
+
+    (citation,) = extract(doc, "receipt").metadata["total"]["citations"]
+
+    assert citation["page"] == {"number": 1, "width": 300.0, "height": 300.0}
+    assert citation["referenceText"] == "£7.00"
+    xs, ys = [point["x"] for point in citation["polygon"]], [point["y"] for point in citation["polygon"]]
+    assert min(xs) == pytest.approx(230, abs=0.5)
+    assert max(xs) == pytest.approx(230 + 25, abs=3)  # five glyphs of ten points
+    assert min(ys) < 140 < max(ys)
+    assert max(ys) - min(ys) == pytest.approx(10, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "code"),
+    [
+        pytest.param(b"", "a.pdf", CORRUPT_FILE, id="empty"),
+        pytest.param(
+            b"%PDF-1.7\n" + bytes(range(256)), "a.pdf", CORRUPT_FILE, id="noise after a PDF's signature"
+        ),
+        pytest.param(pdf_of_words()[:700], "a.pdf", CORRUPT_FILE, id="upload that broke off"),
+        pytest.param(b"not a pdf at all", "a.pdf", CORRUPT_FILE, id="text named pdf"),
+        pytest.param(b"PK\x03\x04", "a.zip", FILE_TYPE_NOT_SUPPORTED, id="archive"),
+        pytest.param(b"\xff\xd8\xff", "a.jpg", FILE_TYPE_NOT_SUPPORTED, id="image without text"),
+        pytest.param(b"a\0b", "a.txt", CORRUPT_FILE, id="binary named txt"),
+        pytest.param(b"a\0b", "", CORRUPT_FILE, id="binary without a name"),
+    ],
+)
+def test_an_unreadable_file_is_named_with_extends_own_word(data: bytes, name: str, code: str) -> None:
+    error = read_error(data, name)
+
+    assert error.code == code
+    assert str(error).startswith(f"{name}: ")
+
+
+def test_a_protected_pdf_opens_with_its_password_only() -> None:
+    import random
+
+    data = protected_statement(random.Random(1), dt.date(2026, 11, 21), PASSWORD)
+
+    assert read_error(data, "a.pdf").code == PASSWORD_PROTECTED_FILE
+    wrong = read_error(data, "a.pdf", password="guess")
+    assert wrong.code == PASSWORD_PROTECTED_FILE
+    assert "guess" not in str(wrong)
+    assert classify(read_document(data, "a.pdf", password=PASSWORD)).type == "bank_statement"
+
+
+def test_a_password_does_not_hinder_an_open_file() -> None:
+    assert read_document(pdf_of_words(), "a.pdf", password="needless").pages
+
+
+def test_a_file_above_the_limit_is_refused() -> None:
+    assert read_error(b"12345", "a.txt", max_bytes=4).code == FILE_SIZE_TOO_LARGE
+    assert read_document(b"1234", "a.txt", max_bytes=4).text == "1234"
+
+
+def test_the_content_tells_a_pdf_whatever_its_name() -> None:
+    assert read_document(pdf_of_words(), "upload.txt").file_type == "PDF"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_text_is_decoded_from_the_usual_encodings(encoding: str) -> None:
+    assert read_document("Grüße, 12 €".encode(encoding), "a.txt").text == "Grüße, 12 €"
+
+
+def test_long_text_is_laid_out_on_pages() -> None:
+    doc = read_document("\n".join(f"line {number}" for number in range(150)).encode(), "a.txt")
+
+    assert [page.number for page in doc.pages] == [1, 2, 3]
+    assert doc.lines[66].text == "line 66"
+    assert doc.lines[66].box.top == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "   \n ", "Dear Sir, the invoice follows.", "lorem ipsum " * 500, "一二三", "{}[]:;,."],
+    ids=["nothing", "blanks", "a letter about an invoice", "long", "chinese", "punctuation"],
+)
+def test_text_of_no_known_kind_yields_nothing(text: str) -> None:
+    doc = read_document(f"{text} ".encode(), "a.txt")
+
+    assert classify(doc).type == "other"
+    for kind in KINDS:
+        assert extract(doc, kind).value == empty_value(kind)
+
+
+def test_a_document_of_another_kind_has_none_of_the_fields() -> None:
+    doc = read_document(INVOICE.encode(), "invoice.txt")
+
+    extraction = extract(doc, "bank_statement")
+
+    assert extraction.value == empty_value("bank_statement")
+    assert all(entry["citations"] == [] for entry in extraction.metadata.values())
+    assert "opening_balance" in extraction.metadata
+
+
+def test_an_announced_kind_with_no_fields_is_read_without_error() -> None:
+    doc = read_document(b"INVOICE\nInvoice number:\nInvoice date:\nDue date:\nBill to", "a.txt")
+
+    assert classify(doc).type == "invoice"
+    value = extract(doc, "invoice").value
+    assert value["invoice_number"] is None
+    assert value["line_items"] == []
+    jsonschema.validate(value, SCHEMAS["invoice"])
+
+
+def primitives(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for field in schema["properties"].values():
+        if field.get("type") == "object":
+            yield from primitives(field)
+        elif field.get("type") == "array":
+            yield from primitives(field["items"])
+        else:
+            yield field
+
+
+def objects(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if schema.get("type") == "object":
+        yield schema
+        for field in schema["properties"].values():
+            yield from objects(field)
+    elif schema.get("type") == "array":
+        yield from objects(schema["items"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_schema_keeps_the_rules_that_extend_sets_for_extractors(kind: Kind) -> None:
+    schema = SCHEMAS[kind]
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for field in primitives(schema):
+        assert field["description"]
+        nullable = field["enum"] if "enum" in field else field["type"]
+        assert (None if "enum" in field else "null") in nullable
+        if "extend:type" in field:
+            assert (field["extend:type"], field["type"]) == ("date", ["string", "null"])
+    for node in objects(schema):
+        assert node["required"] == list(node["properties"])
+    jsonschema.validate(empty_value(kind), schema)
