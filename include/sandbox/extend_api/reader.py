@@ -103,8 +103,7 @@ def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
     extraction = None
     if kind is not None:
         extractions = [
-            _extracted(reading.extract(document, kind), item.file_id)
-            for document, item in zip(documents, inputs, strict=True)
+            _extracted(document, kind, item.file_id) for document, item in zip(documents, inputs, strict=True)
         ]
         extraction = _merged(extractions)
         given = plan.outputs.get(plan.extractor_ids[kind])
@@ -127,16 +126,23 @@ def _read(item: Input) -> reading.ReadDocument:
         raise ReadingFailed(error.code, str(error)) from None
 
 
-def _extracted(extraction: reading.Extraction, file_id: str) -> dict[str, Any]:
-    """Return an extraction as output, with the file named in each citation."""
+def _extracted(document: reading.ReadDocument, kind: Kind, file_id: str) -> dict[str, Any]:
+    """Return an extraction as output: citations name the file, another kind of document gives doubt."""
+    extraction, found = reading.extract(document, kind), reading.classify(document)
+    trust = 1.0 if found.type == kind else 1.0 - found.confidence
     metadata = {
         path: {
             **entry,
+            "logprobsConfidence": _scaled(entry.get("logprobsConfidence"), trust),
             "citations": [{"fileId": file_id, **citation} for citation in entry.get("citations") or ()],
         }
         for path, entry in extraction.metadata.items()
     }
     return {"value": extraction.value, "metadata": metadata}
+
+
+def _scaled(confidence: float | None, trust: float) -> float | None:
+    return None if confidence is None else round(confidence * trust, 3)
 
 
 def _merged(extractions: list[dict[str, Any]]) -> dict[str, Any]:
