@@ -202,7 +202,7 @@ def raw_lines(*runs: Mapping[str, Any], api_version: str = "2026-02-09") -> list
 
 
 def many(count: int) -> tuple[list[Document], Iterable[bytes]]:
-    """Return ``count`` documents and, one at a time, the lines of their runs: 0 to 10 items, full evidence."""
+    """Return ``count`` documents and the lines of their runs: 0 to 10 items, evidence for every field."""
     return [document(number) for number in range(count)], many_lines(count)
 
 

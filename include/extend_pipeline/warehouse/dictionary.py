@@ -56,12 +56,12 @@ class Dictionary:
 
     :param rows: the table's rows, see :data:`extend_pipeline.warehouse.tables.DICTIONARY`.
     :ivar added: rows that are new.
-    :ivar problems: ``{code, table_name, column_name, path, message}`` for names and types that did not fit.
+    :ivar problems: ``(code, table, column, path, message)`` for names and types that did not fit.
     """
 
     def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
         self.added: list[tuple[str | None, ...]] = []
-        self.problems: list[dict[str, str]] = []
+        self.problems: list[tuple[str, ...]] = []
         self._tables: dict[str, Path] = {}
         self._columns: dict[str, dict[str, Column]] = {}
         for table, column, extractor_id, _, source_path, kind, _ in rows:
@@ -146,15 +146,7 @@ class Dictionary:
         self.added.append((table, column, extractor.id, extractor.name, path_text(path), kind, description))
 
     def _problem(self, code: str, table: str, column: str, path: Path, message: str) -> None:
-        self.problems.append(
-            {
-                "code": code,
-                "table_name": table,
-                "column_name": column,
-                "path": path_text(path),
-                "message": message,
-            }
-        )
+        self.problems.append((code, table, column, path_text(path), message))
 
 
 def position_columns(path: Path) -> tuple[str, ...]:

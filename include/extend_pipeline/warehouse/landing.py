@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.documents import RUN_MISSING
-from extend_pipeline.warehouse import shaping, tables
+from extend_pipeline.warehouse import outcomes, shaping, tables
 from extend_pipeline.warehouse.dictionary import Dictionary, Table
 from extend_pipeline.warehouse.records import Landing, Provenance, WarehouseError
 from extend_pipeline.warehouse.sql import (
@@ -23,7 +22,7 @@ from extend_pipeline.warehouse.sql import (
     quoted,
     read_lines,
     text_columns,
-    typed,
+    typed_columns,
 )
 from extend_pipeline.warehouse.staging import StagedPart
 from extend_pipeline.warehouse.table_plan import ColumnType
@@ -32,15 +31,6 @@ from extend_pipeline.warehouse.tables import Columns
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
 
-#: Statuses that a run can stay in.
-SETTLED: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED")
-_RUN_TIMES: Final = ("created_at", "started_at", "ended_at", "updated_at", "reviewed_at")
-_OBJECT: Final = {**tables.SUBMISSION, **tables.OUTCOME}
-_ATTEMPT: Final = {
-    **tables.OUTCOME,
-    **{n: t for n, t in tables.RUN.items() if n != "observed_at"},
-    "usage": ColumnType.JSON,
-}
 _STEP: Final = {name: kind for name, kind in tables.STEPS.items() if name not in {*tables.KEY, "run_id"}}
 
 
@@ -116,10 +106,12 @@ class Load:
     def _stage_outcomes(self) -> None:
         """Decide, in temporary tables, which run each document has, and which are newer than landed."""
         self._temporary("_load", *self._load_row())
-        self._temporary("_submitted", self._submitted())
-        self._temporary("_attempts", self._attempts())
-        self._temporary("_outcomes", _outcomes())
-        self._temporary("_landing", _not_older("_outcomes", self._table("documents"), list(tables.KEY)))
+        self._temporary("_submitted", outcomes.submitted_rows(self._part.submission))
+        self._temporary("_attempts", outcomes.attempt_rows(self._part.runs))
+        self._temporary("_outcomes", outcomes.outcome_rows())
+        self._temporary(
+            "_landing", outcomes.not_older("_outcomes", self._table("documents"), list(tables.KEY))
+        )
 
     def _load_row(self) -> tuple[str, list[object]]:
         origin = self._provenance
@@ -137,30 +129,6 @@ class Load:
         types = {**tables.KEY, **tables.LOAD, "load_batch_id": ColumnType.TEXT}
         columns = ", ".join(f"?::{TYPES[types[name]]} AS {name}" for name in row)
         return f"SELECT {columns}", list(row.values())
-
-    def _submitted(self) -> str:
-        """One row per document of the submission; one that was sent stands before one that was not."""
-        columns = {"document_id": ColumnType.TEXT, **_OBJECT}
-        source = read_lines(self._part.submission, {"ordinal": "BIGINT", **text_columns(columns)})
-        return f"""
-            SELECT {_typed(columns)} FROM {source} AS staged
-            QUALIFY row_number() OVER (
-                PARTITION BY document_id ORDER BY staged.status IS NULL DESC, ordinal DESC) = 1
-        """
-
-    def _attempts(self) -> str:
-        """One row per run of the part: its newest snapshot."""
-        columns = {"document_id": ColumnType.TEXT, **_ATTEMPT}
-        source = read_lines(
-            self._part.runs, {"seq": "BIGINT", "repaired": "BOOLEAN", **text_columns(columns)}
-        )
-        return f"""
-            SELECT * FROM (
-                SELECT *, greatest({", ".join(_RUN_TIMES)}) AS observed_at
-                FROM (SELECT seq, repaired, {_typed(columns)} FROM {source} AS staged)
-            ) AS run
-            QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY {_recency("run")} DESC, seq DESC) = 1
-        """
 
     def _delete_documents(self, dictionary: Dictionary) -> None:
         for table in (*tables.REPLACED, *dictionary.table_names):
@@ -181,7 +149,7 @@ class Load:
     def _replace_runs(self) -> None:
         """Keep every attempt, also those that no document of the part, or of the dataset, has."""
         runs = self._table("runs")
-        self._temporary("_runs", _not_older("(FROM _attempts CROSS JOIN _load)", runs, ["run_id"]))
+        self._temporary("_runs", outcomes.not_older("(FROM _attempts CROSS JOIN _load)", runs, ["run_id"]))
         self._session.run(
             "delete from runs", f"DELETE FROM {runs} USING _runs WHERE runs.run_id = _runs.run_id"
         )
@@ -202,7 +170,7 @@ class Load:
         self._insert(
             "steps",
             tables.STEPS,
-            f"""SELECT {names(tables.KEY)}, landing.run_id, {_typed(_STEP)}
+            f"""SELECT {names(tables.KEY)}, landing.run_id, {typed_columns("staged", _STEP)}
                 FROM {source} AS staged JOIN _landing AS landing ON landing.seq = staged.seq""",
         )
 
@@ -220,85 +188,63 @@ class Load:
             self._insert("problems", tables.PROBLEMS, shaping.problem_rows())
 
     def _stage_declarations(self, groups: list[list[Table]]) -> None:
-        extractors = [extractor.name for extractor in self._part.extractors]
-        self._temporary(
-            "_groups",
-            "SELECT unnest(?::BIGINT[]) AS group_id, unnest(?::VARCHAR[]) AS extractor",
-            [list(range(len(extractors))), extractors],
+        extractors = [(number, extractor.name) for number, extractor in enumerate(self._part.extractors)]
+        self._temporary("_groups", *_lists({"group_id": "BIGINT", "extractor": "VARCHAR"}, extractors))
+        places = (
+            place
+            for group_id, group in enumerate(groups)
+            for place in shaping.declared_places(group_id, group)
         )
-        places = [
-            (number, *place)
-            for number, place in enumerate(
-                place
-                for group_id, group in enumerate(groups)
-                for place in shaping.declared_places(group_id, group)
-            )
-        ]
-        columns = {
-            "sample_no": "BIGINT",
-            "group_id": "BIGINT",
-            "sample": "JSON",
-            "kind": "VARCHAR",
-            "type": "VARCHAR",
-            "table_name": "VARCHAR",
-            "column_name": "VARCHAR",
-        }
-        self._temporary(
-            "_samples",
-            "SELECT " + ", ".join(f"unnest(?::{kind}[]) AS {name}" for name, kind in columns.items()),
-            [list(values) for values in zip(*places, strict=True)] or [[]] * len(columns),
-        )
+        numbered = [(number, *place) for number, place in enumerate(places)]
+        self._temporary("_samples", *_lists(shaping.SAMPLE_COLUMNS, numbered))
         self._temporary("_declared", shaping.declared_shapes())
 
     # the books
 
     def _write_dictionary(self, dictionary: Dictionary) -> None:
-        if dictionary.added:
-            values = [list(column) for column in zip(*dictionary.added, strict=True)]
-            self._insert(
-                "dictionary",
-                tables.DICTIONARY,
-                "SELECT " + ", ".join("unnest(?::VARCHAR[])" for _ in tables.DICTIONARY),
-                values,
-            )
-        problems = self._table("problems")
-        for problem in dictionary.problems:
-            same = " AND ".join(f"{column} = ?" for column in problem if column != "message")
-            self._session.run(
-                "delete schema problem",
-                f"DELETE FROM {problems} WHERE document_id IS NULL AND {same}",
-                [value for column, value in problem.items() if column != "message"],
-            )
-            self._insert(
-                "problems",
-                tables.PROBLEMS,
-                f"""SELECT NULL, workflow_id, workflow_version_requested, NULL,
-                           {", ".join("?" for _ in range(4))}, NULL, ?, landed_at FROM _load""",
-                list(problem.values()),
-            )
+        self._temporary("_added", *_lists(dict.fromkeys(tables.DICTIONARY, "VARCHAR"), dictionary.added))
+        self._insert("dictionary", tables.DICTIONARY, f"SELECT {names(tables.DICTIONARY)} FROM _added")
+        same = ("code", "table_name", "column_name", "path")
+        columns = dict.fromkeys((*same, "message"), "VARCHAR")
+        self._temporary("_misfits", *_lists(columns, dictionary.problems))
+        conditions = " AND ".join(f"problem.{name} = misfit.{name}" for name in same)
+        self._session.run(
+            "delete misfits",
+            f"DELETE FROM {self._table('problems')} AS problem USING _misfits AS misfit "
+            f"WHERE problem.document_id IS NULL AND {conditions}",
+        )
+        self._insert(
+            "problems",
+            tables.PROBLEMS,
+            f"""SELECT NULL, workflow_id, workflow_version_requested, NULL, {names(same)}, NULL, message,
+                       landed_at
+                FROM _misfits CROSS JOIN _load""",
+        )
 
     def _finish(self) -> Landing:
         """Count what the part's documents have now, prove that it is one row each, and write the ledger."""
-        rows = self._session.rows(
-            "count documents",
-            f"""SELECT document.status, document.reason, count(*)
-                FROM {self._table("documents")} AS document
-                JOIN (FROM _submitted CROSS JOIN _load) AS submitted USING ({names(tables.KEY)})
-                GROUP BY ALL ORDER BY ALL""",
+        self._temporary(
+            "_landed",
+            f"""SELECT document_id, status, reason
+                FROM {self._table("documents")} SEMI JOIN (FROM _submitted CROSS JOIN _load)
+                USING ({names(tables.KEY)})""",
         )
-        ((submitted, runs, credits),) = self._session.rows(
+        ((submitted, found, distinct, runs, credits),) = self._session.rows(
             "count part",
-            "SELECT (SELECT count(*) FROM _submitted), count(*), coalesce(sum(credits), 0) FROM _attempts",
+            """SELECT (SELECT count(*) FROM _submitted), count(*), count(DISTINCT document_id),
+                      (SELECT count(*) FROM _attempts), (SELECT coalesce(sum(credits), 0) FROM _attempts)
+               FROM _landed""",
         )
-        found = sum(count for _, _, count in rows)
-        if found != submitted:
+        if not submitted == found == distinct:
             raise WarehouseError(
                 f"Part {self._provenance.part}: {submitted} documents were to have one row each in "
-                f"{self._dataset}.documents, they have {found}. The load was undone."
+                f"{self._dataset}.documents; there are {found} rows of {distinct}. The load was undone."
             )
         by_status: Counter[str] = Counter()
         by_reason: Counter[str] = Counter()
-        for status, reason, count in rows:
+        for status, reason, count in self._session.rows(
+            "count outcomes", "SELECT status, reason, count(*) FROM _landed GROUP BY ALL ORDER BY ALL"
+        ):
             by_status[status] += count
             if reason is not None:
                 by_reason[reason] += count
@@ -352,55 +298,7 @@ class Load:
         )
 
 
-def _outcomes() -> str:
-    """Return one row per submitted document with its newest run, or with why it has none."""
-    objects = ", ".join(f"document.{quoted(name)}" for name in tables.SUBMISSION)
-    attempt = ", ".join(f"run.{name}" for name in tables.RUN if name != "batch_id")
-    load = ", ".join(f"load.{name}" for name in tables.LOAD)
-    no_run = (
-        "FAILED",
-        RUN_MISSING,
-        "The document was sent, but the batch lists no run of it; it will be sent again.",
-    )
-    outcome = ", ".join(
-        f"""CASE WHEN run.run_id IS NOT NULL THEN run.{name}
-                 WHEN document.status IS NULL THEN {literal(text)} ELSE document.{name} END AS {name}"""
-        for name, text in zip(tables.OUTCOME, no_run, strict=True)
-    )
-    return f"""
-        SELECT document.document_id, load.workflow_id, load.workflow_version_requested,
-               {objects}, {outcome}, {attempt}, {load}, run.seq, run.repaired,
-               CASE WHEN run.run_id IS NOT NULL THEN coalesce(run.batch_id, load.load_batch_id)
-                    WHEN document.status IS NULL THEN load.load_batch_id END AS batch_id
-        FROM _submitted AS document
-        CROSS JOIN _load AS load
-        LEFT JOIN (
-            SELECT * FROM _attempts AS run
-            QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {_recency("run")} DESC) = 1
-        ) AS run ON run.document_id = document.document_id
-    """
-
-
-def _not_older(incoming: str, landed: str, key: list[str]) -> str:
-    """Return the incoming rows, without those whose landed row tells of something newer."""
-    same = " AND ".join(f"landed.{name} = incoming.{name}" for name in key)
-    return f"""
-        SELECT incoming.* FROM {incoming} AS incoming LEFT JOIN {landed} AS landed ON {same}
-        WHERE landed.{key[0]} IS NULL OR {_recency("incoming")} >= {_recency("landed")}
-    """
-
-
-def _recency(row: str) -> str:
-    """What two rows about one document, or one run, are ordered by: the greater one stays.
-
-    A run before none, a settled one before one under way, then the newest; a review that has ended before one
-    that has not. The run's id makes it one order whatever the order of the loads.
-    """
-    settled = ", ".join(literal(status) for status in SETTLED)
-    return f"""row({row}.run_id IS NOT NULL, {row}.status IN ({settled}),
-                   coalesce({row}.observed_at, TIMESTAMPTZ 'epoch'), {row}.status <> 'NEEDS_REVIEW',
-                   coalesce({row}.run_id, ''))"""
-
-
-def _typed(columns: Mapping[str, ColumnType]) -> str:
-    return ", ".join(f"{typed(f'staged.{quoted(n)}', t)} AS {quoted(n)}" for n, t in columns.items())
+def _lists(columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> tuple[str, list[object]]:
+    """Return the relation that has these few rows, and its parameters: one list per column."""
+    relation = "SELECT " + ", ".join(f"unnest(?::{kind}[]) AS {name}" for name, kind in columns.items())
+    return relation, [[row[position] for row in rows] for position in range(len(columns))]

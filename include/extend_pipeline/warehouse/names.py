@@ -34,7 +34,7 @@ _KEYWORDS = """
     authorization between binary both by case cast check collate collation column concurrently connect
     connection constraint contains create cross cube current current_catalog current_date current_role
     current_schema current_time current_timestamp current_user database default deferrable define delete
-    desc describe distinct drop else end enum escape except exclude exists extract false fetch following
+    desc describe distinct do drop else end enum escape except exclude exists extract false fetch following
     for foreign freeze from full generated glob grant group grouping groups gscluster hash having if
     ignore ilike in increment initially inner insert intersect interval into is isnull issue join lambda
     lateral leading left like limit localtime localtimestamp lookup map merge minus natural new no not

@@ -30,6 +30,15 @@ PAGE_COLUMNS: Final = {
     "value": "JSON",
     "metadata": "JSON",
 }
+SAMPLE_COLUMNS: Final = {
+    "sample_no": "BIGINT",
+    "group_id": "BIGINT",
+    "sample": "JSON",
+    "kind": "VARCHAR",
+    "type": "VARCHAR",
+    "table_name": "VARCHAR",
+    "column_name": "VARCHAR",
+}
 #: Where Extend's metadata of a field keeps what the ``fields`` table shows, in the order of its columns.
 _EVIDENCE: Final = (
     ("ocr_confidence", "/ocrConfidence"),
@@ -157,7 +166,7 @@ def problem_rows() -> str:
         SELECT {names(tables.KEY)}, run_id, code, table_name, column_name, path, text AS value,
                CASE code WHEN 'UNKNOWN_FIELD' THEN 'The schema does not declare this field; it has no column.'
                          WHEN 'ROUNDED' THEN 'The column keeps nine digits after the decimal point.'
-                         ELSE 'Declared as ' || coalesce(type, kind) || '; it is not, so the column is null.'
+                         ELSE 'Not of type ' || coalesce(type, kind) || '; what it is stands in value.'
                END AS message,
                landed_at
         FROM (
@@ -192,8 +201,11 @@ def _has_wrong_container(json_type: str, declared: str) -> str:
 
 
 def _shape(place: str) -> str:
-    """The place with positions left out: ``$.line_items[3].amount`` → ``$.line_items[].amount``."""
-    return rf"regexp_replace({place}, '\[\d+\]', '[]', 'g')"
+    """The place without positions: ``$.line_items[3].amount`` → ``$.line_items[].amount``.
+
+    A quoted key is skipped, with what looks like a position in it; that it gets a ``[]`` too does no harm.
+    """
+    return rf"""regexp_replace({place}, '("(?:[^"\\]|\\.)*")|\[\d+\]', '\1[]', 'g')"""
 
 
 def _path(place: str) -> str:

@@ -66,6 +66,11 @@ def typed(text: str, kind: ColumnType) -> str:
     return f"CASE WHEN regexp_full_match({text}, '{accepted}') THEN {cast} END" if accepted else cast
 
 
+def typed_columns(source: str, columns: Columns) -> str:
+    """Return these columns of ``source``, which has them as text, with their types."""
+    return ", ".join(f"{typed(f'{source}.{quoted(n)}', t)} AS {quoted(n)}" for n, t in columns.items())
+
+
 def is_rounded(text: str) -> str:
     """Whether a decimal column keeps less than ``text`` says: more than nine digits after the point."""
     wide = f"try_cast({text} AS DECIMAL(38, 18))"

@@ -1,0 +1,106 @@
+"""SQL that decides which run a document has, and whether what has landed of it is newer.
+
+Every function returns text. ``_load`` is the one row that says where the part comes from.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from extend_pipeline.documents import RUN_MISSING
+from extend_pipeline.warehouse import tables
+from extend_pipeline.warehouse.sql import literal, quoted, read_lines, text_columns, typed_columns
+from extend_pipeline.warehouse.staging import StagedFile
+from extend_pipeline.warehouse.table_plan import ColumnType
+
+#: Statuses that a run can stay in.
+SETTLED: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED")
+_TIMES: Final = ("created_at", "started_at", "ended_at", "updated_at", "reviewed_at")
+_SUBMITTED: Final = {"document_id": ColumnType.TEXT, **tables.SUBMISSION, **tables.OUTCOME}
+_ATTEMPT: Final = {
+    "document_id": ColumnType.TEXT,
+    **tables.OUTCOME,
+    **{name: kind for name, kind in tables.RUN.items() if name != "observed_at"},
+    "usage": ColumnType.JSON,
+}
+#: What a document gets that was sent and of which the batch knows no run.
+_NO_RUN: Final = {
+    "status": "FAILED",
+    "reason": RUN_MISSING,
+    "message": "The document was sent, but its batch has no run of it. The next discovery sends it again.",
+}
+
+
+def submitted_rows(submission: StagedFile) -> str:
+    """Return ``_submitted``: a row per document; of two, one to be sent stands before one that is not."""
+    source = read_lines(submission, {"ordinal": "BIGINT", **text_columns(_SUBMITTED)})
+    return f"""
+        SELECT {typed_columns("staged", _SUBMITTED)} FROM {source} AS staged
+        QUALIFY row_number() OVER (
+            PARTITION BY document_id ORDER BY staged.status IS NULL DESC, ordinal DESC) = 1
+    """
+
+
+def attempt_rows(runs: StagedFile) -> str:
+    """Return ``_attempts``: a row per run of the part, its newest snapshot."""
+    source = read_lines(runs, {"seq": "BIGINT", "repaired": "BOOLEAN", **text_columns(_ATTEMPT)})
+    return f"""
+        SELECT * FROM (
+            SELECT *, greatest({", ".join(_TIMES)}) AS observed_at
+            FROM (SELECT seq, repaired, {typed_columns("staged", _ATTEMPT)} FROM {source} AS staged)
+        ) AS run
+        QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY {_recency("run")} DESC, seq DESC) = 1
+    """
+
+
+def outcome_rows() -> str:
+    """Return ``_outcomes``: a row per submitted document with its newest run, or with why it has none."""
+    objects = ", ".join(f"document.{quoted(name)}" for name in tables.SUBMISSION)
+    attempt = ", ".join(f"run.{name}" for name in tables.RUN if name != "batch_id")
+    load = ", ".join(f"load.{name}" for name in tables.LOAD)
+    outcome = ", ".join(
+        f"""CASE WHEN run.run_id IS NOT NULL THEN run.{name}
+                 WHEN document.status IS NULL THEN {literal(text)} ELSE document.{name} END AS {name}"""
+        for name, text in _NO_RUN.items()
+    )
+    return f"""
+        SELECT document.document_id, load.workflow_id, load.workflow_version_requested,
+               {objects}, {outcome}, {attempt}, {load}, run.seq, run.repaired,
+               CASE WHEN run.run_id IS NOT NULL THEN coalesce(run.batch_id, load.load_batch_id)
+                    WHEN document.status IS NULL THEN load.load_batch_id END AS batch_id
+        FROM _submitted AS document
+        CROSS JOIN _load AS load
+        LEFT JOIN (
+            SELECT * FROM _attempts AS run
+            QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {_recency("run")} DESC) = 1
+        ) AS run ON run.document_id = document.document_id
+    """
+
+
+def not_older(incoming: str, landed: str, key: Sequence[str]) -> str:
+    """Return the incoming rows, without those whose landed row tells of something newer."""
+    same = " AND ".join(f"landed.{name} = incoming.{name}" for name in key)
+    return f"""
+        SELECT incoming.* FROM {incoming} AS incoming LEFT JOIN {landed} AS landed ON {same}
+        WHERE landed.{key[0]} IS NULL OR {_recency("incoming")} >= {_recency("landed")}
+    """
+
+
+def _recency(row: str) -> str:
+    """What two rows about one document, or two snapshots of one run, are ordered by: the greater one stays.
+
+    A run before none; a settled run before one under way; the run begun last; its newest snapshot, and a
+    review that has ended before one that has not. Rows without a run are equal, so that the last load stays.
+    Nothing else depends on the order of the loads.
+    """
+    settled = ", ".join(literal(status) for status in SETTLED)
+    return f"""row({row}.run_id IS NOT NULL,
+                   {row}.run_id IS NOT NULL AND {row}.status IN ({settled}),
+                   coalesce(least({row}.created_at, {row}.started_at), TIMESTAMPTZ 'epoch'),
+                   coalesce({row}.run_id, ''),
+                   coalesce({row}.observed_at, TIMESTAMPTZ 'epoch'),
+                   {row}.run_id IS NOT NULL AND {row}.status <> 'NEEDS_REVIEW')"""
