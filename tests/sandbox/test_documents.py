@@ -38,7 +38,7 @@ from sandbox.reading import (
     extract,
     read_document,
 )
-from sandbox.reading.values import find_dates, parse_currency
+from sandbox.reading.values import find_dates, parse_amount, parse_currency, parse_quantity, parse_rate
 from sandbox.s3 import seed
 
 # The months before have the longest and one of the shortest names.
@@ -203,12 +203,13 @@ def _assert_inside_page(citation: dict[str, Any], doc: ReadDocument) -> None:
     assert corners[0][1] < corners[2][1]
 
 
-def _shows(text: str, path: str, value: Any) -> bool:
+def _shows(text: str, path: str, value: float | str) -> bool:
     if isinstance(value, float):
-        digits = re.sub(r"\D", "", f"{abs(value):.2f}").lstrip("0").rstrip("0")
-        return digits in re.sub(r"\D", "", text) or path.endswith("quantity")
+        printed = (parse_amount(text), parse_quantity(text), parse_rate(text))
+        uncounted_item = path.startswith("items") and path.endswith("quantity") and value == 1
+        return abs(value) in [abs(number) for number in printed if number is not None] or uncounted_item
     if path == "currency":
-        return parse_currency(text) == str(value)
+        return parse_currency(text) == value
     if path == "payment_method":
         return bool(text)
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):

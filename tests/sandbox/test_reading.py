@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -213,9 +214,25 @@ def test_an_unreadable_file_is_named_with_extends_own_word(data: bytes, name: st
     assert str(error).startswith(f"{name}: ")
 
 
-def test_a_protected_pdf_opens_with_its_password_only() -> None:
-    import random
+def test_damage_of_any_sort_is_survived() -> None:
+    rng, whole = random.Random(5), pdf_of_words()
+    codes = set()
+    for _ in range(400):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 10, 60))):
+            at = rng.randrange(len(data))
+            data[at : at + rng.randrange(4)] = rng.randbytes(rng.randrange(4))
+        try:
+            doc = read_document(bytes(data), "a.pdf")
+            extract(doc, "receipt")
+            codes.add("read")
+        except UnreadableDocument as error:
+            codes.add(error.code)
 
+    assert codes == {"read", CORRUPT_FILE}
+
+
+def test_a_protected_pdf_opens_with_its_password_only() -> None:
     data = protected_statement(random.Random(1), dt.date(2026, 11, 21), PASSWORD)
 
     assert read_error(data, "a.pdf").code == PASSWORD_PROTECTED_FILE

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import pypdf
-from pypdf.errors import DependencyError, PyPdfError
+from pypdf.errors import DependencyError
 
 from sandbox.reading.model import (
     CORRUPT_FILE,
@@ -39,10 +39,6 @@ _NARROW, _DIGIT, _WIDE, _CAPITAL, _SMALL = 0.27, 0.556, 0.85, 0.69, 0.53
 _NARROW_CHARACTERS = frozenset(" .,:;'!|/()[]-ijlftrI")
 _WIDE_CHARACTERS = frozenset("mwMW@%")
 
-#: A damaged file breaks pypdf in many ways, and each of them means the same.
-_DAMAGE = (PyPdfError, ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError)
-
-
 _Matrix = list[float]
 
 
@@ -67,7 +63,8 @@ def read_pdf(data: bytes, name: str, password: str | None = None) -> tuple[Page,
         pages = tuple(_read_page(at, page) for at, page in enumerate(reader.pages, start=1)) if opened else ()
     except DependencyError:
         raise  # the installation lacks a cipher, which says nothing about the file
-    except _DAMAGE as error:
+    except Exception as error:
+        # pypdf names no closed list of what damage makes it raise.
         raise UnreadableDocument(
             CORRUPT_FILE, name, f"it is damaged and does not open ({type(error).__name__})"
         ) from error
