@@ -17,12 +17,14 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
+from rich.markup import escape
 
 from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowClient
 from sandbox.stack.home import Home
 from sandbox.stack.job import DAG_ID, PARSE_SECONDS, next_day, run_nightly
 from sandbox.stack.process import StackError
+from sandbox.stack.report import shown
 from sandbox.stack.samples import seed_documents, source_of
 from sandbox.stack.supervisor import Stack
 
@@ -41,7 +43,7 @@ def main() -> int:
     try:
         return command(arguments)
     except (StackError, SettingsError) as error:
-        console.print(f"[bold red]Error:[/] {_escaped(error)}")
+        console.print(f"[bold red]Error:[/] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -66,8 +68,8 @@ def up(arguments: argparse.Namespace) -> int:
         console.print(f"login      {stack.login.username} / {stack.login.password}")
         console.print(f"Extend     {stack.extend_url}  (emulator)")
         console.print(f"S3         {stack.s3_url}")
-        console.print(f"warehouse  {_shown(stack.home.warehouse)}")
-        console.print(f"logs       {_shown(stack.home.logs)}")
+        console.print(f"warehouse  {shown(stack.home.warehouse)}")
+        console.print(f"logs       {shown(stack.home.logs)}")
         console.print("Ctrl-C stops everything.")
         while True:
             stack.check_alive()
@@ -80,7 +82,7 @@ def down(arguments: argparse.Namespace) -> int:
     if (owner := home.owner()) is None:
         killed = home.kill_strays(patience=0)
         console.print(
-            f"no stack is running in {_shown(home.path)}" + (f"; {killed} leftovers killed" * bool(killed))
+            f"no stack is running in {shown(home.path)}" + (f"; {killed} leftovers killed" * bool(killed))
         )
         return 0
     os.kill(owner, signal.SIGTERM)
@@ -90,7 +92,7 @@ def down(arguments: argparse.Namespace) -> int:
     if home.is_taken():
         os.kill(owner, signal.SIGKILL)
     home.kill_strays()
-    console.print(f"the stack in {_shown(home.path)} is stopped")
+    console.print(f"the stack in {shown(home.path)} is stopped")
     return 0
 
 
@@ -99,10 +101,10 @@ def status(arguments: argparse.Namespace) -> int:
     home = Home(arguments.home)
     owner, state = home.owner(), home.read_state()
     if owner is None:
-        console.print(f"no stack is running in {_shown(home.path)}")
+        console.print(f"no stack is running in {shown(home.path)}")
         return 3
     if state is None:
-        console.print(f"a stack is starting or stopping in {_shown(home.path)} (pid {owner})")
+        console.print(f"a stack is starting or stopping in {shown(home.path)} (pid {owner})")
         return 1
     with AirflowClient(state.airflow_url, state.username, state.password) as client:
         health = client.health()
@@ -150,14 +152,6 @@ def _parser() -> argparse.ArgumentParser:
 def _leave(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def _escaped(error: Exception) -> str:
-    return str(error).replace("[", r"\[")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,6 @@ from rich.table import Table
 from sandbox.stack.landed import DATASET, KEY, ExtractedTable, LandedWarehouse
 from sandbox.stack.verify import Difference
 
-#: Columns of the document's own values that the example shows.
-EXAMPLE_COLUMNS = 4
 EXAMPLE_ROWS = 3
 
 #: Differences that are printed one by one.
@@ -45,6 +42,8 @@ def example_query(
 ) -> tuple[tuple[str, ...], str] | None:
     """Return a query, and its columns, that joins documents with the extractor of most of them and its list.
 
+    Of the extractor's columns it takes the first two and the last: a name, a date and a total, mostly.
+
     :param counts: rows by table.
     :return: None when nothing has been extracted.
     """
@@ -54,14 +53,15 @@ def example_query(
     root = max(roots, key=lambda table: counts[table.name])
     lists = [table for table in tables if table.extractor == root.extractor and len(table.positions) == 1]
     keys = ", ".join(KEY)
-    shown = ["d.key", "d.credits", *(f'e."{name}"' for name in list(root.columns)[:EXAMPLE_COLUMNS])]
-    columns = ["key", "credits", *list(root.columns)[:EXAMPLE_COLUMNS]]
+    picked = list(dict.fromkeys([*list(root.columns)[:2], *list(root.columns)[-1:]]))
+    shown = ["d.name", "d.credits", *(f'e."{column}"' for column in picked)]
+    columns = ["name", "credits", *picked]
     joined = f'FROM {DATASET}.documents AS d\nJOIN {DATASET}."{root.name}" AS e USING ({keys})'
     if lists:
         shown.append(f'count(items."{lists[0].positions[0]}") AS "{lists[0].name}"')
         columns.append(lists[0].name)
         joined += f'\nLEFT JOIN {DATASET}."{lists[0].name}" AS items USING ({keys})'
-    sql = f"SELECT {', '.join(shown)}\n{joined}\nGROUP BY ALL ORDER BY d.key LIMIT {EXAMPLE_ROWS}"
+    sql = f"SELECT {', '.join(shown)}\n{joined}\nGROUP BY ALL ORDER BY d.name LIMIT {EXAMPLE_ROWS}"
     return tuple(columns), sql
 
 
@@ -90,11 +90,15 @@ def print_verdict(console: Console, documents: int, found: Sequence[Difference])
 
 def print_way_in(console: Console, path: Path) -> None:
     """Print where the warehouse is and one command that looks into it."""
-    code = (
-        f"import duckdb; duckdb.connect({str(path)!r}, read_only=True).sql('FROM {DATASET}.documents').show()"
-    )
-    console.print(f"The warehouse is {escape(str(path))}, a DuckDB file. To look at it:")
-    console.print(f"  {escape(shlex.join([sys.executable, '-c', code]))}")
+    connect = f"import duckdb; duckdb.connect('{shown(path)}', read_only=True)"
+    look = f"{connect}.sql('FROM {DATASET}.documents').show()"
+    console.print(f"The warehouse is {escape(shown(path))}, a DuckDB file. To look at it:")
+    console.print(f'  {escape(shown(Path(sys.executable)))} -c "{escape(look)}"')
+
+
+def shown(path: Path) -> str:
+    """Return the path as a person in the current folder would write it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _table(
