@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import importlib
 import json
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import TaskDeferred
-from airflow.sdk.module_loading import import_string
+from airflow.triggers.base import BaseTrigger
 
 
 class TaskStateStore:
@@ -85,6 +86,13 @@ class Task:
         return self.attempts[-1].xcoms
 
 
+def carried_over(trigger: BaseTrigger) -> Any:
+    """Return the trigger as another process makes it from what Airflow stored of it."""
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
+
+
 def run_deferred(operator: BaseOperator, context: Any) -> Any:
     """Execute an operator that defers: worker, triggerer and worker again, each with what it would get.
 
@@ -92,8 +100,7 @@ def run_deferred(operator: BaseOperator, context: Any) -> Any:
     """
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(context)
-    path, arguments = deferred.value.trigger.serialize()
-    trigger = import_string(path)(**json.loads(json.dumps(arguments)))
+    trigger = carried_over(deferred.value.trigger)
 
     async def first_event() -> Any:
         async for event in trigger.run():

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from airflow.sdk.bases.xcom import BaseXCom
-from airflow.sdk.module_loading import import_string
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch_progress import FollowedRuns, Outcome
@@ -23,7 +22,7 @@ from extend_provider.triggers.batch import ExtendBatchTrigger
 from extend_provider.triggers.run import ExtendRunTrigger
 from extend_provider.waiting import Ended
 from fixtures.extend_api import ExtendApi
-from provider.task_support import TaskInstance
+from provider.task_support import TaskInstance, carried_over
 
 LISTING = "GET /workflow_runs"
 
@@ -48,12 +47,6 @@ def batch_trigger(batch_id: str, run_count: int, **changes: Any) -> ExtendBatchT
     return ExtendBatchTrigger(
         batch_id=batch_id, run_count=run_count, extend_conn_id="extend_default", policy=policy(**changes)
     )
-
-
-def carried_over(trigger: BaseTrigger) -> Any:
-    """Return the trigger as another triggerer process would make it."""
-    path, arguments = trigger.serialize()
-    return import_string(path)(**json.loads(json.dumps(arguments)))
 
 
 async def fire(trigger: BaseTrigger) -> Ended:
@@ -217,7 +210,7 @@ async def test_progress_and_link_are_published_while_deferred(
     published: list[dict[str, Any]] = []
     monkeypatch.setattr(BaseXCom, "set", lambda **arguments: published.append(arguments))
     trigger = batch_trigger(submit(2), 2)
-    trigger._task_instance = TaskInstance(map_index=3)  # type: ignore[assignment]  # what Airflow sets
+    trigger._task_instance = TaskInstance(map_index=3)
     assert (await fire(trigger)).outcome is Outcome.DONE
 
     told = [xcom["value"]["summary"] for xcom in published if xcom["key"] == "progress"]
@@ -236,7 +229,7 @@ async def test_a_failure_to_publish_does_not_break_the_wait(monkeypatch: pytest.
 
     monkeypatch.setattr(BaseXCom, "set", broken)
     trigger = batch_trigger(submit(1), 1)
-    trigger._task_instance = TaskInstance()  # type: ignore[assignment]  # what Airflow sets
+    trigger._task_instance = TaskInstance()
     assert (await fire(trigger)).outcome is Outcome.DONE
 
 

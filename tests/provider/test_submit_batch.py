@@ -1,0 +1,252 @@
+"""The batch operator: what it sends, what it refuses before sending, what it shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, BaseOperator, task
+from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
+
+from extend_provider.exceptions import (
+    ExtendAuthError,
+    ExtendCreditsError,
+    ExtendError,
+    ExtendInputError,
+    ExtendNotFoundError,
+    ExtendUnclearSubmissionError,
+)
+from extend_provider.hooks.extend import ExtendHook
+from extend_provider.models import BatchInput, FileInput, WorkflowRun
+from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
+from fixtures.extend_api import ExtendApi
+from provider.task_support import Task
+
+SUBMISSION = "POST /workflow_runs/batch"
+FILE_ID = {"file": {"file_id": "file_1"}}
+
+
+@pytest.fixture(autouse=True)
+def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
+    extend_api.configure(synthetic=True)
+
+
+def operator(**arguments: Any) -> ExtendSubmitBatchOperator:
+    return ExtendSubmitBatchOperator(**{"task_id": "submit", "workflow_id": "workflow_invoices", **arguments})
+
+
+def texts(count: int) -> list[dict[str, Any]]:
+    return [
+        {"file": {"text": f"text {index}", "name": f"{index}.txt"}, "metadata": {"document_id": f"d{index}"}}
+        for index in range(count)
+    ]
+
+
+def runs_of(batch_id: str) -> list[WorkflowRun]:
+    with ExtendHook() as hook:
+        return [hook.get_run(run.id) for page in hook.iter_run_pages(batch_id=batch_id) for run in page]
+
+
+@pytest.mark.parametrize("api_version", ["2026-02-09", "2025-04-21"])
+def test_a_batch_is_sent_in_one_request_and_its_id_returned(
+    api_version: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(api_version))
+    task = Task()
+    batch_id = operator(inputs=texts(3)).execute(task.attempt())
+    assert batch_id is not None
+    assert task.xcoms == {"run_count": 3}
+    assert extend_api.requests_to(SUBMISSION) == 1
+    assert extend_api.stats()["runs_created"] == {"d0": 1, "d1": 1, "d2": 1}
+    assert {run.metadata["document_id"] for run in runs_of(batch_id)} == {"d0", "d1", "d2"}
+
+
+def test_a_thousand_inputs_go_in_one_request(extend_api: ExtendApi) -> None:
+    task = Task()
+    operator(inputs=texts(1000)).execute(task.attempt())
+    assert task.xcoms == {"run_count": 1000}
+    assert extend_api.requests_to(SUBMISSION) == 1
+
+
+def test_rendered_numbers_are_taken_as_numbers(extend_api: ExtendApi) -> None:
+    made = operator(inputs=texts(1), version="{{ 'draft' }}", priority="{{ 7 }}")
+    made.version, made.priority = "None", " 7 "
+    assert made.execute(Task().attempt()) is not None
+    assert extend_api.requests_to(SUBMISSION) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param({"priority": 0}, "priority is 0", id="priority-0"),
+        pytest.param({"priority": 101}, "priority is 101", id="priority-101"),
+        pytest.param({"version": "latest"}, "version is 'latest'", id="latest"),
+        pytest.param({"workflow_id": ""}, "workflow_id is ''", id="workflow"),
+        pytest.param({"workflow_id": None}, "workflow_id is None", id="no-workflow"),
+        pytest.param({"inputs": None}, "inputs are missing", id="no-inputs"),
+        pytest.param({"inputs": []}, "inputs has 0 elements", id="0-inputs"),
+        pytest.param({"inputs": [FILE_ID] * 1001}, "inputs has 1,001 elements", id="1001-inputs"),
+        pytest.param(
+            {"inputs": [FILE_ID, {**FILE_ID, "metadata": {"k": "x" * 10_240}}]},
+            r"inputs\[1\].metadata",
+            id="metadata",
+        ),
+        pytest.param({"inputs": [FILE_ID, FILE_ID, {"file": {}}]}, r"inputs\[2\].file", id="no-source"),
+        pytest.param(
+            {"inputs": [{"file": {"file_id": "f", "text": "t"}}]}, "file_id and text", id="two-sources"
+        ),
+    ],
+)
+def test_wrong_literals_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ExtendInputError, match=says):
+        operator(**{"inputs": [FILE_ID], **arguments})
+
+
+@pytest.mark.parametrize(
+    ("rendered", "says"),
+    [
+        ({"priority": "101"}, "priority is '101'"),
+        ({"version": "latest"}, "version is 'latest'"),
+        ({"workflow_id": "None"}, "workflow_id is 'None'"),
+        ({"inputs": []}, "inputs has 0 elements"),
+        ({"inputs": [FILE_ID] * 1001}, "inputs has 1,001 elements"),
+        ({"inputs": [FILE_ID, {"file": {"url": "ftp://h/a"}}]}, r"inputs\[1\].file.url"),
+        ({"inputs": "[{'file': 1}]"}, "inputs must be a list"),
+    ],
+    ids=["priority", "version", "workflow", "0-inputs", "1001-inputs", "url", "text"],
+)
+def test_what_a_template_turns_out_to_be_is_refused_before_any_request(
+    rendered: dict[str, Any], says: str, extend_api: ExtendApi
+) -> None:
+    made = operator(inputs=[FILE_ID])
+    for field, value in rendered.items():
+        setattr(made, field, value)
+    with pytest.raises(ExtendInputError, match=says):
+        made.execute(Task().attempt())
+    assert extend_api.stats()["requests"] == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "workflow_id", "kind"),
+    [
+        pytest.param({}, "workflow_unknown", ExtendNotFoundError, id="unknown-workflow"),
+        pytest.param({"no_credits": True}, "workflow_invoices", ExtendCreditsError, id="no-credits"),
+    ],
+)
+def test_refusals_of_extend_are_final_and_create_nothing(
+    settings: dict[str, Any], workflow_id: str, kind: type[ExtendError], extend_api: ExtendApi
+) -> None:
+    extend_api.configure(**settings)
+    with pytest.raises(kind) as caught:
+        operator(workflow_id=workflow_id, inputs=texts(1)).execute(Task().attempt())
+    assert not caught.value.retryable
+    assert extend_api.requests_to(SUBMISSION) == 1
+    assert extend_api.stats()["runs_created"] == {}
+
+
+def test_a_wrong_key_is_final(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = json.dumps({"conn_type": "extend", "host": extend_api.url, "password": "sk_5ecre7"})
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", wrong)
+    with pytest.raises(ExtendAuthError) as caught:
+        operator(inputs=texts(1)).execute(Task().attempt())
+    assert "5ecre7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
+def test_a_submission_of_unknown_fate_is_sent_once_and_says_so(accepted: bool, extend_api: ExtendApi) -> None:
+    extend_api.configure(
+        faults=[{"endpoint": SUBMISSION, "kind": "error", "status": 500, "accepted": accepted}]
+    )
+    task = Task()
+    with pytest.raises(ExtendUnclearSubmissionError):
+        operator(inputs=texts(2)).execute(task.attempt())
+    assert extend_api.requests_to(SUBMISSION) == 1
+    assert task.xcoms == {}
+
+
+class LateInputs(ExtendSubmitBatchOperator):
+    """Builds its inputs in the worker."""
+
+    made: Sequence[BatchInput] = ()
+
+    def get_inputs(self, context: Any) -> Sequence[BatchInput]:
+        return self.made
+
+
+def test_a_subclass_builds_its_inputs_in_the_worker(extend_api: ExtendApi) -> None:
+    late = LateInputs(task_id="late", workflow_id="workflow_invoices")
+    late.made = [BatchInput(FileInput(text="t", name="t.txt"), metadata={"document_id": "d"})]
+    task = Task()
+    assert late.execute(task.attempt()) is not None
+    assert task.xcoms == {"run_count": 1}
+    assert extend_api.stats()["runs_created"] == {"d": 1}
+
+
+def test_a_subclass_with_nothing_to_submit_succeeds_without_a_batch(extend_api: ExtendApi) -> None:
+    task = Task()
+    assert LateInputs(task_id="late", workflow_id="workflow_invoices").execute(task.attempt()) is None
+    assert task.xcoms == {"run_count": 0}
+    assert extend_api.stats()["requests"] == {}
+
+
+def test_what_a_subclass_builds_is_checked_too(extend_api: ExtendApi) -> None:
+    late = LateInputs(task_id="late", workflow_id="workflow_invoices")
+    late.made = [BatchInput(FileInput(url="https://h/a", text="both"))]
+    with pytest.raises(ExtendInputError, match=r"inputs\[0\].file"):
+        late.execute(Task().attempt())
+    assert extend_api.stats()["requests"] == {}
+
+
+SECRETS = {
+    "file": {"url": "https://bucket/a%20b.pdf?X-Amz-Signature={{ 'sig-5ecre7' }}", "password": "pw-5ecre7"},
+    "metadata": {"document_id": "{{ 'd' ~ 1 }}"},
+    "secrets": {"token": "tok-5ecre7"},
+}
+
+
+def rendered(made: BaseOperator) -> tuple[BaseOperator, dict[str, Any]]:
+    """Render an operator as the worker does; return it and what Airflow would store of it."""
+    context: dict[str, Any] = {"ti": None, "task": made, "expanded_ti_count": None}
+    made.render_template_fields(context)  # type: ignore[arg-type]  # what these templates need of a context
+    used: BaseOperator = context["task"]
+    return used, _serialize_rendered_fields(used)
+
+
+def test_rendered_inputs_show_what_is_sent_without_credentials() -> None:
+    with DAG("dag", schedule=None):
+        made = operator(inputs=[SECRETS, {"file": {"text": "text-5ecre7"}}])
+    used, shown = rendered(made)
+    assert isinstance(used, ExtendSubmitBatchOperator)
+    assert "5ecre7" not in json.dumps(shown)
+    assert shown["inputs"][0]["file"]["url"] == "https://bucket/a%20b.pdf?***"
+    assert shown["inputs"][0]["metadata"] == {"document_id": "d1"}
+    (sent, _) = used.get_inputs({})
+    assert sent.file.url == "https://bucket/a%20b.pdf?X-Amz-Signature=sig-5ecre7"
+    assert "5ecre7" not in repr(vars(used)["inputs"])
+
+
+def test_a_mapped_task_seals_its_inputs_as_well() -> None:
+    with DAG("dag", schedule=None):
+        mapped = ExtendSubmitBatchOperator.partial(
+            task_id="submit", workflow_id="{{ 'workflow_' ~ 1 }}"
+        ).expand(inputs=[[SECRETS], [FILE_ID]])
+    used = mapped.unmap({"inputs": [SECRETS]})
+    context: Any = {"task": used}
+    used._do_render_template_fields(used, used.template_fields, context, used.get_template_env(), set())
+    shown = _serialize_rendered_fields(used)
+    assert "5ecre7" not in json.dumps(shown)
+    assert shown["workflow_id"] == "workflow_1"
+
+
+def test_inputs_from_another_task_make_it_upstream() -> None:
+    with DAG("dag", schedule=None):
+
+        @task
+        def make_inputs() -> list[dict[str, Any]]:
+            return [FILE_ID]
+
+        made = operator(inputs=make_inputs())
+    assert made.upstream_task_ids == {"make_inputs"}
