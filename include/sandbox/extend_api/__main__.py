@@ -70,7 +70,10 @@ async def _serve(host: str, port: int, key: str, settings: Settings) -> None:
     from sandbox.extend_api.emulator import Emulator
     from sandbox.extend_api.server import serve
 
-    await serve(Emulator(key, settings), socket.create_server((host, port), backlog=1024))
+    listener = socket.create_server((host, port), backlog=1024)
+    # Connections inherit it; without it a short answer waits 40 ms for the client's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    await serve(Emulator(key, settings), listener)
 
 
 if __name__ == "__main__":
