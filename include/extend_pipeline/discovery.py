@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from extend_pipeline.documents import (
@@ -48,14 +48,16 @@ def discover(client: S3Client, settings: Settings) -> Iterator[Document]:
     """Yield the documents that the settings' source holds, each with the reason if it will not be sent.
 
     Folder markers (keys that end in ``/``), and objects outside the glob or the window of modification, are
-    not documents of this run and are left out.
+    not documents of this run and are left out. An object that two addresses cover is yielded once.
 
     :raises PipelineInputError: if a bucket does not exist or may not be read.
     """
-    for item in settings.source:
-        yield from (
-            _list_prefix(client, item, settings) if item.is_prefix else _look_up(client, item, settings)
-        )
+    for number, item in enumerate(settings.source):
+        earlier = settings.source[:number]
+        if item.is_prefix:
+            yield from _list_prefix(client, item, earlier, settings)
+        elif not any(other.covers(item.bucket, item.key) for other in earlier):
+            yield from _look_up(client, item, settings)
 
 
 def screen(uri: str, entry: Mapping[str, Any]) -> Document:
@@ -85,13 +87,15 @@ def screen(uri: str, entry: Mapping[str, Any]) -> Document:
 
 
 def is_wanted(key: str, modified: dt.datetime, item: SourceItem, settings: Settings) -> bool:
-    """Whether a listed object belongs to this run: not a folder marker, inside glob and window.
+    """Whether an object belongs to this run: named itself, or listed, no folder marker, in glob and window.
 
     The glob is matched against what follows the prefix; ``*`` also crosses ``/``. The window holds its
     beginning and not its end, so that adjoining windows share no object.
     """
     if key.endswith("/"):
         return False
+    if not item.is_prefix:
+        return True
     if settings.glob and not fnmatch.fnmatchcase(key[len(item.key) :].lstrip("/"), settings.glob):
         return False
     after = settings.modified_from is None or modified >= _aware(settings.modified_from)
@@ -103,9 +107,15 @@ def _aware(moment: dt.datetime) -> dt.datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
-def _list_prefix(client: S3Client, item: SourceItem, settings: Settings) -> Iterator[Document]:
+def _list_prefix(
+    client: S3Client, item: SourceItem, earlier: Sequence[SourceItem], settings: Settings
+) -> Iterator[Document]:
     for entry in _entries(client, item, settings.aws_conn_id):
-        if is_wanted(entry["Key"], entry["LastModified"], item, settings):
+        key, modified = entry["Key"], entry["LastModified"]
+        known = any(
+            other.covers(item.bucket, key) and is_wanted(key, modified, other, settings) for other in earlier
+        )
+        if not known and is_wanted(key, modified, item, settings):
             yield screen(f"s3://{item.bucket}/{entry['Key']}", entry)
 
 

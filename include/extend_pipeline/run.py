@@ -36,10 +36,10 @@ def keep_plan(folder: ObjectStoragePath, plan: Plan, unsent: Mapping[str, Any]) 
     write_json(folder / "plan.json", {"plan": plan.to_json(), "unsent": dict(unsent)})
 
 
-def read_plan(folder: ObjectStoragePath) -> tuple[Plan, dict[str, Any]]:
-    """Read back what :func:`keep_plan` kept."""
-    kept = _required(folder / "plan.json")
-    return Plan.from_json(kept["plan"]), kept["unsent"]
+def read_plan(folder: ObjectStoragePath) -> tuple[Plan, dict[str, Any]] | None:
+    """Read back what :func:`keep_plan` kept; None if the run never came to a plan."""
+    kept = read_json(folder / "plan.json")
+    return None if kept is None else (Plan.from_json(kept["plan"]), kept["unsent"])
 
 
 def _required(path: ObjectStoragePath) -> dict[str, Any]:

@@ -32,6 +32,10 @@ class SourceItem(NamedTuple):
         """The address as a person writes it."""
         return f"s3://{self.bucket}/{self.key}"
 
+    def covers(self, bucket: str, key: str) -> bool:
+        """Whether an object is looked at because of this address."""
+        return bucket == self.bucket and (key.startswith(self.key) if self.is_prefix else key == self.key)
+
 
 def parse_source(value: Any) -> tuple[SourceItem, ...]:
     """Read a source: one address is a prefix; of several, those that end in ``/`` are.

@@ -6,7 +6,7 @@ What they decide is decided by the pure modules beside this one. Nothing heavy i
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath, conf, get_current_context
@@ -138,16 +138,24 @@ def load_chunk(
     return landing.to_json()
 
 
-def finish_run(folder: str, landings: Any) -> dict[str, Any]:
+def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     """Add up what has landed, say it, and decide whether the run is a success.
 
+    :param folder: the run's folder; None if even the discovery failed.
     :param landings: what the chunks' loads returned; those that did not land are missing.
     :raises PipelineOutcomeError: if the outcome is not what the settings allow; everything has landed then.
     """
-    home = ObjectStoragePath(folder)
-    settings = read_settings(home)
-    plan, unsent = read_plan(home)
-    outcome = Outcome.of(plan, landings or (), unsent)
+    planned = read_plan(ObjectStoragePath(folder)) if folder else None
+    if folder is None or planned is None:
+        raise PipelineOutcomeError(
+            "The run did not come to a plan, so nothing was sent to Extend. See which task failed, "
+            "discover or plan, and clear it when its cause is gone."
+        )
+    settings = read_settings(ObjectStoragePath(folder))
+    plan, unsent = planned
+    # Of a mapped group, Airflow gives one chunk's value bare, several as a sequence, and none as None.
+    landed = [landings] if isinstance(landings, Mapping) else landings or ()
+    outcome = Outcome.of(plan, landed, unsent)
     log.info("%s\n%s", plan.describe(), outcome.describe())
     reason = objection(
         outcome,

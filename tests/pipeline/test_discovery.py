@@ -122,6 +122,21 @@ def test_named_objects_are_looked_up_and_an_absent_one_keeps_its_row(s3: S3, inb
 
 
 @pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(["p/a.pdf", "p/a.pdf"], id="an object twice"),
+        pytest.param(["p/", "p/a.pdf"], id="a prefix and an object below it"),
+        pytest.param(["p/a.pdf", "p/"], id="an object and the prefix above it"),
+        pytest.param(["p/", "p/"], id="a prefix twice"),
+        pytest.param(["", "p/"], id="the bucket and a prefix"),
+    ],
+)
+def test_what_two_addresses_cover_is_one_document(s3: S3, inbox: str, source: list[str]) -> None:
+    s3.put(inbox, "p/a.pdf", b"x")
+    assert len(found(s3, settings([f"s3://{inbox}/{key}" for key in source]))) == 1
+
+
+@pytest.mark.parametrize(
     ("key", "glob", "wanted"),
     [
         ("p/a.pdf", None, True),
