@@ -1,0 +1,239 @@
+"""What is particular to the async hook: one session on one loop that nothing holds up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import certifi
+import pytest
+
+from extend_provider.exceptions import ExtendInputError
+from extend_provider.hooks.aiohttp_transport import request_options
+from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
+from extend_provider.models import BatchInput, FileInput
+from fixtures.extend_api import ExtendApi
+from provider.hook_runner import CONN_ID, QUICK, set_connection
+from provider.scripted_server import Reply, ScriptedServer
+
+RUN = Reply(body={"id": "run_1", "status": "PROCESSED"})
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(RUN) as server:
+        yield server
+
+
+@pytest.fixture
+async def pulse() -> AsyncIterator[list[float]]:
+    """Gather how long the loop was held up, in seconds, while a test runs."""
+    gaps: list[float] = []
+
+    async def beat() -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(0.005)
+            gaps.append(time.monotonic() - last - 0.005)
+            last = time.monotonic()
+
+    beating = asyncio.create_task(beat())
+    yield gaps
+    beating.cancel()
+
+
+async def test_a_slow_answer_does_not_hold_up_the_loop(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, pulse: list[float]
+) -> None:
+    server.script = [Reply(body=RUN.body, delay=0.5)]
+    set_connection(monkeypatch, server.url)
+    async with ExtendAsyncHook(CONN_ID) as hook:
+        pulse.clear()
+        await asyncio.gather(*(hook.get_run("run_1") for _ in range(5)))
+    assert max(pulse) < 0.2
+
+
+async def test_waiting_between_tries_does_not_hold_up_the_loop(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, pulse: list[float]
+) -> None:
+    server.script = [Reply(429, headers={"Retry-After": "0.6"}), RUN]
+    set_connection(monkeypatch, server.url)
+    async with ExtendAsyncHook(CONN_ID) as hook:
+        pulse.clear()
+        start = time.monotonic()
+        await hook.get_run("run_1")
+    assert time.monotonic() - start >= 0.6
+    assert max(pulse) < 0.2
+
+
+async def test_hooks_of_both_kinds_share_the_connections_requests_per_second(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, pulse: list[float]
+) -> None:
+    set_connection(monkeypatch, server.url, extra={"requests_per_second": 20})
+
+    def in_a_thread() -> None:
+        with ExtendHook(CONN_ID) as hook:
+            for _ in range(5):
+                hook.get_run("run_1")
+
+    async with ExtendAsyncHook(CONN_ID) as one, ExtendAsyncHook(CONN_ID) as two:
+        start = time.monotonic()
+        await asyncio.gather(
+            asyncio.to_thread(in_a_thread), *(hook.get_run("run_1") for hook in (one, two) for _ in range(5))
+        )
+    assert len(server.requests) == 15
+    assert time.monotonic() - start >= 14 / 20 - 0.05
+    assert max(pulse) < 0.2
+
+
+async def test_many_requests_at_once_reuse_connections(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connection(monkeypatch, server.url)
+    async with ExtendAsyncHook(CONN_ID) as hook:
+        for _ in range(5):
+            await asyncio.gather(*(hook.get_run("run_1") for _ in range(4)))
+    assert len(server.requests) == 20
+    assert server.connections <= 4
+
+
+async def test_leaving_the_hook_closes_its_session_and_it_can_be_entered_again(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connection(monkeypatch, server.url)
+    hook = ExtendAsyncHook(CONN_ID)
+    sessions = []
+    for _ in range(2):
+        async with hook:
+            await hook.get_run("run_1")
+            sessions.append(await hook.get_session())
+    assert [session.closed for session in sessions] == [True, True]
+    assert sessions[0] is not sessions[1]
+
+
+async def test_cancelling_a_request_leaves_the_hook_usable(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script = [Reply(body=RUN.body, delay=5), RUN]
+    set_connection(monkeypatch, server.url)
+    async with ExtendAsyncHook(CONN_ID) as hook:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(hook.get_run("run_1"), 0.2)
+        assert (await hook.get_run("run_1")).id == "run_1"
+
+
+async def test_the_inherited_session_sends_our_headers_and_none_of_the_extra(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connection(monkeypatch, server.url, key="sk_1", extra={"workspace_id": "ws_1", "x-note": "to-nobody"})
+    async with ExtendAsyncHook(CONN_ID).session("GET") as http:
+        response = await http.run("/workflow_runs/run_1")
+        assert response.status == 200
+    (request,) = server.requests
+    assert request.headers["authorization"] == "Bearer sk_1"
+    assert request.headers["x-extend-workspace-id"] == "ws_1"
+    assert not {"workspace_id", "x-note"} & request.headers.keys()
+
+
+async def test_the_configuration_does_not_show_the_key(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connection(monkeypatch, server.url, key="sk_live_4711")
+    hook = ExtendAsyncHook(CONN_ID)
+    assert "sk_live" not in repr(await hook.config())
+    assert "sk_live" not in repr(await hook.get_settings())
+
+
+async def test_a_wrong_connection_is_refused_on_entering(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_connection(monkeypatch, "http://127.0.0.1:1", extra={"api_version": "1999-01-01"})
+    with pytest.raises(ExtendInputError, match="1999-01-01"):
+        async with ExtendAsyncHook(CONN_ID):
+            pass
+
+
+async def test_settings_before_entering_say_what_to_do() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        _ = ExtendAsyncHook(CONN_ID).api_version
+
+
+async def test_no_session_is_left_open(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_connection(monkeypatch, server.url)
+    with caplog.at_level(logging.ERROR, "asyncio"):
+        async with ExtendAsyncHook(CONN_ID, backoff=QUICK) as hook:
+            await hook.get_run("run_1")
+        del hook
+        await asyncio.sleep(0)
+    assert "Unclosed" not in caplog.text
+
+
+class TestTransport:
+    @pytest.fixture(autouse=True)
+    def no_proxies(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+
+    async def options(self, monkeypatch: pytest.MonkeyPatch, url: str, **extra: Any) -> dict[str, Any]:
+        set_connection(monkeypatch, url, extra=extra)
+        return request_options(await ExtendAsyncHook(CONN_ID).get_settings())
+
+    @pytest.mark.parametrize(
+        ("extra", "environment", "proxy"),
+        [
+            pytest.param({}, {}, None, id="none"),
+            pytest.param({"proxy": "http://p:1"}, {}, "http://p:1", id="one-for-all"),
+            pytest.param({"proxies": {"https": "http://p:2"}}, {}, "http://p:2", id="by-scheme"),
+            pytest.param({"proxies": {"http": "http://p:2"}}, {}, None, id="other-scheme"),
+            pytest.param({}, {"https_proxy": "http://p:3"}, "http://p:3", id="environment"),
+            pytest.param(
+                {"proxy": "http://p:1"}, {"https_proxy": "http://p:3"}, "http://p:1", id="ours-first"
+            ),
+            pytest.param({"trust_env": False}, {"https_proxy": "http://p:3"}, None, id="not-trusted"),
+            pytest.param({}, {"https_proxy": "http://p:3", "no_proxy": "extend.ai"}, None, id="no-proxy"),
+        ],
+    )
+    async def test_proxies(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        extra: dict[str, Any],
+        environment: dict[str, str],
+        proxy: str | None,
+    ) -> None:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        assert (await self.options(monkeypatch, "https://api.extend.ai", **extra))["proxy"] == proxy
+
+    async def test_certificates(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def tls(**extra: Any) -> Any:
+            return (await self.options(monkeypatch, "https://api.extend.ai", **extra))["ssl"]
+
+        assert await tls() is True
+        assert await tls(verify=False) is False
+        assert (await tls(verify=certifi.where())).verify_mode is ssl.CERT_REQUIRED
+
+
+class TestAtScale:
+    async def test_a_thousand_runs_are_listed_page_by_page(
+        self, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        extend_api.configure(synthetic=True, max_page_size=300)
+        set_connection(monkeypatch, extend_api.url, key=extend_api.key)
+        async with ExtendAsyncHook(CONN_ID) as hook:
+            inputs = [
+                BatchInput(FileInput(text=f"Invoice {n}"), {"document_id": str(n)}) for n in range(1000)
+            ]
+            batch_id = await hook.create_batch("workflow_invoices", inputs)
+            sizes: list[int] = []
+            ids: set[str] = set()
+            async for page in hook.iter_run_pages(batch_id=batch_id):
+                sizes.append(len(page))
+                ids.update(run.id for run in page)
+        assert len(ids) == 1000
+        assert max(sizes) <= 300
+        assert extend_api.requests_to("POST /workflow_runs/batch") == 1

@@ -1,0 +1,95 @@
+"""What Airflow learns of the provider is what the package has."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema  # type: ignore[import-untyped]  # ships no types
+import pytest
+from airflow.providers_manager import ProvidersManager
+
+from extend_provider.connection import ExtendSettings
+from extend_provider.get_provider_info import get_provider_info
+from extend_provider.hooks.extend import ExtendHook
+from extend_provider.wire import API_VERSIONS, DEFAULT_API_VERSION
+
+INFO = get_provider_info()
+(CONNECTION,) = INFO["connection-types"]
+
+
+def test_airflow_finds_it_by_its_entry_point() -> None:
+    (found,) = (e for e in entry_points(group="apache_airflow_provider") if "extend_provider" in e.value)
+    assert found.load()() == INFO
+
+
+def test_it_is_what_airflows_schema_asks_for() -> None:
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(INFO, schema)
+
+
+def test_every_module_and_class_it_names_exists() -> None:
+    for kind in ("hooks", "operators", "sensors", "triggers"):
+        for entry in INFO[kind]:
+            for module in entry["python-modules"]:
+                importlib.import_module(module)
+    for path in (*INFO["extra-links"], CONNECTION["hook-class-name"]):
+        module, name = path.rsplit(".", 1)
+        assert isinstance(getattr(importlib.import_module(module), name), type)
+
+
+def test_airflow_offers_the_connection_type_with_its_fields() -> None:
+    manager = ProvidersManager()  # type: ignore[no-untyped-call]  # Airflow's own
+    hook = manager.hooks["extend"]
+    assert hook is not None
+    assert (hook.hook_name, hook.connection_id_attribute_name) == ("Extend", "extend_conn_id")
+    assert hook.connection_testable
+    fields = {name for name in manager.connection_form_widgets if name.startswith("extra__extend__")}
+    assert fields == {
+        "extra__extend__workspace_id",
+        "extra__extend__api_version",
+        "extra__extend__requests_per_second",
+    }
+    assert "login" in manager.field_behaviours["extend"]["hidden_fields"]
+
+
+def test_the_hook_and_the_form_speak_of_the_same_connection() -> None:
+    assert CONNECTION["connection-type"] == ExtendHook.conn_type
+    assert CONNECTION["hook-name"] == ExtendHook.hook_name
+    assert set(CONNECTION["conn-fields"]) <= set(ExtendSettings.__dataclass_fields__)
+
+
+def test_the_form_offers_the_versions_that_are_spoken() -> None:
+    schema = CONNECTION["conn-fields"]["api_version"]["schema"]
+    assert (tuple(schema["enum"]), schema["default"]) == (API_VERSIONS, DEFAULT_API_VERSION)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "valid"),
+    [
+        ("requests_per_second", 2.5, True),
+        ("requests_per_second", None, True),
+        ("requests_per_second", 0, False),
+        ("api_version", "2025-04-21", True),
+        ("api_version", "2024-12-23", False),
+        ("workspace_id", "ws_1", True),
+    ],
+)
+def test_the_form_checks_values(field: str, value: Any, valid: bool) -> None:
+    schema = CONNECTION["conn-fields"][field]["schema"]
+    assert jsonschema.Draft202012Validator(schema).is_valid(value) is valid
+
+
+def test_airflow_reads_it_in_every_process_so_it_imports_nothing() -> None:
+    script = "import sys; import extend_provider.get_provider_info; print(sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    assert "airflow" not in modules
+    assert "extend_provider.wire" not in modules
