@@ -65,6 +65,14 @@ with DAG(
             title="At most",
             description="Send no more documents than this; the rest is left for a later run.",
         ),
+        "chunk_size": Param(
+            default=1000,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            title="Documents per batch",
+            description="Each batch is one request to Extend and one group of mapped tasks here.",
+        ),
         "dry_run": Param(
             default=False,
             type="boolean",
@@ -87,6 +95,7 @@ with DAG(
         priority="{{ params.priority or '' }}",
         glob="{{ params.glob or '' }}",
         limit="{{ params.limit or '' }}",
+        chunk_size="{{ params.chunk_size }}",
         dry_run="{{ params.dry_run }}",
         reprocess="{{ params.reprocess }}",
     )
