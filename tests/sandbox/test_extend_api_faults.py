@@ -47,6 +47,10 @@ def test_a_slow_answer_outlasts_a_clients_patience(extend_api: ExtendApi, accept
     extend_api.configure(faults=[{"endpoint": BATCH, "kind": "slow", "seconds": 0.5, "accepted": accepted}])
     with pytest.raises(requests.ReadTimeout):
         _submit(extend_api, timeout=0.2)
+    deadline = time.monotonic() + 5
+    while not extend_api.journal():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert extend_api.stats()["runs_created"] == ({"one.txt": 1} if accepted else {})
 
 
@@ -113,7 +117,7 @@ def test_runs_per_minute_limit_single_runs_and_pace_batches(extend_api: ExtendAp
     answers = [extend_api.call("POST", "/workflow_runs", json=body).status_code for _ in range(3)]
     assert answers == [200, 200, 429]
     extend_api.submit_batch([{"file": {"text": "x"}}] * 3)
-    time.sleep(0.3)
+    time.sleep(0.5)
     assert extend_api.stats()["runs"] == {"PROCESSED": 2, "PENDING": 3}
 
 

@@ -132,13 +132,13 @@ def test_the_last_page_has_no_token(extend_api: ExtendApi, batch_id: str, settin
     ("halves", "at_once"), [pytest.param(False, 0, id="all"), pytest.param(True, 12, id="the second half")]
 )
 def test_runs_are_listable_only_after_the_lag(extend_api: ExtendApi, halves: bool, at_once: int) -> None:
-    extend_api.configure(listing_lag_seconds=0.6, listing_lag_halves=halves, synthetic=True)
+    extend_api.configure(listing_lag_seconds=1, listing_lag_halves=halves, synthetic=True)
     started = time.monotonic()
     batch_id = extend_api.submit_batch(_inputs(24))
     assert sum(len(page) for page in _pages(extend_api, batchId=batch_id)) == at_once
     while sum(len(page) for page in _pages(extend_api, batchId=batch_id)) < 24:
-        assert time.monotonic() - started < 5
-    assert time.monotonic() - started >= 0.6
+        assert time.monotonic() - started < 10
+    assert time.monotonic() - started >= 1
 
 
 def test_pages_can_repeat_and_reorder_runs(extend_api: ExtendApi, batch_id: str) -> None:

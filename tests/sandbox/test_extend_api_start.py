@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # it ships no types
+import psutil
 import requests
 
 HEADERS = {"Authorization": "Bearer sk_other", "x-extend-api-version": "2026-02-09"}

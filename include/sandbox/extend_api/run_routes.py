@@ -157,7 +157,7 @@ async def _probe_all(emulator: Emulator, orders: list[RunOrder]) -> None:
     async def probed(url: str) -> DownloadFailed | None:
         async with gate:
             try:
-                await probe(emulator.engine.http, url, emulator.settings)
+                await probe(emulator.engine.processor.http, url, emulator.settings)
             except DownloadFailed as error:
                 return error
         return None

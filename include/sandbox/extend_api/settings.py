@@ -44,7 +44,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     :param endpoint: method and path template, e.g. ``POST /workflow_runs/batch``; ``*`` is every endpoint.
     :param kind: ``error`` answers ``status``; ``rate_limit`` answers 429; ``drop`` cuts the connection and
         gives no answer; ``slow`` answers after ``seconds``; ``malformed`` answers JSON that breaks off.
-    :param accepted: whether the request takes effect before it goes wrong.
+    :param accepted: whether the request takes effect before it goes wrong. A slow one that is not yet
+        accepted takes no effect if its client has left by then.
     :param count: how many requests it strikes; None is all of them.
     :param skip: how many matching requests pass unharmed first.
     :param retry_after: seconds for a ``Retry-After`` header on ``error`` and ``rate_limit``.
