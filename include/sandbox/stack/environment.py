@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,12 +54,14 @@ def base_environment(home: Path, inherited: Mapping[str, str] = os.environ) -> d
 
 
 def airflow_environment(
-    home: Home, *, database_url: str, port: int, dags: Path, plugins: Path, login: Login
+    home: Home, *, database_url: str, port: int, dags: Sequence[Path], plugins: Path, login: Login
 ) -> dict[str, str]:
     """Return the environment of Airflow's components; the passwords file is written beside.
 
     Intervals are short, because somebody waits; thresholds are short enough for a killed component to be
     noticed within a test's patience, and long enough for two busy cores.
+
+    :param dags: folders of DAG files; the first one is also what Airflow calls its DAGs folder.
     """
     folder = home.path / "airflow"
     folder.mkdir()
@@ -69,7 +71,7 @@ def airflow_environment(
     url = f"http://{HOST}:{port}"
     options: dict[str, dict[str, object]] = {
         "core": {
-            "dags_folder": dags,
+            "dags_folder": dags[0],
             "plugins_folder": plugins,
             "load_examples": False,
             "executor": "LocalExecutor",
@@ -100,6 +102,7 @@ def airflow_environment(
             "refresh_interval": 5,
             "bundle_refresh_check_interval": 2,
             "dag_bundle_storage_path": folder / "bundles",
+            "dag_bundle_config_list": json.dumps([_bundle(index, path) for index, path in enumerate(dags)]),
         },
         "logging": {
             "base_log_folder": home.logs / "tasks",
@@ -115,4 +118,12 @@ def airflow_environment(
             for section, values in options.items()
             for option, value in values.items()
         },
+    }
+
+
+def _bundle(index: int, folder: Path) -> dict[str, object]:
+    return {
+        "name": f"dags-folder-{index}" if index else "dags-folder",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(folder)},
     }

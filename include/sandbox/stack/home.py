@@ -67,13 +67,19 @@ class Home:
     def _state_file(self) -> Path:
         return self.path / "stack.json"
 
+    @property
+    def _lock_file(self) -> Path:
+        return self.path / "stack.lock"
+
     def take(self) -> None:
         """Make this process the home's owner, and empty the home of what an earlier stack left in it.
 
-        :raises StackError: a stack is running here.
+        :raises StackError: a stack is running here, or the folder holds something else.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = (self.path / "stack.lock").open("ab")
+        if not self._lock_file.exists() and any(self.path.iterdir()):
+            raise StackError(f"{self.path} holds files, but no stack's; choose a new or an empty folder")
+        lock = self._lock_file.open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -85,7 +91,7 @@ class Home:
         lock.flush()
         self.kill_strays()
         for entry in self.path.iterdir():
-            if entry.name == "stack.lock":
+            if entry == self._lock_file:
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -116,7 +122,7 @@ class Home:
     def is_taken(self) -> bool:
         """Whether a stack owns the home now."""
         try:
-            with (self.path / "stack.lock").open("rb") as lock:
+            with self._lock_file.open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -128,7 +134,7 @@ class Home:
         """Return the process id of the stack that owns the home; None when none does."""
         if not self.is_taken():
             return None
-        return int((self.path / "stack.lock").read_text() or 0) or None
+        return int(self._lock_file.read_text() or 0) or None
 
     def strays(self) -> list[psutil.Process]:
         """Return the processes of this home's stacks, whoever their parent is by now; not the own one."""

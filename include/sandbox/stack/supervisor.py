@@ -50,7 +50,7 @@ class Stack:
 
     :param home: folder for everything that the stack keeps; what an earlier stack left in it is removed.
     :param project: folder with ``dags/``, ``plugins/`` and ``airflow_settings.yaml``.
-    :param dags: another DAGs folder.
+    :param dags: other folders of DAG files than the project's ``dags/``.
     :param settings: another settings file.
     :param ui_port: Airflow's port; None is 8080, or any free one when that is taken.
     :param extend_arguments: more arguments for ``python -m sandbox.extend_api``.
@@ -62,7 +62,7 @@ class Stack:
         home: Path,
         *,
         project: Path | None = None,
-        dags: Path | None = None,
+        dags: Sequence[Path] | None = None,
         settings: Path | None = None,
         ui_port: int | None = None,
         extend_arguments: Sequence[str] = (),
@@ -70,7 +70,7 @@ class Stack:
     ) -> None:
         project = (project or Path.cwd()).resolve()
         self.home = Home(home)
-        self._dags = (dags or project / "dags").resolve()
+        self._dags = [folder.resolve() for folder in dags or [project / "dags"]]
         self._plugins = project / "plugins"
         self._settings_file = settings or project / "airflow_settings.yaml"
         self._ui_port = ui_port
