@@ -167,6 +167,63 @@ def test_a_submission_of_unknown_fate_is_sent_once_and_says_so(accepted: bool, e
     assert task.xcoms == {}
 
 
+class WorkerKilled(BaseException):
+    """What ends a worker without any except clause running."""
+
+
+def killed_after(create_batch: Any) -> Any:
+    def killed(*arguments: Any, **options: Any) -> Any:
+        create_batch(*arguments, **options)
+        raise WorkerKilled
+
+    return killed
+
+
+def test_a_retry_returns_the_batch_of_the_attempt_before(extend_api: ExtendApi) -> None:
+    task = Task(retries=1)
+    made = operator(inputs=texts(2), retries=1)
+    first = made.execute(task.attempt())
+    assert made.execute(task.attempt()) == first
+    assert task.xcoms == {"run_count": 2}
+    assert extend_api.requests_to(SUBMISSION) == 1
+
+
+def test_a_clear_submits_again(extend_api: ExtendApi) -> None:
+    task = Task(retries=1)
+    made = operator(inputs=texts(1), retries=1)
+    first = made.execute(task.attempt())
+    task.clear()
+    assert made.execute(task.attempt()) != first
+    assert extend_api.requests_to(SUBMISSION) == 2
+
+
+def test_a_retry_after_a_worker_died_while_submitting_refuses_to_submit_again(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task(retries=1)
+    made = operator(inputs=texts(1), retries=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(ExtendHook, "create_batch", killed_after(ExtendHook.create_batch))
+        with pytest.raises(WorkerKilled):
+            made.execute(task.attempt())
+    with pytest.raises(
+        ExtendUnclearSubmissionError, match=r"batch of workflow workflow_invoices.*clear the task"
+    ):
+        made.execute(task.attempt())
+    assert extend_api.requests_to(SUBMISSION) == 1
+
+
+def test_after_a_clean_refusal_a_retry_submits(extend_api: ExtendApi) -> None:
+    extend_api.configure(no_credits=True)
+    task = Task(retries=1)
+    made = operator(inputs=texts(1), retries=1)
+    with pytest.raises(ExtendCreditsError):
+        made.execute(task.attempt())
+    extend_api.configure(no_credits=False)
+    assert made.execute(task.attempt()) is not None
+    assert extend_api.stats()["runs_created"] == {"d0": 1}
+
+
 class LateInputs(ExtendSubmitBatchOperator):
     """Builds its inputs in the worker."""
 

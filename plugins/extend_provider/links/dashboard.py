@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
+    from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
 
 #: XCom key of the address. Airflow's api server reads a link from XCom alone, so the same key serves the task
 #: that pushes the address before it is deferred, the trigger that learns it meanwhile, and the UI.
 DASHBOARD_URL_KEY = "dashboard_url"
+
+
+class HasDashboardUrl(Protocol):
+    """An operator with a link to the dashboard.
+
+    :ivar dashboard_url: the address; empty while it is not known; None in a process that has not asked.
+    """
+
+    dashboard_url: str | None
 
 
 class ExtendDashboardLink(BaseOperatorLink):
@@ -32,12 +41,22 @@ class ExtendDashboardLink(BaseOperatorLink):
         return DASHBOARD_URL_KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address that was pushed for this task instance, or an empty string if none is known yet.
+        """Return the address, or an empty string if none is known yet.
 
         Airflow calls this in the worker when an attempt ends or is deferred, and stores the answer under
-        :attr:`xcom_key` again.
+        :attr:`xcom_key`. The operator's ``dashboard_url`` is None if this process knows nothing of it; then
+        the trigger may have published it.
         """
-        from airflow.sdk.execution_time.xcom import XCom
+        url: Any = getattr(operator, "dashboard_url", None)
+        if url is None:
+            from airflow.sdk.execution_time.xcom import XCom
 
-        url: Any = XCom.get_value(ti_key=ti_key, key=DASHBOARD_URL_KEY)
+            url = XCom.get_value(ti_key=ti_key, key=DASHBOARD_URL_KEY)
         return url if isinstance(url, str) else ""
+
+
+def push_dashboard_url(operator: HasDashboardUrl, context: Context, url: str | None) -> None:
+    """Keep the address, if there is one, for the link, and show it now."""
+    if url and url != operator.dashboard_url:
+        context["ti"].xcom_push(key=DASHBOARD_URL_KEY, value=url)
+    operator.dashboard_url = url or operator.dashboard_url

@@ -9,14 +9,14 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from extend_provider import validation
-from extend_provider.attempts import AttemptMemory
+from extend_provider.attempts import AttemptMemory, create_once, created_before
 from extend_provider.batch_progress import ON_NEEDS_REVIEW, FollowedRuns, OnNeedsReview, Outcome
-from extend_provider.exceptions import ExtendBatchError, ExtendError, ExtendUnclearSubmissionError
-from extend_provider.links.dashboard import DASHBOARD_URL_KEY, ExtendDashboardLink
+from extend_provider.exceptions import ExtendBatchError, ExtendError
+from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
 from extend_provider.models import RunInput, RunStatus
 from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs, show_secrets, show_texts
 from extend_provider.triggers.base import REPORT_GRACE_SECONDS
@@ -91,14 +91,19 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"files": "json", "metadata": "json"}
     operator_extra_links = (ExtendDashboardLink(),)
-    sealed_fields: ClassVar = {"files": show_inputs, "raw_texts": show_texts, "secrets": show_secrets}
+    sealed_fields: ClassVar = {
+        "files": show_inputs,
+        "raw_texts": show_texts,
+        "metadata": show_inputs,
+        "secrets": show_secrets,
+    }
 
     def __init__(
         self,
         *,
         workflow_id: str,
-        files: Sequence[Mapping[str, Any] | RunInput] | None = None,
-        raw_texts: Sequence[str] | None = None,
+        files: Sequence[Mapping[str, Any] | RunInput] | XComArg | None = None,
+        raw_texts: Sequence[str] | XComArg | None = None,
         name: str | None = None,
         version: str | int | None = None,
         priority: int | str | None = None,
@@ -129,6 +134,7 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
         self.poll_interval = validation.positive_seconds(poll_interval, "poll_interval")
         self.max_poll_errors = max_poll_errors
         self.extend_conn_id = extend_conn_id
+        self.dashboard_url: str | None = None
         self._check_literals()
 
     def _check_literals(self) -> None:
@@ -154,12 +160,12 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Create the runs, unless an earlier attempt has; wait for them, or hand over to the triggerer."""
         started_at = time.time()
+        self.dashboard_url = ""
         validation.choice(self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
         with self.hook:
-            runs = self._created_before(context) or self._create(context)
+            runs = self._create(context)
             context["ti"].xcom_push(key=RUN_IDS_KEY, value=[record["id"] for record in runs.records])
-            if url := runs.progress().dashboard_url:
-                context["ti"].xcom_push(key=DASHBOARD_URL_KEY, value=url)
+            push_dashboard_url(self, context, runs.progress().dashboard_url)
             if not self.wait_for_completion:
                 return _results(runs.records)
             policy = self._policy(started_at)
@@ -167,63 +173,45 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
                 self._defer(runs, policy)
             return self._conclude(self._wait(runs, policy))
 
-    def _memory(self, context: Context) -> AttemptMemory:
-        return AttemptMemory(context, retries=self.retries or 0, key=RUNS_KEY)
-
-    def _created_before(self, context: Context) -> FollowedRuns | None:
-        left = self._memory(context).recall()
-        if left is None:
-            return None
-        if "runs" not in left:
-            known = f" It had created {', '.join(left['created'])}." if left.get("created") else ""
-            raise ExtendUnclearSubmissionError(
-                f"An earlier attempt began to create runs of workflow {self.workflow_id} and its outcome is "
-                f"not known.{known} Look for them in Extend's dashboard. Clear this task to create all of them "
-                "again."
-            )
-        runs = FollowedRuns(left["runs"])
-        self.log.info("An earlier attempt has created %s runs; waiting for those.", len(runs.records))
-        return runs
-
     def _create(self, context: Context) -> FollowedRuns:
+        """Return the runs, of an earlier attempt or new."""
+        memory = AttemptMemory(context, retries=self.retries or 0, key=RUNS_KEY)
+        if earlier := created_before(memory, f"runs of workflow {self.workflow_id}"):
+            self.log.info("An earlier attempt has created %s runs; waiting for those.", len(earlier["runs"]))
+            return FollowedRuns(earlier["runs"])
         workflow_id = validation.workflow_id(self.workflow_id)
         inputs = validation.run_inputs(Sealed.open(self.files), Sealed.open(self.raw_texts))
         options: dict[str, Any] = {
             "version": validation.version(self.version),
             "priority": validation.priority(self.priority),
-            "metadata": validation.metadata(self.metadata),
+            "metadata": validation.metadata(Sealed.open(self.metadata)),
             "secrets": validation.secrets(Sealed.open(self.secrets)),
             "name": validation.optional_text(self.name, "name"),
         }
         self.log.info("%s files go to workflow %s (API %s).", len(inputs), workflow_id, self.hook.api_version)
-        memory = self._memory(context)
-        memory.remember({"created": []})
-        try:
-            created = self.hook.create_runs(workflow_id, inputs, **options)
-        except ExtendError as error:
-            self._creation_failed(context, memory, error)
-        runs = FollowedRuns(
-            FollowedRuns.record(run, next(iter(run.file_names), None) or given.file.name)
-            for run, given in zip(created, inputs, strict=False)
-        )
-        memory.remember({"runs": runs.records})
-        self.log.info("%s runs of workflow %s: %s", len(created), workflow_id, [run.id for run in created])
-        return runs
 
-    def _creation_failed(self, context: Context, memory: AttemptMemory, error: ExtendError) -> NoReturn:
-        """Say what exists. Only when nothing can exist may a retry create the runs."""
-        created = list(error.created_run_ids)
-        if created:
-            memory.remember({"created": created})
-            context["ti"].xcom_push(key=RUN_IDS_KEY, value=created)
-            error.message += (
-                f" The first {len(created)} of the files have runs, the others have none. A retry creates "
-                "nothing: send the other files by themselves, or delete these runs and clear this task."
-            )
-            error.retryable = False
-        elif not isinstance(error, ExtendUnclearSubmissionError):
-            memory.forget()
-        raise error
+        def create() -> dict[str, Any]:
+            runs = self.hook.create_runs(workflow_id, inputs, **options)
+            names = (given.file.name for given in inputs)
+            return {
+                "runs": [
+                    FollowedRuns.record(run, next(iter(run.file_names), name))
+                    for run, name in zip(runs, names, strict=False)
+                ]
+            }
+
+        try:
+            return FollowedRuns(create_once(memory, create)["runs"])
+        except ExtendError as error:
+            if created := list(error.created_run_ids):
+                context["ti"].xcom_push(key=RUN_IDS_KEY, value=created)
+                error.retryable = False
+                error.message += (
+                    f" The first {len(created)} of the {len(inputs)} files have runs, the others have none. "
+                    "A retry creates nothing: send the other files by themselves, or delete these runs and "
+                    "clear this task."
+                )
+            raise
 
     def _policy(self, started_at: float) -> WaitPolicy:
         deadline, limit = first_deadline(
@@ -291,7 +279,7 @@ def _results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _told(failed: Sequence[Mapping[str, Any]], total: int) -> str:
     """Say which runs failed and why."""
     told = [
-        f"{record['id']} ({record['name'] or 'unnamed'}) {record['status']}: {record['failure'] or 'no reason'}"
+        f"{record['id']} ({record['name']}) {record['status']}: {record['failure'] or 'no reason given'}"
         for record in failed[:TOLD_FAILURES]
     ]
     more = f"; and {len(failed) - TOLD_FAILURES} more" if len(failed) > TOLD_FAILURES else ""

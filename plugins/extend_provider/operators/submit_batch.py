@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, XComArg
 
 from extend_provider import validation
+from extend_provider.attempts import AttemptMemory, create_once, created_before
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.models import BatchInput
 from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: XCom key of the number of runs submitted; Extend's answer does not tell it.
 RUN_COUNT_KEY = "run_count"
+#: Key in the task state store of the batch that an earlier attempt has created.
+BATCH_KEY = "extend_batch"
 
 
 class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
@@ -28,6 +31,9 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
     Nothing is waited for: :class:`~extend_provider.sensors.batch.ExtendBatchSensor` does that. The number of
     runs is pushed as XCom ``run_count``. Everything that can be wrong with the arguments is refused before
     the request, with the input's index.
+
+    A retry never submits again: it returns the batch that an earlier attempt has created, and fails if it is
+    unknown whether there is one. Clearing the task is the way to submit again.
 
     The inputs' URLs, texts, passwords and secrets are redacted in the rendered template. A subclass that
     overrides :meth:`get_inputs` builds them in the worker, so that they never enter a template field at all;
@@ -53,7 +59,7 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
         self,
         *,
         workflow_id: str | None = None,
-        inputs: Sequence[Mapping[str, Any] | BatchInput] | None = None,
+        inputs: Sequence[Mapping[str, Any] | BatchInput] | XComArg | None = None,
         version: str | int | None = None,
         priority: int | str | None = None,
         extend_conn_id: str = "extend_default",
@@ -94,15 +100,29 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
         workflow_id = validation.workflow_id(self.workflow_id)
         version = validation.version(self.version)
         priority = validation.priority(self.priority)
-        inputs = self.get_inputs(context)
-        if not inputs:
-            self.log.info("Nothing to submit to workflow %s.", workflow_id)
-            context["ti"].xcom_push(key=RUN_COUNT_KEY, value=0)
-            return None
-        with self.hook:
-            batch_id = self.submit(workflow_id, inputs, version=version, priority=priority)
+        memory = AttemptMemory(context, retries=self.retries or 0, key=BATCH_KEY)
+        batch = created_before(memory, f"a batch of workflow {workflow_id}")
+        if batch is None:
+            inputs = self.get_inputs(context)
+            if not inputs:
+                self.log.info("Nothing to submit to workflow %s.", workflow_id)
+                context["ti"].xcom_push(key=RUN_COUNT_KEY, value=0)
+                return None
+            inputs = validation.batch_inputs(inputs)
+            self.log.info(
+                "%s inputs go to workflow %s (API %s).", len(inputs), workflow_id, self.hook.api_version
+            )
+            with self.hook:
+                batch = create_once(
+                    memory,
+                    lambda: {
+                        "batch_id": self.submit(workflow_id, inputs, version=version, priority=priority),
+                        RUN_COUNT_KEY: len(inputs),
+                    },
+                )
         # Whoever waits needs it: neither the answer nor any status of the batch tells how many runs it has.
-        context["ti"].xcom_push(key=RUN_COUNT_KEY, value=len(inputs))
+        context["ti"].xcom_push(key=RUN_COUNT_KEY, value=batch[RUN_COUNT_KEY])
+        batch_id: str = batch["batch_id"]
         return batch_id
 
     def submit(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
 from airflow.sdk.exceptions import (
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -21,7 +21,7 @@ from extend_provider import validation
 from extend_provider.attempts import AttemptMemory
 from extend_provider.batch_progress import ON_NEEDS_REVIEW, BatchProgress, OnNeedsReview, Outcome, RunCounter
 from extend_provider.exceptions import ExtendBatchError, ExtendError
-from extend_provider.links.dashboard import DASHBOARD_URL_KEY, ExtendDashboardLink
+from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
 from extend_provider.triggers.base import PROGRESS_KEY, REPORT_GRACE_SECONDS
 from extend_provider.triggers.batch import ExtendBatchTrigger
 from extend_provider.waiting import Ended, Step, Wait, WaitPolicy, first_deadline
@@ -78,8 +78,8 @@ class ExtendBatchSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        batch_id: str | None,
-        run_count: int | str,
+        batch_id: str | XComArg | None,
+        run_count: int | str | XComArg,
         on_needs_review: OnNeedsReview = "land",
         deferrable: bool = True,
         max_poll_errors: int | None = None,
@@ -93,6 +93,7 @@ class ExtendBatchSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.max_poll_errors = max_poll_errors
         self.extend_conn_id = extend_conn_id
+        self.dashboard_url: str | None = None
         self._wait: Wait | None = None
         self._last_step: Step | None = None
         validation.check_literal(validation.choice, on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
@@ -112,6 +113,7 @@ class ExtendBatchSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait, or hand over to the triggerer."""
+        self.dashboard_url = ""
         run_count = validation.run_count(self.run_count)
         if not run_count:
             self.log.info("Nothing was submitted, so there is nothing to wait for.")
@@ -144,7 +146,7 @@ class ExtendBatchSensor(BaseSensorOperator):
         self._wait = wait = self._wait or Wait(self._policy(context))
         counter = RunCounter(validation.run_count(self.run_count))
         try:
-            for page in self.hook.iter_run_pages(batch_id=self.batch_id):
+            for page in self.hook.iter_run_pages(batch_id=str(self.batch_id)):
                 counter.add(page)
         except ExtendError as error:
             step = wait.failed(error, now=time.time())
@@ -163,8 +165,7 @@ class ExtendBatchSensor(BaseSensorOperator):
         ended = Ended.from_event(event)
         if ended.progress is not None:
             context["ti"].xcom_push(key=PROGRESS_KEY, value=ended.progress)
-        if ended.dashboard_url:
-            context["ti"].xcom_push(key=DASHBOARD_URL_KEY, value=ended.dashboard_url)
+        push_dashboard_url(self, context, ended.dashboard_url)
         return self._conclude(ended)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -202,8 +203,7 @@ class ExtendBatchSensor(BaseSensorOperator):
         for warning in progress.warnings:
             self.log.warning("%s: %s", self._subject, warning)
         context["ti"].xcom_push(key=PROGRESS_KEY, value=progress.as_dict())
-        if progress.dashboard_url:
-            context["ti"].xcom_push(key=DASHBOARD_URL_KEY, value=progress.dashboard_url)
+        push_dashboard_url(self, context, progress.dashboard_url)
 
     def _policy(self, context: Context) -> WaitPolicy:
         deadline, limit = first_deadline(
