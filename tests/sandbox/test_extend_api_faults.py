@@ -81,6 +81,12 @@ def test_a_fault_strikes_as_often_as_told_after_as_many_as_told(extend_api: Exte
     assert answers[1].json()["code"] == "RATE_LIMIT_EXCEEDED"
 
 
+def test_a_fault_that_is_set_again_strikes_again(extend_api: ExtendApi) -> None:
+    for _ in range(2):
+        extend_api.configure(faults=[{"endpoint": BATCH}])
+        assert [_submit(extend_api).status_code for _ in range(2)] == [500, 200]
+
+
 def test_a_fault_strikes_its_endpoint_only_and_forever_without_a_count(extend_api: ExtendApi) -> None:
     extend_api.configure(faults=[{"endpoint": "GET /workflow_runs/{id}", "count": None}])
     assert [extend_api.call("GET", "/workflow_runs/any").status_code for _ in range(3)] == [500] * 3

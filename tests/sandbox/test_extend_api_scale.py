@@ -24,7 +24,7 @@ def full() -> Iterator[tuple[ExtendApi, list[str]]]:
     """An emulator of its own with 100,000 settled runs, and the ids of their batches."""
     with running("--synthetic") as api:
         batch_ids = [api.submit_batch(_inputs(batch)) for batch in range(BATCHES)]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while api.stats()["runs"].get("PROCESSED") != RUNS:
             assert time.monotonic() < deadline, api.stats()["runs"]
             time.sleep(0.2)

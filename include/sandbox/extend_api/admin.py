@@ -13,7 +13,6 @@ from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError
 from sandbox.extend_api.gate import json_response
 from sandbox.extend_api.reviews import Review, decide
-from sandbox.extend_api.settings import patched
 from sandbox.extend_api.shapes import NEWEST, SHAPES
 
 
@@ -55,7 +54,7 @@ class Admin:
         """Change settings by name; 422 for an unknown name or a value that does not fit."""
         try:
             changes = msgspec.json.decode(await request.body(), type=dict[str, Any])
-            self._emulator.configure(patched(self._emulator.settings, changes))
+            self._emulator.configure(changes)
         except msgspec.MsgspecError as error:
             return _refused(422, str(error))
         return json_response(self._emulator.settings)

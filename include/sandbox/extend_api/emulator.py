@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from sandbox.extend_api.engine import Engine
 from sandbox.extend_api.errors import InvalidRequest, not_found
 from sandbox.extend_api.faults import Faults, RateLimiter
 from sandbox.extend_api.model import FileRef, Run, RunOrder, StoredFile, new_id, now_ms
-from sandbox.extend_api.settings import Settings
+from sandbox.extend_api.settings import Settings, patched
 from sandbox.extend_api.store import Store
 from sandbox.extend_api.workflows import CLASSES, LATEST_VERSION, VERSIONS, WORKFLOWS, Workflow
 
@@ -41,11 +41,14 @@ class Emulator:
         self.limiters = {"read": RateLimiter(), "write": RateLimiter()}
         self.run_limiter = RateLimiter(60.0)
 
-    def configure(self, settings: Settings) -> None:
-        """Change the settings; faults are armed anew if they were among the changes."""
-        if settings.faults != self.settings.faults:
-            self.faults = Faults(settings.faults)
-        self.settings = settings
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings by name; faults among them are armed anew, even if they are the same as before.
+
+        :raises msgspec.ValidationError: an unknown name or a bad value; nothing was changed then.
+        """
+        self.settings = patched(self.settings, changes)
+        if "faults" in changes:
+            self.faults = Faults(self.settings.faults)
         self.engine.wake()
 
     async def reset(self) -> None:
@@ -75,8 +78,7 @@ class Emulator:
 
     def _run(self, order: RunOrder, files: tuple[StoredFile, ...], batch_id: str | None, lag_ms: int) -> Run:
         for file in files:
-            if file.id not in self.store.files:
-                self.store.add_file(file)
+            self.store.add_file(file)
         key = input_key(order, files)
         self.store.attempts[key] += 1
         now = now_ms()

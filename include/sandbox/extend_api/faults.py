@@ -54,9 +54,9 @@ class RateLimiter:
 
         :param limit: how many per period.
         """
-        now = time.monotonic()
-        refilled = limit if self._tokens is None else self._tokens + (now - self._at) * limit / self._period
-        self._tokens, self._at = min(max(limit, 1.0), refilled), now
+        now, full = time.monotonic(), max(limit, 1.0)
+        held = full if self._tokens is None else self._tokens + (now - self._at) * limit / self._period
+        self._tokens, self._at = min(full, held), now
         if self._tokens < amount:
             return False
         self._tokens -= amount

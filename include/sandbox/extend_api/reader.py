@@ -92,23 +92,18 @@ def exit_with_parent() -> None:
 def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
     """Read the documents and carry out the plan; raises ReadingFailed."""
     documents = [_read(item) for item in inputs]
-    classification, kind = None, plan.kind
+    kind, classification = plan.kind, None
     if plan.classifier_id is not None:
-        given = plan.outputs.get(plan.classifier_id)
-        found = reading.classify(documents[0])
-        classification = workflows.classification(found.type, found.confidence)
-        if given is not None:
-            classification = {**workflows.classification(given["type"], 1.0), **given}
+        classification = _classification(documents[0], plan.outputs.get(plan.classifier_id))
         kind = next((kind for kind in plan.extractor_ids if kind == classification["type"]), None)
     extraction = None
     if kind is not None:
         extractions = [
-            _extracted(document, kind, item.file_id) for document, item in zip(documents, inputs, strict=True)
+            _extraction(document, kind, item.file_id)
+            for document, item in zip(documents, inputs, strict=True)
         ]
-        extraction = _merged(extractions)
         given = plan.outputs.get(plan.extractor_ids[kind])
-        if given is not None:
-            extraction = {"value": given["value"], "metadata": given.get("metadata", {})}
+        extraction = _merged(extractions) if given is None else {"metadata": {}, **given}
     return Reading(
         file_types=tuple(document.file_type for document in documents),
         page_counts=tuple(len(document.pages) for document in documents),
@@ -126,7 +121,15 @@ def _read(item: Input) -> reading.ReadDocument:
         raise ReadingFailed(error.code, str(error)) from None
 
 
-def _extracted(document: reading.ReadDocument, kind: Kind, file_id: str) -> dict[str, Any]:
+def _classification(document: reading.ReadDocument, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the document is; what was given beforehand is certain."""
+    if given is not None:
+        return {**workflows.classification(given["type"], 1.0), **given}
+    found = reading.classify(document)
+    return workflows.classification(found.type, found.confidence)
+
+
+def _extraction(document: reading.ReadDocument, kind: Kind, file_id: str) -> dict[str, Any]:
     """Return an extraction as output: citations name the file, another kind of document gives doubt."""
     extraction, found = reading.extract(document, kind), reading.classify(document)
     trust = 1.0 if found.type == kind else 1.0 - found.confidence

@@ -40,9 +40,11 @@ class Order:
         """Yield the keys in the given direction, beginning behind ``after``."""
         if ascending:
             start = 0 if after is None else bisect.bisect_right(self._keys, after)
-            return itertools.islice(self._keys, start, None)
-        stop = len(self._keys) if after is None else bisect.bisect_left(self._keys, after)
-        return (self._keys[index] for index in range(stop - 1, -1, -1))
+            places = range(start, len(self._keys))
+        else:
+            stop = len(self._keys) if after is None else bisect.bisect_left(self._keys, after)
+            places = range(stop - 1, -1, -1)
+        return (self._keys[place] for place in places)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -148,9 +150,9 @@ class Store:
         del self._by_created[run.created_seq], self.runs[run.id]
         self.deleted.add(run.id)
 
-    def page(self, query: RunQuery, size: int, after: int | None, *, now: int | None = None) -> Page[Run]:
+    def page(self, query: RunQuery, size: int, after: int | None) -> Page[Run]:
         """Return up to ``size`` listable runs that match, beginning behind the position ``after``."""
-        moment = now_ms() if now is None else now
+        moment = now_ms()
         found: list[Run] = []
         for run in self._walk(query, after):
             if run.listable_at <= moment and query.matches(run):
@@ -162,14 +164,14 @@ class Store:
     def batch(self, batch_id: str) -> list[Run]:
         """Return all runs of a batch, listable or not; none if there is no such batch."""
         index = self._batches.get(batch_id)
-        return (
-            [self._by_created[key] for key in index.created.walk(ascending=True, after=None)] if index else []
-        )
+        keys = index.created.walk(ascending=True, after=None) if index else ()
+        return [self._by_created[key] for key in keys]
 
     def add_file(self, file: StoredFile) -> None:
-        """Put a new file in."""
-        self.files[file.id] = file
-        self._file_order.append(file.id)
+        """Put a file in, unless it is there already."""
+        if file.id not in self.files:
+            self.files[file.id] = file
+            self._file_order.append(file.id)
 
     def delete_file(self, file: StoredFile) -> None:
         """Take a file out, its bytes too."""
