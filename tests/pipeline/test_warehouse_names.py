@@ -43,8 +43,10 @@ def test_a_name_becomes_an_identifier_that_still_can_be_read(name: str, expected
 
 
 def test_every_word_that_duckdb_reserves_is_known() -> None:
-    reserved = duckdb.sql("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'")
-    assert {word for (word,) in reserved.fetchall()} <= KEYWORDS
+    reserved = duckdb.execute(
+        "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
+    ).fetchall()
+    assert {word for (word,) in reserved} <= KEYWORDS
 
 
 @given(st.lists(paths, max_size=12, unique=True))
@@ -71,7 +73,7 @@ def test_a_path_can_be_read_back(path: Path) -> None:
 
 
 def test_names_that_differ_only_in_case_or_in_how_they_nest_stay_apart() -> None:
-    wanted = {
+    wanted: dict[Path, str] = {
         ("Amount",): "Amount",
         ("amount",): "amount",
         ("AMOUNT",): "AMOUNT",
@@ -93,13 +95,13 @@ def test_an_identifier_once_given_stays_with_its_path() -> None:
 
 
 def test_long_names_are_cut_between_characters_and_kept_apart() -> None:
-    wanted = {(f"{'请' * 40}{end}",): f"{'请' * 40}{end}" for end in "ab"}
+    wanted: dict[Path, str] = {(f"{'请' * 40}{end}",): f"{'请' * 40}{end}" for end in "ab"}
     first, second = identifiers(wanted, {}).values()
     assert first != second
     assert all(len(name.encode()) <= MAX_BYTES and name.startswith("请请") for name in (first, second))
 
 
 def test_two_thousand_columns_that_all_want_one_name_get_their_own() -> None:
-    wanted = {(f"{'x' * 70}{n}",): "x" * 70 for n in range(2000)}
+    wanted: dict[Path, str] = {(f"{'x' * 70}{n}",): "x" * 70 for n in range(2000)}
     found = identifiers(wanted, {})
     assert all(a != b for a, b in itertools.pairwise(sorted(found.values())))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +40,30 @@ def land(
 
 def query(path: Path, sql: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
     """Open the file, run a query in the dataset, close the file."""
-    with duckdb.connect(str(path), read_only=True) as connection:
-        connection.execute(f"SET schema = '{DATASET}'")
-        connection.execute("SET TimeZone = 'UTC'")
+    with _reader(path) as connection:
         return connection.execute(sql, parameters).fetchall()
 
 
 def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return all tables' rows, sorted, without what tells of the load."""
-    tables = query(path, f"SELECT table_name FROM duckdb_tables() WHERE schema_name = '{DATASET}'")
-    return {
-        table: sorted(query(path, f'SELECT {but(*_times(table))} FROM "{table}"'), key=repr)
-        for (table,) in tables
-    }
+    with _reader(path) as connection:
+        tables = connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = ?", [DATASET]
+        ).fetchall()
+        return {
+            table: sorted(
+                connection.execute(f'SELECT {but(*_times(table))} FROM "{table}"').fetchall(), key=repr
+            )
+            for (table,) in tables
+        }
+
+
+@contextlib.contextmanager
+def _reader(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        connection.execute(f"SET schema = '{DATASET}'")
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
 
 
 def but(*columns: str) -> str:

@@ -45,8 +45,8 @@ def open_warehouse(conn_id: str, dataset: str) -> Warehouse:
 def _open_duckdb(connection: Connection, dataset: str) -> Warehouse:
     """Open the DuckDB file that is the connection's host; ``~`` and ``$VARIABLES`` in it are expanded.
 
-    Extra fields: ``memory_limit`` (default 256MB), ``threads`` (default 2), ``lock_timeout`` (seconds to wait
-    while another process has the file open, default 120).
+    Extra fields: ``memory_limit_mb`` (default 256), ``threads`` (default 2), ``lock_timeout`` (seconds
+    to wait while another process has the file open, default 120).
     """
     from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
 
@@ -62,7 +62,7 @@ def _open_duckdb(connection: Connection, dataset: str) -> Warehouse:
 def _duckdb_options(connection: Connection) -> dict[str, Any]:
     options: dict[str, Any] = {}
     readers: Mapping[str, Callable[[Any], Any]] = {
-        "memory_limit": str,
+        "memory_limit_mb": int,
         "threads": int,
         "lock_timeout": float,
     }

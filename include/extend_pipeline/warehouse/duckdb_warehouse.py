@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -22,13 +23,15 @@ from extend_pipeline.warehouse.landing import Load
 from extend_pipeline.warehouse.records import Landing, Provenance, WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import literal, quoted, read_lines
-from extend_pipeline.warehouse.staging import StagedFile, stage
+from extend_pipeline.warehouse.staging import StagedFile, StagedPart, stage
 
 if TYPE_CHECKING:
     import duckdb
 
 log = logging.getLogger(__name__)
 
+#: Copies of a JSON value that DuckDB 2.0 makes while ``json_tree`` takes it apart (measured, rounded up).
+_WORKING_COPIES: Final = 24
 _HOLDER: Final = re.compile(r"PID (\d+)")
 _LOCKED: Final = "Could not set lock"
 
@@ -39,7 +42,8 @@ class DuckDBWarehouse:
     A DuckDB file can be open in one process only, not even for reading in another. The file is opened when
     the context is entered and closed when it is left.
 
-    :param memory_limit: what DuckDB may use; beyond it, it works on disk beside the file.
+    :param memory_limit_mb: what DuckDB may use; beyond it, it works on disk beside the file. It is raised
+        while a part lands that holds an extraction of more than a twenty-fourth of it.
     :param lock_timeout: seconds to wait while another process has the file open.
     """
 
@@ -49,7 +53,7 @@ class DuckDBWarehouse:
         dataset: str,
         *,
         conn_id: str,
-        memory_limit: str = "256MB",
+        memory_limit_mb: int = 256,
         threads: int = 2,
         lock_timeout: float = 120,
     ) -> None:
@@ -57,8 +61,9 @@ class DuckDBWarehouse:
         self.dataset = dataset
         self._conn_id = conn_id
         self._lock_timeout = lock_timeout
+        self._memory_limit_mb = memory_limit_mb
         self._config: dict[str, Any] = {
-            "memory_limit": memory_limit,
+            "memory_limit": f"{memory_limit_mb}MB",
             "threads": threads,
             "temp_directory": f"{path}.tmp",
             "preserve_insertion_order": False,
@@ -172,7 +177,26 @@ class DuckDBWarehouse:
         session = Session(self._connection, f"Part {provenance.part} into {self.path}")
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
             part = stage(submission, raw_lines, Path(folder), name=provenance.part)
-            return Load(session, self.dataset, part, provenance).run()
+            with self._memory_for(part, session):
+                return Load(session, self.dataset, part, provenance).run()
+
+    @contextlib.contextmanager
+    def _memory_for(self, part: StagedPart, session: Session) -> Iterator[None]:
+        """Let DuckDB have what taking the part's largest extraction apart needs."""
+        needed_mb = _WORKING_COPIES * max((page.longest for page in part.pages), default=0) // 1_000_000
+        if needed_mb <= self._memory_limit_mb:
+            yield
+            return
+        log.warning(
+            "An extraction of %s MB is in the part; DuckDB may use %s MB to take it apart.",
+            needed_mb // _WORKING_COPIES,
+            needed_mb,
+        )
+        session.run("raise memory limit", f"SET memory_limit = '{needed_mb}MB'")
+        try:
+            yield
+        finally:
+            session.run("restore memory limit", f"SET memory_limit = '{self._memory_limit_mb}MB'")
 
     def counts(self) -> dict[str, int]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.counts`."""

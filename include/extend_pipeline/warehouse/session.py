@@ -17,7 +17,7 @@ T = TypeVar("T")
 _PAGE: Final = 10_000
 #: What helps against the faults that are not in the data.
 _REMEDIES: Final = {
-    "OutOfMemoryException": "Raise memory_limit in the connection's extra.",
+    "OutOfMemoryException": "Raise memory_limit_mb in the connection's extra.",
     "IOException": "Check the disk that the file lies on: space, permissions.",
 }
 

@@ -39,6 +39,7 @@ SAMPLE_COLUMNS: Final = {
     "table_name": "VARCHAR",
     "column_name": "VARCHAR",
 }
+_CONTAINERS: Final = "('OBJECT', 'ARRAY')"
 #: Where Extend's metadata of a field keeps what the ``fields`` table shows, in the order of its columns.
 _EVIDENCE: Final = (
     ("ocr_confidence", "/ocrConfidence"),
@@ -88,15 +89,11 @@ def declared_shapes() -> str:
 
 
 def node_rows() -> str:
-    """Return every place of every value of the page, and what is declared there; text where it is needed."""
+    """Return every place of every value of the page, a scalar's text, and what is declared there."""
     return f"""
-        SELECT page.result_no, node.type AS json_type, {_path("node.fullkey")} AS path,
+        SELECT page.result_no, node.type AS json_type, node.fullkey AS place, node.atom ->> '$' AS text,
                declared.kind, declared.type, declared.table_name, declared.column_name,
-               parent.kind AS parent_kind,
-               CASE WHEN node.type NOT IN ('OBJECT', 'ARRAY')
-                      OR (declared.kind IS NULL AND parent.kind IN ('object', 'list'))
-                      OR ({_has_wrong_container("node.type", "declared")})
-                    THEN node.value ->> '$' END AS text
+               parent.kind AS parent_kind
         FROM _page AS page, json_tree(page.value) AS node
         LEFT JOIN _declared AS declared
           ON declared.group_id = page.group_id AND declared.shape = {_shape("node.fullkey")}
@@ -141,7 +138,10 @@ def field_rows() -> str:
     return f"""
         SELECT {names(tables.KEY)}, run_id, extractor, result_idx, path, field.text AS value, {columns},
                json_array_length(about.about, '/citations') AS citations
-        FROM (SELECT result_no, path, text FROM _nodes WHERE json_type NOT IN ('OBJECT', 'ARRAY')) AS field
+        FROM (
+            SELECT result_no, {_path("place")} AS path, text
+            FROM _nodes WHERE json_type NOT IN {_CONTAINERS}
+        ) AS field
         FULL JOIN (
             SELECT result_no, entry.key AS path, entry.value AS about,
                    json_extract_string(entry.value, [{evidence}]) AS evidence
@@ -163,25 +163,35 @@ def problem_rows() -> str:
         if kind not in (ColumnType.TEXT, ColumnType.JSON)
     )
     return f"""
-        SELECT {names(tables.KEY)}, run_id, code, table_name, column_name, path, text AS value,
+        WITH misfit AS (
+            SELECT * FROM (
+                SELECT *, CASE
+                    WHEN kind IS NULL AND parent_kind IN ('object', 'list') THEN 'UNKNOWN_FIELD'
+                    WHEN kind IS NULL OR json_type = 'NULL' THEN NULL
+                    WHEN kind = 'object' THEN CASE WHEN json_type <> 'OBJECT' THEN 'WRONG_TYPE' END
+                    WHEN kind = 'list' THEN CASE WHEN json_type <> 'ARRAY' THEN 'WRONG_TYPE' END
+                    WHEN json_type IN {_CONTAINERS} THEN CASE WHEN type <> 'JSON' THEN 'WRONG_TYPE' END
+                    WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'
+                    WHEN type = 'DECIMAL' AND {is_rounded("text")} THEN 'ROUNDED'
+                END AS code
+                FROM _nodes
+            ) WHERE code IS NOT NULL
+        ),
+        container AS (
+            SELECT page.result_no, node.fullkey AS place, node.value AS whole
+            FROM (
+                FROM _page SEMI JOIN (FROM misfit WHERE json_type IN {_CONTAINERS}) USING (result_no)
+            ) AS page, json_tree(page.value) AS node
+            WHERE node.type IN {_CONTAINERS}
+        )
+        SELECT {names(tables.KEY)}, run_id, code, table_name, column_name, {_path("place")} AS path,
+               coalesce(text, whole::VARCHAR) AS value,
                CASE code WHEN 'UNKNOWN_FIELD' THEN 'The schema does not declare this field; it has no column.'
                          WHEN 'ROUNDED' THEN 'The column keeps nine digits after the decimal point.'
                          ELSE 'Not of type ' || coalesce(type, kind) || '; what it is stands in value.'
                END AS message,
                landed_at
-        FROM (
-            SELECT *, CASE
-                WHEN kind IS NULL THEN CASE WHEN parent_kind IN ('object', 'list') THEN 'UNKNOWN_FIELD' END
-                WHEN json_type = 'NULL' THEN NULL
-                WHEN {_has_wrong_container("json_type", "_nodes")} THEN 'WRONG_TYPE'
-                WHEN kind <> 'column' OR json_type IN ('OBJECT', 'ARRAY') THEN NULL
-                WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'
-                WHEN type = 'DECIMAL' AND ({is_rounded("text")}) THEN 'ROUNDED'
-            END AS code
-            FROM _nodes
-        )
-        JOIN _page USING (result_no)
-        WHERE code IS NOT NULL
+        FROM misfit JOIN _page USING (result_no) LEFT JOIN container USING (result_no, place)
     """
 
 
@@ -189,15 +199,6 @@ def _value(column: Column, number: int) -> str:
     if column.type is ColumnType.JSON:
         return f"CASE WHEN json_type(jsons[{number}]) <> 'NULL' THEN jsons[{number}] END"
     return typed(f"texts[{number}]", column.type)
-
-
-def _has_wrong_container(json_type: str, declared: str) -> str:
-    """Whether a list or an object stands where none is declared, or none where one is."""
-    return f"""CASE {declared}.kind
-        WHEN 'object' THEN {json_type} NOT IN ('OBJECT', 'NULL')
-        WHEN 'list' THEN {json_type} NOT IN ('ARRAY', 'NULL')
-        WHEN 'column' THEN {declared}.type <> 'JSON' AND {json_type} IN ('OBJECT', 'ARRAY')
-        ELSE false END"""
 
 
 def _shape(place: str) -> str:

@@ -73,9 +73,12 @@ def typed_columns(source: str, columns: Columns) -> str:
 
 def is_rounded(text: str) -> str:
     """Whether a decimal column keeps less than ``text`` says: more than nine digits after the point."""
-    wide = f"try_cast({text} AS DECIMAL(38, 18))"
     kept = f"try_cast({text} AS {TYPES[ColumnType.DECIMAL]})"
-    return f"coalesce({wide} <> {kept}, false) OR ({kept} = 0 AND try_cast({text} AS DOUBLE) <> 0)"
+    return rf"""(
+        regexp_full_match({text}, '[+-]?\d*\.\d{{9}}\d*[1-9]\d*')
+        OR ({kept} = 0 AND regexp_matches({text}, '^[+-]?[0.]*[1-9]'))
+        OR coalesce(try_cast({text} AS DECIMAL(38, 18)) <> try_cast({kept} AS DECIMAL(38, 18)), false)
+    )"""
 
 
 def created(table: str, columns: Columns) -> str:

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from extend_pipeline.warehouse import WarehouseError, shaping
+from extend_pipeline.warehouse.session import Session
+from pipeline.warehouse_files import contents, land, provenance, warehouse
+from pipeline.warehouse_runs import document, extract_step, raw_lines, run
+
+FIRST, SECOND, THIRD = document(1), document(2), document(3)
+BEFORE = [FIRST, SECOND], raw_lines(run(FIRST), run(SECOND))
+#: A new table, a new column, a new document, a document with fewer items, one whose value does not fit.
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "pages": {"type": "integer"},
+        "new": {"type": "string"},
+        "list": {"type": "array", "items": {}},
+    },
+}
+AFTER = (
+    [FIRST, SECOND, THIRD],
+    raw_lines(
+        run(FIRST, {"pages": "secret-4111"}, updatedAt="2026-11-23T00:00:00Z"),
+        run(SECOND, {}, updatedAt="2026-11-23T00:00:00Z"),
+        run(THIRD, steps=[extract_step({"pages": 1, "list": [1]}, schema=SCHEMA)]),
+    ),
+)
+
+
+class Crash(BaseException):
+    """What no handler for faults catches."""
+
+
+def crash_at(number: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> list[str]:
+    """Let statement ``number`` of the next load fail once it has run; return the list of those run."""
+    ran: list[str] = []
+    original = Session.pages
+
+    def pages(self: Session, statement: str, *arguments: Any) -> Any:
+        rows = list(original(self, statement, *arguments))
+        ran.append(statement)
+        if len(ran) == number:
+            raise error(statement)
+        return iter(rows)
+
+    monkeypatch.setattr(Session, "pages", pages)
+    return ran
+
+
+def test_a_load_that_breaks_after_any_statement_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    land(file, *BEFORE)
+    before = contents(file)
+    number = 0
+    while True:
+        number += 1
+        with monkeypatch.context() as patched, warehouse(file) as opened:
+            ran = crash_at(number, patched, Crash)
+            try:
+                opened.land(*AFTER, provenance=provenance(raw_uri="raw/2"))
+            except Crash as crash:
+                broken_after = str(crash)
+            else:
+                break
+        if broken_after == "commit":
+            break
+        assert contents(file) == before, f"after {broken_after!r}"
+    assert ran[-1] == "commit"
+    assert number > 40
+    after = contents(file)
+    assert after != before
+
+    fresh = tmp_path / "fresh.duckdb"
+    land(fresh, *BEFORE)
+    land(fresh, *AFTER, origin=provenance(raw_uri="raw/2"))
+    assert after == contents(fresh)
+
+
+def test_a_load_can_be_repeated_on_the_connection_that_it_broke_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    with warehouse(file) as opened:
+        with monkeypatch.context() as patched:
+            crash_at(30, patched, Crash)
+            with pytest.raises(Crash):
+                opened.land(*BEFORE, provenance=provenance())
+        assert opened.land(*BEFORE, provenance=provenance()).documents == 2
+
+
+def test_a_killed_process_leaves_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    land(file, *BEFORE)
+    before = contents(file)
+    script = """
+        import os, signal, sys
+        from extend_pipeline.warehouse.session import Session
+        from pipeline.test_warehouse_crash import AFTER
+        from pipeline.warehouse_files import land, provenance
+        from pathlib import Path
+
+        run = Session.run
+        def die_at_commit(self, statement, *arguments):
+            if statement == "commit":
+                os.kill(os.getpid(), signal.SIGKILL)
+            run(self, statement, *arguments)
+        Session.run = die_at_commit
+        land(Path(sys.argv[1]), *AFTER, origin=provenance(raw_uri="raw/2"))
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(file)], env=environment, timeout=60, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert contents(file) == before
+    land(file, *AFTER, origin=provenance(raw_uri="raw/2"))
+
+
+def test_an_error_names_part_and_statement_and_never_a_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    # DuckDB quotes the text that a cast breaks on. No cast of the package can break; this one does.
+    fields = shaping.field_rows()
+    monkeypatch.setattr(
+        shaping, "field_rows", lambda: f"SELECT * REPLACE (value::INT AS value) FROM ({fields})"
+    )
+    with pytest.raises(WarehouseError) as caught:
+        land(file, *AFTER, origin=provenance(raw_uri="raw/2"))
+    message = str(caught.value)
+    assert "Part raw/2" in message
+    assert "ConversionException in statement 'insert into fields'" in message
+    chain = [caught.value, caught.value.__cause__, caught.value.__context__]
+    assert not any(isinstance(error, duckdb.Error) for error in chain)
+    assert "4111" not in message + caplog.text
