@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -73,7 +74,8 @@ class ExtendSettings:
         :raises ExtendInputError: naming the field of the connection that is missing or wrong.
         """
         conn_id = connection.conn_id
-        if not connection.password:
+        api_key = _header_value(conn_id, "the API key (password)", connection.password)
+        if api_key is None:
             raise ExtendInputError(
                 f"Connection {conn_id!r} has no API key; paste one into its password field "
                 "(Extend dashboard, Developers, API keys)."
@@ -84,18 +86,17 @@ class ExtendSettings:
                 f"Connection {conn_id!r}: api_version is {api_version!r}; "
                 f"use one of {', '.join(API_VERSIONS)}."
             )
-        proxies = extra.get("proxies") or extra.get("proxy") or {}
         return cls(
             conn_id=conn_id,
             base_url=_base_url(connection),
-            api_key=Secret(connection.password.strip()),
+            api_key=Secret(api_key),
             api_version=api_version,
-            workspace_id=str(extra.get("workspace_id") or "").strip() or None,
+            workspace_id=_header_value(conn_id, "workspace_id", extra.get("workspace_id")),
             requests_per_second=_positive(conn_id, "requests_per_second", extra.get("requests_per_second")),
             timeout=_timeout(conn_id, extra.get("timeout")),
-            proxies={"http": proxies, "https": proxies} if isinstance(proxies, str) else proxies,
-            verify=_verify(extra.get("verify", extra.get("verify_ssl"))),
-            cert=tuple(cert) if isinstance(cert := extra.get("cert"), list) else cert,
+            proxies=_proxies(conn_id, extra.get("proxies") or extra.get("proxy")),
+            verify=_verify(conn_id, extra.get("verify", extra.get("verify_ssl"))),
+            cert=_cert(conn_id, extra.get("cert")),
             trust_env=extra.get("trust_env") is not False,
         )
 
@@ -119,13 +120,17 @@ class ExtendSettings:
 
 def _base_url(connection: Connection) -> str:
     host = (connection.host or "").strip() or DEFAULT_BASE_URL
-    parts = urlsplit(host if "://" in host else f"{connection.schema or 'https'}://{host}")
-    has_secret_or_query = parts.username or parts.password or parts.query or parts.fragment
-    if parts.scheme not in {"http", "https"} or not parts.hostname or has_secret_or_query:
+    try:
+        parts = urlsplit(host if "://" in host else f"{connection.schema or 'https'}://{host}")
+        netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+        rest = parts.username or parts.password or parts.query or parts.fragment
+        is_base_url = parts.scheme in {"http", "https"} and parts.hostname and not rest
+    except ValueError:
+        is_base_url = False
+    if not is_base_url:
         raise ExtendInputError(
             f"Connection {connection.conn_id!r}: the host must be a base URL such as {DEFAULT_BASE_URL}."
         )
-    netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
     return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
 
 
@@ -141,6 +146,15 @@ def _positive(conn_id: str, field: str, value: Any) -> float | None:
     return number
 
 
+def _header_value(conn_id: str, field: str, value: Any) -> str | None:
+    stripped = str(value or "").strip()
+    if not all("!" <= character <= "~" for character in stripped):
+        raise ExtendInputError(
+            f"Connection {conn_id!r}: {field} has a blank or a special character in it; paste it again."
+        )
+    return stripped or None
+
+
 def _timeout(conn_id: str, value: Any) -> tuple[float, float] | None:
     pair = value if isinstance(value, list | tuple) else [value, value]
     if len(pair) != 2:
@@ -151,7 +165,32 @@ def _timeout(conn_id: str, value: Any) -> tuple[float, float] | None:
     return None if connect is None or read is None else (connect, read)
 
 
-def _verify(value: Any) -> bool | str:
+def _proxies(conn_id: str, value: Any) -> Mapping[str, str]:
+    if isinstance(value, str) and value:
+        return {"http": value, "https": value}
+    if value and not isinstance(value, Mapping):
+        raise ExtendInputError(f'Connection {conn_id!r}: proxies must be a URL or {{"https": URL}}.')
+    return value or {}
+
+
+def _verify(conn_id: str, value: Any) -> bool | str:
     if isinstance(value, str) and value.lower() not in {"", "true", "false"}:
-        return value
+        return _existing(conn_id, "verify", value)
     return str(value).lower() != "false"
+
+
+def _cert(conn_id: str, value: Any) -> str | tuple[str, str] | None:
+    match value:
+        case None | "":
+            return None
+        case str():
+            return _existing(conn_id, "cert", value)
+        case [certificate, key]:
+            return _existing(conn_id, "cert", certificate), _existing(conn_id, "cert", key)
+    raise ExtendInputError(f"Connection {conn_id!r}: cert must be a path or [certificate, key].")
+
+
+def _existing(conn_id: str, field: str, path: str) -> str:
+    if not Path(path).exists():
+        raise ExtendInputError(f"Connection {conn_id!r}: {field} is {path!r}, and there is no such file.")
+    return path

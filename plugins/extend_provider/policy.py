@@ -147,15 +147,15 @@ def root_cause(error: BaseException) -> str:
     """Return what lies at the bottom of a transport error, without the URLs that the layers above put in."""
     *_, first = chain_of(error)
     said = getattr(first, "strerror", None) or (str(first) if isinstance(first, OSError) else "")
-    return f"{type(first).__name__}{': ' if said else ''}{said}"
+    return without_credentials(f"{type(first).__name__}{': ' if said else ''}{said}")
 
 
 def unclear(call: ApiCall[Any], what_happened: str, **facts: Any) -> ExtendUnclearSubmissionError:
     """Return the error of a request that was sent and may or may not have created something."""
     return ExtendUnclearSubmissionError(
-        f"It is unknown whether Extend did {call.intent}. {what_happened.rstrip('.')}. The request was not "
-        "sent again, because that could create and bill the work twice: look for it at Extend before "
-        "submitting it again.",
+        f"It is unknown whether the request to {call.intent} took effect. {what_happened.rstrip('.')}. It "
+        "was not sent again, because that could create and bill the work twice: look for the work at Extend "
+        "before submitting it again.",
         **facts,
     )
 

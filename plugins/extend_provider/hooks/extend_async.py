@@ -113,8 +113,8 @@ class ExtendAsyncHook(HttpAsyncHook):
 
     async def get_session(self) -> aiohttp.ClientSession:
         """Return the hook's one session, opened on first use."""
+        settings = await self.get_settings()
         if self._session is None:
-            settings = await self.get_settings()
             self._session = aiohttp.ClientSession(
                 headers=settings.headers, cookie_jar=aiohttp.DummyCookieJar()
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,9 +30,11 @@ def required_text(raw: Json, key: str) -> str:
 
 
 def number(raw: Json, key: str) -> float | None:
-    """Return a number."""
+    """Return a finite number."""
     value = raw.get(key)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isinstance(value, int) or math.isfinite(value) else None
 
 
 def flag(raw: Json, key: str) -> bool:
