@@ -150,20 +150,19 @@ def positive_seconds(value: Any, field: str) -> float:
 
 def file_input(value: Any, field: str) -> FileInput:
     """Return one file from a mapping ``{url | file_id | text, name?, password?}`` or a ready FileInput."""
-    if not isinstance(value, FileInput):
-        value = FileInput(**_known(value, field, _FILE_KEYS))
-    given = [source for source in _FILE_SOURCES if getattr(value, source) is not None]
+    file = value if isinstance(value, FileInput) else FileInput(**_known(value, field, _FILE_KEYS))
+    given = [source for source in _FILE_SOURCES if getattr(file, source) is not None]
     if len(given) != 1:
         got = " and ".join(given) or "none of them"
         raise ExtendInputError(f"{field} must have exactly one of url, file_id and text; it has {got}.")
     for source in (*given, "name", "password"):
-        content = getattr(value, source)
+        content = getattr(file, source)
         if content is not None and (not isinstance(content, str) or not content.strip()):
             kind = "an empty string" if isinstance(content, str) else f"of type {type(content).__name__}"
             raise ExtendInputError(f"{field}.{source} must be a string that is not empty; it is {kind}.")
-    if value.url is not None:
-        _check_url(value.url, f"{field}.url")
-    return value
+    if file.url is not None:
+        _check_url(file.url, f"{field}.url")
+    return file
 
 
 def batch_input(value: Any, field: str) -> BatchInput:
@@ -240,7 +239,7 @@ def check_literal_elements(values: Any, field: str, limit: int, check: Callable[
 def _outputs(value: Any, field: str) -> list[Mapping[str, Any]] | None:
     if value is None:
         return None
-    outputs = []
+    outputs: list[Mapping[str, Any]] = []
     for index, element in enumerate(_elements(value, field)):
         where = f"{field}[{index}]"
         known = _known(element, where, frozenset({"processorId", "output"}))

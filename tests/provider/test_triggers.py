@@ -223,6 +223,19 @@ async def test_progress_and_link_are_published_while_deferred(
     }
 
 
+async def test_a_triggerer_slow_to_publish_does_not_hold_up_the_wait(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extend_api.configure(latency_seconds=0.2, max_concurrent_runs=1)
+    monkeypatch.setattr("extend_provider.triggers.display.LAST_NEWS_SECONDS", 0.1)
+    monkeypatch.setattr(BaseXCom, "set", lambda **arguments: time.sleep(1.5))
+    trigger = batch_trigger(submit(4), 4)
+    trigger._task_instance = TaskInstance()
+    started = time.monotonic()
+    assert (await fire(trigger)).outcome is Outcome.DONE
+    assert time.monotonic() - started < 1.5
+
+
 async def test_a_failure_to_publish_does_not_break_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(**arguments: Any) -> None:
         raise RuntimeError("no supervisor")

@@ -21,6 +21,7 @@ from extend_provider.batch_progress import BatchProgress, Outcome
 from extend_provider.exceptions import ExtendConnectionError
 from extend_provider.links.dashboard import DASHBOARD_URL_KEY
 from extend_provider.redaction import describe_error
+from extend_provider.triggers.display import TaskDisplay
 from extend_provider.waiting import Ended, Step, Wait, WaitPolicy
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ PROGRESS_KEY = "progress"
 LAST_LOOK_SECONDS = 30.0
 #: Seconds after the deadline at which Airflow may give up on the trigger itself.
 REPORT_GRACE_SECONDS = 120.0
-PUBLISH_SECONDS = 10.0
 
 
 class ExtendWaitTrigger(BaseTrigger):
@@ -43,7 +43,7 @@ class ExtendWaitTrigger(BaseTrigger):
     """
 
     def __init__(self, *, extend_conn_id: str, policy: dict[str, Any]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
         self.extend_conn_id = extend_conn_id
         self.policy = WaitPolicy(**policy)
 
@@ -79,20 +79,25 @@ class ExtendWaitTrigger(BaseTrigger):
             frames = "".join(traceback.format_tb(error.__traceback__))
             self.log.error("%s: %s\n%s", self.subject, describe_error(error), frames)  # noqa: TRY400  # see above
             ended = self.report(Wait(self.policy).broken(error))
-        yield TriggerEvent(ended.as_event())
+        yield TriggerEvent(ended.as_event())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
     async def _wait(self) -> Ended:
         wait = Wait(self.policy)
         # The first import of the http provider takes its time, which is not the loop's to spend.
         hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
-        async with hooks.ExtendAsyncHook(extend_conn_id=self.extend_conn_id) as hook:
-            while True:
-                step = await self._step(hook, wait)
-                if step.changed:
-                    await self._tell(step, wait.progress)
-                if step.ended is not None:
-                    return self.report(step.ended)
-                await asyncio.sleep(step.delay)
+        display = TaskDisplay(self.task_instance, self.log)
+        try:
+            async with hooks.ExtendAsyncHook(extend_conn_id=self.extend_conn_id) as hook:
+                while True:
+                    step = await self._step(hook, wait)
+                    if step.changed:
+                        self._tell(step, wait.progress, display)
+                    if step.ended is not None:
+                        await display.settle()
+                        return self.report(step.ended)
+                    await asyncio.sleep(step.delay)
+        finally:
+            display.stop()
 
     async def _step(self, hook: ExtendAsyncHook, wait: Wait) -> Step:
         remaining = max(self.policy.deadline - time.time(), 0.0)
@@ -111,34 +116,13 @@ class ExtendWaitTrigger(BaseTrigger):
         self.log.warning("%s: %s", self.subject, step.decision.message)
         return step
 
-    async def _tell(self, step: Step, progress: BatchProgress | None) -> None:
+    def _tell(self, step: Step, progress: BatchProgress | None, display: TaskDisplay) -> None:
         if step.decision.outcome in {Outcome.WAIT, Outcome.DONE}:
             self.log.info("%s: %s", self.subject, step.decision.message)
         if progress is None:
             return
         for warning in progress.warnings:
             self.log.warning("%s: %s", self.subject, warning)
-        await self._publish(PROGRESS_KEY, progress.as_dict())
+        display.show(**{PROGRESS_KEY: progress.as_dict()})
         if progress.dashboard_url:
-            await self._publish(DASHBOARD_URL_KEY, progress.dashboard_url)
-
-    async def _publish(self, key: str, value: Any) -> None:
-        """Write an XCom of the deferred task, which its UI page shows at once; failing to must not matter."""
-        from airflow.sdk.bases.xcom import BaseXCom
-
-        ti = self.task_instance
-        if ti is None:
-            return
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                await asyncio.to_thread(
-                    BaseXCom.set,
-                    key=key,
-                    value=value,
-                    dag_id=ti.dag_id,
-                    task_id=ti.task_id,
-                    run_id=ti.run_id,
-                    map_index=-1 if ti.map_index is None else ti.map_index,
-                )
-        except Exception as error:  # noqa: BLE001  # the wait matters more than its display
-            self.log.debug("%s: could not publish %s: %s", self.subject, key, describe_error(error))
+            display.show(**{DASHBOARD_URL_KEY: progress.dashboard_url})
