@@ -117,22 +117,21 @@ def test_a_field_called_like_a_key_column_gets_a_name_of_its_own() -> None:
     text = {"type": "string"}
     schema = {"type": "object", "properties": {"document_id": text, "run_id": text}}
     dictionary = Dictionary([])
-    (table,) = dictionary.tables_of(Extractor("ex_1", "Letters", schema))
+    (table,) = dictionary.tables_of(Extractor("Letters", schema))
     assert not {"document_id", "run_id"} & {column.name for column in table.columns}
     assert [problem[0] for problem in dictionary.problems] == ["NAME_CHANGED", "NAME_CHANGED"]
 
 
 def test_an_extractor_called_like_a_table_of_ours_gets_a_table_of_its_own() -> None:
-    (table,) = Dictionary([]).tables_of(Extractor("ex_1", "Documents", {"type": "object", "properties": {}}))
+    (table,) = Dictionary([]).tables_of(Extractor("Documents", {"type": "object", "properties": {}}))
     assert table.name.startswith("documents_")
 
 
-def test_two_extractors_of_one_name_get_two_tables_and_a_renamed_one_keeps_its_own() -> None:
+def test_an_extractor_keeps_its_table_and_names_that_would_share_one_get_two() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     dictionary = Dictionary([])
-    first, second, renamed = (
-        dictionary.tables_of(Extractor(id_, name, schema))[0].name
-        for id_, name in (("ex_1", "Invoices"), ("ex_2", "Invoices"), ("ex_1", "Bills"))
+    first, second, again = (
+        dictionary.tables_of(Extractor(name, schema))[0].name for name in ("Invoices", "INVOICES", "Invoices")
     )
-    assert first == renamed == "invoices"
+    assert first == again == "invoices"
     assert second.startswith("invoices_")

@@ -173,7 +173,7 @@ def run_of_2025(document: Document, value: Any = INVOICE) -> dict[str, Any]:
             {
                 "object": "document_processor_run",
                 "id": "dpr_1",
-                "processorId": "ex_invoices",
+                "processorId": "dp_invoices",
                 "processorVersionId": "dpv_1",
                 "processorName": "Invoices",
                 "status": "PROCESSED",

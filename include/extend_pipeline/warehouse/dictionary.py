@@ -64,12 +64,12 @@ class Dictionary:
         self.problems: list[tuple[str, ...]] = []
         self._tables: dict[str, Path] = {}
         self._columns: dict[str, dict[str, Column]] = {}
-        for table, column, extractor_id, _, source_path, kind, _ in rows:
+        for table, column, extractor, source_path, kind, _ in rows:
             path = path_of(source_path)
             if column:
                 self._columns.setdefault(table, {})[column] = Column(column, path, ColumnType(kind))
             else:
-                self._tables[table] = (extractor_id, *path)
+                self._tables[table] = (extractor, *path)
 
     @property
     def table_names(self) -> list[str]:
@@ -80,7 +80,7 @@ class Dictionary:
         """Return the tables of an extractor's schema, parents first; empty if it has no schema."""
         if extractor.schema is None:
             message = f"Extractor {extractor.name!r} has no JSON Schema: its values are in fields only."
-            self._problem("NO_SCHEMA", extractor.id, "", (), message)
+            self._problem("NO_SCHEMA", extractor.name, "", (), message)
             return []
         planned = plan_tables(extractor.schema)
         table_names = self._table_names(extractor, planned)
@@ -89,9 +89,9 @@ class Dictionary:
     def _table_names(self, extractor: Extractor, planned: Iterable[PlannedTable]) -> dict[Path, str]:
         given: dict[str, Path | None] = {**dict.fromkeys(tables.FIXED), **self._tables}
         known = {path: name for name, path in self._tables.items()}
-        base = known.get((extractor.id,), extractor.name)
+        base = known.get((extractor.name,), extractor.name)
         wanted = {
-            (extractor.id, *table.path): "_".join([base, *_keys(table.path)]) if table.path else base
+            (extractor.name, *table.path): "_".join([base, *_keys(table.path)]) if table.path else base
             for table in planned
         }
         found = identifiers(wanted, given)
@@ -143,7 +143,7 @@ class Dictionary:
         kind: ColumnType | None,
         description: str | None,
     ) -> None:
-        self.added.append((table, column, extractor.id, extractor.name, path_text(path), kind, description))
+        self.added.append((table, column, extractor.name, path_text(path), kind, description))
 
     def _problem(self, code: str, table: str, column: str, path: Path, message: str) -> None:
         self.problems.append((code, table, column, path_text(path), message))

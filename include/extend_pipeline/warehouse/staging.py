@@ -33,9 +33,11 @@ _ESCAPES: Final = re.compile(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Extractor:
-    """An extractor with one of its schemas; ``id`` stays when it is renamed."""
+    """An extractor with one of its schemas.
 
-    id: str
+    Its name is what it is known by: the two API versions give the same extractor different ids.
+    """
+
     name: str
     schema: Mapping[str, Any] | None
 
@@ -166,7 +168,7 @@ def _stage_steps(part: StagedPart, seq: int, run: WorkflowRun, groups: dict[str,
         result_idx = None
         if result is not None and result.kind == "extract" and result.value is not None:
             group = _group(part, result, groups)
-            extractor = part.extractors[group].id
+            extractor = part.extractors[group].name
             result_idx = results_of[extractor]
             results_of[extractor] += 1
             _write_value(part, seq, result_idx, group, result)
@@ -192,11 +194,10 @@ def _write_value(part: StagedPart, seq: int, result_idx: int, group: int, result
 
 def _group(part: StagedPart, result: ProcessorResult, groups: dict[str, int]) -> int:
     extractor = Extractor(
-        id=result.processor_id or result.processor_name or "extraction",
         name=result.processor_name or result.processor_id or "extraction",
         schema=result.schema,
     )
-    identity = json.dumps([extractor.id, extractor.schema], sort_keys=False)
+    identity = json.dumps([extractor.name, extractor.schema])
     if identity not in groups:
         groups[identity] = len(part.extractors)
         part.extractors.append(extractor)

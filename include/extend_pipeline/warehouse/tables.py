@@ -135,7 +135,6 @@ PROBLEMS: Final[Columns] = {
 DICTIONARY: Final[Columns] = {
     "table_name": _TEXT,
     "column_name": _TEXT,
-    "extractor_id": _TEXT,
     "extractor": _TEXT,
     "source_path": _TEXT,
     "type": _TEXT,
