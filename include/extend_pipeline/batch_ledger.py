@@ -1,22 +1,24 @@
-"""The ledger of batches: what is about to be sent, and as which batch it was.
+"""The ledger of batches in the workspace: what is about to be sent, and as which batch it was.
 
-Invariants: the intent is written before the request, the batch id right after the answer. A key depends on
-what is sent and to which workflow version alone, so any later attempt or run that is about to send the same
-chunk finds the batch of the first one. A record that exists but cannot be read is an error, never a licence
-to send again.
+    <folder>/00001.intent.json      a submission about to be made; written once, by whoever came first
+    <folder>/00001.withdrawn.json   its request created nothing
+    <folder>/batch.json             the batch that it has become
+
+The folder's name is the chunk's key, which depends on what is sent and to which workflow version alone: any
+later attempt, task or run that is about to send the same chunk finds what the first one has done.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import hashlib
 from collections.abc import Iterable
 
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.documents import Document
-from extend_pipeline.workspace import read_json, write_json
+from extend_pipeline.workspace import read_json, write_json, write_json_once
+from extend_provider.submission import Intent, LedgerState
 
 
 def batch_key(
@@ -33,31 +35,38 @@ def batch_key(
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class BatchRecord:
-    """What is known of one batch.
+class WorkspaceLedger:
+    """See :class:`extend_provider.submission.Ledger`."""
 
-    :param intended_at: RFC 3339, when the request was about to be made.
-    :param run_count: how many inputs it has.
-    :param batch_id: Extend's id; None as long as no answer has been recorded.
-    """
+    folder: ObjectStoragePath
 
-    key: str
-    intended_at: str
-    run_count: int
-    batch_id: str | None = None
+    def read(self) -> LedgerState:
+        """Return the latest intent and what became of it."""
+        intent = self._latest_intent()
+        if intent is None:
+            return LedgerState()
+        batch = read_json(self.folder / "batch.json")
+        if batch is not None:
+            return LedgerState(Intent(**batch["intent"]), batch["batch_id"])
+        return LedgerState(intent, withdrawn=read_json(self._path(intent.number, "withdrawn")) is not None)
 
-    @property
-    def intended_moment(self) -> dt.datetime:
-        """When the request was about to be made."""
-        return dt.datetime.fromisoformat(self.intended_at)
+    def begin(self, intent: Intent) -> bool:
+        """Write the intent, unless somebody else has just written the one of this number."""
+        return write_json_once(self._path(intent.number, "intent"), dataclasses.asdict(intent))
 
+    def withdraw(self, intent: Intent) -> None:
+        """Write down that the intent's request created nothing."""
+        write_json(self._path(intent.number, "withdrawn"), {"begun_at": intent.begun_at})
 
-def read_record(path: ObjectStoragePath) -> BatchRecord | None:
-    """Return the record, or None if nothing was ever about to be sent under this key."""
-    value = read_json(path)
-    return None if value is None else BatchRecord(**value)
+    def record(self, intent: Intent, batch_id: str) -> None:
+        """Write down the batch."""
+        write_json(self.folder / "batch.json", {"batch_id": batch_id, "intent": dataclasses.asdict(intent)})
 
+    def _latest_intent(self) -> Intent | None:
+        latest: Intent | None = None
+        while (value := read_json(self._path((latest.number if latest else 0) + 1, "intent"))) is not None:
+            latest = Intent(**value)
+        return latest
 
-def write_record(path: ObjectStoragePath, record: BatchRecord) -> None:
-    """Write the record; it replaces an earlier one as a whole."""
-    write_json(path, dataclasses.asdict(record))
+    def _path(self, number: int, kind: str) -> ObjectStoragePath:
+        return self.folder / f"{number:05d}.{kind}.json"

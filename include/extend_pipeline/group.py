@@ -111,13 +111,7 @@ def documents_to_warehouse(
         chunks = _task("plan", plan_chunks, pool=warehouse_pool)(folder)
 
         def process_chunk(chunk: Any) -> Any:
-            submit = SubmitChunkOperator(
-                task_id="submit",
-                chunk=chunk,
-                workflow_id=workflow_id,
-                extend_conn_id=extend_conn_id,
-                pool=pool,
-            )
+            submit = SubmitChunkOperator(task_id="submit", chunk=chunk, pool=pool)
             wait = ExtendBatchSensor(
                 task_id="wait",
                 batch_id=submit.output,

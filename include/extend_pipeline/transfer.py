@@ -1,8 +1,8 @@
 """Transfer: how a document's bytes get from S3 to Extend, checked at the last moment.
 
 What was listed may be gone, or may be another content, by the time it is sent. Each object is therefore
-looked at once more: a deleted one is not sent; of a replaced one the new content is sent, under its own
-identity.
+looked at once more. A deleted one is not sent. Neither is a replaced one: its new content is another
+document, which nobody has planned yet, and which the next discovery finds.
 """
 
 from __future__ import annotations
@@ -11,10 +11,17 @@ import concurrent.futures
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from extend_pipeline.discovery import is_absent, is_forbidden, screen
-from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN, OBJECT_REPLACED, Document
+from extend_pipeline.discovery import is_absent, is_forbidden
+from extend_pipeline.documents import (
+    OBJECT_DELETED,
+    OBJECT_FORBIDDEN,
+    OBJECT_REPLACED,
+    Document,
+    DocumentStatus,
+    document_id,
+)
 from extend_pipeline.exceptions import PipelineInputError
 from extend_provider.models import FileInput
 
@@ -40,16 +47,12 @@ class Checked:
 
 
 def check_objects(client: S3Client, documents: Iterable[Document]) -> Iterator[Checked]:
-    """Look at each document's object again; yield it, and for a replaced one both the old and the new.
-
-    The order of the documents is kept.
-    """
+    """Look at each document's object again; yield it as it stands, in order."""
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        for checked in pool.map(lambda document: _check(client, document), documents):
-            yield from checked
+        yield from pool.map(lambda document: _check(client, document), documents)
 
 
-def _check(client: S3Client, document: Document) -> list[Checked]:
+def _check(client: S3Client, document: Document) -> Checked:
     from botocore.exceptions import ClientError
 
     bucket, key = bucket_and_key(document.uri)
@@ -57,30 +60,24 @@ def _check(client: S3Client, document: Document) -> list[Checked]:
         head = client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         if is_absent(error):
-            gone = _ended(
-                document, "FAILED", OBJECT_DELETED, "The object was deleted after it was discovered."
-            )
-        elif is_forbidden(error):
-            gone = _ended(document, "FAILED", OBJECT_FORBIDDEN, "The object may not be read any more.")
-        else:
-            raise
-        return [Checked(gone)]
+            return _ended(document, "FAILED", OBJECT_DELETED, "The object was deleted after its discovery.")
+        if is_forbidden(error):
+            return _ended(document, "FAILED", OBJECT_FORBIDDEN, "The object may not be read any more.")
+        raise
+    etag = str(head["ETag"]).strip('"')
+    if etag != document.etag:
+        now = document_id(document.uri, etag)
+        message = (
+            f"The object was replaced after its discovery. Its new content, document {now}, is sent by the "
+            "next run over this address."
+        )
+        return _ended(document, "SKIPPED", OBJECT_REPLACED, message)
     # A bucket that once kept versions, and does not now, calls the current one "null".
-    version_id = None if head.get("VersionId") == "null" else head.get("VersionId")
-    if str(head["ETag"]).strip('"') == document.etag:
-        return [Checked(document, version_id)]
-    now = screen(document.uri, {**head, "Size": head["ContentLength"]})
-    before = _ended(
-        document,
-        "SKIPPED",
-        OBJECT_REPLACED,
-        f"The object was replaced after it was discovered; its new content is document {now.id}.",
-    )
-    return [Checked(before), Checked(now, version_id)]
+    return Checked(document, None if head.get("VersionId") == "null" else head.get("VersionId"))
 
 
-def _ended(document: Document, status: Any, reason: str, message: str) -> Document:
-    return dataclasses.replace(document, status=status, reason=reason, message=message)
+def _ended(document: Document, status: DocumentStatus, reason: str, message: str) -> Checked:
+    return Checked(dataclasses.replace(document, status=status, reason=reason, message=message))
 
 
 def bucket_and_key(uri: str) -> tuple[str, str]:

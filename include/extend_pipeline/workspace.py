@@ -68,6 +68,33 @@ def written_whole(path: ObjectStoragePath) -> Iterator[BinaryIO]:
                 shutil.copyfileobj(file, remote)
 
 
+def write_json_once(path: ObjectStoragePath, value: Any) -> bool:
+    """Write one JSON value unless the file exists already; return whether this call wrote it.
+
+    Of several callers at the same moment exactly one gets True: a hard link on a local disk, a conditional
+    request on S3 (``If-None-Match``) and Google Cloud Storage.
+    """
+    data = json.dumps(value, ensure_ascii=False).encode()
+    try:
+        if path.protocol in ("", "file"):
+            _link_new(Path(path.path), data)
+        else:
+            path.fs.pipe_file(path.path, data, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def _link_new(path: Path, data: bytes) -> None:
+    """Create a local file whole; raise FileExistsError if it exists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent) as partial:
+        partial.write(data)
+        partial.flush()
+        os.fsync(partial.fileno())
+        os.link(partial.name, path)
+
+
 def opened(path: ObjectStoragePath, mode: Literal["rb", "wb"]) -> BinaryIO:
     """Open a file of the workspace."""
     return cast("BinaryIO", path.open(mode))  # type: ignore[no-untyped-call]  # Airflow's own lacks the types

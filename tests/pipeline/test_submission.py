@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -54,9 +55,7 @@ class Chunk:
         write_settings(self.folder, settings)
         plan = write_plan(self.documents, self.folder, chunk_size=1000)
         (reference,) = chunk_references(self.folder, plan, 1000)
-        operator = SubmitChunkOperator(
-            task_id="submit", chunk=reference, workflow_id="workflow_mixed", listing_grace=grace
-        )
+        operator = SubmitChunkOperator(task_id="submit", chunk=reference, listing_grace=grace)
         self.xcoms = {}
         ti = SimpleNamespace(
             dag_id="dag",
@@ -78,7 +77,8 @@ class Chunk:
 
 @pytest.fixture
 def chunk(extend_api: ExtendApi, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chunk:
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
+    # A short timeout, because a submission may be accepted for as long as its answer is waited for.
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(timeout=2))
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
     bucket = s3.bucket("inbox")
     documents = []
@@ -117,7 +117,7 @@ def test_a_lost_answer_is_looked_for_and_found(chunk: Chunk, fault: dict[str, An
     chunk.api.configure(faults=[{"endpoint": BATCH, **fault}])
     with pytest.raises(ExtendUnclearSubmissionError):
         chunk.submit()
-    assert chunk.submit(grace=60) is not None
+    assert chunk.submit(grace=30) is not None
     assert chunk.api.requests_to(BATCH) == 1
     assert chunk.times_paid() == {1}
     assert chunk.xcoms["run_count"] == 3
@@ -167,6 +167,24 @@ def test_a_worker_killed_around_the_request_pays_once(
         with pytest.raises(WorkerKilled):
             chunk.submit()
     assert chunk.submit(grace=1) is not None
+    assert chunk.times_paid() == {1}
+
+
+def test_two_tasks_with_the_same_chunk_at_the_same_moment_send_it_once(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "slow", "seconds": 1}])
+    rival = dataclasses.replace(chunk, folder=chunk.folder.parent / "rival")
+    with ThreadPoolExecutor(2) as pool:
+        ours, theirs = pool.map(lambda each: each.submit(grace=30), [chunk, rival])
+    assert ours == theirs is not None
+    assert chunk.times_paid() == {1}
+    assert chunk.submission() == rival.submission() == chunk.documents
+
+
+def test_a_batch_turned_away_by_the_rate_limit_is_sent_when_there_is_room(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "count": 2, "retry_after": 1}])
+    assert chunk.submit() is not None
+    assert chunk.api.requests_to(BATCH) == 3
+    assert chunk.api.requests_to("GET /workflow_runs") == 0
     assert chunk.times_paid() == {1}
 
 

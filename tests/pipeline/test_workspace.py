@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.batch_ledger import BatchRecord, batch_key, read_record, write_record
+from extend_pipeline.batch_ledger import WorkspaceLedger, batch_key
 from extend_pipeline.documents import Document
 from extend_pipeline.workspace import (
     compressed_writer,
@@ -18,6 +19,7 @@ from extend_pipeline.workspace import (
     write_json,
     written_whole,
 )
+from extend_provider.submission import Intent, LedgerState
 from fixtures.s3 import S3
 
 
@@ -76,15 +78,36 @@ def test_compressed_lines_come_back_in_order(folder: ObjectStoragePath) -> None:
     assert list(read_compressed_lines(folder / "part.jsonl.gz")) == lines
 
 
-def test_a_batch_record_is_replaced_as_a_whole(folder: ObjectStoragePath) -> None:
-    path = folder / "record.json"
-    assert read_record(path) is None
-    intent = BatchRecord(key="k", intended_at="2026-11-21T02:00:00+00:00", run_count=2)
-    write_record(path, intent)
-    assert read_record(path) == intent
-    sent = BatchRecord(key="k", intended_at=intent.intended_at, run_count=2, batch_id="batch_1")
-    write_record(path, sent)
-    assert read_record(path) == sent
+def intent(number: int = 1, begun_at: str = "2026-11-21T02:00:00+00:00") -> Intent:
+    return Intent(number, begun_at, window=70.0, run_count=2, details={"submission": "somewhere"})
+
+
+def test_a_ledger_tells_what_became_of_a_submission(folder: ObjectStoragePath) -> None:
+    ledger = WorkspaceLedger(folder)
+    assert ledger.read() == LedgerState()
+    assert ledger.begin(intent())
+    assert ledger.read() == LedgerState(intent())
+    ledger.withdraw(intent())
+    assert ledger.read() == LedgerState(intent(), withdrawn=True)
+    assert ledger.begin(intent(2))
+    assert ledger.read() == LedgerState(intent(2))
+    ledger.record(intent(2), "batch_1")
+    assert ledger.read() == LedgerState(intent(2), batch_id="batch_1")
+
+
+def test_of_all_that_begin_at_once_one_does(folder: ObjectStoragePath) -> None:
+    rivals = [intent(begun_at=f"2026-11-21T02:00:{second:02d}+00:00") for second in range(12)]
+    with ThreadPoolExecutor(len(rivals)) as pool:
+        won = list(pool.map(WorkspaceLedger(folder).begin, rivals))
+    assert won.count(True) == 1
+    assert WorkspaceLedger(folder).read().intent == rivals[won.index(True)]
+
+
+def test_a_withdrawn_number_is_not_given_again(folder: ObjectStoragePath) -> None:
+    ledger = WorkspaceLedger(folder)
+    ledger.begin(intent())
+    ledger.withdraw(intent())
+    assert not ledger.begin(intent())
 
 
 def test_a_batch_key_depends_on_what_is_sent_where_and_on_nothing_else() -> None:
