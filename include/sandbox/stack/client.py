@@ -405,6 +405,10 @@ class AirflowClient:
 
     # Transport
 
+    def get(self, path: str, **params: Any) -> Any:
+        """Return the JSON of any other resource, e.g. ``get("pools/extend")``."""
+        return self._json("GET", path, params=params)
+
     def _known_dag(self, dag_id: str) -> Dag | None:
         try:
             return self.dag(dag_id)

@@ -71,7 +71,7 @@ class LandedWarehouse:
         tables: dict[str, tuple[str, tuple[str | None, ...]]] = {}
         columns: dict[str, dict[str, tuple[str | None, ...]]] = {}
         for name, column, extractor, source in self.rows(
-            f"SELECT table_name, column_name, extractor_id, source_path FROM {_qualified('dictionary')}"
+            f"SELECT table_name, column_name, extractor, source_path FROM {_qualified('dictionary')}"
         ):
             if column:
                 columns.setdefault(name, {})[column] = tuple(json.loads(source))

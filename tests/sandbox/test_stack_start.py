@@ -1,0 +1,211 @@
+"""The stack as a command: it starts, tells where it is, refuses a second one, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandbox.airflow_settings import SettingsError
+from sandbox.stack.client import AirflowClient
+from sandbox.stack.home import Home
+from sandbox.stack.process import ComponentDied, StackError
+from sandbox.stack.supervisor import Stack
+
+PROJECT = Path(__file__).parents[2]
+
+#: Says the last line of a start.
+READY = "Ctrl-C stops everything."
+START_SECONDS = 120
+
+#: Stands in for the nightly DAG: a task that is busy, with a daemon of its own.
+DAG_FILE = """
+import datetime as dt
+from airflow.sdk import DAG, CronDataIntervalTimetable, task
+
+with DAG(
+    "extend_nightly",
+    schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
+    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    catchup=False,
+):
+
+    @task
+    def busy():
+        import subprocess, sys, time
+
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+        time.sleep(600)
+
+    busy()
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """A stack that was started as a command."""
+
+    command: subprocess.Popen[str]
+    home: Home
+
+    def busy_processes(self) -> list[psutil.Process]:
+        """Start the DAG, wait until its task is at work, and return all processes of the stack."""
+        state = self.home.read_state()
+        assert state is not None
+        with AirflowClient(state.airflow_url, state.username, state.password) as client:
+            client.set_paused("extend_nightly", False)
+            run = client.trigger("extend_nightly")
+            client.wait_for_task(run.dag_id, run.dag_run_id, "busy", ["running"])
+            client.set_paused("extend_nightly", True)
+        deadline = time.monotonic() + 30
+        while not _daemons(self.processes()):
+            assert time.monotonic() < deadline, "the task has not started its daemon"
+            time.sleep(0.2)
+        return self.processes()
+
+    def processes(self) -> list[psutil.Process]:
+        """All descendants, and whatever else carries the home in its environment."""
+        return [*{*psutil.Process(self.command.pid).children(recursive=True), *self.home.strays()}]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """A stack in a project of its own, ready."""
+    project = tmp_path / "project"
+    (project / "dags").mkdir(parents=True)
+    (project / "dags" / "extend_nightly.py").write_text(DAG_FILE)
+    (project / "plugins").symlink_to(PROJECT / "plugins")
+    shutil.copy(PROJECT / "airflow_settings.yaml", project)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "sandbox.stack", "up", "--documents", "16", "--days", "1"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    stack = Running(command, Home(project / ".sandbox"))
+    guard = threading.Timer(START_SECONDS, command.kill)
+    guard.start()
+    try:
+        assert command.stdout is not None
+        output = []
+        for line in command.stdout:
+            output.append(line)
+            if READY in line:
+                break
+        else:
+            pytest.fail("the stack did not start:\n" + "".join(output))
+        guard.cancel()
+        yield stack
+    finally:
+        guard.cancel()
+        command.kill()
+        command.wait()
+        left = stack.home.kill_strays()
+        assert left == 0
+
+
+@pytest.mark.live
+def test_a_stack_serves_on_loopback_refuses_a_second_one_and_ends_with_sigterm(running: Running) -> None:
+    state = running.home.read_state()
+    assert state is not None
+    assert running.home.owner() == running.command.pid
+    with AirflowClient(state.airflow_url, state.username, state.password) as client:
+        assert set(client.health().values()) == {"healthy"}
+        assert client.get("pools/extend")["include_deferred"] is True
+        assert client.get("connections/extend_default")["host"] == state.extend_url
+        assert client.get("connections/warehouse_default")["host"] == state.warehouse
+        assert client.get("variables/extend_workspace")["value"] == f"file://{running.home.path}/workspace"
+    assert _stack_command(running, "status").returncode == 0
+    again = _stack_command(running, "up")
+    assert again.returncode == 1
+    assert f"already running in {running.home.path} (pid {running.command.pid})" in again.stdout
+
+    processes = running.busy_processes()
+    assert _listening(processes), "nothing listens"
+    assert {address for address, _ in _listening(processes)} == {"127.0.0.1"}
+
+    running.command.send_signal(signal.SIGTERM)
+    assert running.command.wait(30) == 128 + signal.SIGTERM
+    assert not _alive(processes)
+    assert not running.home.strays()
+    assert _stack_command(running, "status").returncode == 3
+
+
+@pytest.mark.live
+def test_a_killed_stack_leaves_no_process_and_the_next_command_finds_its_home_free(running: Running) -> None:
+    processes = running.busy_processes()
+    running.command.kill()
+    running.command.wait()
+    deadline = time.monotonic() + 20
+    while (alive := _alive(processes)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not alive
+    down = _stack_command(running, "down")
+    assert down.returncode == 0
+    assert "no stack is running" in down.stdout
+
+
+def test_a_port_that_is_taken_is_named_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        stack = Stack(tmp_path / "home", project=PROJECT, ui_port=port)
+        with pytest.raises(
+            StackError, match=rf"port {port}, wanted for the Airflow UI, is taken by .*{os.getpid()}"
+        ):
+            stack.up()
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_component_that_dies_is_named_with_the_end_of_its_log_and_all_is_stopped(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "home", project=PROJECT, extend_arguments=["--no-such-option"])
+    with pytest.raises(ComponentDied, match=r"extend-api ended with exit code 2[\s\S]*no-such-option"):
+        stack.up()
+    assert not stack.home.strays()
+    assert not stack.home.is_taken()
+
+
+def test_wrong_settings_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    settings = tmp_path / "airflow_settings.yaml"
+    settings.write_text("airflow: {pools: [{pool_name: extend}]}")
+    stack = Stack(tmp_path / "home", project=PROJECT, settings=settings)
+    with pytest.raises(SettingsError, match="pool_slot"):
+        stack.up()
+    assert not (tmp_path / "home").exists()
+
+
+def _stack_command(running: Running, name: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sandbox.stack", "--home", str(running.home.path), name]
+    return subprocess.run(
+        command, cwd=running.home.path.parent, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def _listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
+    found = set()
+    for process in processes:
+        for connection in process.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                found.add((connection.laddr.ip, connection.laddr.port))
+    return found
+
+
+def _daemons(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in _alive(processes) if "import time; time.sleep(600)" in process.cmdline()]
+
+
+def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [
+        process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]
