@@ -16,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import httpx
 from rich.console import Console
 from rich.markup import escape
 
 from sandbox.airflow_settings import SettingsError
-from sandbox.stack.client import AirflowClient
+from sandbox.stack.client import AirflowApiError, AirflowClient
 from sandbox.stack.home import Home
 from sandbox.stack.job import DAG_ID, PARSE_SECONDS, next_day, run_nightly
 from sandbox.stack.process import StackError
@@ -42,7 +43,7 @@ def main() -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except (StackError, SettingsError) as error:
+    except (StackError, SettingsError, AirflowApiError, TimeoutError, httpx.HTTPError) as error:
         console.print(f"[bold red]Error:[/] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
