@@ -34,7 +34,8 @@ with DAG(
 ):
     documents_to_warehouse(
         # A run that somebody starts without a date has no interval; it takes the day on which it runs.
-        source="{{ var.value.extend_source }}/{{ data_interval_start | default(dag_run.run_after, true) | ds }}/",
+        source="{{ var.value.extend_source }}/"
+        "{{ data_interval_start | default(dag_run.run_after, true) | ds }}/",
         workflow_id="{{ var.value.extend_workflow_id }}",
         workspace="{{ var.value.extend_workspace }}",
         max_failed_ratio=0.5,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -9,8 +10,20 @@ from pathlib import Path
 # Airflow reads these when it is first imported, which a test module may do at its top.
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="extend-airflow-home-"))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-os.environ.setdefault("AIRFLOW__CORE__DAGS_FOLDER", str(Path(__file__).parents[1] / "dags"))
 os.environ.setdefault("AIRFLOW__CORE__PLUGINS_FOLDER", str(Path(__file__).parents[1] / "plugins"))
+os.environ.setdefault(
+    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST",
+    json.dumps(
+        [
+            {
+                "name": name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(Path(__file__).parents[1] / folder)},
+            }
+            for name, folder in {"dags-folder": "dags", "examples": "tests/dags/examples"}.items()
+        ]
+    ),
+)
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 
 pytest_plugins = ["fixtures.extend_api", "fixtures.s3", "fixtures.dag_runs"]

@@ -22,13 +22,13 @@ from extend_provider.submission import Intent, LedgerState
 
 
 def batch_key(
-    documents: Iterable[Document], *, workflow_id: str, version: str | None, repetition: str | None = None
+    documents: Iterable[Document], *, workflow_id: str, version: str | None, repetition: str = ""
 ) -> str:
     """Return the key under which a chunk's batch is recorded: 32 lower-case hexadecimal digits.
 
-    :param repetition: what tells an explicit reprocessing from the first time; None for the first time.
+    :param repetition: what tells an explicit reprocessing from the first time; empty for the first time.
     """
-    digest = hashlib.sha256(f"{workflow_id}\0{version or ''}\0{repetition or ''}".encode())
+    digest = hashlib.sha256(f"{workflow_id}\0{version or ''}\0{repetition}".encode())
     for identity in sorted(document.id for document in documents):
         digest.update(identity.encode())
     return digest.hexdigest()[:32]

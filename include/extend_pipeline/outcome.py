@@ -93,11 +93,11 @@ def objection(
     """
     if outcome.plan.dry_run:
         return None
-    if outcome.chunks < outcome.plan.chunks:
-        missing = outcome.plan.chunks - outcome.chunks
+    if outcome.chunks < len(outcome.plan.chunks):
+        missing = len(outcome.plan.chunks) - outcome.chunks
         return (
-            f"{missing:,} of {outcome.plan.chunks:,} chunks have not landed; the others have. See the failed "
-            "tasks of those chunks, and clear them: documents that were sent are not sent again."
+            f"{missing:,} of {len(outcome.plan.chunks):,} chunks have not landed; the others have. See the "
+            "failed tasks of those chunks, and clear them: documents that were sent are not sent again."
         )
     waiting = outcome.by_status["NEEDS_REVIEW"]
     if fail_on_review and waiting:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -69,8 +69,19 @@ def _parse_workspace(value: str) -> str:
     return value.rstrip("/")
 
 
+class AskedFor(TypedDict):
+    """What is asked of Extend for a document: it is done, and paid for, once."""
+
+    workflow_id: str
+    version: str | None
+    repetition: str
+
+
 class Settings(BaseModel):
-    """What one run of the pipeline is to do; see ``documents_to_warehouse`` for the meaning of each field."""
+    """What one run of the pipeline is to do; see ``documents_to_warehouse`` for the meaning of each field.
+
+    ``repetition`` is set by the run itself: the name of the run that reprocesses, empty for all others.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,9 +95,10 @@ class Settings(BaseModel):
     limit: Annotated[int, Field(ge=1)] | None = None
     dry_run: bool = False
     reprocess: bool = False
+    repetition: str = ""
     chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
     transfer: Literal["presign", "upload"] = "presign"
-    expires_in: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 1800
+    expires_in: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 1800
     on_needs_review: Literal["land", "wait", "fail"] = "land"
     max_failed: Annotated[int, Field(ge=0)] | None = None
     max_failed_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -95,6 +107,11 @@ class Settings(BaseModel):
     extend_conn_id: str = "extend_default"
     aws_conn_id: str = "aws_default"
     warehouse_conn_id: str = "warehouse_default"
+
+    @property
+    def asked_for(self) -> AskedFor:
+        """What makes two requests for the same document the same request."""
+        return {"workflow_id": self.workflow_id, "version": self.version, "repetition": self.repetition}
 
     @classmethod
     def from_rendered(cls, values: Mapping[str, Any]) -> Settings:

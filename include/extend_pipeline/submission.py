@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, ObjectStoragePath
 
-from extend_pipeline.batch_ledger import WorkspaceLedger, batch_key
+from extend_pipeline.batch_ledger import WorkspaceLedger
 from extend_pipeline.documents import Document
 from extend_pipeline.planning import ChunkReference, chunk_path
 from extend_pipeline.run import read_settings
@@ -94,18 +94,11 @@ class OpenChunk:
     @classmethod
     def of(cls, chunk: ChunkReference) -> OpenChunk:
         """Read what a reference stands for."""
-        home = ObjectStoragePath(chunk["folder"])
-        settings = read_settings(home)
-        documents = list(read_documents(chunk_path(home, chunk["index"])))
-        workflow, version = settings.workflow_id, settings.version
-        key = batch_key(
-            documents,
-            workflow_id=workflow,
-            version=version,
-            repetition=str(home) if settings.reprocess else None,
+        settings = read_settings(ObjectStoragePath(chunk["folder"]))
+        folder = batch_folder(
+            settings.workspace, workflow_id=settings.workflow_id, version=settings.version, key=chunk["key"]
         )
-        folder = batch_folder(settings.workspace, workflow_id=workflow, version=version, key=key)
-        return cls(settings, documents, key, folder)
+        return cls(settings, list(read_documents(chunk_path(chunk))), chunk["key"], folder)
 
     def prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
         """Look at each object once more, write down how the documents stand, make their inputs."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath, conf, get_current_context
 
+from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, objection
 from extend_pipeline.planning import (
     ChunkReference,
-    chunk_references,
+    planned_documents,
     unsent_path,
     write_plan,
 )
@@ -46,13 +47,11 @@ def discover_documents(settings: dict[str, Any]) -> str:
     from extend_pipeline.discovery import discover
 
     checked = Settings.from_rendered(settings)
-    context = get_current_context()
-    folder = run_folder(
-        checked.workspace,
-        dag_id=context["ti"].dag_id,
-        run_id=context["ti"].run_id,
-        group_id=context["task"].task_id.rpartition(".")[0],
-    )
+    ti = get_current_context()["ti"]
+    group_id = ti.task_id.rpartition(".")[0]
+    if checked.reprocess:
+        checked = checked.model_copy(update={"repetition": f"{ti.dag_id}/{ti.run_id}/{group_id}"})
+    folder = run_folder(checked.workspace, dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
     write_settings(folder, checked)
     client = S3Hook(aws_conn_id=checked.aws_conn_id).get_conn()
     found = write_documents(candidates_path(folder), discover(client, checked))
@@ -61,11 +60,12 @@ def discover_documents(settings: dict[str, Any]) -> str:
 
 
 def plan_chunks(folder: str) -> list[ChunkReference]:
-    """Leave out what has landed before, land what cannot be sent, and return a reference per chunk."""
+    """Leave out what has landed before, claim what is new, land what cannot be sent; return the chunks."""
     from extend_pipeline.warehouse import open_warehouse
 
     home = ObjectStoragePath(folder)
     settings = read_settings(home)
+    asked_for = settings.asked_for
     discovered = 0
 
     def candidates() -> Iterator[Document]:
@@ -75,14 +75,10 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
             yield document
 
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        documents = (
-            candidates()
-            if settings.reprocess
-            else warehouse.unlanded(candidates(), workflow_id=settings.workflow_id, version=settings.version)
-        )
         plan = write_plan(
-            documents,
+            warehouse.unlanded(candidates(), **asked_for),
             home,
+            key_of=lambda documents: batch_key(documents, **asked_for),
             chunk_size=settings.chunk_size,
             limit=settings.limit,
             max_chunks=conf.getint("core", "max_map_length"),
@@ -91,20 +87,22 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
         plan.discovered = discovered
         plan.dry_run = settings.dry_run
         unsent: dict[str, Any] = {}
-        if plan.unsent and not settings.dry_run:
-            landing = warehouse.land(
-                read_documents(unsent_path(home)), (), provenance=_provenance(settings, batch_id=None)
-            )
-            unsent = landing.to_json()
+        if not settings.dry_run:
+            warehouse.claim(planned_documents(plan, home), **asked_for)
+            if plan.unsent:
+                landing = warehouse.land(
+                    read_documents(unsent_path(home)), (), provenance=_provenance(settings, batch_id=None)
+                )
+                unsent = landing.to_json()
     keep_plan(home, plan, unsent)
     log.info("%s", plan.describe())
-    return [] if settings.dry_run else chunk_references(home, plan, settings.chunk_size)
+    return [] if settings.dry_run else plan.chunks
 
 
 def collect_batch(chunk: ChunkReference, batch_id: str | None) -> str | None:
     """Fetch a batch's settled runs into the raw zone and return the file's address."""
     if batch_id is None:
-        log.info("Chunk %s: nothing of it could be sent, so there is nothing to collect.", chunk["index"])
+        log.info("Chunk %s: nothing of it could be sent, so there is nothing to collect.", chunk["key"])
         return None
     from extend_pipeline.collection import collect
     from extend_provider.hooks.extend import ExtendAsyncHook
@@ -115,7 +113,7 @@ def collect_batch(chunk: ChunkReference, batch_id: str | None) -> str | None:
     )
     part = folder / "part-00000.jsonl.gz"
     count = collect(ExtendAsyncHook(extend_conn_id=settings.extend_conn_id), batch_id, part)
-    log.info("Chunk %s: %s runs of batch %s are in the raw zone.", chunk["index"], f"{count:,}", batch_id)
+    log.info("Chunk %s: %s runs of batch %s are in the raw zone.", chunk["key"], f"{count:,}", batch_id)
     return str(part)
 
 
@@ -180,6 +178,8 @@ def _provenance(settings: Settings, *, batch_id: str | None, raw_uri: str | None
         version=settings.version,
         batch_id=batch_id,
         raw_uri=raw_uri,
+        repetition=settings.repetition,
+        extend_conn_id=settings.extend_conn_id,
         dag_id=ti.dag_id,
         run_id=ti.run_id,
         task_id=ti.task_id,

@@ -1,6 +1,6 @@
 """The workspace: files between tasks, so that XCom carries references only.
 
-    <workspace>/runs/<dag>/<run>/<group>/      candidates, plan and chunks of one DAG run
+    <workspace>/runs/<dag>/<run>/<group>/…     settings, candidates, plan and chunks of one discovery
     <workspace>/batches/<workflow>/<version>/  what was sent as which batch, keyed by content
     <workspace>/raw/<workflow>/<version>/…     the runs as Extend answered them, to be replayed
 
@@ -11,11 +11,13 @@ Any address that Airflow's object storage knows will do: ``file:///…`` on one 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import gzip
 import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, cast
@@ -26,8 +28,12 @@ from extend_pipeline.documents import Document
 
 
 def run_folder(workspace: str, *, dag_id: str, run_id: str, group_id: str) -> ObjectStoragePath:
-    """Return the folder that holds the files of one task group in one DAG run."""
-    return ObjectStoragePath(workspace) / "runs" / dag_id / run_id / group_id
+    """Return a new folder for the files of one task group in one DAG run.
+
+    Each discovery has one of its own: others may hold chunks of an earlier one, which must stay as they are.
+    """
+    discovery = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+    return ObjectStoragePath(workspace) / "runs" / dag_id / run_id / group_id / discovery
 
 
 def raw_folder(workspace: str, *, workflow_id: str, version: str | None, batch_id: str) -> ObjectStoragePath:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +24,7 @@ RunDag = Callable[..., Any]
 
 def fill(outside: Outside, *days: dt.date, per_day: int = 20) -> dict[str, tuple[str, str | None]]:
     """Put a day's documents into S3; return how each must end."""
-    truth = {}
+    truth: dict[str, tuple[str, str | None]] = {}
     for sample in generate(days=days, per_day=per_day, seed=11):
         outside.put(sample.key, sample.data)
         truth[sample.key] = (sample.truth.status, sample.truth.reason)
@@ -183,3 +184,67 @@ def test_a_backfilled_day_and_its_night_share_their_documents(outside: Outside, 
     run_dag("extend_on_demand", logical_date=None, run_conf={"source": f"s3://{outside.bucket}/documents/"})
     assert outside.statuses() == truth
     assert set(outside.extend.stats()["runs_created"].values()) == {1}
+
+
+def overlapping(outside: Outside, run_dag: RunDag, *, dies_at: str) -> None:
+    """Let a run plan and then die before ``dies_at`` has done anything."""
+    conf = on_demand(outside, chunk_size=7)
+    assert run_dag("extend_on_demand", logical_date=None, run_conf=conf, dies_at=dies_at).state == "failed"
+    assert outside.rows("SELECT count(*) > 0 FROM extend.claims") == [(True,)]
+
+
+@pytest.mark.parametrize("dies_at", ["submit", "wait", "load"])
+def test_what_a_dead_run_has_planned_is_finished_by_the_next_one(
+    outside: Outside, run_dag: RunDag, dies_at: str
+) -> None:
+    truth = fill(outside, DAY)
+    overlapping(outside, run_dag, dies_at=dies_at)
+    late = outside.put(f"documents/{DAY}/late.txt", b"Receipt\nTotal: 3.00 EUR\n")
+    run = run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside))
+
+    assert run.state == "success"
+    assert set(outside.statuses()) == {*truth, late.removeprefix(f"s3://{outside.bucket}/")}
+    assert {key: ended for key, ended in outside.statuses().items() if key in truth} == truth
+    assert set(outside.extend.stats()["runs_created"].values()) == {1}
+    assert outside.rows("SELECT count(*) FROM extend.claims") == [(0,)]
+
+
+def test_what_happens_to_an_object_after_its_discovery_is_its_own_affair(
+    outside: Outside, run_dag: RunDag
+) -> None:
+    for name in ("kept", "deleted", "replaced"):
+        outside.put(f"documents/{DAY}/{name}.txt", f"Receipt {name}\nTotal: 3.00 EUR\n".encode())
+
+    def meanwhile() -> None:
+        outside.s3.client.delete_object(Bucket=outside.bucket, Key=f"documents/{DAY}/deleted.txt")
+        outside.put(f"documents/{DAY}/replaced.txt", b"Receipt, a new one\nTotal: 4.00 EUR\n")
+
+    run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside), before_submit=meanwhile)
+    assert outside.statuses() == {
+        f"documents/{DAY}/kept.txt": ("PROCESSED", None),
+        f"documents/{DAY}/deleted.txt": ("FAILED", "OBJECT_DELETED"),
+        f"documents/{DAY}/replaced.txt": ("SKIPPED", "OBJECT_REPLACED"),
+    }
+    assert sum(outside.extend.stats()["runs_created"].values()) == 1
+
+    run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside))
+    replaced = "SELECT status FROM extend.documents WHERE name = 'replaced.txt' ORDER BY landed_at"
+    assert outside.rows(replaced) == [("SKIPPED",), ("PROCESSED",)]
+
+
+def test_a_presigned_url_that_ends_too_early_fails_its_document_and_not_the_run(
+    outside: Outside, run_dag: RunDag
+) -> None:
+    uri = outside.put("documents/slow.txt", b"Receipt\nTotal: 3.00 EUR\n")
+    outside.extend.configure(hold=True)
+    release = threading.Timer(4, lambda: outside.extend.configure(hold=False))
+    release.start()
+    run = run_dag("hasty", logical_date=None)
+    release.join()
+
+    assert run.state == "failed"  # by its policy: max_failed=0
+    ((status, reason, message),) = outside.rows("SELECT status, reason, message FROM extend.documents")
+    assert (status, reason) == ("FAILED", "FAILED_TO_PROCESS_FILE")
+    assert "403" in message
+    assert "Signature" not in message
+    assert uri.rsplit("/", 1)[-1] == "slow.txt"

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from extend_pipeline.outcome import Outcome, objection
-from extend_pipeline.planning import Plan
+from extend_pipeline.planning import ChunkReference, Plan
 
 
 def outcome(*, chunks: int = 1, planned: int = 1, dry_run: bool = False, **by_status: int) -> Outcome:
     landing = {"by_status": by_status, "by_reason": {"CORRUPT": by_status.get("FAILED", 0)}, "credits": 1.5}
-    plan = Plan(
-        discovered=sum(by_status.values()), to_send=sum(by_status.values()), chunks=planned, dry_run=dry_run
-    )
+    found = sum(by_status.values())
+    chunks_planned = [ChunkReference(folder="f", key=str(number), documents=1) for number in range(planned)]
+    plan = Plan(discovered=found, to_send=found, chunks=chunks_planned, dry_run=dry_run)
     return Outcome.of(plan, [landing, *({} for _ in range(chunks - 1))] if chunks else [], {})
 
 
@@ -76,7 +76,7 @@ def test_waiting_reviews_fail_a_run_that_asks_for_it() -> None:
 
 
 def test_the_figures_of_chunks_and_of_unsent_documents_add_up() -> None:
-    plan = Plan(discovered=5, chunks=2, to_send=4)
+    plan = Plan(discovered=5, to_send=4)
     landing = {"by_status": {"PROCESSED": 2}, "by_reason": {}, "credits": 2.5, "rows": {"invoice": 2}}
     unsent = {"by_status": {"SKIPPED": 1}, "by_reason": {"EMPTY_FILE": 1}, "credits": 0.0, "rows": {}}
     result = Outcome.of(plan, [landing, landing], unsent)

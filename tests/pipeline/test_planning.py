@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from airflow.sdk import ObjectStoragePath
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning import Plan, chunk_path, chunk_references, unsent_path, write_plan
+from extend_pipeline.planning import Plan, chunk_path, planned_documents, unsent_path, write_plan
+from extend_pipeline.warehouse.records import Candidate
 from extend_pipeline.workspace import read_documents
 
 
@@ -33,6 +36,14 @@ def folder_at(path: Path) -> ObjectStoragePath:
     return ObjectStoragePath(f"file://{path}")
 
 
+def key_of(documents: Sequence[Document]) -> str:
+    return batch_key(documents, workflow_id="w", version=None)
+
+
+def free(found: list[Document]) -> list[Candidate]:
+    return [Candidate(document, None) for document in found]
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 7), st.none() | st.integers(1, 20))
 def test_every_document_is_accounted_for_once(
@@ -40,35 +51,58 @@ def test_every_document_is_accounted_for_once(
 ) -> None:
     found = documents(sendable)
     folder = folder_at(tmp_path)
-    plan = write_plan(found, folder, chunk_size=chunk_size, limit=limit)
+    plan = write_plan(free(found), folder, key_of=key_of, chunk_size=chunk_size, limit=limit)
 
-    chunks = [list(read_documents(chunk_path(folder, index))) for index in range(plan.chunks)]
+    chunks = [list(read_documents(chunk_path(chunk))) for chunk in plan.chunks]
     sent = [document for chunk in chunks for document in chunk]
     unsent = list(read_documents(unsent_path(folder)))
     assert plan.discovered == len(found) == plan.to_send + plan.unsent.total() + plan.beyond_limit
     assert sent == [d for d in found if d.status is None][: limit or None]
     assert unsent == [d for d in found if d.status is not None]
     assert all(len(chunk) == chunk_size for chunk in chunks[:-1])
-    references = chunk_references(folder, plan, chunk_size)
-    assert [reference["documents"] for reference in references] == [len(chunk) for chunk in chunks]
+    assert [chunk["documents"] for chunk in plan.chunks] == [len(chunk) for chunk in chunks]
+    assert [document for document, _ in planned_documents(plan, folder)] == sent
+
+
+def test_documents_that_another_run_holds_bring_its_chunk_and_no_new_one(tmp_path: Path) -> None:
+    found = documents([True] * 6)
+    theirs = write_plan(free(found[:4]), folder_at(tmp_path / "theirs"), key_of=key_of, chunk_size=2)
+    holders = [json.dumps(chunk) for chunk in theirs.chunks for _ in range(2)] + [None, None]
+    mine = folder_at(tmp_path / "mine")
+    plan = write_plan(map(Candidate, found, holders), mine, key_of=key_of, chunk_size=2, limit=2)
+    assert (plan.held, plan.to_send, plan.beyond_limit) == (4, 2, 0)
+    assert plan.chunks[1:] == theirs.chunks
+    assert [document for document, _ in planned_documents(plan, mine)] == found[4:]
+    assert "4 on their way" in plan.describe()
+
+
+def test_a_repeated_plan_keeps_its_chunks_and_counts_them_against_the_limit(tmp_path: Path) -> None:
+    found, folder = documents([True] * 6), folder_at(tmp_path)
+    first = write_plan(free(found), folder, key_of=key_of, chunk_size=2, limit=4)
+    holders = [json.dumps(chunk) for chunk in first.chunks for _ in range(2)] + [None, None]
+    again = write_plan(map(Candidate, found, holders), folder, key_of=key_of, chunk_size=2, limit=4)
+    assert again.chunks == first.chunks
+    assert (again.to_send, again.held, again.beyond_limit) == (4, 0, 2)
 
 
 def test_nothing_found_is_said_plainly(tmp_path: Path) -> None:
-    plan = write_plan([], folder_at(tmp_path), chunk_size=10)
-    assert plan.chunks == 0
+    plan = write_plan([], folder_at(tmp_path), key_of=key_of, chunk_size=10)
+    assert plan.chunks == []
     assert plan.describe().startswith("0 documents")
 
 
 def test_more_chunks_than_airflow_maps_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineInputError, match="max_map_length"):
-        write_plan(documents([True] * 5), folder_at(tmp_path), chunk_size=2, max_chunks=2)
+        write_plan(
+            free(documents([True] * 5)), folder_at(tmp_path), key_of=key_of, chunk_size=2, max_chunks=2
+        )
 
 
 def test_a_plan_survives_the_workspace(tmp_path: Path) -> None:
-    plan = write_plan(documents([True, False, True]), folder_at(tmp_path), chunk_size=1)
+    plan = write_plan(free(documents([True, False, True])), folder_at(tmp_path), key_of=key_of, chunk_size=1)
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
 def test_a_reference_stays_small_whatever_the_chunk(tmp_path: Path) -> None:
-    plan = write_plan(documents([True] * 100), folder_at(tmp_path), chunk_size=100)
-    assert len(json.dumps(chunk_references(folder_at(tmp_path), plan, 100))) < 300
+    plan = write_plan(free(documents([True] * 100)), folder_at(tmp_path), key_of=key_of, chunk_size=100)
+    assert len(json.dumps(plan.chunks)) < 300

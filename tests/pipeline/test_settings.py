@@ -66,7 +66,7 @@ def test_a_malformed_address_is_refused_with_its_text(address: str) -> None:
         ("dry_run", "perhaps"),
         ("max_failed", -1),
         ("max_failed_ratio", 1.5),
-        ("expires_in", 5),
+        ("expires_in", 0),
         ("workflow_id", " "),
         ("workspace", "data/extend"),
         ("modified_from", "yesterday"),

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from airflow.sdk import ObjectStoragePath
 
+from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.documents import OBJECT_DELETED, Document
-from extend_pipeline.planning import chunk_references, write_plan
+from extend_pipeline.planning import write_plan
 from extend_pipeline.run import write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.submission import SubmitChunkOperator
+from extend_pipeline.warehouse.records import Candidate
 from extend_pipeline.workspace import read_documents
 from extend_provider.exceptions import ExtendAuthError, ExtendCreditsError, ExtendUnclearSubmissionError
 from extend_provider.hooks.extend import ExtendHook
@@ -53,8 +55,13 @@ class Chunk:
             }
         )
         write_settings(self.folder, settings)
-        plan = write_plan(self.documents, self.folder, chunk_size=1000)
-        (reference,) = chunk_references(self.folder, plan, 1000)
+        plan = write_plan(
+            [Candidate(document, None) for document in self.documents],
+            self.folder,
+            key_of=lambda documents: batch_key(documents, **settings.asked_for),
+            chunk_size=1000,
+        )
+        (reference,) = plan.chunks
         operator = SubmitChunkOperator(task_id="submit", chunk=reference, listing_grace=grace)
         self.xcoms = {}
         ti = SimpleNamespace(
@@ -217,8 +224,8 @@ def test_looking_for_a_batch_costs_one_request_per_batch(chunk: Chunk) -> None:
 def test_an_explicit_reprocessing_pays_again_and_only_once(chunk: Chunk) -> None:
     first = chunk.submit()
     chunk.folder = chunk.folder.parent / "another run"
-    again = chunk.submit(reprocess=True)
-    retried = chunk.submit(reprocess=True)
+    again = chunk.submit(reprocess=True, repetition="dag/run 2/group")
+    retried = chunk.submit(reprocess=True, repetition="dag/run 2/group")
     assert first != again == retried
     assert chunk.times_paid() == {2}
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from extend_pipeline.warehouse import WarehouseError, open_warehouse
-from extend_pipeline.warehouse.records import WarehouseBusyError
+from extend_pipeline.warehouse.records import Candidate, WarehouseBusyError
 from pipeline.warehouse_files import land, provenance, warehouse
 from pipeline.warehouse_runs import document, raw_lines, run
 
@@ -129,7 +129,8 @@ def test_another_dataset_in_the_same_file_is_untouched(tmp_path: Path, connect: 
     connect(conn_type="duckdb", host=str(file))
     with open_warehouse("warehouse_test", "other") as opened:
         assert opened.counts() == {}
-        assert list(opened.unlanded([DOCUMENT], workflow_id="workflow_invoices", version=None)) == [DOCUMENT]
+        found = opened.unlanded([DOCUMENT], workflow_id="workflow_invoices", version=None)
+        assert list(found) == [Candidate(DOCUMENT, None)]
     with open_warehouse("warehouse_test", "extend") as opened:
         assert opened.counts()["invoices"] == 1
 

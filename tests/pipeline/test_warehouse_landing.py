@@ -36,7 +36,8 @@ def test_every_submitted_document_has_one_row_whatever_became_of_it(file: Path) 
             "invoice 003.pdf",
             "FAILED",
             RUN_MISSING,
-            "The document was sent, but its batch has no run of it. The next discovery sends it again.",
+            "The document was sent, but its batch has no run of it. It may have been paid for, so it is "
+            "sent again by reprocessing only.",
             False,
         ),
         ("invoice 004.pdf", "SKIPPED", EMPTY_FILE, "It has 0 bytes.", False),

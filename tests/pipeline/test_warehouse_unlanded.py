@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, Document
+from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, RUN_MISSING, Document
+from extend_pipeline.warehouse.records import Candidate
 from pipeline.warehouse_files import land, provenance, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
 
@@ -16,7 +17,8 @@ def file(tmp_path: Path) -> Path:
 
 def unlanded(file: Path, candidates: list[Document], version: str | None = None) -> list[Document]:
     with warehouse(file) as opened:
-        return list(opened.unlanded(iter(candidates), workflow_id=WORKFLOW, version=version))
+        found = opened.unlanded(iter(candidates), workflow_id=WORKFLOW, version=version)
+        return [each.document for each in found]
 
 
 def test_in_an_empty_warehouse_nothing_has_landed(file: Path) -> None:
@@ -41,10 +43,15 @@ def test_whatever_became_of_a_run_its_document_was_paid_for(file: Path, status: 
 def test_what_was_never_paid_for_is_sent_again(file: Path) -> None:
     skipped = document(1, status="SKIPPED", reason=EMPTY_FILE, message="It has 0 bytes.")
     deleted = document(2, status="FAILED", reason=OBJECT_DELETED, message="It is gone.")
-    without_run = document(3)
-    land(file, [skipped, deleted, without_run], [])
-    candidates = [document(number) for number in (1, 2, 3)]
+    land(file, [skipped, deleted], [])
+    candidates = [document(number) for number in (1, 2)]
     assert unlanded(file, candidates) == candidates
+
+
+def test_what_was_sent_and_has_no_run_may_have_been_paid_for(file: Path) -> None:
+    landing = land(file, [document(1)], [], origin=provenance(batch_id="batch_1"))
+    assert landing.by_reason == {RUN_MISSING: 1}
+    assert unlanded(file, [document(1)]) == []
 
 
 def test_skipped_candidates_keep_flowing_with_their_reason(file: Path) -> None:
@@ -61,18 +68,8 @@ def test_another_version_workflow_or_content_is_another_matter(file: Path) -> No
     replaced = document(1, etag="another")
     assert unlanded(file, [replaced], version="7") == [replaced]
     with warehouse(file) as opened:
-        assert list(opened.unlanded([document(1)], workflow_id="workflow_other", version="7")) == [
-            document(1)
-        ]
-
-
-def test_candidates_can_be_a_file(file: Path, tmp_path: Path) -> None:
-    land(file, [document(2)], raw_lines(run(document(2))))
-    candidates = tmp_path / "candidates.jsonl"
-    candidates.write_text("".join(f"{document(number).to_json()}\n" for number in (3, 2, 1)))
-    with warehouse(file) as opened:
-        found = list(opened.unlanded(candidates, workflow_id=WORKFLOW, version=None))
-    assert found == [document(3), document(1)]
+        found = list(opened.unlanded([document(1)], workflow_id="workflow_other", version="7"))
+    assert found == [Candidate(document(1), None)]
 
 
 def test_the_warehouse_can_be_written_while_candidates_are_read(file: Path) -> None:
@@ -82,7 +79,7 @@ def test_the_warehouse_can_be_written_while_candidates_are_read(file: Path) -> N
             (document(number) for number in range(1, 5)), workflow_id=WORKFLOW, version=None
         )
         seen = []
-        for each in candidates:
+        for each, _ in candidates:
             opened.land([each], raw_lines(run(each)), provenance=provenance(raw_uri=each.etag))
             seen.append(each.etag)
     assert seen == ["etag-2", "etag-3", "etag-4"]
@@ -98,6 +95,6 @@ def test_a_reader_that_stops_early_leaves_nothing_behind(
         candidates = opened.unlanded(
             [document(1), document(2), document(3)], workflow_id=WORKFLOW, version=None
         )
-        assert next(candidates) == document(2)
+        assert next(candidates).document == document(2)
         candidates.close()  # type: ignore[attr-defined]  # a generator, which Iterator does not promise
     assert [path.name for path in tmp_path.iterdir()] == [file.name]

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # it ships no annotations
+import jsonschema
 import pytest
 
 from sandbox.documents import PASSWORD

@@ -6,27 +6,36 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
-import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from extend_pipeline.documents import Document
+from extend_pipeline.warehouse import claims
 from extend_pipeline.warehouse.landing import Load
-from extend_pipeline.warehouse.records import Landing, Provenance, WarehouseBusyError, WarehouseError
+from extend_pipeline.warehouse.records import (
+    Candidate,
+    Landing,
+    Provenance,
+    WarehouseBusyError,
+    WarehouseError,
+)
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import literal, quoted, read_lines
+from extend_pipeline.warehouse.sql import literal, quoted
 from extend_pipeline.warehouse.staging import StagedFile, StagedPart, stage
 
 if TYPE_CHECKING:
     import duckdb
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -125,50 +134,64 @@ class DuckDBWarehouse:
         return self._open_connection
 
     def unlanded(
-        self, candidates: Iterable[Document] | os.PathLike[str], *, workflow_id: str, version: str | None
-    ) -> Iterator[Document]:
+        self, candidates: Iterable[Document], *, workflow_id: str, version: str | None, repetition: str = ""
+    ) -> Iterator[Candidate]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.unlanded`.
 
-        The candidates pass through a local file, and one anti-join finds the positions of those that have
-        landed: memory does not grow with their number.
+        The candidates pass through a local file, and one join each finds the positions of those that have
+        landed and of those that a chunk holds: memory does not grow with their number.
         """
         with tempfile.TemporaryDirectory(prefix="extend-discovery-") as folder:
             staged = StagedFile(Path(folder) / "candidates.ndjson")
-            for position, line in enumerate(_candidate_lines(candidates)):
-                staged.write_line(b'{"position":%d,%s' % (position, line.lstrip()[1:]))
+            for position, document in enumerate(candidates):
+                staged.write(
+                    {"position": position, "document_id": document.id, **dataclasses.asdict(document)}
+                )
             staged.close()
-            landed = self._landed_positions(staged, workflow_id, version or "")
-            next_landed = next(landed, None)
+            key = (workflow_id, version or "")
+            landed = self._positions(claims.landed_positions, "documents", staged, key, repetition)
+            claimed = self._positions(claims.claimed_positions, "claims", staged, key, repetition)
+            next_landed, next_claimed = next(landed, None), next(claimed, None)
             with staged.path.open("rb") as lines:
                 for position, line in enumerate(lines):
+                    chunk = None
+                    if next_claimed is not None and position == next_claimed[0]:
+                        chunk, next_claimed = next_claimed[1], next(claimed, None)
                     if position == next_landed:
                         next_landed = next(landed, None)
                     else:
-                        yield Document.from_mapping(json.loads(line))
+                        yield Candidate(Document.from_mapping(json.loads(line)), chunk)
 
-    def _landed_positions(self, candidates: StagedFile, workflow_id: str, version: str) -> Iterator[int]:
-        """Yield in order the positions of the candidates that have a run here."""
-        session = Session(self._connection.cursor(), f"Discovery in {self.path}")
-        tables = session.rows(
-            "find documents",
-            "SELECT 1 FROM duckdb_tables() WHERE table_name = 'documents' "
-            f"AND database_name = current_database() AND schema_name = {literal(self.dataset)}",
-        )
-        if not tables or not candidates.lines:
-            return
-        columns = {"position": "BIGINT", "document_id": "VARCHAR", "status": "VARCHAR"}
-        pages = session.pages(
-            "find landed documents",
-            f"""SELECT position FROM {read_lines(candidates, columns)} AS candidate
-                SEMI JOIN {quoted(self.dataset)}.documents AS document
-                  ON document.document_id = candidate.document_id AND document.workflow_id = ?
-                     AND document.workflow_version_requested = ? AND document.run_id IS NOT NULL
-                WHERE candidate.status IS NULL
-                ORDER BY position""",
-            [workflow_id, version],
-        )
-        for page in pages:
-            yield from (position for (position,) in page)
+    def _positions(
+        self,
+        query: Callable[[Session, str, StagedFile, Sequence[str], str], Iterator[T]],
+        table: str,
+        candidates: StagedFile,
+        key: Sequence[str],
+        repetition: str,
+    ) -> Iterator[T]:
+        session = Session(self._connection.cursor(), f"Planning in {self.path}")
+        if not candidates.lines or not claims.has_table(session, self.dataset, table):
+            return iter(())
+        return query(session, self.dataset, candidates, key, repetition)
+
+    def claim(
+        self,
+        claimed: Iterable[tuple[Document, str]],
+        *,
+        workflow_id: str,
+        version: str | None,
+        repetition: str = "",
+    ) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.claim`."""
+        session = Session(self._connection, f"Claims in {self.path}")
+        with tempfile.TemporaryDirectory(prefix="extend-claims-") as folder:
+            staged = StagedFile(Path(folder) / "claims.ndjson")
+            for document, chunk in claimed:
+                staged.write({"document_id": document.id, "chunk": chunk})
+            staged.close()
+            if staged.lines:
+                claims.write_claims(session, self.dataset, staged, (workflow_id, version or ""), repetition)
 
     def land(
         self, submission: Iterable[Document], raw_lines: Iterable[bytes], *, provenance: Provenance
@@ -212,16 +235,6 @@ class DuckDBWarehouse:
             ][0]
             for (table,) in tables
         }
-
-
-def _candidate_lines(candidates: Iterable[Document] | os.PathLike[str]) -> Iterator[bytes]:
-    if isinstance(candidates, os.PathLike):
-        # A local path or an ObjectStoragePath.
-        path = candidates if hasattr(candidates, "open") else Path(candidates)
-        with path.open("rb") as lines:
-            yield from (line.rstrip() + b"\n" for line in lines if line.strip())
-    else:
-        yield from (f"{document.to_json()}\n".encode() for document in candidates)
 
 
 def _is_locked(error: BaseException | None) -> bool:

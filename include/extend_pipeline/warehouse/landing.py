@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.warehouse import outcomes, shaping, tables
+from extend_pipeline.warehouse.claims import delete_claims
 from extend_pipeline.warehouse.dictionary import Dictionary, Table
 from extend_pipeline.warehouse.records import Landing, Provenance, WarehouseError
 from extend_pipeline.warehouse.sql import (
@@ -62,6 +63,7 @@ class Load:
             self._make_generated_tables(groups)
             self._stage_outcomes()
             self._delete_documents(dictionary)
+            delete_claims(self._session, self._dataset)
             self._insert_documents()
             self._replace_runs()
             self._insert_steps()
@@ -119,6 +121,7 @@ class Load:
             "workflow_id": origin.workflow_id,
             "workflow_version_requested": origin.version or "",
             "load_batch_id": origin.batch_id,
+            "repetition": origin.repetition,
             "raw_uri": origin.raw_uri,
             "dag_id": origin.dag_id,
             "dag_run_id": origin.run_id,

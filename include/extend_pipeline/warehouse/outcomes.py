@@ -31,7 +31,8 @@ _ATTEMPT: Final = {
 _NO_RUN: Final = {
     "status": "FAILED",
     "reason": RUN_MISSING,
-    "message": "The document was sent, but its batch has no run of it. The next discovery sends it again.",
+    "message": "The document was sent, but its batch has no run of it. It may have been paid for, so it is "
+    "sent again by reprocessing only.",
 }
 
 

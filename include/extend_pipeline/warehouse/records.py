@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from extend_pipeline.documents import Document
 
@@ -19,6 +18,13 @@ class WarehouseBusyError(WarehouseError):
     """Another process has held the warehouse for longer than the connection's ``lock_timeout``."""
 
 
+class Candidate(NamedTuple):
+    """A document that has not landed, and the chunk that holds it already; None if nobody has planned it."""
+
+    document: Document
+    chunk: str | None
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where a part comes from; every row of ``documents``, ``runs`` and ``loads`` carries it.
@@ -27,6 +33,7 @@ class Provenance:
     :param version: the workflow version that was asked for; None for the latest published one.
     :param batch_id: Extend's batch; None for documents that were never sent.
     :param raw_uri: the part's file in the raw zone.
+    :param repetition: the run that asked for documents that had landed before; empty for the first time.
     :param dag_id: with ``run_id``, ``task_id`` and ``map_index``: the Airflow task that lands the part.
     """
 
@@ -34,6 +41,7 @@ class Provenance:
     version: str | None = None
     batch_id: str | None = None
     raw_uri: str | None = None
+    repetition: str = ""
     dag_id: str | None = None
     run_id: str | None = None
     task_id: str | None = None
@@ -86,16 +94,32 @@ class Warehouse(Protocol):
         ...
 
     def unlanded(
-        self, candidates: Iterable[Document] | os.PathLike[str], *, workflow_id: str, version: str | None
-    ) -> Iterator[Document]:
-        """Yield, in their order, the candidates that have no run of this workflow and version here yet.
+        self, candidates: Iterable[Document], *, workflow_id: str, version: str | None, repetition: str = ""
+    ) -> Iterator[Candidate]:
+        """Yield, in their order, the candidates that have not been sent to this workflow and version yet.
 
-        A document counts as landed once a run of it has landed, whatever became of that run: it was paid for.
-        Rows without a run (``SKIPPED``, ``RUN_MISSING``, ``OBJECT_*``) cost nothing, so these documents are
-        yielded again. Candidates that already carry a status are passed through.
+        A document that went into a batch counts as landed once it has a row, whatever became of it: it was,
+        or may have been, paid for. Rows of documents that were never sent (``SKIPPED``, ``OBJECT_*``) cost
+        nothing, so these are yielded again. Candidates that already carry a status are passed through.
 
-        :param candidates: documents, or a file of them as :meth:`Document.to_json` writes them.
         :param version: the version asked for; None stands for "the latest".
+        :param repetition: only what was sent in this reprocessing counts as landed.
+        """
+        ...
+
+    def claim(
+        self,
+        claims: Iterable[tuple[Document, str]],
+        *,
+        workflow_id: str,
+        version: str | None,
+        repetition: str = "",
+    ) -> None:
+        """Write down, all at once, which chunk holds each document until it lands.
+
+        Call it in the same context as :meth:`unlanded`, so that nobody plans in between.
+
+        :param claims: documents that nobody holds, each with its chunk's reference.
         """
         ...
 

@@ -63,8 +63,10 @@ RUN: Final[Columns] = {
     "credits": _DECIMAL,
 }
 
-#: The load that wrote the row.
+#: The load that wrote the row. ``repetition`` names the run that asked for a document that had landed before
+#: to be sent again; empty for the first time.
 LOAD: Final[Columns] = {
+    "repetition": _TEXT,
     "raw_uri": _TEXT,
     "dag_id": _TEXT,
     "dag_run_id": _TEXT,
@@ -158,6 +160,9 @@ LOADS: Final[Columns] = {
     **{name: kind for name, kind in LOAD.items() if name != "landed_at"},
 }
 
+#: Documents on their way: planned, and not landed yet. ``chunk`` is the reference that the tasks pass on.
+CLAIMS: Final[Columns] = {**KEY, "repetition": _TEXT, "chunk": _TEXT, "claimed_at": _TIMESTAMP}
+
 FIXED: Final[Mapping[str, Columns]] = {
     "documents": DOCUMENTS,
     "runs": RUNS,
@@ -166,6 +171,7 @@ FIXED: Final[Mapping[str, Columns]] = {
     "problems": PROBLEMS,
     "dictionary": DICTIONARY,
     "loads": LOADS,
+    "claims": CLAIMS,
 }
 
 #: Fixed tables whose rows belong to a document and are replaced with it.

@@ -1,0 +1,107 @@
+"""Claims: which chunk holds a document that has been planned and has not landed yet.
+
+Invariant: a document is in one chunk at a time. Whoever plans reads the claims and writes its own while it
+has the warehouse to itself; a run that finds its documents claimed takes up the chunk that holds them instead
+of sending them a second time. A claim ends when its document lands, and only then: the run that made it may
+be gone, and its chunk is finished by the next one that comes across it.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from extend_pipeline.warehouse.sql import created, literal, names, quoted, read_lines
+from extend_pipeline.warehouse.staging import StagedFile
+from extend_pipeline.warehouse.tables import CLAIMS, KEY
+
+if TYPE_CHECKING:
+    from extend_pipeline.warehouse.session import Session
+
+#: Statuses of rows do not say whether a document was paid for; that it went into a batch does.
+_WAS_SENT = "(document.run_id IS NOT NULL OR document.batch_id IS NOT NULL)"
+
+
+def landed_positions(
+    session: Session, dataset: str, candidates: StagedFile, key: Sequence[str], repetition: str
+) -> Iterator[int]:
+    """Yield in order the positions of the candidates that have been sent and have landed.
+
+    :param key: workflow id and version requested.
+    :param repetition: only what has landed in this reprocessing counts; empty: whatever has landed.
+    """
+    columns = {"position": "BIGINT", "document_id": "VARCHAR", "status": "VARCHAR"}
+    pages = session.pages(
+        "find landed documents",
+        f"""SELECT position FROM {read_lines(candidates, columns)} AS candidate
+            SEMI JOIN {quoted(dataset)}.documents AS document
+              ON document.document_id = candidate.document_id AND document.workflow_id = ?
+                 AND document.workflow_version_requested = ? AND {_WAS_SENT}
+                 AND (? = '' OR document.repetition = ?)
+            WHERE candidate.status IS NULL
+            ORDER BY position""",
+        [*key, repetition, repetition],
+    )
+    for page in pages:
+        yield from (position for (position,) in page)
+
+
+def claimed_positions(
+    session: Session, dataset: str, candidates: StagedFile, key: Sequence[str], repetition: str
+) -> Iterator[tuple[int, str]]:
+    """Yield in order the positions of the candidates that a chunk holds, with that chunk."""
+    columns = {"position": "BIGINT", "document_id": "VARCHAR", "status": "VARCHAR"}
+    pages = session.pages(
+        "find claimed documents",
+        f"""SELECT position, claim.chunk FROM {read_lines(candidates, columns)} AS candidate
+            JOIN {quoted(dataset)}.claims AS claim
+              ON claim.document_id = candidate.document_id AND claim.workflow_id = ?
+                 AND claim.workflow_version_requested = ? AND claim.repetition = ?
+            WHERE candidate.status IS NULL
+            ORDER BY position""",
+        [*key, repetition],
+    )
+    for page in pages:
+        yield from page
+
+
+def write_claims(
+    session: Session, dataset: str, claims: StagedFile, key: Sequence[str], repetition: str
+) -> None:
+    """Write the claims of staged lines ``{document_id, chunk}``, all or none."""
+    with session.transaction():
+        session.run("make schema", f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}")
+        if not has_table(session, dataset, "claims"):
+            session.run("make claims", created(f"{quoted(dataset)}.claims", CLAIMS))
+        source = read_lines(claims, {"document_id": "VARCHAR", "chunk": "VARCHAR"})
+        session.run(
+            "insert into claims",
+            f"""INSERT INTO {quoted(dataset)}.claims ({names(CLAIMS)})
+                SELECT document_id, ?, ?, ?, chunk, ? FROM {source}""",
+            [*key, repetition, datetime.now(UTC)],
+        )
+
+
+def delete_claims(session: Session, dataset: str) -> None:
+    """End the claims of the documents that land, within the transaction that lands them."""
+    same = " AND ".join(f"claim.{name} = landed.{name}" for name in (*KEY, "repetition"))
+    session.run(
+        "delete from claims",
+        f"""DELETE FROM {quoted(dataset)}.claims AS claim
+            USING (FROM _submitted CROSS JOIN _load) AS landed WHERE {same}""",
+    )
+
+
+def has_table(session: Session, dataset: str, table: str) -> bool:
+    """Whether the dataset has a table."""
+    return bool(
+        session.rows(
+            f"find {table}",
+            f"SELECT 1 FROM duckdb_tables() WHERE table_name = {literal(table)} "
+            f"AND database_name = current_database() AND schema_name = {literal(dataset)}",
+        )
+    )
