@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import httpx
 from rich.console import Console
@@ -23,6 +22,7 @@ from rich.markup import escape
 from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowApiError, AirflowClient
 from sandbox.stack.home import Home
+from sandbox.stack.interruption import obey_signals_in_pauses, pause
 from sandbox.stack.job import DAG_ID, PARSE_SECONDS, next_day, run_nightly
 from sandbox.stack.process import StackError
 from sandbox.stack.report import shown
@@ -38,16 +38,13 @@ console = Console(highlight=False, soft_wrap=True)
 def main() -> int:
     """Run the command line; see the module."""
     arguments = _parser().parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    obey_signals_in_pauses()
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
     except (StackError, SettingsError, AirflowApiError, TimeoutError, httpx.HTTPError) as error:
         console.print(f"[bold red]Error:[/] {escape(str(error))}")
         return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,7 +71,7 @@ def up(arguments: argparse.Namespace) -> int:
         console.print("Ctrl-C stops everything.")
         while True:
             stack.check_alive()
-            time.sleep(1)
+            pause(0.5)
 
 
 def down(arguments: argparse.Namespace) -> int:
@@ -89,7 +86,7 @@ def down(arguments: argparse.Namespace) -> int:
     os.kill(owner, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     while home.is_taken() and time.monotonic() < deadline:
-        time.sleep(0.1)
+        pause(0.1)
     if home.is_taken():
         os.kill(owner, signal.SIGKILL)
     home.kill_strays()
@@ -148,11 +145,6 @@ def _parser() -> argparse.ArgumentParser:
                 "--days", type=int, default=3, help="days with documents (default: %(default)s)"
             )
     return parser
-
-
-def _leave(number: int, _: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from sandbox.airflow_settings import AirflowSettings
+from sandbox.stack.interruption import pause
 
 PAGE_SIZE = 100
 
@@ -100,9 +101,8 @@ class AirflowClient:
     def __init__(self, url: str, username: str, password: str, *, timeout: float = 30) -> None:
         self.url = url
         self._credentials = {"username": username, "password": password}
-        transport = httpx.HTTPTransport(retries=3)  # of the connection only: nothing is sent twice
         # trust_env=False: a proxy of the user's has nothing to do with the loopback interface
-        self._http = httpx.Client(base_url=url, timeout=timeout, transport=transport, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
 
     def __enter__(self) -> AirflowClient:
         return self
@@ -335,7 +335,7 @@ class AirflowClient:
 
     def xcom(
         self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
-    ) -> Any | None:
+    ) -> Any:
         """Return an XCom's value; None when there is no such XCom (or its value is null)."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
         try:
@@ -449,7 +449,7 @@ class AirflowClient:
     def _poll(look: Callable[[], T | None], timeout: float, interval: float) -> T | None:
         deadline = time.monotonic() + timeout
         while (found := look()) is None and time.monotonic() < deadline:
-            time.sleep(interval)
+            pause(interval)
         return found
 
 

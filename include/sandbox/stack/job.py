@@ -13,6 +13,7 @@ from rich.console import Console
 from sandbox.documents import Truth, expected_result
 from sandbox.stack import report
 from sandbox.stack.client import Dag, DagRun
+from sandbox.stack.interruption import pause
 from sandbox.stack.landed import LandedWarehouse
 from sandbox.stack.process import StackError
 from sandbox.stack.progress import RunProgress
@@ -90,7 +91,7 @@ def _scheduled_run(stack: Stack, day: dt.date) -> DagRun:
         if time.monotonic() > deadline:
             raise StackError(f"Airflow has started no run of {DAG_ID} within {SCHEDULE_SECONDS} s")
         stack.check_alive()
-        time.sleep(0.5)
+        pause(0.5)
     start = runs[0].data_interval_start
     if start is None or start.astimezone(dt.UTC).date() != day:
         raise StackError(

@@ -48,7 +48,10 @@ def require_free(port: int, purpose: str) -> int:
 def _holder(port: int) -> str:
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("inet"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            address = connection.laddr
+            if connection.status != psutil.CONN_LISTEN or not address or not connection.pid:
+                continue
+            if address.port == port:
                 process = psutil.Process(connection.pid)
                 return f" by {process.name()} (pid {connection.pid})"
     return ""

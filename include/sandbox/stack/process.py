@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from sandbox.stack.interruption import pause
+
 KEEPER = Path(__file__).with_name("keeper.py")
 
 #: Seconds that a keeper may take beyond its component's grace before it is given up and killed itself.
@@ -127,7 +129,6 @@ class Component:
             self._keeper.wait(KEEPER_SLACK_SECONDS)
         except subprocess.TimeoutExpired:
             self._keeper.kill()
-            self._keeper.wait()
         self.ask_to_stop()
         self._keeper = None
 
@@ -165,7 +166,7 @@ def run_once(name: str, command: Command, log: Path, *, timeout: float) -> None:
         while component.running:
             if time.monotonic() > deadline:
                 raise StackError(f"{name} did not end within {timeout:.0f} s. The end of {log}:\n{tail(log)}")
-            time.sleep(0.05)
+            pause(0.05)
         if component.exit_code != 0:
             component.check_alive()
     finally:

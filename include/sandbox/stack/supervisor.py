@@ -17,6 +17,7 @@ from sandbox.airflow_settings import AirflowSettings, load_settings
 from sandbox.stack.client import AirflowApiError, AirflowClient
 from sandbox.stack.environment import Login, airflow_environment, base_environment
 from sandbox.stack.home import Home, State
+from sandbox.stack.interruption import pause
 from sandbox.stack.network import HOST, free_ports, is_free, require_free
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.process import Command, Component, StackError, run_once, tail
@@ -124,8 +125,9 @@ class Stack:
         for group in (first, last):  # Airflow's last words still reach its database
             for component in group:
                 component.ask_to_stop()
+            deadline = time.monotonic() + STOP_SECONDS
             for component in group:
-                component.stop(patience=STOP_SECONDS)
+                component.stop(patience=max(0, deadline - time.monotonic()))
         self._components.clear()
         self._postgres.dispose()
         self.home.release()
@@ -269,7 +271,7 @@ class Stack:
                     for name in pending
                 )
                 raise StackError(f"{', '.join(pending)} not healthy after {START_SECONDS} s.\n{logs}")
-            time.sleep(0.2)
+            pause(0.2)
 
     def _is_healthy(self, name: str) -> bool:
         if name == "postgres":
