@@ -118,6 +118,8 @@ class Stack:
 
     def down(self) -> None:
         """Return when no process of the stack is left. Logs, warehouse and workspace stay."""
+        if self._components:
+            self._on_step("stopping")
         if "client" in self.__dict__:
             self.client.close()
         first = [component for component in self._components.values() if component.name not in FOUNDATION]

@@ -1,0 +1,60 @@
+"""What the nightly job decides before it does anything that could cost money or prove nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from sandbox.airflow_settings import AirflowSettings, load_settings
+from sandbox.stack.client import Dag
+from sandbox.stack.job import next_day, require_stand_ins
+from sandbox.stack.process import StackError
+from sandbox.stack.samples import source_of
+from sandbox.stack.supervisor import DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL, Stack
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    """A stack that was never started, with the project's settings and the addresses that they document."""
+    stack = Stack(tmp_path / "home", project=PROJECT)
+    stack.extend_url, stack.s3_url = DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL
+    stack.settings = load_settings(PROJECT / "airflow_settings.yaml")
+    return stack
+
+
+def test_the_projects_settings_lead_to_the_stand_ins(stack: Stack) -> None:
+    require_stand_ins(stack)
+
+
+@pytest.mark.parametrize("address", [DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL])
+def test_sample_documents_are_never_sent_to_a_real_service(stack: Stack, address: str) -> None:
+    stack.settings = stack.settings.relocated({address: "https://api.extend.ai"})
+    with pytest.raises(StackError, match="outside of the sandbox; sample documents are not sent there"):
+        require_stand_ins(stack)
+
+
+def test_without_connections_nothing_is_sent_either(stack: Stack) -> None:
+    stack.settings = AirflowSettings()
+    with pytest.raises(StackError, match="extend_default or aws_default"):
+        require_stand_ins(stack)
+
+
+def test_the_day_is_the_start_of_the_next_interval_in_utc() -> None:
+    east = dt.timezone(dt.timedelta(hours=5))
+    start = dt.datetime(2026, 11, 22, 3, tzinfo=east)
+    dag = Dag(dag_id="nightly", is_paused=True, next_dagrun_data_interval_start=start)
+    assert next_day(dag) == dt.date(2026, 11, 21)
+    with pytest.raises(StackError, match="nightly has no next scheduled run"):
+        next_day(Dag(dag_id="nightly", is_paused=True))
+
+
+def test_the_source_is_a_bucket_and_a_prefix(stack: Stack) -> None:
+    assert source_of(stack.settings) == ("extend-sandbox-inbox", "documents/")
+    for wrong in ("gs://bucket/prefix", "s3://bucket", "s3:///prefix"):
+        settings = stack.settings.relocated({"s3://extend-sandbox-inbox/documents": wrong})
+        with pytest.raises(StackError, match="extend_source must be of the form s3://bucket/prefix"):
+            source_of(settings)
