@@ -69,7 +69,7 @@ def up(arguments: argparse.Namespace) -> int:
         console.print(f"warehouse  {shown(stack.home.warehouse)}")
         console.print(f"logs       {shown(stack.home.logs)}")
         console.print(
-            "Unpause extend_nightly for the last day, backfill the others, or trigger extend_on_demand by hand."
+            "Unpause extend_nightly for the last day, backfill the others, or trigger extend_on_demand."
         )
         console.print("Ctrl-C stops everything.")
         while True:

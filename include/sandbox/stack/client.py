@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
 from sandbox.airflow_settings import AirflowSettings
-from sandbox.stack.interruption import pause
+from sandbox.stack.rest import PAGE_SIZE, AirflowApiError, RestClient, found_or_none
 
-PAGE_SIZE = 100
+__all__ = ["AirflowApiError", "AirflowClient", "Backfill", "Dag", "DagRun", "TaskInstance"]
 
 #: States of a DAG run that are final.
 RUN_ENDED = frozenset({"success", "failed"})
 
 #: States of a task instance that are final.
 TASK_ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-
-T = TypeVar("T")
-
-
-class AirflowApiError(Exception):
-    """Airflow refused a request; the text has the method, the path, the status and Airflow's reason."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Dag(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +28,6 @@ class Dag(msgspec.Struct, frozen=True, kw_only=True):
     dag_id: str
     is_paused: bool
     next_dagrun_data_interval_start: dt.datetime | None = None
-    next_dagrun_data_interval_end: dt.datetime | None = None
 
 
 class DagRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,30 +77,11 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: dt.datetime | None = None
 
 
-class AirflowClient:
-    """Speaks to one Airflow as one user; a context manager.
+class AirflowClient(RestClient):
+    """Everything that is asked of one Airflow; see :class:`~sandbox.stack.rest.RestClient` for how.
 
-    :param url: Airflow's address, e.g. ``http://127.0.0.1:8080``.
-    :param username: a user of its SimpleAuthManager.
-    :param password: that user's password; it is sent once, for a token.
-    :param timeout: seconds for one answer.
+    Tasks and XComs that are not mapped have the map index -1.
     """
-
-    def __init__(self, url: str, username: str, password: str, *, timeout: float = 30) -> None:
-        self.url = url
-        self._credentials = {"username": username, "password": password}
-        # trust_env=False: a proxy of the user's has nothing to do with the loopback interface
-        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
-
-    def __enter__(self) -> AirflowClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     # Airflow as a whole
 
@@ -173,7 +142,7 @@ class AirflowClient:
 
         :raises TimeoutError: it has not been within ``timeout`` seconds; with the import errors there are.
         """
-        found = self._poll(lambda: self._known_dag(dag_id), timeout, interval=0.5)
+        found = self._poll(lambda: found_or_none(lambda: self.dag(dag_id)), timeout, interval=0.5)
         if found is None:
             errors = "".join(f"\n{name}:\n{trace}" for name, trace in self.import_errors().items())
             raise TimeoutError(f"Airflow does not know the DAG {dag_id} after {timeout:.0f} s.{errors}")
@@ -283,11 +252,8 @@ class AirflowClient:
 
         def look() -> TaskInstance | None:
             nonlocal last
-            try:
-                task = self.task(dag_id, run_id, task_id, map_index)
-            except AirflowApiError as error:
-                if error.status != httpx.codes.NOT_FOUND:  # a mapped instance comes into being with its run
-                    raise
+            # a mapped instance comes into being while its run is under way
+            if (task := found_or_none(lambda: self.task(dag_id, run_id, task_id, map_index))) is None:
                 return None
             last = task.state
             return task if task.state in states else None
@@ -338,12 +304,8 @@ class AirflowClient:
     ) -> Any:
         """Return an XCom's value; None when there is no such XCom (or its value is null)."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
-        try:
-            return self._json("GET", path, params={"map_index": map_index, "deserialize": True})["value"]
-        except AirflowApiError as error:
-            if error.status == httpx.codes.NOT_FOUND:
-                return None
-            raise
+        entry = found_or_none(lambda: self.get(path, map_index=map_index, deserialize=True))
+        return None if entry is None else entry["value"]
 
     def log(self, task: TaskInstance) -> str:
         """Return the log of the task instance's latest try, one event a line, with its error's trace."""
@@ -403,65 +365,9 @@ class AirflowClient:
             return done
         raise TimeoutError(f"backfill {backfill.id} of {backfill.dag_id} has not ended after {timeout:.0f} s")
 
-    # Transport
-
-    def get(self, path: str, **params: Any) -> Any:
-        """Return the JSON of any other resource, e.g. ``get("pools/extend")``."""
-        return self._json("GET", path, params=params)
-
-    def _known_dag(self, dag_id: str) -> Dag | None:
-        try:
-            return self.dag(dag_id)
-        except AirflowApiError as error:
-            if error.status == httpx.codes.NOT_FOUND:
-                return None
-            raise
-
-    def _typed(self, kind: type[T], method: str, path: str, **arguments: Any) -> T:
-        return msgspec.convert(self._json(method, path, **arguments), kind)
-
-    def _pages(self, kind: type[T], path: str, field: str, **params: str) -> Iterator[T]:
-        offset = 0
-        while True:
-            page = self._json("GET", path, params={**params, "limit": PAGE_SIZE, "offset": offset})
-            yield from (msgspec.convert(item, kind) for item in page[field])
-            offset += len(page[field])
-            if offset >= page["total_entries"] or not page[field]:
-                return
-
-    def _json(self, method: str, path: str, **arguments: Any) -> Any:
-        if "Authorization" not in self._http.headers:
-            self._log_in()
-        response = self._http.request(method, f"/api/v2/{path}", **arguments)
-        if response.is_error:
-            raise AirflowApiError(
-                f"{method} {path}: {response.status_code}: {_detail(response)}", response.status_code
-            )
-        return response.json() if response.content else None
-
-    def _log_in(self) -> None:
-        response = self._http.post("/auth/token", json=self._credentials)
-        if response.is_error:
-            raise AirflowApiError(f"login at {self.url} failed: {_detail(response)}", response.status_code)
-        self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
-
-    @staticmethod
-    def _poll(look: Callable[[], T | None], timeout: float, interval: float) -> T | None:
-        deadline = time.monotonic() + timeout
-        while (found := look()) is None and time.monotonic() < deadline:
-            pause(interval)
-        return found
-
 
 def _run_path(dag_id: str, run_id: str) -> str:
     return f"dags/{quote(dag_id)}/dagRuns/{quote(run_id)}"
-
-
-def _detail(response: httpx.Response) -> str:
-    try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return response.text[:500]
 
 
 def _log_line(event: Mapping[str, Any] | str) -> str:
