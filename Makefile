@@ -14,7 +14,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --build-constraint constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --build-constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 .PHONY: setup
@@ -48,7 +48,7 @@ lint: $(INSTALLED)  ## Ruff and mypy
 
 .PHONY: lock
 lock: $(INSTALLED)  ## Bring constraints.txt up to the newest releases that fit together
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-annotate --no-header --no-emit-index-url pyproject.toml dev-constraints.in --output-file constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-annotate --no-header --no-emit-index-url pyproject.toml --group lock --output-file constraints.txt
 
 .PHONY: clean
 clean:  ## Remove the sandbox's files (not the environment)

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from airflow.sdk import Asset, TaskGroup, TriggerRule, XComArg, task, task_group
 
+from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.settings import check_literals
 from extend_pipeline.submission import SUBMISSION_KEY, SubmitChunkOperator
 from extend_pipeline.tasks import collect_batch, discover_documents, finish_run, load_chunk, plan_chunks
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
-from extend_provider.retry import EXTEND_RETRY_POLICY
 from extend_provider.sensors.batch import ExtendBatchSensor
 
 
@@ -104,7 +104,7 @@ def documents_to_warehouse(
     }
     check_literals(settings)
     # Later tasks come first, so that a chunk that has begun is finished before the next one begins.
-    defaults: dict[str, Any] = {"retry_policy": EXTEND_RETRY_POLICY, "weight_rule": "upstream"}
+    defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
 
     with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
         folder = _task("discover", discover_documents)(settings)
