@@ -24,7 +24,7 @@ from extend_pipeline.transfer import (
 from extend_pipeline.workspace import batch_folder, read_documents, write_documents
 from extend_provider.models import BatchInput, FileInput
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
-from extend_provider.submission import LISTING_GRACE, Prepared, Submitter
+from extend_provider.submission import Prepared, Submitter
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,15 +42,13 @@ class SubmitChunkOperator(BaseOperator):
     and ``submission``: the file that lists the chunk's documents as they stood when it was sent.
 
     :param chunk: the chunk's reference, see :class:`~extend_pipeline.planning.ChunkReference`.
-    :param listing_grace: see :data:`extend_provider.submission.LISTING_GRACE`.
     """
 
     template_fields: Sequence[str] = ("chunk",)
 
-    def __init__(self, *, chunk: ChunkReference, listing_grace: float = LISTING_GRACE, **kwargs: Any) -> None:
+    def __init__(self, *, chunk: ChunkReference, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.chunk = chunk
-        self.listing_grace = listing_grace
 
     def execute(self, context: Context) -> str | None:
         """Take up the chunk's batch if there is one, else send it."""
@@ -74,7 +72,6 @@ class SubmitChunkOperator(BaseOperator):
                 priority=chunk.settings.priority,
                 is_ours=lambda metadata: metadata.get("chunk") == chunk.key,
                 prepare=lambda: chunk.prepare(hook, marks),
-                listing_grace=self.listing_grace,
                 log=self.log,
             ).submit()
         ti.xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)

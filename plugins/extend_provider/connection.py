@@ -31,6 +31,9 @@ CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
 #: Giving up on a submission leaves its fate unknown, so it gets the five minutes of Extend's own clients.
 SUBMIT_READ_TIMEOUT: Final = 300.0
+#: How long accepted runs may be missing from Extend's list, in seconds. Extend does not say; an absence is
+#: believed only when this has passed since the request could last have been accepted.
+LISTING_GRACE: Final = 120.0
 
 
 class Secret(str):
@@ -49,6 +52,7 @@ class ExtendSettings:
     :param base_url: without a trailing slash; a path prefix is kept.
     :param requests_per_second: None for no limit of our own.
     :param timeout: (connect, read) in seconds if the connection sets it; it then holds for every request.
+    :param listing_grace: see :data:`LISTING_GRACE`.
     :param proxies: by URL scheme, as ``requests`` has them.
     :param verify: whether to check certificates, or the path of a CA bundle.
     :param cert: path of a client certificate, or (certificate, key).
@@ -62,6 +66,7 @@ class ExtendSettings:
     workspace_id: str | None = None
     requests_per_second: float | None = None
     timeout: tuple[float, float] | None = None
+    listing_grace: float = LISTING_GRACE
     proxies: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
@@ -94,6 +99,7 @@ class ExtendSettings:
             workspace_id=_header_value(conn_id, "workspace_id", extra.get("workspace_id")),
             requests_per_second=_positive(conn_id, "requests_per_second", extra.get("requests_per_second")),
             timeout=_timeout(conn_id, extra.get("timeout")),
+            listing_grace=_listing_grace(conn_id, extra.get("listing_grace")),
             proxies=_proxies(conn_id, extra.get("proxies") or extra.get("proxy")),
             verify=_verify(conn_id, extra.get("verify", extra.get("verify_ssl"))),
             cert=_cert(conn_id, extra.get("cert")),
@@ -144,6 +150,12 @@ def _positive(conn_id: str, field: str, value: Any) -> float | None:
     if not 0 < number < float("inf"):
         raise ExtendInputError(f"Connection {conn_id!r}: {field} is {value!r}; it must be a positive number.")
     return number
+
+
+def _listing_grace(conn_id: str, value: Any) -> float:
+    # 0 is for a service whose list is known to be up to date.
+    given = LISTING_GRACE if value is None or value == "" else value
+    return 0.0 if given in (0, "0") else _positive(conn_id, "listing_grace", given) or LISTING_GRACE
 
 
 def _header_value(conn_id: str, field: str, value: Any) -> str | None:

@@ -67,4 +67,9 @@ def _fields() -> dict[str, Any]:
             "description": "Limit of each Airflow process, shared by its tasks and triggers; empty for none.",
             "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
         },
+        "listing_grace": {
+            "label": "Listing grace",
+            "description": "Seconds that accepted runs may be missing from Extend's list; empty for 120.",
+            "schema": {"type": ["number", "null"], "minimum": 0},
+        },
     }

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How long accepted runs may be missing from Extend's list, in seconds. The contract does not say; an absence
-#: is believed only when this has passed since the request could last have been accepted.
-LISTING_GRACE = 120.0
 #: Seconds between two looks for a batch whose absence is not proven yet, at first and at the most.
 FIRST_LOOK_INTERVAL, LOOK_INTERVAL = 1.0, 15.0
 #: How often a submission that was turned away with 429 is begun anew before the task gives up.
@@ -119,10 +116,10 @@ class Submission:
 class Submitter:
     """Brings one piece of work to Extend as one batch.
 
-    :param hook: its connection is used; the submitting request itself is made exactly once per intent.
+    :param hook: its connection is used, and says how long to look for a batch; the submitting request itself
+        is made exactly once per intent.
     :param is_ours: whether a run's metadata carries the mark of this work.
     :param prepare: makes the inputs; called only when they are going to be sent.
-    :param listing_grace: see :data:`LISTING_GRACE`.
     """
 
     hook: ExtendHook
@@ -132,7 +129,6 @@ class Submitter:
     prepare: Callable[[], Prepared]
     version: str | None = None
     priority: int | None = None
-    listing_grace: float = LISTING_GRACE
     log: logging.Logger | Any = log
 
     def submit(self) -> Submission:
@@ -203,7 +199,7 @@ class Submitter:
 
     def _look_for(self, intent: Intent) -> Submission | None:
         """Look for an intent's batch until it is found or recorded, or its absence is proven."""
-        proven_from = intent.begun + dt.timedelta(seconds=intent.window + self.listing_grace)
+        proven_from = intent.begun + dt.timedelta(seconds=intent.window + self.hook.settings.listing_grace)
         self.log.warning(
             "A submission of this work was begun on %s, and its answer is not known. Looking for its batch "
             "among the runs of workflow %s, until %s at the latest.",

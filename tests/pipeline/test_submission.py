@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,10 +43,12 @@ class Chunk:
     bucket: str
     folder: ObjectStoragePath
     documents: list[Document]
+    connect: Callable[[float], None]
     xcoms: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def submit(self, *, grace: float = 0.0, **overrides: Any) -> str | None:
-        """Run the task once, as one attempt."""
+        """Run the task once, as one attempt; an absence is believed ``grace`` seconds after the request."""
+        self.connect(grace)
         settings = Settings.from_rendered(
             {
                 "source": f"s3://{self.bucket}/in/",
@@ -62,7 +65,7 @@ class Chunk:
             chunk_size=1000,
         )
         (reference,) = plan.chunks
-        operator = SubmitChunkOperator(task_id="submit", chunk=reference, listing_grace=grace)
+        operator = SubmitChunkOperator(task_id="submit", chunk=reference)
         self.xcoms = {}
         ti = SimpleNamespace(
             dag_id="dag",
@@ -85,14 +88,18 @@ class Chunk:
 @pytest.fixture
 def chunk(extend_api: ExtendApi, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chunk:
     # A short timeout, because a submission may be accepted for as long as its answer is waited for.
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(timeout=2))
+    def connect(grace: float) -> None:
+        connection = extend_api.connection_json(timeout=2, listing_grace=grace)
+        monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
+
+    connect(0.0)
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
     bucket = s3.bucket("inbox")
     documents = []
     for number in range(3):
         etag = s3.put(bucket, f"in/{number}.txt", f"Receipt\nTotal: {number}.00 EUR\n".encode())
         documents.append(Document(f"s3://{bucket}/in/{number}.txt", etag, 20, "2026-11-21T00:00:00+00:00"))
-    return Chunk(extend_api, s3, bucket, ObjectStoragePath(f"file://{tmp_path}/work/run"), documents)
+    return Chunk(extend_api, s3, bucket, ObjectStoragePath(f"file://{tmp_path}/work/run"), documents, connect)
 
 
 def test_a_chunk_becomes_one_batch_whose_inputs_carry_their_identity(chunk: Chunk) -> None:
