@@ -65,6 +65,21 @@ with DAG(
             title="At most",
             description="Send no more documents than this; the rest is left for a later run.",
         ),
+        "max_documents": Param(
+            default=None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Refuse above, documents",
+            description="Send nothing at all if more documents than this are to be sent.",
+        ),
+        "max_credits": Param(
+            default=None,
+            type=["null", "number"],
+            exclusiveMinimum=0,
+            title="Refuse above, credits",
+            description="Send nothing at all if more credits than this are to be expected, going by what "
+            "was charged before; or if nothing was charged before, because the cost is unknown then.",
+        ),
         "chunk_size": Param(
             default=1000,
             type="integer",
@@ -95,6 +110,8 @@ with DAG(
         priority="{{ params.priority or '' }}",
         glob="{{ params.glob or '' }}",
         limit="{{ params.limit or '' }}",
+        max_documents="{{ params.max_documents or '' }}",
+        max_credits="{{ params.max_credits or '' }}",
         chunk_size="{{ params.chunk_size }}",
         dry_run="{{ params.dry_run }}",
         reprocess="{{ params.reprocess }}",

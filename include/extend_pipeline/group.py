@@ -28,6 +28,8 @@ def documents_to_warehouse(
     modified_from: dt.datetime | str | None = None,
     modified_to: dt.datetime | str | None = None,
     limit: int | str | None = None,
+    max_documents: int | str | None = None,
+    max_credits: float | str | None = None,
     dry_run: bool | str = False,
     reprocess: bool | str = False,
     chunk_size: int | str = 1000,
@@ -59,6 +61,10 @@ def documents_to_warehouse(
     :param modified_from: only objects last modified at this time or later.
     :param modified_to: only objects last modified before this time.
     :param limit: send at most so many documents; the rest is left for a later run.
+    :param max_documents: refuse the whole plan, before anything is claimed or sent, if more documents are to
+        be sent after ``limit`` has cut it.
+    :param max_credits: refuse it likewise if more credits are to be expected, going by what was charged for
+        landed documents of the workflow; also if none was, because the cost is unknown then.
     :param dry_run: list and plan, say what would be sent, and send nothing.
     :param reprocess: send documents again, and pay for them again, although they have landed before.
     :param chunk_size: documents per batch, 1 to 1,000.
@@ -89,6 +95,8 @@ def documents_to_warehouse(
         "modified_from": modified_from,
         "modified_to": modified_to,
         "limit": limit,
+        "max_documents": max_documents,
+        "max_credits": max_credits,
         "dry_run": dry_run,
         "reprocess": reprocess,
         "chunk_size": chunk_size,

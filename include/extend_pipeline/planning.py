@@ -1,8 +1,12 @@
-"""Plan: which of the discovered documents are sent, in which chunks; the rest is accounted for."""
+"""Plan: which of the discovered documents are sent, in which chunks, at what cost; the rest is accounted for.
+
+Nothing is claimed, landed or sent before the whole plan is known and within the run's bounds.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,9 +14,12 @@ from typing import Any, TypedDict
 
 from airflow.sdk import ObjectStoragePath
 
+from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.warehouse.records import Candidate
+from extend_pipeline.settings import Settings
+from extend_pipeline.spending import Estimate, file_type, refusal, requests_needed
+from extend_pipeline.warehouse.records import Candidate, Warehouse
 from extend_pipeline.workspace import read_documents, write_documents, written_whole
 
 
@@ -36,7 +43,13 @@ class Plan:
     :ivar held: of these, documents in chunks that another run has planned and that have not landed yet. With
         the four above this is ``discovered``.
     :ivar bytes_to_send: size of the documents to send, in bytes.
+    :ivar types_to_send: number of the documents to send by file type.
     :ivar chunks: all chunks that this run works on: its own, and those of other runs.
+    :ivar new_chunks: how many of them, the first ones, nobody has claimed yet.
+    :ivar estimate: what the documents to send are going to cost.
+    :ivar requests: requests to Extend that the chunks take at the least.
+    :ivar requests_per_second: how many of them the connection allows; None for no limit.
+    :ivar refused: why the plan is not carried out; None if it is.
     """
 
     discovered: int = 0
@@ -46,36 +59,58 @@ class Plan:
     to_send: int = 0
     held: int = 0
     bytes_to_send: int = 0
+    types_to_send: Counter[str] = dataclasses.field(default_factory=Counter)
     chunks: list[ChunkReference] = dataclasses.field(default_factory=list)
+    new_chunks: int = 0
+    estimate: Estimate = dataclasses.field(default_factory=lambda: Estimate(None))
+    requests: int = 0
+    requests_per_second: float | None = None
+    refused: str | None = None
     dry_run: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**values, "unsent": dict(self.unsent)}
+        counters = {"unsent": dict(self.unsent), "types_to_send": dict(self.types_to_send)}
+        return {**values, **counters, "estimate": dataclasses.asdict(self.estimate)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Plan:
         """Read back what :meth:`to_json` gave."""
-        return cls(**{**value, "unsent": Counter(value["unsent"])})
+        counters = {name: Counter(value[name]) for name in ("unsent", "types_to_send")}
+        return cls(**{**value, **counters, "estimate": Estimate(**value["estimate"])})
 
     def describe(self) -> str:
-        """Say the plan in a few words for the log."""
+        """Say the plan in a few lines for the log; a dry run and a refused plan have the same lines."""
         if not self.discovered:
             return "0 documents: the source holds nothing to process."
-        unsent = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.unsent.items()))
-        parts = [
-            f"{self.discovered:,} documents found",
-            f"{self.already_landed:,} landed before",
-            f"{self.unsent.total():,} cannot be sent" + (f" ({unsent})" if unsent else ""),
-            f"{self.to_send:,} to send ({self.bytes_to_send / 1e6:,.1f} MB)",
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.unsent.items()))
+        counts = [
+            (self.discovered, "documents found"),
+            (self.already_landed, "landed before"),
+            (self.unsent.total(), f"cannot be sent ({reasons})" if reasons else "cannot be sent"),
+            (self.held, "on their way in chunks of other runs, which are taken up"),
+            (self.beyond_limit, "left for a later run by the limit"),
+            (self.to_send, f"to send ({self.bytes_to_send / 1e6:,.1f} MB)"),
         ]
-        if self.held:
-            parts.append(f"{self.held:,} on their way in chunks of other runs, which are taken up")
-        if self.beyond_limit:
-            parts.append(f"{self.beyond_limit:,} left for a later run by the limit")
-        intent = "Dry run, nothing is sent: " if self.dry_run else ""
-        return f"{intent}{'; '.join(parts)}. Chunks: {len(self.chunks):,}."
+        width = len(f"{self.discovered:,}")
+        return "\n".join(
+            [
+                "Plan of a dry run, nothing is sent:" if self.dry_run else "Plan:",
+                *(f"  {count:>{width},} {what}" for count, what in counts),
+                f"  Chunks: {len(self.chunks):,}, of which {self.new_chunks:,} new.",
+                f"  Credits: {self.estimate.describe()}.",
+                f"  Duration: {self._duration()}.",
+                *([f"  Refused: {self.refused}"] if self.refused else []),
+            ]
+        )
+
+    def _duration(self) -> str:
+        if self.requests_per_second is None:
+            return f"unknown; {self.requests:,} requests at least, and the connection sets no rate"
+        seconds = round(self.requests / self.requests_per_second)
+        rate = f"{self.requests:,} requests at {self.requests_per_second:g} per second"
+        return f"at least {dt.timedelta(seconds=seconds)} ({rate}), and the time that Extend takes"
 
 
 def chunk_path(chunk: ChunkReference) -> ObjectStoragePath:
@@ -86,6 +121,55 @@ def chunk_path(chunk: ChunkReference) -> ObjectStoragePath:
 def unsent_path(folder: ObjectStoragePath) -> ObjectStoragePath:
     """Return the file that lists the documents of a run that cannot be sent, each with its reason."""
     return folder / "unsent.jsonl"
+
+
+def make_plan(
+    warehouse: Warehouse,
+    settings: Settings,
+    found: Iterable[Document],
+    folder: ObjectStoragePath,
+    *,
+    max_chunks: int | None,
+    requests_per_second: float | None,
+) -> Plan:
+    """Plan a run, see that it is within its bounds, and claim what is new; a dry run claims nothing.
+
+    :param warehouse: nobody else may plan in it from here until it is closed.
+    :param found: the discovered documents, in their order.
+    :param folder: the run's.
+    :param requests_per_second: of the connection; None for no limit.
+    :raises PipelineInputError: with the plan, if it is beyond what the settings allow. Nothing is claimed.
+    """
+    asked_for = settings.asked_for
+    discovered = 0
+
+    def candidates() -> Iterator[Document]:
+        nonlocal discovered
+        for document in found:
+            discovered += 1
+            yield document
+
+    plan = write_plan(
+        warehouse.unlanded(candidates(), **asked_for),
+        folder,
+        key_of=lambda documents: batch_key(documents, **asked_for),
+        chunk_size=settings.chunk_size,
+        limit=settings.limit,
+        max_chunks=max_chunks,
+    )
+    plan.already_landed = discovered - plan.discovered
+    plan.discovered = discovered
+    plan.dry_run = settings.dry_run
+    charges = warehouse.charges(workflow_id=settings.workflow_id, version=settings.version)
+    plan.estimate = Estimate.of(plan.types_to_send, charges)
+    plan.requests = requests_needed(plan.chunks, upload=settings.transfer == "upload")
+    plan.requests_per_second = requests_per_second
+    plan.refused = refusal(plan, max_documents=settings.max_documents, max_credits=settings.max_credits)
+    if not settings.dry_run:
+        if plan.refused:
+            raise PipelineInputError(f"The plan is refused; nothing was sent to Extend. {plan.describe()}")
+        warehouse.claim(newly_planned(plan), **asked_for)
+    return plan
 
 
 def write_plan(
@@ -123,8 +207,7 @@ def write_plan(
                 elif limit is not None and plan.to_send >= limit:
                     plan.beyond_limit += 1
                 else:
-                    plan.to_send += 1
-                    plan.bytes_to_send += document.size_bytes
+                    _count_to_send(plan, document)
                     yield document
 
         for documents in _batched(sendable(), chunk_size):
@@ -132,6 +215,7 @@ def write_plan(
             write_documents(chunk_path(chunk), documents)
             plan.chunks.append(chunk)
             _check_number(len(plan.chunks) + len(held), max_chunks)
+    plan.new_chunks = len(plan.chunks)
     plan.chunks.extend(held.values())
     _check_number(len(plan.chunks), max_chunks)
     return plan
@@ -140,10 +224,15 @@ def write_plan(
 def _count_held(plan: Plan, chunk: ChunkReference, folder: ObjectStoragePath, document: Document) -> None:
     """Count a document that is in a chunk already: one of this run, if its plan is repeated, or another's."""
     if chunk["folder"] == str(folder):
-        plan.to_send += 1
-        plan.bytes_to_send += document.size_bytes
+        _count_to_send(plan, document)
     else:
         plan.held += 1
+
+
+def _count_to_send(plan: Plan, document: Document) -> None:
+    plan.to_send += 1
+    plan.bytes_to_send += document.size_bytes
+    plan.types_to_send[file_type(document.name)] += 1
 
 
 def _check_number(chunks: int, max_chunks: int | None) -> None:
@@ -166,10 +255,9 @@ def _batched(documents: Iterable[Document], size: int) -> Iterator[list[Document
         yield chunk
 
 
-def planned_documents(plan: Plan, folder: ObjectStoragePath) -> Iterator[tuple[Document, str]]:
-    """Yield the documents of the plan's own chunks, each with its chunk's reference as text."""
-    for chunk in plan.chunks:
-        if chunk["folder"] == str(folder):
-            reference = json.dumps(chunk)
-            for document in read_documents(chunk_path(chunk)):
-                yield document, reference
+def newly_planned(plan: Plan) -> Iterator[tuple[Document, str]]:
+    """Yield the documents of the plan's new chunks, each with its chunk's reference as text."""
+    for chunk in plan.chunks[: plan.new_chunks]:
+        reference = json.dumps(chunk)
+        for document in read_documents(chunk_path(chunk)):
+            yield document, reference

@@ -93,6 +93,8 @@ class Settings(BaseModel):
     modified_from: dt.datetime | None = None
     modified_to: dt.datetime | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
+    max_documents: Annotated[int, Field(ge=1)] | None = None
+    max_credits: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     dry_run: bool = False
     reprocess: bool = False
     repetition: str = ""

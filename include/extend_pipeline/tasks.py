@@ -6,20 +6,14 @@ What they decide is decided by the pure modules beside this one. Nothing heavy i
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath, conf, get_current_context
 
-from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, objection
-from extend_pipeline.planning import (
-    ChunkReference,
-    planned_documents,
-    unsent_path,
-    write_plan,
-)
+from extend_pipeline.planning import ChunkReference, make_plan, unsent_path
 from extend_pipeline.run import candidates_path, keep_plan, read_plan, read_settings, write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.workspace import (
@@ -31,7 +25,6 @@ from extend_pipeline.workspace import (
 )
 
 if TYPE_CHECKING:
-    from extend_pipeline.documents import Document
     from extend_pipeline.warehouse import Provenance
 
 log = logging.getLogger(__name__)
@@ -62,38 +55,25 @@ def discover_documents(settings: dict[str, Any]) -> str:
 def plan_chunks(folder: str) -> list[ChunkReference]:
     """Leave out what has landed before, claim what is new, land what cannot be sent; return the chunks."""
     from extend_pipeline.warehouse import open_warehouse
+    from extend_provider.hooks.extend import ExtendHook
 
     home = ObjectStoragePath(folder)
     settings = read_settings(home)
-    asked_for = settings.asked_for
-    discovered = 0
-
-    def candidates() -> Iterator[Document]:
-        nonlocal discovered
-        for document in read_documents(candidates_path(home)):
-            discovered += 1
-            yield document
-
+    unsent: dict[str, Any] = {}
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        plan = write_plan(
-            warehouse.unlanded(candidates(), **asked_for),
+        plan = make_plan(
+            warehouse,
+            settings,
+            read_documents(candidates_path(home)),
             home,
-            key_of=lambda documents: batch_key(documents, **asked_for),
-            chunk_size=settings.chunk_size,
-            limit=settings.limit,
             max_chunks=conf.getint("core", "max_map_length"),
+            requests_per_second=ExtendHook(settings.extend_conn_id).settings.requests_per_second,
         )
-        plan.already_landed = discovered - plan.discovered
-        plan.discovered = discovered
-        plan.dry_run = settings.dry_run
-        unsent: dict[str, Any] = {}
-        if not settings.dry_run:
-            warehouse.claim(planned_documents(plan, home), **asked_for)
-            if plan.unsent:
-                landing = warehouse.land(
-                    read_documents(unsent_path(home)), (), provenance=_provenance(settings, batch_id=None)
-                )
-                unsent = landing.to_json()
+        if plan.unsent and not settings.dry_run:
+            landing = warehouse.land(
+                read_documents(unsent_path(home)), (), provenance=_provenance(settings, batch_id=None)
+            )
+            unsent = landing.to_json()
     keep_plan(home, plan, unsent)
     log.info("%s", plan.describe())
     return [] if settings.dry_run else plan.chunks

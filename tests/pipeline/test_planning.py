@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning import Plan, chunk_path, planned_documents, unsent_path, write_plan
+from extend_pipeline.planning import Plan, chunk_path, newly_planned, unsent_path, write_plan
+from extend_pipeline.spending import Estimate
 from extend_pipeline.warehouse.records import Candidate
 from extend_pipeline.workspace import read_documents
 
@@ -61,7 +62,7 @@ def test_every_document_is_accounted_for_once(
     assert unsent == [d for d in found if d.status is not None]
     assert all(len(chunk) == chunk_size for chunk in chunks[:-1])
     assert [chunk["documents"] for chunk in plan.chunks] == [len(chunk) for chunk in chunks]
-    assert [document for document, _ in planned_documents(plan, folder)] == sent
+    assert [document for document, _ in newly_planned(plan)] == sent
 
 
 def test_documents_that_another_run_holds_bring_its_chunk_and_no_new_one(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_documents_that_another_run_holds_bring_its_chunk_and_no_new_one(tmp_pat
     plan = write_plan(map(Candidate, found, holders), mine, key_of=key_of, chunk_size=2, limit=2)
     assert (plan.held, plan.to_send, plan.beyond_limit) == (4, 2, 0)
     assert plan.chunks[1:] == theirs.chunks
-    assert [document for document, _ in planned_documents(plan, mine)] == found[4:]
+    assert [document for document, _ in newly_planned(plan)] == found[4:]
     assert "4 on their way" in plan.describe()
 
 
@@ -82,6 +83,7 @@ def test_a_repeated_plan_keeps_its_chunks_and_counts_them_against_the_limit(tmp_
     holders = [json.dumps(chunk) for chunk in first.chunks for _ in range(2)] + [None, None]
     again = write_plan(map(Candidate, found, holders), folder, key_of=key_of, chunk_size=2, limit=4)
     assert again.chunks == first.chunks
+    assert list(newly_planned(again)) == []
     assert (again.to_send, again.held, again.beyond_limit) == (4, 0, 2)
 
 
@@ -100,6 +102,7 @@ def test_more_chunks_than_airflow_maps_are_refused(tmp_path: Path) -> None:
 
 def test_a_plan_survives_the_workspace(tmp_path: Path) -> None:
     plan = write_plan(free(documents([True, False, True])), folder_at(tmp_path), key_of=key_of, chunk_size=1)
+    plan.estimate = Estimate(3.5, based_on=12, unseen=1)
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse import claims
+from extend_pipeline.warehouse import charges, claims
 from extend_pipeline.warehouse.landing import Load
 from extend_pipeline.warehouse.records import (
     Candidate,
+    Charge,
     Landing,
     Provenance,
     WarehouseBusyError,
@@ -192,6 +193,13 @@ class DuckDBWarehouse:
             staged.close()
             if staged.lines:
                 claims.write_claims(session, self.dataset, staged, (workflow_id, version or ""), repetition)
+
+    def charges(self, *, workflow_id: str, version: str | None) -> list[Charge]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.charges`."""
+        session = Session(self._connection, f"Charges in {self.path}")
+        if not claims.has_table(session, self.dataset, "documents"):
+            return []
+        return charges.charges(session, self.dataset, workflow_id, version)
 
     def land(
         self, submission: Iterable[Document], raw_lines: Iterable[bytes], *, provenance: Provenance

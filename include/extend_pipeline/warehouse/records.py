@@ -25,6 +25,15 @@ class Candidate(NamedTuple):
     chunk: str | None
 
 
+class Charge(NamedTuple):
+    """What Extend has charged for landed documents of one file type, see :meth:`Warehouse.charges`."""
+
+    file_type: str
+    same_version: bool
+    documents: int
+    credits: float
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Where a part comes from; every row of ``documents``, ``runs`` and ``loads`` carries it.
@@ -120,6 +129,14 @@ class Warehouse(Protocol):
         Call it in the same context as :meth:`unlanded`, so that nobody plans in between.
 
         :param claims: documents that nobody holds, each with its chunk's reference.
+        """
+        ...
+
+    def charges(self, *, workflow_id: str, version: str | None) -> list[Charge]:
+        """Return what was charged for the workflow's landed documents, by file type.
+
+        :param version: the version asked for; None stands for "the latest". Its charges are apart from those
+            of all other versions.
         """
         ...
 

@@ -1,0 +1,30 @@
+"""Charges: what Extend has charged for the documents that have landed."""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from extend_pipeline.warehouse.records import Charge
+from extend_pipeline.warehouse.sql import quoted
+
+if TYPE_CHECKING:
+    from extend_pipeline.warehouse.session import Session
+
+
+def charges(session: Session, dataset: str, workflow_id: str, version: str | None) -> list[Charge]:
+    """Add up the charges of a workflow by file type, the version asked for apart from the others.
+
+    A failed document counts with what it cost; a document of which no charge is known does not count.
+    """
+    rows = session.rows(
+        "add up charges",
+        f"""SELECT lower(regexp_extract(name, '[^./]\\.([^./]*)$', 1)),
+                   workflow_version_requested = ?, count(*), sum(credits)::DOUBLE
+            FROM {quoted(dataset)}.documents WHERE workflow_id = ? AND credits IS NOT NULL
+            GROUP BY ALL""",
+        [version or "", workflow_id],
+    )
+    return [Charge(*row) for row in rows]
