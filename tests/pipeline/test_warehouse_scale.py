@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -42,8 +42,14 @@ def measure(documents: int) -> dict[str, Any]:
             candidates = map(document, range(2 * documents))
             left = sum(1 for _ in opened.unlanded(candidates, workflow_id=WORKFLOW, version=None))
         figures["unlanded"], figures["unlanded_seconds"] = left, round(time.perf_counter() - started, 2)
-    figures["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    figures["peak_megabytes"] = peak_megabytes()
     return figures
+
+
+def peak_megabytes() -> int:
+    """Return the most memory this process has had; ``getrusage`` would count what its parent had, too."""
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) // 1024
 
 
 def test_a_chunk_of_a_thousand_documents_lands_in_bounded_memory(capsys: pytest.CaptureFixture[str]) -> None:
