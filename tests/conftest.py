@@ -26,4 +26,4 @@ os.environ.setdefault(
 )
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 
-pytest_plugins = ["fixtures.extend_api", "fixtures.s3", "fixtures.dag_runs"]
+pytest_plugins = ["fixtures.extend_api", "fixtures.s3", "fixtures.dag_runs", "fixtures.airflow_stack"]

@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.airflow_stack import airflow_stack, live
-
-__all__ = ["airflow_stack", "live"]
-
 HERE = Path(__file__).parent
 
 

@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sandbox.stack.home import HOME_VARIABLE, Home
@@ -16,6 +17,10 @@ from sandbox.stack.network import HOST
 
 #: What the caller's shell may hold for his own Airflow and his own cloud: none of it may reach the sandbox.
 FOREIGN_PREFIXES = ("AIRFLOW", "_AIRFLOW", "AWS_", "EXTEND_")
+
+
+#: Airflow's options by section and name.
+AirflowOptions = Mapping[str, Mapping[str, object]]
 
 
 class Login(NamedTuple):
@@ -54,7 +59,14 @@ def base_environment(home: Path, inherited: Mapping[str, str] = os.environ) -> d
 
 
 def airflow_environment(
-    home: Home, *, database_url: str, port: int, dags: Sequence[Path], plugins: Path, login: Login
+    home: Home,
+    *,
+    database_url: str,
+    port: int,
+    dags: Sequence[Path],
+    plugins: Path,
+    login: Login,
+    overrides: AirflowOptions = MappingProxyType({}),
 ) -> dict[str, str]:
     """Return the environment of Airflow's components; the passwords file is written beside.
 
@@ -62,6 +74,7 @@ def airflow_environment(
     noticed within a test's patience, and long enough for two busy cores.
 
     :param dags: folders of DAG files; the first one is also what Airflow calls its DAGs folder.
+    :param overrides: options over the stack's own, by section and name.
     """
     folder = home.path / "airflow"
     folder.mkdir()
@@ -115,7 +128,7 @@ def airflow_environment(
         "AIRFLOW_HOME": str(folder),
         **{
             f"AIRFLOW__{section}__{option}".upper(): str(value)
-            for section, values in options.items()
+            for section, values in (*options.items(), *overrides.items())
             for option, value in values.items()
         },
     }

@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 import httpx
 
 from sandbox.airflow_settings import AirflowSettings, load_settings
 from sandbox.stack.client import AirflowApiError, AirflowClient
-from sandbox.stack.environment import Login, airflow_environment, base_environment
+from sandbox.stack.environment import AirflowOptions, Login, airflow_environment, base_environment
 from sandbox.stack.home import Home, State
 from sandbox.stack.interruption import pause
 from sandbox.stack.network import HOST, free_ports, is_free, require_free
@@ -55,6 +55,7 @@ class Stack:
     :param settings: another settings file.
     :param ui_port: Airflow's port; None is 8080, or any free one when that is taken.
     :param extend_arguments: more arguments for ``python -m sandbox.extend_api``.
+    :param airflow_options: options of Airflow over the stack's own, by section and name.
     :param on_step: called with a sentence after each step of the start.
     """
 
@@ -67,6 +68,7 @@ class Stack:
         settings: Path | None = None,
         ui_port: int | None = None,
         extend_arguments: Sequence[str] = (),
+        airflow_options: AirflowOptions = MappingProxyType({}),
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
         project = (project or Path.cwd()).resolve()
@@ -76,6 +78,7 @@ class Stack:
         self._settings_file = settings or project / "airflow_settings.yaml"
         self._ui_port = ui_port
         self._extend_arguments = tuple(extend_arguments)
+        self._airflow_options = airflow_options
         self._on_step = on_step
         self._components: dict[str, Component] = {}
         self._postgres = Postgres(self.home.path / "postgres")
@@ -217,6 +220,7 @@ class Stack:
             dags=self._dags,
             plugins=self._plugins,
             login=self.login,
+            overrides=self._airflow_options,
         )
         migrate = Command(argv=_airflow("db", "migrate"), environment=self._airflow_environment)
         run_once("airflow db migrate", migrate, self.home.logs / "db-migrate.log", timeout=START_SECONDS)
