@@ -46,6 +46,7 @@ class Outcome(StrEnum):
 
     WAIT = "wait"
     DONE = "done"
+    SHORT = "short"
     FAILED_REVIEW = "failed_review"
     TIMED_OUT = "timed_out"
     GAVE_UP = "gave_up"
@@ -83,6 +84,11 @@ class BatchProgress:
     def complete(self) -> bool:
         """Whether every submitted run is listed and every listed run has settled."""
         return self.listed >= self.expected and self.settled == self.listed
+
+    @property
+    def short(self) -> bool:
+        """Whether runs are missing from the list and every other one has settled."""
+        return self.listed < self.expected and self.settled == self.listed
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -202,7 +208,13 @@ class Decision:
 
 
 def decide(
-    progress: BatchProgress, on_needs_review: OnNeedsReview, *, now: float, deadline: float
+    progress: BatchProgress,
+    on_needs_review: OnNeedsReview,
+    *,
+    now: float,
+    deadline: float,
+    unchanged_for: float = 0.0,
+    missing_after: float | None = None,
 ) -> Decision:
     """Decide what the counts mean. What has settled is done even when the deadline has passed.
 
@@ -210,6 +222,8 @@ def decide(
     :param on_needs_review: policy for runs that wait for a reviewer.
     :param now: the present, in seconds since the epoch.
     :param deadline: when waiting ends, in seconds since the epoch.
+    :param unchanged_for: seconds for which every look has shown these counts.
+    :param missing_after: seconds after which runs that are not listed count as gone; None: never.
     """
     waits_for_review = on_needs_review == "wait" and progress.in_review > 0
     if progress.complete and not waits_for_review:
@@ -220,6 +234,9 @@ def decide(
                 "dashboard and clear this task, or use 'land' or 'wait'.",
             )
         return Decision(Outcome.DONE, str(progress))
+    gone = missing_after is not None and unchanged_for >= missing_after
+    if gone and progress.short and not waits_for_review:
+        return Decision(Outcome.SHORT, f"{progress}. Nothing has changed for {unchanged_for:,.0f} s.")
     if now >= deadline:
         return timed_out(progress, deadline)
     return Decision(

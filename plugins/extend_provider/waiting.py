@@ -38,6 +38,8 @@ class WaitPolicy:
     :param on_needs_review: policy for runs that wait for a reviewer.
     :param max_poll_errors: how many failed looks in a row are tolerated; None: any number until the deadline.
     :param limit: the name of the argument that set the deadline.
+    :param missing_after: seconds after which runs that are not listed count as gone, if all others have
+        settled and nothing has changed since; None: never, they are waited for until the deadline.
     """
 
     deadline: float
@@ -45,6 +47,7 @@ class WaitPolicy:
     on_needs_review: OnNeedsReview = "land"
     max_poll_errors: int | None = None
     limit: str = "timeout"
+    missing_after: float | None = None
 
     @property
     def shortest_interval(self) -> float:
@@ -80,6 +83,8 @@ class Ended:
     :param limit: the name of the argument that set the deadline.
     :param error: the facts of the error that ended the wait.
     :param runs: the runs waited for, where they are few enough to be told one by one.
+    :param batch_id: the batch waited for.
+    :param policy: how it was waited for, as keyword arguments of :class:`WaitPolicy`.
     """
 
     outcome: Outcome
@@ -89,6 +94,8 @@ class Ended:
     limit: str = "timeout"
     error: dict[str, Any] | None = None
     runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    batch_id: str | None = None
+    policy: dict[str, Any] | None = None
 
     def as_event(self) -> dict[str, Any]:
         """Return the payload of a trigger's event."""
@@ -152,12 +159,22 @@ class Wait:
         self._chance = chance
         self._interval: float | None = None
         self._errors = 0
+        self._unchanged_since: float | None = None
 
     def seen(self, progress: BatchProgress, *, now: float) -> Step:
         """Decide after a complete look."""
         changed = progress != self.progress
         self.progress, self._errors = progress, 0
-        decision = decide(progress, self.policy.on_needs_review, now=now, deadline=self.policy.deadline)
+        if changed or self._unchanged_since is None:
+            self._unchanged_since = now
+        decision = decide(
+            progress,
+            self.policy.on_needs_review,
+            now=now,
+            deadline=self.policy.deadline,
+            unchanged_for=now - self._unchanged_since,
+            missing_after=self.policy.missing_after,
+        )
         return self._step(decision, progress, changed=changed, now=now)
 
     def failed(self, error: Exception, *, now: float) -> Step:
@@ -166,6 +183,7 @@ class Wait:
         The counts of earlier looks stay; how far the broken look came says nothing.
         """
         self._errors += 1
+        self._unchanged_since = None
         tolerated = self.policy.max_poll_errors
         if not getattr(error, "retryable", False) or (tolerated is not None and self._errors > tolerated):
             return self._step(self._gave_up(error), None, changed=False, now=now, error=error)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ from airflow.sdk.exceptions import (
     TaskDeferralError,
     TaskDeferred,
 )
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from extend_provider.exceptions import (
     ExtendAuthError,
@@ -132,6 +135,72 @@ def test_a_timeout_says_what_became_of_the_batch_and_how_to_go_on(run: Run, exte
     assert "0 of 3 settled" in message
     assert "Nothing was cancelled" in message
     assert "Clear this task" in message
+
+
+@MODES
+@pytest.mark.parametrize("soft_fail", [False, True], ids=["plain", "soft-fail"])
+def test_a_timeout_cancels_what_has_not_settled_if_it_is_to(
+    run: Run, soft_fail: bool, extend_api: ExtendApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    made = sensor(submit(3), 3, timeout=0.5, on_timeout="cancel", soft_fail=soft_fail)
+    told = "on_timeout='cancel': 3 runs cancelled, 0 had settled before"
+    with pytest.raises(AirflowSkipException if soft_fail else ExtendBatchTimeoutError) as caught:
+        run(made, Task().attempt())
+    assert soft_fail or told in str(caught.value)
+    assert told in capsys.readouterr().out
+    assert extend_api.stats()["runs"] == {"CANCELLED": 3}
+
+
+def test_what_a_timeout_could_not_cancel_is_told_with_the_command(extend_api: ExtendApi) -> None:
+    extend_api.configure(outcomes=[{"status": "QUARANTINED", "name_glob": "0.txt"}])
+    batch_id = submit(2)
+    with pytest.raises(ExtendBatchTimeoutError, match="1 may still be at work") as caught:
+        run_deferred(sensor(batch_id, 2, timeout=0.5, on_timeout="cancel"), Task().attempt())
+    assert f"python -m extend_provider cancel --batch-id {batch_id} --conn-id extend_default" in str(
+        caught.value
+    )
+
+
+def test_an_execution_timeout_ends_an_attempt_and_cancels_nothing(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    made = sensor(submit(1), 1, timeout=60, execution_timeout=timedelta(seconds=0.3), on_timeout="cancel")
+    with pytest.raises(AirflowTaskTimeout, match="Nothing was cancelled"):
+        run_deferred(made, Task().attempt())
+    assert extend_api.stats()["runs"] == {"PENDING": 1}
+
+
+@pytest.mark.parametrize(
+    ("state", "arguments", "left"),
+    [
+        pytest.param("failed", {}, {"CANCELLED": 2}, id="marked"),
+        pytest.param("running", {}, {"PENDING": 2}, id="worker-shut-down"),
+        pytest.param("restarting", {}, {"PENDING": 2}, id="cleared"),
+        pytest.param("failed", {"cancel_on_kill": False}, {"PENDING": 2}, id="not-to-be-cancelled"),
+    ],
+)
+def test_a_killed_worker_cancels_only_what_was_given_up(
+    state: str,
+    arguments: dict[str, Any],
+    left: dict[str, int],
+    extend_api: ExtendApi,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **asked: {"run": {"task": state}})
+    made = sensor(submit(2), 2, timeout=1.5, **arguments)
+
+    def terminated(*_: Any) -> None:
+        made.on_kill()
+
+    before = signal.signal(signal.SIGALRM, terminated)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(ExtendBatchTimeoutError) if "PENDING" in left else contextlib.nullcontext():
+            run_poking(made, Task().attempt())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert extend_api.stats()["runs"] == left
 
 
 @MODES
@@ -262,6 +331,9 @@ def test_a_triggerer_that_never_reports_is_a_clear_timeout() -> None:
     made = sensor("batch_1", 1)
     with pytest.raises(ExtendBatchTimeoutError, match=r"batch_1.*triggerer.*Nothing was cancelled"):
         made.resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, Task().attempt())
+    to_cancel = sensor(submit(2), 2, on_timeout="cancel")
+    with pytest.raises(ExtendBatchTimeoutError, match=r"triggerer.*on_timeout='cancel'"):
+        to_cancel.resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, Task().attempt())
     made.soft_fail = True
     with pytest.raises(AirflowSkipException):
         made.resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, Task().attempt())
@@ -310,6 +382,7 @@ def test_poking_ends_no_later_than_the_deadline_and_looks_rarely(extend_api: Ext
     ("arguments", "says"),
     [
         pytest.param({"on_needs_review": "ignore"}, "on_needs_review is 'ignore'", id="policy"),
+        pytest.param({"on_timeout": "kill"}, "on_timeout is 'kill'", id="fate"),
         pytest.param({"run_count": -1}, "run_count is -1", id="count"),
         pytest.param({"poke_interval": 0}, "poke_interval is 0", id="interval"),
     ],

@@ -168,6 +168,26 @@ def test_a_timeout_names_the_runs_and_their_fate(run: Run, extend_api: ExtendApi
 
 
 @MODES
+def test_a_timeout_cancels_what_has_not_settled_if_it_is_to(run: Run, extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    made = operator(raw_texts=["one", "two"], timeout=0.5, on_timeout="cancel")
+    with pytest.raises(ExtendBatchError, match="on_timeout='cancel': 2 runs cancelled"):
+        run(made, Task().attempt())
+    assert extend_api.stats()["runs"] == {"CANCELLED": 2}
+
+
+def test_a_triggerer_that_never_reports_leaves_the_runs_to_on_timeout(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    context = Task().attempt()
+    made = operator(raw_texts=["one"], on_timeout="cancel")
+    with pytest.raises(TaskDeferred):
+        made.execute(context)
+    error = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
+    with pytest.raises(ExtendBatchError, match="on_timeout='cancel': 1 runs cancelled"):
+        made.resume_execution(TRIGGER_FAIL_REPR, error, context)
+
+
+@MODES
 def test_a_retry_waits_for_the_runs_of_the_attempt_before(run: Run, extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     task = Task(retries=1)

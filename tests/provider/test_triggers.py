@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch_progress import FollowedRuns, Outcome
@@ -25,6 +26,7 @@ from fixtures.extend_api import ExtendApi
 from provider.task_support import TaskInstance, carried_over
 
 LISTING = "GET /workflow_runs"
+CANCEL = "POST /workflow_runs/{id}/cancel"
 
 
 @pytest.fixture(autouse=True)
@@ -244,6 +246,105 @@ async def test_a_failure_to_publish_does_not_break_the_wait(monkeypatch: pytest.
     trigger = batch_trigger(submit(1), 1)
     trigger._task_instance = TaskInstance()
     assert (await fire(trigger)).outcome is Outcome.DONE
+
+
+class Airflow:
+    """Airflow's answer to the question for the states of task instances."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rows: dict[str, str | None] = {"task": "failed"}
+        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", self.get_task_states)
+
+    def get_task_states(self, **asked: Any) -> dict[str, Any]:
+        assert asked == {"dag_id": "dag", "task_ids": ["task"], "run_ids": ["run"], "map_index": -1}
+        return {"run": self.rows} if self.rows else {}
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    return Airflow(monkeypatch)
+
+
+async def killed(trigger: ExtendWaitTrigger) -> None:
+    """Do what the triggerer of Airflow 3.3.2 does: it cancels ``on_kill`` again about once a second."""
+    trigger._task_instance = TaskInstance()
+
+    async def run_trigger() -> None:
+        try:
+            await asyncio.wait_for(trigger.on_kill(), timeout=30)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            await trigger.cleanup()
+
+    task = asyncio.ensure_future(run_trigger())
+    while not task.done():
+        await asyncio.wait({task}, timeout=0.2)
+        task.cancel("user-action")
+
+
+def run_trigger_of(batch_id: str) -> ExtendRunTrigger:
+    with ExtendHook() as hook:
+        runs = [
+            FollowedRuns.record(run, None)
+            for page in hook.iter_run_pages(batch_id=batch_id)
+            for run in [hook.get_run(each.id) for each in page]
+        ]
+    return ExtendRunTrigger(runs=runs, extend_conn_id="extend_default", policy=policy())
+
+
+@pytest.mark.parametrize("single_runs", [False, True], ids=["batch", "runs"])
+@pytest.mark.parametrize("rows", [{"task": "failed"}, {"task": "success"}, {"task": "skipped"}, {}], ids=str)
+async def test_what_is_given_up_is_cancelled_however_often_the_triggerer_interrupts(
+    rows: dict[str, str | None], single_runs: bool, airflow: Airflow, extend_api: ExtendApi
+) -> None:
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    batch_id = submit(12)
+    trigger = run_trigger_of(batch_id) if single_runs else batch_trigger(batch_id, 12)
+    extend_api.configure(faults=[{"endpoint": CANCEL, "kind": "slow", "seconds": 0.4, "count": None}])
+    airflow.rows = rows
+    await killed(trigger)
+    assert extend_api.stats()["runs"] == {"CANCELLED": 12}
+    assert extend_api.requests_to(CANCEL) == 12
+
+
+@pytest.mark.parametrize(
+    "state", [None, "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry"]
+)
+async def test_what_somebody_goes_on_with_is_left_alone(
+    state: str | None, airflow: Airflow, extend_api: ExtendApi
+) -> None:
+    extend_api.configure(hold=True)
+    airflow.rows = {"task": state}
+    await killed(batch_trigger(submit(2), 2))
+    assert extend_api.stats()["runs"] == {"PENDING": 2}
+
+
+async def test_without_an_answer_from_airflow_nothing_is_cancelled_and_the_command_is_told(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(**asked: Any) -> Any:
+        raise ConnectionError("no supervisor")
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", broken)
+    extend_api.configure(hold=True)
+    batch_id = submit(2)
+    await killed(batch_trigger(batch_id, 2))
+    assert extend_api.stats()["runs"] == {"PENDING": 2}
+    assert f"python -m extend_provider cancel --batch-id {batch_id}" in capsys.readouterr().out
+
+
+async def test_without_cancel_on_kill_nothing_is_cancelled(airflow: Airflow, extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    trigger = ExtendBatchTrigger(
+        batch_id=submit(1),
+        run_count=1,
+        extend_conn_id="extend_default",
+        policy=policy(),
+        cancel_on_kill=False,
+    )
+    await killed(trigger)
+    assert extend_api.stats()["runs"] == {"PENDING": 1}
 
 
 async def test_serialized_triggers_are_small_and_round_trip() -> None:

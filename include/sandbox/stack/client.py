@@ -215,6 +215,10 @@ class AirflowClient(RestClient):
         """Mark a run, as the UI's button does."""
         self._json("PATCH", _run_path(dag_id, run_id), json={"state": state})
 
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a run with everything of it, as the UI's button does."""
+        self._json("DELETE", _run_path(dag_id, run_id))
+
     def clear_run(self, dag_id: str, run_id: str, *, only_failed: bool = False) -> None:
         """Have the tasks of a run done again."""
         body = {"dry_run": False, "only_failed": only_failed}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.exceptions import TaskDeferralTimeout
@@ -15,7 +15,9 @@ from airflow.sdk.exceptions import TaskDeferralTimeout
 from extend_provider import validation
 from extend_provider.attempts import AttemptMemory, create_once, created_before
 from extend_provider.batch_progress import ON_NEEDS_REVIEW, FollowedRuns, OnNeedsReview, Outcome
+from extend_provider.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork, cancel_from_worker
 from extend_provider.exceptions import ExtendBatchError, ExtendError
+from extend_provider.kill import CancelsOnKillMixin
 from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
 from extend_provider.models import RunInput, RunStatus
 from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs, show_secrets, show_texts
@@ -41,7 +43,7 @@ FAILED_STATUSES = (RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED)
 TOLD_FAILURES = 10
 
 
-class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
+class ExtendRunWorkflowOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOperator):
     """Sends up to 50 files or raw texts to a workflow and waits until every run has settled.
 
     Returns ``[{"id", "status", "dashboard_url", "name"}]``, one per file in their order; ``name`` is the
@@ -68,6 +70,11 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
     :param on_needs_review: what a run that waits for a human reviewer means: ``land`` counts it as settled,
         ``wait`` goes on until the reviewer has decided, ``fail`` lets the rest settle and fails then.
     :param timeout: how long to wait, in seconds; ``execution_timeout`` bounds it too, if that is shorter.
+    :param on_timeout: what becomes of the runs when ``timeout`` has passed: ``leave`` lets them go on, and a
+        retry waits for them again; ``cancel`` cancels those that have not settled. ``execution_timeout`` ends
+        an attempt and cancels nothing.
+    :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
+        its DAG run is deleted, while it waits. Restarts of Airflow never cancel anything.
     :param poll_interval: longest time between two looks at the runs, in seconds.
     :param max_poll_errors: how many failed looks in a row are tolerated if they may pass by themselves; None:
         any number until the deadline.
@@ -113,6 +120,8 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
         deferrable: bool = True,
         on_needs_review: OnNeedsReview = "land",
         timeout: timedelta | float = timedelta(days=1),
+        on_timeout: OnTimeout = "leave",
+        cancel_on_kill: bool = True,
         poll_interval: timedelta | float = 30,
         max_poll_errors: int | None = None,
         extend_conn_id: str = "extend_default",
@@ -131,6 +140,8 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
         self.deferrable = deferrable
         self.on_needs_review = on_needs_review
         self.timeout = validation.positive_seconds(timeout, "timeout")
+        self.on_timeout = on_timeout
+        self.cancel_on_kill = cancel_on_kill
         self.poll_interval = validation.positive_seconds(poll_interval, "poll_interval")
         self.max_poll_errors = max_poll_errors
         self.extend_conn_id = extend_conn_id
@@ -144,6 +155,7 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
         validation.check_literal(validation.metadata, self.metadata)
         validation.check_literal(validation.secrets, self.secrets)
         validation.check_literal(validation.choice, self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
+        validation.choice(self.on_timeout, "on_timeout", ON_TIMEOUT)
         validation.check_one_kind(self.files, self.raw_texts)
         validation.check_literal_elements(self.files, "files", validation.MAX_RUN_FILES, validation.run_input)
         validation.check_literal_elements(
@@ -168,6 +180,7 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
             push_dashboard_url(self, context, runs.progress().dashboard_url)
             if not self.wait_for_completion:
                 return _results(runs.records)
+            self.in_hand = (self._work(runs.records), context["ti"])
             policy = self._policy(started_at)
             if self.deferrable:
                 self._defer(runs, policy)
@@ -225,7 +238,10 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
     def _defer(self, runs: FollowedRuns, policy: WaitPolicy) -> NoReturn:
         self.defer(
             trigger=ExtendRunTrigger(
-                runs=runs.records, extend_conn_id=self.extend_conn_id, policy=dataclasses.asdict(policy)
+                runs=runs.records,
+                extend_conn_id=self.extend_conn_id,
+                policy=dataclasses.asdict(policy),
+                cancel_on_kill=self.cancel_on_kill,
             ),
             method_name=self.execute_complete.__name__,
             # The trigger's own deadline comes first and says more than Airflow's.
@@ -260,16 +276,31 @@ class ExtendRunWorkflowOperator(SealedFieldsMixin, BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout as error:
-            message = f"The triggerer did not report on the runs by the deadline; is one running? {FATE}"
-            raise ExtendBatchError(message) from error
+            silence = "The triggerer did not report on the runs by the deadline; is one running?"
+            left = context["task_state_store"].get(RUNS_KEY)
+            created = left.get("result") if isinstance(left, dict) else None
+            runs = created.get("runs") if isinstance(created, dict) else None
+            fate = self._fate(self._work(cast("list[dict[str, Any]]", runs))) if runs else FATE
+            raise ExtendBatchError(f"{silence} {fate}") from error
+
+    def _work(self, records: Iterable[Mapping[str, Any]]) -> RemoteWork:
+        return RemoteWork(self.extend_conn_id, run_ids=tuple(record["id"] for record in records))
 
     def _conclude(self, ended: Ended) -> list[dict[str, Any]]:
+        work = self._work(ended.runs)
+        if ended.outcome is Outcome.TIMED_OUT and ended.limit == "timeout":
+            raise ended.failure(str(work), self._fate(work))
         if ended.outcome is not Outcome.DONE:
-            names = ", ".join(record["id"] for record in ended.runs)
-            raise ended.failure(f"Runs {names}", FATE)
+            raise ended.failure(str(work), FATE)
         if failed := [record for record in ended.runs if record["status"] in FAILED_STATUSES]:
             raise ExtendBatchError(_told(failed, len(ended.runs)))
         return _results(ended.runs)
+
+    def _fate(self, work: RemoteWork) -> str:
+        """Do to the runs what is to be done after ``timeout``, and say what became of them."""
+        if self.on_timeout == "leave":
+            return FATE
+        return f"on_timeout='cancel': {cancel_from_worker(work)}"
 
 
 def _results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

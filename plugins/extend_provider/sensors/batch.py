@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
 from airflow.sdk.exceptions import (
@@ -20,7 +20,9 @@ from airflow.sdk.exceptions import (
 from extend_provider import validation
 from extend_provider.attempts import AttemptMemory
 from extend_provider.batch_progress import ON_NEEDS_REVIEW, BatchProgress, OnNeedsReview, Outcome, RunCounter
+from extend_provider.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork, cancel_from_worker
 from extend_provider.exceptions import ExtendBatchError, ExtendError
+from extend_provider.kill import CancelsOnKillMixin
 from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
 from extend_provider.triggers.base import PROGRESS_KEY, REPORT_GRACE_SECONDS
 from extend_provider.triggers.batch import ExtendBatchTrigger
@@ -43,7 +45,7 @@ class ExtendBatchTimeoutError(ExtendBatchError, AirflowSensorTimeout):
     """The deadline has passed. To Airflow a sensor's timeout: not retried, and a skip with ``soft_fail``."""
 
 
-class ExtendBatchSensor(BaseSensorOperator):
+class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
     """Waits until as many runs as were submitted are listed and every one has settled.
 
     Returns the counts: ``{"summary", "expected", "listed", "settled", "by_status": {status: number}}``. The
@@ -62,6 +64,11 @@ class ExtendBatchSensor(BaseSensorOperator):
     :param run_count: how many runs were submitted.
     :param on_needs_review: what a run that waits for a human reviewer means: ``land`` counts it as settled,
         ``wait`` goes on until the reviewer has decided, ``fail`` lets the rest settle and fails then.
+    :param on_timeout: what becomes of the batch when ``timeout`` has passed: ``leave`` lets it go on,
+        ``cancel`` cancels the runs that have not settled. ``execution_timeout`` ends an attempt and cancels
+        nothing.
+    :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
+        its DAG run is deleted, while it waits. Clearing it, and restarts of Airflow, never cancel anything.
     :param deferrable: wait in the triggerer, without a worker slot; False: as ``mode`` says.
     :param max_poll_errors: how many failed looks in a row are tolerated if they may pass by themselves (rate
         limit, server fault, no connection); None: any number until the deadline. Others fail at once. With
@@ -81,6 +88,8 @@ class ExtendBatchSensor(BaseSensorOperator):
         batch_id: str | XComArg | None,
         run_count: int | str | XComArg,
         on_needs_review: OnNeedsReview = "land",
+        on_timeout: OnTimeout = "leave",
+        cancel_on_kill: bool = True,
         deferrable: bool = True,
         max_poll_errors: int | None = None,
         extend_conn_id: str = "extend_default",
@@ -90,6 +99,8 @@ class ExtendBatchSensor(BaseSensorOperator):
         self.batch_id = batch_id
         self.run_count = run_count
         self.on_needs_review = on_needs_review
+        self.on_timeout = on_timeout
+        self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
         self.max_poll_errors = max_poll_errors
         self.extend_conn_id = extend_conn_id
@@ -97,6 +108,7 @@ class ExtendBatchSensor(BaseSensorOperator):
         self._wait: Wait | None = None
         self._last_step: Step | None = None
         validation.check_literal(validation.choice, on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
+        validation.choice(on_timeout, "on_timeout", ON_TIMEOUT)
         validation.check_literal(validation.run_count, run_count)
         validation.positive_seconds(self.poke_interval, "poke_interval")
 
@@ -108,8 +120,8 @@ class ExtendBatchSensor(BaseSensorOperator):
         return ExtendHook(extend_conn_id=self.extend_conn_id)
 
     @property
-    def _subject(self) -> str:
-        return f"Batch {self.batch_id}"
+    def _work(self) -> RemoteWork:
+        return RemoteWork(self.extend_conn_id, str(self.batch_id), validation.run_count(self.run_count))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait, or hand over to the triggerer."""
@@ -123,18 +135,20 @@ class ExtendBatchSensor(BaseSensorOperator):
         if self.deferrable:
             self._defer(policy, run_count)
         self._wait = Wait(policy)
+        self.in_hand = (self._work, context["ti"])
         with self.hook:
             counts: dict[str, Any] = super().execute(context)
         return counts
 
-    def _defer(self, policy: WaitPolicy, run_count: int) -> None:
-        self.log.info("%s: waiting for %s runs in the triggerer.", self._subject, f"{run_count:,}")
+    def _defer(self, policy: WaitPolicy, run_count: int) -> NoReturn:
+        self.log.info("%s: waiting for %s runs in the triggerer.", self._work, f"{run_count:,}")
         self.defer(
             trigger=ExtendBatchTrigger(
                 batch_id=str(self.batch_id),
                 run_count=run_count,
                 extend_conn_id=self.extend_conn_id,
                 policy=dataclasses.asdict(policy),
+                cancel_on_kill=self.cancel_on_kill,
             ),
             method_name=self.execute_complete.__name__,
             # The trigger's own deadline comes first and says more than Airflow's.
@@ -150,7 +164,7 @@ class ExtendBatchSensor(BaseSensorOperator):
                 counter.add(page)
         except ExtendError as error:
             step = wait.failed(error, now=time.time())
-            self.log.warning("%s: %s", self._subject, step.decision.message)
+            self.log.warning("%s: %s", self._work, step.decision.message)
         else:
             step = wait.seen(counter.progress(), now=time.time())
         self._last_step = step
@@ -172,14 +186,16 @@ class ExtendBatchSensor(BaseSensorOperator):
         """Resume after the deferral; the base's version with ``soft_fail`` skips on real failures too."""
         try:
             return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-        except (AirflowSensorTimeout, TaskDeferralTimeout) as error:
+        except TaskDeferralTimeout as error:
+            silence = f"{self._work}: the triggerer did not report by the deadline; is one running?"
+            message = f"{silence} {self._fate()}"
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(message) from error
+            raise ExtendBatchTimeoutError(message) from error
+        except AirflowSensorTimeout as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"{error}") from error
-            if isinstance(error, AirflowSensorTimeout):
-                raise
-            raise ExtendBatchTimeoutError(
-                f"{self._subject}: the triggerer did not report by the deadline; is one running? {FATE}"
-            ) from error
+            raise
         except AirflowSkipException:
             raise
         except Exception as error:
@@ -189,19 +205,27 @@ class ExtendBatchSensor(BaseSensorOperator):
 
     def _conclude(self, ended: Ended) -> dict[str, Any]:
         if ended.outcome is Outcome.DONE and ended.progress is not None:
-            self.log.info("%s: %s", self._subject, ended.message)
+            self.log.info("%s: %s", self._work, ended.message)
             return ended.progress
-        failure = ended.failure(self._subject, FATE)
-        if ended.outcome is Outcome.TIMED_OUT:
-            if ended.limit == "execution_timeout":
-                raise AirflowTaskTimeout(f"execution_timeout: {failure}")
-            raise ExtendBatchTimeoutError(failure.message)
-        raise failure
+        if ended.outcome is not Outcome.TIMED_OUT:
+            raise ended.failure(str(self._work), FATE)
+        if ended.limit == "execution_timeout":
+            raise AirflowTaskTimeout(f"execution_timeout: {ended.failure(str(self._work), FATE)}")
+        raise ExtendBatchTimeoutError(ended.failure(str(self._work), self._fate()).message)
+
+    def _fate(self) -> str:
+        """Do to the batch what is to be done after ``timeout``, and say what became of it."""
+        if self.on_timeout == "leave":
+            return FATE
+        outcome = f"on_timeout='cancel': {cancel_from_worker(self._work)}"
+        # The base class swallows the error's text where soft_fail makes a skip of it.
+        self.log.warning("%s: %s", self._work, outcome)
+        return outcome
 
     def _tell(self, context: Context, progress: BatchProgress) -> None:
-        self.log.info("%s: %s", self._subject, progress)
+        self.log.info("%s: %s", self._work, progress)
         for warning in progress.warnings:
-            self.log.warning("%s: %s", self._subject, warning)
+            self.log.warning("%s: %s", self._work, warning)
         context["ti"].xcom_push(key=PROGRESS_KEY, value=progress.as_dict())
         push_dashboard_url(self, context, progress.dashboard_url)
 

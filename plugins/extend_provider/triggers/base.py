@@ -1,7 +1,8 @@
-"""What both triggers share: look, decide, tell, sleep; report once, never raise.
+"""What both triggers share: look, decide, tell, sleep; report once, never raise; cancel when killed.
 
 Invariants: the triggerer's loop is never blocked (asynchronous requests; Airflow's own calls in a thread); a
-cancellation passes through untouched; the deadline is a wall-clock time, which a restarted triggerer keeps.
+cancellation passes through untouched; the deadline is a wall-clock time, which a restarted triggerer keeps;
+what is at Extend is cancelled when the task has ended, and left alone when somebody else goes on with it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch_progress import BatchProgress, Outcome
+from extend_provider.cancellation import RemoteWork, cancel
 from extend_provider.exceptions import ExtendConnectionError
+from extend_provider.kill import given_up, left_alone, outlast
 from extend_provider.links.dashboard import DASHBOARD_URL_KEY
 from extend_provider.redaction import describe_error
 from extend_provider.triggers.display import TaskDisplay
@@ -40,17 +43,21 @@ class ExtendWaitTrigger(BaseTrigger):
 
     :param extend_conn_id: connection to Extend.
     :param policy: how to wait, as keyword arguments of :class:`~extend_provider.waiting.WaitPolicy`.
+    :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
+        its DAG run is deleted, while it is deferred.
     """
 
-    def __init__(self, *, extend_conn_id: str, policy: dict[str, Any]) -> None:
+    def __init__(self, *, extend_conn_id: str, policy: dict[str, Any], cancel_on_kill: bool = True) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
         self.extend_conn_id = extend_conn_id
         self.policy = WaitPolicy(**policy)
+        self.cancel_on_kill = cancel_on_kill
+        self._release: asyncio.Task[None] | None = None
 
     @property
     @abc.abstractmethod
-    def subject(self) -> str:
-        """What is waited for, for the log."""
+    def work(self) -> RemoteWork:
+        """What is waited for."""
 
     @abc.abstractmethod
     async def look(self, hook: ExtendAsyncHook) -> BatchProgress:
@@ -63,7 +70,11 @@ class ExtendWaitTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments, all of them plain JSON."""
         kind = type(self)
-        arguments = {"extend_conn_id": self.extend_conn_id, "policy": dataclasses.asdict(self.policy)}
+        arguments = {
+            "extend_conn_id": self.extend_conn_id,
+            "policy": dataclasses.asdict(self.policy),
+            "cancel_on_kill": self.cancel_on_kill,
+        }
         return f"{kind.__module__}.{kind.__qualname__}", {**arguments, **self.arguments()}
 
     @abc.abstractmethod
@@ -77,9 +88,35 @@ class ExtendWaitTrigger(BaseTrigger):
         except Exception as error:  # noqa: BLE001  # a trigger that raises fails its task without a word
             # The frames alone: an unexpected error's text may hold what must not be logged.
             frames = "".join(traceback.format_tb(error.__traceback__))
-            self.log.error("%s: %s\n%s", self.subject, describe_error(error), frames)  # noqa: TRY400  # see above
+            self.log.error("%s: %s\n%s", self.work, describe_error(error), frames)  # noqa: TRY400  # see above
             ended = self.report(Wait(self.policy).broken(error))
         yield TriggerEvent(ended.as_event())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+
+    async def on_kill(self) -> None:
+        """Cancel the work if the task was ended; not if it was cleared or moved to another triggerer."""
+        if self.cancel_on_kill:
+            self._release = asyncio.ensure_future(self._give_back())
+            await outlast(self._release)
+
+    async def cleanup(self) -> None:
+        """Wait for a cancellation under way, which keeps the task's log open for what it has to say."""
+        if self._release is not None:
+            await outlast(self._release)
+
+    async def _give_back(self) -> None:
+        try:
+            ended = await asyncio.to_thread(given_up, self.task_instance)
+        except Exception as error:  # noqa: BLE001  # Airflow's answer is needed, and cancelling is for good
+            why = f"whether the task was ended could not be found out: {describe_error(error)}."
+            self.log.error("%s: %s %s", self.work, why, left_alone(self.work))  # noqa: TRY400
+            return
+        if not ended:
+            self.log.info("%s: the wait goes on elsewhere, so nothing is cancelled.", self.work)
+            return
+        # Said first, because a triggerer that is stopped meanwhile says nothing more.
+        self.log.warning("%s: the task was ended; cancelling what has not settled.", self.work)
+        outcome = await cancel(self.work)
+        (self.log.info if outcome.complete else self.log.error)("%s: %s", self.work, outcome)
 
     async def _wait(self) -> Ended:
         wait = Wait(self.policy)
@@ -113,16 +150,16 @@ class ExtendWaitTrigger(BaseTrigger):
 
     def _failed(self, wait: Wait, error: Exception) -> Step:
         step = wait.failed(error, now=time.time())
-        self.log.warning("%s: %s", self.subject, step.decision.message)
+        self.log.warning("%s: %s", self.work, step.decision.message)
         return step
 
     def _tell(self, step: Step, progress: BatchProgress | None, display: TaskDisplay) -> None:
-        if step.decision.outcome in {Outcome.WAIT, Outcome.DONE}:
-            self.log.info("%s: %s", self.subject, step.decision.message)
+        if step.decision.outcome in {Outcome.WAIT, Outcome.DONE, Outcome.SHORT}:
+            self.log.info("%s: %s", self.work, step.decision.message)
         if progress is None:
             return
         for warning in progress.warnings:
-            self.log.warning("%s: %s", self.subject, warning)
+            self.log.warning("%s: %s", self.work, warning)
         display.show(**{PROGRESS_KEY: progress.as_dict()})
         if progress.dashboard_url:
             display.show(**{DASHBOARD_URL_KEY: progress.dashboard_url})

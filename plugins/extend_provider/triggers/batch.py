@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch_progress import BatchProgress, RunCounter
+from extend_provider.cancellation import RemoteWork
 from extend_provider.triggers.base import ExtendWaitTrigger
+from extend_provider.waiting import Ended
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendAsyncHook
@@ -18,17 +21,22 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
 
     :param batch_id: the batch.
     :param run_count: how many runs were submitted.
+    :param options: see :class:`~extend_provider.triggers.base.ExtendWaitTrigger`.
     """
 
-    def __init__(self, *, batch_id: str, run_count: int, extend_conn_id: str, policy: dict[str, Any]) -> None:
-        super().__init__(extend_conn_id=extend_conn_id, policy=policy)
+    def __init__(self, *, batch_id: str, run_count: int, **options: Any) -> None:
+        super().__init__(**options)
         self.batch_id = batch_id
         self.run_count = run_count
 
     @property
-    def subject(self) -> str:
-        """The batch, for the log."""
-        return f"Batch {self.batch_id}"
+    def work(self) -> RemoteWork:
+        """The batch."""
+        return RemoteWork(self.extend_conn_id, batch_id=self.batch_id, run_count=self.run_count)
+
+    def report(self, ended: Ended) -> Ended:
+        """Say of which batch this is the end, so that whoever takes it up can go on with another one."""
+        return dataclasses.replace(ended, batch_id=self.batch_id, policy=dataclasses.asdict(self.policy))
 
     def arguments(self) -> dict[str, Any]:
         """Return the batch's id and size."""

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch_progress import BatchProgress, FollowedRuns
+from extend_provider.cancellation import RemoteWork
 from extend_provider.triggers.base import ExtendWaitTrigger
 from extend_provider.waiting import Ended
 
@@ -17,17 +18,18 @@ class ExtendRunTrigger(ExtendWaitTrigger):
     """Asks for each run that has not settled, by its id.
 
     :param runs: the records of the runs, see :class:`~extend_provider.batch_progress.FollowedRuns`.
+    :param options: see :class:`~extend_provider.triggers.base.ExtendWaitTrigger`.
     """
 
-    def __init__(self, *, runs: list[dict[str, Any]], extend_conn_id: str, policy: dict[str, Any]) -> None:
-        super().__init__(extend_conn_id=extend_conn_id, policy=policy)
+    def __init__(self, *, runs: list[dict[str, Any]], **options: Any) -> None:
+        super().__init__(**options)
         self.runs = runs
         self._followed = FollowedRuns(runs)
 
     @property
-    def subject(self) -> str:
-        """The runs, for the log."""
-        return f"Runs {', '.join(record['id'] for record in self.runs)}"
+    def work(self) -> RemoteWork:
+        """The runs."""
+        return RemoteWork(self.extend_conn_id, run_ids=tuple(record["id"] for record in self.runs))
 
     def arguments(self) -> dict[str, Any]:
         """Return the runs as they were when the wait began."""

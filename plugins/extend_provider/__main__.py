@@ -1,0 +1,81 @@
+"""Finish by hand what a killed task could not: ``python -m extend_provider cancel --batch-id batch_…``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from extend_provider.cancellation import CANCEL_SECONDS, CONCURRENCY, Cancellation, RemoteWork, cancel
+
+EPILOG = """examples:
+  python -m extend_provider cancel --batch-id batch_1 --batch-id batch_2 --conn-id extend_default
+  python -m extend_provider cancel --run-id workflow_run_1
+
+Settled runs stay as they are, so it may be repeated. The exit code is 0 if nothing goes on at Extend, 1 if
+something may."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    if not options.batch_id and not options.run_id:
+        _parser().error("give at least one --batch-id or --run-id")
+    # Airflow reads connections from its database in a process that says that it is one of its own.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    works = [RemoteWork(options.conn_id, batch_id=batch_id) for batch_id in options.batch_id]
+    if options.run_id:
+        works.append(RemoteWork(options.conn_id, run_ids=tuple(options.run_id)))
+    console = Console()
+    outcomes = asyncio.run(_cancel_all(works, options, console))
+    for outcome in outcomes:
+        console.print(f"{outcome.work}: {outcome}", highlight=False, soft_wrap=True, markup=False)
+    return 0 if all(outcome.complete for outcome in outcomes) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m extend_provider", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    command = commands.add_parser(
+        "cancel",
+        help="cancel the runs of batches, or single runs, that have not settled",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--batch-id", action="append", default=[], help="a batch; may be repeated")
+    command.add_argument("--run-id", action="append", default=[], help="a single run; may be repeated")
+    command.add_argument("--conn-id", default="extend_default", help="connection to Extend (%(default)s)")
+    command.add_argument(
+        "--timeout", type=float, default=CANCEL_SECONDS, help="seconds that a batch may take (%(default)g)"
+    )
+    command.add_argument(
+        "--concurrency", type=int, default=CONCURRENCY, help="requests at a time (%(default)d)"
+    )
+    return parser
+
+
+async def _cancel_all(
+    works: Sequence[RemoteWork], options: argparse.Namespace, console: Console
+) -> list[Cancellation]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    outcomes = []
+    with Progress(*columns, console=console) as progress:
+        for work in works:
+            bar = progress.add_task(str(work.batch_id or "Runs"), total=None)
+
+            def show(tally: Cancellation, bar: object = bar) -> None:
+                progress.update(bar, total=tally.seen, completed=tally.cancelled + tally.settled)  # type: ignore[arg-type]  # a TaskID
+
+            outcomes.append(
+                await cancel(work, seconds=options.timeout, concurrency=options.concurrency, on_change=show)
+            )
+    return outcomes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

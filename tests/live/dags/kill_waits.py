@@ -1,0 +1,44 @@
+"""DAGs to be killed while they wait: in the triggerer, mapped and not, and in a worker."""
+
+import datetime as dt
+from typing import Any
+
+from airflow.sdk import DAG
+
+from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
+from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
+from extend_provider.sensors.batch import ExtendBatchSensor
+
+RUNS = 3
+COMMON: dict[str, Any] = {
+    "schedule": None,
+    "start_date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    "is_paused_upon_creation": False,
+}
+
+with DAG("kill_deferred", params={"plain": "", "first": "", "second": ""}, **COMMON):
+    ExtendBatchSensor(task_id="plain", batch_id="{{ params.plain }}", run_count=RUNS, poke_interval=2)
+    ExtendBatchSensor.partial(task_id="mapped", run_count=RUNS, poke_interval=2).expand(
+        batch_id=["{{ params.first }}", "{{ params.second }}"]
+    )
+
+with DAG("kill_poking", params={"plain": ""}, **COMMON):
+    ExtendBatchSensor(
+        task_id="plain", batch_id="{{ params.plain }}", run_count=RUNS, poke_interval=2, deferrable=False
+    )
+
+with DAG("kill_single_runs", **COMMON):
+    ExtendRunWorkflowOperator(
+        task_id="run", workflow_id="workflow_invoices", raw_texts=["one", "two"], poll_interval=2
+    )
+
+with DAG("kill_submission", **COMMON):
+    submit = ExtendSubmitBatchOperator(
+        task_id="submit",
+        workflow_id="workflow_invoices",
+        inputs=[
+            {"file": {"text": f"text {index}"}, "metadata": {"document_id": f"d{index}"}}
+            for index in range(RUNS)
+        ],
+    )
+    ExtendBatchSensor(task_id="wait", batch_id=submit.output, run_count=RUNS, poke_interval=2)

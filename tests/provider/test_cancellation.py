@@ -1,0 +1,171 @@
+"""Cancelling a batch or single runs, through everything that may be in the way; the emulator judges."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from extend_provider.cancellation import Cancellation, RemoteWork, cancel, cancel_from_worker
+from extend_provider.hooks.extend import ExtendHook
+from extend_provider.models import BatchInput, FileInput
+from fixtures.extend_api import ExtendApi
+
+CANCEL = "POST /workflow_runs/{id}/cancel"
+
+
+@pytest.fixture(autouse=True)
+def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
+    extend_api.configure(synthetic=True, hold=True)
+
+
+def submit(count: int) -> str:
+    inputs = [BatchInput(FileInput(text=f"text {index}", name=f"{index}.txt")) for index in range(count)]
+    with ExtendHook() as hook:
+        return hook.create_batch("workflow_invoices", inputs)
+
+
+def batch(count: int) -> RemoteWork:
+    return RemoteWork("extend_default", submit(count), count)
+
+
+def settled(api: ExtendApi, *, at_most: float = 5) -> dict[str, int]:
+    """Return the statuses once nothing is CANCELLING any more."""
+    deadline = time.monotonic() + at_most
+    while "CANCELLING" in (runs := api.stats()["runs"]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return dict(runs)
+
+
+def counts(outcome: Cancellation) -> tuple[int, int, int]:
+    return outcome.cancelled, outcome.settled, outcome.left
+
+
+async def test_every_run_of_a_batch_is_cancelled_with_one_request_each(extend_api: ExtendApi) -> None:
+    told: list[int] = []
+    outcome = await cancel(batch(40), on_change=lambda tally: told.append(tally.cancelled))
+    assert outcome.complete
+    assert str(outcome) == "40 runs cancelled, 0 had settled before."
+    assert extend_api.requests_to(CANCEL) == 40
+    assert settled(extend_api) == {"CANCELLED": 40}
+    assert told == list(range(1, 41))
+
+
+async def test_what_has_settled_is_not_asked_for(extend_api: ExtendApi) -> None:
+    extend_api.configure(
+        hold=False,
+        outcomes=[
+            {"status": "NEEDS_REVIEW", "name_glob": "0.txt"},
+            {"status": "FAILED", "name_glob": "1.txt"},
+        ],
+    )
+    work = batch(3)
+    extend_api.runs(str(work.batch_id))
+    assert counts(await cancel(work)) == (0, 3, 0)
+    assert extend_api.requests_to(CANCEL) == 0
+
+
+async def test_a_cancellation_that_is_repeated_finds_nothing_to_do(extend_api: ExtendApi) -> None:
+    extend_api.configure(cancelling_seconds=5)
+    work = batch(2)
+    await cancel(work)
+    again = await cancel(work)
+    assert (counts(again), again.complete) == ((0, 2, 0), True)
+    assert extend_api.requests_to(CANCEL) == 2
+
+
+async def test_a_run_that_settles_between_the_look_and_the_request_is_no_failure(
+    extend_api: ExtendApi,
+) -> None:
+    extend_api.configure(cancel_refusal_status=409)
+    with ExtendHook() as hook:
+        run = hook.create_run("workflow_invoices", FileInput(text="t"))
+        gone = hook.create_run("workflow_invoices", FileInput(text="t"))
+        hook.delete_run(gone.id)
+    extend_api.configure(hold=False)
+    while settled(extend_api) != {"PROCESSED": 1}:
+        await asyncio.sleep(0.02)
+    outcome = await cancel(RemoteWork("extend_default", run_ids=(run.id, gone.id)))
+    assert (counts(outcome), outcome.complete) == ((0, 2, 0), True)
+
+
+async def test_the_rate_limit_and_server_faults_are_waited_out(extend_api: ExtendApi) -> None:
+    work = batch(6)
+    faults: Sequence[dict[str, Any]] = [
+        {"endpoint": CANCEL, "kind": "rate_limit", "count": 3, "retry_after": 0.1},
+        {"endpoint": CANCEL, "kind": "error", "status": 503, "count": 2},
+        {"endpoint": CANCEL, "kind": "drop", "accepted": True},
+    ]
+    extend_api.configure(faults=faults)
+    outcome = await cancel(work)
+    assert outcome.complete
+    # Whose answer was lost had been cancelled all the same, and is found so.
+    assert outcome.cancelled + outcome.settled == 6
+    assert settled(extend_api) == {"CANCELLED": 6}
+
+
+async def test_runs_that_are_listed_late_are_cancelled_too(extend_api: ExtendApi) -> None:
+    extend_api.configure(listing_lag_seconds=1.5, listing_lag_halves=True, max_page_size=4)
+    outcome = await cancel(batch(10))
+    assert (outcome.cancelled, outcome.complete) == (10, True)
+    assert settled(extend_api) == {"CANCELLED": 10}
+
+
+async def test_a_refusal_for_good_is_told_with_the_command_and_does_not_stop_the_others(
+    extend_api: ExtendApi,
+) -> None:
+    extend_api.configure(hold=False, outcomes=[{"status": "QUARANTINED", "name_glob": "[01].txt"}])
+    work = batch(5)
+    while settled(extend_api) != {"QUARANTINED": 2, "PROCESSED": 3}:
+        await asyncio.sleep(0.02)
+    outcome = await cancel(work)
+    assert counts(outcome) == (0, 3, 2)
+    assert not outcome.complete
+    text = str(outcome)
+    assert "2 may still be at work" in text
+    assert "this one is QUARANTINED" in text
+    assert f"python -m extend_provider cancel --batch-id {work.batch_id} --conn-id extend_default" in text
+
+
+async def test_the_deadline_ends_it_and_what_is_left_is_said(extend_api: ExtendApi) -> None:
+    work = batch(5)
+    extend_api.configure(
+        faults=[
+            {"endpoint": CANCEL, "kind": "slow", "seconds": 2, "skip": 2, "count": None, "accepted": False}
+        ]
+    )
+    started = time.monotonic()
+    outcome = await cancel(work, seconds=0.8)
+    assert time.monotonic() - started < 1.8
+    assert counts(outcome) == (2, 0, 3)
+    assert "time was up after 0.8 s" in str(outcome)
+    await asyncio.sleep(1.5)  # the emulator ends cleanly only without requests in hand
+
+
+async def test_only_so_many_requests_are_made_at_a_time(extend_api: ExtendApi) -> None:
+    work = batch(12)
+    extend_api.configure(faults=[{"endpoint": CANCEL, "kind": "slow", "seconds": 0.3, "count": None}])
+    started = time.monotonic()
+    assert (await cancel(work, concurrency=3)).complete
+    assert time.monotonic() - started > 4 * 0.3
+
+
+async def test_a_broken_connection_is_told_not_raised() -> None:
+    outcome = await cancel(RemoteWork("no_such_connection", "batch_1"))
+    assert not outcome.complete
+    assert "no_such_connection" in str(outcome)
+    assert "which runs there are is not known" in str(outcome)
+
+
+def test_a_worker_cancels_in_any_thread_even_with_a_loop_of_its_own(extend_api: ExtendApi) -> None:
+    work = batch(4)
+
+    async def inside_a_loop() -> Cancellation:
+        return cancel_from_worker(work, seconds=10)
+
+    assert asyncio.run(inside_a_loop()).complete
+    assert settled(extend_api) == {"CANCELLED": 4}

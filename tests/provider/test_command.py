@@ -1,0 +1,62 @@
+"""The command that finishes a cancellation by hand, as a person runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from extend_provider.hooks.extend import ExtendHook
+from extend_provider.models import BatchInput, FileInput
+from fixtures.extend_api import ExtendApi
+
+
+@pytest.fixture(autouse=True)
+def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", extend_api.connection_json())
+    extend_api.configure(synthetic=True, hold=True, cancelling_seconds=0)
+
+
+def submit(count: int) -> str:
+    with ExtendHook() as hook:
+        return hook.create_batch("workflow_invoices", [BatchInput(FileInput(text="t"))] * count)
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "extend_provider", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
+    )
+
+
+def test_batches_and_runs_are_cancelled_and_told(extend_api: ExtendApi) -> None:
+    first, second = submit(3), submit(2)
+    with ExtendHook() as hook:
+        run = hook.create_run("workflow_invoices", FileInput(text="t"))
+    done = command(
+        "cancel", "--batch-id", first, "--batch-id", second, "--run-id", run.id, "--conn-id", "other"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Batch {first}: 3 runs cancelled, 0 had settled before." in done.stdout
+    assert f"Batch {second}: 2 runs cancelled, 0 had settled before." in done.stdout
+    assert f"Runs {run.id}: 1 runs cancelled" in done.stdout
+    assert "3/3" in done.stdout
+    assert extend_api.stats()["runs"] == {"CANCELLED": 6}
+
+
+def test_an_unknown_batch_is_not_taken_for_success() -> None:
+    done = command("cancel", "--batch-id", "batch_of_nobody")
+    assert done.returncode == 1
+    assert "not one is listed; check the id" in done.stdout
+
+
+def test_without_anything_to_cancel_it_says_what_is_missing() -> None:
+    done = command("cancel")
+    assert done.returncode == 2
+    assert "--batch-id" in done.stderr
