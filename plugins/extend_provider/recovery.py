@@ -7,6 +7,7 @@ a mark of his own into every input's metadata, and looks for it here.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,14 +19,22 @@ if TYPE_CHECKING:
 CLOCK_SKEW = dt.timedelta(minutes=5)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class FoundBatch:
+    """A batch that carries our mark, and the metadata of the one run of it that was fetched."""
+
+    batch_id: str
+    metadata: Mapping[str, Any]
+
+
 def find_batch(
     hook: ExtendHook,
     workflow_id: str,
     *,
     not_before: dt.datetime,
     is_ours: Callable[[Mapping[str, Any]], bool],
-) -> str | None:
-    """Return the id of the batch that carries our mark, or None if none is listed.
+) -> FoundBatch | None:
+    """Return the batch that carries our mark, or None if none is listed.
 
     One run of each batch that was created since ``not_before`` is fetched, because the list does not show
     metadata: the cost is one request per 1,000 runs listed and one per batch. Runs may be listable only some
@@ -42,8 +51,9 @@ def find_batch(
             if run.batch_id is None or run.batch_id in seen:
                 continue
             seen.add(run.batch_id)
-            if is_ours(hook.get_run(run.id).metadata):
-                return run.batch_id
+            metadata = hook.get_run(run.id).metadata
+            if is_ours(metadata):
+                return FoundBatch(run.batch_id, metadata)
     return None
 
 

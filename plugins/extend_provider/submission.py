@@ -112,6 +112,10 @@ class Submission:
     details: Mapping[str, Any]
 
 
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
 @dataclasses.dataclass(kw_only=True)
 class Submitter:
     """Brings one piece of work to Extend as one batch.
@@ -120,6 +124,10 @@ class Submitter:
         is made exactly once per intent.
     :param is_ours: whether a run's metadata carries the mark of this work.
     :param prepare: makes the inputs; called only when they are going to be sent.
+    :param count_in: how many inputs a batch has, from the metadata of one of its runs; for a ledger whose
+        intents may not know it.
+    :param clock: tells the present, timezone-aware.
+    :param sleep: waits so many seconds.
     """
 
     hook: ExtendHook
@@ -127,9 +135,12 @@ class Submitter:
     workflow_id: str
     is_ours: Callable[[Mapping[str, Any]], bool]
     prepare: Callable[[], Prepared]
+    count_in: Callable[[Mapping[str, Any]], int] | None = None
     version: str | None = None
     priority: int | None = None
     log: logging.Logger | Any = log
+    clock: Callable[[], dt.datetime] = _now
+    sleep: Callable[[float], None] = time.sleep
 
     def submit(self) -> Submission:
         """Return the work's batch: the recorded one, the one found at Extend, or a new one.
@@ -161,13 +172,13 @@ class Submitter:
                     raise
                 pause = Backoff().delay(turned_away, error.retry_after, chance=_RANDOM.random())
                 self.log.warning("Extend takes no batch at the moment (429); next try in %.0f s.", pause)
-                time.sleep(pause)
+                self.sleep(pause)
 
     def _intent(self, state: LedgerState, prepared: Prepared) -> Intent:
         connect, read = self.hook.settings.timeouts(repeatable=False)
         return Intent(
             number=1 if state.intent is None else state.intent.number + 1,
-            begun_at=_now().isoformat(),
+            begun_at=self.clock().isoformat(),
             window=connect + read,
             run_count=len(prepared.inputs),
             details=prepared.details,
@@ -209,22 +220,20 @@ class Submitter:
         )
         pause = FIRST_LOOK_INTERVAL
         while True:
-            asked_at = _now()
+            asked_at = self.clock()
             found = find_batch(self.hook, self.workflow_id, not_before=intent.begun, is_ours=self.is_ours)
             if found is not None:
-                self.ledger.record(intent, found)
-                return self._taken_up(intent, found)
+                if self.count_in is not None:
+                    intent = dataclasses.replace(intent, run_count=self.count_in(found.metadata))
+                self.ledger.record(intent, found.batch_id)
+                return self._taken_up(intent, found.batch_id)
             if asked_at >= proven_from:
                 self.log.info("No batch of it is listed: Extend did not accept it, so it is sent now.")
                 return None
-            time.sleep(min(pause, (proven_from - asked_at).total_seconds() + 0.1))
+            self.sleep(min(pause, (proven_from - asked_at).total_seconds() + 0.1))
             pause = min(2 * pause, LOOK_INTERVAL)
             state = self.ledger.read()
             if state.batch_id is not None:
                 return self._taken_up(state.intent or intent, state.batch_id)
             if state.withdrawn or state.intent != intent:
                 return None
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

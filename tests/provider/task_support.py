@@ -7,7 +7,8 @@ import copy
 import dataclasses
 import importlib
 import json
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,8 +26,8 @@ class TaskStateStore:
     def get(self, key: str, default: Any = None) -> Any:
         return self.values.get(key, default)
 
-    def set(self, key: str, value: Any) -> None:
-        self.values[key] = value
+    def set(self, key: str, value: Any, *, retention: timedelta | None = None) -> None:
+        self.values[key] = json.loads(json.dumps(value))
 
     def delete(self, key: str) -> None:
         self.values.pop(key, None)
@@ -67,6 +68,7 @@ class Task:
     store: TaskStateStore = dataclasses.field(default_factory=TaskStateStore)
     attempts: list[TaskInstance] = dataclasses.field(default_factory=list)
     _max_tries: int | None = None
+    _run_after: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
 
     def attempt(self) -> Any:
         """Return the context of the next attempt."""
@@ -74,11 +76,14 @@ class Task:
             self._max_tries = self.retries
         ti = TaskInstance(try_number=len(self.attempts) + 1, max_tries=self._max_tries)
         self.attempts.append(ti)
-        return {"ti": ti, "task_state_store": self.store}
+        dag_run = SimpleNamespace(run_after=self._run_after)
+        return {"ti": ti, "task_state_store": self.store, "dag_run": dag_run}
 
-    def clear(self) -> None:
-        """Do to the counters what clearing the task does; the store keeps its content, as on Airflow 3.3."""
+    def clear(self, *, keeps_state: bool = True) -> None:
+        """Do what clearing the task does: Airflow 3.3 keeps the store's content, 3.4 does not."""
         self._max_tries = len(self.attempts) + self.retries
+        if not keeps_state:
+            self.store.values.clear()
 
     @property
     def xcoms(self) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -171,12 +172,42 @@ class WorkerKilled(BaseException):
     """What ends a worker without any except clause running."""
 
 
-def killed_after(create_batch: Any) -> Any:
-    def killed(*arguments: Any, **options: Any) -> Any:
-        create_batch(*arguments, **options)
-        raise WorkerKilled
+LISTING = "GET /workflow_runs"
 
-    return killed
+
+@pytest.fixture
+def impatient(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An absence is proven three seconds after a submission."""
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(timeout=1, listing_grace=1))
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], contextlib.AbstractContextManager[None]]:
+    """Kill the worker right before or right after the submitting request."""
+    create_batch = ExtendHook.create_batch
+
+    @contextlib.contextmanager
+    def kill(when: str) -> Iterator[None]:
+        def die(*arguments: Any, **options: Any) -> Any:
+            if when == "after the request":
+                create_batch(*arguments, **options)
+            raise WorkerKilled
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ExtendHook, "create_batch", die)
+            with pytest.raises(WorkerKilled):
+                yield
+
+    return kill
+
+
+def times_paid(api: ExtendApi) -> set[int]:
+    return set(api.stats()["runs_created"].values())
+
+
+def test_the_first_attempt_costs_one_request(extend_api: ExtendApi) -> None:
+    operator(inputs=texts(2)).execute(Task().attempt())
+    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
 
 
 def test_a_retry_returns_the_batch_of_the_attempt_before(extend_api: ExtendApi) -> None:
@@ -185,43 +216,140 @@ def test_a_retry_returns_the_batch_of_the_attempt_before(extend_api: ExtendApi) 
     first = made.execute(task.attempt())
     assert made.execute(task.attempt()) == first
     assert task.xcoms == {"run_count": 2}
-    assert extend_api.requests_to(SUBMISSION) == 1
+    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
 
 
-def test_a_clear_submits_again(extend_api: ExtendApi) -> None:
+@pytest.mark.parametrize("keeps_state", [True, False], ids=["airflow-3.3", "airflow-3.4"])
+def test_a_clear_takes_the_batch_up(keeps_state: bool, extend_api: ExtendApi) -> None:
     task = Task(retries=1)
-    made = operator(inputs=texts(1), retries=1)
+    made = operator(inputs=texts(2), retries=1)
     first = made.execute(task.attempt())
-    task.clear()
-    assert made.execute(task.attempt()) != first
+    task.clear(keeps_state=keeps_state)
+    assert made.execute(task.attempt()) == first
+    assert task.xcoms == {"run_count": 2}
+    assert times_paid(extend_api) == {1}
+
+
+@pytest.mark.parametrize("keeps_state", [True, False], ids=["airflow-3.3", "airflow-3.4"])
+def test_a_clear_submits_again_if_it_is_to_and_its_retries_do_not(
+    keeps_state: bool, extend_api: ExtendApi
+) -> None:
+    task = Task(retries=1)
+    made = operator(inputs=texts(1), retries=1, on_clear="resubmit")
+    first = made.execute(task.attempt())
+    task.clear(keeps_state=keeps_state)
+    second = made.execute(task.attempt())
+    assert second != first
+    assert made.execute(task.attempt()) == second
     assert extend_api.requests_to(SUBMISSION) == 2
 
 
-def test_a_retry_after_a_worker_died_while_submitting_refuses_to_submit_again(
-    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
+@pytest.mark.parametrize("kind", ["error", "drop"])
+def test_after_an_unclear_answer_a_retry_finds_the_batch_or_proves_its_absence(
+    accepted: bool, kind: str, extend_api: ExtendApi
 ) -> None:
+    extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": kind, "accepted": accepted}])
     task = Task(retries=1)
-    made = operator(inputs=texts(1), retries=1)
+    made = operator(inputs=texts(3), retries=1)
+    with pytest.raises(ExtendUnclearSubmissionError):
+        made.execute(task.attempt())
+    batch_id = made.execute(task.attempt())
+    assert len(runs_of(str(batch_id))) == task.xcoms["run_count"] == 3
+    assert times_paid(extend_api) == {1}
+    assert extend_api.requests_to(SUBMISSION) == (1 if accepted else 2)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("when", ["before the request", "after the request"])
+@pytest.mark.parametrize("then", ["retry", "clear on 3.3", "clear on 3.4"])
+def test_a_killed_worker_pays_once(when: str, then: str, extend_api: ExtendApi, killed: Any) -> None:
+    task = Task(retries=1)
+    made = operator(inputs=texts(2), retries=1)
+    with killed(when):
+        made.execute(task.attempt())
+    if then != "retry":
+        task.clear(keeps_state=then == "clear on 3.3")
+    assert made.execute(task.attempt()) is not None
+    assert task.xcoms == {"run_count": 2}
+    assert times_paid(extend_api) == {1}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_search_that_is_cut_short_is_taken_up_by_the_next_attempt(
+    extend_api: ExtendApi, killed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extend_api.configure(listing_lag_seconds=1.5)
+    task = Task(retries=2)
+    made = operator(inputs=texts(1), retries=2)
+    with killed("after the request"):
+        made.execute(task.attempt())
+    task.clear(keeps_state=False)
     with monkeypatch.context() as patched:
-        patched.setattr(ExtendHook, "create_batch", killed_after(ExtendHook.create_batch))
+        patched.setattr("extend_provider.submission.find_batch", _die)
         with pytest.raises(WorkerKilled):
             made.execute(task.attempt())
-    with pytest.raises(
-        ExtendUnclearSubmissionError, match=r"batch of workflow workflow_invoices.*clear the task"
-    ):
+    assert made.execute(task.attempt()) is not None
+    assert times_paid(extend_api) == {1}
+
+
+def _die(*arguments: Any, **options: Any) -> Any:
+    raise WorkerKilled
+
+
+@pytest.mark.usefixtures("impatient")
+def test_another_task_of_the_same_workflow_is_not_mistaken_for_this_one(
+    extend_api: ExtendApi, killed: Any
+) -> None:
+    task, other = Task(retries=1), Task()
+    made = operator(inputs=texts(1), retries=1)
+    with killed("before the request"):
         made.execute(task.attempt())
-    assert extend_api.requests_to(SUBMISSION) == 1
+    context = other.attempt()
+    context["ti"].task_id = "another"
+    of_another = operator(inputs=texts(1)).execute(context)
+    assert made.execute(task.attempt()) != of_another
 
 
-def test_after_a_clean_refusal_a_retry_submits(extend_api: ExtendApi) -> None:
+def test_an_attempt_that_failed_before_submitting_costs_the_next_one_nothing(extend_api: ExtendApi) -> None:
+    task = Task(retries=1)
+    made = operator(inputs=texts(1), retries=1)
+    good, made.inputs = made.inputs, []
+    with pytest.raises(ExtendInputError):
+        made.execute(task.attempt())
+    made.inputs = good
+    assert made.execute(task.attempt()) is not None
+    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
+
+
+@pytest.mark.parametrize("clear", [False, True], ids=["retry", "clear"])
+def test_after_a_clean_refusal_the_next_attempt_submits(clear: bool, extend_api: ExtendApi) -> None:
     extend_api.configure(no_credits=True)
     task = Task(retries=1)
     made = operator(inputs=texts(1), retries=1)
     with pytest.raises(ExtendCreditsError):
         made.execute(task.attempt())
     extend_api.configure(no_credits=False)
+    if clear:
+        task.clear()
     assert made.execute(task.attempt()) is not None
     assert extend_api.stats()["runs_created"] == {"d0": 1}
+    assert extend_api.requests_to(LISTING) == 0
+
+
+def test_the_mark_counts_in_the_metadata_and_its_key_is_reserved(extend_api: ExtendApi) -> None:
+    nearly_full = {**FILE_ID, "metadata": {"k": "x" * 10_200}}
+    with pytest.raises(ExtendInputError, match=r"inputs\[1\].metadata is 10,2.. bytes"):
+        operator(inputs=[FILE_ID, nearly_full]).execute(Task().attempt())
+    with pytest.raises(ExtendInputError, match=r"inputs\[0\].metadata has the key 'airflow_submission'"):
+        operator(inputs=[{**FILE_ID, "metadata": {"airflow_submission": "x"}}]).execute(Task().attempt())
+    assert extend_api.stats()["requests"] == {}
+
+
+def test_a_policy_nobody_knows_is_refused_when_the_dag_is_parsed() -> None:
+    with pytest.raises(ExtendInputError, match="on_clear is 'ignore'"):
+        operator(inputs=[FILE_ID], on_clear="ignore")
 
 
 class LateInputs(ExtendSubmitBatchOperator):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator, XComArg
 
 from extend_provider import validation
-from extend_provider.attempts import AttemptMemory, create_once, created_before
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.models import BatchInput
 from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs
+from extend_provider.submission import Prepared, Submitter
+from extend_provider.task_ledger import ON_CLEAR, OnClear, TaskStateLedger, marked_count
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 #: XCom key of the number of runs submitted; Extend's answer does not tell it.
 RUN_COUNT_KEY = "run_count"
-#: Key in the task state store of the batch that an earlier attempt has created.
-BATCH_KEY = "extend_batch"
 
 
 class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
@@ -32,23 +31,28 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
     runs is pushed as XCom ``run_count``. Everything that can be wrong with the arguments is refused before
     the request, with the input's index.
 
-    A retry never submits again: it returns the batch that an earlier attempt has created, and fails if it is
-    unknown whether there is one. Clearing the task is the way to submit again.
+    A retry never submits again: it returns the batch that an earlier attempt has submitted. If an attempt
+    lost Extend's answer, or its worker died, the next one looks for the batch among the workflow's runs, and
+    sends again only once it is proven that there is none: at the earliest after the request's timeout and
+    the connection's ``listing_grace``. To be found, each input carries ``airflow_submission`` in its
+    metadata.
 
     The inputs' URLs, texts, passwords and secrets are redacted in the rendered template. A subclass that
-    overrides :meth:`get_inputs` builds them in the worker, so that they never enter a template field at all;
-    one that overrides ``execute`` uses :meth:`submit` and needs neither ``workflow_id`` nor ``inputs`` here.
+    overrides :meth:`get_inputs` builds them in the worker, so that they never enter a template field at all.
 
     :param workflow_id: the workflow, e.g. ``workflow_…``.
     :param inputs: mappings ``{"file": {"url" | "file_id" | "text", "name"?, "password"?}, "metadata"?,
-        "secrets"?}`` or :class:`~extend_provider.models.BatchInput`. ``metadata`` (up to 10 KB of JSON) comes
-        back with the input's run.
+        "secrets"?}`` or :class:`~extend_provider.models.BatchInput`. ``metadata`` (up to 10 KB of JSON, the
+        60 bytes of ``airflow_submission`` included) comes back with the input's run.
     :param version: version number or ``draft``; None: the latest deployed one.
     :param priority: 1 to 100, lower first; None: Extend's default, 90 for batches. On API version 2025-04-21
         it is fixed.
+    :param on_clear: what clearing the task means: ``reattach`` returns the batch that was submitted before,
+        whatever the inputs are now; ``resubmit`` submits, and pays, anew.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument or an input is refused; nothing was sent.
-    :raises ExtendError: Extend refused the batch, or gave no answer.
+    :raises ExtendUnclearSubmissionError: whether the batch exists is unknown; the next attempt looks for it.
+    :raises ExtendError: Extend refused the batch; nothing was created.
     """
 
     template_fields: Sequence[str] = ("workflow_id", "inputs", "version", "priority", "extend_conn_id")
@@ -62,6 +66,7 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
         inputs: Sequence[Mapping[str, Any] | BatchInput] | XComArg | None = None,
         version: str | int | None = None,
         priority: int | str | None = None,
+        on_clear: OnClear = "reattach",
         extend_conn_id: str = "extend_default",
         **kwargs: Any,
     ) -> None:
@@ -70,7 +75,9 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
         self.inputs = inputs
         self.version = version
         self.priority = priority
+        self.on_clear = on_clear
         self.extend_conn_id = extend_conn_id
+        validation.choice(on_clear, "on_clear", ON_CLEAR)
         validation.check_literal(validation.version, version)
         validation.check_literal(validation.priority, priority)
         if type(self).execute is ExtendSubmitBatchOperator.execute:
@@ -96,55 +103,38 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
         return ExtendHook(extend_conn_id=self.extend_conn_id)
 
     def execute(self, context: Context) -> str | None:
-        """Submit the batch and return its id; None when an override has nothing to submit."""
+        """Return the batch's id, submitted now or before; None when an override has nothing to submit."""
         workflow_id = validation.workflow_id(self.workflow_id)
         version = validation.version(self.version)
         priority = validation.priority(self.priority)
-        memory = AttemptMemory(context, retries=self.retries or 0, key=BATCH_KEY)
-        batch = created_before(memory, f"a batch of workflow {workflow_id}")
-        if batch is None:
+        ledger = TaskStateLedger.open(
+            context,
+            self.hook,
+            workflow_id=workflow_id,
+            version=version,
+            retries=self.retries or 0,
+            on_clear=self.on_clear,
+        )
+
+        def prepare() -> Prepared:
             inputs = self.get_inputs(context)
             if not inputs:
                 self.log.info("Nothing to submit to workflow %s.", workflow_id)
-                context["ti"].xcom_push(key=RUN_COUNT_KEY, value=0)
-                return None
-            inputs = validation.batch_inputs(inputs)
-            self.log.info(
-                "%s inputs go to workflow %s (API %s).", len(inputs), workflow_id, self.hook.api_version
-            )
-            with self.hook:
-                batch = create_once(
-                    memory,
-                    lambda: {
-                        "batch_id": self.submit(workflow_id, inputs, version=version, priority=priority),
-                        RUN_COUNT_KEY: len(inputs),
-                    },
-                )
+                return Prepared([])
+            return Prepared(ledger.marked(validation.batch_inputs(inputs)))
+
+        with self.hook:
+            submission = Submitter(
+                hook=self.hook,
+                ledger=ledger,
+                workflow_id=workflow_id,
+                version=version,
+                priority=priority,
+                is_ours=ledger.is_ours,
+                count_in=marked_count,
+                prepare=prepare,
+                log=self.log,
+            ).submit()
         # Whoever waits needs it: neither the answer nor any status of the batch tells how many runs it has.
-        context["ti"].xcom_push(key=RUN_COUNT_KEY, value=batch[RUN_COUNT_KEY])
-        batch_id: str = batch["batch_id"]
-        return batch_id
-
-    def submit(
-        self,
-        workflow_id: str,
-        inputs: Sequence[BatchInput],
-        *,
-        version: str | int | None = None,
-        priority: int | str | None = None,
-    ) -> str:
-        """Check everything, send one request, return the batch's id.
-
-        :raises ExtendInputError: something is refused; nothing was sent.
-        :raises ExtendUnclearSubmissionError: whether the batch exists is unknown.
-        """
-        workflow_id = validation.workflow_id(workflow_id)
-        checked = validation.batch_inputs(inputs)
-        batch_id = self.hook.create_batch(
-            workflow_id,
-            checked,
-            version=validation.version(version),
-            priority=validation.priority(priority),
-        )
-        self.log.info("Batch %s: %s inputs sent to workflow %s.", batch_id, f"{len(checked):,}", workflow_id)
-        return batch_id
+        context["ti"].xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
+        return submission.batch_id

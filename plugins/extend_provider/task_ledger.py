@@ -1,0 +1,134 @@
+"""The ledger of a task instance's submission, in Airflow's task state store, and its mark at Extend.
+
+The store survives a retry. On Airflow 3.3 it survives a clear too, on 3.4 it may not; so each attempt leaves
+a trace before it does anything, and where earlier attempts have left none, one of them may have submitted:
+the batch is looked for at Extend before anything is sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from extend_provider import validation
+from extend_provider.attempts import first_try
+from extend_provider.exceptions import ExtendInputError
+from extend_provider.models import BatchInput
+from extend_provider.submission import Intent, LedgerState
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from extend_provider.hooks.extend import ExtendHook
+
+#: What a cleared task does with the batch that was submitted before: take it up, or submit anew.
+OnClear = Literal["reattach", "resubmit"]
+ON_CLEAR: tuple[str, ...] = get_args(OnClear)
+
+#: Key in every input's metadata by which a batch is found again: what is submitted, and how many inputs.
+MARK_KEY = "airflow_submission"
+#: Key in the task state store.
+SUBMISSION_KEY = "extend_submission"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TaskStateLedger:
+    """See :class:`~extend_provider.submission.Ledger`; Airflow lets one attempt at a time write it.
+
+    :param store: Airflow's task state store of the task instance.
+    :param identity: tells this submission from all others.
+    """
+
+    store: Any
+    identity: str
+
+    @classmethod
+    def open(
+        cls,
+        context: Context,
+        hook: ExtendHook,
+        *,
+        workflow_id: str,
+        version: str | None,
+        retries: int,
+        on_clear: OnClear,
+    ) -> TaskStateLedger:
+        """Return the ledger of the task instance, with this attempt's trace in it.
+
+        :param hook: says how long a request may go on, if one may be under way.
+        :param retries: the task's ``retries``.
+        """
+        ti = context["ti"]
+        first = first_try(ti, retries) if on_clear == "resubmit" else 1
+        parts = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index), workflow_id, version or "", str(first))
+        ledger = cls(context["task_state_store"], hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32])
+        if ledger._entry() is None:
+            ledger._write(lost_intent(context, hook) if ti.try_number > first else None)
+        return ledger
+
+    def read(self) -> LedgerState:
+        """Return what this and earlier attempts have written."""
+        entry = self._entry() or {}
+        if (intent := entry.get("intent")) is None:
+            return LedgerState()
+        return LedgerState(Intent(**intent), entry.get("batch_id"), withdrawn=entry.get("withdrawn", False))
+
+    def begin(self, intent: Intent) -> bool:
+        """Write the intent."""
+        self._write(intent)
+        return True
+
+    def withdraw(self, intent: Intent) -> None:
+        """Write down that the intent's request created nothing."""
+        self._write(intent, withdrawn=True)
+
+    def record(self, intent: Intent, batch_id: str) -> None:
+        """Write down the batch."""
+        self._write(intent, batch_id=batch_id)
+
+    def marked(self, inputs: Sequence[BatchInput]) -> list[BatchInput]:
+        """Return the inputs with the mark in each one's metadata.
+
+        :raises ExtendInputError: with the mark the metadata is too large, or the key is taken.
+        """
+        mark = f"{self.identity}/{len(inputs)}"
+        return [_marked(each, mark, f"inputs[{index}].metadata") for index, each in enumerate(inputs)]
+
+    def is_ours(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a run with this metadata is of our batch."""
+        return str(metadata.get(MARK_KEY, "")).partition("/")[0] == self.identity
+
+    def _entry(self) -> dict[str, Any] | None:
+        entry = self.store.get(SUBMISSION_KEY)
+        return entry if isinstance(entry, dict) and entry.get("identity") == self.identity else None
+
+    def _write(self, intent: Intent | None, **facts: Any) -> None:
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        entry: dict[str, Any] = {"identity": self.identity, **facts}
+        if intent is not None:
+            entry["intent"] = {**dataclasses.asdict(intent), "details": dict(intent.details)}
+        self.store.set(SUBMISSION_KEY, entry, retention=NEVER_EXPIRE)
+
+
+def lost_intent(context: Context, hook: ExtendHook) -> Intent:
+    """Return the intent that attempts without a trace may have had: at any time since the run was due."""
+    since, now = context["dag_run"].run_after, dt.datetime.now(dt.UTC)
+    elapsed = max((now - since).total_seconds(), 0.0)
+    window = elapsed + sum(hook.settings.timeouts(repeatable=False))
+    return Intent(number=1, begun_at=since.isoformat(), window=window, run_count=0)
+
+
+def marked_count(metadata: Mapping[str, Any]) -> int:
+    """Return how many inputs a batch has, from the mark of one of them."""
+    return int(str(metadata[MARK_KEY]).partition("/")[2])
+
+
+def _marked(given: BatchInput, mark: str, field: str) -> BatchInput:
+    metadata = dict(given.metadata or {})
+    if MARK_KEY in metadata:
+        raise ExtendInputError(f"{field} has the key {MARK_KEY!r}, which is reserved; use another one.")
+    return dataclasses.replace(given, metadata=validation.metadata({**metadata, MARK_KEY: mark}, field))
