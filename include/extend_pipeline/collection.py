@@ -6,45 +6,131 @@ What is in the raw zone can be landed again at any time without asking Extend, s
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from airflow.sdk import ObjectStoragePath
 
+from extend_pipeline.attempts import RunEnd
 from extend_pipeline.workspace import compressed_writer
+from extend_provider.batch_progress import SETTLED
+from extend_provider.exceptions import ExtendNotFoundError
+from extend_provider.models import RunStatus, WorkflowRun
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendAsyncHook
 
+log = logging.getLogger(__name__)
+
 #: Runs fetched at the same time; the connection's rate limit holds besides.
 PARALLEL = 8
+#: Statuses of runs that did not end well, of which the list does not tell why.
+_UNSUCCESSFUL = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 
 
 def collect(hook: ExtendAsyncHook, batch_id: str, destination: ObjectStoragePath) -> int:
     """Write every run of a batch, one JSON line each, to a gzip file; return how many there are.
 
     A line holds ``api_version`` and ``run``, the run as it was received. The file appears when it is whole.
+    A run that is deleted meanwhile is left out.
     """
     with compressed_writer(destination) as file:
-        return asyncio.run(_fetch_all(hook, batch_id, file.write))
+
+        def write(run: WorkflowRun) -> None:
+            line = {"api_version": hook.api_version, "run": run.raw}
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+
+        return asyncio.run(_fetch_all(hook, batch_id, write))
 
 
-async def _fetch_all(hook: ExtendAsyncHook, batch_id: str, write: Callable[[bytes], object]) -> int:
-    slots = asyncio.Semaphore(PARALLEL)
+async def _fetch_all(hook: ExtendAsyncHook, batch_id: str, take: Callable[[WorkflowRun], object]) -> int:
     seen: set[str] = set()
-
-    async def fetch(run_id: str) -> None:
-        async with slots:
-            run = await hook.get_run(run_id)
-        line = {"api_version": hook.api_version, "run": run.raw}
-        write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-
+    gone: set[str] = set()
     async with hook:
         async for page in hook.iter_run_pages(batch_id=batch_id):
             fresh = {run.id for run in page} - seen
             seen |= fresh
-            async with asyncio.TaskGroup() as fetches:
-                for run_id in fresh:
-                    fetches.create_task(fetch(run_id))
-    return len(seen)
+            gone |= await _fetch(hook, fresh, take)
+    return len(seen) - len(gone)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inspection:
+    """What Extend tells of a batch's runs.
+
+    :ivar listed: how many are listed.
+    :ivar gone: how many of these are not there, although they are listed.
+    :ivar unsettled: how many are still at work.
+    :ivar ends: how those ended that did not end well; every one if ``whole``.
+    """
+
+    listed: int
+    gone: int
+    unsettled: int
+    ends: list[RunEnd]
+    whole: bool
+
+    @property
+    def failed(self) -> int:
+        """How many did not end well."""
+        return sum(end.status in _UNSUCCESSFUL for end in self.ends)
+
+
+def inspect(hook: ExtendAsyncHook, batch_id: str, expected: int) -> Inspection:
+    """List a batch and look up why runs did not end well: one request each, and one per 1,000 listed.
+
+    If other runs are there than were submitted, every run is looked up: the list does not tell which document
+    a run is for.
+    """
+    return asyncio.run(_inspect(hook, batch_id, expected))
+
+
+async def _inspect(hook: ExtendAsyncHook, batch_id: str, expected: int) -> Inspection:
+    statuses: dict[str, str] = {}
+    ends: list[RunEnd] = []
+
+    def take(run: WorkflowRun) -> None:
+        statuses[run.id] = run.status
+        document_id = run.metadata.get("document_id")
+        known = document_id if isinstance(document_id, str) else None
+        ends.append(RunEnd(known, run.status, run.failure_reason))
+
+    async with hook:
+        async for page in hook.iter_run_pages(batch_id=batch_id):
+            statuses.update((run.id, run.status) for run in page)
+        others = {run_id for run_id, status in statuses.items() if status not in _UNSUCCESSFUL}
+        gone = await _fetch(hook, statuses.keys() - others, take)
+        whole = len(statuses) != expected or bool(gone)
+        if whole:
+            gone |= await _fetch(hook, others, take)
+    unsettled = sum(statuses[run_id] not in SETTLED for run_id in statuses.keys() - gone)
+    return Inspection(len(statuses), len(gone), unsettled, ends, whole)
+
+
+async def _fetch(
+    hook: ExtendAsyncHook, run_ids: Iterable[str], take: Callable[[WorkflowRun], object]
+) -> set[str]:
+    """Fetch runs, a few at a time; return the ids of those that are not there any more."""
+    slots = asyncio.Semaphore(PARALLEL)
+    gone: set[str] = set()
+
+    async def fetch(run_id: str) -> None:
+        async with slots:
+            try:
+                take(await hook.get_run(run_id))
+            except ExtendNotFoundError:
+                gone.add(run_id)
+
+    try:
+        async with asyncio.TaskGroup() as fetches:
+            for run_id in run_ids:
+                fetches.create_task(fetch(run_id))
+    except BaseExceptionGroup as failures:
+        # The first one says what went wrong, and its type says whether trying again is of use.
+        raise failures.exceptions[0] from None
+    if gone:
+        log.warning("%s runs that were listed are not there any more.", f"{len(gone):,}")
+    return gone

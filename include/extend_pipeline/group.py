@@ -9,11 +9,12 @@ from typing import Any, Literal
 from airflow.sdk import Asset, TaskGroup, TriggerRule, XComArg, task, task_group
 
 from extend_pipeline.retry import PIPELINE_RETRY_POLICY
+from extend_pipeline.rounds import SUBMISSION_KEY
 from extend_pipeline.settings import check_literals
-from extend_pipeline.submission import SUBMISSION_KEY, SubmitChunkOperator
-from extend_pipeline.tasks import collect_batch, discover_documents, finish_run, load_chunk, plan_chunks
+from extend_pipeline.submission import SubmitChunkOperator
+from extend_pipeline.tasks import collect_chunk, discover_documents, finish_run, load_chunk, plan_chunks
+from extend_pipeline.waiting import MISSING_AFTER, WaitChunkOperator
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
-from extend_provider.sensors.batch import ExtendBatchSensor
 
 
 def documents_to_warehouse(
@@ -32,6 +33,7 @@ def documents_to_warehouse(
     max_credits: float | str | None = None,
     dry_run: bool | str = False,
     reprocess: bool | str = False,
+    max_attempts: int | str = 3,
     chunk_size: int | str = 1000,
     transfer: Literal["presign", "upload"] = "presign",
     expires_in: int = 1800,
@@ -39,6 +41,7 @@ def documents_to_warehouse(
     max_failed: int | str | None = None,
     max_failed_ratio: float | str | None = None,
     timeout: dt.timedelta = dt.timedelta(hours=24),
+    missing_after: dt.timedelta = MISSING_AFTER,
     poke_interval: dt.timedelta = dt.timedelta(minutes=1),
     extend_conn_id: str = "extend_default",
     aws_conn_id: str = "aws_default",
@@ -67,6 +70,8 @@ def documents_to_warehouse(
         landed documents of the workflow; also if none was, because the cost is unknown then.
     :param dry_run: list and plan, say what would be sent, and send nothing.
     :param reprocess: send documents again, and pay for them again, although they have landed before.
+    :param max_attempts: how often a document is sent at the most, 1 to 10: what failed for a passing reason,
+        was cancelled or has no run is sent again, alone, before the chunk lands.
     :param chunk_size: documents per batch, 1 to 1,000.
     :param transfer: ``presign`` lets Extend read from S3 by presigned URL, ``upload`` sends the bytes.
     :param expires_in: seconds for which a presigned URL is valid; Extend queues batches, so not too few.
@@ -74,7 +79,9 @@ def documents_to_warehouse(
         (``wait``), or landed and then fail the run (``fail``).
     :param max_failed: fail the run, after everything has landed, if more documents failed.
     :param max_failed_ratio: the same by share of the settled documents, 0 to 1.
-    :param timeout: how long a batch may take.
+    :param timeout: how long a chunk may take, all attempts together.
+    :param missing_after: how long a batch may list fewer runs than were submitted, all of them settled and
+        nothing changing, before the missing ones count as gone; at the most half of ``timeout``.
     :param poke_interval: how long to wait between two looks at a batch, at the most.
     :param extend_conn_id: connection of type ``extend``.
     :param aws_conn_id: connection that reads the source.
@@ -99,6 +106,7 @@ def documents_to_warehouse(
         "max_credits": max_credits,
         "dry_run": dry_run,
         "reprocess": reprocess,
+        "max_attempts": max_attempts,
         "chunk_size": chunk_size,
         "transfer": transfer,
         "expires_in": expires_in,
@@ -120,20 +128,22 @@ def documents_to_warehouse(
 
         def process_chunk(chunk: Any) -> Any:
             submit = SubmitChunkOperator(task_id="submit", chunk=chunk, pool=pool)
-            wait = ExtendBatchSensor(
+            wait = WaitChunkOperator(
                 task_id="wait",
+                chunk=chunk,
                 batch_id=submit.output,
                 run_count=XComArg(submit, key=RUN_COUNT_KEY),
                 on_needs_review="wait" if on_needs_review == "wait" else "land",
+                missing_after=missing_after,
                 timeout=timeout.total_seconds(),
                 poke_interval=poke_interval.total_seconds(),
                 extend_conn_id=extend_conn_id,
                 pool=pool,
             )
-            part = _task("collect", collect_batch)(chunk, submit.output)
-            wait >> part
+            parts = _task("collect", collect_chunk)(chunk, submit.output)
+            wait >> parts
             load = _task("load", load_chunk, pool=warehouse_pool)
-            return load(chunk, XComArg(submit, key=SUBMISSION_KEY), submit.output, part)
+            return load(chunk, XComArg(submit, key=SUBMISSION_KEY), parts)
 
         landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
         place = (group.dag.dag_id, group_id)

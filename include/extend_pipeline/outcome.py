@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from extend_pipeline.planning import Plan
@@ -76,6 +76,17 @@ class Outcome:
             lines.append("Reasons: " + ", ".join(f"{n:,} {r}" for r, n in self.by_reason.most_common()) + ".")
         lines.append(f"Extend charged {self.credits:,.10g} credits.")
         return "\n".join(lines)
+
+
+def landed_in_rounds(landings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up what the rounds of a chunk have landed.
+
+    :param landings: in the order of landing; the last one has all the chunk's documents, as they stand then.
+    """
+    rows = Counter[str]()
+    for landing in landings:
+        rows.update(landing["rows"])
+    return {**landings[-1], "rows": dict(rows), "credits": sum(landing["credits"] for landing in landings)}
 
 
 def objection(

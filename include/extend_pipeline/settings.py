@@ -98,6 +98,7 @@ class Settings(BaseModel):
     dry_run: bool = False
     reprocess: bool = False
     repetition: str = ""
+    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
     transfer: Literal["presign", "upload"] = "presign"
     expires_in: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 1800

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ObjectStoragePath, conf, get_current_context
 
 from extend_pipeline.exceptions import PipelineOutcomeError
-from extend_pipeline.outcome import Outcome, objection
+from extend_pipeline.outcome import Outcome, landed_in_rounds, objection
 from extend_pipeline.planning import ChunkReference, make_plan, unsent_path
+from extend_pipeline.rounds import SUBMISSION_KEY, RawPart, Round
 from extend_pipeline.run import candidates_path, keep_plan, read_plan, read_settings, write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.workspace import (
@@ -70,50 +71,71 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
             requests_per_second=ExtendHook(settings.extend_conn_id).settings.requests_per_second,
         )
         if plan.unsent and not settings.dry_run:
-            landing = warehouse.land(
-                read_documents(unsent_path(home)), (), provenance=_provenance(settings, batch_id=None)
-            )
+            landing = warehouse.land(read_documents(unsent_path(home)), (), provenance=_provenance(settings))
             unsent = landing.to_json()
     keep_plan(home, plan, unsent)
     log.info("%s", plan.describe())
     return [] if settings.dry_run else plan.chunks
 
 
-def collect_batch(chunk: ChunkReference, batch_id: str | None) -> str | None:
-    """Fetch a batch's settled runs into the raw zone and return the file's address."""
+def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[RawPart]:
+    """Fetch the settled runs of all rounds of a chunk into the raw zone; return the files, first round first.
+
+    :param batch_id: the first round's batch; None if nothing of the chunk could be sent.
+    """
     if batch_id is None:
         log.info("Chunk %s: nothing of it could be sent, so there is nothing to collect.", chunk["key"])
-        return None
+        return []
     from extend_pipeline.collection import collect
     from extend_provider.hooks.extend import ExtendAsyncHook
 
-    settings = read_settings(ObjectStoragePath(chunk["folder"]))
-    folder = raw_folder(
-        settings.workspace, workflow_id=settings.workflow_id, version=settings.version, batch_id=batch_id
-    )
-    part = folder / "part-00000.jsonl.gz"
-    count = collect(ExtendAsyncHook(extend_conn_id=settings.extend_conn_id), batch_id, part)
-    log.info("Chunk %s: %s runs of batch %s are in the raw zone.", chunk["key"], f"{count:,}", batch_id)
-    return str(part)
+    parts = []
+    for each in Round.all(chunk):
+        sent, settings = each.sent(required=each.number == 1), each.settings
+        if sent is None or sent.batch_id is None:
+            continue
+        folder = raw_folder(
+            settings.workspace,
+            workflow_id=settings.workflow_id,
+            version=settings.version,
+            batch_id=sent.batch_id,
+        )
+        part = RawPart(
+            batch_id=sent.batch_id,
+            submission=sent.details[SUBMISSION_KEY],
+            uri=str(folder / "part-00000.jsonl.gz"),
+        )
+        hook = ExtendAsyncHook(extend_conn_id=settings.extend_conn_id)
+        count = collect(hook, part["batch_id"], ObjectStoragePath(part["uri"]))
+        found = f"{count:,} runs of batch {part['batch_id']}"
+        log.info("Chunk %s, round %s: %s are in the raw zone.", chunk["key"], each.number, found)
+        parts.append(part)
+    return parts
 
 
-def load_chunk(
-    chunk: ChunkReference, submission: str, batch_id: str | None, part: str | None
-) -> dict[str, Any]:
+def load_chunk(chunk: ChunkReference, submission: str, parts: list[RawPart]) -> dict[str, Any]:
     """Land a chunk: one row for each of its documents, and the rows of their results.
 
+    The last round lands first, and the first one, which has all documents, last: a document is claimed until
+    its last attempt has landed, so that what a crash leaves behind is taken up.
+
     :param submission: the file that lists the documents as they stood when the chunk was sent.
+    :param parts: what was collected; none if nothing was sent.
     """
     from extend_pipeline.warehouse import open_warehouse
 
     settings = read_settings(ObjectStoragePath(chunk["folder"]))
+    last_first: list[RawPart] | list[None] = parts[::-1] or [None]
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        landing = warehouse.land(
-            read_documents(ObjectStoragePath(submission)),
-            read_compressed_lines(ObjectStoragePath(part)) if part else (),
-            provenance=_provenance(settings, batch_id=batch_id, raw_uri=part),
-        )
-    return landing.to_json()
+        landings = [
+            warehouse.land(
+                read_documents(ObjectStoragePath(part["submission"] if part else submission)),
+                read_compressed_lines(ObjectStoragePath(part["uri"])) if part else (),
+                provenance=_provenance(settings, part),
+            ).to_json()
+            for part in last_first
+        ]
+    return landed_in_rounds(landings)
 
 
 def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
@@ -149,15 +171,15 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     return outcome.to_json()
 
 
-def _provenance(settings: Settings, *, batch_id: str | None, raw_uri: str | None = None) -> Provenance:
+def _provenance(settings: Settings, part: RawPart | None = None) -> Provenance:
     from extend_pipeline.warehouse import Provenance
 
     ti = get_current_context()["ti"]
     return Provenance(
         workflow_id=settings.workflow_id,
         version=settings.version,
-        batch_id=batch_id,
-        raw_uri=raw_uri,
+        batch_id=part["batch_id"] if part else None,
+        raw_uri=part["uri"] if part else None,
         repetition=settings.repetition,
         extend_conn_id=settings.extend_conn_id,
         dag_id=ti.dag_id,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
 
 #: Statuses of rows do not say whether a document was paid for; that it went into a batch does.
-_WAS_SENT = "(document.run_id IS NOT NULL OR document.batch_id IS NOT NULL)"
+WAS_SENT = "(document.run_id IS NOT NULL OR document.batch_id IS NOT NULL)"
 
 
 def landed_positions(
@@ -40,7 +40,7 @@ def landed_positions(
         f"""SELECT position FROM {read_lines(candidates, columns)} AS candidate
             SEMI JOIN {quoted(dataset)}.documents AS document
               ON document.document_id = candidate.document_id AND document.workflow_id = ?
-                 AND document.workflow_version_requested = ? AND {_WAS_SENT}
+                 AND document.workflow_version_requested = ? AND {WAS_SENT}
                  AND (? = '' OR document.repetition = ?)
             WHERE candidate.status IS NULL
             ORDER BY position""",

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse import charges, claims
+from extend_pipeline.warehouse import charges, claims, dead_letters
 from extend_pipeline.warehouse.landing import Load
 from extend_pipeline.warehouse.records import (
     Candidate,
     Charge,
+    DeadLetter,
     Landing,
     Provenance,
     WarehouseBusyError,
@@ -193,6 +194,15 @@ class DuckDBWarehouse:
             staged.close()
             if staged.lines:
                 claims.write_claims(session, self.dataset, staged, (workflow_id, version or ""), repetition)
+
+    def dead_letters(
+        self, *, workflow_id: str | None = None, version: str | None = None
+    ) -> Iterator[DeadLetter]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.dead_letters`."""
+        session = Session(self._connection.cursor(), f"Dead letters in {self.path}")
+        if not claims.has_table(session, self.dataset, "documents"):
+            return iter(())
+        return dead_letters.dead_letters(session, self.dataset, workflow_id, version)
 
     def charges(self, *, workflow_id: str, version: str | None) -> list[Charge]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.charges`."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse import outcomes, shaping, tables
+from extend_pipeline.warehouse import dead_letters, outcomes, shaping, tables
 from extend_pipeline.warehouse.claims import delete_claims
 from extend_pipeline.warehouse.dictionary import Dictionary, Table
 from extend_pipeline.warehouse.records import Landing, Provenance, WarehouseError
@@ -68,6 +68,7 @@ class Load:
             self._replace_runs()
             self._insert_steps()
             self._insert_values(groups)
+            self._session.run("count attempts", dead_letters.counted_attempts(self._dataset))
             self._write_dictionary(dictionary)
             return self._finish()
 
@@ -84,6 +85,7 @@ class Load:
             self._existing.setdefault(table, set()).add(column)
         for table, wanted in tables.FIXED.items():
             self._make_table(table, wanted)
+        self._session.run("make dead_letters", dead_letters.made_view(self._dataset))
 
     def _make_generated_tables(self, groups: list[list[Table]]) -> None:
         for table in (table for group in groups for table in group):

@@ -70,7 +70,7 @@ def outcome_rows() -> str:
     )
     return f"""
         SELECT document.document_id, load.workflow_id, load.workflow_version_requested,
-               {objects}, {outcome}, {attempt}, {load}, run.seq, run.repaired,
+               {objects}, {outcome}, 0 AS attempts, {attempt}, {load}, run.seq, run.repaired,
                CASE WHEN run.run_id IS NOT NULL THEN coalesce(run.batch_id, load.load_batch_id)
                     WHEN document.status IS NULL THEN load.load_batch_id END AS batch_id
         FROM _submitted AS document

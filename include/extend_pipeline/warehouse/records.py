@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -32,6 +33,26 @@ class Charge(NamedTuple):
     same_version: bool
     documents: int
     credits: float
+
+
+class DeadLetter(NamedTuple):
+    """A document that was sent, failed or was cancelled, and will not be sent by itself.
+
+    :ivar version: the workflow version that was asked for; None for the latest.
+    :ivar attempts: runs that it has had.
+    :ivar resending: whether somebody sends it again already.
+    """
+
+    document: Document
+    workflow_id: str
+    version: str | None
+    status: str
+    reason: str | None
+    message: str | None
+    attempts: int
+    dashboard_url: str | None
+    landed_at: datetime
+    resending: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +150,16 @@ class Warehouse(Protocol):
         Call it in the same context as :meth:`unlanded`, so that nobody plans in between.
 
         :param claims: documents that nobody holds, each with its chunk's reference.
+        """
+        ...
+
+    def dead_letters(
+        self, *, workflow_id: str | None = None, version: str | None = None
+    ) -> Iterator[DeadLetter]:
+        """Yield the documents that failed or were cancelled and will not be sent by themselves.
+
+        :param workflow_id: only those of this workflow and ``version``; None for all.
+        :param version: the version asked for; None stands for "the latest".
         """
         ...
 

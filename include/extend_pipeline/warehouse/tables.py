@@ -75,7 +75,8 @@ LOAD: Final[Columns] = {
     "landed_at": _TIMESTAMP,
 }
 
-DOCUMENTS: Final[Columns] = {**KEY, **SUBMISSION, **OUTCOME, **RUN, **LOAD}
+#: ``attempts`` is the number of runs that the document has had.
+DOCUMENTS: Final[Columns] = {**KEY, **SUBMISSION, **OUTCOME, "attempts": _INTEGER, **RUN, **LOAD}
 RUNS: Final[Columns] = {**KEY, **OUTCOME, **RUN, "usage": _JSON, **LOAD}
 
 #: One row per step of the document's run. ``output`` is what a step other than an extraction or a parse said.

@@ -1,0 +1,197 @@
+"""The rounds of a chunk in the workspace: what each one sends, as which batch it was, what became of it.
+
+    batches/<workflow>/<version>/<chunk key>/              the first round: the ledger of its batch
+    …/<chunk key>/verdict.json                             its verdict: what the second round sends
+    …/<chunk key>/round-2/…                                the same for the second round, and so on
+
+Invariant: a verdict is written once. Whoever else has the same chunk at the same moment, or comes after a
+crash, a retry or a clear, finds it, and finds the batch through the round's own ledger; so both go on with
+the same documents in the same batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+from airflow.sdk import ObjectStoragePath
+
+from extend_pipeline.attempts import Verdict
+from extend_pipeline.batch_ledger import WorkspaceLedger
+from extend_pipeline.documents import Document
+from extend_pipeline.planning import ChunkReference, chunk_path
+from extend_pipeline.run import read_settings
+from extend_pipeline.settings import Settings
+from extend_pipeline.transfer import (
+    Checked,
+    check_credentials,
+    check_objects,
+    presigned_inputs,
+    uploaded_inputs,
+)
+from extend_pipeline.workspace import (
+    batch_folder,
+    read_documents,
+    read_json,
+    write_documents,
+    write_json_once,
+)
+from extend_provider.exceptions import ExtendError
+from extend_provider.models import BatchInput, FileInput
+from extend_provider.submission import Prepared, Submission, Submitter
+
+if TYPE_CHECKING:
+    from extend_provider.hooks.extend import ExtendHook
+
+#: What the intent of a batch names: the file that lists the round's documents as they stood when it was sent.
+SUBMISSION_KEY: Final = "submission"
+
+
+class RawPart(TypedDict):
+    """What travels through XCom of a round that has been collected: its batch, its documents, its runs."""
+
+    batch_id: str
+    submission: str
+    uri: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Round:
+    """Documents of a chunk that are sent as one batch.
+
+    :param number: from 1; the first round has all documents of the chunk.
+    :param folder: where its batch is recorded.
+    """
+
+    settings: Settings
+    key: str
+    number: int
+    folder: ObjectStoragePath
+    documents: list[Document]
+
+    @classmethod
+    def first(cls, chunk: ChunkReference) -> Round:
+        """Return the round that every chunk has."""
+        settings = read_settings(ObjectStoragePath(chunk["folder"]))
+        folder = batch_folder(
+            settings.workspace, workflow_id=settings.workflow_id, version=settings.version, key=chunk["key"]
+        )
+        return cls(settings, chunk["key"], 1, folder, list(read_documents(chunk_path(chunk))))
+
+    @classmethod
+    def all(cls, chunk: ChunkReference) -> Iterator[Round]:
+        """Yield the rounds that the chunk has had so far, and the one that is due."""
+        current: Round | None = cls.first(chunk)
+        while current is not None:
+            yield current
+            current = current.following()
+
+    @classmethod
+    def latest(cls, chunk: ChunkReference) -> Round:
+        """Return the round that the chunk is in."""
+        *_, current = cls.all(chunk)
+        return current
+
+    def following(self) -> Round | None:
+        """Return the next round, if this one's verdict asks for one."""
+        verdict = self.verdict()
+        if verdict is None or not verdict.again:
+            return None
+        again = set(verdict.again)
+        number = self.number + 1
+        home = self.folder if self.number == 1 else self.folder.parent
+        due = [document for document in self.documents if document.id in again]
+        return dataclasses.replace(self, number=number, folder=home / f"round-{number}", documents=due)
+
+    def verdict(self) -> Verdict | None:
+        """Return what became of the round; None while that is open."""
+        value = read_json(self.folder / "verdict.json")
+        return None if value is None else Verdict(tuple(value["again"]), value["missing"])
+
+    def judge(self, verdict: Verdict) -> Verdict:
+        """Write down what became of the round; return what was written first, by whomever."""
+        write_json_once(self.folder / "verdict.json", dataclasses.asdict(verdict))
+        return self.verdict() or verdict
+
+    def sent(self, *, required: bool = False) -> Submission | None:
+        """Return the batch that the round has become; None before it is recorded.
+
+        :param required: it was recorded before, so it must be there.
+        :raises ExtendError: if it is not.
+        """
+        state = WorkspaceLedger(self.folder).read()
+        if state.batch_id is None or state.intent is None:
+            if required:
+                raise ExtendError(
+                    f"The batch of chunk {self.key} is not recorded in {self.folder} any more. Nothing was "
+                    "sent again. Clear the submit task of this chunk: it looks for the batch at Extend."
+                )
+            return None
+        return Submission(state.batch_id, state.intent.run_count, state.intent.details)
+
+    def sent_documents(self) -> Iterator[Document]:
+        """Yield the documents that went into the round's batch."""
+        sent = self.sent()
+        if sent is not None:
+            for document in read_documents(ObjectStoragePath(sent.details[SUBMISSION_KEY])):
+                if document.status is None:
+                    yield document
+
+    def submit(self, hook: ExtendHook, marks: Mapping[str, Any], log: logging.Logger | Any) -> Submission:
+        """Send the round's documents, unless a batch of them exists already.
+
+        :param marks: what each run's metadata tells besides: the task that sends it.
+        """
+        return Submitter(
+            hook=hook,
+            ledger=WorkspaceLedger(self.folder),
+            workflow_id=self.settings.workflow_id,
+            version=self.settings.version,
+            priority=self.settings.priority,
+            is_ours=self._is_ours,
+            prepare=lambda: self._prepare(hook, {**marks, "chunk": self.key, "round": self.number}),
+            log=log,
+        ).submit()
+
+    def _is_ours(self, metadata: Mapping[str, Any]) -> bool:
+        return metadata.get("chunk") == self.key and metadata.get("round", 1) == self.number
+
+    def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
+        """Look at each object once more, write down how the documents stand, make their inputs."""
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+        s3 = S3Hook(aws_conn_id=self.settings.aws_conn_id)
+        if self.settings.transfer == "presign":
+            check_credentials(s3, self.settings.expires_in)
+        client = s3.get_conn()
+        checked = list(check_objects(client, self.documents))
+        sendable = [item for item in checked if item.document.status is None]
+        # Each preparation has a file of its own, so that the intent that wins names what it has sent.
+        submission = self.folder / f"documents-{uuid.uuid4().hex}.jsonl"
+        write_documents(submission, (item.document for item in checked))
+        if self.settings.transfer == "presign":
+            files = presigned_inputs(client, sendable, self.settings.expires_in)
+        else:
+            files = uploaded_inputs(client, sendable, hook)
+        return Prepared(list(_inputs(sendable, files, marks)), {SUBMISSION_KEY: str(submission)})
+
+
+def task_marks(ti: Any) -> dict[str, Any]:
+    """Return what a run's metadata tells of the task that has sent it."""
+    return {
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": ti.map_index,
+    }
+
+
+def _inputs(
+    checked: Sequence[Checked], files: Sequence[FileInput], marks: Mapping[str, Any]
+) -> Iterator[BatchInput]:
+    for item, file in zip(checked, files, strict=True):
+        identity = {"document_id": item.document.id, "source_uri": item.document.uri}
+        yield BatchInput(file=file, metadata={**identity, **marks})

@@ -1,0 +1,142 @@
+"""Wait: until every document of a chunk has come to its end, failures that may pass tried again."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from extend_pipeline.attempts import Verdict, next_round
+from extend_pipeline.planning import ChunkReference
+from extend_pipeline.rounds import Round, task_marks
+from extend_provider import validation
+from extend_provider.batch_progress import BatchProgress, Outcome
+from extend_provider.sensors.batch import ExtendBatchSensor
+from extend_provider.submission import Submission
+from extend_provider.waiting import Ended, WaitPolicy
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: How long a batch may list fewer runs than were submitted, all others settled and nothing changing, before
+#: the missing ones count as gone. Generous, because what is missing is sent again, and paid for again.
+MISSING_AFTER: Final = dt.timedelta(hours=1)
+
+
+class WaitChunkOperator(ExtendBatchSensor):
+    """Waits for a chunk's batch, sends what failed for a passing reason again, alone, and waits for that.
+
+    Always deferred. What it has come to is in the workspace, see :mod:`extend_pipeline.rounds`: a retry, a
+    cleared task and another run with the same chunk go on from there. ``timeout`` covers all rounds.
+
+    :param chunk: the chunk's reference, see :class:`~extend_pipeline.planning.ChunkReference`.
+    :param missing_after: see :data:`MISSING_AFTER`; never more than half of ``timeout``.
+    """
+
+    template_fields: Sequence[str] = (*ExtendBatchSensor.template_fields, "chunk")
+
+    def __init__(
+        self, *, chunk: ChunkReference, missing_after: dt.timedelta = MISSING_AFTER, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.chunk = chunk
+        self.missing_after = missing_after
+
+    @property
+    def _name(self) -> str:
+        return f"Batch {self.batch_id}"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Wait for the round that the chunk is in."""
+        if not validation.run_count(self.run_count):
+            return super().execute(context)
+        self.dashboard_url = ""
+        missing_after = min(self.missing_after.total_seconds(), self.timeout / 2)
+        policy = dataclasses.replace(self._policy(context), missing_after=missing_after)
+        return self._wait_for(context, Round.latest(self.chunk), policy)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Decide what becomes of the round that has settled."""
+        ended = Ended.from_event(event)
+        if ended.batch_id is not None:
+            self.batch_id = ended.batch_id
+        if ended.progress is not None:
+            self.run_count = ended.progress["expected"]
+        counts = super().execute_complete(context, event)
+        current = Round.latest(self.chunk)
+        sent = current.sent()
+        policy = WaitPolicy(**ended.policy) if ended.policy else self._policy(context)
+        if sent is None or sent.batch_id != ended.batch_id:
+            self.log.info("Another run with the same chunk is further; it is in round %s.", current.number)
+            return self._wait_for(context, current, policy)
+        if current.verdict() is None:
+            verdict = self._verdict(current, sent, given_up=ended.outcome is Outcome.SHORT)
+            if verdict is None:
+                return self._wait_for(context, current, policy)
+            current.judge(verdict)
+        following = current.following()
+        return counts if following is None else self._wait_for(context, following, policy)
+
+    def _wait_for(self, context: Context, current: Round, policy: WaitPolicy) -> dict[str, Any]:
+        sent = current.sent(required=current.number == 1) or self._submit(context, current)
+        verdict = current.verdict()
+        expected = sent.run_count - (verdict.missing if verdict else 0)
+        if sent.batch_id is not None and expected:
+            self.batch_id, self.run_count = sent.batch_id, expected
+            self._defer(policy, expected)
+        self.log.info("Round %s: there is nothing to wait for.", current.number)
+        return BatchProgress(0, {}).as_dict()
+
+    def _submit(self, context: Context, current: Round) -> Submission:
+        from extend_provider.hooks.extend import ExtendHook
+
+        self.log.info(
+            "Round %s of at most %s: %s documents are sent once more.",
+            current.number,
+            current.settings.max_attempts,
+            f"{len(current.documents):,}",
+        )
+        with ExtendHook(extend_conn_id=self.extend_conn_id) as hook:
+            return current.submit(hook, task_marks(context["ti"]), self.log)
+
+    def _verdict(self, current: Round, sent: Submission, *, given_up: bool) -> Verdict | None:
+        """Look at the runs that did not end well; None if the round is not over after all.
+
+        :param given_up: runs that are not listed count as gone.
+        """
+        from extend_pipeline.collection import inspect
+        from extend_provider.hooks.extend import ExtendAsyncHook
+
+        found = inspect(
+            ExtendAsyncHook(extend_conn_id=self.extend_conn_id), str(sent.batch_id), sent.run_count
+        )
+        if found.unsettled or (found.listed < sent.run_count and not given_up):
+            self.log.info("%s is not settled after all; waiting goes on.", self._name)
+            return None
+        missing = max(sent.run_count - found.listed + found.gone, 0)
+        again = next_round(
+            [document.id for document in current.sent_documents()],
+            found.ends,
+            known_whole=found.whole,
+            number=current.number,
+            max_attempts=current.settings.max_attempts,
+        )
+        self.log.info(
+            "%s, round %s: %s of %s runs failed or were cancelled, %s are gone; %s documents are worth "
+            "another attempt (max_attempts=%s).",
+            self._name,
+            current.number,
+            f"{found.failed:,}",
+            f"{sent.run_count:,}",
+            f"{missing:,}",
+            f"{len(again):,}",
+            current.settings.max_attempts,
+        )
+        return Verdict(again, missing)
+
+    def _conclude(self, ended: Ended) -> dict[str, Any]:
+        if ended.outcome is Outcome.SHORT and ended.progress is not None:
+            self.log.warning("%s: %s The missing runs count as gone.", self._name, ended.message)
+            return ended.progress
+        return super()._conclude(ended)

@@ -1,0 +1,74 @@
+"""Dead letters: documents that were sent, failed or were cancelled, and will not be sent by themselves."""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC
+from typing import TYPE_CHECKING, Final
+
+from extend_pipeline.documents import Document
+from extend_pipeline.warehouse import tables
+from extend_pipeline.warehouse.claims import WAS_SENT
+from extend_pipeline.warehouse.records import DeadLetter
+from extend_pipeline.warehouse.sql import names, quoted
+from extend_pipeline.warehouse.tables import KEY
+
+if TYPE_CHECKING:
+    from extend_pipeline.warehouse.session import Session
+
+VIEW: Final = "dead_letters"
+_SHOWN: Final = (
+    *("document_id", "workflow_id", "workflow_version_requested", "uri", "status", "reason", "message"),
+    *("attempts", "run_id", "batch_id", "dashboard_url", "credits", "landed_at"),
+    *("etag", "size_bytes", "last_modified"),
+)
+
+
+def made_view(dataset: str) -> str:
+    """Return the statement that makes the view; ``resending`` tells those that somebody sends again."""
+    same = " AND ".join(f"claim.{name} = document.{name}" for name in KEY)
+    return f"""
+        CREATE OR REPLACE VIEW {quoted(dataset)}.{VIEW} AS
+        SELECT {names(_SHOWN)},
+               EXISTS (FROM {quoted(dataset)}.claims AS claim WHERE {same}) AS resending
+        FROM {quoted(dataset)}.documents AS document
+        WHERE status IN ('FAILED', 'CANCELLED') AND {WAS_SENT}
+    """
+
+
+def counted_attempts(dataset: str) -> str:
+    """Return the statement that tells the documents of the part how many runs they have had."""
+    same = " AND ".join(f"document.{name} = counted.{name}" for name in tables.KEY)
+    return f"""
+        UPDATE {quoted(dataset)}.documents AS document SET attempts = counted.attempts
+        FROM (
+            SELECT {names(tables.KEY)}, count(run.run_id) AS attempts
+            FROM (SELECT {names(tables.KEY)} FROM _submitted CROSS JOIN _load)
+            LEFT JOIN {quoted(dataset)}.runs AS run USING ({names(tables.KEY)})
+            GROUP BY ALL
+        ) AS counted
+        WHERE {same}
+    """
+
+
+def dead_letters(
+    session: Session, dataset: str, workflow_id: str | None, version: str | None
+) -> Iterator[DeadLetter]:
+    """Yield the dead letters, those of one workflow and version if a workflow is named, by address."""
+    conditions = "workflow_id = ? AND workflow_version_requested = ?" if workflow_id else "true"
+    pages = session.pages(
+        "read dead letters",
+        f"""SELECT uri, etag, size_bytes, last_modified, workflow_id, workflow_version_requested,
+                   status, reason, message, attempts, dashboard_url, landed_at, resending
+            FROM {quoted(dataset)}.{VIEW} WHERE {conditions}
+            ORDER BY workflow_id, workflow_version_requested, uri, document_id""",
+        [workflow_id, version or ""] if workflow_id else [],
+    )
+    for page in pages:
+        for uri, etag, size_bytes, modified, workflow, requested, *rest in page:
+            last_modified = modified.astimezone(UTC).isoformat() if modified else ""
+            document = Document(uri, etag, size_bytes, last_modified)
+            yield DeadLetter(document, workflow, requested or None, *rest)

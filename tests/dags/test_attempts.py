@@ -1,0 +1,231 @@
+"""Failures are per document: what may pass is sent again, alone, as often as said; the emulator counts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from extend_provider.hooks.extend import ExtendHook
+from fixtures.dag_runs import Outside
+
+BATCH = "POST /workflow_runs/batch"
+RunDag = Callable[..., Any]
+
+
+@pytest.fixture
+def receipts(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Put twelve receipts into S3; return their names."""
+    # A submission may be accepted for as long as its answer is waited for, and be listed a moment later.
+    connection = outside.extend.connection_json(timeout=2, listing_grace=1)
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
+    names = [f"{number:02}.txt" for number in range(12)]
+    for name in names:
+        outside.put(f"documents/{name}", f"Receipt {name}\nTotal: 3.00 EUR\n".encode())
+    return names
+
+
+def fails(name_glob: str, *, reason: str = "INTERNAL_ERROR", **rule: Any) -> dict[str, Any]:
+    return {"status": "FAILED", "reason": reason, "name_glob": name_glob, **rule}
+
+
+def runs_per_document(outside: Outside) -> dict[str, int]:
+    """Return how many runs Extend has made of each document, by the document's name."""
+    names = dict(outside.rows("SELECT document_id, name FROM extend.documents"))
+    return {names[key]: count for key, count in outside.extend.stats()["runs_created"].items()}
+
+
+def expected(receipts: list[str], **more: int) -> dict[str, int]:
+    """Return one run for each receipt, but for those named: ``n03=2``."""
+    return {name: more.get(f"n{name[:2]}", 1) for name in receipts}
+
+
+def in_the_warehouse(outside: Outside) -> dict[str, tuple[str, str | None, int]]:
+    rows = outside.rows("SELECT name, status, reason, attempts FROM extend.documents")
+    return {name: (status, reason, attempts) for name, status, reason, attempts in rows}
+
+
+def test_a_failure_that_passes_is_tried_again_alone(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    outside.extend.configure(
+        outcomes=[fails("0[36].txt", first_attempts=1), fails("08.txt", first_attempts=2)]
+    )
+    assert run_dag("persistent", logical_date=None).state == "success"
+
+    assert runs_per_document(outside) == expected(receipts, n03=2, n06=2, n08=3)
+    attempts = runs_per_document(outside)
+    assert in_the_warehouse(outside) == {name: ("PROCESSED", None, attempts[name]) for name in receipts}
+    assert outside.extend.requests_to(BATCH) == 3
+    failed = outside.rows("SELECT status, reason, count(*) FROM extend.runs GROUP BY ALL ORDER BY ALL")
+    assert failed == [("FAILED", "INTERNAL_ERROR", 4), ("PROCESSED", None, 12)]
+    batches = outside.rows("SELECT raw_uri, count(*) FROM extend.runs GROUP BY ALL ORDER BY 2")
+    assert [count for _, count in batches] == [1, 3, 12]
+    assert outside.rows("SELECT count(*) FROM extend.claims") == [(0,)]
+    assert outside.rows("SELECT count(*) FROM extend.dead_letters") == [(0,)]
+
+
+def test_a_permanent_failure_is_sent_once_and_is_a_dead_letter(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    rules = [fails("01.txt", reason="INVALID_WORKFLOW"), fails("02.txt", reason="A_REASON_OF_TOMORROW")]
+    outside.extend.configure(outcomes=[*rules, fails("05.txt")])
+    assert run_dag("persistent", logical_date=None).state == "success"
+
+    assert runs_per_document(outside) == expected(receipts, n05=3)
+    letters = outside.rows("SELECT uri, reason, attempts, resending FROM extend.dead_letters ORDER BY uri")
+    address = f"s3://{outside.bucket}/documents/"
+    assert letters == [
+        (f"{address}01.txt", "INVALID_WORKFLOW", 1, False),
+        (f"{address}02.txt", "A_REASON_OF_TOMORROW", 1, False),
+        (f"{address}05.txt", "INTERNAL_ERROR", 3, False),
+    ]
+
+
+def test_max_attempts_is_the_number_of_times_a_document_is_sent(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    outside.extend.configure(outcomes=[fails("*.txt")])
+    run_dag("persistent", logical_date=None, run_conf={"max_attempts": 1})
+    assert set(runs_per_document(outside).values()) == {1}
+    assert set(in_the_warehouse(outside).values()) == {("FAILED", "INTERNAL_ERROR", 1)}
+
+
+def test_too_many_failures_fail_the_run_after_everything_has_landed(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    outside.extend.configure(outcomes=[fails("0[12].txt"), fails("03.txt", first_attempts=1)])
+    assert run_dag("persistent", logical_date=None, run_conf={"max_failed": 1}).state == "failed"
+    statuses = Counter(status for status, _, _ in in_the_warehouse(outside).values())
+    assert statuses == {"PROCESSED": 10, "FAILED": 2}
+    assert run_dag("persistent", logical_date=None, run_conf={"max_failed": 1}).state == "success"
+    assert runs_per_document(outside) == expected(receipts, n01=3, n02=3, n03=2)
+
+
+def first_batch(outside: Outside) -> list[dict[str, Any]]:
+    """Return the summaries of the runs of the only batch, once it is there."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        listed = outside.extend.call("GET", "/workflow_runs", params={"maxPageSize": 1000}).json()["data"]
+        if listed:
+            return list(listed)
+        time.sleep(0.1)
+    raise TimeoutError("no batch was submitted")
+
+
+class Meanwhile:
+    """Does something to the first batch while the DAG waits for it, then lets the runs begin."""
+
+    def __init__(self, outside: Outside, act: Callable[[str], Any], *names: str) -> None:
+        self.outside = outside
+        self.act = act
+        self.names = names
+        self.thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Meanwhile:
+        self.outside.extend.configure(hold=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.thread.join()
+
+    def _run(self) -> None:
+        try:
+            for run in first_batch(self.outside):
+                if run["files"][0]["name"] in self.names:
+                    assert self.act(run["id"]).ok
+        finally:
+            self.outside.extend.configure(hold=False)
+
+
+def test_runs_that_were_cancelled_or_deleted_meanwhile_are_sent_again_alone(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    def cancel(run_id: str) -> Any:
+        return outside.extend.call("POST", f"/workflow_runs/{run_id}/cancel")
+
+    with Meanwhile(outside, cancel, "02.txt", "07.txt"):
+        assert run_dag("persistent", logical_date=None).state == "success"
+    assert runs_per_document(outside) == expected(receipts, n02=2, n07=2)
+    assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
+
+
+def test_deleted_runs_do_not_hold_a_chunk_for_ever(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    def delete(run_id: str) -> Any:
+        return outside.extend.call("DELETE", f"/workflow_runs/{run_id}")
+
+    with Meanwhile(outside, delete, "04.txt", "09.txt"):
+        assert run_dag("persistent", logical_date=None).state == "success"
+    assert runs_per_document(outside) == expected(receipts, n04=2, n09=2)
+    assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
+
+
+def test_a_run_that_is_gone_after_the_last_attempt_is_said_to_be_missing(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    def delete(run_id: str) -> Any:
+        return outside.extend.call("DELETE", f"/workflow_runs/{run_id}")
+
+    with Meanwhile(outside, delete, "04.txt"):
+        assert run_dag("persistent", logical_date=None, run_conf={"max_attempts": 1}).state == "success"
+    assert in_the_warehouse(outside)["04.txt"] == ("FAILED", "RUN_MISSING", 0)
+    assert runs_per_document(outside) == expected(receipts)
+    assert outside.rows("SELECT count(*) FROM extend.dead_letters") == [(1,)]
+
+
+@pytest.mark.parametrize("when", ["before the request", "before the record"])
+def test_a_worker_that_dies_around_the_second_batch_sends_it_once(
+    outside: Outside, run_dag: RunDag, receipts: list[str], when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside.extend.configure(outcomes=[fails("0[0-4].txt", first_attempts=1)])
+    create, calls = ExtendHook.create_batch, iter(range(9))
+
+    def dies(hook: ExtendHook, *args: Any, **kwargs: Any) -> str:
+        if next(calls) == 0:
+            return create(hook, *args, **kwargs)
+        if when == "before the record":
+            create(hook, *args, **kwargs)
+        raise RuntimeError("the worker is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ExtendHook, "create_batch", dies)
+        assert run_dag("persistent", logical_date=None).state == "failed"
+    assert run_dag("persistent", logical_date=None).state == "success"
+    assert runs_per_document(outside) == expected(receipts, n00=2, n01=2, n02=2, n03=2, n04=2)
+    assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
+
+
+@pytest.mark.parametrize("dies_at", ["collect", "load"])
+def test_what_a_run_has_sent_twice_is_landed_by_the_next_one(
+    outside: Outside, run_dag: RunDag, receipts: list[str], dies_at: str
+) -> None:
+    outside.extend.configure(outcomes=[fails("0[0-4].txt", first_attempts=1)])
+    assert run_dag("persistent", logical_date=None, dies_at=dies_at).state == "failed"
+    assert run_dag("persistent", logical_date=None).state == "success"
+    assert outside.extend.requests_to(BATCH) == 2
+    assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
+
+
+def test_an_object_that_is_gone_by_the_second_attempt_keeps_its_first_outcome(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    outside.extend.configure(outcomes=[fails("0[01].txt", first_attempts=1), fails("02.txt")])
+
+    def gone(_: str) -> Any:
+        outside.s3.client.delete_object(Bucket=outside.bucket, Key="documents/00.txt")
+        return outside.extend.call("GET", "/workflow_runs")
+
+    with Meanwhile(outside, gone, "00.txt"):
+        assert run_dag("persistent", logical_date=None).state == "success"
+    landed = in_the_warehouse(outside)
+    assert landed["00.txt"] == ("FAILED", "INTERNAL_ERROR", 1)
+    assert landed["01.txt"] == ("PROCESSED", None, 2)
+    assert landed["02.txt"] == ("FAILED", "INTERNAL_ERROR", 3)
+    assert len(landed) == len(receipts)
