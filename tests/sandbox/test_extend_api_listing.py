@@ -141,6 +141,19 @@ def test_runs_are_listable_only_after_the_lag(extend_api: ExtendApi, halves: boo
     assert time.monotonic() - started >= 1
 
 
+def test_the_second_half_can_be_listable_later_than_the_first(extend_api: ExtendApi) -> None:
+    extend_api.configure(listing_lag_seconds=0.5, listing_lag_second_half_seconds=1, synthetic=True)
+    started = time.monotonic()
+    batch_id = extend_api.submit_batch(_inputs(24))
+    seen = {}
+    while (count := sum(len(page) for page in _pages(extend_api, batchId=batch_id))) < 24:
+        seen.setdefault(count, time.monotonic() - started)
+        assert time.monotonic() - started < 10
+    assert list(seen) == [0, 12]
+    assert seen[12] >= 0.5
+    assert time.monotonic() - started >= 1.5
+
+
 def test_pages_can_repeat_and_reorder_runs(extend_api: ExtendApi, batch_id: str) -> None:
     extend_api.configure(repeat_between_pages=3)
     ordered = {"sortBy": "createdAt", "sortDir": "asc", "maxPageSize": 10}

@@ -65,16 +65,22 @@ class Emulator:
         for order in orders:
             _known_workflow(order)
         files = [tuple(self._file(ref) for ref in order.files) for order in orders]
-        lag = int(self.settings.listing_lag_seconds * 1000) if batch_id else 0
-        prompt = len(orders) // 2 if self.settings.listing_lag_halves else 0
+        first_lag, second_lag = self._lags_ms() if batch_id else (0, 0)
         runs = [
-            self._run(order, inputs, batch_id, lag if index >= prompt else 0)
+            self._run(order, inputs, batch_id, first_lag if index < len(orders) // 2 else second_lag)
             for index, (order, inputs) in enumerate(zip(orders, files, strict=True))
         ]
         self.store.add_runs(runs)
         for run in runs:
             self.engine.submit(run)
         return runs
+
+    def _lags_ms(self) -> tuple[int, int]:
+        """Return how long the first and the second half of a batch are missing from lists."""
+        settings = self.settings
+        first = 0.0 if settings.listing_lag_halves else settings.listing_lag_seconds
+        second = settings.listing_lag_seconds + settings.listing_lag_second_half_seconds
+        return int(first * 1000), int(second * 1000)
 
     def _run(self, order: RunOrder, files: tuple[StoredFile, ...], batch_id: str | None, lag_ms: int) -> Run:
         for file in files:

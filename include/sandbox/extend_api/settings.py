@@ -119,6 +119,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     listing_lag_halves: Annotated[
         bool, Meta(description="The lag strikes only the second half of each batch.")
     ] = False
+    listing_lag_second_half_seconds: Annotated[
+        NonNegative, Meta(description="How much longer the second half of each batch is missing.")
+    ] = 0.0
     max_page_size: Annotated[
         int, Meta(ge=1, le=1000, description="The server's own cap on a page, below what was asked for.")
     ] = 1000
