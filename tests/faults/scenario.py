@@ -1,0 +1,232 @@
+"""What the fault tests share: documents with a known truth, ways to break things, and the verdict."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fixtures.airflow_stack import Live
+from sandbox.documents import Truth, expected_result
+from sandbox.stack.client import DagRun, TaskInstance
+from sandbox.stack.landed import LandedWarehouse
+from sandbox.stack.samples import seed_documents, source_of
+from sandbox.stack.verify import differences
+
+DAG_ID, NIGHTLY = "faulty", "faulty_nightly"
+GROUP = "documents_to_warehouse"
+CHUNK = f"{GROUP}.chunk"
+WORKFLOW = "workflow_mixed"
+
+BATCH = "POST /workflow_runs/batch"
+LIST = "GET /workflow_runs"
+RUN = "GET /workflow_runs/{id}"
+
+#: What a run of the emulator is in while it is still paid work under way.
+UNSETTLED = frozenset(("PENDING", "PROCESSING", "CANCELLING"))
+
+DAY = dt.date(2026, 10, 1)
+
+#: Airflow's own parts, its database first: the order in which they start.
+AIRFLOW = ("postgres", "api-server", "scheduler", "dag-processor", "triggerer")
+
+#: The tasks of a run that nothing disturbs: each once.
+UNDISTURBED = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """One line of the table at the end: what a scenario cost at Extend, and how often tasks began."""
+
+    name: str
+    documents: int
+    posts: int
+    lists: int
+    gets: int
+    runs_per_document: str
+    attempts: str
+    seconds: float
+
+
+@dataclasses.dataclass(slots=True)
+class Scenario:
+    """One scenario on the live stack.
+
+    :param name: the test's.
+    :param live: the stack.
+    :param counts: where the finished scenario's line goes.
+    """
+
+    name: str
+    live: Live
+    counts: list[Counts]
+    began: float = dataclasses.field(default_factory=time.monotonic)
+
+    # Beginning
+
+    def seed(self, per_day: int = 16, *days: dt.date) -> list[Truth]:
+        """Put documents into S3, the awkward ones among them; return what is in them."""
+        self.live.s3.bucket(source_of(self.live.settings)[0])
+        return seed_documents(self.live.s3.endpoint_url, self.live.settings, days or (DAY,), per_day, 7)
+
+    def start(self, dag_id: str = DAG_ID, **params: Any) -> DagRun:
+        """Start a run over the seeded documents of a day."""
+        bucket, prefix = source_of(self.live.settings)
+        return self.live.client.trigger(dag_id, conf={"source": f"s3://{bucket}/{prefix}{DAY}/", **params})
+
+    def failpoint(self, task: str, function: str, when: str = "before", skip: int = 0) -> Path:
+        """Have the first process of a task that comes to a function kill itself there; return the proof.
+
+        :param task: e.g. ``submit``.
+        :param function: ``package.module:Class.method``.
+        :param when: ``before`` the call or ``after`` it.
+        :param skip: so many calls pass first.
+        :return: the file that is there once it has struck.
+        """
+        folder = failpoints(self.live)
+        name = function.replace(":", ".")
+        failpoint = {"task": task, "function": function, "when": when, "skip": skip}
+        (folder / f"{name}.json").write_text(json.dumps(failpoint))
+        return folder / f"{name}.struck"
+
+    # While it runs
+
+    def task(self, run: DagRun, name: str, *states: str, timeout: float = 60) -> TaskInstance:
+        """Wait until a task of the first chunk (or ``discover``, ``plan``, ``finish``) is in a state."""
+        alone = name in {"discover", "plan", "finish"}
+        task_id, index = (f"{GROUP}.{name}", -1) if alone else (f"{CHUNK}.{name}", 0)
+        return self.live.client.wait_for_task(
+            run.dag_id, run.dag_run_id, task_id, states, map_index=index, timeout=timeout
+        )
+
+    def processes(self, task: TaskInstance) -> list[psutil.Process]:
+        """Return the task's process and the one that supervises it."""
+        index = "" if task.map_index < 0 else f"/{task.map_index}"
+        path = f"dags/{task.dag_id}/dagRuns/{task.dag_run_id}/taskInstances/{task.task_id}{index}"
+        process = psutil.Process(self.live.client.get(path)["pid"])
+        parent = process.parent()
+        return [process] if parent is None else [parent, process]
+
+    def created(self) -> dict[str, int]:
+        """Return the number of runs that Extend has made of each input."""
+        created: dict[str, int] = self.live.extend.stats()["runs_created"]
+        return created
+
+    def under_way(self) -> dict[str, int]:
+        """Return how many runs Extend works on, by status."""
+        by_status = self.live.extend.stats()["runs"]
+        return {status: count for status, count in by_status.items() if status in UNSETTLED and count}
+
+    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = 40) -> None:
+        """Wait for something outside of Airflow."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
+            time.sleep(0.1)
+
+    # The end
+
+    def succeed(self, *runs: DagRun, timeout: float = 150) -> list[DagRun]:
+        """Wait until the runs have ended well; fails with the logs of what failed."""
+        ended = [self._ended(run, timeout) for run in runs]
+        for run in ended:
+            logs = "" if run.state == "success" else self.live.client.failed_logs(run.dag_id, run.dag_run_id)
+            assert run.state == "success", logs
+        return ended
+
+    def fail(self, run: DagRun, timeout: float = 150) -> str:
+        """Wait until the run has failed; return the logs of its failed tasks."""
+        assert self._ended(run, timeout).state == "failed"
+        return self.live.client.failed_logs(run.dag_id, run.dag_run_id)
+
+    def _ended(self, run: DagRun, timeout: float) -> DagRun:
+        return self.live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=timeout, interval=0.5)
+
+    def verdict(
+        self, truths: Sequence[Truth], *runs: DagRun, posts: int | None = 1, attempts: Mapping[str, int] = {}
+    ) -> None:
+        """Hold the invariants: paid once, one row each as it is in the file, nothing left under way.
+
+        :param posts: how many batches were asked for, those that came to nothing among them.
+        :param attempts: how often tasks must have begun.
+        """
+        self.record(len(truths), *runs)
+        self.assert_landed(truths)
+        paid = self.created()
+        assert set(paid.values()) <= {1}, f"paid more than once: {paid}"
+        assert len(paid) == sum(truth.status != "SKIPPED" for truth in truths)
+        self.assert_nothing_under_way()
+        if posts is not None:
+            assert self.live.extend.requests_to(BATCH) == posts
+        tries = self.attempts(*runs) if attempts else {}
+        assert {name: tries.get(name) for name in attempts} == dict(attempts)
+
+    def assert_landed(self, truths: Sequence[Truth]) -> None:
+        """Fail unless each document has one row with what is in its file."""
+        expected = [expected_result(truth, WORKFLOW) for truth in truths]
+        with LandedWarehouse(self.live.warehouse) as warehouse:
+            found = list(differences(expected, warehouse.documents(WORKFLOW, "")))
+        assert found == []
+
+    def assert_nothing_under_way(self) -> None:
+        """Fail if Extend works on something that nobody waits for any more."""
+        assert not self.under_way()
+
+    def attempts(self, *runs: DagRun) -> dict[str, int]:
+        """Return how often each task began, the most of its instances in all runs."""
+        tries: collections.Counter[str] = collections.Counter()
+        for run in runs:
+            for task in self.live.client.tasks(run.dag_id, run.dag_run_id):
+                name = task.task_id.rpartition(".")[2]
+                tries[name] = max(tries[name], task.try_number)
+        return dict(tries)
+
+    def record(self, documents: int, *runs: DagRun) -> None:
+        """Write the scenario's line of the table."""
+        stats = self.live.extend.stats()
+        per_document = collections.Counter(stats["runs_created"].values())
+        again = {name: tries for name, tries in self.attempts(*runs).items() if tries > UNDISTURBED}
+        self.counts.append(
+            Counts(
+                name=self.name,
+                documents=documents,
+                posts=stats["requests"].get(BATCH, 0),
+                lists=stats["requests"].get(LIST, 0),
+                gets=stats["requests"].get(RUN, 0),
+                runs_per_document=", ".join(
+                    f"{runs}×{count}" for runs, count in sorted(per_document.items())
+                ),
+                attempts=", ".join(f"{name} {tries}" for name, tries in again.items()),
+                seconds=time.monotonic() - self.began,
+            )
+        )
+
+
+def failpoints(live: Live) -> Path:
+    """Return the folder in which failpoints are armed."""
+    return live.stack.home.path / "failpoints"
+
+
+def fault(kind: str, endpoint: str = BATCH, **fields: Any) -> dict[str, Any]:
+    """Return a fault for the emulator's settings; see :class:`sandbox.extend_api.settings.Fault`."""
+    return {"kind": kind, "endpoint": endpoint, **fields}
+
+
+@contextlib.contextmanager
+def gone(live: Live, names: Collection[str]) -> Iterator[None]:
+    """Kill components for the block; each is started again afterwards, whatever happens in it."""
+    for name in names:
+        live.stack.kill(name)
+    try:
+        yield
+    finally:
+        for name in names:
+            live.stack.start(name)

@@ -1,0 +1,71 @@
+"""A worker dies at the worst lines of the way, by SIGKILL: no handler, no cleanup, no last word."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+
+from faults.scenario import BATCH, Scenario, fault
+
+LEDGER = "extend_pipeline.batch_ledger:WorkspaceLedger"
+HOOKS = "extend_provider.hooks"
+WAREHOUSE = "extend_pipeline.warehouse"
+
+
+@pytest.mark.parametrize(
+    ("task", "function", "when", "skip"),
+    [
+        pytest.param("plan", "extend_pipeline.tasks:keep_plan", "before", 0, id="before the plan is kept"),
+        pytest.param("submit", f"{LEDGER}.begin", "before", 0, id="before the intent"),
+        pytest.param("submit", f"{HOOKS}.extend:ExtendHook.create_batch", "before", 0, id="before the POST"),
+        pytest.param("submit", f"{LEDGER}.record", "before", 0, id="after the answer, before the record"),
+        pytest.param("submit", f"{LEDGER}.record", "after", 0, id="after the record"),
+        pytest.param(
+            *("collect", f"{HOOKS}.extend_async:ExtendAsyncHook.get_run", "before", 5), id="during collect"
+        ),
+        pytest.param("load", f"{WAREHOUSE}.landing:Load._insert_steps", "after", 0, id="during load"),
+        pytest.param(
+            *("load", f"{WAREHOUSE}.duckdb_warehouse:DuckDBWarehouse.land", "after", 0), id="after the commit"
+        ),
+    ],
+)
+def test_killed(scenario: Scenario, task: str, function: str, when: str, skip: int) -> None:
+    truths = scenario.seed()
+    proof = scenario.failpoint(task, function, when, skip)
+    run = scenario.start()
+    scenario.succeed(run)
+    assert proof.exists(), "nobody was killed"
+    scenario.verdict(truths, run, posts=1, attempts={task: 2})
+
+
+@pytest.mark.parametrize(
+    ("accepted", "posts"), [pytest.param(True, 1, id="accepted"), pytest.param(False, 2, id="not accepted")]
+)
+def test_machine_lost_after_the_post_before_the_answer(
+    scenario: Scenario, accepted: bool, posts: int
+) -> None:
+    """The whole family dies, the supervisor too: nobody is left to report it, only heartbeats miss."""
+    truths = scenario.seed()
+    scenario.live.extend.configure(faults=[fault("slow", seconds=4.5, accepted=accepted)])
+    run = scenario.start()
+    submit = scenario.task(run, "submit", "running")
+    intents = scenario.live.workspace
+    scenario.wait_until(lambda: scenario.created() or list(intents.rglob("*.intent.json")), "the intent")
+    family = scenario.processes(submit)
+    if accepted:
+        scenario.wait_until(scenario.created, "Extend has the batch")
+    else:
+        scenario.wait_until(lambda: _is_connected(family, scenario), "the request is on its way")
+    for process in family:
+        process.kill()
+    assert not list(intents.rglob("batch.json")), "it was killed too late"
+    scenario.succeed(run)
+    if not accepted:
+        assert scenario.live.extend.stats()["responses"].get(f"{BATCH} 499") == 1
+    scenario.verdict(truths, run, posts=posts, attempts={"submit": 2})
+
+
+def _is_connected(family: list[psutil.Process], scenario: Scenario) -> bool:
+    port = int(scenario.live.extend.url.rpartition(":")[2])
+    connections = family[-1].net_connections(kind="tcp")
+    return any(at.raddr and at.raddr.port == port for at in connections if at.status == "ESTABLISHED")
