@@ -145,7 +145,7 @@ def test_the_second_half_can_be_listable_later_than_the_first(extend_api: Extend
     extend_api.configure(listing_lag_seconds=0.5, listing_lag_second_half_seconds=1, synthetic=True)
     started = time.monotonic()
     batch_id = extend_api.submit_batch(_inputs(24))
-    seen = {}
+    seen: dict[int, float] = {}
     while (count := sum(len(page) for page in _pages(extend_api, batchId=batch_id))) < 24:
         seen.setdefault(count, time.monotonic() - started)
         assert time.monotonic() - started < 10
