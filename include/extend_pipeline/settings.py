@@ -9,9 +9,17 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
 from extend_pipeline.exceptions import PipelineInputError
 from extend_provider import validation
@@ -63,10 +71,21 @@ def _parse_address(address: str, alone: bool) -> SourceItem:
     return SourceItem(bucket, key, is_prefix=alone or not key or key.endswith("/"))
 
 
-def _parse_workspace(value: str) -> str:
+def parse_workspace(value: str) -> str:
+    """Check the address of a workspace."""
     if "://" not in value:
         raise ValueError(f"{value!r} is not an address such as file:///data/extend or s3://bucket/folder")
     return value.rstrip("/")
+
+
+def _parse_source_of(value: Any, info: ValidationInfo) -> tuple[SourceItem, ...]:
+    """Read a source; what failed before is in the warehouse, so that it needs none."""
+    return () if not value and info.data.get("reprocess") == "failed" else parse_source(value)
+
+
+def _parse_reprocess(value: Any) -> Any:
+    """Read ``True`` as ``all`` and ``False`` as ``none``, also as the words that a template makes of them."""
+    return {"True": "all", "False": "none"}.get(str(value), value)
 
 
 class AskedFor(TypedDict):
@@ -77,47 +96,13 @@ class AskedFor(TypedDict):
     repetition: str
 
 
-class Settings(BaseModel):
-    """What one run of the pipeline is to do; see ``documents_to_warehouse`` for the meaning of each field.
-
-    ``repetition`` is set by the run itself: the name of the run that reprocesses, empty for all others.
-    """
+class RenderedSettings(BaseModel):
+    """Settings of which some may be templates until the first task."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Annotated[tuple[SourceItem, ...], BeforeValidator(parse_source)]
-    workflow_id: Annotated[str, BeforeValidator(validation.workflow_id)]
-    version: Annotated[str | None, BeforeValidator(validation.version)] = None
-    priority: Annotated[int | None, BeforeValidator(validation.priority)] = None
-    glob: str | None = None
-    modified_from: dt.datetime | None = None
-    modified_to: dt.datetime | None = None
-    limit: Annotated[int, Field(ge=1)] | None = None
-    max_documents: Annotated[int, Field(ge=1)] | None = None
-    max_credits: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    dry_run: bool = False
-    reprocess: bool = False
-    repetition: str = ""
-    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
-    chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
-    transfer: Literal["presign", "upload"] = "presign"
-    expires_in: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 1800
-    on_needs_review: Literal["land", "wait", "fail"] = "land"
-    max_failed: Annotated[int, Field(ge=0)] | None = None
-    max_failed_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
-    workspace: Annotated[str, AfterValidator(_parse_workspace)]
-    dataset: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "extend"
-    extend_conn_id: str = "extend_default"
-    aws_conn_id: str = "aws_default"
-    warehouse_conn_id: str = "warehouse_default"
-
-    @property
-    def asked_for(self) -> AskedFor:
-        """What makes two requests for the same document the same request."""
-        return {"workflow_id": self.workflow_id, "version": self.version, "repetition": self.repetition}
-
     @classmethod
-    def from_rendered(cls, values: Mapping[str, Any]) -> Settings:
+    def from_rendered(cls, values: Mapping[str, Any]) -> Self:
         """Build the settings from rendered values.
 
         :raises PipelineInputError: naming each setting that is wrong and its value.
@@ -128,7 +113,49 @@ class Settings(BaseModel):
             raise PipelineInputError(_explain(error)) from None
 
 
-def check_literals(values: Mapping[str, Any]) -> None:
+class Settings(RenderedSettings):
+    """What one run of the pipeline is to do; see ``documents_to_warehouse`` for the meaning of each field.
+
+    ``repetition`` is set by the run itself: the name of the run that reprocesses, empty for all others.
+    """
+
+    reprocess: Annotated[Literal["none", "failed", "all"], BeforeValidator(_parse_reprocess)] = "none"
+    source: Annotated[
+        tuple[SourceItem, ...], BeforeValidator(_parse_source_of), Field(validate_default=True)
+    ] = ()
+    workflow_id: Annotated[str, BeforeValidator(validation.workflow_id)]
+    version: Annotated[str | None, BeforeValidator(validation.version)] = None
+    priority: Annotated[int | None, BeforeValidator(validation.priority)] = None
+    glob: str | None = None
+    modified_from: dt.datetime | None = None
+    modified_to: dt.datetime | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+    max_documents: Annotated[int, Field(ge=1)] | None = None
+    max_credits: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    dry_run: bool = False
+    repetition: str = ""
+    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
+    transfer: Literal["presign", "upload"] = "presign"
+    expires_in: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 1800
+    on_needs_review: Literal["land", "wait", "fail"] = "land"
+    min_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    on_low_confidence: Literal["flag", "hold"] = "flag"
+    max_failed: Annotated[int, Field(ge=0)] | None = None
+    max_failed_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    workspace: Annotated[str, AfterValidator(parse_workspace)]
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "extend"
+    extend_conn_id: str = "extend_default"
+    aws_conn_id: str = "aws_default"
+    warehouse_conn_id: str = "warehouse_default"
+
+    @property
+    def asked_for(self) -> AskedFor:
+        """What makes two requests for the same document the same request."""
+        return {"workflow_id": self.workflow_id, "version": self.version, "repetition": self.repetition}
+
+
+def check_literals(values: Mapping[str, Any], model: type[RenderedSettings] = Settings) -> None:
     """Check those values that are already known when the DAG file is parsed.
 
     :raises PipelineInputError: naming each setting that is wrong and its value.
@@ -136,9 +163,9 @@ def check_literals(values: Mapping[str, Any]) -> None:
     templated = {name for name, value in values.items() if validation.is_templated(value)}
     literals = {name: value for name, value in _given(values).items() if name not in templated}
     try:
-        Settings.model_validate(literals)
+        model.model_validate(literals)
     except ValidationError as error:
-        wrong = [e for e in error.errors() if not (e["type"] == "missing" and e["loc"][0] in templated)]
+        wrong = [e for e in error.errors() if e["loc"][0] not in templated]
         if wrong:
             raise PipelineInputError(_explain(error, only=wrong)) from None
 

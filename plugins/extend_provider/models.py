@@ -114,6 +114,7 @@ class ProcessorResult:
     :param value: the extracted value.
     :param metadata: by path into ``value`` (``line_items[0].amount``): confidences and citations, the latter
         with ``page: {number, width, height}`` in both API versions.
+    :param initial_value: what the extractor had made of it before a review; None if there was none.
     :param classification: ``{id, type, confidence, …}`` of a classifier.
     """
 
@@ -126,6 +127,7 @@ class ProcessorResult:
     schema: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
     value: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
     metadata: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    initial_value: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
     classification: Mapping[str, Any] | None = None
     failure_reason: str | None = None
     failure_message: str | None = None

@@ -7,6 +7,12 @@ landed yet and landing a part is all that the pipeline does with it; nothing hea
 from __future__ import annotations
 
 from extend_pipeline.warehouse.connection import open_warehouse
-from extend_pipeline.warehouse.records import Landing, Provenance, Warehouse, WarehouseError
+from extend_pipeline.warehouse.records import (
+    ConfidencePolicy,
+    Landing,
+    Provenance,
+    Warehouse,
+    WarehouseError,
+)
 
-__all__ = ["Landing", "Provenance", "Warehouse", "WarehouseError", "open_warehouse"]
+__all__ = ["ConfidencePolicy", "Landing", "Provenance", "Warehouse", "WarehouseError", "open_warehouse"]

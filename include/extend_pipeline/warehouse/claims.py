@@ -51,18 +51,21 @@ def landed_positions(
 
 
 def claimed_positions(
-    session: Session, dataset: str, candidates: StagedFile, key: Sequence[str], repetition: str
+    session: Session, dataset: str, candidates: StagedFile, key: Sequence[str], repetition: str | None
 ) -> Iterator[tuple[int, str]]:
-    """Yield in order the positions of the candidates that a chunk holds, with that chunk."""
+    """Yield in order the positions of the candidates that a chunk holds, with that chunk.
+
+    :param repetition: only chunks of this reprocessing, or of the first time; None: of any.
+    """
     columns = {"position": "BIGINT", "document_id": "VARCHAR", "status": "VARCHAR"}
     pages = session.pages(
         "find claimed documents",
-        f"""SELECT position, claim.chunk FROM {read_lines(candidates, columns)} AS candidate
+        f"""SELECT position, min(claim.chunk) FROM {read_lines(candidates, columns)} AS candidate
             JOIN {quoted(dataset)}.claims AS claim
               ON claim.document_id = candidate.document_id AND claim.workflow_id = ?
-                 AND claim.workflow_version_requested = ? AND claim.repetition = ?
+                 AND claim.workflow_version_requested = ? AND claim.repetition = coalesce(?, claim.repetition)
             WHERE candidate.status IS NULL
-            ORDER BY position""",
+            GROUP BY position ORDER BY position""",
         [*key, repetition],
     )
     for page in pages:

@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse import charges, claims, dead_letters
+from extend_pipeline.warehouse import charges, claims, dead_letters, landed_runs
 from extend_pipeline.warehouse.landing import Load
 from extend_pipeline.warehouse.records import (
+    AS_BEFORE,
     Candidate,
     Charge,
+    ConfidencePolicy,
     DeadLetter,
+    LandedRun,
     Landing,
     Provenance,
     WarehouseBusyError,
@@ -37,6 +40,7 @@ from extend_pipeline.warehouse.staging import StagedFile, StagedPart, stage
 if TYPE_CHECKING:
     import duckdb
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -136,7 +140,13 @@ class DuckDBWarehouse:
         return self._open_connection
 
     def unlanded(
-        self, candidates: Iterable[Document], *, workflow_id: str, version: str | None, repetition: str = ""
+        self,
+        candidates: Iterable[Document],
+        *,
+        workflow_id: str,
+        version: str | None,
+        repetition: str = "",
+        any_claim: bool = False,
     ) -> Iterator[Candidate]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.unlanded`.
 
@@ -152,7 +162,8 @@ class DuckDBWarehouse:
             staged.close()
             key = (workflow_id, version or "")
             landed = self._positions(claims.landed_positions, "documents", staged, key, repetition)
-            claimed = self._positions(claims.claimed_positions, "claims", staged, key, repetition)
+            whose = None if any_claim else repetition
+            claimed = self._positions(claims.claimed_positions, "claims", staged, key, whose)
             next_landed, next_claimed = next(landed, None), next(claimed, None)
             with staged.path.open("rb") as lines:
                 for position, line in enumerate(lines):
@@ -166,11 +177,11 @@ class DuckDBWarehouse:
 
     def _positions(
         self,
-        query: Callable[[Session, str, StagedFile, Sequence[str], str], Iterator[T]],
+        query: Callable[[Session, str, StagedFile, Sequence[str], R], Iterator[T]],
         table: str,
         candidates: StagedFile,
         key: Sequence[str],
-        repetition: str,
+        repetition: R,
     ) -> Iterator[T]:
         session = Session(self._connection.cursor(), f"Planning in {self.path}")
         if not candidates.lines or not claims.has_table(session, self.dataset, table):
@@ -212,14 +223,19 @@ class DuckDBWarehouse:
         return charges.charges(session, self.dataset, workflow_id, version)
 
     def land(
-        self, submission: Iterable[Document], raw_lines: Iterable[bytes], *, provenance: Provenance
+        self,
+        submission: Iterable[Document],
+        raw_lines: Iterable[bytes],
+        *,
+        provenance: Provenance,
+        policy: ConfidencePolicy = AS_BEFORE,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         session = Session(self._connection, f"Part {provenance.part} into {self.path}")
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
             part = stage(submission, raw_lines, Path(folder), name=provenance.part)
             with self._memory_for(part, session):
-                return Load(session, self.dataset, part, provenance).run()
+                return Load(session, self.dataset, part, provenance, policy).run()
 
     @contextlib.contextmanager
     def _memory_for(self, part: StagedPart, session: Session) -> Iterator[None]:
@@ -238,6 +254,30 @@ class DuckDBWarehouse:
             yield
         finally:
             session.run("restore memory limit", f"SET memory_limit = '{self._memory_limit_mb}MB'")
+
+    def runs_in_review(self, extend_conn_id: str, *, include_deleted: bool = False) -> Iterator[LandedRun]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.runs_in_review`."""
+        session = Session(self._connection.cursor(), f"Runs in review in {self.path}")
+        return landed_runs.runs_in_review(
+            session, self.dataset, extend_conn_id, include_deleted=include_deleted
+        )
+
+    def note_deleted_runs(self, run_ids: Iterable[str], message: str) -> int:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.note_deleted_runs`."""
+        session = Session(self._connection, f"Deleted runs in {self.path}")
+        with tempfile.TemporaryDirectory(prefix="extend-deleted-") as folder:
+            staged = StagedFile(Path(folder) / "runs.ndjson")
+            for run_id in run_ids:
+                staged.write({"run_id": run_id})
+            staged.close()
+            return (
+                landed_runs.note_deleted_runs(session, self.dataset, staged, message) if staged.lines else 0
+            )
+
+    def held_runs(self, *, dag_id: str, run_id: str, group_id: str) -> Iterator[LandedRun]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.held_runs`."""
+        session = Session(self._connection.cursor(), f"Held runs in {self.path}")
+        return landed_runs.held_runs(session, self.dataset, dag_id=dag_id, run_id=run_id, group_id=group_id)
 
     def counts(self) -> dict[str, int]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.counts`."""

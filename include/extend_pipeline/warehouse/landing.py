@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse import dead_letters, outcomes, shaping, tables
+from extend_pipeline.warehouse import confidence, dead_letters, outcomes, shaping, tables
 from extend_pipeline.warehouse.claims import delete_claims
 from extend_pipeline.warehouse.dictionary import Dictionary, Table
-from extend_pipeline.warehouse.records import Landing, Provenance, WarehouseError
+from extend_pipeline.warehouse.records import ConfidencePolicy, Landing, Provenance, WarehouseError
 from extend_pipeline.warehouse.sql import (
     TYPES,
     created,
@@ -32,6 +32,7 @@ from extend_pipeline.warehouse.tables import Columns
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
 
+_OF_THE_LOAD: Final = {"load_batch_id": ColumnType.TEXT, "hold": ColumnType.BOOLEAN}
 _STEP: Final = {name: kind for name, kind in tables.STEPS.items() if name not in {*tables.KEY, "run_id"}}
 
 
@@ -43,11 +44,19 @@ class Load:
     :param part: the part as :func:`extend_pipeline.warehouse.staging.stage` left it.
     """
 
-    def __init__(self, session: Session, dataset: str, part: StagedPart, provenance: Provenance) -> None:
+    def __init__(
+        self,
+        session: Session,
+        dataset: str,
+        part: StagedPart,
+        provenance: Provenance,
+        policy: ConfidencePolicy,
+    ) -> None:
         self._session = session
         self._dataset = dataset
         self._part = part
         self._provenance = provenance
+        self._policy = policy
         self._started = datetime.now(UTC)
         self._existing: dict[str, set[str]] = {}
         self._rows: Counter[str] = Counter()
@@ -64,10 +73,11 @@ class Load:
             self._stage_outcomes()
             self._delete_documents(dictionary)
             delete_claims(self._session, self._dataset)
-            self._insert_documents()
             self._replace_runs()
             self._insert_steps()
             self._insert_values(groups)
+            self._hold_back(groups)
+            self._insert_documents()
             self._session.run("count attempts", dead_letters.counted_attempts(self._dataset))
             self._write_dictionary(dictionary)
             return self._finish()
@@ -116,6 +126,7 @@ class Load:
         self._temporary(
             "_landing", outcomes.not_older("_outcomes", self._table("documents"), list(tables.KEY))
         )
+        self._temporary("_standing", confidence.standing_rows(self._table("documents")))
 
     def _load_row(self) -> tuple[str, list[object]]:
         origin = self._provenance
@@ -130,8 +141,10 @@ class Load:
             "task_id": origin.task_id,
             "map_index": origin.map_index,
             "landed_at": self._started,
+            "min_confidence": self._policy.min_confidence,
+            "hold": self._policy.hold,
         }
-        types = {**tables.KEY, **tables.LOAD, "load_batch_id": ColumnType.TEXT}
+        types = {**tables.KEY, **tables.LOAD, **tables.CONFIDENCE, **_OF_THE_LOAD}
         columns = ", ".join(f"?::{TYPES[types[name]]} AS {name}" for name in row)
         return f"SELECT {columns}", list(row.values())
 
@@ -144,7 +157,7 @@ class Load:
             )
 
     def _insert_documents(self) -> None:
-        self._insert("documents", tables.DOCUMENTS, f"SELECT {names(tables.DOCUMENTS)} FROM _landing")
+        self._insert("documents", tables.DOCUMENTS, f"SELECT {names(tables.DOCUMENTS)} FROM _assessed")
         self._insert_problems(
             "REPLACED_CHARACTERS",
             "FROM _landing WHERE repaired",
@@ -183,6 +196,7 @@ class Load:
 
     def _insert_values(self, groups: list[list[Table]]) -> None:
         self._stage_declarations(groups)
+        self._temporary("_doubts", confidence.no_doubts())
         for page in self._part.pages:
             self._temporary("_page", shaping.page_rows(page))
             self._temporary("_nodes", shaping.node_rows())
@@ -191,6 +205,19 @@ class Load:
                     self._insert(table.name, table.all_columns, shaping.table_rows(table, group_id))
             self._insert("fields", tables.FIELDS, shaping.field_rows())
             self._insert("problems", tables.PROBLEMS, shaping.problem_rows())
+            self._session.run("stage _doubts", f"INSERT INTO _doubts {confidence.doubt_rows()}")
+
+    def _hold_back(self, groups: list[list[Table]]) -> None:
+        """Take the few rows of documents that need an approval out of the generated tables again."""
+        self._temporary("_assessed", confidence.assessed_rows())
+        self._temporary("_held", confidence.held_rows())
+        condition = " AND ".join(f"target.{key} = held.{key}" for key in tables.KEY)
+        for name in {table.name for group in groups for table in group}:
+            ((count,),) = self._session.rows(
+                f"hold back from {name}",
+                f"DELETE FROM {self._table(name)} AS target USING _held AS held WHERE {condition}",
+            )
+            self._rows[name] -= count
 
     def _stage_declarations(self, groups: list[list[Table]]) -> None:
         extractors = [(number, extractor.name) for number, extractor in enumerate(self._part.extractors)]

@@ -26,6 +26,7 @@ _ATTEMPT: Final = {
     **tables.OUTCOME,
     **{name: kind for name, kind in tables.RUN.items() if name != "observed_at"},
     "usage": ColumnType.JSON,
+    "decision": ColumnType.TEXT,
 }
 #: What a document gets that was sent and of which the batch knows no run.
 _NO_RUN: Final = {
@@ -70,7 +71,7 @@ def outcome_rows() -> str:
     )
     return f"""
         SELECT document.document_id, load.workflow_id, load.workflow_version_requested,
-               {objects}, {outcome}, 0 AS attempts, {attempt}, {load}, run.seq, run.repaired,
+               {objects}, {outcome}, 0 AS attempts, {attempt}, {load}, run.seq, run.repaired, run.decision,
                CASE WHEN run.run_id IS NOT NULL THEN coalesce(run.batch_id, load.load_batch_id)
                     WHEN document.status IS NULL THEN load.load_batch_id END AS batch_id
         FROM _submitted AS document

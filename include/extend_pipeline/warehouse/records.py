@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 from extend_pipeline.documents import Document
 
@@ -86,6 +87,54 @@ class Provenance:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LandedRun:
+    """A run that has landed, with what is needed to land it again.
+
+    :ivar version: the version that was asked for; None stands for "the latest".
+    :ivar raw_uri: the file of the raw zone that holds it as it has landed.
+    :ivar steps: what names the runs of its steps, in their order: others, if a reviewer has sent it back.
+    """
+
+    document: Document
+    run_id: str
+    batch_id: str | None
+    workflow_id: str
+    version: str | None
+    repetition: str
+    raw_uri: str | None
+    dashboard_url: str | None
+    low_confidence: int | None
+    lowest_confidence: float | None
+    steps: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Return the run as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: bytes) -> LandedRun:
+        """Read a run back from what :meth:`to_json` wrote."""
+        fields = json.loads(line)
+        document, steps = Document.from_mapping(fields.pop("document")), tuple(fields.pop("steps"))
+        return cls(document, steps=steps, **fields)
+
+
+class ConfidencePolicy(NamedTuple):
+    """What becomes of documents of which Extend was not sure.
+
+    :param min_confidence: fields below it are counted; None keeps what holds for a run that has landed.
+    :param hold: documents with such a field are in no generated table before somebody has approved them.
+    """
+
+    min_confidence: float | None = None
+    hold: bool = False
+
+
+#: What somebody has asked for before stays as it is.
+AS_BEFORE: Final = ConfidencePolicy()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Landing:
     """What a part has become.
 
@@ -124,7 +173,13 @@ class Warehouse(Protocol):
         ...
 
     def unlanded(
-        self, candidates: Iterable[Document], *, workflow_id: str, version: str | None, repetition: str = ""
+        self,
+        candidates: Iterable[Document],
+        *,
+        workflow_id: str,
+        version: str | None,
+        repetition: str = "",
+        any_claim: bool = False,
     ) -> Iterator[Candidate]:
         """Yield, in their order, the candidates that have not been sent to this workflow and version yet.
 
@@ -134,6 +189,7 @@ class Warehouse(Protocol):
 
         :param version: the version asked for; None stands for "the latest".
         :param repetition: only what was sent in this reprocessing counts as landed.
+        :param any_claim: a chunk that holds a document may be of another reprocessing.
         """
         ...
 
@@ -172,7 +228,12 @@ class Warehouse(Protocol):
         ...
 
     def land(
-        self, submission: Iterable[Document], raw_lines: Iterable[bytes], *, provenance: Provenance
+        self,
+        submission: Iterable[Document],
+        raw_lines: Iterable[bytes],
+        *,
+        provenance: Provenance,
+        policy: ConfidencePolicy = AS_BEFORE,
     ) -> Landing:
         """Land one part whole, or nothing of it: one ``documents`` row for each document of the submission.
 
@@ -181,9 +242,25 @@ class Warehouse(Protocol):
         reason ``RUN_MISSING``.
 
         :param submission: the documents of the part, those that were not sent with their status.
-        :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone.
+        :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone, with ``"approval"`` where
+            somebody has decided about a run's low confidence.
         :raises WarehouseError: if nothing could be landed; the message names the part and the statement.
         """
+        ...
+
+    def runs_in_review(self, extend_conn_id: str, *, include_deleted: bool = False) -> Iterator[LandedRun]:
+        """Yield, batch by batch, the runs in ``NEEDS_REVIEW`` that were submitted through this connection.
+
+        :param include_deleted: also those that Extend has said to be gone.
+        """
+        ...
+
+    def note_deleted_runs(self, run_ids: Iterable[str], message: str) -> int:
+        """Say on the rows of documents in review that their runs are gone; return how many rows that are."""
+        ...
+
+    def held_runs(self, *, dag_id: str, run_id: str, group_id: str) -> Iterator[LandedRun]:
+        """Yield, batch by batch, the runs landed by a task group in a DAG run that wait for an approval."""
         ...
 
     def counts(self) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 Every function returns text. The statements read these temporary tables:
 
-* ``_page``: one row per extraction, ``result_no`` numbering them, with ``value`` and ``metadata`` as JSON;
+* ``_page``: one row per extraction, ``result_no`` numbering them, with ``value``, ``metadata`` and, if a
+  person has reviewed it, ``initial``, the value before that, as JSON;
 * ``_declared``: one row per place that a schema declares, see :func:`declared_places`;
 * ``_nodes``: one row per place of each value, matched with what is declared there.
 """
@@ -29,6 +30,7 @@ PAGE_COLUMNS: Final = {
     "group_id": "BIGINT",
     "value": "JSON",
     "metadata": "JSON",
+    "initial": "JSON",
 }
 SAMPLE_COLUMNS: Final = {
     "sample_no": "BIGINT",
@@ -129,7 +131,10 @@ def table_rows(table: Table, group_id: int) -> str:
 
 
 def field_rows() -> str:
-    """Return one row per scalar of each value and per field that Extend gives evidence for."""
+    """Return one row per scalar of each value and per field that Extend gives evidence for.
+
+    What a reviewer has taken out is a row too, with the machine's value alone.
+    """
     evidence = ", ".join(literal(place) for _, place in _EVIDENCE)
     columns = ", ".join(
         f"{typed(f'evidence[{number}]', tables.FIELDS[name])} AS {name}"
@@ -137,7 +142,9 @@ def field_rows() -> str:
     )
     return f"""
         SELECT {names(tables.KEY)}, run_id, extractor, result_idx, path, field.text AS value, {columns},
-               json_array_length(about.about, '/citations') AS citations
+               json_array_length(about.about, '/citations') AS citations,
+               CASE WHEN initial IS NULL THEN field.text ELSE machine.text END AS machine_value,
+               initial IS NOT NULL AND field.text IS DISTINCT FROM machine.text AS edited
         FROM (
             SELECT result_no, {_path("place")} AS path, text
             FROM _nodes WHERE json_type NOT IN {_CONTAINERS}
@@ -150,6 +157,11 @@ def field_rows() -> str:
                 FROM _page
             )
         ) AS about USING (result_no, path)
+        FULL JOIN (
+            SELECT result_no, {_path("node.fullkey")} AS path, node.atom ->> '$' AS text
+            FROM (FROM _page WHERE initial IS NOT NULL) AS page, json_tree(page.initial) AS node
+            WHERE node.type NOT IN {_CONTAINERS}
+        ) AS machine USING (result_no, path)
         JOIN _page USING (result_no)
         JOIN _groups USING (group_id)
     """

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from extend_pipeline.documents import Document
 from extend_pipeline.warehouse.records import WarehouseError
@@ -40,6 +40,18 @@ class Extractor:
 
     name: str
     schema: Mapping[str, Any] | None
+
+
+class RawLine(NamedTuple):
+    """One line of the raw zone.
+
+    :ivar repaired: whether characters that are no text (half a surrogate pair) became U+FFFD in the run.
+    :ivar approval: what somebody decided about its low confidence: ``APPROVED`` or ``REJECTED``.
+    """
+
+    run: WorkflowRun
+    repaired: bool
+    approval: str | None
 
 
 class StagedFile:
@@ -74,7 +86,7 @@ class StagedFile:
 class StagedPart:
     """A part on disk.
 
-    :ivar pages: files of extracted values: ``{seq, result_idx, group_id, value, metadata}`` a line.
+    :ivar pages: files of extracted values: ``{seq, result_idx, group_id, value, metadata, initial}`` a line.
     :ivar extractors: by ``group_id``.
     """
 
@@ -106,24 +118,24 @@ def stage(
         part.submission.write({"ordinal": ordinal, **document_record(document)})
     groups: dict[str, int] = {}
     for seq, line in enumerate(raw_lines):
-        run, repaired = read_raw_line(line, f"Line {seq + 1:,} of part {name}")
-        part.runs.write(_run_record(seq, run, repaired=repaired))
-        _stage_steps(part, seq, run, groups)
+        raw = read_raw_line(line, f"Line {seq + 1:,} of part {name}")
+        part.runs.write(_run_record(seq, raw))
+        _stage_steps(part, seq, raw.run, groups)
     for file in (part.submission, part.runs, part.steps, *part.pages):
         file.close()
     return part
 
 
-def read_raw_line(line: bytes, name: str) -> tuple[WorkflowRun, bool]:
+def read_raw_line(line: bytes, name: str) -> RawLine:
     """Read one line of the raw zone, in whichever API version it was received.
 
-    :returns: the run, and whether characters that are no text (half a surrogate pair) became U+FFFD in it.
     :raises WarehouseError: if the line is no run.
     """
     try:
         text, repaired = readable_text(line)
         record = json.loads(text, parse_float=_exact_float, parse_int=_exact_int, parse_constant=str)
-        return wire_for(record["api_version"]).parse_run(record["run"]), repaired
+        run = wire_for(record["api_version"]).parse_run(record["run"])
+        return RawLine(run, repaired, record.get("approval"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         fault = type(error).__name__
     # Raised outside of the handler: the decoder's error holds the line.
@@ -183,6 +195,7 @@ def _write_value(part: StagedPart, seq: int, result_idx: int, group: int, result
             "group_id": group,
             "value": result.value,
             "metadata": result.metadata or {},
+            "initial": result.initial_value,
         }
     )
     if not part.pages or part.pages[-1].size + len(line) > PAGE_BYTES:
@@ -204,11 +217,13 @@ def _group(part: StagedPart, result: ProcessorResult, groups: dict[str, int]) ->
     return groups[identity]
 
 
-def _run_record(seq: int, run: WorkflowRun, *, repaired: bool) -> dict[str, Any]:
+def _run_record(seq: int, raw: RawLine) -> dict[str, Any]:
+    run = raw.run
     document_id = run.metadata.get("document_id")
     return {
         "seq": seq,
-        "repaired": repaired,
+        "repaired": raw.repaired,
+        "decision": raw.approval,
         "document_id": document_id if isinstance(document_id, str) else None,
         "status": run.status,
         "reason": run.failure_reason,

@@ -75,8 +75,27 @@ LOAD: Final[Columns] = {
     "landed_at": _TIMESTAMP,
 }
 
+#: How sure Extend was of what it extracted, and what somebody said to it. ``lowest_confidence`` is the lowest
+#: of all OCR and model confidences, ``min_confidence`` what was asked for, ``low_confidence`` how many fields
+#: are below it. ``approval`` is null, or WAITING, APPROVED or REJECTED: rows of documents that wait or were
+#: rejected are in no generated table.
+CONFIDENCE: Final[Columns] = {
+    "lowest_confidence": _DOUBLE,
+    "min_confidence": _DOUBLE,
+    "low_confidence": _INTEGER,
+    "approval": _TEXT,
+}
+
 #: ``attempts`` is the number of runs that the document has had.
-DOCUMENTS: Final[Columns] = {**KEY, **SUBMISSION, **OUTCOME, "attempts": _INTEGER, **RUN, **LOAD}
+DOCUMENTS: Final[Columns] = {
+    **KEY,
+    **SUBMISSION,
+    **OUTCOME,
+    "attempts": _INTEGER,
+    **RUN,
+    **CONFIDENCE,
+    **LOAD,
+}
 RUNS: Final[Columns] = {**KEY, **OUTCOME, **RUN, "usage": _JSON, **LOAD}
 
 #: One row per step of the document's run. ``output`` is what a step other than an extraction or a parse said.
@@ -105,6 +124,7 @@ STEPS: Final[Columns] = {
 }
 
 #: One row per extracted field, with Extend's evidence for it: the first citation; all are in the raw zone.
+#: ``value`` is what counts; ``machine_value`` is another one where a reviewer has ``edited`` the field.
 FIELDS: Final[Columns] = {
     **KEY,
     "run_id": _TEXT,
@@ -119,6 +139,8 @@ FIELDS: Final[Columns] = {
     "reference_text": _TEXT,
     "polygon": _JSON,
     "citations": _INTEGER,
+    "machine_value": _TEXT,
+    "edited": _BOOLEAN,
 }
 
 #: What did not fit; ``document_id`` is null for what concerns a table or a run rather than a document.

@@ -21,6 +21,7 @@ def processor_result(
     """Read the fields that a processor's run has under the same names in every version."""
     output = optional_mapping(run, "output")
     value, metadata = extracted(output) if kind == "extract" and output else (None, None)
+    initial = optional_mapping(run, "initialOutput") if kind == "extract" and flag(run, "reviewed") else None
     return ProcessorResult(
         kind=kind,
         id=text(run, "id"),
@@ -31,6 +32,7 @@ def processor_result(
         schema=optional_mapping(mapping(run, "config"), "schema") if kind == "extract" else None,
         value=value,
         metadata=metadata,
+        initial_value=extracted(initial)[0] if initial else None,
         classification=output if kind == "classify" else None,
         failure_reason=text(run, "failureReason"),
         failure_message=without_credentials(text(run, "failureMessage") or "") or None,

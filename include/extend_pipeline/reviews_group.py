@@ -1,0 +1,55 @@
+"""Reviews as one call: a task group that lands what reviewers at Extend have decided since."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Asset, TaskGroup, task
+
+from extend_pipeline.retry import PIPELINE_RETRY_POLICY
+from extend_pipeline.reviews import ReviewSettings
+from extend_pipeline.reviews_tasks import ask_for_reviews, find_reviews, land_reviews
+from extend_pipeline.settings import check_literals
+
+
+def reviews_to_warehouse(
+    *,
+    workspace: str,
+    group_id: str = "reviews_to_warehouse",
+    include_deleted: bool | str = False,
+    extend_conn_id: str = "extend_default",
+    warehouse_conn_id: str = "warehouse_default",
+    dataset: str = "extend",
+    warehouse_pool: str = "extend_warehouse",
+) -> TaskGroup:
+    """Add the landing of reviews to the DAG that is being defined.
+
+    It looks at rows with status ``NEEDS_REVIEW`` alone and asks Extend for just those runs, one request each;
+    without such rows it asks nothing.
+
+    :param workspace: the one that ``documents_to_warehouse`` uses; reviewed answers go to its raw zone.
+    :param include_deleted: ask also for runs that Extend has said to be deleted.
+    :param extend_conn_id: connection of type ``extend``; runs submitted through others are left to them.
+    :param warehouse_conn_id: connection of the warehouse.
+    :param dataset: the schema that holds the tables.
+    :param warehouse_pool: Airflow pool of one slot, because a DuckDB file has one writer.
+    :return: the task group; what comes after it is skipped when there is no news.
+    :raises PipelineInputError: when the DAG file is parsed, if a literal setting is wrong.
+    """
+    settings = {
+        "workspace": workspace,
+        "include_deleted": include_deleted,
+        "extend_conn_id": extend_conn_id,
+        "warehouse_conn_id": warehouse_conn_id,
+        "dataset": dataset,
+    }
+    check_literals(settings, ReviewSettings)
+    defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
+    with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
+        place = (group.dag.dag_id, group_id)
+        landed = Asset(name=".".join(place), uri="x-extend://" + "/".join(place))
+        find: Any = task.short_circuit(task_id="find", pool=warehouse_pool)(find_reviews)
+        ask: Any = task.short_circuit(task_id="ask")(ask_for_reviews)
+        land: Any = task(task_id="land", pool=warehouse_pool, outlets=[landed])(land_reviews)
+        land(ask(find(settings)))
+    return group
