@@ -39,6 +39,23 @@ def test_killed(scenario: Scenario, task: str, function: str, when: str, skip: i
 
 
 @pytest.mark.parametrize(
+    ("function", "when"),
+    [
+        pytest.param("extend_pipeline.rounds:Round.judge", "after", id="before the second intent"),
+        pytest.param(f"{LEDGER}.record", "before", id="after the second answer, before the record"),
+    ],
+)
+def test_killed_while_sending_failures_again(scenario: Scenario, function: str, when: str) -> None:
+    truths = scenario.seed()
+    scenario.live.extend.configure(outcomes=[{"name_glob": "*.pdf", "status": "FAILED", "first_attempts": 1}])
+    proof = scenario.failpoint("wait", function, when)
+    run = scenario.start()
+    scenario.succeed(run)
+    assert proof.exists(), "nobody was killed"
+    scenario.verdict(truths, run, posts=2, runs_of=lambda truth: 2 if truth.key.endswith(".pdf") else 1)
+
+
+@pytest.mark.parametrize(
     ("accepted", "posts"), [pytest.param(True, 1, id="accepted"), pytest.param(False, 2, id="not accepted")]
 )
 def test_machine_lost_after_the_post_before_the_answer(
