@@ -16,19 +16,26 @@ from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Protocol
 
-from extend_provider.exceptions import ExtendError, ExtendRateLimitError, ExtendUnclearSubmissionError
+from extend_provider.exceptions import (
+    ExtendConnectionError,
+    ExtendError,
+    ExtendRateLimitError,
+    ExtendUnclearSubmissionError,
+)
 from extend_provider.models import BatchInput
 from extend_provider.policy import Backoff
 from extend_provider.recovery import find_batch
 
 if TYPE_CHECKING:
+    from extend_provider.connection import ExtendSettings
     from extend_provider.hooks.extend import ExtendHook
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks for a batch whose absence is not proven yet, at first and at the most.
 FIRST_LOOK_INTERVAL, LOOK_INTERVAL = 1.0, 15.0
-#: How often a submission that was turned away with 429 is begun anew before the task gives up.
+#: How often a submission that was turned away with 429, or not made in time, is begun before the task gives
+#: up.
 RATE_LIMIT_ATTEMPTS = 10
 
 _RANDOM = SystemRandom()
@@ -40,7 +47,8 @@ class Intent:
 
     :param number: 1 for the first submission of this work, 2 for the one after a proven absence, …
     :param begun_at: RFC 3339 with offset, right before the request.
-    :param window: seconds after ``begun_at`` in which the request may still be accepted.
+    :param window: seconds after ``begun_at`` in which the request may still be accepted; it leaves before the
+        first ``connect`` seconds have passed, or not at all.
     :param run_count: how many inputs it has.
     :param details: what the ledger's owner wants to find again with it; small and plain.
     """
@@ -105,15 +113,24 @@ class Prepared:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Submission:
-    """The batch that the work has become; ``batch_id`` is None if there was nothing to send."""
+    """The batch that the work has become.
+
+    :param batch_id: None if there was nothing to send.
+    :param taken_up: it had been submitted before.
+    """
 
     batch_id: str | None
     run_count: int
     details: Mapping[str, Any]
+    taken_up: bool = False
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+class _OverdueError(ExtendConnectionError):
+    """The process stood still between its intent and its request, which was not made."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -166,12 +183,12 @@ class Submitter:
                 continue
             try:
                 return self._send(intent, prepared)
-            except ExtendRateLimitError as error:
+            except (ExtendRateLimitError, _OverdueError) as error:
                 turned_away += 1
                 if turned_away >= RATE_LIMIT_ATTEMPTS:
                     raise
                 pause = Backoff().delay(turned_away, error.retry_after, chance=_RANDOM.random())
-                self.log.warning("Extend takes no batch at the moment (429); next try in %.0f s.", pause)
+                self.log.warning("No batch was created; next try in %.0f s: %s", pause, error)
                 self.sleep(pause)
 
     def _intent(self, state: LedgerState, prepared: Prepared) -> Intent:
@@ -179,7 +196,7 @@ class Submitter:
         return Intent(
             number=1 if state.intent is None else state.intent.number + 1,
             begun_at=self.clock().isoformat(),
-            window=connect + read,
+            window=2 * connect + read,
             run_count=len(prepared.inputs),
             details=prepared.details,
         )
@@ -188,6 +205,8 @@ class Submitter:
         once = type(self.hook)(extend_conn_id=self.hook.extend_conn_id, max_attempts=1)
         try:
             with once:
+                once.get_conn()
+                self._check_time(intent, once.settings)
                 batch_id = once.create_batch(
                     self.workflow_id, prepared.inputs, version=self.version, priority=self.priority
                 )
@@ -200,13 +219,24 @@ class Submitter:
         self.log.info("Batch %s: %s inputs submitted.", batch_id, f"{intent.run_count:,}")
         return Submission(batch_id, intent.run_count, intent.details)
 
+    def _check_time(self, intent: Intent, settings: ExtendSettings) -> None:
+        """See that the request leaves in time: later, others may have taken its batch for absent already."""
+        allowed, _ = settings.timeouts(repeatable=False)
+        passed = (self.clock() - intent.begun).total_seconds()
+        if passed > allowed:
+            raise _OverdueError(
+                f"Between the intent to submit and the request {passed:.1f} s have passed, more than "
+                f"{allowed:g} s, so nothing was sent. This machine or the place of the ledger is too slow.",
+                retryable=True,
+            )
+
     def _taken_up(self, intent: Intent, batch_id: str) -> Submission:
         self.log.info(
             "This work was submitted as batch %s on %s; it is taken up, and nothing is sent again.",
             batch_id,
             intent.begun_at,
         )
-        return Submission(batch_id, intent.run_count, intent.details)
+        return Submission(batch_id, intent.run_count, intent.details, taken_up=True)
 
     def _look_for(self, intent: Intent) -> Submission | None:
         """Look for an intent's batch until it is found or recorded, or its absence is proven."""

@@ -1,0 +1,147 @@
+"""A piece of work is at Extend once, however rivals interleave, whoever dies where, whatever is answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import ClassVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from extend_provider.exceptions import ExtendError
+from extend_provider.models import BatchInput, FileInput
+from extend_provider.submission import Ledger, Prepared, Submission, Submitter
+from properties.extend_model import (
+    ANSWERS,
+    Conduct,
+    MemoryLedger,
+    PausingLedger,
+    Process,
+    World,
+    hook_of,
+    pause,
+)
+
+RIVALS = 3
+WHO = st.integers(0, RIVALS - 1)
+#: Between these, everything is decided: who dies or is overtaken here must not cost a document twice.
+STEPS = ("begin", "has begun", "post", "has posted", "record", "has recorded", "withdraw", "sleep", "ended")
+CONDUCT = st.builds(
+    Conduct,
+    answer=st.sampled_from(ANSWERS),
+    late=st.floats(0, 1),
+    lag=st.floats(0, 1),
+    listing_fails=st.integers(0, 5).map(lambda number: number == 5),
+    order=st.integers(0, 3),
+)
+
+
+class Submitting(RuleBasedStateMachine):
+    """Rivals over one piece of work; the scheduler, the network and the clock are hypothesis's."""
+
+    new_ledger: ClassVar[type[MemoryLedger]] = MemoryLedger
+
+    @initialize(skew=st.sampled_from([0, -290, 290]))
+    def begin(self, skew: float) -> None:
+        self.world = World(skew=skew)
+        self.ledger = self.new_ledger()
+        self.processes: list[Process] = []
+
+    @property
+    def alive(self) -> list[Process]:
+        return [process for process in self.processes if not process.ended]
+
+    def start(self) -> Process:
+        self.processes.append(Process(self.world, lambda process: submit(process, self.ledger)))
+        return self.processes[-1]
+
+    @precondition(lambda self: len(self.alive) < RIVALS)
+    @rule()
+    def arrive(self) -> None:
+        self.start()
+
+    @precondition(lambda self: self.alive)
+    @rule(who=WHO, steps=st.integers(1, 5), conduct=CONDUCT)
+    def go_on(self, who: int, steps: int, conduct: Conduct) -> None:
+        self.world.conduct = conduct
+        process = self.alive[who % len(self.alive)]
+        for _ in range(steps):
+            if not process.ended:
+                process.go_on()
+
+    @precondition(lambda self: self.alive)
+    @rule(who=WHO, step=st.sampled_from(STEPS), conduct=CONDUCT)
+    def go_on_to(self, who: int, step: str, conduct: Conduct) -> None:
+        """Let one go on, and time with it, up to a step that matters; others stand still meanwhile."""
+        self.world.conduct = conduct
+        self.run(self.alive[who % len(self.alive)], step)
+
+    def run(self, process: Process, step: str = "") -> None:
+        for _ in range(500):
+            if process.wakes_at is not None:
+                self.pass_time((process.wakes_at - self.world.now).total_seconds())
+            if not process.ended:
+                process.go_on()
+            if process.ended or process.step == step:
+                return
+
+    @precondition(lambda self: self.alive)
+    @rule(who=WHO)
+    def die(self, who: int) -> None:
+        self.alive[who % len(self.alive)].die()
+
+    @rule(seconds=st.sampled_from([0.5, 5, 31, 121, 311, 900]))
+    def wait(self, seconds: float) -> None:
+        self.pass_time(seconds)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, but not longer than a request that is about to leave may take."""
+        limits = [each.must_send_by for each in self.alive if each.must_send_by is not None]
+        self.world.now = max(self.world.now, min([self.world.now + timedelta(seconds=seconds), *limits]))
+
+    @invariant()
+    def the_work_is_at_extend_once(self) -> None:
+        if hasattr(self, "world"):
+            assert len(self.world.batches) <= 1
+            assert all(count == 1 for count in Counter(each.number for each in self.world.posts).values())
+
+    @invariant()
+    def whoever_returns_has_the_batch(self) -> None:
+        for process in getattr(self, "processes", []):
+            if process.submission is not None:
+                assert [process.submission.batch_id] == [batch.id for batch in self.world.batches]
+            assert process.error is None or isinstance(process.error, ExtendError)
+
+    def teardown(self) -> None:
+        """In the end somebody comes whom nothing disturbs, and has the batch: nothing is stuck."""
+        if not hasattr(self, "world"):
+            return
+        for process in self.alive:
+            process.die()
+        self.world.conduct = Conduct()
+        last = self.start()
+        self.run(last)
+        assert last.submission is not None, last.error
+        assert [last.submission.batch_id] == [batch.id for batch in self.world.batches]
+
+
+def submit(process: Process, ledger: Ledger) -> Submission:
+    def prepare() -> Prepared:
+        pause("prepare")
+        return Prepared([BatchInput(FileInput(text=str(n)), {"chunk": "this", "n": n}) for n in range(4)])
+
+    return Submitter(
+        hook=hook_of(process),
+        ledger=PausingLedger(process, ledger),
+        workflow_id="workflow_1",
+        is_ours=lambda metadata: metadata.get("chunk") == "this",
+        prepare=prepare,
+        clock=process.world.clock,
+        sleep=process.sleep,
+    ).submit()
+
+
+TestSubmitting = Submitting.TestCase
+TestSubmitting.settings = settings(max_examples=250, stateful_step_count=40, deadline=None, derandomize=True)

@@ -1,0 +1,106 @@
+"""A wait ends when every run is listed and settled, or at its deadline, whatever is listed meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extend_provider.batch_progress import SETTLED, OnNeedsReview, Outcome, RunCounter
+from extend_provider.exceptions import ExtendAuthError, ExtendServerError
+from extend_provider.models import RunStatus, RunSummary
+from extend_provider.waiting import Ended, Wait, WaitPolicy
+
+DEADLINE = 1000.0
+STATUSES = [*SETTLED, RunStatus.PENDING, RunStatus.PROCESSING, RunStatus.CANCELLING, "ON_HOLD", ""]
+#: One look: what became of each run listed, in the order and as often as the pages show it; or an error.
+LISTING = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(STATUSES)), max_size=12)
+LOOK = LISTING | st.sampled_from([ExtendServerError("failed", retryable=True), TimeoutError("late")])
+POLICY = st.builds(
+    WaitPolicy,
+    deadline=st.just(DEADLINE),
+    poll_interval=st.floats(20, 900),
+    on_needs_review=st.sampled_from(["land", "wait", "fail"]),
+    max_poll_errors=st.none() | st.integers(0, 3),
+)
+
+
+def run(number: int, status: str) -> RunSummary:
+    return RunSummary(id=f"run_{number}", status=status)
+
+
+def counted(expected: int, listing: list[tuple[int, str]], page_size: int) -> RunCounter:
+    counter = RunCounter(expected)
+    for first in range(0, len(listing), page_size):
+        counter.add(run(*each) for each in listing[first : first + page_size])
+    return counter
+
+
+def is_over(listing: list[tuple[int, str]], expected: int, on_needs_review: OnNeedsReview) -> bool:
+    """Whether as many distinct runs are listed as were submitted and each has settled, said once more."""
+    latest = dict(listing)
+    in_review = RunStatus.NEEDS_REVIEW in latest.values()
+    return (
+        len(latest) >= expected
+        and all(status in SETTLED for status in latest.values())
+        and not (in_review and on_needs_review == "wait")
+    )
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    POLICY,
+    st.integers(1, 6),
+    st.lists(LOOK, max_size=8),
+    st.integers(1, 5),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_done_means_counted_and_the_deadline_ends_every_wait(
+    policy: WaitPolicy, expected: int, looks: list[Any], page_size: int, chance: float
+) -> None:
+    wait, now, errors = Wait(policy, chance=lambda: chance), 0.0, 0
+    # When the script is over, the listing stays as it is: empty, which is "not yet" for ever.
+    for _ in range(3000):
+        look = looks.pop(0) if looks else []
+        if isinstance(look, Exception):
+            errors += 1
+            step = wait.failed(look, now=now)
+        else:
+            errors = 0
+            step = wait.seen(counted(expected, look, page_size).progress(), now=now)
+            over = is_over(look, expected, policy.on_needs_review)
+            assert (step.decision.outcome in (Outcome.DONE, Outcome.FAILED_REVIEW)) == over
+        if step.ended is not None:
+            assert Ended.from_event(step.ended.as_event()) == step.ended
+            break
+        assert now < DEADLINE
+        assert 0 <= step.delay <= policy.poll_interval
+        assert now + step.delay <= DEADLINE
+        # A step is never so short that the wait hardly moves, unless it is the last one before the deadline.
+        assert step.delay >= min(policy.shortest_interval, DEADLINE - now) - 1e-9
+        now += step.delay
+    assert step.ended is not None
+    assert step.ended.outcome is not Outcome.WAIT
+    if step.ended.outcome is Outcome.TIMED_OUT:
+        assert now >= DEADLINE
+    if step.ended.outcome is Outcome.GAVE_UP:
+        retryable = getattr(look, "retryable", False)
+        assert not retryable or errors > (policy.max_poll_errors or 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(STATUSES)), max_size=12), st.integers(1, 5))
+def test_how_runs_are_spread_over_pages_and_repeated_makes_no_difference(
+    listing: list[tuple[int, str]], page_size: int
+) -> None:
+    progress = counted(6, listing, page_size).progress()
+    assert progress == counted(6, [*listing, *listing], page_size + 1).progress()
+    assert progress.listed == len({number for number, _ in listing})
+    assert progress.settled <= progress.listed
+
+
+def test_what_cannot_pass_by_itself_ends_the_wait_at_once() -> None:
+    wait = Wait(WaitPolicy(deadline=DEADLINE, poll_interval=60))
+    step = wait.failed(ExtendAuthError("no", status=401), now=0)
+    assert step.ended is not None
+    assert step.ended.outcome is Outcome.GAVE_UP
