@@ -2,7 +2,7 @@
 
 Press **Trigger** and fill in the form: a prefix in S3 or a list of addresses, and what is to be done with
 them. Documents that have landed before are left out, unless *reprocess* is chosen; *dry run* only shows what
-would be sent.
+would be sent. To send again **what failed**, leave the source empty and choose that under *reprocess*.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ with DAG(
     doc_md=__doc__,
     params={
         "source": Param(
-            type="string",
+            default=None,
+            type=["null", "string"],
             minLength=6,
             pattern=r"^\s*s3://[^/\s]+",
             format="multiline",
@@ -95,15 +96,21 @@ with DAG(
             description="List and plan, show what would be sent, and send nothing.",
         ),
         "reprocess": Param(
-            default=False,
-            type="boolean",
+            default="none",
+            type="string",
+            enum=["none", "failed", "all"],
+            values_display={
+                "none": "Nothing that has landed before",
+                "failed": "What failed before, from the warehouse; the source may be empty",
+                "all": "Everything the source holds",
+            },
             title="Reprocess",
-            description="Send documents again, and pay for them again, although they have landed before.",
+            description="What is sent again, and paid for again, although it has landed before.",
         ),
     },
 ):
     documents_to_warehouse(
-        source="{{ params.source }}",
+        source="{{ params.source or '' }}",
         workflow_id="{{ params.workflow_id or var.value.extend_workflow_id }}",
         workspace="{{ var.value.extend_workspace }}",
         version="{{ params.version or '' }}",

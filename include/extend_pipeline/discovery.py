@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from botocore.exceptions import ClientError
     from types_boto3_s3.client import S3Client
 
+    from extend_pipeline.warehouse import Warehouse
+
 log = logging.getLogger(__name__)
 
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
@@ -58,6 +60,22 @@ def discover(client: S3Client, settings: Settings) -> Iterator[Document]:
             yield from _list_prefix(client, item, earlier, settings)
         elif not any(other.covers(item.bucket, item.key) for other in earlier):
             yield from _look_up(client, item, settings)
+
+
+def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document]:
+    """Yield what was sent to the settings' workflow and version before and failed, or was cancelled.
+
+    Without a source it is all of that; with one, what the source covers. Whether the objects are still there
+    is seen when they are sent.
+    """
+    for letter in warehouse.dead_letters(workflow_id=settings.workflow_id, version=settings.version):
+        document = letter.document
+        bucket, _, key = document.uri.removeprefix("s3://").partition("/")
+        modified = dt.datetime.fromisoformat(document.last_modified)
+        for item in settings.source or (SourceItem(bucket, "", is_prefix=True),):
+            if item.covers(bucket, key) and is_wanted(key, modified, item, settings):
+                yield document
+                break
 
 
 def screen(uri: str, entry: Mapping[str, Any]) -> Document:

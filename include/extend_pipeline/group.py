@@ -19,7 +19,7 @@ from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 
 def documents_to_warehouse(
     *,
-    source: str | Sequence[str],
+    source: str | Sequence[str] = "",
     workflow_id: str,
     workspace: str,
     group_id: str = "documents_to_warehouse",
@@ -32,7 +32,7 @@ def documents_to_warehouse(
     max_documents: int | str | None = None,
     max_credits: float | str | None = None,
     dry_run: bool | str = False,
-    reprocess: bool | str = False,
+    reprocess: Literal["none", "failed", "all"] | bool | str = "none",
     max_attempts: int | str = 3,
     chunk_size: int | str = 1000,
     transfer: Literal["presign", "upload"] = "presign",
@@ -55,7 +55,8 @@ def documents_to_warehouse(
     Everything that says *what* to process may be a Jinja template; it is rendered once, by the first task.
 
     :param source: an ``s3://bucket/prefix`` to list; or a list of addresses (or one text, a line each), of
-        which those that end in ``/`` are prefixes and the others single objects.
+        which those that end in ``/`` are prefixes and the others single objects. ``reprocess="failed"`` needs
+        none.
     :param workflow_id: the Extend workflow.
     :param workspace: where files between tasks and the raw zone live, e.g. ``s3://aws_default@bucket/extend``.
     :param version: a published version's number, or ``draft``; Extend's latest when left out.
@@ -69,7 +70,8 @@ def documents_to_warehouse(
     :param max_credits: refuse it likewise if more credits are to be expected, going by what was charged for
         landed documents of the workflow; also if none was, because the cost is unknown then.
     :param dry_run: list and plan, say what would be sent, and send nothing.
-    :param reprocess: send documents again, and pay for them again, although they have landed before.
+    :param reprocess: send documents again, and pay for them again, although they have landed before: ``all``
+        that the source holds, or those that ``failed``, which are looked up in the warehouse instead.
     :param max_attempts: how often a document is sent at the most, 1 to 10: what failed for a passing reason,
         was cancelled or has no run is sent again, alone, before the chunk lands.
     :param chunk_size: documents per batch, 1 to 1,000.

@@ -150,7 +150,7 @@ def make_plan(
             yield document
 
     plan = write_plan(
-        warehouse.unlanded(candidates(), **asked_for),
+        warehouse.unlanded(candidates(), **asked_for, any_claim=settings.reprocess == "failed"),
         folder,
         key_of=lambda documents: batch_key(documents, **asked_for),
         chunk_size=settings.chunk_size,

@@ -43,10 +43,13 @@ def discover_documents(settings: dict[str, Any]) -> str:
     checked = Settings.from_rendered(settings)
     ti = get_current_context()["ti"]
     group_id = ti.task_id.rpartition(".")[0]
-    if checked.reprocess:
+    if checked.reprocess != "none":
         checked = checked.model_copy(update={"repetition": f"{ti.dag_id}/{ti.run_id}/{group_id}"})
     folder = run_folder(checked.workspace, dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
     write_settings(folder, checked)
+    if checked.reprocess == "failed":
+        log.info("What failed before is looked up in the warehouse.")
+        return str(folder)
     client = S3Hook(aws_conn_id=checked.aws_conn_id).get_conn()
     found = write_documents(candidates_path(folder), discover(client, checked))
     log.info("%s: %s documents found.", ", ".join(item.uri for item in checked.source[:5]), f"{found:,}")
@@ -55,6 +58,7 @@ def discover_documents(settings: dict[str, Any]) -> str:
 
 def plan_chunks(folder: str) -> list[ChunkReference]:
     """Leave out what has landed before, claim what is new, land what cannot be sent; return the chunks."""
+    from extend_pipeline.discovery import failed_before
     from extend_pipeline.warehouse import open_warehouse
     from extend_provider.hooks.extend import ExtendHook
 
@@ -62,10 +66,14 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     settings = read_settings(home)
     unsent: dict[str, Any] = {}
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
+        if settings.reprocess == "failed":
+            candidates = failed_before(warehouse, settings)
+        else:
+            candidates = read_documents(candidates_path(home))
         plan = make_plan(
             warehouse,
             settings,
-            read_documents(candidates_path(home)),
+            candidates,
             home,
             max_chunks=conf.getint("core", "max_map_length"),
             requests_per_second=ExtendHook(settings.extend_conn_id).settings.requests_per_second,

@@ -229,3 +229,46 @@ def test_an_object_that_is_gone_by_the_second_attempt_keeps_its_first_outcome(
     assert landed["01.txt"] == ("PROCESSED", None, 2)
     assert landed["02.txt"] == ("FAILED", "INTERNAL_ERROR", 3)
     assert len(landed) == len(receipts)
+
+
+def resend(run_dag: RunDag, **conf: Any) -> str:
+    return str(run_dag("extend_on_demand", logical_date=None, run_conf={"reprocess": "failed", **conf}).state)
+
+
+def test_dead_letters_are_sent_again_without_an_address(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    rules = [fails("01.txt", reason="INVALID_WORKFLOW"), fails("02.txt", reason="INVALID_WORKFLOW")]
+    outside.extend.configure(outcomes=rules)
+    run_dag("persistent", logical_date=None)
+    outside.extend.configure(outcomes=rules[1:])
+
+    assert resend(run_dag) == "success"
+    assert runs_per_document(outside) == expected(receipts, n01=2, n02=2)
+    landed = in_the_warehouse(outside)
+    assert landed["01.txt"] == ("PROCESSED", None, 2)
+    assert landed["02.txt"] == ("FAILED", "INVALID_WORKFLOW", 2)
+
+    outside.extend.configure(outcomes=[])
+    assert resend(run_dag, source=f"s3://{outside.bucket}/elsewhere/") == "success"
+    assert runs_per_document(outside) == expected(receipts, n01=2, n02=2)
+    assert resend(run_dag, source=f"s3://{outside.bucket}/documents/") == "success"
+    assert runs_per_document(outside) == expected(receipts, n01=2, n02=3)
+    assert resend(run_dag) == "success"
+    assert runs_per_document(outside) == expected(receipts, n01=2, n02=3)
+
+
+def test_dead_letters_that_another_run_sends_again_are_taken_up_and_not_sent_twice(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    outside.extend.configure(outcomes=[fails("0[1-3].txt", reason="INVALID_WORKFLOW")])
+    run_dag("persistent", logical_date=None)
+    outside.extend.configure(outcomes=[])
+    conf = {"reprocess": "failed"}
+    died = run_dag("extend_on_demand", logical_date=None, run_conf=conf, dies_at="collect")
+    assert died.state == "failed"
+    assert outside.rows("SELECT count(*) FROM extend.dead_letters WHERE resending") == [(3,)]
+
+    assert resend(run_dag) == "success"
+    assert runs_per_document(outside) == expected(receipts, n01=2, n02=2, n03=2)
+    assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}

@@ -121,7 +121,7 @@ def test_a_limit_leaves_the_rest_for_later(outside: Outside, run_dag: RunDag) ->
 def test_only_reprocess_sends_a_document_again(outside: Outside, run_dag: RunDag) -> None:
     truth = fill(outside, DAY)
     run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside))
-    run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside, reprocess=True))
+    run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside, reprocess="all"))
     assert set(outside.extend.stats()["runs_created"].values()) == {2}
     assert outside.statuses() == truth
 

@@ -110,7 +110,7 @@ def test_rendered_text_becomes_what_it_means() -> None:
             "glob": "",
         }
     )
-    assert (settings.limit, settings.dry_run, settings.reprocess) == (25, True, False)
+    assert (settings.limit, settings.dry_run, settings.reprocess) == (25, True, "none")
     assert (settings.priority, settings.version, settings.glob) == (7, "3", None)
 
 
@@ -128,3 +128,24 @@ def test_settings_survive_the_workspace() -> None:
     assert again == settings
     assert again.source[0] == SourceItem("bbb", "a.pdf", False)
     assert again.modified_from == dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(True, "all"), ("True", "all"), (False, "none"), ("False", "none"), ("failed", "failed"), ("", "none")],
+)
+def test_what_is_reprocessed_may_be_said_as_yes_or_no(given: Any, expected: str) -> None:
+    assert Settings.from_rendered({**GIVEN, "reprocess": given}).reprocess == expected
+
+
+def test_only_what_failed_needs_no_source() -> None:
+    without = {**GIVEN, "source": ""}
+    settings = Settings.from_rendered({**without, "reprocess": "failed"})
+    assert settings.source == ()
+    assert Settings.from_rendered(settings.model_dump(mode="json")) == settings
+    for reprocess in ("none", "all"):
+        with pytest.raises(PipelineInputError, match="source: no address is given"):
+            Settings.from_rendered({**without, "reprocess": reprocess})
+    with pytest.raises(PipelineInputError, match="source: no address is given"):
+        check_literals(without)
+    check_literals({**without, "source": "{{ params.source }}"})
