@@ -70,7 +70,11 @@ def release_from_worker(work: RemoteWork, ti: Any, log: Any) -> None:
     elif not answers[0]:
         log.info("%s: the task has not ended for good, so nothing is cancelled.", work)
     else:
-        log.warning("%s: the task was ended. %s", work, cancel_from_worker(work, seconds=WORKER_SECONDS))
+        # Said first, because the process is about to be killed.
+        log.warning(
+            "%s: the task was ended; cancelling. Should it not get to its end: %s", work, work.command
+        )
+        log.warning("%s: %s", work, cancel_from_worker(work, seconds=WORKER_SECONDS))
 
 
 class CancelsOnKillMixin:

@@ -12,9 +12,13 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from extend_provider.batch_progress import RunCounter
+from extend_provider.models import RunStatus
+
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendHook
 
+_CANCELLED = {RunStatus.CANCELLED, RunStatus.CANCELLING}
 #: How far Extend's clock may be behind ours.
 CLOCK_SKEW = dt.timedelta(minutes=5)
 
@@ -55,6 +59,15 @@ def find_batch(
             if is_ours(metadata):
                 return FoundBatch(run.batch_id, metadata)
     return None
+
+
+def was_cancelled(hook: ExtendHook, batch_id: str, run_count: int) -> bool:
+    """Whether each of a batch's runs was cancelled, so that nothing ever comes of it."""
+    counter = RunCounter(run_count)
+    for page in hook.iter_run_pages(batch_id=batch_id):
+        counter.add(page)
+    progress = counter.progress()
+    return progress.listed >= run_count and set(progress.by_status) <= _CANCELLED
 
 
 def _moment(timestamp: str) -> dt.datetime:

@@ -39,11 +39,16 @@ class TaskStateLedger:
     """See :class:`~extend_provider.submission.Ledger`; Airflow lets one attempt at a time write it.
 
     :param store: Airflow's task state store of the task instance.
-    :param identity: tells this submission from all others.
+    :param identity: tells the task instance's submissions to a workflow version from all others.
+    :param since: the number of the attempt from which on it is this submission, after an earlier one that is
+        not to be taken up.
+    :param on_clear: see :data:`OnClear`.
     """
 
     store: Any
     identity: str
+    since: int
+    on_clear: OnClear
 
     @classmethod
     def open(
@@ -61,17 +66,26 @@ class TaskStateLedger:
         :param hook: says how long a request may go on, if one may be under way.
         :param retries: the task's ``retries``.
         """
-        ti = context["ti"]
-        first = first_try(ti, retries) if on_clear == "resubmit" else 1
-        parts = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index), workflow_id, version or "", str(first))
-        ledger = cls(context["task_state_store"], hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32])
-        if ledger._entry() is None:
-            ledger._write(lost_intent(context, hook) if ti.try_number > first else None)
+        ti, store = context["ti"], context["task_state_store"]
+        parts = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index), workflow_id, version or "")
+        identity = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+        entry: Any = store.get(SUBMISSION_KEY)
+        known: int | None = entry["since"] if entry and entry["identity"] == identity else None
+        since = first_try(ti, retries) if on_clear == "resubmit" else known or 1
+        ledger = cls(store, identity, since, on_clear)
+        if known != since:
+            ledger._write(lost_intent(context, hook) if ti.try_number > since else None)
+        return ledger
+
+    def renewed(self, since: int) -> TaskStateLedger:
+        """Return the ledger of another submission, which attempt ``since`` begins."""
+        ledger = dataclasses.replace(self, since=since)
+        ledger._write(None)
         return ledger
 
     def read(self) -> LedgerState:
         """Return what this and earlier attempts have written."""
-        entry = self._entry() or {}
+        entry = self.store.get(SUBMISSION_KEY)
         if (intent := entry.get("intent")) is None:
             return LedgerState()
         return LedgerState(Intent(**intent), entry.get("batch_id"), withdrawn=entry.get("withdrawn", False))
@@ -94,21 +108,23 @@ class TaskStateLedger:
 
         :raises ExtendInputError: with the mark the metadata is too large, or the key is taken.
         """
-        mark = f"{self.identity}/{len(inputs)}"
+        mark = f"{self.identity}.{self.since}/{len(inputs)}"
         return [_marked(each, mark, f"inputs[{index}].metadata") for index, each in enumerate(inputs)]
 
     def is_ours(self, metadata: Mapping[str, Any]) -> bool:
         """Whether a run with this metadata is of our batch."""
-        return str(metadata.get(MARK_KEY, "")).partition("/")[0] == self.identity
-
-    def _entry(self) -> dict[str, Any] | None:
-        entry = self.store.get(SUBMISSION_KEY)
-        return entry if isinstance(entry, dict) and entry.get("identity") == self.identity else None
+        identity, _, since = str(metadata.get(MARK_KEY, "")).partition("/")[0].partition(".")
+        if identity != self.identity:
+            return False
+        # Where no trace is left of which submission was the last one, it is the one that is found first.
+        intent = self.read().intent
+        lost = intent is not None and not intent.run_count and self.on_clear == "reattach"
+        return lost or since == str(self.since)
 
     def _write(self, intent: Intent | None, **facts: Any) -> None:
         from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-        entry: dict[str, Any] = {"identity": self.identity, **facts}
+        entry: dict[str, Any] = {"identity": self.identity, "since": self.since, **facts}
         if intent is not None:
             entry["intent"] = {**dataclasses.asdict(intent), "details": dict(intent.details)}
         self.store.set(SUBMISSION_KEY, entry, retention=NEVER_EXPIRE)

@@ -244,6 +244,56 @@ def test_a_clear_submits_again_if_it_is_to_and_its_retries_do_not(
     assert extend_api.requests_to(SUBMISSION) == 2
 
 
+def cancel_runs(batch_id: str | None, *, but: int = 0) -> None:
+    with ExtendHook() as hook:
+        for run in runs_of(str(batch_id))[but:]:
+            hook.cancel_run(run.id)
+
+
+@pytest.mark.parametrize("keeps_state", [True, False], ids=["airflow-3.3", "airflow-3.4"])
+def test_a_clear_submits_anew_what_was_cancelled_as_a_whole(keeps_state: bool, extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    task = Task(retries=1)
+    made = operator(inputs=texts(2), retries=1)
+    batches = [made.execute(task.attempt())]
+    for _ in range(2):
+        cancel_runs(batches[-1])
+        task.clear(keeps_state=keeps_state)
+        batches.append(made.execute(task.attempt()))
+    assert len(set(batches)) == 3
+    assert made.execute(task.attempt()) == batches[-1]
+    assert times_paid(extend_api) == {3}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_new_submission_is_not_mistaken_for_the_cancelled_one(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    task = Task(retries=1)
+    made = operator(inputs=texts(1), retries=1)
+    cancelled = made.execute(task.attempt())
+    cancel_runs(cancelled)
+    task.clear()
+    extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "drop", "accepted": True}])
+    with pytest.raises(ExtendUnclearSubmissionError):
+        made.execute(task.attempt())
+    assert made.execute(task.attempt()) not in {None, cancelled}
+    assert times_paid(extend_api) == {2}
+
+
+def test_what_was_cancelled_in_part_is_taken_up_and_a_retry_takes_up_anything(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    task = Task(retries=1)
+    made = operator(inputs=texts(2), retries=1)
+    first = made.execute(task.attempt())
+    cancel_runs(first, but=1)
+    task.clear()
+    assert made.execute(task.attempt()) == first
+    with ExtendHook() as hook:
+        hook.cancel_run(runs_of(str(first))[0].id)
+    assert made.execute(task.attempt()) == first
+    assert times_paid(extend_api) == {1}
+
+
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
 @pytest.mark.parametrize("kind", ["error", "drop"])

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator, XComArg
 
 from extend_provider import validation
+from extend_provider.attempts import first_try
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.models import BatchInput
+from extend_provider.recovery import was_cancelled
 from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs
-from extend_provider.submission import Prepared, Submitter
+from extend_provider.submission import Prepared, Submission, Submitter
 from extend_provider.task_ledger import ON_CLEAR, OnClear, TaskStateLedger, marked_count
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
     :param priority: 1 to 100, lower first; None: Extend's default, 90 for batches. On API version 2025-04-21
         it is fixed.
     :param on_clear: what clearing the task means: ``reattach`` returns the batch that was submitted before,
-        whatever the inputs are now; ``resubmit`` submits, and pays, anew.
+        whatever the inputs are now, unless all of its runs were cancelled; ``resubmit`` submits, and pays,
+        anew in any case.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument or an input is refused; nothing was sent.
     :raises ExtendUnclearSubmissionError: whether the batch exists is unknown; the next attempt looks for it.
@@ -123,18 +126,30 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
                 return Prepared([])
             return Prepared(ledger.marked(validation.batch_inputs(inputs)))
 
+        submitter = Submitter(
+            hook=self.hook,
+            ledger=ledger,
+            workflow_id=workflow_id,
+            version=version,
+            priority=priority,
+            is_ours=lambda metadata: ledger.is_ours(metadata),
+            count_in=marked_count,
+            prepare=prepare,
+            log=self.log,
+        )
         with self.hook:
-            submission = Submitter(
-                hook=self.hook,
-                ledger=ledger,
-                workflow_id=workflow_id,
-                version=version,
-                priority=priority,
-                is_ours=ledger.is_ours,
-                count_in=marked_count,
-                prepare=prepare,
-                log=self.log,
-            ).submit()
+            submission = submitter.submit()
+            if self._is_void(submission, context["ti"]):
+                self.log.warning("All runs of batch %s were cancelled; submitting anew.", submission.batch_id)
+                submitter.ledger = ledger = ledger.renewed(context["ti"].try_number)
+                submission = submitter.submit()
         # Whoever waits needs it: neither the answer nor any status of the batch tells how many runs it has.
         context["ti"].xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
         return submission.batch_id
+
+    def _is_void(self, submission: Submission, ti: Any) -> bool:
+        """Whether the task was cleared and its batch had been cancelled as a whole, e.g. with its run."""
+        cleared = 1 < ti.try_number == first_try(ti, self.retries or 0)
+        if not cleared or not submission.taken_up or submission.batch_id is None:
+            return False
+        return was_cancelled(self.hook, submission.batch_id, submission.run_count)
