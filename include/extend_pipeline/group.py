@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from airflow.sdk import Asset, TaskGroup, TriggerRule, XComArg, task, task_group
 
+from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.rounds import SUBMISSION_KEY
 from extend_pipeline.settings import check_literals
@@ -38,6 +39,9 @@ def documents_to_warehouse(
     transfer: Literal["presign", "upload"] = "presign",
     expires_in: int = 1800,
     on_needs_review: Literal["land", "wait", "fail"] = "land",
+    min_confidence: float | str | None = None,
+    on_low_confidence: Literal["flag", "hold"] = "flag",
+    approval_timeout: dt.timedelta = dt.timedelta(days=7),
     max_failed: int | str | None = None,
     max_failed_ratio: float | str | None = None,
     timeout: dt.timedelta = dt.timedelta(hours=24),
@@ -79,6 +83,10 @@ def documents_to_warehouse(
     :param expires_in: seconds for which a presigned URL is valid; Extend queues batches, so not too few.
     :param on_needs_review: documents that wait for a reviewer are landed as they are (``land``), waited for
         (``wait``), or landed and then fail the run (``fail``).
+    :param min_confidence: documents with a field of which Extend was less sure, 0 to 1, are flagged.
+    :param on_low_confidence: ``flag`` says so on the document's row; ``hold`` keeps its rows out of the typed
+        tables besides, until somebody has approved them in Airflow, who is asked once all chunks have landed.
+    :param approval_timeout: how long the question waits for an answer; without one they stay out.
     :param max_failed: fail the run, after everything has landed, if more documents failed.
     :param max_failed_ratio: the same by share of the settled documents, 0 to 1.
     :param timeout: how long a chunk may take, all attempts together.
@@ -113,6 +121,8 @@ def documents_to_warehouse(
         "transfer": transfer,
         "expires_in": expires_in,
         "on_needs_review": on_needs_review,
+        "min_confidence": min_confidence,
+        "on_low_confidence": on_low_confidence,
         "max_failed": max_failed,
         "max_failed_ratio": max_failed_ratio,
         "extend_conn_id": extend_conn_id,
@@ -121,6 +131,10 @@ def documents_to_warehouse(
         "dataset": dataset,
     }
     check_literals(settings)
+    if on_low_confidence == "hold" and min_confidence is None:
+        raise PipelineInputError(
+            "on_low_confidence='hold' needs min_confidence: below it documents are held."
+        )
     # Later tasks come first, so that a chunk that has begun is finished before the next one begins.
     defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
 
@@ -152,6 +166,13 @@ def documents_to_warehouse(
         landed = Asset(name=".".join(place), uri="x-extend://" + "/".join(place))
         # Whatever became of the chunks, the run is added up; it fails there if a chunk is missing.
         _task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=[landed])(folder, landings)
+        if on_low_confidence == "hold":
+            # Imported here, because only who asks for it pays for Airflow's human-in-the-loop operators.
+            from extend_pipeline.confidence_tasks import add_approval
+
+            add_approval(
+                folder, landings, landed, response_timeout=approval_timeout, warehouse_pool=warehouse_pool
+            )
     return group
 
 

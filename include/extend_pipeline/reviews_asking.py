@@ -52,10 +52,11 @@ async def _ask(
     remaining = iter(runs)
     async with hook:
         while page := list(itertools.islice(remaining, PARALLEL)):
-            async with asyncio.TaskGroup() as requests:
-                answers = [requests.create_task(_answer(hook, known)) for known in page]
+            answers = await asyncio.gather(*(_answer(hook, known) for known in page), return_exceptions=True)
             for known, answer in zip(page, answers, strict=True):
-                found, run = answer.result()
+                if isinstance(answer, BaseException):
+                    raise answer  # bare, not in a group, so that the retry policy knows it
+                found, run = answer
                 verdicts[found] += 1
                 if run is not None and found in NEWS:
                     line = {"api_version": hook.api_version, "run": run.raw}

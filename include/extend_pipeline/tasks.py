@@ -130,9 +130,10 @@ def load_chunk(chunk: ChunkReference, submission: str, parts: list[RawPart]) -> 
     :param submission: the file that lists the documents as they stood when the chunk was sent.
     :param parts: what was collected; none if nothing was sent.
     """
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse import ConfidencePolicy, open_warehouse
 
     settings = read_settings(ObjectStoragePath(chunk["folder"]))
+    policy = ConfidencePolicy(settings.min_confidence, hold=settings.on_low_confidence == "hold")
     last_first: list[RawPart] | list[None] = parts[::-1] or [None]
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
         landings = [
@@ -140,6 +141,7 @@ def load_chunk(chunk: ChunkReference, submission: str, parts: list[RawPart]) -> 
                 read_documents(ObjectStoragePath(part["submission"] if part else submission)),
                 read_compressed_lines(ObjectStoragePath(part["uri"])) if part else (),
                 provenance=_provenance(settings, part),
+                policy=policy,
             ).to_json()
             for part in last_first
         ]
