@@ -1,0 +1,269 @@
+"""Submitting a batch at most once, although Extend has no idempotency key.
+
+Invariants: an intent is written before the request and the batch's id right after the answer; between the
+two nobody else submits the same work; after an unclear answer, or none, the batch is looked for at Extend,
+and only a proven absence leads to another request. Whoever crashes at any line leaves a ledger from which the
+next one, in the same task or another, goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any, Protocol
+
+from extend_provider.exceptions import (
+    ExtendConnectionError,
+    ExtendError,
+    ExtendRateLimitError,
+    ExtendUnclearSubmissionError,
+)
+from extend_provider.models import BatchInput
+from extend_provider.policy import Backoff
+from extend_provider.recovery import find_batch
+
+if TYPE_CHECKING:
+    from extend_provider.connection import ExtendSettings
+    from extend_provider.hooks.extend import ExtendHook
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks for a batch whose absence is not proven yet, at first and at the most.
+FIRST_LOOK_INTERVAL, LOOK_INTERVAL = 1.0, 15.0
+#: How often a submission that was turned away with 429, or not made in time, is begun before the task gives
+#: up.
+RATE_LIMIT_ATTEMPTS = 10
+
+_RANDOM = SystemRandom()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Intent:
+    """A submission that was about to be made.
+
+    :param number: 1 for the first submission of this work, 2 for the one after a proven absence, …
+    :param begun_at: RFC 3339 with offset, right before the request.
+    :param window: seconds after ``begun_at`` in which the request may still be accepted; it leaves before the
+        first ``connect`` seconds have passed, or not at all.
+    :param run_count: how many inputs it has.
+    :param details: what the ledger's owner wants to find again with it; small and plain.
+    """
+
+    number: int
+    begun_at: str
+    window: float
+    run_count: int
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def begun(self) -> dt.datetime:
+        """When the request was about to be made."""
+        return dt.datetime.fromisoformat(self.begun_at)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LedgerState:
+    """What is known of one piece of work: its latest intent, and what it led to.
+
+    :param batch_id: the batch, once its id has been recorded.
+    :param withdrawn: the intent's request provably created nothing.
+    """
+
+    intent: Intent | None = None
+    batch_id: str | None = None
+    withdrawn: bool = False
+
+
+class Ledger(Protocol):
+    """Where intents and batch ids are kept. What cannot be read raises; it is never taken for "nothing"."""
+
+    def read(self) -> LedgerState:
+        """Return what is known."""
+        ...
+
+    def begin(self, intent: Intent) -> bool:
+        """Write the intent, atomically, unless one of its number exists: then somebody else was first."""
+        ...
+
+    def withdraw(self, intent: Intent) -> None:
+        """Write down that an intent's request provably created nothing; its number stays taken."""
+        ...
+
+    def record(self, intent: Intent, batch_id: str) -> None:
+        """Write down the batch that an intent led to."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is to be sent, made at the last moment.
+
+    :param inputs: 1 to 1,000; each carries the mark that ``is_ours`` recognises in its metadata. Empty: there
+        is nothing to send any more.
+    :param details: kept with the intent.
+    """
+
+    inputs: Sequence[BatchInput]
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Submission:
+    """The batch that the work has become.
+
+    :param batch_id: None if there was nothing to send.
+    :param taken_up: it had been submitted before.
+    """
+
+    batch_id: str | None
+    run_count: int
+    details: Mapping[str, Any]
+    taken_up: bool = False
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+class _OverdueError(ExtendConnectionError):
+    """The process stood still between its intent and its request, which was not made."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Submitter:
+    """Brings one piece of work to Extend as one batch.
+
+    :param hook: its connection is used, and says how long to look for a batch; the submitting request itself
+        is made exactly once per intent.
+    :param is_ours: whether a run's metadata carries the mark of this work.
+    :param prepare: makes the inputs; called only when they are going to be sent.
+    :param count_in: how many inputs a batch has, from the metadata of one of its runs; for a ledger whose
+        intents may not know it.
+    :param clock: tells the present, timezone-aware.
+    :param sleep: waits so many seconds.
+    """
+
+    hook: ExtendHook
+    ledger: Ledger
+    workflow_id: str
+    is_ours: Callable[[Mapping[str, Any]], bool]
+    prepare: Callable[[], Prepared]
+    count_in: Callable[[Mapping[str, Any]], int] | None = None
+    version: str | None = None
+    priority: int | None = None
+    log: logging.Logger | Any = log
+    clock: Callable[[], dt.datetime] = _now
+    sleep: Callable[[float], None] = time.sleep
+
+    def submit(self) -> Submission:
+        """Return the work's batch: the recorded one, the one found at Extend, or a new one.
+
+        :raises ExtendUnclearSubmissionError: the request's fate is unknown; the next call looks for it.
+        :raises ExtendError: Extend refused the batch; nothing was created.
+        """
+        turned_away = 0
+        while True:
+            state = self.ledger.read()
+            if state.batch_id is not None and state.intent is not None:
+                return self._taken_up(state.intent, state.batch_id)
+            if state.intent is not None and not state.withdrawn:
+                found = self._look_for(state.intent)
+                if found is not None:
+                    return found
+            prepared = self.prepare()
+            if not prepared.inputs:
+                return Submission(None, 0, prepared.details)
+            intent = self._intent(state, prepared)
+            if not self.ledger.begin(intent):
+                self.log.info("Somebody else is submitting the same work at this moment.")
+                continue
+            try:
+                return self._send(intent, prepared)
+            except (ExtendRateLimitError, _OverdueError) as error:
+                turned_away += 1
+                if turned_away >= RATE_LIMIT_ATTEMPTS:
+                    raise
+                pause = Backoff().delay(turned_away, error.retry_after, chance=_RANDOM.random())
+                self.log.warning("No batch was created; next try in %.0f s: %s", pause, error)
+                self.sleep(pause)
+
+    def _intent(self, state: LedgerState, prepared: Prepared) -> Intent:
+        connect, read = self.hook.settings.timeouts(repeatable=False)
+        return Intent(
+            number=1 if state.intent is None else state.intent.number + 1,
+            begun_at=self.clock().isoformat(),
+            window=2 * connect + read,
+            run_count=len(prepared.inputs),
+            details=prepared.details,
+        )
+
+    def _send(self, intent: Intent, prepared: Prepared) -> Submission:
+        once = type(self.hook)(extend_conn_id=self.hook.extend_conn_id, max_attempts=1)
+        try:
+            with once:
+                once.get_conn()
+                self._check_time(intent, once.settings)
+                batch_id = once.create_batch(
+                    self.workflow_id, prepared.inputs, version=self.version, priority=self.priority
+                )
+        except ExtendUnclearSubmissionError:
+            raise
+        except ExtendError:
+            self.ledger.withdraw(intent)
+            raise
+        self.ledger.record(intent, batch_id)
+        self.log.info("Batch %s: %s inputs submitted.", batch_id, f"{intent.run_count:,}")
+        return Submission(batch_id, intent.run_count, intent.details)
+
+    def _check_time(self, intent: Intent, settings: ExtendSettings) -> None:
+        """See that the request leaves in time: later, others may have taken its batch for absent already."""
+        allowed, _ = settings.timeouts(repeatable=False)
+        passed = (self.clock() - intent.begun).total_seconds()
+        if passed > allowed:
+            raise _OverdueError(
+                f"Between the intent to submit and the request {passed:.1f} s have passed, more than "
+                f"{allowed:g} s, so nothing was sent. This machine or the place of the ledger is too slow.",
+                retryable=True,
+            )
+
+    def _taken_up(self, intent: Intent, batch_id: str) -> Submission:
+        self.log.info(
+            "This work was submitted as batch %s on %s; it is taken up, and nothing is sent again.",
+            batch_id,
+            intent.begun_at,
+        )
+        return Submission(batch_id, intent.run_count, intent.details, taken_up=True)
+
+    def _look_for(self, intent: Intent) -> Submission | None:
+        """Look for an intent's batch until it is found or recorded, or its absence is proven."""
+        proven_from = intent.begun + dt.timedelta(seconds=intent.window + self.hook.settings.listing_grace)
+        self.log.warning(
+            "A submission of this work was begun on %s, and its answer is not known. Looking for its batch "
+            "among the runs of workflow %s, until %s at the latest.",
+            intent.begun_at,
+            self.workflow_id,
+            proven_from.isoformat(timespec="seconds"),
+        )
+        pause = FIRST_LOOK_INTERVAL
+        while True:
+            asked_at = self.clock()
+            found = find_batch(self.hook, self.workflow_id, not_before=intent.begun, is_ours=self.is_ours)
+            if found is not None:
+                if self.count_in is not None:
+                    intent = dataclasses.replace(intent, run_count=self.count_in(found.metadata))
+                self.ledger.record(intent, found.batch_id)
+                return self._taken_up(intent, found.batch_id)
+            if asked_at >= proven_from:
+                self.log.info("No batch of it is listed: Extend did not accept it, so it is sent now.")
+                return None
+            self.sleep(min(pause, (proven_from - asked_at).total_seconds() + 0.1))
+            pause = min(2 * pause, LOOK_INTERVAL)
+            state = self.ledger.read()
+            if state.batch_id is not None:
+                return self._taken_up(state.intent or intent, state.batch_id)
+            if state.withdrawn or state.intent != intent:
+                return None
