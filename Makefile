@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: help
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..."; exit 1; }
@@ -33,12 +33,16 @@ down: $(INSTALLED)  ## Stop what an interrupted `make up` or `make run` left
 	$(BIN)/python -m sandbox.stack down
 
 .PHONY: test
-test: $(INSTALLED)  ## All tests, the live ones included
-	$(BIN)/pytest
+test: $(INSTALLED)  ## The tests, with a real scheduler and triggerer
+	$(BIN)/pytest --ignore=tests/faults
+
+.PHONY: test-faults
+test-faults: $(INSTALLED)  ## Kill, drop, lock and lose things on a real Airflow, and count what was paid
+	$(BIN)/pytest tests/faults
 
 .PHONY: test-fast
 test-fast: $(INSTALLED)  ## The tests that need no running Airflow
-	$(BIN)/pytest -m 'not live'
+	$(BIN)/pytest --ignore=tests/faults -m 'not live'
 
 .PHONY: lint
 lint: $(INSTALLED)  ## Ruff and mypy
