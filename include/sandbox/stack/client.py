@@ -303,6 +303,11 @@ class AirflowClient(RestClient):
         }
         self._json("POST", f"dags/{quote(dag_id)}/clearTaskInstances", json=body)
 
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer the question that a task asks a person, as *Required Actions* in the UI does it."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/-1/hitlDetails"
+        self._json("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+
     def xcom(
         self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
     ) -> Any:

@@ -1,0 +1,75 @@
+"""Documents of low confidence, held back until somebody answers; on a real scheduler, over the REST API."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from extend_pipeline.confidence import APPROVE, LATER, REJECT
+from fixtures.airflow_stack import Live
+from sandbox.stack.client import DagRun
+from sandbox.stack.samples import source_of
+
+DAG = "approved"
+ASK = "documents_to_warehouse.approve"
+
+
+def text(kind: str, number: int) -> bytes:
+    facts = {
+        "receipt": ("RECEIPT", f"Receipt no: 04-45782{number}", "Cashier: 3", "Paid by: Cash"),
+        "invoice": ("INVOICE", f"Invoice number: {number}", "Due date: 20/11/2026", "Bill to: Jane"),
+    }
+    return "\n".join(("Corner Cafe", *facts[kind], f"Total EUR  {number + 3}.00", "")).encode()
+
+
+@pytest.fixture
+def asked(live: Live) -> DagRun:
+    """A run over three receipts and two invoices, taken for receipts, that waits for an answer."""
+    live.client.wait_for_dag(DAG)
+    bucket, prefix = source_of(live.settings)
+    live.s3.bucket(bucket)
+    for number, kind in enumerate(("receipt", "invoice", "receipt", "invoice", "receipt")):
+        live.s3.put(bucket, f"{prefix}approval/{kind}-{number}.txt", text(kind, number))
+    run = live.client.trigger(DAG, conf={"source": f"s3://{bucket}/{prefix}approval/"})
+    live.client.wait_for_task(DAG, run.dag_run_id, ASK, ("awaiting_input",), timeout=120)
+    return run
+
+
+def typed(live: Live) -> list[str]:
+    with duckdb.connect(str(live.warehouse), read_only=True) as connection:
+        rows = connection.execute(
+            """SELECT DISTINCT document.name FROM extend.receipt
+               JOIN extend.documents AS document USING (document_id) ORDER BY ALL"""
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
+def state_after(live: Live, run: DagRun, answer: str) -> str:
+    live.client.answer(DAG, run.dag_run_id, ASK, answer)
+    return live.client.wait_for_run(DAG, run.dag_run_id, timeout=120).state
+
+
+SURE = ["receipt-0.txt", "receipt-2.txt", "receipt-4.txt"]
+ALL = ["invoice-1.txt", "invoice-3.txt", *SURE]
+
+
+def test_approving_lands_the_held_rows_without_asking_extend(live: Live, asked: DagRun) -> None:
+    assert typed(live) == SURE
+    (question,) = live.client.get(f"dags/{DAG}/dagRuns/{asked.dag_run_id}/hitlDetails")["hitl_details"]
+    assert question["options"] == [APPROVE, REJECT, LATER]
+    assert "2 documents" in question["body"]
+    assert question["body"].count("open at Extend") == 2
+
+    before = live.extend.stats()["requests"]
+    assert state_after(live, asked, APPROVE) == "success"
+    assert live.extend.stats()["requests"] == before
+    assert typed(live) == ALL
+
+
+def test_deciding_later_and_clearing_asks_again(live: Live, asked: DagRun) -> None:
+    assert state_after(live, asked, LATER) == "success"
+    assert typed(live) == SURE
+    live.client.clear_tasks(DAG, asked.dag_run_id, [ASK], downstream=True)
+    live.client.wait_for_task(DAG, asked.dag_run_id, ASK, ("awaiting_input",), timeout=60)
+    assert state_after(live, asked, APPROVE) == "success"
+    assert typed(live) == ALL
