@@ -45,6 +45,8 @@ def documents_to_warehouse(
     max_failed: int | str | None = None,
     max_failed_ratio: float | str | None = None,
     timeout: dt.timedelta = dt.timedelta(hours=24),
+    on_timeout: Literal["leave", "cancel"] = "leave",
+    cancel_on_kill: bool = True,
     missing_after: dt.timedelta = MISSING_AFTER,
     poke_interval: dt.timedelta = dt.timedelta(minutes=1),
     extend_conn_id: str = "extend_default",
@@ -90,6 +92,10 @@ def documents_to_warehouse(
     :param max_failed: fail the run, after everything has landed, if more documents failed.
     :param max_failed_ratio: the same by share of the settled documents, 0 to 1.
     :param timeout: how long a chunk may take, all attempts together.
+    :param on_timeout: then the batch goes on at Extend (``leave``: clear the task to wait for it again), or
+        what has not settled is cancelled (``cancel``).
+    :param cancel_on_kill: ending a waiting task by hand (mark failed or success, delete the run) cancels what
+        has not settled at Extend; clearing it never does.
     :param missing_after: how long a batch may list fewer runs than were submitted, all of them settled and
         nothing changing, before the missing ones count as gone; at the most half of ``timeout``.
     :param poke_interval: how long to wait between two looks at a batch, at the most.
@@ -152,6 +158,8 @@ def documents_to_warehouse(
                 on_needs_review="wait" if on_needs_review == "wait" else "land",
                 missing_after=missing_after,
                 timeout=timeout.total_seconds(),
+                on_timeout=on_timeout,
+                cancel_on_kill=cancel_on_kill,
                 poke_interval=poke_interval.total_seconds(),
                 extend_conn_id=extend_conn_id,
                 pool=pool,

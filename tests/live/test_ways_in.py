@@ -73,6 +73,8 @@ def test_the_night_lands_what_arrived_on_its_day(live: Live) -> None:
     outcome = live.client.xcom(NIGHTLY, run.dag_run_id, finish.task_id)
     assert outcome["discovered"] == len(truths)
     assert outcome["credits"] > 0
+    emitted = live.client.get("assets/events", source_dag_id=NIGHTLY, source_run_id=run.dag_run_id)
+    assert [event["extra"]["by_status"] for event in emitted["asset_events"]] == [outcome["by_status"]]
 
 
 def test_by_hand_several_batches_flow_side_by_side(live: Live) -> None:
