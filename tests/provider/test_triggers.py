@@ -67,6 +67,15 @@ async def test_a_settled_batch_is_reported_with_its_counts() -> None:
     assert ended.dashboard_url.startswith("https://")
 
 
+async def test_a_report_does_not_overtake_the_note_of_the_workers_exit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.8)
+    began = time.monotonic()
+    assert (await fire(batch_trigger(submit(1), 1))).outcome is Outcome.DONE
+    assert time.monotonic() - began >= 0.8
+
+
 async def test_listing_lag_short_pages_repeats_and_shuffles_change_no_count(extend_api: ExtendApi) -> None:
     extend_api.configure(
         listing_lag_seconds=0.8,

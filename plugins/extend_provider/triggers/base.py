@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 #: XCom key of the progress shown in Airflow's UI while the task is deferred.
 PROGRESS_KEY = "progress"
+#: Seconds after the deferral before which a trigger does not report. Airflow notes a worker's exit some time
+#: after the task has deferred; a task that is queued again before that is taken for one that was killed from
+#: outside, and loses a retry (seen on 3.3.2, ``SchedulerJobRunner.process_executor_events``).
+EARLIEST_REPORT_SECONDS = 5.0
 #: Seconds that a look may take past the deadline, so that a wait over in time is still seen as such.
 LAST_LOOK_SECONDS = 30.0
 #: Seconds after the deadline at which Airflow may give up on the trigger itself.
@@ -82,7 +86,8 @@ class ExtendWaitTrigger(BaseTrigger):
         """Return the arguments that a subclass adds."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then yield exactly one event."""
+        """Wait, then yield exactly one event, and not too soon."""
+        begun = time.monotonic()
         try:
             ended = await self._wait()
         except Exception as error:  # noqa: BLE001  # a trigger that raises fails its task without a word
@@ -90,6 +95,7 @@ class ExtendWaitTrigger(BaseTrigger):
             frames = "".join(traceback.format_tb(error.__traceback__))
             self.log.error("%s: %s\n%s", self.work, describe_error(error), frames)  # noqa: TRY400  # see above
             ended = self.report(Wait(self.policy).broken(error))
+        await asyncio.sleep(max(begun + EARLIEST_REPORT_SECONDS - time.monotonic(), 0.0))
         yield TriggerEvent(ended.as_event())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
     async def on_kill(self) -> None:
