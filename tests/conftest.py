@@ -7,8 +7,10 @@ import os
 import tempfile
 from pathlib import Path
 
-# Airflow reads these when it is first imported, which a test module may do at its top.
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="extend-airflow-home-"))
+# Airflow reads these when it is first imported, which a test module may do at its top. Of tests that run side
+# by side, each process has a home, and so a database, of its own.
+if "AIRFLOW_HOME" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="extend-airflow-home-")
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__PLUGINS_FOLDER", str(Path(__file__).parents[1] / "plugins"))
 os.environ.setdefault(

@@ -12,6 +12,8 @@ import pytest
 
 from sandbox.stack.home import Home
 
+pytestmark = pytest.mark.live
+
 PROJECT = Path(__file__).parents[2]
 
 

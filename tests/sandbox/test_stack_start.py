@@ -23,6 +23,8 @@ from sandbox.stack.home import Home
 from sandbox.stack.process import ComponentDied, StackError
 from sandbox.stack.supervisor import Stack
 
+pytestmark = pytest.mark.live
+
 PROJECT = Path(__file__).parents[2]
 
 #: Says the last line of a start.
