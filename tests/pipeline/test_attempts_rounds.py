@@ -100,7 +100,7 @@ def waiting(extend_api: ExtendApi, s3: S3, tmp_path: Path, monkeypatch: pytest.M
     for number in range(4):
         etag = s3.put(bucket, f"in/{number}.txt", f"Receipt\nTotal: {number}.00 EUR\n".encode())
         documents.append(Document(f"s3://{bucket}/in/{number}.txt", etag, 20, "2026-11-21T00:00:00+00:00"))
-    home = ObjectStoragePath(f"file://{tmp_path}/work/run")
+    home = ObjectStoragePath(f"file://{tmp_path}/files/run")
     settings = Settings.from_rendered(
         {"source": f"s3://{bucket}/in/", "workflow_id": "workflow_mixed", "workspace": str(home.parent)}
     )

@@ -99,7 +99,9 @@ def chunk(extend_api: ExtendApi, s3: S3, tmp_path: Path, monkeypatch: pytest.Mon
     for number in range(3):
         etag = s3.put(bucket, f"in/{number}.txt", f"Receipt\nTotal: {number}.00 EUR\n".encode())
         documents.append(Document(f"s3://{bucket}/in/{number}.txt", etag, 20, "2026-11-21T00:00:00+00:00"))
-    return Chunk(extend_api, s3, bucket, ObjectStoragePath(f"file://{tmp_path}/work/run"), documents, connect)
+    return Chunk(
+        extend_api, s3, bucket, ObjectStoragePath(f"file://{tmp_path}/files/run"), documents, connect
+    )
 
 
 def test_a_chunk_becomes_one_batch_whose_inputs_carry_their_identity(chunk: Chunk) -> None:
