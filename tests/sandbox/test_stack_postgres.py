@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -55,9 +56,9 @@ async def test_the_synchronous_and_the_asynchronous_engine_take_the_same_url(pos
 
 def _listening(component: Component) -> list[object]:
     """Ports that the server listens on: a socket in a folder of its own is all that it shall have."""
-    return [
-        connection
-        for process in component.descendants()
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    found: list[object] = []
+    for process in component.descendants():
+        with contextlib.suppress(psutil.NoSuchProcess):  # Postgres has helpers that come and go
+            connections = process.net_connections("inet")
+            found += [each for each in connections if each.status == psutil.CONN_LISTEN]
+    return found
