@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -197,9 +198,11 @@ def _stack_command(running: Running, name: str) -> subprocess.CompletedProcess[s
 def _listening(processes: list[psutil.Process]) -> set[tuple[str, int]]:
     found = set()
     for process in processes:
-        for connection in process.net_connections("inet"):
-            if connection.status == psutil.CONN_LISTEN:
-                found.add((connection.laddr.ip, connection.laddr.port))
+        with contextlib.suppress(psutil.NoSuchProcess):  # some come and go
+            connections = process.net_connections("inet")
+            found |= {
+                (each.laddr.ip, each.laddr.port) for each in connections if each.status == psutil.CONN_LISTEN
+            }
     return found
 
 
