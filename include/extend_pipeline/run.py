@@ -47,6 +47,7 @@ def _required(path: ObjectStoragePath) -> dict[str, Any]:
     if value is None:
         raise FileNotFoundError(
             f"{path} is gone from the workspace. Clear the whole task group: it is discovered and planned "
-            "anew, and documents that were sent are not sent again."
+            "anew, and documents that were sent are not sent again. If it fails again, another run's chunk "
+            "held the documents: see at Extend what was sent, and reprocess the rest."
         )
     return dict(value)
