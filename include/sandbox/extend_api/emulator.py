@@ -66,8 +66,9 @@ class Emulator:
             _known_workflow(order)
         files = [tuple(self._file(ref) for ref in order.files) for order in orders]
         first_lag, second_lag = self._lags_ms() if batch_id else (0, 0)
+        now = now_ms()  # one for all: the runs of a half become listable together
         runs = [
-            self._run(order, inputs, batch_id, first_lag if index < len(orders) // 2 else second_lag)
+            self._run(order, inputs, batch_id, now, first_lag if index < len(orders) // 2 else second_lag)
             for index, (order, inputs) in enumerate(zip(orders, files, strict=True))
         ]
         self.store.add_runs(runs)
@@ -82,12 +83,13 @@ class Emulator:
         second = settings.listing_lag_seconds + settings.listing_lag_second_half_seconds
         return int(first * 1000), int(second * 1000)
 
-    def _run(self, order: RunOrder, files: tuple[StoredFile, ...], batch_id: str | None, lag_ms: int) -> Run:
+    def _run(
+        self, order: RunOrder, files: tuple[StoredFile, ...], batch_id: str | None, now: int, lag_ms: int
+    ) -> Run:
         for file in files:
             self.store.add_file(file)
         key = input_key(order, files)
         self.store.attempts[key] += 1
-        now = now_ms()
         return Run(
             id=new_id("workflow_run"),
             name=order.name or files[0].name,
