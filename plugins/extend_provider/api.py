@@ -55,6 +55,7 @@ class ApiCall(Generic[T]):
 
     :param intent: what it is for, in words that continue "Extend refused to …".
     :param read: makes the result of the decoded JSON body.
+    :param complete: adds to the result what only the body's own bytes tell.
     :param repeatable: False where sending twice could create, and bill, twice.
     :param body: JSON, encoded.
     """
@@ -67,6 +68,7 @@ class ApiCall(Generic[T]):
     params: Mapping[str, str] = dataclasses.field(default_factory=dict)
     body: bytes | None = dataclasses.field(default=None, repr=False)
     upload: Upload | None = None
+    complete: Callable[[T, bytes], T] | None = dataclasses.field(default=None, repr=False)
 
 
 def create_runs(
@@ -162,7 +164,13 @@ def list_runs(
 
 def get_run(wire: Wire, run_id: str) -> ApiCall[WorkflowRun]:
     """``GET /workflow_runs/{id}``."""
-    return ApiCall("GET", _path("workflow_runs", run_id), intent=f"get run {run_id}", read=wire.run)
+    return ApiCall(
+        "GET",
+        _path("workflow_runs", run_id),
+        intent=f"get run {run_id}",
+        read=wire.run,
+        complete=lambda run, body: dataclasses.replace(run, received=wire.run_text(body)),
+    )
 
 
 def update_run(

@@ -151,7 +151,12 @@ class StepRun:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkflowRun(RunSummary):
-    """A workflow run with all its results. ``raw`` is the run exactly as received."""
+    """A workflow run with all its results.
+
+    :param raw: the run as it was decoded.
+    :param received: its JSON text, byte for byte as it was received, of a run that was asked for by its id:
+        what decoding loses (digits, escapes, repeated keys) is there.
+    """
 
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     failure_reason: str | None = None
@@ -163,6 +168,7 @@ class WorkflowRun(RunSummary):
     files: tuple[StoredFile, ...] = ()
     steps: tuple[StepRun, ...] = ()
     raw: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    received: bytes = dataclasses.field(default=b"", repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from extend_provider.exceptions import (
     ExtendUnclearSubmissionError,
 )
 from extend_provider.redaction import without_credentials
-from extend_provider.wire.reading import Json, UnreadableAnswerError, mapping, text
+from extend_provider.wire.reading import Json, UnreadableAnswerError, decoded, mapping, text
 
 T = TypeVar("T")
 
@@ -82,15 +82,16 @@ def result_of(call: ApiCall[T], answer: Answer) -> T:
     if not 200 <= answer.status < 300:
         raise refusal(call, answer)
     try:
-        body = msgspec.json.decode(answer.body)
+        body = decoded(answer.body)
         if isinstance(body, dict) and body.get("success") is False:
             raise refusal(call, answer)
-        return call.read(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        content_type = answer.headers.get("Content-Type") or "of no stated type"
-        raise _unreadable(call, answer, f"its body is not JSON but {content_type}") from None
+        result = call.read(body)
+        return result if call.complete is None else call.complete(result, answer.body)
     except UnreadableAnswerError as error:
         raise _unreadable(call, answer, str(error)) from None
+    except (ValueError, RecursionError):
+        content_type = answer.headers.get("Content-Type") or "of no stated type"
+        raise _unreadable(call, answer, f"its body is not JSON but {content_type}") from None
 
 
 def refusal(call: ApiCall[Any], answer: Answer) -> ExtendError:

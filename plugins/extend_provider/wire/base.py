@@ -76,6 +76,10 @@ class Wire(ABC):
         """Return the run that get, update and cancel answer."""
 
     @abstractmethod
+    def run_text(self, body: bytes) -> bytes:
+        """Return the JSON text of the run that get answers, byte for byte."""
+
+    @abstractmethod
     def run_page(self, body: object) -> Page[RunSummary]:
         """Return a page of ``GET /workflow_runs``."""
 

@@ -2,15 +2,61 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 Json = Mapping[str, Any]
+
+_DECODER: Final = json.JSONDecoder()
+_BETWEEN: Final = re.compile(r"[\s:,]*")
 
 
 class UnreadableAnswerError(ValueError):
     """An answer lacks what makes it one, e.g. a run without id."""
+
+
+def decoded(body: bytes) -> object:
+    """Decode JSON; what a strict decoder refuses for the sake of one value is read as far as it goes.
+
+    Numbers beyond a double, half surrogate pairs and broken bytes are the fault of a document's text, and the
+    answer around them is needed.
+
+    :raises ValueError: if it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return json.loads(body.decode("utf-8", "replace"))
+
+
+def member_text(body: bytes, key: str) -> bytes:
+    """Return the JSON text of a member of the object that the body is, byte for byte.
+
+    :raises UnreadableAnswerError: if there is none.
+    """
+    whole = body.decode("utf-8", "surrogateescape")
+    position, found = _after(whole, whole.find("{") + 1), None
+    while position < len(whole) and whole[position] == '"':
+        name, position = _DECODER.raw_decode(whole, position)
+        begin = _after(whole, position)
+        _, position = _DECODER.raw_decode(whole, begin)
+        if name == key:
+            found = whole[begin:position]  # the last one, if there are several, as decoders have it
+        position = _after(whole, position)
+    if found is None:
+        raise UnreadableAnswerError(f"no {key!r} in it")
+    return found.encode("utf-8", "surrogateescape")
+
+
+def _after(whole: str, position: int) -> int:
+    """Return where the next name or value begins."""
+    between = _BETWEEN.match(whole, position)
+    return between.end() if between else position
 
 
 def text(raw: Json, key: str) -> str | None:

@@ -28,7 +28,7 @@ from extend_provider.wire.base import (
     without_nones,
 )
 from extend_provider.wire.outputs import processor_result
-from extend_provider.wire.reading import Json, body_list, body_member, mapping, mappings, text
+from extend_provider.wire.reading import Json, body_list, body_member, mapping, mappings, member_text, text
 
 #: What kind of result a processor run of this type has, and the step it would be in the newer version.
 PROCESSORS: Final[Mapping[str, tuple[ResultKind, str]]] = {
@@ -122,6 +122,10 @@ class Wire20250421(Wire):
     def run(self, body: object) -> WorkflowRun:
         """See :meth:`Wire.run`."""
         return self.parse_run(body_member(body, "workflowRun"))
+
+    def run_text(self, body: bytes) -> bytes:
+        """See :meth:`Wire.run_text`."""
+        return member_text(body, "workflowRun")
 
     def run_page(self, body: object) -> Page[RunSummary]:
         """See :meth:`Wire.run_page`."""

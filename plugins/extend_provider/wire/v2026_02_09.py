@@ -122,6 +122,10 @@ class Wire20260209(Wire):
         """See :meth:`Wire.run`."""
         return self.parse_run(body_mapping(body))
 
+    def run_text(self, body: bytes) -> bytes:
+        """See :meth:`Wire.run_text`."""
+        return body.strip()
+
     def run_page(self, body: object) -> Page[RunSummary]:
         """See :meth:`Wire.run_page`."""
         runs = tuple(
