@@ -1,8 +1,8 @@
 """From S3 through Extend into warehouse tables.
 
 What a DAG calls is :func:`documents_to_warehouse`, and :func:`reviews_to_warehouse` for what reviewers have
-decided since. They are imported on first use, so that the modules that know nothing of Airflow stay cheap to
-import.
+decided since; a DAG that works on what has landed is scheduled on :func:`landed_table`. They are imported on
+first use, so that the modules that know nothing of Airflow stay cheap to import.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from extend_pipeline.assets import landed_table
     from extend_pipeline.group import documents_to_warehouse
     from extend_pipeline.reviews_group import reviews_to_warehouse
 
-__all__ = ["documents_to_warehouse", "reviews_to_warehouse"]
+__all__ = ["documents_to_warehouse", "landed_table", "reviews_to_warehouse"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from extend_pipeline.reviews_group import reviews_to_warehouse
 
         return reviews_to_warehouse
+    if name == "landed_table":
+        from extend_pipeline.assets import landed_table
+
+        return landed_table
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,8 +6,9 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from airflow.sdk import Asset, TaskGroup, TriggerRule, XComArg, task, task_group
+from airflow.sdk import TaskGroup, TriggerRule, XComArg, task, task_group
 
+from extend_pipeline.assets import landed_group, written_tables
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.rounds import SUBMISSION_KEY
@@ -170,10 +171,10 @@ def documents_to_warehouse(
             return load(chunk, XComArg(submit, key=SUBMISSION_KEY), parts)
 
         landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
-        place = (group.dag.dag_id, group_id)
-        landed = Asset(name=".".join(place), uri="x-extend://" + "/".join(place))
+        landed = landed_group(group.dag.dag_id, group_id)
+        outlets = [landed, written_tables(landed)]
         # Whatever became of the chunks, the run is added up; it fails there if a chunk is missing.
-        _task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=[landed])(folder, landings)
+        _task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=outlets)(folder, landings)
         if on_low_confidence == "hold":
             # Imported here, because only who asks for it pays for Airflow's human-in-the-loop operators.
             from extend_pipeline.confidence_tasks import add_approval

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath, conf, get_current_context
 
+from extend_pipeline.assets import announce
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, landed_in_rounds, objection
 from extend_pipeline.planning import ChunkReference, make_plan, unsent_path
@@ -130,6 +131,7 @@ def load_chunk(chunk: ChunkReference, submission: str, parts: list[RawPart]) -> 
     :param submission: the file that lists the documents as they stood when the chunk was sent.
     :param parts: what was collected; none if nothing was sent.
     """
+    from extend_pipeline.lineage import report_lineage
     from extend_pipeline.warehouse import ConfidencePolicy, open_warehouse
 
     settings = read_settings(ObjectStoragePath(chunk["folder"]))
@@ -145,7 +147,9 @@ def load_chunk(chunk: ChunkReference, submission: str, parts: list[RawPart]) -> 
             ).to_json()
             for part in last_first
         ]
-    return landed_in_rounds(landings)
+    landing = landed_in_rounds(landings)
+    report_lineage(settings, landing["rows"])
+    return landing
 
 
 def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
@@ -175,9 +179,16 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     )
     if reason:
         raise PipelineOutcomeError(reason)
-    context = get_current_context()
-    for outlet in context["task"].outlets:
-        context["outlet_events"][outlet].extra = outcome.to_json()
+    announce(
+        outcome.to_json(),
+        outcome.rows,
+        warehouse_conn_id=settings.warehouse_conn_id,
+        dataset=settings.dataset,
+        documents=outcome.by_status.total(),
+        credits=outcome.credits,
+        workflow_id=settings.workflow_id,
+        version=settings.version,
+    )
     return outcome.to_json()
 
 

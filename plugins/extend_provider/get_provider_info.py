@@ -21,6 +21,14 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators.run_workflow", "operators.submit_batch")],
         "sensors": [_modules("sensors.batch")],
         "triggers": [_modules("triggers.batch", "triggers.run")],
+        # Tables that extend_pipeline lands, named for OpenLineage as other tools name them.
+        "asset-uris": [
+            {
+                "schemes": ["x-extend"],
+                "handler": None,
+                "to_openlineage_converter": "extend_pipeline.lineage.as_openlineage",
+            }
+        ],
         "extra-links": ["extend_provider.links.dashboard.ExtendDashboardLink"],
         "connection-types": [
             {

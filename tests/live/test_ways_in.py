@@ -63,7 +63,7 @@ def test_the_night_lands_what_arrived_on_its_day(live: Live) -> None:
     truths = seeded(live, day)
     live.client.set_paused(NIGHTLY, False)
     live.extend.configure(latency_seconds=1)
-    run = _scheduled(live)
+    run = _last_run(live, NIGHTLY, "scheduled")
     assert ended(live, run).state == "success", live.client.failed_logs(NIGHTLY, run.dag_run_id)
     live.client.set_paused(NIGHTLY, True)
 
@@ -74,7 +74,25 @@ def test_the_night_lands_what_arrived_on_its_day(live: Live) -> None:
     assert outcome["discovered"] == len(truths)
     assert outcome["credits"] > 0
     emitted = live.client.get("assets/events", source_dag_id=NIGHTLY, source_run_id=run.dag_run_id)
-    assert [event["extra"]["by_status"] for event in emitted["asset_events"]] == [outcome["by_status"]]
+    told = {event["name"]: event["extra"] for event in emitted["asset_events"]}
+    assert told[f"{NIGHTLY}.{GROUP}"]["by_status"] == outcome["by_status"]
+    assert told["warehouse_default.extend.documents"]["rows"] == len(truths)
+
+
+def test_what_landed_starts_a_dag_that_is_scheduled_on_the_table(live: Live) -> None:
+    mart, day = "invoice_mart", dt.date(2026, 10, 30)
+    live.client.wait_for_dag(mart)
+    live.client.set_paused(mart, False)
+    seeded(live, day, per_day=6)
+    run = by_hand(live, day)
+    assert ended(live, run).state == "success", live.client.failed_logs(ON_DEMAND, run.dag_run_id)
+
+    caused = _last_run(live, mart, "asset_triggered")
+    assert ended(live, caused).state == "success", live.client.failed_logs(mart, caused.dag_run_id)
+    live.client.set_paused(mart, True)
+    with LandedWarehouse(live.warehouse) as warehouse:
+        ((invoices,),) = warehouse.rows("SELECT count(*) FROM extend.invoice")
+    assert live.client.xcom(mart, caused.dag_run_id, "rebuild")[-1] == invoices > 0
 
 
 def test_by_hand_several_batches_flow_side_by_side(live: Live) -> None:
@@ -160,8 +178,9 @@ def test_what_cannot_work_fails_at_once_and_creates_nothing(
     assert live.extend.stats()["runs_created"] == {}
 
 
-def _scheduled(live: Live) -> DagRun:
+def _last_run(live: Live, dag_id: str, run_type: str) -> DagRun:
+    """Wait until the scheduler has started a run of its own accord, and return it."""
     deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60)
-    while not (runs := live.client.runs(NIGHTLY, run_type="scheduled")):
+    while not (runs := live.client.runs(dag_id, run_type=run_type)):
         assert dt.datetime.now(dt.UTC) < deadline, "the scheduler has started no run"
     return runs[-1]

@@ -50,13 +50,22 @@ def _open_duckdb(connection: Connection, dataset: str) -> Warehouse:
     """
     from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
 
+    return DuckDBWarehouse(
+        duckdb_path(connection), dataset, conn_id=connection.conn_id, **_duckdb_options(connection)
+    )
+
+
+def duckdb_path(connection: Connection) -> Path:
+    """Return the DuckDB file that a connection names.
+
+    :raises WarehouseError: if it names none.
+    """
     host = (connection.host or "").strip()
     if not host or host.startswith(":"):
         raise WarehouseError(
             f"Connection {connection.conn_id!r} needs the path of a DuckDB file as its host."
         )
-    path = Path(os.path.expandvars(host)).expanduser().absolute()
-    return DuckDBWarehouse(path, dataset, conn_id=connection.conn_id, **_duckdb_options(connection))
+    return Path(os.path.expandvars(host)).expanduser().absolute()
 
 
 def _duckdb_options(connection: Connection) -> dict[str, Any]:

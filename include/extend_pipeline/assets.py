@@ -1,0 +1,66 @@
+"""Assets: what other DAGs are scheduled on when something has landed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import Asset, AssetAlias, get_current_context
+
+#: Airflow leaves addresses of such a scheme as they are.
+SCHEME = "x-extend"
+
+
+def landed_table(
+    table: str, *, dataset: str = "extend", warehouse_conn_id: str = "warehouse_default"
+) -> Asset:
+    """Return the asset of one table, to schedule a DAG on: ``schedule=landed_table("invoice")``.
+
+    Its events come once per run, after all of the run has landed, from every DAG that lands in the table.
+    Each carries ``rows`` (written to the table), ``documents``, ``credits``, ``workflow_id``, ``version``.
+    A run that fails, be it by ``max_failed``, emits none; one that wrote nothing to a table none for it.
+
+    :param table: a table of the dataset, generated or not, as the ``dictionary`` table has it.
+    :param dataset: the schema that the tables live in.
+    :param warehouse_conn_id: the connection that the table is written through.
+    """
+    return _asset(warehouse_conn_id, dataset, table)
+
+
+def landed_group(dag_id: str, group_id: str) -> Asset:
+    """Return the asset that stands for everything a task group has landed, in whichever tables."""
+    return _asset(dag_id, group_id)
+
+
+def written_tables(landed: Asset) -> AssetAlias:
+    """Return what a task has as its outlet that learns only when it runs which tables have rows."""
+    return AssetAlias(f"{landed.name}.tables", group="extend")
+
+
+def announce(
+    figures: Mapping[str, Any],
+    rows: Mapping[str, int],
+    *,
+    warehouse_conn_id: str,
+    dataset: str,
+    **shared: Any,
+) -> None:
+    """Emit the events of the running task: one for its group, one for each table that rows were written to.
+
+    :param figures: what the group's event carries.
+    :param rows: rows written, by table.
+    :param shared: what the event of each table carries besides its rows.
+    """
+    context = get_current_context()
+    events = context["outlet_events"]
+    for outlet in context["task"].outlets:
+        if isinstance(outlet, AssetAlias):
+            for table in sorted(name for name, count in rows.items() if count > 0):
+                asset = landed_table(table, dataset=dataset, warehouse_conn_id=warehouse_conn_id)
+                events[outlet].add(asset, extra={"rows": rows[table], **shared})
+        else:
+            events[outlet].extra = dict(figures)
+
+
+def _asset(*place: str) -> Asset:
+    return Asset(name=".".join(place), uri=f"{SCHEME}://{'/'.join(place)}", group="extend")
