@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import pytest
 
-from faults.scenario import AIRFLOW, DAG_ID, NIGHTLY, Counts, Scenario, failpoints
-from fixtures.airflow_stack import Live
-from sandbox.airflow_settings import AirflowSettings
+from faults.lanes import LANES, Lane, Lanes, opened
+from faults.scenario import AIRFLOW, Counts, Scenario
 from sandbox.stack.supervisor import Stack
 
 HERE = Path(__file__).parent
 COUNTS = pytest.StashKey[list[Counts]]()
+RUNNING = pytest.StashKey[Lanes]()
 
-#: What production waits minutes for: an answer, a batch to appear in the list, the warehouse's lock.
-ANSWER_SECONDS, LISTING_GRACE_SECONDS, LOCK_SECONDS = 5, 4, 2
+MARKERS = (
+    "alone: kills what other scenarios need, so it runs when they are through",
+    "long: takes minutes, so it begins before the others",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make room for the table of counters."""
     config.stash[COUNTS] = []
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder ``live``."""
+    """Mark the tests of this folder ``live``; those that are alone come last."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.live)
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Wait for a test that runs in a lane, instead of calling it."""
+    if not is_in_lane(pyfuncitem):
+        return None
+    pyfuncitem.config.stash[RUNNING].outcome(pyfuncitem)
+    return True
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -53,42 +66,54 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def impatient_stack(airflow_stack: Stack) -> Stack:
-    """The session's stack with the connections and the DAG that the scenarios use."""
-    airflow_stack.client.wait_for_dag(DAG_ID)
-    return airflow_stack
+def lanes(request: pytest.FixtureRequest, airflow_stack: Stack) -> Iterator[Lanes]:
+    """The lanes, in which everything of the session that is not alone has begun."""
+    in_lanes = [
+        item for item in request.session.items if isinstance(item, pytest.Function) and is_in_lane(item)
+    ]
+    with opened(airflow_stack, LANES if in_lanes else 1) as open_lanes:
+        for lane in open_lanes:
+            for dag_id in lane.dag_ids():
+                lane.client.wait_for_dag(dag_id)
+        running = request.config.stash[RUNNING] = Lanes(open_lanes, perform)
+        running.begin(sorted(in_lanes, key=lambda item: item.get_closest_marker("long") is None))
+        yield running
+        running.close()
 
 
 @pytest.fixture
-def scenario(request: pytest.FixtureRequest, impatient_stack: Stack, live: Live) -> Iterator[Scenario]:
-    """A scenario on a clean, whole stack; afterwards the stack is whole again and nothing runs."""
-    folder = failpoints(live)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    live.client.apply(impatient_connections(live))
-    yield Scenario(request.node.name.removeprefix("test_"), live, request.config.stash[COUNTS])
-    for name in AIRFLOW:
-        if not live.stack.component(name).running:
-            live.stack.start(name)
-    for run in (run for dag_id in (DAG_ID, NIGHTLY) for run in live.client.runs(dag_id) if not run.ended):
-        live.client.set_run_state(run.dag_id, run.dag_run_id, "failed")
+def scenario(request: pytest.FixtureRequest, lanes: Lanes) -> Iterator[Scenario | None]:
+    """A scenario on a clean, whole stack; afterwards the stack is whole again and nothing runs.
+
+    None for a test that runs in a lane: there it gets one of its own.
+    """
+    if is_in_lane(request.node):
+        yield None
+        return
+    with lanes.alone() as lane:
+        scenario = new_scenario(request.node, lane)
+        yield scenario
+        for name in AIRFLOW:
+            if not lane.stack.component(name).running:
+                lane.stack.start(name)
+        scenario.end()
 
 
-def impatient_connections(live: Live) -> AirflowSettings:
-    """Return connections to the sandbox that give up soon."""
-    originals = {connection.conn_id: connection for connection in live.settings.connections or ()}
-    impatience = {"timeout": [2, ANSWER_SECONDS], "listing_grace": LISTING_GRACE_SECONDS}
-    extend, aws = originals["extend_default"], originals["aws_default"]
-    warehouse = originals["warehouse_default"]
-    assert isinstance(extend.conn_extra, dict)
-    return AirflowSettings(
-        connections=[
-            msgspec.structs.replace(
-                extend, conn_id="extend_impatient", conn_extra={**extend.conn_extra, **impatience}
-            ),
-            msgspec.structs.replace(aws, conn_id="aws_faulty"),
-            msgspec.structs.replace(
-                warehouse, conn_id="warehouse_impatient", conn_extra={"lock_timeout": LOCK_SECONDS}
-            ),
-        ]
-    )
+def is_in_lane(item: Any) -> bool:
+    """Whether a test is a scenario beside others."""
+    return "scenario" in getattr(item, "fixturenames", ()) and item.get_closest_marker("alone") is None
+
+
+def perform(item: pytest.Function, lane: Lane) -> None:
+    """Run a test in a lane."""
+    scenario = new_scenario(item, lane)
+    parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    try:
+        item.obj(scenario=scenario, **parameters)
+    finally:
+        scenario.end()
+
+
+def new_scenario(item: pytest.Item, lane: Lane) -> Scenario:
+    """Return a scenario that is called as its test is."""
+    return Scenario(item.name.removeprefix("test_"), lane, item.config.stash[COUNTS])

@@ -8,6 +8,7 @@ import dataclasses
 import datetime as dt
 import json
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -15,14 +16,16 @@ from typing import Any
 
 import psutil
 
-from fixtures.airflow_stack import Live
+from faults.lanes import PIPELINE, PREFIX, Lane
+from fixtures.extend_api import ExtendApi
+from sandbox.airflow_settings import AirflowSettings, VariableSettings
 from sandbox.documents import Truth, expected_result
-from sandbox.stack.client import DagRun, TaskInstance
+from sandbox.stack.client import AirflowClient, DagRun, TaskInstance
 from sandbox.stack.landed import LandedWarehouse
-from sandbox.stack.samples import seed_documents, source_of
+from sandbox.stack.samples import SOURCE_VARIABLE, seed_documents
+from sandbox.stack.supervisor import Stack
 from sandbox.stack.verify import differences
 
-DAG_ID, NIGHTLY = "faulty", "faulty_nightly"
 GROUP = "documents_to_warehouse"
 CHUNK = f"{GROUP}.chunk"
 WORKFLOW = "workflow_mixed"
@@ -59,29 +62,53 @@ class Counts:
 
 @dataclasses.dataclass(slots=True)
 class Scenario:
-    """One scenario on the live stack.
+    """One scenario in a lane of its own.
 
     :param name: the test's.
-    :param live: the stack.
     :param counts: where the finished scenario's line goes.
     """
 
     name: str
-    live: Live
+    lane: Lane
     counts: list[Counts]
+    bucket: str = dataclasses.field(init=False)
     began: float = dataclasses.field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.bucket = f"inbox-{uuid.uuid4().hex[:8]}"
+        self.lane.clean(self.bucket)
+
+    @property
+    def extend(self) -> ExtendApi:
+        """The lane's own emulator."""
+        return self.lane.extend
+
+    @property
+    def client(self) -> AirflowClient:
+        """Airflow's REST API."""
+        return self.lane.client
+
+    def end(self) -> None:
+        """Leave nothing at work."""
+        for run in (run for dag_id in self.lane.dag_ids() for run in self.client.runs(dag_id)):
+            if not run.ended:
+                self.client.set_run_state(run.dag_id, run.dag_run_id, "failed")
 
     # Beginning
 
     def seed(self, per_day: int = 16, *days: dt.date) -> list[Truth]:
-        """Put documents into S3, the awkward ones among them; return what is in them."""
-        self.live.s3.bucket(source_of(self.live.settings)[0])
-        return seed_documents(self.live.s3.endpoint_url, self.live.settings, days or (DAY,), per_day, 7)
+        """Put documents into S3, from 16 a day on the awkward ones among them; return what is in them."""
+        source = VariableSettings(
+            variable_name=SOURCE_VARIABLE, variable_value=f"s3://{self.bucket}/{PREFIX}"
+        )
+        settings = AirflowSettings(variables=[source])
+        return seed_documents(self.lane.s3.endpoint_url, settings, days or (DAY,), per_day, 7)
 
-    def start(self, dag_id: str = DAG_ID, **params: Any) -> DagRun:
-        """Start a run over the seeded documents of a day."""
-        bucket, prefix = source_of(self.live.settings)
-        return self.live.client.trigger(dag_id, conf={"source": f"s3://{bucket}/{prefix}{DAY}/", **params})
+    def start(self, day: dt.date | None = DAY, **params: Any) -> DagRun:
+        """Start a run over the seeded documents of a day, or of all days."""
+        source = f"s3://{self.bucket}/{PREFIX}/" + ("" if day is None else f"{day}/")
+        conf = {"source": source, **params}
+        return self.client.trigger(self.lane.dag_id(PIPELINE), conf=conf)
 
     def failpoint(self, task: str, function: str, when: str = "before", skip: int = 0) -> Path:
         """Have the first process of a task that comes to a function kill itself there; return the proof.
@@ -92,7 +119,7 @@ class Scenario:
         :param skip: so many calls pass first.
         :return: the file that is there once it has struck.
         """
-        folder = failpoints(self.live)
+        folder = self.lane.failpoints
         name = function.replace(":", ".")
         failpoint = {"task": task, "function": function, "when": when, "skip": skip}
         (folder / f"{name}.json").write_text(json.dumps(failpoint))
@@ -104,7 +131,7 @@ class Scenario:
         """Wait until a task of the first chunk (or ``discover``, ``plan``, ``finish``) is in a state."""
         alone = name in {"discover", "plan", "finish"}
         task_id, index = (f"{GROUP}.{name}", -1) if alone else (f"{CHUNK}.{name}", 0)
-        return self.live.client.wait_for_task(
+        return self.client.wait_for_task(
             run.dag_id, run.dag_run_id, task_id, states, map_index=index, timeout=timeout
         )
 
@@ -112,18 +139,18 @@ class Scenario:
         """Return the task's process and the one that supervises it."""
         index = "" if task.map_index < 0 else f"/{task.map_index}"
         path = f"dags/{task.dag_id}/dagRuns/{task.dag_run_id}/taskInstances/{task.task_id}{index}"
-        process = psutil.Process(self.live.client.get(path)["pid"])
+        process = psutil.Process(self.client.get(path)["pid"])
         parent = process.parent()
         return [process] if parent is None else [parent, process]
 
     def created(self) -> dict[str, int]:
         """Return the number of runs that Extend has made of each input."""
-        created: dict[str, int] = self.live.extend.stats()["runs_created"]
+        created: dict[str, int] = self.extend.stats()["runs_created"]
         return created
 
     def under_way(self) -> dict[str, int]:
         """Return how many runs Extend works on, by status."""
-        by_status = self.live.extend.stats()["runs"]
+        by_status = self.extend.stats()["runs"]
         return {status: count for status, count in by_status.items() if status in UNSETTLED and count}
 
     def wait_until(self, condition: Callable[[], object], what: str, timeout: float = 40) -> None:
@@ -139,17 +166,17 @@ class Scenario:
         """Wait until the runs have ended well; fails with the logs of what failed."""
         ended = [self._ended(run, timeout) for run in runs]
         for run in ended:
-            logs = "" if run.state == "success" else self.live.client.failed_logs(run.dag_id, run.dag_run_id)
+            logs = "" if run.state == "success" else self.client.failed_logs(run.dag_id, run.dag_run_id)
             assert run.state == "success", logs
         return ended
 
     def fail(self, run: DagRun, timeout: float = 150) -> str:
         """Wait until the run has failed; return the logs of its failed tasks."""
         assert self._ended(run, timeout).state == "failed"
-        return self.live.client.failed_logs(run.dag_id, run.dag_run_id)
+        return self.client.failed_logs(run.dag_id, run.dag_run_id)
 
     def _ended(self, run: DagRun, timeout: float) -> DagRun:
-        return self.live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=timeout, interval=0.5)
+        return self.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=timeout, interval=0.5)
 
     def verdict(
         self,
@@ -171,14 +198,14 @@ class Scenario:
         assert paid == collections.Counter(runs_of(truth) for truth in truths if truth.status != "SKIPPED")
         self.assert_nothing_under_way()
         if posts is not None:
-            assert self.live.extend.requests_to(BATCH) == posts
+            assert self.extend.requests_to(BATCH) == posts
         tries = self.attempts(*runs) if attempts else {}
         assert {name: tries.get(name) for name in attempts} == dict(attempts)
 
     def assert_landed(self, truths: Sequence[Truth]) -> None:
         """Fail unless each document has one row with what is in its file."""
         expected = [expected_result(truth, WORKFLOW) for truth in truths]
-        with LandedWarehouse(self.live.warehouse) as warehouse:
+        with LandedWarehouse(self.lane.warehouse) as warehouse:
             found = list(differences(expected, warehouse.documents(WORKFLOW, "")))
         assert found == []
 
@@ -190,14 +217,14 @@ class Scenario:
         """Return how often each task began, the most of its instances in all runs."""
         tries: collections.Counter[str] = collections.Counter()
         for run in runs:
-            for task in self.live.client.tasks(run.dag_id, run.dag_run_id):
+            for task in self.client.tasks(run.dag_id, run.dag_run_id):
                 name = task.task_id.rpartition(".")[2]
                 tries[name] = max(tries[name], task.try_number)
         return dict(tries)
 
     def record(self, documents: int, *runs: DagRun) -> None:
         """Write the scenario's line of the table."""
-        stats = self.live.extend.stats()
+        stats = self.extend.stats()
         per_document = collections.Counter(stats["runs_created"].values())
         again = {name: tries for name, tries in self.attempts(*runs).items() if tries > UNDISTURBED}
         self.counts.append(
@@ -216,23 +243,18 @@ class Scenario:
         )
 
 
-def failpoints(live: Live) -> Path:
-    """Return the folder in which failpoints are armed."""
-    return live.stack.home.path / "failpoints"
-
-
 def fault(kind: str, endpoint: str = BATCH, **fields: Any) -> dict[str, Any]:
     """Return a fault for the emulator's settings; see :class:`sandbox.extend_api.settings.Fault`."""
     return {"kind": kind, "endpoint": endpoint, **fields}
 
 
 @contextlib.contextmanager
-def gone(live: Live, names: Collection[str]) -> Iterator[None]:
+def gone(stack: Stack, names: Collection[str]) -> Iterator[None]:
     """Kill components for the block; each is started again afterwards, whatever happens in it."""
     for name in names:
-        live.stack.kill(name)
+        stack.kill(name)
     try:
         yield
     finally:
         for name in names:
-            live.stack.start(name)
+            stack.start(name)

@@ -21,7 +21,7 @@ from faults.scenario import BATCH, LIST, Scenario, fault
 )
 def test_accepted_but_answered(scenario: Scenario, answer: dict[str, Any]) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(faults=[answer])
+    scenario.extend.configure(faults=[answer])
     run = scenario.start()
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1, attempts={"submit": 2})
@@ -29,7 +29,7 @@ def test_accepted_but_answered(scenario: Scenario, answer: dict[str, Any]) -> No
 
 def test_dropped_before_it_is_accepted(scenario: Scenario) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(faults=[fault("drop")])
+    scenario.extend.configure(faults=[fault("drop")])
     run = scenario.start()
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=2, attempts={"submit": 2})
@@ -37,16 +37,16 @@ def test_dropped_before_it_is_accepted(scenario: Scenario) -> None:
 
 def test_429_ten_times(scenario: Scenario) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(faults=[fault("rate_limit", count=10, retry_after=0.2)])
+    scenario.extend.configure(faults=[fault("rate_limit", count=10, retry_after=0.2)])
     run = scenario.start()
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=11, attempts={"submit": 2})
-    assert scenario.live.extend.stats()["responses"][f"{BATCH} 429"] == 10
+    assert scenario.extend.stats()["responses"][f"{BATCH} 429"] == 10
 
 
 def test_lists_nothing_for_20_s_then_in_two_halves(scenario: Scenario) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(listing_lag_seconds=20, listing_lag_second_half_seconds=6)
+    scenario.extend.configure(listing_lag_seconds=20, listing_lag_second_half_seconds=6)
     run = scenario.start()
     scenario.wait_until(scenario.created, "Extend has the batch")
     created_at = dt.datetime.now(dt.UTC)
@@ -59,8 +59,8 @@ def test_lists_nothing_for_20_s_then_in_two_halves(scenario: Scenario) -> None:
 
 def test_pages_of_100_repeat_and_reorder_runs(scenario: Scenario) -> None:
     truths = scenario.seed(230)
-    scenario.live.extend.configure(max_page_size=100, repeat_between_pages=9, shuffle_pages=True)
+    scenario.extend.configure(max_page_size=100, repeat_between_pages=9, shuffle_pages=True)
     run = scenario.start()
     scenario.succeed(run)
     scenario.verdict(truths, run)
-    assert scenario.live.extend.requests_to(LIST) >= 6, "three pages to wait, three to collect"
+    assert scenario.extend.requests_to(LIST) >= 6, "three pages to wait, three to collect"

@@ -51,12 +51,13 @@ FATES = (
 )
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_soak(scenario: Scenario) -> None:
     truth = dict(names())
     seed(scenario, truth)
     rules = [{"name_glob": f"*-{fate.name}.txt", **fate.rule} for fate in FATES if fate.rule]
-    scenario.live.extend.configure(
+    scenario.extend.configure(
         synthetic=True, outcomes=rules, latency_seconds=1, latency_max_seconds=15, max_concurrent_runs=1000
     )
     run = scenario.start(source=f"s3://{BUCKET}/", chunk_size=DOCUMENTS // CHUNKS)
@@ -71,7 +72,7 @@ def test_soak(scenario: Scenario) -> None:
     assert len(rows) == len(expected)
     paid = collections.Counter(scenario.created().values())
     assert paid == collections.Counter(fate.runs for fate in truth.values())
-    assert scenario.live.extend.requests_to(BATCH) >= 2 * CHUNKS, "each chunk has failures to send again"
+    assert scenario.extend.requests_to(BATCH) >= 2 * CHUNKS, "each chunk has failures to send again"
     scenario.assert_nothing_under_way()
     assert killed[WORKER] > 1
     assert all(killed[component] for component in COMPONENTS)
@@ -87,15 +88,15 @@ def names() -> Iterator[tuple[str, Fate]]:
 
 
 def seed(scenario: Scenario, truth: dict[str, Fate]) -> None:
-    scenario.live.s3.bucket(BUCKET)
+    scenario.lane.s3.bucket(BUCKET)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for _ in pool.map(lambda name: scenario.live.s3.put(BUCKET, name, name.encode()), truth):
+        for _ in pool.map(lambda name: scenario.lane.s3.put(BUCKET, name, name.encode()), truth):
             pass
 
 
 def kill_at_random(scenario: Scenario, chance: random.Random) -> collections.Counter[str]:
     """Kill a component, or a worker process, every few seconds for a while; each part dies at least once."""
-    stack = scenario.live.stack
+    stack = scenario.lane.stack
     killed: collections.Counter[str] = collections.Counter()
     until = time.monotonic() + KILLING_SECONDS
     while time.monotonic() < until or not set(COMPONENTS) <= set(killed):
@@ -125,6 +126,6 @@ def task_processes(processes: list[psutil.Process]) -> Iterator[psutil.Process]:
 
 
 def landed(scenario: Scenario) -> list[tuple[str, str, str | None]]:
-    with LandedWarehouse(scenario.live.warehouse) as warehouse:
+    with LandedWarehouse(scenario.lane.warehouse) as warehouse:
         sql = "SELECT key, status, reason FROM extend.documents WHERE workflow_id = ?"
         return [(key, status, reason) for key, status, reason in warehouse.rows(sql, [WORKFLOW])]

@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-import msgspec
 import pytest
 
 from faults.scenario import RUN, Scenario, fault
-from sandbox.airflow_settings import AirflowSettings
 from sandbox.documents import Truth
 from sandbox.stack.landed import LandedWarehouse
 
@@ -24,47 +22,47 @@ OUTAGE_SECONDS = 12
 
 def test_api_down_while_submitting(scenario: Scenario) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(faults=[fault("drop", "*", count=None)])
+    scenario.extend.configure(faults=[fault("drop", "*", count=None)])
     run = scenario.start()
     scenario.task(run, "submit", "up_for_retry")
     time.sleep(OUTAGE_SECONDS)
-    scenario.live.extend.configure(faults=[])
+    scenario.extend.configure(faults=[])
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=2)
 
 
 def test_api_down_while_waiting(scenario: Scenario) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(hold=True)
+    scenario.extend.configure(hold=True)
     run = scenario.start()
     scenario.task(run, "wait", "deferred")
-    scenario.live.extend.configure(hold=False, faults=[fault("error", "*", status=503, count=None)])
+    scenario.extend.configure(hold=False, faults=[fault("error", "*", status=503, count=None)])
     time.sleep(OUTAGE_SECONDS)
     assert scenario.task(run, "wait", "deferred").try_number == 1
-    scenario.live.extend.configure(faults=[])
+    scenario.extend.configure(faults=[])
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1, attempts={"wait": 1})
 
 
 def test_api_down_while_collecting(scenario: Scenario) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(faults=[fault("drop", RUN, skip=3, count=None)])
+    scenario.extend.configure(faults=[fault("drop", RUN, skip=3, count=None)])
     run = scenario.start()
     scenario.task(run, "collect", "running")
-    scenario.live.extend.configure(faults=[fault("drop", "*", count=None)])
+    scenario.extend.configure(faults=[fault("drop", "*", count=None)])
     time.sleep(OUTAGE_SECONDS)
-    scenario.live.extend.configure(faults=[])
+    scenario.extend.configure(faults=[])
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1)
 
 
 def test_warehouse_locked_by_another_process(scenario: Scenario) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(hold=True)
+    scenario.extend.configure(hold=True)
     run = scenario.start()
     scenario.task(run, "wait", "deferred")
-    with duckdb.connect(str(scenario.live.warehouse)):
-        scenario.live.extend.configure(hold=False)
+    with duckdb.connect(str(scenario.lane.warehouse)):
+        scenario.extend.configure(hold=False)
         scenario.task(run, "load", "up_for_retry")
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1)
@@ -73,8 +71,8 @@ def test_warehouse_locked_by_another_process(scenario: Scenario) -> None:
 
 def test_workspace_refuses_the_intent_and_later_the_raw_runs(scenario: Scenario) -> None:
     truths = scenario.seed()
-    with refused(scenario.live.workspace / "raw"):
-        with refused(scenario.live.workspace / "batches"):
+    with refused(scenario.lane.workspace / "raw"):
+        with refused(scenario.lane.workspace / "batches"):
             run = scenario.start()
             scenario.task(run, "submit", "up_for_retry")
             assert scenario.created() == {}
@@ -86,10 +84,10 @@ def test_workspace_refuses_the_intent_and_later_the_raw_runs(scenario: Scenario)
 
 def test_workspace_refuses_the_record_of_a_batch_that_extend_has(scenario: Scenario) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(faults=[fault("slow", seconds=2, accepted=True)])
+    scenario.extend.configure(faults=[fault("slow", seconds=2, accepted=True)])
     run = scenario.start()
     scenario.wait_until(scenario.created, "Extend has the batch")
-    with refused(scenario.live.workspace / "batches"):
+    with refused(scenario.lane.workspace / "batches"):
         scenario.task(run, "submit", "up_for_retry")
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1)
@@ -98,18 +96,18 @@ def test_workspace_refuses_the_record_of_a_batch_that_extend_has(scenario: Scena
 
 def test_presigned_addresses_end_while_extend_has_a_queue(scenario: Scenario) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(hold=True)
+    scenario.extend.configure(hold=True)
     run = scenario.start(expires_in=1)
     scenario.task(run, "wait", "deferred")
     time.sleep(2)
-    scenario.live.extend.configure(hold=False)
+    scenario.extend.configure(hold=False)
     scenario.succeed(run)
     assert rows(scenario, "FAILED", "FAILED_TO_PROCESS_FILE") == len(sent(truths))
-    scenario.live.client.clear_run(run.dag_id, run.dag_run_id)
+    scenario.client.clear_run(run.dag_id, run.dag_run_id)
     scenario.succeed(run)
     assert set(scenario.created().values()) == {1}, "clearing has paid again"
 
-    again = scenario.start(reprocess=True)
+    again = scenario.start(reprocess="all")
     scenario.succeed(again)
     scenario.record(len(truths), run, again)
     scenario.assert_landed(truths)
@@ -123,14 +121,14 @@ def test_s3_refuses_expired_credentials_between_discover_and_submit(scenario: Sc
     with refusing_server(status) as address:
         run = scenario.start()
         scenario.task(run, "plan", "running")
-        relocate_s3(scenario, address)
+        scenario.lane.connect(s3_url=address)
         scenario.task(run, "submit", "up_for_retry", "failed", "success")
         assert scenario.created() == {}, "sent without a look at the objects"
-    relocate_s3(scenario, scenario.live.s3.endpoint_url)
-    ended = scenario.live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=100)
+    scenario.lane.connect()
+    ended = scenario.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=100)
     if status == 403:  # a verdict on each document, which a new look at the source revises
         assert rows(scenario, "FAILED", "OBJECT_FORBIDDEN") == len(sent(truths))
-        scenario.live.client.clear_run(ended.dag_id, ended.dag_run_id)
+        scenario.client.clear_run(ended.dag_id, ended.dag_run_id)
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1)
 
@@ -140,7 +138,7 @@ def sent(truths: list[Truth]) -> list[Truth]:
 
 
 def rows(scenario: Scenario, status: str, reason: str) -> int:
-    with LandedWarehouse(scenario.live.warehouse) as warehouse:
+    with LandedWarehouse(scenario.lane.warehouse) as warehouse:
         sql = "SELECT count(*) FROM extend.documents WHERE status = ? AND reason = ?"
         return int(warehouse.rows(sql, [status, reason])[0][0])
 
@@ -181,15 +179,3 @@ def refusing_server(status: int) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
-
-
-def relocate_s3(scenario: Scenario, address: str) -> None:
-    """Let the scenario's S3 connection lead somewhere else."""
-    originals = scenario.live.settings.connections or ()
-    (aws,) = (connection for connection in originals if connection.conn_id == "aws_default")
-    moved = msgspec.convert({**msgspec.to_builtins(aws), "conn_id": "aws_faulty"}, type(aws))
-    assert isinstance(moved.conn_extra, dict)
-    extra = {**moved.conn_extra, "endpoint_url": address}
-    scenario.live.client.apply(
-        AirflowSettings(connections=[msgspec.structs.replace(moved, conn_extra=extra)])
-    )

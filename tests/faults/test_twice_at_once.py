@@ -7,7 +7,8 @@ from typing import Literal
 
 import pytest
 
-from faults.scenario import BATCH, DAY, NIGHTLY, Scenario
+from faults.lanes import NIGHTLY
+from faults.scenario import BATCH, DAY, Scenario
 from sandbox.stack.client import AirflowApiError, Backfill, DagRun
 
 
@@ -15,20 +16,20 @@ def backfill(
     scenario: Scenario, days: list[dt.date], reprocess: Literal["none", "completed"] = "none"
 ) -> Backfill:
     begin, end = (dt.datetime.combine(day, dt.time(2), dt.UTC) for day in (days[0], days[-1]))
-    return scenario.live.client.create_backfill(NIGHTLY, begin, end, reprocess=reprocess)
+    return scenario.client.create_backfill(scenario.lane.dag_id(NIGHTLY), begin, end, reprocess=reprocess)
 
 
 def nights(scenario: Scenario, days: list[dt.date]) -> list[DagRun]:
-    runs = scenario.live.client.runs(NIGHTLY)
+    runs = scenario.client.runs(scenario.lane.dag_id(NIGHTLY))
     return [run for run in runs if run.data_interval_start and run.data_interval_start.date() in days]
 
 
 def test_nightly_and_manual_in_the_same_second(scenario: Scenario) -> None:
     truths = scenario.seed(30)
-    scenario.live.extend.configure(latency_seconds=1)
+    scenario.extend.configure(latency_seconds=1)
     nightly = backfill(scenario, [DAY])
     manual = scenario.start(chunk_size=7)
-    scenario.live.client.wait_for_backfill(nightly, timeout=150)
+    scenario.client.wait_for_backfill(nightly, timeout=150)
     night, manual = scenario.succeed(*nights(scenario, [DAY]), manual)
     assert night.start_date is not None
     assert manual.start_date is not None
@@ -39,20 +40,20 @@ def test_nightly_and_manual_in_the_same_second(scenario: Scenario) -> None:
 def test_backfill_twice_and_reprocessed(scenario: Scenario) -> None:
     days = [DAY + dt.timedelta(days=offset) for offset in (5, 6)]
     truths = scenario.seed(16, *days)
-    scenario.live.extend.configure(hold=True)
+    scenario.extend.configure(hold=True)
     first = backfill(scenario, days)
     with pytest.raises(AirflowApiError, match="409"):  # Airflow's own guard, while the first one is at work
         backfill(scenario, days)
-    scenario.live.extend.configure(hold=False)
-    scenario.live.client.wait_for_backfill(first, timeout=150)
+    scenario.extend.configure(hold=False)
+    scenario.client.wait_for_backfill(first, timeout=150)
     runs = scenario.succeed(*nights(scenario, days))
     assert len(runs) == 2
 
-    scenario.live.client.wait_for_backfill(backfill(scenario, days), timeout=60)
+    scenario.client.wait_for_backfill(backfill(scenario, days), timeout=60)
     assert [run.start_date for run in nights(scenario, days)] == [run.start_date for run in runs]
 
-    scenario.live.client.wait_for_backfill(backfill(scenario, days, "completed"), timeout=150)
+    scenario.client.wait_for_backfill(backfill(scenario, days, "completed"), timeout=150)
     again = scenario.succeed(*nights(scenario, days))
     assert [run.start_date for run in again] != [run.start_date for run in runs], "nothing was done again"
-    assert scenario.live.extend.requests_to(BATCH) == 2
+    assert scenario.extend.requests_to(BATCH) == 2
     scenario.verdict(truths, *again, posts=2)

@@ -47,7 +47,7 @@ def test_killed(scenario: Scenario, task: str, function: str, when: str, skip: i
 )
 def test_killed_while_sending_failures_again(scenario: Scenario, function: str, when: str) -> None:
     truths = scenario.seed()
-    scenario.live.extend.configure(outcomes=[{"name_glob": "*.pdf", "status": "FAILED", "first_attempts": 1}])
+    scenario.extend.configure(outcomes=[{"name_glob": "*.pdf", "status": "FAILED", "first_attempts": 1}])
     proof = scenario.failpoint("wait", function, when)
     run = scenario.start()
     scenario.succeed(run)
@@ -63,10 +63,10 @@ def test_machine_lost_after_the_post_before_the_answer(
 ) -> None:
     """The whole family dies, the supervisor too: nobody is left to report it, only heartbeats miss."""
     truths = scenario.seed()
-    scenario.live.extend.configure(faults=[fault("slow", seconds=4.5, accepted=accepted)])
+    scenario.extend.configure(faults=[fault("slow", seconds=4.5, accepted=accepted)])
     run = scenario.start()
     submit = scenario.task(run, "submit", "running")
-    intents = scenario.live.workspace
+    intents = scenario.lane.workspace
     scenario.wait_until(lambda: scenario.created() or list(intents.rglob("*.intent.json")), "the intent")
     family = scenario.processes(submit)
     if accepted:
@@ -78,11 +78,11 @@ def test_machine_lost_after_the_post_before_the_answer(
     assert not list(intents.rglob("batch.json")), "it was killed too late"
     scenario.succeed(run)
     if not accepted:
-        assert scenario.live.extend.stats()["responses"].get(f"{BATCH} 499") == 1
+        assert scenario.extend.stats()["responses"].get(f"{BATCH} 499") == 1
     scenario.verdict(truths, run, posts=posts, attempts={"submit": 2})
 
 
 def _is_connected(family: list[psutil.Process], scenario: Scenario) -> bool:
-    port = int(scenario.live.extend.url.rpartition(":")[2])
+    port = int(scenario.extend.url.rpartition(":")[2])
     connections = family[-1].net_connections(kind="tcp")
     return any(at.raddr and at.raddr.port == port for at in connections if at.status == "ESTABLISHED")

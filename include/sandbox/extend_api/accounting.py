@@ -36,11 +36,17 @@ class Accounting:
         self.responses: collections.Counter[str] = collections.Counter()
         self.journal: collections.deque[JournalEntry] = collections.deque(maxlen=JOURNAL_LENGTH)
 
-    def record(self, endpoint: str, method: str, path: str, status: int | None) -> None:
-        """Count one request.
+    def asked(self, endpoint: str) -> None:
+        """Count a request when it arrives: whoever sent it may be dead before it is answered.
 
         :param endpoint: method and path template, e.g. ``GET /workflow_runs/{id}``.
         """
         self.requests[endpoint] += 1
+
+    def answered(self, endpoint: str, method: str, path: str, status: int | None) -> None:
+        """Write down what became of a request.
+
+        :param status: None if the connection was cut.
+        """
         self.responses[f"{endpoint} {status or 'dropped'}"] += 1
         self.journal.append(JournalEntry(now_ms(), method, path, status))

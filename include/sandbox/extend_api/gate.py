@@ -74,6 +74,8 @@ def api_route(emulator: Emulator, method: str, path: str, handler: Handler) -> R
 
 async def _answer(emulator: Emulator, endpoint: str, handler: Handler, request: Request) -> Response:
     request_id = new_id("req")
+    accounting = emulator.accounting  # a reset during the answer begins another one
+    accounting.asked(endpoint)
     version = request.headers.get(VERSION_HEADER, "")
     shapes = SHAPES.get(version, SHAPES[NEWEST])
     try:
@@ -89,7 +91,7 @@ async def _answer(emulator: Emulator, endpoint: str, handler: Handler, request: 
         broken = ApiError(500, "INTERNAL_ERROR", "The emulator broke; its log says how.")
         response = json_response(shapes.error(broken, request_id), broken.status)
     status = None if isinstance(response, Dropped) else response.status_code
-    emulator.accounting.record(endpoint, request.method, request.url.path, status)
+    accounting.answered(endpoint, request.method, request.url.path, status)
     response.headers[REQUEST_ID_HEADER] = request_id
     if version in SHAPES:
         response.headers[VERSION_HEADER] = version

@@ -2,8 +2,9 @@
 
 What no setting shortens, the pauses after a 429 of a submission, is shortened in the task's process.
 
-A failpoint is a file ``<stack's home>/failpoints/<name>.json``; it strikes once, in the process of the task
-that it names which comes to its line first: that process kills itself, without a last word.
+Each lane of the tests has DAGs of its own. A failpoint is a file ``failpoints/<name>.json`` in the lane's
+folder; it strikes once, in the process of the task that it names which comes to its line first: that process
+kills itself, without a last word.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from typing import Any
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from extend_pipeline import documents_to_warehouse
+from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
 
-FAILPOINTS = Path(os.environ.get("SANDBOX_STACK_HOME", ".")) / "failpoints"
+#: As many as tests/faults/lanes.py asks for.
+LANES = 5
+HOME = Path(os.environ.get("SANDBOX_STACK_HOME", ".")) / "lanes"
 
 
 def arm_failpoints(context: Mapping[str, Any]) -> None:
     """Wrap the functions that failpoints name; done in the task's own process, right before its work."""
     submission = importlib.import_module("extend_provider.submission")
     vars(submission)["Backoff"] = functools.partial(submission.Backoff, maximum=1.0)
-    for file in sorted(FAILPOINTS.glob("*.json")):
+    lane = context["ti"].dag_id.rpartition("_")[2]
+    for file in sorted((HOME / lane / "failpoints").glob("*.json")):
         failpoint = json.loads(file.read_text())
         if context["ti"].task_id.rpartition(".")[2] != failpoint["task"]:
             continue
@@ -65,51 +70,79 @@ def _die_once(file: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-IMPATIENT: dict[str, Any] = {
-    "workspace": "{{ var.value.extend_workspace }}",
-    "poke_interval": dt.timedelta(seconds=2),
-    "expires_in": "{{ params.expires_in | default(1800) }}",
-    "extend_conn_id": "extend_impatient",
-    "aws_conn_id": "aws_faulty",
-    "warehouse_conn_id": "warehouse_impatient",
-}
+def impatient(lane: str) -> dict[str, Any]:
+    """Return the pipeline's settings that are the same for all of a lane's DAGs."""
+    return {
+        "workflow_id": "{{ var.value.extend_workflow_id }}",
+        "workspace": f"{{{{ var.value.extend_workspace_{lane} }}}}",
+        "poke_interval": dt.timedelta(seconds=2),
+        "expires_in": "{{ params.expires_in | default(1800) }}",
+        "extend_conn_id": f"extend_{lane}",
+        "aws_conn_id": f"aws_{lane}",
+        "warehouse_conn_id": f"warehouse_{lane}",
+        "pool": f"extend_{lane}",
+        "warehouse_pool": f"extend_warehouse_{lane}",
+    }
+
+
 DEFAULTS: dict[str, Any] = {
     "retries": 25,
     "retry_delay": dt.timedelta(seconds=1),
     "pre_execute": arm_failpoints,
 }
+PARAMS: dict[str, Any] = {
+    "source": Param(type="string"),
+    "chunk_size": 1000,
+    "expires_in": 1800,
+    "reprocess": "none",
+}
 
-with DAG(
-    "faulty",
-    schedule=None,
-    is_paused_upon_creation=False,
-    default_args=DEFAULTS,
-    params={
-        "source": Param(type="string"),
-        "chunk_size": 1000,
-        "expires_in": 1800,
-        "reprocess": False,
-    },
-):
-    documents_to_warehouse(
-        source="{{ params.source }}",
-        workflow_id="{{ var.value.extend_workflow_id }}",
-        chunk_size="{{ params.chunk_size }}",
-        reprocess="{{ params.reprocess }}",
-        **IMPATIENT,
-    )
 
-with DAG(
-    "faulty_nightly",
-    schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
-    start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
-    end_date=dt.datetime(2026, 10, 31, tzinfo=dt.UTC),  # it runs when it is asked to, by backfill
-    catchup=False,
-    is_paused_upon_creation=False,
-    default_args=DEFAULTS,
-):
-    documents_to_warehouse(
-        source="{{ var.value.extend_source }}/{{ data_interval_start | ds }}/",
-        workflow_id="{{ var.value.extend_workflow_id }}",
-        **IMPATIENT,
-    )
+def text_of(place: str) -> dict[str, str]:
+    """Return the metadata by which the runs of a task that sends a text are told apart."""
+    return {"document_id": "{{ run_id }}/" + place}
+
+
+for name in (f"lane{number}" for number in range(1, LANES + 1)):
+    with DAG(
+        f"faulty_{name}",
+        schedule=None,
+        is_paused_upon_creation=False,
+        default_args=DEFAULTS,
+        params=PARAMS,
+    ):
+        documents_to_warehouse(
+            source="{{ params.source }}",
+            chunk_size="{{ params.chunk_size }}",
+            reprocess="{{ params.reprocess }}",
+            **impatient(name),
+        )
+
+    with DAG(
+        f"faulty_nightly_{name}",
+        schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
+        start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        end_date=dt.datetime(2026, 10, 31, tzinfo=dt.UTC),  # it runs when it is asked to, by backfill
+        catchup=False,
+        is_paused_upon_creation=False,
+        default_args=DEFAULTS,
+    ):
+        documents_to_warehouse(
+            source=f"{{{{ var.value.extend_source_{name} }}}}/{{{{ data_interval_start | ds }}}}/",
+            **impatient(name),
+        )
+
+    for how, deferrable in (("deferred", True), ("running", False)):
+        with DAG(f"faulty_operators_{how}_{name}", schedule=None, is_paused_upon_creation=False):
+            send: dict[str, Any] = {
+                "workflow_id": "workflow_invoices",
+                "raw_texts": ["one"],
+                "deferrable": deferrable,
+                "poll_interval": 2,
+                "extend_conn_id": f"extend_{name}",
+                "pool": f"extend_{name}",
+            }
+            ExtendRunWorkflowOperator(task_id="plain", metadata=text_of("plain"), **send)
+            ExtendRunWorkflowOperator.partial(task_id="mapped", **send).expand(
+                metadata=[text_of("mapped/0"), text_of("mapped/1")]
+            )

@@ -1,0 +1,208 @@
+"""Lanes: scenarios at the same time on one Airflow, each with its own Extend, workspace and warehouse.
+
+A scenario spends its time waiting; what it disturbs is its own. So they run side by side, one to a lane, and
+a test only waits for its own. Those that kill Airflow's components are alone, after the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from fixtures.extend_api import ExtendApi, running
+from fixtures.s3 import S3
+from sandbox.airflow_settings import AirflowSettings, ConnectionSettings, PoolSettings, VariableSettings
+from sandbox.stack.client import AirflowClient
+from sandbox.stack.supervisor import Stack
+
+#: As many as tests/faults/dags make DAGs for; what two cores carry.
+LANES = 5
+PIPELINE, NIGHTLY = "faulty", "faulty_nightly"
+DEFERRED, RUNNING = "faulty_operators_deferred", "faulty_operators_running"
+DAGS = (PIPELINE, NIGHTLY, DEFERRED, RUNNING)
+
+PREFIX = "documents"
+
+#: What production waits minutes for: an answer, a batch to appear in the list, the warehouse's lock.
+ANSWER_SECONDS, LISTING_GRACE_SECONDS, LOCK_SECONDS = 5, 4, 2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lane:
+    """One of the places in which a scenario runs.
+
+    :param number: from 1.
+    :param stack: Airflow, shared with the other lanes.
+    :param extend: an emulator of its own.
+    :param s3: shared, with a bucket for each scenario.
+    """
+
+    number: int
+    stack: Stack
+    extend: ExtendApi
+    s3: S3
+
+    @property
+    def name(self) -> str:
+        """What the names of its DAGs, connections, pools and variables end in."""
+        return f"lane{self.number}"
+
+    @property
+    def client(self) -> AirflowClient:
+        """Airflow's REST API."""
+        return self.stack.client
+
+    @property
+    def home(self) -> Path:
+        """The folder of its files, emptied for each scenario."""
+        return self.stack.home.path / "lanes" / self.name
+
+    @property
+    def workspace(self) -> Path:
+        """The pipeline's workspace, unless a scenario has put it elsewhere."""
+        return self.home / "workspace"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file."""
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def failpoints(self) -> Path:
+        """The folder in which failpoints are armed."""
+        return self.home / "failpoints"
+
+    def dag_id(self, dag: str) -> str:
+        """Return the id of the lane's own DAG of a kind."""
+        return f"{dag}_{self.name}"
+
+    def dag_ids(self) -> list[str]:
+        """Return the ids of all DAGs of the lane."""
+        return [self.dag_id(dag) for dag in DAGS]
+
+    def clean(self, bucket: str) -> None:
+        """Make everything as new for a scenario whose documents are in a bucket."""
+        self.extend.reset()
+        shutil.rmtree(self.home, ignore_errors=True)
+        for folder in (self.workspace, self.failpoints):
+            folder.mkdir(parents=True)
+        self.s3.bucket(bucket)
+        self.connect()
+        self.put_workspace(f"file://{self.workspace}")
+        source = VariableSettings(
+            variable_name=f"extend_source_{self.name}", variable_value=f"s3://{bucket}/{PREFIX}"
+        )
+        self.client.apply(AirflowSettings(variables=[source]))
+        self.open_pools()
+
+    def open_pools(self, *, batches: int = 16, writers: int = 1) -> None:
+        """Say how many batches may be in flight, and how many tasks may write the warehouse."""
+        pools = [
+            PoolSettings(pool_name=f"extend_{self.name}", pool_slot=batches, pool_include_deferred=True),
+            PoolSettings(pool_name=f"extend_warehouse_{self.name}", pool_slot=writers),
+        ]
+        self.client.apply(AirflowSettings(pools=pools))
+
+    def connect(
+        self,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        lock_seconds: float = LOCK_SECONDS,
+        s3_url: str | None = None,
+    ) -> None:
+        """Write the connections: as impatient as can be, to the lane's own stand-ins.
+
+        :param answer_seconds: how long a request waits for its answer.
+        :param lock_seconds: how long a task waits for the warehouse's file.
+        :param s3_url: another S3.
+        """
+        extend = self._connection("extend_default", host=self.extend.url)
+        patience = {"timeout": [2, answer_seconds], "listing_grace": LISTING_GRACE_SECONDS}
+        warehouse = self._connection("warehouse_default", host=str(self.warehouse))
+        aws = self._connection("aws_default")
+        endpoint = {} if s3_url is None else {"endpoint_url": s3_url}
+        connections = [
+            _with_extra(extend, patience),
+            _with_extra(warehouse, {"lock_timeout": lock_seconds}),
+            _with_extra(aws, endpoint),
+        ]
+        self.client.apply(AirflowSettings(connections=connections))
+
+    def put_workspace(self, address: str) -> None:
+        """Have the runs that start from now on keep their files somewhere."""
+        workspace = VariableSettings(variable_name=f"extend_workspace_{self.name}", variable_value=address)
+        self.client.apply(AirflowSettings(variables=[workspace]))
+
+    def _connection(self, conn_id: str, host: str | None = None) -> ConnectionSettings:
+        (found,) = (one for one in self.stack.settings.connections or () if one.conn_id == conn_id)
+        own = conn_id.replace("default", self.name)
+        return msgspec.structs.replace(found, conn_id=own, conn_host=host or found.conn_host)
+
+
+def _with_extra(connection: ConnectionSettings, extra: Mapping[str, Any]) -> ConnectionSettings:
+    given = connection.conn_extra or {}
+    assert isinstance(given, dict)
+    return msgspec.structs.replace(connection, conn_extra={**given, **extra})
+
+
+class Lanes:
+    """All lanes, and what runs in them.
+
+    :param lanes: at least one.
+    :param perform: runs the scenario of a test in a lane.
+    """
+
+    def __init__(self, lanes: Iterable[Lane], perform: Callable[[pytest.Function, Lane], None]) -> None:
+        self._perform = perform
+        self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+        for lane in lanes:
+            self._free.put(lane)
+        self._pool = ThreadPoolExecutor(LANES, thread_name_prefix="lane")
+        self._outcomes: dict[str, Future[None]] = {}
+
+    def begin(self, items: Iterable[pytest.Function]) -> None:
+        """Have tests run as soon as there is a lane for each; in their order."""
+        for item in items:
+            self._outcomes[item.nodeid] = self._pool.submit(self._run, item)
+
+    def outcome(self, item: pytest.Function) -> None:
+        """Return when a test that was begun is through; raises what it raised."""
+        self._outcomes[item.nodeid].result()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[Lane]:
+        """Yield a lane when nothing runs in any."""
+        wait(self._outcomes.values())
+        lane = self._free.get()
+        try:
+            yield lane
+        finally:
+            self._free.put(lane)
+
+    def close(self) -> None:
+        """Begin nothing more, and wait for what has begun."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _run(self, item: pytest.Function) -> None:
+        lane = self._free.get()
+        try:
+            self._perform(item, lane)
+        finally:
+            self._free.put(lane)
+
+
+@contextlib.contextmanager
+def opened(stack: Stack, count: int) -> Iterator[list[Lane]]:
+    """Start the lanes' emulators for the block."""
+    with contextlib.ExitStack() as emulators:
+        s3 = S3(stack.s3_url)
+        yield [Lane(number, stack, emulators.enter_context(running()), s3) for number in range(1, count + 1)]
