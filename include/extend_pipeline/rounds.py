@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.attempts import Verdict
-from extend_pipeline.batch_ledger import WorkspaceLedger
+from extend_pipeline.batch_ledger import CopiedLedger, WorkspaceLedger
 from extend_pipeline.documents import Document
 from extend_pipeline.planning import ChunkReference, chunk_path
 from extend_pipeline.run import read_settings
@@ -41,9 +41,11 @@ from extend_pipeline.workspace import (
 )
 from extend_provider.exceptions import ExtendError
 from extend_provider.models import BatchInput, FileInput
-from extend_provider.submission import Prepared, Submission, Submitter
+from extend_provider.submission import Later, Prepared, Submission, Submitter
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from extend_provider.hooks.extend import ExtendHook
 
 #: What the intent of a batch names: the file that lists the round's documents as they stood when it was sent.
@@ -127,7 +129,8 @@ class Round:
             if required:
                 raise ExtendError(
                     f"The batch of chunk {self.key} is not recorded in {self.folder} any more. Nothing was "
-                    "sent again. Clear the submit task of this chunk: it looks for the batch at Extend."
+                    "sent again. Clear the submit task of this chunk: it finds the batch in its own state "
+                    "(in Airflow, key 'extend_submission'); only if that is gone too, it sends anew."
                 )
             return None
         return Submission(state.batch_id, state.intent.run_count, state.intent.details)
@@ -140,21 +143,36 @@ class Round:
                 if document.status is None:
                     yield document
 
-    def submit(self, hook: ExtendHook, marks: Mapping[str, Any], log: logging.Logger | Any) -> Submission:
-        """Send the round's documents, unless a batch of them exists already.
+    def advance(
+        self, hook: ExtendHook, context: Context, log: logging.Logger | Any, turned_away: int = 0
+    ) -> Submission | Later:
+        """Send the round's documents, unless a batch of them exists already; see :class:`Submitter`.
 
-        :param marks: what each run's metadata tells besides: the task that sends it.
+        :param context: of the task that sends: each run's metadata names it, and its state keeps a copy of
+            what it has done.
         """
-        return Submitter(
+        marks = {**_task_marks(context["ti"]), "chunk": self.key, "round": self.number}
+        outcome = Submitter(
             hook=hook,
-            ledger=WorkspaceLedger(self.folder),
+            ledger=CopiedLedger(WorkspaceLedger(self.folder), context["task_state_store"], self.number),
             workflow_id=self.settings.workflow_id,
             version=self.settings.version,
             priority=self.settings.priority,
             is_ours=self._is_ours,
-            prepare=lambda: self._prepare(hook, {**marks, "chunk": self.key, "round": self.number}),
+            prepare=lambda: self._prepare(hook, marks),
             log=log,
-        ).submit()
+        ).advance(turned_away)
+        if isinstance(outcome, Submission) and outcome.taken_up:
+            self._restore_documents(ObjectStoragePath(outcome.details[SUBMISSION_KEY]))
+        return outcome
+
+    def _restore_documents(self, submission: ObjectStoragePath) -> None:
+        """Write the documents of the batch down again if the workspace has lost them, all as sent.
+
+        One that was not sent after all then lands as having no run at Extend.
+        """
+        if not submission.exists():
+            write_documents(submission, self.documents)
 
     def _is_ours(self, metadata: Mapping[str, Any]) -> bool:
         return metadata.get("chunk") == self.key and metadata.get("round", 1) == self.number
@@ -179,7 +197,7 @@ class Round:
         return Prepared(list(_inputs(sendable, files, marks)), {SUBMISSION_KEY: str(submission)})
 
 
-def task_marks(ti: Any) -> dict[str, Any]:
+def _task_marks(ti: Any) -> dict[str, Any]:
     """Return what a run's metadata tells of the task that has sent it."""
     return {
         "dag_id": ti.dag_id,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from extend_pipeline.planning import ChunkReference
-from extend_pipeline.rounds import SUBMISSION_KEY, Round, task_marks
+from extend_pipeline.rounds import SUBMISSION_KEY, Round
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
+from extend_provider.submission import Later
+from extend_provider.triggers.later import defer_until
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,7 +21,9 @@ class SubmitChunkOperator(BaseOperator):
     """Send a chunk's documents to Extend as one batch, unless a batch of just these documents exists already.
 
     Returns the batch id, or None when no document of the chunk can be sent any more. Pushes ``run_count``,
-    and ``submission``: the file that lists the chunk's documents as they stood when it was sent.
+    and ``submission``: the file that lists the chunk's documents as they stood when it was sent. What a rate
+    limit asks for, and what the proof takes that a lost submission has no batch, is waited for without a
+    worker slot.
 
     :param chunk: the chunk's reference, see :class:`~extend_pipeline.planning.ChunkReference`.
     """
@@ -32,12 +36,20 @@ class SubmitChunkOperator(BaseOperator):
 
     def execute(self, context: Context) -> str | None:
         """Take up the chunk's batch if there is one, else send it."""
+        return self._advance(context)
+
+    def execute_complete(self, context: Context, event: Any = None) -> str | None:
+        """Go on with a submission that had to wait."""
+        return self._advance(context, event["turned_away"])
+
+    def _advance(self, context: Context, turned_away: int = 0) -> str | None:
         from extend_provider.hooks.extend import ExtendHook
 
         chunk = Round.first(self.chunk)
-        ti = context["ti"]
         with ExtendHook(extend_conn_id=chunk.settings.extend_conn_id) as hook:
-            submission = chunk.submit(hook, task_marks(ti), self.log)
-        ti.xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
-        ti.xcom_push(key=SUBMISSION_KEY, value=submission.details[SUBMISSION_KEY])
-        return submission.batch_id
+            outcome = chunk.advance(hook, context, self.log, turned_away)
+        if isinstance(outcome, Later):
+            defer_until(self, outcome, self.execute_complete)
+        context["ti"].xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
+        context["ti"].xcom_push(key=SUBMISSION_KEY, value=outcome.details[SUBMISSION_KEY])
+        return outcome.batch_id

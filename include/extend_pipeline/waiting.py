@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.attempts import Verdict, next_round
 from extend_pipeline.planning import ChunkReference
-from extend_pipeline.rounds import Round, task_marks
+from extend_pipeline.rounds import Round
 from extend_provider import validation
 from extend_provider.batch_progress import BatchProgress, Outcome
 from extend_provider.sensors.batch import ExtendBatchSensor
-from extend_provider.submission import Submission
+from extend_provider.submission import Later, Submission
+from extend_provider.triggers.later import defer_until
 from extend_provider.waiting import Ended, WaitPolicy
 
 if TYPE_CHECKING:
@@ -78,17 +79,27 @@ class WaitChunkOperator(ExtendBatchSensor):
         following = current.following()
         return counts if following is None else self._wait_for(context, following, policy)
 
-    def _wait_for(self, context: Context, current: Round, policy: WaitPolicy) -> dict[str, Any]:
-        sent = current.sent(required=current.number == 1) or self._submit(context, current)
+    def go_on_sending(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on with the submission of a round that had to wait."""
+        policy = WaitPolicy(**event["policy"])
+        return self._wait_for(context, Round.latest(self.chunk), policy, event["turned_away"])
+
+    def _wait_for(
+        self, context: Context, current: Round, policy: WaitPolicy, turned_away: int = 0
+    ) -> dict[str, Any]:
+        sent = current.sent(required=current.number == 1) or self._submit(context, current, turned_away)
+        if isinstance(sent, Later):
+            defer_until(self, sent, self.go_on_sending, policy=dataclasses.asdict(policy))
         verdict = current.verdict()
         expected = sent.run_count - (verdict.missing if verdict else 0)
         if sent.batch_id is not None and expected:
             self.batch_id, self.run_count = sent.batch_id, expected
+            self.in_hand = (self._work, context["ti"])
             self._defer(policy, expected)
         self.log.info("Round %s: there is nothing to wait for.", current.number)
         return BatchProgress(0, {}).as_dict()
 
-    def _submit(self, context: Context, current: Round) -> Submission:
+    def _submit(self, context: Context, current: Round, turned_away: int) -> Submission | Later:
         from extend_provider.hooks.extend import ExtendHook
 
         self.log.info(
@@ -98,7 +109,7 @@ class WaitChunkOperator(ExtendBatchSensor):
             f"{len(current.documents):,}",
         )
         with ExtendHook(extend_conn_id=self.extend_conn_id) as hook:
-            return current.submit(hook, task_marks(context["ti"]), self.log)
+            return current.advance(hook, context, self.log, turned_away)
 
     def _verdict(self, current: Round, sent: Submission, *, given_up: bool) -> Verdict | None:
         """Look at the runs that did not end well; None if the round is not over after all.

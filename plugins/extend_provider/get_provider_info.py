@@ -20,7 +20,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("hooks.extend")],
         "operators": [_modules("operators.run_workflow", "operators.submit_batch")],
         "sensors": [_modules("sensors.batch")],
-        "triggers": [_modules("triggers.batch", "triggers.run")],
+        "triggers": [_modules("triggers.batch", "triggers.later", "triggers.run")],
         # Tables that extend_pipeline lands, named for OpenLineage as other tools name them.
         "asset-uris": [
             {

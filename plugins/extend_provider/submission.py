@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for a batch whose absence is not proven yet, at first and at the most.
-FIRST_LOOK_INTERVAL, LOOK_INTERVAL = 1.0, 15.0
+#: Seconds between two looks for a batch whose absence is not proven yet, at the least. Looks get rarer as the
+#: intent gets older: the next one is due when it is half as old again.
+LOOK_INTERVAL = 1.0
+#: Seconds that a worker waits itself before it hands over to the triggerer, which takes as long to come back.
+PATIENCE = 5.0
 #: How often a submission that was turned away with 429, or not made in time, is begun before the task gives
 #: up.
 RATE_LIMIT_ATTEMPTS = 10
@@ -125,6 +128,18 @@ class Submission:
     taken_up: bool = False
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Later:
+    """Before a moment there is nothing to be done; whoever comes then goes on from what the ledger says.
+
+    :param at: timezone-aware.
+    :param turned_away: how often Extend has turned this submission away so far.
+    """
+
+    at: dt.datetime
+    turned_away: int = 0
+
+
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
@@ -160,18 +175,41 @@ class Submitter:
     sleep: Callable[[float], None] = time.sleep
 
     def submit(self) -> Submission:
-        """Return the work's batch: the recorded one, the one found at Extend, or a new one.
+        """Return the work's batch: the recorded one, the one found at Extend, or a new one; waits here.
 
         :raises ExtendUnclearSubmissionError: the request's fate is unknown; the next call looks for it.
         :raises ExtendError: Extend refused the batch; nothing was created.
         """
-        turned_away = 0
+        outcome = self._step()
+        while isinstance(outcome, Later):
+            outcome = self._step_at(outcome)
+        return outcome
+
+    def advance(self, turned_away: int = 0) -> Submission | Later:
+        """Do the same as far as it goes without waiting longer than :data:`PATIENCE` at a time.
+
+        :param turned_away: what an earlier :class:`Later` has told.
+        :raises ExtendError: as :meth:`submit`.
+        """
+        outcome = self._step(turned_away)
+        while isinstance(outcome, Later) and self._seconds_until(outcome) <= PATIENCE:
+            outcome = self._step_at(outcome)
+        return outcome
+
+    def _seconds_until(self, later: Later) -> float:
+        return max((later.at - self.clock()).total_seconds(), 0.0)
+
+    def _step_at(self, later: Later) -> Submission | Later:
+        self.sleep(self._seconds_until(later))
+        return self._step(later.turned_away)
+
+    def _step(self, turned_away: int = 0) -> Submission | Later:
         while True:
             state = self.ledger.read()
             if state.batch_id is not None and state.intent is not None:
                 return self._taken_up(state.intent, state.batch_id)
             if state.intent is not None and not state.withdrawn:
-                found = self._look_for(state.intent)
+                found = self._look_for(state.intent, turned_away)
                 if found is not None:
                     return found
             prepared = self.prepare()
@@ -189,7 +227,7 @@ class Submitter:
                     raise
                 pause = Backoff().delay(turned_away, error.retry_after, chance=_RANDOM.random())
                 self.log.warning("No batch was created; next try in %.0f s: %s", pause, error)
-                self.sleep(pause)
+                return Later(self.clock() + dt.timedelta(seconds=pause), turned_away)
 
     def _intent(self, state: LedgerState, prepared: Prepared) -> Intent:
         connect, read = self.hook.settings.timeouts(repeatable=False)
@@ -238,32 +276,31 @@ class Submitter:
         )
         return Submission(batch_id, intent.run_count, intent.details, taken_up=True)
 
-    def _look_for(self, intent: Intent) -> Submission | None:
-        """Look for an intent's batch until it is found or recorded, or its absence is proven."""
+    def _look_for(self, intent: Intent, turned_away: int) -> Submission | Later | None:
+        """Look for an intent's batch once; None if its absence is proven."""
         proven_from = intent.begun + dt.timedelta(seconds=intent.window + self.hook.settings.listing_grace)
+        asked_at = self.clock()
+        found = find_batch(self.hook, self.workflow_id, not_before=intent.begun, is_ours=self.is_ours)
+        if found is not None:
+            if self.count_in is not None:
+                intent = dataclasses.replace(intent, run_count=self.count_in(found.metadata))
+            self.ledger.record(intent, found.batch_id)
+            return self._taken_up(intent, found.batch_id)
+        if asked_at >= proven_from:
+            self.log.info(
+                "The submission begun on %s has no batch at Extend, which did not accept it: it is sent now.",
+                intent.begun_at,
+            )
+            return None
+        age = asked_at - intent.begun
+        again = min(asked_at + max(age / 2, dt.timedelta(seconds=LOOK_INTERVAL)), proven_from)
         self.log.warning(
-            "A submission of this work was begun on %s, and its answer is not known. Looking for its batch "
-            "among the runs of workflow %s, until %s at the latest.",
+            "A submission of this work was begun on %s, and its answer is not known. Its batch is not among "
+            "the runs of workflow %s so far. Next look at %s; it counts as never accepted if it is not there "
+            "at %s.",
             intent.begun_at,
             self.workflow_id,
+            again.isoformat(timespec="seconds"),
             proven_from.isoformat(timespec="seconds"),
         )
-        pause = FIRST_LOOK_INTERVAL
-        while True:
-            asked_at = self.clock()
-            found = find_batch(self.hook, self.workflow_id, not_before=intent.begun, is_ours=self.is_ours)
-            if found is not None:
-                if self.count_in is not None:
-                    intent = dataclasses.replace(intent, run_count=self.count_in(found.metadata))
-                self.ledger.record(intent, found.batch_id)
-                return self._taken_up(intent, found.batch_id)
-            if asked_at >= proven_from:
-                self.log.info("No batch of it is listed: Extend did not accept it, so it is sent now.")
-                return None
-            self.sleep(min(pause, (proven_from - asked_at).total_seconds() + 0.1))
-            pause = min(2 * pause, LOOK_INTERVAL)
-            state = self.ledger.read()
-            if state.batch_id is not None:
-                return self._taken_up(state.intent or intent, state.batch_id)
-            if state.withdrawn or state.intent != intent:
-                return None
+        return Later(again, turned_away)

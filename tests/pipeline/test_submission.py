@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
+import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import ObjectStoragePath
+from airflow.sdk import BaseOperator, ObjectStoragePath
+from airflow.sdk.exceptions import TaskDeferred
 
-from extend_pipeline.batch_ledger import batch_key
+from extend_pipeline.batch_ledger import WorkspaceLedger, batch_key
 from extend_pipeline.documents import OBJECT_DELETED, Document
 from extend_pipeline.planning import write_plan
 from extend_pipeline.run import write_settings
@@ -21,11 +24,17 @@ from extend_pipeline.settings import Settings
 from extend_pipeline.submission import SubmitChunkOperator
 from extend_pipeline.warehouse.records import Candidate
 from extend_pipeline.workspace import read_documents
-from extend_provider.exceptions import ExtendAuthError, ExtendCreditsError, ExtendUnclearSubmissionError
+from extend_provider.exceptions import (
+    ExtendAuthError,
+    ExtendCreditsError,
+    ExtendRateLimitError,
+    ExtendUnclearSubmissionError,
+)
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.models import BatchInput, FileInput
 from fixtures.extend_api import ExtendApi
 from fixtures.s3 import S3
+from provider.task_support import Task, run_on
 
 BATCH = "POST /workflow_runs/batch"
 
@@ -44,7 +53,12 @@ class Chunk:
     folder: ObjectStoragePath
     documents: list[Document]
     connect: Callable[[float], None]
-    xcoms: dict[str, Any] = dataclasses.field(default_factory=dict)
+    task: Task = dataclasses.field(default_factory=Task)
+    run: Callable[[BaseOperator, Any], Any] = run_on
+
+    def of_another_run(self) -> Chunk:
+        """Return the same documents in another DAG run: nothing but the workspace is shared."""
+        return dataclasses.replace(self, folder=self.folder.parent / "another run", task=Task())
 
     def submit(self, *, grace: float = 0.0, **overrides: Any) -> str | None:
         """Run the task once, as one attempt; an absence is believed ``grace`` seconds after the request."""
@@ -65,16 +79,15 @@ class Chunk:
             chunk_size=1000,
         )
         (reference,) = plan.chunks
-        operator = SubmitChunkOperator(task_id="submit", chunk=reference)
-        self.xcoms = {}
-        ti = SimpleNamespace(
-            dag_id="dag",
-            run_id="run",
-            task_id="submit",
-            map_index=0,
-            xcom_push=lambda key, value: self.xcoms.update({key: value}),
+        batch_id: str | None = self.run(
+            SubmitChunkOperator(task_id="submit", chunk=reference), self.task.attempt()
         )
-        return operator.execute({"ti": ti})  # type: ignore[typeddict-item]  # what the operator reads of it
+        return batch_id
+
+    @property
+    def xcoms(self) -> dict[str, Any]:
+        """What the last attempt has pushed."""
+        return self.task.xcoms
 
     def submission(self) -> list[Document]:
         """Return the documents as they stood when the chunk was sent."""
@@ -188,7 +201,7 @@ def test_a_worker_killed_around_the_request_pays_once(
 
 def test_two_tasks_with_the_same_chunk_at_the_same_moment_send_it_once(chunk: Chunk) -> None:
     chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "slow", "seconds": 1}])
-    rival = dataclasses.replace(chunk, folder=chunk.folder.parent / "rival")
+    rival = chunk.of_another_run()
     with ThreadPoolExecutor(2) as pool:
         ours, theirs = pool.map(lambda each: each.submit(grace=30), [chunk, rival])
     assert ours == theirs is not None
@@ -202,6 +215,125 @@ def test_a_batch_turned_away_by_the_rate_limit_is_sent_when_there_is_room(chunk:
     assert chunk.api.requests_to(BATCH) == 3
     assert chunk.api.requests_to("GET /workflow_runs") == 0
     assert chunk.times_paid() == {1}
+
+
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every wait handed over to the triggerer, which reports at once."""
+    monkeypatch.setattr("extend_provider.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
+
+
+def deferred_submission(chunk: Chunk, **options: Any) -> TaskDeferred:
+    """Submit in a worker that has to give its slot back; return what it hands over."""
+    with pytest.raises(TaskDeferred) as deferred:
+        dataclasses.replace(chunk, run=lambda operator, context: operator.execute(context)).submit(**options)
+    return deferred.value
+
+
+def test_a_rate_limit_is_waited_out_without_a_worker(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 600}])
+    begun = time.time()
+    deferred = deferred_submission(chunk)
+    assert deferred.trigger.serialize()[1]["at"] >= begun + 600
+    assert chunk.api.requests_to(BATCH) == 1
+    assert chunk.api.stats()["runs_created"] == {}
+    assert chunk.submit() is not None, "whoever comes in between, e.g. after a clear, sends it"
+    assert chunk.times_paid() == {1}
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_a_rate_limit_that_never_ends_fails_the_attempt(
+    chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.submission.RATE_LIMIT_ATTEMPTS", 3)
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 0.1, "count": None}])
+    with pytest.raises(ExtendRateLimitError):
+        chunk.submit()
+    assert chunk.api.requests_to(BATCH) == 3
+
+
+def test_an_absence_is_proven_without_a_worker_and_a_clear_meanwhile_changes_nothing(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "error", "accepted": False}])
+    with pytest.raises(ExtendUnclearSubmissionError):
+        chunk.submit()
+    age_of_intent(chunk, seconds=300)
+    for cleared in (False, True):
+        if cleared:
+            chunk.task.clear(keeps_state=False)
+        begun = time.time()
+        deferred = deferred_submission(chunk, grace=600)
+        proven_in = deferred.trigger.serialize()[1]["at"] - begun
+        assert 150 <= proven_in < 300, "half as old again, and not before"
+    assert chunk.api.requests_to(BATCH) == 1
+    age_of_intent(chunk, seconds=700)
+    assert chunk.submit(grace=600) is not None
+    assert chunk.api.requests_to(BATCH) == 2
+    assert chunk.times_paid() == {1}
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_a_batch_that_becomes_listed_while_the_task_is_deferred_is_taken_up(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}], listing_lag_seconds=2)
+    with pytest.raises(ExtendUnclearSubmissionError):
+        chunk.submit()
+    assert chunk.submit(grace=30) is not None
+    assert chunk.api.requests_to(BATCH) == 1
+    assert chunk.times_paid() == {1}
+    assert chunk.xcoms["run_count"] == 3
+
+
+def age_of_intent(chunk: Chunk, *, seconds: float) -> None:
+    """Let an intent have been written so long ago."""
+    (path,) = batches(chunk).rglob("00001.intent.json")
+    begun = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "begun_at": begun.isoformat()}))
+
+
+def batches(chunk: Chunk) -> Path:
+    return Path(chunk.folder.parent.path) / "batches"
+
+
+@pytest.mark.parametrize(
+    "answer", [pytest.param("known", id="answered"), pytest.param("lost", id="answer lost")]
+)
+def test_a_batch_whose_folder_is_lost_is_found_through_the_tasks_own_state(chunk: Chunk, answer: str) -> None:
+    if answer == "lost":
+        chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}])
+        with pytest.raises(ExtendUnclearSubmissionError):
+            chunk.submit()
+    else:
+        chunk.submit()
+    shutil.rmtree(batches(chunk))
+    taken_up = chunk.submit(grace=30)
+    assert taken_up is not None
+    assert chunk.api.requests_to(BATCH) == 1
+    assert chunk.times_paid() == {1}
+    assert chunk.xcoms["run_count"] == 3
+    assert chunk.submission() == chunk.documents
+    assert chunk.of_another_run().submit() == taken_up, "the workspace knows it again"
+    assert chunk.task.store.values["extend_submission"]["batch_id"] == taken_up
+
+
+def test_a_workspace_that_refuses_the_record_costs_no_look_at_extend(
+    chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*args: Any) -> None:
+        raise OSError("read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WorkspaceLedger, "record", refuses)
+        with pytest.raises(OSError, match="read-only"):
+            chunk.submit()
+    assert chunk.submit(grace=600) is not None
+    assert chunk.api.requests_to("GET /workflow_runs") == 0
+    assert chunk.times_paid() == {1}
+
+
+def test_what_a_task_keeps_of_other_documents_is_not_taken_for_its_chunk(chunk: Chunk) -> None:
+    first = chunk.submit()
+    assert chunk.submit(version="draft") != first
+    assert chunk.times_paid() == {2}
 
 
 def test_other_batches_of_the_workflow_are_not_mistaken_for_ours(chunk: Chunk) -> None:
@@ -232,18 +364,18 @@ def test_looking_for_a_batch_costs_one_request_per_batch(chunk: Chunk) -> None:
 
 def test_an_explicit_reprocessing_pays_again_and_only_once(chunk: Chunk) -> None:
     first = chunk.submit()
-    chunk.folder = chunk.folder.parent / "another run"
-    again = chunk.submit(reprocess=True, repetition="dag/run 2/group")
-    retried = chunk.submit(reprocess=True, repetition="dag/run 2/group")
+    other = chunk.of_another_run()
+    again = other.submit(reprocess=True, repetition="dag/run 2/group")
+    retried = other.submit(reprocess=True, repetition="dag/run 2/group")
     assert first != again == retried
     assert chunk.times_paid() == {2}
 
 
 def test_another_run_with_the_same_documents_takes_up_the_same_batch(chunk: Chunk) -> None:
     first = chunk.submit()
-    chunk.folder = chunk.folder.parent / "another run"
-    assert chunk.submit() == first
-    assert chunk.submission() == chunk.documents
+    other = chunk.of_another_run()
+    assert other.submit() == first
+    assert other.submission() == chunk.documents
 
 
 def test_a_deleted_document_stays_behind_and_the_others_go(chunk: Chunk) -> None:

@@ -14,8 +14,9 @@ from extend_provider.exceptions import ExtendInputError
 from extend_provider.models import BatchInput
 from extend_provider.recovery import was_cancelled
 from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs
-from extend_provider.submission import Prepared, Submission, Submitter
+from extend_provider.submission import Later, Prepared, Submission, Submitter
 from extend_provider.task_ledger import ON_CLEAR, OnClear, TaskStateLedger, marked_count
+from extend_provider.triggers.later import defer_until
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,7 +38,8 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
     lost Extend's answer, or its worker died, the next one looks for the batch among the workflow's runs, and
     sends again only once it is proven that there is none: at the earliest after the request's timeout and
     the connection's ``listing_grace``. To be found, each input carries ``airflow_submission`` in its
-    metadata.
+    metadata. That wait, and the one that a rate limit asks for, is in the triggerer; ending or clearing the
+    task meanwhile cancels nothing, and the next attempt goes on from there.
 
     The inputs' URLs, texts, passwords and secrets are redacted in the rendered template. A subclass that
     overrides :meth:`get_inputs` builds them in the worker, so that they never enter a template field at all.
@@ -52,6 +54,7 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
     :param on_clear: what clearing the task means: ``reattach`` returns the batch that was submitted before,
         whatever the inputs are now, unless all of its runs were cancelled; ``resubmit`` submits, and pays,
         anew in any case.
+    :param deferrable: wait in the triggerer, without a worker slot, before Extend can be asked again.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument or an input is refused; nothing was sent.
     :raises ExtendUnclearSubmissionError: whether the batch exists is unknown; the next attempt looks for it.
@@ -70,6 +73,7 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
         version: str | int | None = None,
         priority: int | str | None = None,
         on_clear: OnClear = "reattach",
+        deferrable: bool = True,
         extend_conn_id: str = "extend_default",
         **kwargs: Any,
     ) -> None:
@@ -79,6 +83,7 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
         self.version = version
         self.priority = priority
         self.on_clear = on_clear
+        self.deferrable = deferrable
         self.extend_conn_id = extend_conn_id
         validation.choice(on_clear, "on_clear", ON_CLEAR)
         validation.check_literal(validation.version, version)
@@ -107,6 +112,13 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
 
     def execute(self, context: Context) -> str | None:
         """Return the batch's id, submitted now or before; None when an override has nothing to submit."""
+        return self._advance(context)
+
+    def execute_complete(self, context: Context, event: Any = None) -> str | None:
+        """Go on with a submission that had to wait."""
+        return self._advance(context, event["turned_away"])
+
+    def _advance(self, context: Context, turned_away: int = 0) -> str | None:
         workflow_id = validation.workflow_id(self.workflow_id)
         version = validation.version(self.version)
         priority = validation.priority(self.priority)
@@ -138,14 +150,22 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
             log=self.log,
         )
         with self.hook:
-            submission = submitter.submit()
+            submission = self._submission(submitter, turned_away)
             if self._is_void(submission, context["ti"]):
                 self.log.warning("All runs of batch %s were cancelled; submitting anew.", submission.batch_id)
                 submitter.ledger = ledger = ledger.renewed(context["ti"].try_number)
-                submission = submitter.submit()
+                submission = self._submission(submitter)
         # Whoever waits needs it: neither the answer nor any status of the batch tells how many runs it has.
         context["ti"].xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
         return submission.batch_id
+
+    def _submission(self, submitter: Submitter, turned_away: int = 0) -> Submission:
+        if not self.deferrable:
+            return submitter.submit()
+        outcome = submitter.advance(turned_away)
+        if isinstance(outcome, Later):
+            defer_until(self, outcome, self.execute_complete)
+        return outcome
 
     def _is_void(self, submission: Submission, ti: Any) -> bool:
         """Whether the task was cleared and its batch had been cancelled as a whole, e.g. with its run."""
