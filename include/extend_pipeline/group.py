@@ -43,6 +43,7 @@ def documents_to_warehouse(
     min_confidence: float | str | None = None,
     on_low_confidence: Literal["flag", "hold"] = "flag",
     approval_timeout: dt.timedelta = dt.timedelta(days=7),
+    schema_contract: Literal["evolve", "freeze", "discard"] | str = "evolve",
     max_failed: int | str | None = None,
     max_failed_ratio: float | str | None = None,
     timeout: dt.timedelta = dt.timedelta(hours=24),
@@ -90,6 +91,9 @@ def documents_to_warehouse(
     :param on_low_confidence: ``flag`` says so on the document's row; ``hold`` keeps its rows out of the typed
         tables besides, until somebody has approved them in Airflow, who is asked once all chunks have landed.
     :param approval_timeout: how long the question waits for an answer; without one they stay out.
+    :param schema_contract: when an extractor's schema has changed, the tables gain what they lack
+        (``evolve``), the load fails before anything of it lands (``freeze``), or new fields stay out of the
+        typed tables (``discard``) and are in ``fields`` and ``problems`` alone.
     :param max_failed: fail the run, after everything has landed, if more documents failed.
     :param max_failed_ratio: the same by share of the settled documents, 0 to 1.
     :param timeout: how long a chunk may take, all attempts together.
@@ -130,6 +134,7 @@ def documents_to_warehouse(
         "on_needs_review": on_needs_review,
         "min_confidence": min_confidence,
         "on_low_confidence": on_low_confidence,
+        "schema_contract": schema_contract,
         "max_failed": max_failed,
         "max_failed_ratio": max_failed_ratio,
         "extend_conn_id": extend_conn_id,

@@ -141,6 +141,7 @@ class Settings(RenderedSettings):
     on_needs_review: Literal["land", "wait", "fail"] = "land"
     min_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     on_low_confidence: Literal["flag", "hold"] = "flag"
+    schema_contract: Literal["evolve", "freeze", "discard"] = "evolve"
     max_failed: Annotated[int, Field(ge=0)] | None = None
     max_failed_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
     workspace: Annotated[str, AfterValidator(parse_workspace)]

@@ -132,10 +132,12 @@ def load_chunk(chunk: ChunkReference, submission: str, parts: list[RawPart]) -> 
     :param parts: what was collected; none if nothing was sent.
     """
     from extend_pipeline.lineage import report_lineage
-    from extend_pipeline.warehouse import ConfidencePolicy, open_warehouse
+    from extend_pipeline.warehouse import LandingPolicy, open_warehouse
 
     settings = read_settings(ObjectStoragePath(chunk["folder"]))
-    policy = ConfidencePolicy(settings.min_confidence, hold=settings.on_low_confidence == "hold")
+    policy = LandingPolicy(
+        settings.min_confidence, settings.on_low_confidence == "hold", settings.schema_contract
+    )
     last_first: list[RawPart] | list[None] = parts[::-1] or [None]
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
         landings = [

@@ -10,12 +10,12 @@ import pytest
 
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.warehouse import Landing
-from extend_pipeline.warehouse.records import ConfidencePolicy
+from extend_pipeline.warehouse.records import LandingPolicy
 from pipeline.warehouse_files import contents, provenance, query, warehouse
 from pipeline.warehouse_runs import INVOICE, document, extract_step, raw_lines, run
 
 SURE, DOUBTFUL, SILENT = document(1), document(2), document(3)
-FLAG, HOLD = ConfidencePolicy(0.8), ConfidencePolicy(0.8, hold=True)
+FLAG, HOLD = LandingPolicy(0.8), LandingPolicy(0.8, hold=True)
 TABLES = ("invoices", "invoices_line_items", "invoices_line_items_taxes", "invoices_tags")
 STATE = (
     "SELECT name, lowest_confidence, min_confidence, low_confidence, approval FROM documents ORDER BY name"

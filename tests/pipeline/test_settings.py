@@ -61,6 +61,7 @@ def test_a_malformed_address_is_refused_with_its_text(address: str) -> None:
         ("chunk_size", 1001),
         ("transfer", "carrier pigeon"),
         ("on_needs_review", "ignore"),
+        ("schema_contract", "melt"),
         ("limit", 0),
         ("limit", "many"),
         ("dry_run", "perhaps"),

@@ -382,27 +382,6 @@ def test_a_new_field_gets_a_column_and_earlier_rows_null(file: Path) -> None:
     assert query(file, "SELECT value FROM invoices_c") == [("x",)]
 
 
-def test_a_column_whose_declared_type_changes_keeps_its_type_and_tells_of_what_does_not_fit(
-    file: Path,
-) -> None:
-    versions = [({"a": 1}, "integer"), ({"a": "7"}, "string"), ({"a": "seven"}, "string")]
-    submission = [document(number) for number in range(3)]
-    raw = [
-        line
-        for each, (value, kind) in zip(submission, versions, strict=True)
-        for line in raw_lines(run(each, steps=[extract_step(value, schema=schema_of(a={"type": kind}))]))
-    ]
-    land(file, submission, raw)
-    assert query(file, "SELECT a FROM invoices ORDER BY a NULLS LAST") == [(1,), (7,), (None,)]
-    assert problems(file) == [
-        ("TYPE_CHANGED", "invoices", "a", '["a"]', None),
-        ("WRONG_TYPE", "invoices", "a", "a", "seven"),
-    ]
-    before = problems(file)
-    land(file, submission, raw)
-    assert problems(file) == before
-
-
 def test_what_other_steps_say_is_kept_with_them(file: Path) -> None:
     validation = {
         "id": "s2",

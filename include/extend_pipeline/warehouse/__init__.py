@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from extend_pipeline.warehouse.connection import open_warehouse
 from extend_pipeline.warehouse.records import (
-    ConfidencePolicy,
     Landing,
+    LandingPolicy,
     Provenance,
+    SchemaContractError,
     Warehouse,
     WarehouseError,
 )
 
-__all__ = ["ConfidencePolicy", "Landing", "Provenance", "Warehouse", "WarehouseError", "open_warehouse"]
+__all__ = [
+    "Landing",
+    "LandingPolicy",
+    "Provenance",
+    "SchemaContractError",
+    "Warehouse",
+    "WarehouseError",
+    "open_warehouse",
+]

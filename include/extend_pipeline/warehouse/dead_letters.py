@@ -7,36 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from extend_pipeline.documents import Document
 from extend_pipeline.warehouse import tables
-from extend_pipeline.warehouse.claims import WAS_SENT
 from extend_pipeline.warehouse.records import DeadLetter
 from extend_pipeline.warehouse.sql import names, quoted
-from extend_pipeline.warehouse.tables import KEY
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
-
-VIEW: Final = "dead_letters"
-_SHOWN: Final = (
-    *("document_id", "workflow_id", "workflow_version_requested", "uri", "status", "reason", "message"),
-    *("attempts", "run_id", "batch_id", "dashboard_url", "credits", "landed_at"),
-    *("etag", "size_bytes", "last_modified"),
-)
-
-
-def made_view(dataset: str) -> str:
-    """Return the statement that makes the view; ``resending`` tells those that somebody sends again."""
-    same = " AND ".join(f"claim.{name} = document.{name}" for name in KEY)
-    return f"""
-        CREATE OR REPLACE VIEW {quoted(dataset)}.{VIEW} AS
-        SELECT {names(_SHOWN)},
-               EXISTS (FROM {quoted(dataset)}.claims AS claim WHERE {same}) AS resending
-        FROM {quoted(dataset)}.documents AS document
-        WHERE status IN ('FAILED', 'CANCELLED') AND {WAS_SENT}
-    """
 
 
 def counted_attempts(dataset: str) -> str:
@@ -63,7 +42,7 @@ def dead_letters(
         "read dead letters",
         f"""SELECT uri, etag, size_bytes, last_modified, workflow_id, workflow_version_requested,
                    status, reason, message, attempts, dashboard_url, landed_at, resending
-            FROM {quoted(dataset)}.{VIEW} WHERE {conditions}
+            FROM {quoted(dataset)}.dead_letters WHERE {conditions}
             ORDER BY workflow_id, workflow_version_requested, uri, document_id""",
         [workflow_id, version or ""] if workflow_id else [],
     )

@@ -25,10 +25,10 @@ from extend_pipeline.warehouse.records import (
     AS_BEFORE,
     Candidate,
     Charge,
-    ConfidencePolicy,
     DeadLetter,
     LandedRun,
     Landing,
+    LandingPolicy,
     Provenance,
     WarehouseBusyError,
     WarehouseError,
@@ -228,7 +228,7 @@ class DuckDBWarehouse:
         raw_lines: Iterable[bytes],
         *,
         provenance: Provenance,
-        policy: ConfidencePolicy = AS_BEFORE,
+        policy: LandingPolicy = AS_BEFORE,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         session = Session(self._connection, f"Part {provenance.part} into {self.path}")

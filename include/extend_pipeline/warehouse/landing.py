@@ -11,10 +11,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse import confidence, dead_letters, outcomes, shaping, tables
+from extend_pipeline.warehouse import confidence, dead_letters, outcomes, shaping, tables, views
 from extend_pipeline.warehouse.claims import delete_claims
 from extend_pipeline.warehouse.dictionary import Dictionary, Table
-from extend_pipeline.warehouse.records import ConfidencePolicy, Landing, Provenance, WarehouseError
+from extend_pipeline.warehouse.records import (
+    Landing,
+    LandingPolicy,
+    Provenance,
+    SchemaContract,
+    SchemaContractError,
+    WarehouseError,
+)
 from extend_pipeline.warehouse.sql import (
     TYPES,
     created,
@@ -33,6 +40,9 @@ if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
 
 _OF_THE_LOAD: Final = {"load_batch_id": ColumnType.TEXT, "hold": ColumnType.BOOLEAN}
+#: Fields that an error names before it only counts them.
+_NAMED: Final = 20
+_WIDENED: Final = ("table_name", "column_name", "type")
 _STEP: Final = {name: kind for name, kind in tables.STEPS.items() if name not in {*tables.KEY, "run_id"}}
 
 
@@ -50,7 +60,7 @@ class Load:
         dataset: str,
         part: StagedPart,
         provenance: Provenance,
-        policy: ConfidencePolicy,
+        policy: LandingPolicy,
     ) -> None:
         self._session = session
         self._dataset = dataset
@@ -65,11 +75,13 @@ class Load:
         """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         with self._session.transaction():
             self._make_fixed_tables()
+            contract = self._contract()
             dictionary = Dictionary(
-                self._session.rows("read dictionary", f"FROM {self._table('dictionary')}")
+                self._session.rows("read dictionary", f"FROM {self._table('dictionary')}"), contract
             )
             groups = [dictionary.tables_of(extractor) for extractor in self._part.extractors]
-            self._make_generated_tables(groups)
+            self._keep_contract(dictionary)
+            self._make_generated_tables(dictionary, groups)
             self._stage_outcomes()
             self._delete_documents(dictionary)
             delete_claims(self._session, self._dataset)
@@ -80,7 +92,7 @@ class Load:
             self._insert_documents()
             self._session.run("count attempts", dead_letters.counted_attempts(self._dataset))
             self._write_dictionary(dictionary)
-            return self._finish()
+            return self._finish(contract)
 
     # tables
 
@@ -95,11 +107,18 @@ class Load:
             self._existing.setdefault(table, set()).add(column)
         for table, wanted in tables.FIXED.items():
             self._make_table(table, wanted)
-        self._session.run("make dead_letters", dead_letters.made_view(self._dataset))
+        for view in views.VIEWS:
+            self._session.run(f"make {view}", views.made_view(self._dataset, view))
 
-    def _make_generated_tables(self, groups: list[list[Table]]) -> None:
-        for table in (table for group in groups for table in group):
-            self._make_table(table.name, table.all_columns)
+    def _make_generated_tables(self, dictionary: Dictionary, groups: list[list[Table]]) -> None:
+        for table, column, kind in dictionary.widened:
+            if column in self._existing.get(table, ()):
+                self._session.run(
+                    f"widen {table}",
+                    f"ALTER TABLE {self._table(table)} ALTER COLUMN {quoted(column)} TYPE {TYPES[kind]}",
+                )
+        for filled in {table.name: table for group in groups for table in group}.values():
+            self._make_table(filled.name, dictionary.layout(filled))
 
     def _make_table(self, name: str, columns: Columns) -> None:
         """Make a table, or give it the columns that it does not have yet."""
@@ -114,6 +133,34 @@ class Load:
                 f"ALTER TABLE {self._table(name)} ADD COLUMN {quoted(column)} {TYPES[columns[column]]}",
             )
             existing.add(column)
+
+    # the contract
+
+    def _contract(self) -> SchemaContract:
+        """Return what is asked for, or what the last load of the workflow was asked for."""
+        if self._policy.schema_contract is not None:
+            return self._policy.schema_contract
+        last: list[tuple[SchemaContract]] = self._session.rows(
+            "read contract",
+            f"""SELECT schema_contract FROM {self._table("loads")}
+                WHERE workflow_id = ? AND workflow_version_requested = ? AND schema_contract IS NOT NULL
+                ORDER BY ended_at DESC LIMIT 1""",
+            [self._provenance.workflow_id, self._provenance.version or ""],
+        )
+        return last[0][0] if last else "evolve"
+
+    def _keep_contract(self, dictionary: Dictionary) -> None:
+        if not dictionary.refused:
+            return
+        named = "; ".join(dictionary.refused[:_NAMED])
+        if len(dictionary.refused) > _NAMED:
+            named += f" and {len(dictionary.refused) - _NAMED:,} more"
+        raise SchemaContractError(
+            f"Part {self._provenance.part}: the tables of {self._dataset} have no place for what an "
+            f"extractor has now, and schema_contract='freeze' makes none. {named}. Nothing of the part has "
+            "landed; Extend has done its work, and its answers are in the raw zone. Set schema_contract to "
+            "'evolve' or 'discard' and clear the load: nothing is sent again."
+        )
 
     # documents and runs
 
@@ -236,6 +283,12 @@ class Load:
     def _write_dictionary(self, dictionary: Dictionary) -> None:
         self._temporary("_added", *_lists(dict.fromkeys(tables.DICTIONARY, "VARCHAR"), dictionary.added))
         self._insert("dictionary", tables.DICTIONARY, f"SELECT {names(tables.DICTIONARY)} FROM _added")
+        self._temporary("_widened", *_lists(dict.fromkeys(_WIDENED, "VARCHAR"), dictionary.widened))
+        self._session.run(
+            "widen dictionary",
+            f"""UPDATE {self._table("dictionary")} AS known SET type = wider.type FROM _widened AS wider
+                WHERE known.table_name = wider.table_name AND known.column_name = wider.column_name""",
+        )
         same = ("code", "table_name", "column_name", "path")
         columns = dict.fromkeys((*same, "message"), "VARCHAR")
         self._temporary("_misfits", *_lists(columns, dictionary.problems))
@@ -253,7 +306,7 @@ class Load:
                 FROM _misfits CROSS JOIN _load""",
         )
 
-    def _finish(self) -> Landing:
+    def _finish(self, contract: SchemaContract) -> Landing:
         """Count what the part's documents have now, prove that it is one row each, and write the ledger."""
         self._temporary(
             "_landed",
@@ -281,16 +334,16 @@ class Load:
             if reason is not None:
                 by_reason[reason] += count
         landing = Landing(submitted, dict(by_status), dict(by_reason), float(credits), dict(+self._rows))
-        self._write_ledger(landing, runs)
+        self._write_ledger(landing, runs, contract)
         return landing
 
-    def _write_ledger(self, landing: Landing, runs: int) -> None:
+    def _write_ledger(self, landing: Landing, runs: int, contract: SchemaContract) -> None:
         loads = self._table("loads")
         self._session.run("delete from loads", f"DELETE FROM {loads} WHERE part = ?", [self._provenance.part])
         self._insert(
             "loads",
             tables.LOADS,
-            f"""SELECT ?, workflow_id, workflow_version_requested, load_batch_id, ?, ?, ?, ?, ?, ?, ?, ?,
+            f"""SELECT ?, workflow_id, workflow_version_requested, load_batch_id, ?, ?, ?, ?, ?, ?, ?, ?, ?,
                        {names([name for name in tables.LOAD if name != "landed_at"])} FROM _load""",
             [
                 self._provenance.part,
@@ -300,6 +353,7 @@ class Load:
                 landing.credits,
                 json.dumps(landing.by_status),
                 json.dumps(landing.rows),
+                contract,
                 self._started,
                 datetime.now(UTC),
             ],

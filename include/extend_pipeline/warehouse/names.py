@@ -8,6 +8,8 @@ The rule, in this order:
 3. More than 63 bytes (PostgreSQL's limit, the smallest of the warehouses') are cut.
 4. Where a name was cut, and where two names meet in one identifier, it ends in an underscore and the first 8
    hexadecimal digits of its path's SHA-256; of those that meet, the least changed one goes without.
+5. A field whose type has changed for one that the column cannot be widened to has a second column, named like
+   the first with two underscores and the kind of value after it: ``total__text``. No other name has two.
 
 The result depends on the names alone, save that an identifier once given is never taken away: the warehouse's
 ``dictionary`` table remembers it, and is the way back from an identifier to the path it stands for.
@@ -19,7 +21,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 #: A place in a JSON value: keys, and None for "each item of this list".
@@ -75,6 +77,11 @@ def identifiers(wanted: Mapping[Path, str], given: Mapping[str, Path | None]) ->
     return {path: found[path] for path in wanted}
 
 
+def beside(plain: str, family: str, path: Path, given: Iterable[str]) -> str:
+    """Return the identifier of a column for a second kind of value of the field whose column is ``plain``."""
+    return _free_identifier(path, plain, {_folded(name) for name in given}, f"__{family}")
+
+
 def path_text(path: Path) -> str:
     """Return a path as a JSON array, ``["line_items", null, "amount"]``: unique, whatever the keys hold."""
     return json.dumps(path, ensure_ascii=False)
@@ -90,15 +97,16 @@ def _change(path: Path, name: str) -> tuple[bool, int, str]:
     return identifier(name) != name, len(path), path_text(path)
 
 
-def _free_identifier(path: Path, name: str, taken: Mapping[str, Path | None]) -> str:
+def _free_identifier(path: Path, name: str, taken: Collection[str], ending: str = "") -> str:
     plain = identifier(name)
-    whole = len(unicodedata.normalize("NFKC", name).encode("utf-8", "replace")) < MAX_BYTES
-    if whole and _folded(plain) not in taken:
-        return plain
+    room = MAX_BYTES - len(ending)
+    whole = len(unicodedata.normalize("NFKC", name).encode("utf-8", "replace")) < room
+    if whole and _folded(plain + ending) not in taken:
+        return plain + ending
     digest = hashlib.sha256(path_text(path).encode("utf-8", "surrogatepass")).hexdigest()
     for length in range(_SHORTEST_HASH, len(digest) // 2):
         suffix = f"_{digest[:length]}"
-        candidate = _cut(plain, MAX_BYTES - len(suffix)) + suffix
+        candidate = _cut(plain, room - len(suffix)).rstrip("_") + suffix + ending
         if _folded(candidate) not in taken:
             return candidate
     raise ValueError(f"no identifier is left for {path_text(path)}")

@@ -7,13 +7,17 @@ import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
 from extend_pipeline.documents import Document
 
 
 class WarehouseError(Exception):
     """The warehouse could not be opened, or a load was undone. Never holds a document's values."""
+
+
+class SchemaContractError(WarehouseError):
+    """A part has fields that the tables have no place for, and ``schema_contract="freeze"`` makes none."""
 
 
 class WarehouseBusyError(WarehouseError):
@@ -119,19 +123,26 @@ class LandedRun:
         return cls(document, steps=steps, **fields)
 
 
-class ConfidencePolicy(NamedTuple):
-    """What becomes of documents of which Extend was not sure.
+#: What becomes of fields that the tables of an extractor have no place for yet.
+SchemaContract = Literal["evolve", "freeze", "discard"]
+
+
+class LandingPolicy(NamedTuple):
+    """What is asked of a landing.
 
     :param min_confidence: fields below it are counted; None keeps what holds for a run that has landed.
     :param hold: documents with such a field are in no generated table before somebody has approved them.
+    :param schema_contract: ``evolve`` makes a place for new fields and types, ``discard`` leaves them out of
+        the tables, ``freeze`` refuses the part; None is what the workflow's last load was asked for.
     """
 
     min_confidence: float | None = None
     hold: bool = False
+    schema_contract: SchemaContract | None = None
 
 
 #: What somebody has asked for before stays as it is.
-AS_BEFORE: Final = ConfidencePolicy()
+AS_BEFORE: Final = LandingPolicy()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -233,7 +244,7 @@ class Warehouse(Protocol):
         raw_lines: Iterable[bytes],
         *,
         provenance: Provenance,
-        policy: ConfidencePolicy = AS_BEFORE,
+        policy: LandingPolicy = AS_BEFORE,
     ) -> Landing:
         """Land one part whole, or nothing of it: one ``documents`` row for each document of the submission.
 

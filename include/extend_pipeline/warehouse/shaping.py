@@ -69,13 +69,15 @@ def declared_places(
     """Yield ``(group_id, sample, kind, type, table, column)`` for each place that a schema declares.
 
     ``sample`` is the smallest JSON value in which the place is the last one, so that DuckDB itself spells it;
-    ``kind`` is ``object``, ``list`` or ``column``.
+    ``kind`` is ``object``, ``list``, ``column`` or ``discarded``.
     """
     for table in extracted:
         if table.path:
             yield group_id, _sample(table.path[:-1]), "list", None, table.name, None
         for path in table.objects:
             yield group_id, _sample(path), "object", None, table.name, None
+        for path in table.discarded:
+            yield group_id, _sample(path), "discarded", None, table.name, None
         for column in table.columns:
             yield group_id, _sample(column.path), "column", column.type, table.name, column.name
 

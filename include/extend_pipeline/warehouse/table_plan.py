@@ -30,6 +30,29 @@ class ColumnType(enum.StrEnum):
     TIMESTAMP = "TIMESTAMP"
     JSON = "JSON"
 
+    @property
+    def family(self) -> str:
+        """What one column can hold without loss once it is wide enough: integers and decimals, say."""
+        return _FAMILIES.get(self, self.value.lower())
+
+    def widened(self, other: ColumnType) -> ColumnType:
+        """Return the narrowest type that holds the values of both, exactly.
+
+        :raises ValueError: if they are of two families.
+        """
+        if other.family != self.family:
+            raise ValueError(f"{self} and {other} have no column in common")
+        return self if other is self else _WIDEST[self.family]
+
+
+_FAMILIES: Final = {
+    ColumnType.INTEGER: "number",
+    ColumnType.DECIMAL: "number",
+    ColumnType.DATE: "time",
+    ColumnType.TIMESTAMP: "time",
+}
+_WIDEST: Final = {"number": ColumnType.DECIMAL, "time": ColumnType.TIMESTAMP}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PlannedColumn:

@@ -178,6 +178,7 @@ LOADS: Final[Columns] = {
     "credits": _DECIMAL,
     "by_status": _JSON,
     "rows_by_table": _JSON,
+    "schema_contract": _TEXT,
     "started_at": _TIMESTAMP,
     "ended_at": _TIMESTAMP,
     **{name: kind for name, kind in LOAD.items() if name != "landed_at"},
