@@ -30,7 +30,7 @@ _CREDENTIALS = (
 
 def without_credentials(text: str) -> str:
     """Return ``text`` with the user and query parts of URLs and anything like an API key taken out."""
-    for pattern, replacement in _CREDENTIALS:
+    for pattern, replacement in _CREDENTIALS if text else ():
         text = pattern.sub(replacement, text)
     return text
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from extend_pipeline.warehouse import tables
-from extend_pipeline.warehouse.sql import TYPES, literal, names, typed
+from extend_pipeline.warehouse.sql import TYPES, literal, names
 from extend_pipeline.warehouse.table_plan import ColumnType
 
 #: What ``documents.approval`` can say; rows of a document with one of the first two are held back.
@@ -44,18 +44,11 @@ def no_doubts() -> str:
 
 def doubt_rows() -> str:
     """Return the lowest confidence of each document of the page, and how many fields are too low."""
-    confidences = ", ".join(
-        typed(f"about ->> '{key}'", ColumnType.DOUBLE) for key in ("ocrConfidence", "logprobsConfidence")
-    )
     return f"""
         SELECT {_KEY}, min(confidence), count(*) FILTER (confidence < min_confidence)
         FROM (
-            SELECT {_KEY}, least({confidences}) AS confidence
-            FROM (
-                SELECT {_KEY},
-                       unnest(map_values(from_json(metadata, '"MAP(VARCHAR, JSON)"'))) AS about
-                FROM _page
-            )
+            SELECT {_KEY}, least(ocr_confidence, logprobs_confidence) AS confidence
+            FROM _evidence JOIN _page USING (result_no)
         )
         JOIN _standing USING ({_KEY})
         GROUP BY ALL

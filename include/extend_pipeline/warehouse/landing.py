@@ -245,8 +245,8 @@ class Load:
         self._stage_declarations(groups)
         self._temporary("_doubts", confidence.no_doubts())
         for page in self._part.pages:
-            self._temporary("_page", shaping.page_rows(page))
-            self._temporary("_nodes", shaping.node_rows())
+            for name, rows in shaping.page_stages(page):
+                self._temporary(name, rows)
             for group_id, extracted in enumerate(groups):
                 for table in extracted:
                     self._insert(table.name, table.all_columns, shaping.table_rows(table, group_id))

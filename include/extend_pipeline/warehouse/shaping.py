@@ -5,7 +5,9 @@ Every function returns text. The statements read these temporary tables:
 * ``_page``: one row per extraction, ``result_no`` numbering them, with ``value``, ``metadata`` and, if a
   person has reviewed it, ``initial``, the value before that, as JSON;
 * ``_declared``: one row per place that a schema declares, see :func:`declared_places`;
-* ``_nodes``: one row per place of each value, matched with what is declared there.
+* ``_nodes``: one row per place of each value;
+* ``_places``: these places, each once, with what is declared there: they are few, and their rows many;
+* ``_evidence``: one row per field that Extend says something of.
 """
 
 # Every name in the statements is quoted and every text made a literal by sql.py.
@@ -20,17 +22,18 @@ from typing import Any, Final
 from extend_pipeline.warehouse import tables
 from extend_pipeline.warehouse.dictionary import Column, Table
 from extend_pipeline.warehouse.names import Path
-from extend_pipeline.warehouse.sql import is_rounded, literal, names, pointer, quoted, read_lines, typed
+from extend_pipeline.warehouse.sql import is_rounded, literal, names, pointer, quoted, read_texts, typed
 from extend_pipeline.warehouse.staging import StagedFile
 from extend_pipeline.warehouse.table_plan import ColumnType
 
 PAGE_COLUMNS: Final = {
+    "result_no": "BIGINT",
     "seq": "BIGINT",
     "result_idx": "BIGINT",
     "group_id": "BIGINT",
-    "value": "JSON",
-    "metadata": "JSON",
-    "initial": "JSON",
+    "value": "VARCHAR",
+    "metadata": "VARCHAR",
+    "initial": "VARCHAR",
 }
 SAMPLE_COLUMNS: Final = {
     "sample_no": "BIGINT",
@@ -42,23 +45,33 @@ SAMPLE_COLUMNS: Final = {
     "column_name": "VARCHAR",
 }
 _CONTAINERS: Final = "('OBJECT', 'ARRAY')"
-#: Where Extend's metadata of a field keeps what the ``fields`` table shows, in the order of its columns.
-_EVIDENCE: Final = (
-    ("ocr_confidence", "/ocrConfidence"),
-    ("logprobs_confidence", "/logprobsConfidence"),
-    ("review_score", "/reviewAgentScore"),
-    ("page", "/citations/0/page/number"),
-    ("reference_text", "/citations/0/referenceText"),
-    ("polygon", "/citations/0/polygon"),
+#: Most numbers, told cheaply: they are too short for what a number could be too large or too exact for.
+_FITS: Final = """(
+    json_type IN ('BIGINT', 'UBIGINT', 'DOUBLE') AND length(text) <= 10 AND NOT contains(text, 'e')
+    AND (type IN ('DECIMAL', 'DOUBLE') OR type = 'INTEGER' AND json_type <> 'DOUBLE'))"""
+#: The columns of ``_evidence`` that ``fields`` has, in its order.
+_EVIDENCE: Final = """ocr_confidence, logprobs_confidence, review_score, page, reference_text, polygon,
+    citations"""
+#: What is read of Extend's metadata of a field; ``page`` is a number in 2025-04-21, later an object.
+_ABOUT: Final = (
+    "STRUCT(ocrConfidence DOUBLE, logprobsConfidence DOUBLE, reviewAgentScore DOUBLE, "
+    "citations STRUCT(page JSON, referenceText VARCHAR, polygon JSON)[])"
 )
+
+
+def page_stages(file: StagedFile) -> Iterator[tuple[str, str]]:
+    """Yield the tables that a page is taken apart into, each with its rows, in the order they are made in."""
+    yield "_page", page_rows(file)
+    yield "_nodes", node_rows()
+    yield "_places", place_rows()
+    yield "_evidence", evidence_rows()
 
 
 def page_rows(file: StagedFile) -> str:
     """Return the extractions of a page that belong to the runs that land, with their keys."""
     return f"""
-        SELECT row_number() OVER () AS result_no, page.*, {names(tables.KEY)},
-               landing.run_id, landing.landed_at
-        FROM {read_lines(file, PAGE_COLUMNS)} AS page
+        SELECT page.*, {names(tables.KEY)}, landing.run_id, landing.landed_at
+        FROM {read_texts(file, PAGE_COLUMNS)} AS page
         JOIN _landing AS landing ON landing.seq = page.seq
     """
 
@@ -93,17 +106,54 @@ def declared_shapes() -> str:
 
 
 def node_rows() -> str:
-    """Return every place of every value of the page, a scalar's text, and what is declared there."""
+    """Return every place of every value of the page, and a scalar's text."""
+    return """
+        SELECT page.result_no, page.group_id, node.type AS json_type, node.fullkey AS place,
+               node.path AS parent, node.atom ->> '$' AS text
+        FROM _page AS page, json_tree(page.value) AS node
+    """
+
+
+def place_rows() -> str:
+    """Return every place of ``_nodes`` once, its path, and what is declared there."""
     return f"""
-        SELECT page.result_no, node.type AS json_type, node.fullkey AS place, node.atom ->> '$' AS text,
+        SELECT node.group_id, node.place, {_path("node.place")} AS path,
                declared.kind, declared.type, declared.table_name, declared.column_name,
                parent.kind AS parent_kind
-        FROM _page AS page, json_tree(page.value) AS node
+        FROM (SELECT DISTINCT group_id, place, parent FROM _nodes) AS node
         LEFT JOIN _declared AS declared
-          ON declared.group_id = page.group_id AND declared.shape = {_shape("node.fullkey")}
+          ON declared.group_id = node.group_id AND declared.shape = {_shape("node.place")}
         LEFT JOIN _declared AS parent
-          ON parent.group_id = page.group_id AND parent.shape = {_shape("node.path")}
-             AND node.fullkey <> '$'
+          ON parent.group_id = node.group_id AND parent.shape = {_shape("node.parent")}
+             AND node.place <> '$'
+    """
+
+
+def evidence_rows() -> str:
+    """Return what Extend says of each field: its confidences, and its first citation."""
+    structure = literal(json.dumps(f"MAP(VARCHAR, {_ABOUT})"))
+    page = "first_citation.page"
+    numbers = ", ".join(
+        f"CASE WHEN isfinite(about.{key}) THEN about.{key} END AS {name}"
+        for name, key in (
+            ("ocr_confidence", "ocrConfidence"),
+            ("logprobs_confidence", "logprobsConfidence"),
+            ("review_score", "reviewAgentScore"),
+        )
+    )
+    return f"""
+        SELECT result_no, path, {numbers},
+               {typed(f"coalesce({page} ->> 'number', {page} ->> '$')", tables.FIELDS["page"])} AS page,
+               first_citation.referenceText AS reference_text, first_citation.polygon AS polygon,
+               len(about.citations) AS citations
+        FROM (
+            SELECT result_no, entry.key AS path, entry.value AS about,
+                   entry.value.citations[1] AS first_citation
+            FROM (
+                SELECT result_no, unnest(map_entries(from_json(metadata, {structure}))) AS entry
+                FROM _page
+            )
+        )
     """
 
 
@@ -137,28 +187,15 @@ def field_rows() -> str:
 
     What a reviewer has taken out is a row too, with the machine's value alone.
     """
-    evidence = ", ".join(literal(place) for _, place in _EVIDENCE)
-    columns = ", ".join(
-        f"{typed(f'evidence[{number}]', tables.FIELDS[name])} AS {name}"
-        for number, (name, _) in enumerate(_EVIDENCE, start=1)
-    )
     return f"""
-        SELECT {names(tables.KEY)}, run_id, extractor, result_idx, path, field.text AS value, {columns},
-               json_array_length(about.about, '/citations') AS citations,
+        SELECT {names(tables.KEY)}, run_id, extractor, result_idx, path, field.text AS value, {_EVIDENCE},
                CASE WHEN initial IS NULL THEN field.text ELSE machine.text END AS machine_value,
                initial IS NOT NULL AND field.text IS DISTINCT FROM machine.text AS edited
         FROM (
-            SELECT result_no, {_path("place")} AS path, text
-            FROM _nodes WHERE json_type NOT IN {_CONTAINERS}
+            SELECT result_no, path, text FROM _nodes JOIN _places USING (group_id, place)
+            WHERE json_type NOT IN {_CONTAINERS}
         ) AS field
-        FULL JOIN (
-            SELECT result_no, entry.key AS path, entry.value AS about,
-                   json_extract_string(entry.value, [{evidence}]) AS evidence
-            FROM (
-                SELECT result_no, unnest(map_entries(from_json(metadata, '"MAP(VARCHAR, JSON)"'))) AS entry
-                FROM _page
-            )
-        ) AS about USING (result_no, path)
+        FULL JOIN _evidence USING (result_no, path)
         FULL JOIN (
             SELECT result_no, {_path("node.fullkey")} AS path, node.atom ->> '$' AS text
             FROM (FROM _page WHERE initial IS NOT NULL) AS page, json_tree(page.initial) AS node
@@ -185,10 +222,11 @@ def problem_rows() -> str:
                     WHEN kind = 'object' THEN CASE WHEN json_type <> 'OBJECT' THEN 'WRONG_TYPE' END
                     WHEN kind = 'list' THEN CASE WHEN json_type <> 'ARRAY' THEN 'WRONG_TYPE' END
                     WHEN json_type IN {_CONTAINERS} THEN CASE WHEN type <> 'JSON' THEN 'WRONG_TYPE' END
+                    WHEN {_FITS} THEN NULL
                     WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'
                     WHEN type = 'DECIMAL' AND {is_rounded("text")} THEN 'ROUNDED'
                 END AS code
-                FROM _nodes
+                FROM _nodes JOIN _places USING (group_id, place)
             ) WHERE code IS NOT NULL
         ),
         container AS (
@@ -198,7 +236,7 @@ def problem_rows() -> str:
             ) AS page, json_tree(page.value) AS node
             WHERE node.type IN {_CONTAINERS}
         )
-        SELECT {names(tables.KEY)}, run_id, code, table_name, column_name, {_path("place")} AS path,
+        SELECT {names(tables.KEY)}, run_id, code, table_name, column_name, path,
                coalesce(text, whole::VARCHAR) AS value,
                CASE code WHEN 'UNKNOWN_FIELD' THEN 'The schema does not declare this field; it has no column.'
                          WHEN 'ROUNDED' THEN 'The column keeps nine digits after the decimal point.'

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from extend_pipeline.warehouse.names import Path
-from extend_pipeline.warehouse.staging import StagedFile
+from extend_pipeline.warehouse.staging import SEPARATOR, StagedFile
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import Columns
 
@@ -92,6 +92,17 @@ def read_lines(file: StagedFile, columns: Mapping[str, str]) -> str:
     return (
         f"read_json({literal(str(file.path))}, format = 'newline_delimited', columns = {{{fields}}}, "
         f"maximum_object_size = {max(file.longest + 1, 1 << 20)})"
+    )
+
+
+def read_texts(file: StagedFile, columns: Mapping[str, str]) -> str:
+    """Return the relation that reads a staged file of texts as they are; an empty one is NULL."""
+    fields = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
+    line = max(file.longest + 1, 1 << 20)
+    return (
+        f"read_csv({literal(str(file.path))}, auto_detect = false, header = false, columns = {{{fields}}}, "
+        f"delim = {literal(SEPARATOR)}, quote = '', escape = '', new_line = '\\n', "
+        f"max_line_size = {line}, buffer_size = {2 * line})"
     )
 
 

@@ -1,34 +1,25 @@
 """From raw lines to files that DuckDB reads: one pass, one line in memory.
 
-Only what names a run is looked at here, and the extracted values are cut out; SQL takes them apart. Values
+Only what names a run is looked at here; the extracted values pass as they are, and SQL takes them apart. They
 are written in pages of bounded size, so that shaping them needs bounded memory however large the part is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse.records import WarehouseError
-from extend_provider.models import ProcessorResult, StepRun, WorkflowRun
-from extend_provider.wire import wire_for
+from extend_pipeline.warehouse.raw_lines import RawLine, decoded, encoded, exact_text, read_raw_line
+from extend_provider.models import ProcessorResult, StepRun
 
 #: Staged values per page; what DuckDB needs to take a page apart is some five times as much.
 PAGE_BYTES: Final = 16 * 1024 * 1024
-#: Digits that a double always keeps.
-_SAFE_DIGITS: Final = 15
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
-#: Escapes of JSON that surrogates can be told apart in; an escaped backslash must not be taken for another's.
-_ESCAPES: Final = re.compile(
-    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-)
+#: What stands between the columns of a page: a control character, which no JSON text has in it.
+SEPARATOR: Final = "\x1f"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,18 +31,6 @@ class Extractor:
 
     name: str
     schema: Mapping[str, Any] | None
-
-
-class RawLine(NamedTuple):
-    """One line of the raw zone.
-
-    :ivar repaired: whether characters that are no text (half a surrogate pair) became U+FFFD in the run.
-    :ivar approval: what somebody decided about its low confidence: ``APPROVED`` or ``REJECTED``.
-    """
-
-    run: WorkflowRun
-    repaired: bool
-    approval: str | None
 
 
 class StagedFile:
@@ -68,7 +47,7 @@ class StagedFile:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append ``record``."""
-        self.write_line(_encoded(record))
+        self.write_line(encoded(record) + b"\n")
 
     def write_line(self, line: bytes) -> None:
         """Append a line that ends in a newline."""
@@ -86,8 +65,9 @@ class StagedFile:
 class StagedPart:
     """A part on disk.
 
-    :ivar pages: files of extracted values: ``{seq, result_idx, group_id, value, metadata, initial}`` a line.
+    :ivar pages: files of extracted values, a line each of ``shaping.PAGE_COLUMNS``.
     :ivar extractors: by ``group_id``.
+    :ivar group_of: the ``group_id`` of what names an extractor and its schema, as received.
     """
 
     folder: Path
@@ -95,7 +75,8 @@ class StagedPart:
     runs: StagedFile
     steps: StagedFile
     pages: list[StagedFile]
-    extractors: list[Extractor]
+    extractors: list[Extractor] = dataclasses.field(default_factory=list)
+    group_of: dict[tuple[str, bytes | None], int] = dataclasses.field(default_factory=dict)
 
 
 def stage(
@@ -112,46 +93,16 @@ def stage(
         StagedFile(folder / "runs.ndjson"),
         StagedFile(folder / "steps.ndjson"),
         [],
-        [],
     )
     for ordinal, document in enumerate(submission):
         part.submission.write({"ordinal": ordinal, **document_record(document)})
-    groups: dict[str, int] = {}
     for seq, line in enumerate(raw_lines):
         raw = read_raw_line(line, f"Line {seq + 1:,} of part {name}")
         part.runs.write(_run_record(seq, raw))
-        _stage_steps(part, seq, raw.run, groups)
+        _stage_steps(part, seq, raw)
     for file in (part.submission, part.runs, part.steps, *part.pages):
         file.close()
     return part
-
-
-def read_raw_line(line: bytes, name: str) -> RawLine:
-    """Read one line of the raw zone, in whichever API version it was received.
-
-    :raises WarehouseError: if the line is no run.
-    """
-    try:
-        text, repaired = readable_text(line)
-        record = json.loads(text, parse_float=_exact_float, parse_int=_exact_int, parse_constant=str)
-        run = wire_for(record["api_version"]).parse_run(record["run"])
-        return RawLine(run, repaired, record.get("approval"))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        fault = type(error).__name__
-    # Raised outside of the handler: the decoder's error holds the line.
-    raise WarehouseError(f"{name} is not a run that can be read ({fault}). Nothing of the part has landed.")
-
-
-def readable_text(line: bytes) -> tuple[str, bool]:
-    """Return a line of JSON as text that can be written as UTF-8 again, and whether that changed it."""
-    try:
-        text, repaired = line.decode(), False
-    except UnicodeDecodeError:
-        text, repaired = line.decode("utf-8", "replace"), True
-    if _SURROGATE.search(text) is None:
-        return text, repaired
-    readable = _ESCAPES.sub(lambda escape: "\\ufffd" if escape["lone"] else escape[0], text)
-    return readable, repaired or readable != text
 
 
 def document_record(document: Document) -> dict[str, Any]:
@@ -173,48 +124,49 @@ def document_record(document: Document) -> dict[str, Any]:
     }
 
 
-def _stage_steps(part: StagedPart, seq: int, run: WorkflowRun, groups: dict[str, int]) -> None:
+def _stage_steps(part: StagedPart, seq: int, raw: RawLine) -> None:
     results_of: Counter[str] = Counter()
-    for step_idx, step in enumerate(run.steps):
+    for step_idx, step in enumerate(raw.run.steps):
         result = step.result
         result_idx = None
         if result is not None and result.kind == "extract" and result.value is not None:
-            group = _group(part, result, groups)
+            group = _group(part, raw, result)
             extractor = part.extractors[group].name
             result_idx = results_of[extractor]
             results_of[extractor] += 1
-            _write_value(part, seq, result_idx, group, result)
+            _write_value(part, raw, result, seq, result_idx, group)
         part.steps.write(_step_record(seq, step_idx, step, result_idx))
 
 
-def _write_value(part: StagedPart, seq: int, result_idx: int, group: int, result: ProcessorResult) -> None:
-    line = _encoded(
-        {
-            "seq": seq,
-            "result_idx": result_idx,
-            "group_id": group,
-            "value": result.value,
-            "metadata": result.metadata or {},
-            "initial": result.initial_value,
-        }
-    )
-    if not part.pages or part.pages[-1].size + len(line) > PAGE_BYTES:
+def _write_value(
+    part: StagedPart, raw: RawLine, result: ProcessorResult, seq: int, result_idx: int, group: int
+) -> None:
+    # A confidence and a corner of a polygon need no more digits than a double has.
+    texts = [
+        exact_text(raw.text(result.value or {})),
+        raw.text(result.metadata or {}),
+        b"" if result.initial_value is None else exact_text(raw.text(result.initial_value)),
+    ]
+    length = sum(map(len, texts))
+    if not part.pages or part.pages[-1].size + length > PAGE_BYTES:
         if part.pages:
             part.pages[-1].close()
-        part.pages.append(StagedFile(part.folder / f"values-{len(part.pages):05d}.ndjson"))
-    part.pages[-1].write_line(line)
+        part.pages.append(StagedFile(part.folder / f"values-{len(part.pages):05d}.csv"))
+    page = part.pages[-1]
+    numbers = [b"%d" % number for number in (page.lines, seq, result_idx, group)]
+    page.write_line(SEPARATOR.encode().join([*numbers, *texts]) + b"\n")
 
 
-def _group(part: StagedPart, result: ProcessorResult, groups: dict[str, int]) -> int:
-    extractor = Extractor(
-        name=result.processor_name or result.processor_id or "extraction",
-        schema=result.schema,
-    )
-    identity = json.dumps([extractor.name, extractor.schema])
-    if identity not in groups:
-        groups[identity] = len(part.extractors)
-        part.extractors.append(extractor)
-    return groups[identity]
+def _group(part: StagedPart, raw: RawLine, result: ProcessorResult) -> int:
+    name = result.processor_name or result.processor_id or "extraction"
+    schema = None if result.schema is None else raw.text(result.schema)
+    group = part.group_of.get((name, schema))
+    if group is None:
+        extractor = Extractor(name, None if schema is None else decoded(schema))
+        if extractor not in part.extractors:
+            part.extractors.append(extractor)
+        group = part.group_of[name, schema] = part.extractors.index(extractor)
+    return group
 
 
 def _run_record(seq: int, raw: RawLine) -> dict[str, Any]:
@@ -280,19 +232,3 @@ def _step_output(step: StepRun) -> Any:
     if step.result.kind == "classify":
         return step.result.classification
     return step.raw.get("result") if step.result.kind == "split" else None
-
-
-def _encoded(record: Mapping[str, Any]) -> bytes:
-    return f"{json.dumps(record, ensure_ascii=False, separators=(',', ':'), allow_nan=False)}\n".encode()
-
-
-def _exact_float(text: str) -> float | str:
-    """Return a number, or its text where a double would not keep every digit of it."""
-    number = float(text)
-    plain = len(text) <= _SAFE_DIGITS and "e" not in text and "E" not in text
-    return number if plain or Decimal(repr(number)) == Decimal(text) else text
-
-
-def _exact_int(text: str) -> int | str:
-    """Return a number, or its text where it is beyond 64 bits."""
-    return int(text) if len(text) <= _SAFE_DIGITS + 3 else text

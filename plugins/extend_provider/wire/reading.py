@@ -12,6 +12,7 @@ import msgspec
 
 Json = Mapping[str, Any]
 
+_NUMBER: Final = (int, float)
 _DECODER: Final = json.JSONDecoder()
 _BETWEEN: Final = re.compile(r"[\s:,]*")
 
@@ -62,9 +63,9 @@ def _after(whole: str, position: int) -> int:
 def text(raw: Json, key: str) -> str | None:
     """Return a non-empty string; a number becomes its string (version numbers have come as both)."""
     value = raw.get(key)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return value if isinstance(value, str) and value else None
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, _NUMBER) and not isinstance(value, bool) else None
 
 
 def required_text(raw: Json, key: str) -> str:
@@ -78,7 +79,7 @@ def required_text(raw: Json, key: str) -> str:
 def number(raw: Json, key: str) -> float | None:
     """Return a finite number."""
     value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, _NUMBER):
         return None
     return value if isinstance(value, int) or math.isfinite(value) else None
 
