@@ -28,4 +28,10 @@ os.environ.setdefault(
 )
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 
-pytest_plugins = ["fixtures.extend_api", "fixtures.s3", "fixtures.dag_runs", "fixtures.airflow_stack"]
+pytest_plugins = [
+    "fixtures.extend_api",
+    "fixtures.s3",
+    "fixtures.dag_runs",
+    "fixtures.airflow_stack",
+    "fixtures.postgres",
+]

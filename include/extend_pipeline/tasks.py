@@ -67,6 +67,8 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     settings = read_settings(home)
     unsent: dict[str, Any] = {}
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
+        if not settings.dry_run:
+            warehouse.check_writable()
         if settings.reprocess == "failed":
             candidates = failed_before(warehouse, settings)
         else:

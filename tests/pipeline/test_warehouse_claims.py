@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from extend_pipeline.documents import OBJECT_DELETED
 from extend_pipeline.warehouse.records import Candidate
-from pipeline.warehouse_files import land, provenance, warehouse
+from pipeline.warehouse_files import Place, land, provenance, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
 
 CHUNK, OTHER = '{"key": "a"}', '{"key": "b"}'
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "warehouse.duckdb"
-
-
-def claim(file: Path, *numbers: int, chunk: str = CHUNK, repetition: str = "") -> None:
+def claim(file: Place, *numbers: int, chunk: str = CHUNK, repetition: str = "") -> None:
     with warehouse(file) as opened:
         claims = [(document(number), chunk) for number in numbers]
         opened.claim(claims, workflow_id=WORKFLOW, version=None, repetition=repetition)
 
 
 def found(
-    file: Path, *numbers: int, version: str | None = None, repetition: str = ""
+    file: Place, *numbers: int, version: str | None = None, repetition: str = ""
 ) -> dict[int, str | None]:
     with warehouse(file) as opened:
         candidates = map(document, numbers)
@@ -36,20 +29,20 @@ def found(
     return {int(each.document.etag[5:]): each.chunk for each in listed}
 
 
-def test_whoever_plans_next_is_told_the_chunk_that_holds_a_document(file: Path) -> None:
+def test_whoever_plans_next_is_told_the_chunk_that_holds_a_document(file: Place) -> None:
     claim(file, 1, 3)
     claim(file, 4, chunk=OTHER)
     assert found(file, 4, 3, 2, 1) == {4: OTHER, 3: CHUNK, 2: None, 1: CHUNK}
 
 
-def test_a_claim_ends_when_its_document_lands_whatever_became_of_it(file: Path) -> None:
+def test_a_claim_ends_when_its_document_lands_whatever_became_of_it(file: Place) -> None:
     claim(file, 1, 2, 3)
     gone = document(2, status="FAILED", reason=OBJECT_DELETED, message="It is gone.")
     land(file, [document(1), gone], raw_lines(run(document(1))))
     assert found(file, 1, 2, 3) == {2: None, 3: CHUNK}
 
 
-def test_claims_are_written_all_or_none(file: Path) -> None:
+def test_claims_are_written_all_or_none(file: Place) -> None:
     def broken() -> object:
         yield document(1), CHUNK
         raise RuntimeError("the workspace is gone")
@@ -59,7 +52,7 @@ def test_claims_are_written_all_or_none(file: Path) -> None:
     assert found(file, 1) == {1: None}
 
 
-def test_another_version_or_reprocessing_has_claims_of_its_own(file: Path) -> None:
+def test_another_version_or_reprocessing_has_claims_of_its_own(file: Place) -> None:
     claim(file, 1)
     assert found(file, 1, version="2") == {1: None}
     assert found(file, 1, repetition="dag/run/group") == {1: None}
@@ -68,7 +61,7 @@ def test_another_version_or_reprocessing_has_claims_of_its_own(file: Path) -> No
     assert found(file, 1) == {1: CHUNK}
 
 
-def test_a_reprocessing_leaves_out_only_what_it_has_landed_itself(file: Path) -> None:
+def test_a_reprocessing_leaves_out_only_what_it_has_landed_itself(file: Place) -> None:
     land(file, [document(1), document(2)], raw_lines(run(document(1)), run(document(2))))
     assert found(file, 1, 2, repetition="again") == {1: None, 2: None}
     land(
@@ -81,7 +74,7 @@ def test_a_reprocessing_leaves_out_only_what_it_has_landed_itself(file: Path) ->
     assert found(file, 1, 2) == {}
 
 
-def test_nothing_to_claim_changes_nothing(file: Path) -> None:
+def test_nothing_to_claim_changes_nothing(file: Place) -> None:
     claim(file)
     assert found(file, 1) == {1: None}
     with warehouse(file) as opened:

@@ -21,10 +21,15 @@ def charges(session: Session, dataset: str, workflow_id: str, version: str | Non
     """
     rows = session.rows(
         "add up charges",
-        f"""SELECT lower(regexp_extract(name, '[^./]\\.([^./]*)$', 1)),
-                   workflow_version_requested = ?, count(*), sum(credits)::DOUBLE
-            FROM {quoted(dataset)}.documents WHERE workflow_id = ? AND credits IS NOT NULL
-            GROUP BY ALL""",
+        f"""SELECT file_type, same_version, count(*), CAST(sum(credits) AS DOUBLE)
+            FROM (
+                SELECT CASE WHEN strpos(reverse(name), '.') BETWEEN 1 AND length(name) - 1
+                            THEN lower(right(name, strpos(reverse(name), '.') - 1))
+                            ELSE '' END AS file_type,
+                       workflow_version_requested = ? AS same_version, credits
+                FROM {quoted(dataset)}.documents WHERE workflow_id = ? AND credits IS NOT NULL
+            ) AS charged
+            GROUP BY file_type, same_version""",
         [version or "", workflow_id],
     )
     return [Charge(*row) for row in rows]

@@ -13,31 +13,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse.sql import created, literal, names, quoted, read_lines
-from extend_pipeline.warehouse.staging import StagedFile
-from extend_pipeline.warehouse.tables import CLAIMS, KEY
+from extend_pipeline.warehouse.sql import created, names, quoted
+from extend_pipeline.warehouse.table_plan import ColumnType
+from extend_pipeline.warehouse.tables import CLAIMS, KEY, Columns
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
 
 #: Statuses of rows do not say whether a document was paid for; that it went into a batch does.
-WAS_SENT = "(document.run_id IS NOT NULL OR document.batch_id IS NOT NULL)"
+WAS_SENT: Final = "(document.run_id IS NOT NULL OR document.batch_id IS NOT NULL)"
+
+#: What the relation of candidates, and that of new claims, has to have.
+CANDIDATE: Final[Columns] = {
+    "position": ColumnType.INTEGER,
+    "document_id": ColumnType.TEXT,
+    "status": ColumnType.TEXT,
+}
+CLAIMED: Final[Columns] = {"document_id": ColumnType.TEXT, "chunk": ColumnType.TEXT}
 
 
 def landed_positions(
-    session: Session, dataset: str, candidates: StagedFile, key: Sequence[str], repetition: str
+    session: Session, dataset: str, candidates: str, key: Sequence[str], repetition: str
 ) -> Iterator[int]:
     """Yield in order the positions of the candidates that have been sent and have landed.
 
+    :param candidates: the relation of them, see :data:`CANDIDATE`.
     :param key: workflow id and version requested.
     :param repetition: only what has landed in this reprocessing counts; empty: whatever has landed.
     """
-    columns = {"position": "BIGINT", "document_id": "VARCHAR", "status": "VARCHAR"}
     pages = session.pages(
         "find landed documents",
-        f"""SELECT position FROM {read_lines(candidates, columns)} AS candidate
+        f"""SELECT position FROM {candidates} AS candidate
             SEMI JOIN {quoted(dataset)}.documents AS document
               ON document.document_id = candidate.document_id AND document.workflow_id = ?
                  AND document.workflow_version_requested = ? AND {WAS_SENT}
@@ -51,16 +59,15 @@ def landed_positions(
 
 
 def claimed_positions(
-    session: Session, dataset: str, candidates: StagedFile, key: Sequence[str], repetition: str | None
+    session: Session, dataset: str, candidates: str, key: Sequence[str], repetition: str | None
 ) -> Iterator[tuple[int, str]]:
     """Yield in order the positions of the candidates that a chunk holds, with that chunk.
 
     :param repetition: only chunks of this reprocessing, or of the first time; None: of any.
     """
-    columns = {"position": "BIGINT", "document_id": "VARCHAR", "status": "VARCHAR"}
     pages = session.pages(
         "find claimed documents",
-        f"""SELECT position, min(claim.chunk) FROM {read_lines(candidates, columns)} AS candidate
+        f"""SELECT position, min(claim.chunk) FROM {candidates} AS candidate
             JOIN {quoted(dataset)}.claims AS claim
               ON claim.document_id = candidate.document_id AND claim.workflow_id = ?
                  AND claim.workflow_version_requested = ? AND claim.repetition = coalesce(?, claim.repetition)
@@ -72,21 +79,24 @@ def claimed_positions(
         yield from page
 
 
-def write_claims(
-    session: Session, dataset: str, claims: StagedFile, key: Sequence[str], repetition: str
-) -> None:
-    """Write the claims of staged lines ``{document_id, chunk}``, all or none."""
-    with session.transaction():
-        session.run("make schema", f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}")
-        if not has_table(session, dataset, "claims"):
-            session.run("make claims", created(f"{quoted(dataset)}.claims", CLAIMS))
-        source = read_lines(claims, {"document_id": "VARCHAR", "chunk": "VARCHAR"})
-        session.run(
-            "insert into claims",
-            f"""INSERT INTO {quoted(dataset)}.claims ({names(CLAIMS)})
-                SELECT document_id, ?, ?, ?, chunk, ? FROM {source}""",
-            [*key, repetition, datetime.now(UTC)],
-        )
+def write_claims(session: Session, dataset: str, claimed: str, key: Sequence[str], repetition: str) -> None:
+    """Write new claims, in a transaction that is open.
+
+    :param claimed: the relation of them, see :data:`CLAIMED`.
+    """
+    session.run(
+        "insert into claims",
+        f"""INSERT INTO {quoted(dataset)}.claims ({names(CLAIMS)})
+            SELECT document_id, ?, ?, ?, chunk, ? FROM {claimed}""",
+        [*key, repetition, datetime.now(UTC)],
+    )
+
+
+def make_claims(session: Session, dataset: str) -> None:
+    """Make the table, and the dataset, if they do not exist."""
+    session.make_schema(dataset)
+    if "claims" not in session.columns(dataset):
+        session.run("make claims", created(f"{quoted(dataset)}.claims", CLAIMS))
 
 
 def delete_claims(session: Session, dataset: str) -> None:
@@ -96,15 +106,4 @@ def delete_claims(session: Session, dataset: str) -> None:
         "delete from claims",
         f"""DELETE FROM {quoted(dataset)}.claims AS claim
             USING (FROM _submitted CROSS JOIN _load) AS landed WHERE {same}""",
-    )
-
-
-def has_table(session: Session, dataset: str, table: str) -> bool:
-    """Whether the dataset has a table."""
-    return bool(
-        session.rows(
-            f"find {table}",
-            f"SELECT 1 FROM duckdb_tables() WHERE table_name = {literal(table)} "
-            f"AND database_name = current_database() AND schema_name = {literal(dataset)}",
-        )
     )

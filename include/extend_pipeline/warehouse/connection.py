@@ -51,7 +51,7 @@ def _open_duckdb(connection: Connection, dataset: str) -> Warehouse:
     from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
 
     return DuckDBWarehouse(
-        duckdb_path(connection), dataset, conn_id=connection.conn_id, **_duckdb_options(connection)
+        duckdb_path(connection), dataset, conn_id=connection.conn_id, **_options(connection)
     )
 
 
@@ -68,7 +68,42 @@ def duckdb_path(connection: Connection) -> Path:
     return Path(os.path.expandvars(host)).expanduser().absolute()
 
 
-def _duckdb_options(connection: Connection) -> dict[str, Any]:
+def _open_postgres(connection: Connection, dataset: str) -> Warehouse:
+    """Open the Postgres database that a connection of Airflow's type ``postgres`` names.
+
+    Extra fields: whatever libpq takes (``sslmode``, ``sslrootcert``, ``options``, …); ``memory_limit_mb`` and
+    ``threads`` of the DuckDB that makes rows ready, as for DuckDB; ``lock_timeout`` (seconds to wait while
+    another run plans or lands, default 120).
+    """
+    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+
+    try:
+        from extend_pipeline.warehouse.postgres import Postgres, libpq_parameters
+
+        extra = libpq_parameters(connection.extra_dejson)
+    except ImportError:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} is of type 'postgres', which needs psycopg 3 and sqlglot: "
+            "install the extra 'postgres'."
+        ) from None
+    where = {
+        "host": connection.host,
+        "port": connection.port,
+        "dbname": connection.schema,
+        "user": connection.login,
+        "password": connection.password,
+    }
+    given = {name: value for name, value in where.items() if value}
+    port, database = connection.port and f":{connection.port}", connection.schema and f"/{connection.schema}"
+    address = f"{connection.host or ''}{port or ''}{database or ''}"
+    options = _options(connection)
+    lock_timeout = options.pop("lock_timeout", 120)
+    name = f"Postgres {address} (connection {connection.conn_id!r})"
+    destination = Postgres(name, {**extra, **given}, lock_timeout=lock_timeout)
+    return RemoteWarehouse(destination, dataset, **options)
+
+
+def _options(connection: Connection) -> dict[str, Any]:
     options: dict[str, Any] = {}
     readers: Mapping[str, Callable[[Any], Any]] = {
         "memory_limit_mb": int,
@@ -88,4 +123,7 @@ def _duckdb_options(connection: Connection) -> dict[str, Any]:
     return options
 
 
-_OPENERS: Final[Mapping[str, Callable[[Any, str], Warehouse]]] = {"duckdb": _open_duckdb}
+_OPENERS: Final[Mapping[str, Callable[[Any, str], Warehouse]]] = {
+    "duckdb": _open_duckdb,
+    "postgres": _open_postgres,
+}

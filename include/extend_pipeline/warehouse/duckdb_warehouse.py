@@ -1,32 +1,22 @@
 """A DuckDB file as the warehouse: one process at a time, one transaction per part."""
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse import charges, claims, dead_letters, landed_runs
 from extend_pipeline.warehouse.landing import Load
 from extend_pipeline.warehouse.records import (
     AS_BEFORE,
-    Candidate,
-    Charge,
-    DeadLetter,
-    LandedRun,
     Landing,
     LandingPolicy,
     Provenance,
@@ -34,14 +24,13 @@ from extend_pipeline.warehouse.records import (
     WarehouseError,
 )
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import literal, quoted
+from extend_pipeline.warehouse.sql import TYPES, read_lines
+from extend_pipeline.warehouse.sql_warehouse import SqlWarehouse
 from extend_pipeline.warehouse.staging import StagedFile, StagedPart, stage
+from extend_pipeline.warehouse.tables import Columns
 
 if TYPE_CHECKING:
     import duckdb
-
-R = TypeVar("R")
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +40,7 @@ _HOLDER: Final = re.compile(r"PID (\d+)")
 _LOCKED: Final = "Could not set lock"
 
 
-class DuckDBWarehouse:
+class DuckDBWarehouse(SqlWarehouse):
     """See :class:`extend_pipeline.warehouse.records.Warehouse`.
 
     A DuckDB file can be open in one process only, not even for reading in another. The file is opened when
@@ -72,8 +61,8 @@ class DuckDBWarehouse:
         threads: int = 2,
         lock_timeout: float = 120,
     ) -> None:
+        super().__init__(dataset, str(path))
         self.path = path
-        self.dataset = dataset
         self._conn_id = conn_id
         self._lock_timeout = lock_timeout
         self._memory_limit_mb = memory_limit_mb
@@ -84,10 +73,16 @@ class DuckDBWarehouse:
             "preserve_insertion_order": False,
         }
         self._open_connection: duckdb.DuckDBPyConnection | None = None
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
 
     def __enter__(self) -> Self:
         """Open the file, made with its folder if it does not exist; wait while another process has it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WarehouseError(
+                f"The folder of {self.path} (connection {self._conn_id!r}) cannot be made: {error.strerror}."
+            ) from None
         self._open_connection = self._connect()
         # Times without an offset are UTC; every other one says so itself.
         self._open_connection.execute("SET TimeZone = 'UTC'")
@@ -100,6 +95,8 @@ class DuckDBWarehouse:
         traceback: TracebackType | None,
     ) -> None:
         """Close the file; what was not committed is gone."""
+        while self._cursors:  # the file stays open as long as one of them is
+            self._cursors.pop().close()
         if self._open_connection is not None:
             self._open_connection.close()
             self._open_connection = None
@@ -139,88 +136,30 @@ class DuckDBWarehouse:
             raise WarehouseError(f"The warehouse {self.path} is closed; use it as a context manager.")
         return self._open_connection
 
-    def unlanded(
-        self,
-        candidates: Iterable[Document],
-        *,
-        workflow_id: str,
-        version: str | None,
-        repetition: str = "",
-        any_claim: bool = False,
-    ) -> Iterator[Candidate]:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.unlanded`.
+    def session(self, purpose: str) -> Session:
+        """Return a session, so that rows can be read from it while others are at work."""
+        self._cursors.append(self._connection.cursor())
+        return Session(self._cursors[-1], purpose)
 
-        The candidates pass through a local file, and one join each finds the positions of those that have
-        landed and of those that a chunk holds: memory does not grow with their number.
-        """
-        with tempfile.TemporaryDirectory(prefix="extend-discovery-") as folder:
-            staged = StagedFile(Path(folder) / "candidates.ndjson")
-            for position, document in enumerate(candidates):
-                staged.write(
-                    {"position": position, "document_id": document.id, **dataclasses.asdict(document)}
-                )
-            staged.close()
-            key = (workflow_id, version or "")
-            landed = self._positions(claims.landed_positions, "documents", staged, key, repetition)
-            whose = None if any_claim else repetition
-            claimed = self._positions(claims.claimed_positions, "claims", staged, key, whose)
-            next_landed, next_claimed = next(landed, None), next(claimed, None)
-            with staged.path.open("rb") as lines:
-                for position, line in enumerate(lines):
-                    chunk = None
-                    if next_claimed is not None and position == next_claimed[0]:
-                        chunk, next_claimed = next_claimed[1], next(claimed, None)
-                    if position == next_landed:
-                        next_landed = next(landed, None)
-                    else:
-                        yield Candidate(Document.from_mapping(json.loads(line)), chunk)
+    def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
+        return read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
 
-    def _positions(
-        self,
-        query: Callable[[Session, str, StagedFile, Sequence[str], R], Iterator[T]],
-        table: str,
-        candidates: StagedFile,
-        key: Sequence[str],
-        repetition: R,
-    ) -> Iterator[T]:
-        session = Session(self._connection.cursor(), f"Planning in {self.path}")
-        if not candidates.lines or not claims.has_table(session, self.dataset, table):
-            return iter(())
-        return query(session, self.dataset, candidates, key, repetition)
+    def _alone(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        return session.transaction()
 
-    def claim(
-        self,
-        claimed: Iterable[tuple[Document, str]],
-        *,
-        workflow_id: str,
-        version: str | None,
-        repetition: str = "",
-    ) -> None:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.claim`."""
-        session = Session(self._connection, f"Claims in {self.path}")
-        with tempfile.TemporaryDirectory(prefix="extend-claims-") as folder:
-            staged = StagedFile(Path(folder) / "claims.ndjson")
-            for document, chunk in claimed:
-                staged.write({"document_id": document.id, "chunk": chunk})
-            staged.close()
-            if staged.lines:
-                claims.write_claims(session, self.dataset, staged, (workflow_id, version or ""), repetition)
+    def _start_planning(self) -> None:
+        """Nothing is to be done: while the file is open here, it is open nowhere else."""
 
-    def dead_letters(
-        self, *, workflow_id: str | None = None, version: str | None = None
-    ) -> Iterator[DeadLetter]:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.dead_letters`."""
-        session = Session(self._connection.cursor(), f"Dead letters in {self.path}")
-        if not claims.has_table(session, self.dataset, "documents"):
-            return iter(())
-        return dead_letters.dead_letters(session, self.dataset, workflow_id, version)
-
-    def charges(self, *, workflow_id: str, version: str | None) -> list[Charge]:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.charges`."""
-        session = Session(self._connection, f"Charges in {self.path}")
-        if not claims.has_table(session, self.dataset, "documents"):
-            return []
-        return charges.charges(session, self.dataset, workflow_id, version)
+    def check_writable(self) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path.parent):  # the log and the overflow need the folder
+                super().check_writable()
+        except OSError as error:
+            raise WarehouseError(
+                f"Documents could not land in {self.path} (connection {self._conn_id!r}): its folder cannot "
+                f"be written: {error.strerror}."
+            ) from None
 
     def land(
         self,
@@ -231,11 +170,17 @@ class DuckDBWarehouse:
         policy: LandingPolicy = AS_BEFORE,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
-        session = Session(self._connection, f"Part {provenance.part} into {self.path}")
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
             part = stage(submission, raw_lines, Path(folder), name=provenance.part)
-            with self._memory_for(part, session):
-                return Load(session, self.dataset, part, provenance, policy).run()
+            session = Session(self._connection, f"Part {provenance.part} into {self.path}")
+            return self.load(part, session, provenance, policy)
+
+    def load(
+        self, part: StagedPart, session: Session, provenance: Provenance, policy: LandingPolicy
+    ) -> Landing:
+        """Land a part that is staged, through a session of this warehouse."""
+        with self._memory_for(part, session):
+            return Load(session, self.dataset, part, provenance, policy).run()
 
     @contextlib.contextmanager
     def _memory_for(self, part: StagedPart, session: Session) -> Iterator[None]:
@@ -254,45 +199,6 @@ class DuckDBWarehouse:
             yield
         finally:
             session.run("restore memory limit", f"SET memory_limit = '{self._memory_limit_mb}MB'")
-
-    def runs_in_review(self, extend_conn_id: str, *, include_deleted: bool = False) -> Iterator[LandedRun]:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.runs_in_review`."""
-        session = Session(self._connection.cursor(), f"Runs in review in {self.path}")
-        return landed_runs.runs_in_review(
-            session, self.dataset, extend_conn_id, include_deleted=include_deleted
-        )
-
-    def note_deleted_runs(self, run_ids: Iterable[str], message: str) -> int:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.note_deleted_runs`."""
-        session = Session(self._connection, f"Deleted runs in {self.path}")
-        with tempfile.TemporaryDirectory(prefix="extend-deleted-") as folder:
-            staged = StagedFile(Path(folder) / "runs.ndjson")
-            for run_id in run_ids:
-                staged.write({"run_id": run_id})
-            staged.close()
-            return (
-                landed_runs.note_deleted_runs(session, self.dataset, staged, message) if staged.lines else 0
-            )
-
-    def held_runs(self, *, dag_id: str, run_id: str, group_id: str) -> Iterator[LandedRun]:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.held_runs`."""
-        session = Session(self._connection.cursor(), f"Held runs in {self.path}")
-        return landed_runs.held_runs(session, self.dataset, dag_id=dag_id, run_id=run_id, group_id=group_id)
-
-    def counts(self) -> dict[str, int]:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.counts`."""
-        session = Session(self._connection, f"Counting {self.path}")
-        tables = session.rows(
-            "list tables",
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() "
-            f"AND schema_name = {literal(self.dataset)} ORDER BY table_name",
-        )
-        return {
-            table: session.rows("count rows", f"SELECT count(*) FROM {quoted(self.dataset)}.{quoted(table)}")[
-                0
-            ][0]
-            for (table,) in tables
-        }
 
 
 def _is_locked(error: BaseException | None) -> bool:

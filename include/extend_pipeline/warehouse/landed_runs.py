@@ -5,20 +5,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.documents import RUN_DELETED, Document
-from extend_pipeline.warehouse.claims import has_table
 from extend_pipeline.warehouse.confidence import WAITING
 from extend_pipeline.warehouse.records import LandedRun
-from extend_pipeline.warehouse.sql import literal, names, quoted, read_lines
-from extend_pipeline.warehouse.staging import StagedFile
-from extend_pipeline.warehouse.tables import KEY
+from extend_pipeline.warehouse.sql import literal, quoted
+from extend_pipeline.warehouse.table_plan import ColumnType
+from extend_pipeline.warehouse.tables import KEY, Columns
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
 
+#: What the relation of deleted runs has to have.
+DELETED: Final[Columns] = {"run_id": ColumnType.TEXT}
+#: Where the columns of a step begin in a row of a landed run.
+_STEP_IDX: Final = 13
 _IN_REVIEW: Final = "document.status = 'NEEDS_REVIEW' AND document.run_id IS NOT NULL"
 
 
@@ -44,9 +49,7 @@ def _landed_runs(
     session: Session, dataset: str, condition: str, parameters: Sequence[object]
 ) -> Iterator[LandedRun]:
     """Yield runs in the order of their batches."""
-    if not has_table(session, dataset, "documents"):
-        return
-    key = names(KEY)
+    same = " AND ".join(f"step.{name} = chosen.{name}" for name in (*KEY, "run_id"))
     pages = session.pages(
         "find runs to be decided",
         f"""WITH chosen AS (
@@ -54,34 +57,50 @@ def _landed_runs(
                 LEFT JOIN {quoted(dataset)}.loads AS load ON load.part = document.raw_uri
                 WHERE {condition}
             )
-            SELECT uri, etag, size_bytes, strftime(last_modified, '%Y-%m-%dT%H:%M:%S.%f') || '+00:00',
-                   chosen.run_id, batch_id, workflow_id, nullif(workflow_version_requested, ''), repetition,
-                   raw_uri, dashboard_url, low_confidence, lowest_confidence, coalesce(steps, [])
-            FROM chosen
-            LEFT JOIN (
-                SELECT {key}, run_id,
-                       list(coalesce(processor_run_id, step_run_id, '') ORDER BY step_idx) AS steps
-                FROM {quoted(dataset)}.steps SEMI JOIN chosen USING ({key}, run_id)
-                GROUP BY ALL
-            ) USING ({key}, run_id)
-            ORDER BY workflow_id, workflow_version_requested, batch_id, repetition, raw_uri, chosen.run_id""",
+            SELECT chosen.uri, chosen.etag, chosen.size_bytes, chosen.last_modified,
+                   chosen.run_id, chosen.batch_id, chosen.workflow_id, chosen.workflow_version_requested,
+                   chosen.repetition, chosen.raw_uri, chosen.dashboard_url, chosen.low_confidence,
+                   chosen.lowest_confidence, step.step_idx, step.processor_run_id, step.step_run_id
+            FROM chosen LEFT JOIN {quoted(dataset)}.steps AS step ON {same}
+            ORDER BY chosen.workflow_id, chosen.workflow_version_requested, chosen.batch_id,
+                     chosen.repetition, chosen.raw_uri, chosen.run_id, chosen.document_id, step.step_idx""",
         parameters,
     )
-    for page in pages:
-        for uri, etag, size_bytes, last_modified, *facts in page:
-            document = Document(uri=uri, etag=etag, size_bytes=size_bytes, last_modified=last_modified)
-            facts[-1] = tuple(facts[-1])
-            yield LandedRun(document, *facts)
-
-
-def note_deleted_runs(session: Session, dataset: str, runs: StagedFile, message: str) -> int:
-    """Say on the rows of documents in review that their runs are gone; return how many rows that are."""
-    source = read_lines(runs, {"run_id": "VARCHAR"})
-    with session.transaction():
-        ((count,),) = session.rows(
-            "note deleted runs",
-            f"""UPDATE {quoted(dataset)}.documents AS document
-                SET reason = {literal(RUN_DELETED)}, message = {literal(message)}
-                WHERE {_IN_REVIEW} AND document.run_id IN (SELECT run_id FROM {source})""",
+    rows = (row for page in pages for row in page)
+    for run, steps in itertools.groupby(rows, key=lambda row: row[:_STEP_IDX]):
+        uri, etag, size_bytes, modified, run_id, batch_id, workflow_id, version, *facts = run
+        repetition, raw_uri, dashboard_url, low_confidence, lowest_confidence = facts
+        last_modified = modified.astimezone(UTC).isoformat(timespec="microseconds") if modified else ""
+        document = Document(uri=uri, etag=etag, size_bytes=size_bytes, last_modified=last_modified)
+        marks = tuple(
+            processor_run_id or step_run_id or ""
+            for *_, step_idx, processor_run_id, step_run_id in steps
+            if step_idx is not None
         )
+        yield LandedRun(
+            document=document,
+            run_id=run_id,
+            batch_id=batch_id,
+            workflow_id=workflow_id,
+            version=version or None,
+            repetition=repetition,
+            raw_uri=raw_uri,
+            dashboard_url=dashboard_url,
+            low_confidence=low_confidence,
+            lowest_confidence=lowest_confidence,
+            steps=marks,
+        )
+
+
+def note_deleted_runs(session: Session, dataset: str, runs: str, message: str) -> int:
+    """Say on the rows of documents in review that their runs are gone; return how many rows that are.
+
+    :param runs: the relation of them, see :data:`DELETED`.
+    """
+    ((count,),) = session.rows(
+        "note deleted runs",
+        f"""UPDATE {quoted(dataset)}.documents AS document
+            SET reason = {literal(RUN_DELETED)}, message = {literal(message)}
+            WHERE {_IN_REVIEW} AND document.run_id IN (SELECT run_id FROM {runs})""",
+    )
     return int(count)

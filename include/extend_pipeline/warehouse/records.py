@@ -70,6 +70,9 @@ class Provenance:
     :param raw_uri: the part's file in the raw zone.
     :param repetition: the run that asked for documents that had landed before; empty for the first time.
     :param dag_id: with ``run_id``, ``task_id`` and ``map_index``: the Airflow task that lands the part.
+    :param counted: whether the credits of its runs are counted; they are by the part that brought them first,
+        and not once more by what a review or an approval lands.
+    :param landed_at: when it landed, if that was before; None: now.
     """
 
     workflow_id: str
@@ -82,6 +85,8 @@ class Provenance:
     task_id: str | None = None
     map_index: int = -1
     extend_conn_id: str | None = None
+    counted: bool = True
+    landed_at: datetime | None = None
 
     @property
     def part(self) -> str:
@@ -152,8 +157,10 @@ class Landing:
     :ivar documents: distinct documents of the submission; each has exactly one row in ``documents`` now.
     :ivar by_status: those rows by status.
     :ivar by_reason: those rows that have a reason, by reason.
-    :ivar credits: credits of all runs in the part, attempts that were superseded included.
+    :ivar credits: credits of all runs in the part, attempts that were superseded included; none if the runs
+        have landed before, from the part that counts them.
     :ivar rows: rows written, by table.
+    :ivar held: documents whose rows are held back until somebody approves them.
     """
 
     documents: int
@@ -161,6 +168,7 @@ class Landing:
     by_reason: dict[str, int]
     credits: float
     rows: dict[str, int]
+    held: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values, fit for XCom."""
@@ -181,6 +189,13 @@ class Warehouse(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Close the warehouse."""
+        ...
+
+    def check_writable(self) -> None:
+        """Prove that documents can land, and leave nothing behind; to be asked before one is paid for.
+
+        :raises WarehouseError: if a table could not be made, filled and emptied; the message says which.
+        """
         ...
 
     def unlanded(
@@ -254,7 +269,7 @@ class Warehouse(Protocol):
 
         :param submission: the documents of the part, those that were not sent with their status.
         :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone, with ``"approval"`` where
-            somebody has decided about a run's low confidence.
+            somebody has decided about a run's low confidence, and ``"decided": {"by": …, "at": …}``.
         :raises WarehouseError: if nothing could be landed; the message names the part and the statement.
         """
         ...
@@ -272,6 +287,14 @@ class Warehouse(Protocol):
 
     def held_runs(self, *, dag_id: str, run_id: str, group_id: str) -> Iterator[LandedRun]:
         """Yield, batch by batch, the runs landed by a task group in a DAG run that wait for an approval."""
+        ...
+
+    def landed_parts(self) -> Iterator[str]:
+        """Yield what names the parts that the load ledger knows, see :attr:`Provenance.part`."""
+        ...
+
+    def forget_parts(self, parts: Iterable[str]) -> None:
+        """Take parts out of the load ledger, so that they count as not landed; other tables stay."""
         ...
 
     def counts(self) -> dict[str, int]:

@@ -1,4 +1,7 @@
-"""Statements on a DuckDB connection, with errors that name the statement and never a document's value."""
+"""Statements on an open warehouse, with errors that name the statement and never a document's value."""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -7,23 +10,32 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.sql import TYPES, literal, quoted
+from extend_pipeline.warehouse.table_plan import ColumnType
+from extend_pipeline.warehouse.tables import Columns
 
 if TYPE_CHECKING:
     import duckdb
 
 T = TypeVar("T")
+Page = list[tuple[Any, ...]]
 
 #: Rows fetched at once.
-_PAGE: Final = 10_000
+PAGE_ROWS: Final = 10_000
 #: What helps against the faults that are not in the data.
 _REMEDIES: Final = {
     "OutOfMemoryException": "Raise memory_limit_mb in the connection's extra.",
     "IOException": "Check the disk that the file lies on: space, permissions.",
 }
+_COLUMN_TYPES: Final = {
+    word.replace(", ", ",").replace("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"): kind
+    for kind, word in TYPES.items()
+}
+WITHHELD: Final = "The values at hand are left out of this message on purpose."
 
 
 class Session:
-    """One connection, working for one purpose.
+    """One connection, working for one purpose. Statements are in DuckDB's dialect.
 
     :param purpose: what the statements are for, in error messages: ``part s3://…`` for instance.
     """
@@ -35,41 +47,73 @@ class Session:
     def run(self, statement: str, sql: str, parameters: Sequence[object] | None = None) -> None:
         """Run a statement; ``statement`` is what it is called in an error.
 
-        :raises WarehouseError: in place of DuckDB's error, whose text can hold the values at hand.
+        :raises WarehouseError: in place of the engine's error, whose text can hold the values at hand.
         """
         self.rows(statement, sql, parameters)
 
-    def rows(
-        self, statement: str, sql: str, parameters: Sequence[object] | None = None
-    ) -> list[tuple[Any, ...]]:
-        """Run a statement and return its few rows; see :meth:`run`."""
+    def rows(self, statement: str, sql: str, parameters: Sequence[object] | None = None) -> Page:
+        """Run a statement and return its few rows, or the one number of rows it changed; see :meth:`run`."""
         return [row for page in self.pages(statement, sql, parameters) for row in page]
 
-    def pages(
-        self, statement: str, sql: str, parameters: Sequence[object] | None = None
-    ) -> Iterator[list[tuple[Any, ...]]]:
+    def pages(self, statement: str, sql: str, parameters: Sequence[object] | None = None) -> Iterator[Page]:
         """Run a statement and yield its rows in pages; see :meth:`run`."""
-        self._guarded(statement, lambda: self._connection.execute(sql, parameters))
-        while page := self._guarded(statement, lambda: self._connection.fetchmany(_PAGE)):
+        pages = self._executed(sql, parameters)
+        while page := self._guarded(statement, lambda: next(pages, None)):
             yield page
 
-    def _guarded(self, statement: str, action: Callable[[], T]) -> T:
+    def columns(self, dataset: str) -> dict[str, Columns]:
+        """Return the dataset's tables with those of their columns that are of our types, views left out."""
+        found: dict[str, dict[str, ColumnType]] = {}
+        for table, column, kind in self.rows(
+            "read columns",
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables() "
+            "USING (database_oid, schema_oid, table_oid, database_name, schema_name, table_name) "
+            f"WHERE database_name = current_database() AND schema_name = {literal(dataset)} "
+            "ORDER BY table_name, column_index",
+        ):
+            columns = found.setdefault(table, {})
+            if kind in _COLUMN_TYPES:
+                columns[column] = _COLUMN_TYPES[kind]
+        return dict(found)
+
+    def make_schema(self, dataset: str) -> None:
+        """Make the schema unless it exists."""
+        self.run("make schema", f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}")
+
+    def _executed(self, sql: str, parameters: Sequence[object] | None) -> Iterator[Page]:
+        self._connection.execute(sql, parameters)
+        while page := self._connection.fetchmany(PAGE_ROWS):
+            yield page
+
+    def _fault(self, error: Exception) -> tuple[str, str] | None:
+        """Return what the engine calls its fault, and what helps; None if the error is not the engine's."""
         import duckdb
 
+        if not isinstance(error, duckdb.Error):
+            return None
+        return type(error).__name__, _REMEDIES.get(type(error).__name__, WITHHELD)
+
+    def _guarded(self, statement: str, action: Callable[[], T]) -> T:
         try:
             return action()
-        except duckdb.Error as error:
-            fault = type(error).__name__
-        # Raised outside of the handler, so that DuckDB's error is not even this one's context.
-        remedy = _REMEDIES.get(fault, "The values at hand are left out of this message on purpose.")
+        except Exception as error:
+            fault = self._fault(error)
+            if fault is None:
+                raise
+        # Raised outside of the handler, so that the engine's error is not even this one's context.
+        name, remedy = fault
         raise WarehouseError(
-            f"{self._purpose}: {fault} in statement {statement!r}. Nothing of it has been written. {remedy}"
+            f"{self._purpose}: {name} in statement {statement!r}. Nothing of it has been written. {remedy}"
         )
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Run what is inside as one transaction; any exception undoes all of it."""
-        self.run("begin", "BEGIN TRANSACTION")
+    def transaction(self, *, begun: bool = False) -> Iterator[None]:
+        """Run what is inside as one transaction; any exception undoes all of it.
+
+        :param begun: it is open already, and ends here.
+        """
+        if not begun:
+            self.run("begin", "BEGIN TRANSACTION")
         try:
             yield
             self.run("commit", "COMMIT")

@@ -1,0 +1,208 @@
+"""Landing a part somewhere else: decided in DuckDB on the rows at stake, and carried over as a difference.
+
+The workbench is a DuckDB file that is thrown away. It gets the slice of the dataset that landing the part can
+look at or change; the part lands in it as it would in a DuckDB warehouse; then the slice in the destination
+is replaced by what the workbench has become.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from extend_pipeline.warehouse import nul, tables, views
+from extend_pipeline.warehouse.destination import DestinationSession
+from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
+from extend_pipeline.warehouse.records import Landing, LandingPolicy, Provenance
+from extend_pipeline.warehouse.sql import TYPES, created, literal, names, quoted, read_lines
+from extend_pipeline.warehouse.staging import StagedFile, StagedPart
+from extend_pipeline.warehouse.table_plan import ColumnType
+from extend_pipeline.warehouse.tables import Columns
+
+_DOCUMENT: Final[Columns] = {"document_id": ColumnType.TEXT}
+_RUN: Final[Columns] = {"run_id": ColumnType.TEXT}
+
+
+class Carrier:
+    """One part on its way into a destination.
+
+    :param workbench: open, empty, and thrown away afterwards; of the same dataset.
+    :param there: a session of the destination; a transaction is open, and nobody else writes to the dataset.
+    :param folder: for what passes between the two.
+    """
+
+    def __init__(
+        self,
+        workbench: DuckDBWarehouse,
+        there: DestinationSession,
+        part: StagedPart,
+        provenance: Provenance,
+        folder: Path,
+    ) -> None:
+        self._workbench = workbench
+        self._here = workbench.session(f"Part {provenance.part}")
+        self._there = there
+        self._dataset = workbench.dataset
+        self._part = part
+        self._provenance = provenance
+        self._folder = folder
+        self._numbers = itertools.count()
+        self._slices = self._sliced()
+
+    def land(self, policy: LandingPolicy) -> Landing:
+        """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        before = self._bring_in()
+        landing = self._workbench.load(self._part, self._here, self._provenance, policy)
+        if not self._there.destination.dialect.holds_nul:
+            nul.replace(self._here, self._dataset)
+        after = self._here.columns(self._dataset)
+        self._evolve(before, after)
+        self._carry_over(after)
+        return landing
+
+    # the slice
+
+    def _sliced(self) -> dict[str, Sequence[str]]:
+        """Return, by table, conditions that no two of them are true for one row.
+
+        What they leave out of these tables, landing the part neither looks at nor changes. The rows of all
+        other tables it replaces with their document, without a look at what was there.
+        """
+        runs = read_lines(self._part.runs, {"run_id": "VARCHAR"})
+        submission = read_lines(self._part.submission, {"document_id": "VARCHAR"})
+        of_documents = self._of_documents(f"SELECT DISTINCT document_id FROM {submission}")
+        run_ids = self._uploaded(_RUN, f"SELECT DISTINCT run_id FROM {runs}")
+        of_runs = f"run_id IN (SELECT run_id FROM {run_ids}) AND (document_id IS NULL OR NOT {of_documents})"
+        return {
+            "dictionary": ["1 = 1"],
+            "documents": [of_documents],
+            "runs": [of_documents, of_runs],
+            "problems": [of_documents, of_runs, "document_id IS NULL AND run_id IS NULL"],
+            "claims": [of_documents],
+            "loads": [f"part = {literal(self._provenance.part)}"],
+        }
+
+    def _of_documents(self, document_ids: str) -> str:
+        """Return the condition for the rows of documents, of this workflow and version."""
+        return (
+            f"(document_id IN (SELECT document_id FROM {self._uploaded(_DOCUMENT, document_ids)}) "
+            f"AND {self._of_workflow()})"
+        )
+
+    def _of_workflow(self) -> str:
+        origin = self._provenance
+        version = literal(origin.version or "")
+        return f"workflow_id = {literal(origin.workflow_id)} AND workflow_version_requested = {version}"
+
+    def _last_load(self) -> str:
+        """Return the condition for the workflow's last load, unless it was of this part."""
+        loads, part = self._table("loads"), literal(self._provenance.part)
+        others = f"{self._of_workflow()} AND part <> {part}"
+        return f"{others} AND ended_at = (SELECT max(ended_at) FROM {loads} WHERE {others})"
+
+    # from there to here
+
+    def _bring_in(self) -> dict[str, Columns]:
+        """Make our tables as the destination has them, with the rows of the slice; return these tables."""
+        there = self._there.columns(self._dataset)
+        known = {name: columns for name, columns in there.items() if name in tables.FIXED}
+        self._here.make_schema(self._dataset)
+        for table, columns in known.items():
+            self._here.run(f"make {table}", created(self._table(table), columns))
+            for condition in self._slices.get(table, ()):
+                self._fetch(table, columns, condition)
+        names_before = "SELECT " + ", ".join(f"'' AS {name}" for name in tables.DICTIONARY) + " WHERE 1 = 0"
+        if "loads" in known:
+            self._fetch("loads", known["loads"], self._last_load())
+        if "dictionary" in known:
+            names_before = f"SELECT {names(tables.DICTIONARY)} FROM {self._table('dictionary')}"
+            generated = self._here.rows(
+                "read table names", f"SELECT DISTINCT table_name FROM {self._table('dictionary')}"
+            )
+            for table in (name for (name,) in generated if name in there):
+                known[table] = there[table]
+                self._here.run(f"make {table}", created(self._table(table), there[table]))
+        self._here.run("stage _names", f"CREATE TEMP TABLE _names AS {names_before}")
+        return known
+
+    def _fetch(self, table: str, columns: Columns, condition: str) -> None:
+        """Bring rows of the destination into the workbench's table of the same name, by way of text."""
+        texts = ", ".join(self._there.destination.as_text(column, kind) for column, kind in columns.items())
+        pages = self._there.pages(
+            f"read {table}", f"SELECT {texts} FROM {self._table(table)} WHERE {condition}"
+        )
+        file = StagedFile(self._new_file())
+        try:
+            for row in itertools.chain.from_iterable(pages):
+                file.write(dict(zip(columns, row, strict=True)))
+        finally:
+            file.close()
+        if file.lines:
+            typed = ", ".join(f"CAST({quoted(name)} AS {TYPES[kind]})" for name, kind in columns.items())
+            source = read_lines(file, dict.fromkeys(columns, "VARCHAR"))
+            self._here.run(
+                f"bring in {table}",
+                f"INSERT INTO {self._table(table)} ({names(columns)}) SELECT {typed} FROM {source}",
+            )
+
+    # from here to there
+
+    def _evolve(self, before: Mapping[str, Columns], after: Mapping[str, Columns]) -> None:
+        """Make the tables and columns that are new, widen what has become wider, renew the views."""
+        self._there.make_schema(self._dataset)
+        for table, columns in after.items():
+            target = self._table(table)
+            if table not in before:
+                self._there.run(f"make {table}", created(target, columns))
+                self._there.after_creating(self._dataset, table, columns)
+                continue
+            for column, kind in columns.items():
+                word = f"{quoted(column)} {TYPES[kind]}"
+                if column not in before[table]:
+                    self._there.run(f"add to {table}", f"ALTER TABLE {target} ADD COLUMN {word}")
+                elif before[table][column] is not kind:
+                    altered = f"ALTER COLUMN {quoted(column)} SET DATA TYPE {TYPES[kind]}"
+                    self._there.run(f"widen {table}", f"ALTER TABLE {target} {altered}")
+        made = {view: views.made_view(self._dataset, view) for view in views.VIEWS}
+        self._there.make_views(self._dataset, made)
+
+    def _names_changed(self) -> bool:
+        dictionary = self._table("dictionary")
+        return bool(
+            self._here.rows(
+                "compare names",
+                f"(FROM {dictionary} EXCEPT FROM _names) UNION ALL (FROM _names EXCEPT FROM {dictionary})",
+            )
+        )
+
+    def _carry_over(self, after: dict[str, Columns]) -> None:
+        """Replace the slice by what the workbench has, the ledger's row last."""
+        landed = self._of_documents("SELECT document_id FROM _landing")  # as Load leaves it behind
+        unchanged = set() if self._names_changed() else {"dictionary"}
+        for table in sorted(after.keys() - unchanged, key=lambda name: (name == "loads", name)):
+            for condition in self._slices.get(table, [landed]):
+                self._there.run(f"delete from {table}", f"DELETE FROM {self._table(table)} WHERE {condition}")
+            rows = f"SELECT {names(after[table])} FROM {self._table(table)}"
+            if table == "loads":
+                rows += f" WHERE part = {literal(self._provenance.part)}"
+            self._append(self._table(table), after[table], rows)
+
+    def _uploaded(self, columns: Columns, rows: str) -> str:
+        """Give the destination these rows in a temporary table; return its name."""
+        table = self._there.temporary(columns)
+        self._append(table, columns, rows)
+        return table
+
+    def _append(self, table: str, columns: Columns, rows: str) -> None:
+        self._there.append(f"insert into {table}", table, columns, self._here, rows, self._new_file())
+
+    def _new_file(self) -> Path:
+        return self._folder / f"rows-{next(self._numbers)}"
+
+    def _table(self, name: str) -> str:
+        return f"{quoted(self._dataset)}.{quoted(name)}"

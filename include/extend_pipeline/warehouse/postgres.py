@@ -1,0 +1,227 @@
+"""Postgres as a destination: one transaction for everything, COPY in, an advisory lock for whoever writes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from extend_pipeline.warehouse.destination import Destination
+from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
+from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
+from extend_pipeline.warehouse.sql import literal, names, quoted
+from extend_pipeline.warehouse.table_plan import ColumnType
+from extend_pipeline.warehouse.tables import KEY, Columns
+from extend_pipeline.warehouse.translation import Dialect
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+TYPES: Final[Mapping[ColumnType, str]] = {
+    ColumnType.TEXT: "text",
+    ColumnType.INTEGER: "bigint",
+    ColumnType.DECIMAL: "numeric(38,9)",
+    ColumnType.DOUBLE: "double precision",
+    ColumnType.BOOLEAN: "boolean",
+    ColumnType.DATE: "date",
+    ColumnType.TIMESTAMP: "timestamp with time zone",
+    ColumnType.JSON: "jsonb",
+}
+_KINDS: Final = {word: kind for kind, word in TYPES.items()}
+_CHUNK_BYTES: Final = 1 << 20
+#: How values are written, and how long others may be waited for; nobody's defaults shall change that.
+_SETTINGS: Final = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "idle_in_transaction_session_timeout": "0",
+}
+#: Classes of SQLSTATE whose messages tell of the server, of rights and names, and never of a value.
+_OF_THE_SERVER: Final = ("08", "25", "28", "3D", "42", "53", "55", "57")
+_REMEDIES: Final = {
+    "42501": "Grant it to the connection's user, which has to own the dataset's tables.",
+    "2BP01": "A view of somebody's own depends on it.",
+    "0A000": "A view of somebody's own may use that column: drop it, clear the task, make it again.",
+    "54000": "See the readme on very wide tables.",
+}
+#: Keys and what else is looked for, so that no load reads a whole table; what is unique is sworn to be.
+_UNIQUE: Final = {"documents": tuple(KEY), "runs": ("run_id",), "loads": ("part",)}
+_INDEXED: Final = ("document_id", "run_id")
+
+
+class Postgres(Destination):
+    """See :class:`extend_pipeline.warehouse.destination.Destination`.
+
+    :param parameters: libpq's, the password among them.
+    :param lock_timeout: seconds to wait while somebody else writes to the dataset.
+    """
+
+    dialect = Dialect("postgres", TYPES, holds_nul=False)
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], *, lock_timeout: float = 120) -> None:
+        super().__init__(name)
+        self._parameters = parameters
+        self._lock_timeout = lock_timeout
+        self._connection: Connection[tuple[Any, ...]] | None = None
+        self._numbers = itertools.count()
+
+    def open(self) -> None:
+        """See :meth:`Destination.open`."""
+        import psycopg
+
+        settings = {**_SETTINGS, "lock_timeout": f"{self._lock_timeout * 1000:.0f}ms"}
+        reason = ""
+        try:
+            self._connection = psycopg.connect(
+                **{"application_name": "extend_pipeline", **self._parameters},
+                client_encoding="utf8",
+                autocommit=True,
+            )
+            for name, value in settings.items():
+                self._connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+        except psycopg.Error as error:
+            reason = " ".join(str(error).split())
+        if reason:
+            password = str(self._parameters.get("password") or "")
+            raise WarehouseError(
+                f"{self.name} cannot be opened: {reason.replace(password, '***') if password else reason}"
+            )
+        encoding = self._session.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise WarehouseError(f"{self.name} is encoded in {encoding}; only UTF8 holds every document.")
+
+    def close(self) -> None:
+        """See :meth:`Destination.close`."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _session(self) -> Connection[tuple[Any, ...]]:
+        if self._connection is None:
+            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
+        return self._connection
+
+    def pages(self, sql: str) -> Iterator[Page]:
+        """See :meth:`Destination.pages`."""
+        if not sql.startswith(("SELECT", "WITH")):
+            cursor = self._session.execute(sql.encode())
+            if cursor.rowcount >= 0:
+                yield [(cursor.rowcount,)]
+            return
+        with self._session.cursor(f"extend_{next(self._numbers)}", withhold=True) as rows:
+            rows.execute(sql.encode())
+            while page := rows.fetchmany(PAGE_ROWS):
+                yield page
+
+    def columns(self, dataset: str) -> dict[str, Columns]:
+        """See :meth:`Destination.columns`."""
+        found: dict[str, dict[str, ColumnType]] = {}
+        for table, column, word in self._session.execute(
+            """SELECT relation.relname, attribute.attname,
+                      format_type(attribute.atttypid, attribute.atttypmod)
+               FROM pg_class AS relation
+               JOIN pg_attribute AS attribute ON attribute.attrelid = relation.oid
+               WHERE relation.relnamespace = to_regnamespace(quote_ident(%s))
+                 AND relation.relkind IN ('r', 'p') AND attribute.attnum > 0 AND NOT attribute.attisdropped
+               ORDER BY relation.relname, attribute.attnum""",
+            [dataset],
+        ):
+            columns = found.setdefault(table, {})
+            if word in _KINDS:
+                columns[column] = _KINDS[word]
+        return dict(found)
+
+    def make_schema(self, dataset: str) -> None:
+        """Make the schema unless it exists; to ask for one that exists needs a right that few have."""
+        (known,) = self._session.execute("SELECT to_regnamespace(quote_ident(%s))", [dataset]).fetchone() or (
+            None,
+        )
+        if known is None:
+            self._session.execute(f"CREATE SCHEMA {quoted(dataset)}".encode())
+
+    def lock(self, dataset: str) -> None:
+        """See :meth:`Destination.lock`."""
+        from psycopg.errors import LockNotAvailable
+
+        try:
+            self._session.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"extend_pipeline/{dataset}"]
+            )
+        except LockNotAvailable:
+            raise WarehouseBusyError(
+                f"{self.name}: another run has been planning or landing in {dataset!r} for more than "
+                f"{self._lock_timeout:g} s. Nothing was written; clear the task to wait again."
+            ) from None
+
+    def temporary(self, columns: Columns) -> str:
+        """See :meth:`Destination.temporary`."""
+        name = f"extend_{next(self._numbers)}"
+        defined = ", ".join(f"{quoted(column)} {TYPES[kind]}" for column, kind in columns.items())
+        self._session.execute(f"CREATE TEMPORARY TABLE {quoted(name)} ({defined})".encode())
+        return f"pg_temp.{quoted(name)}"
+
+    def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
+        """See :meth:`Destination.append`."""
+        rows.run(
+            "export", f"COPY ({query}) TO {literal(str(file))} (FORMAT csv, HEADER false, FORCE_QUOTE *)"
+        )
+        into = f"COPY {table} ({names(columns)}) FROM STDIN (FORMAT csv)"
+        with file.open("rb") as lines, self._session.cursor() as cursor, cursor.copy(into.encode()) as copy:
+            while chunk := lines.read(_CHUNK_BYTES):
+                copy.write(chunk)
+        file.unlink()
+
+    def views(self, dataset: str) -> dict[str, str]:
+        """See :meth:`Destination.views`."""
+        rows = self._session.execute(
+            """SELECT relname, coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
+               WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind = 'v'""",
+            [dataset],
+        )
+        return dict(rows.fetchall())
+
+    def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
+        """See :meth:`Destination.make_view`; one whose columns have changed is made anew."""
+        import psycopg
+
+        name = f"{quoted(dataset)}.{quoted(view)}"
+        try:
+            with self._session.transaction():
+                self._session.execute(statement.encode())
+        except psycopg.errors.InvalidTableDefinition:
+            self._session.execute(f"DROP VIEW {name}".encode())
+            self._session.execute(statement.encode())
+        self._session.execute(f"COMMENT ON VIEW {name} IS {literal(mark)}".encode())
+
+    def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
+        """Index what rows are found by."""
+        target = f"{quoted(dataset)}.{quoted(table)}"
+        if table in _UNIQUE:
+            self._session.execute(f"CREATE UNIQUE INDEX ON {target} ({names(_UNIQUE[table])})".encode())
+        for column in _INDEXED:
+            leading = _UNIQUE.get(table, ("",))[0]
+            if column in columns and column != leading:
+                self._session.execute(f"CREATE INDEX ON {target} ({quoted(column)})".encode())
+
+    def fault(self, error: Exception) -> tuple[str, str] | None:
+        """See :meth:`Destination.fault`."""
+        import psycopg
+
+        if not isinstance(error, psycopg.Error):
+            return None
+        state = error.sqlstate or ""
+        says = f" {error.diag.message_primary}." if state.startswith(_OF_THE_SERVER) else ""
+        if not state:
+            return type(error).__name__, "Is the server still there? Clear the task to try again."
+        return f"{type(error).__name__} ({state})", f"{_REMEDIES.get(state, WITHHELD)}{says}"
+
+
+def libpq_parameters(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a connection's extra fields is libpq's, ``sslmode`` and ``options`` for instance."""
+    from psycopg import pq
+
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    return {name: value for name, value in extra.items() if name in known}

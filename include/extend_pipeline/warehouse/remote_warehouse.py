@@ -1,0 +1,115 @@
+"""A warehouse on the other side of a network: decided in DuckDB, asked and written in its own dialect."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.carrying import Carrier
+from extend_pipeline.warehouse.destination import Destination, DestinationSession
+from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
+from extend_pipeline.warehouse.records import AS_BEFORE, Landing, LandingPolicy, Provenance
+from extend_pipeline.warehouse.session import Session
+from extend_pipeline.warehouse.sql import TYPES, names, read_lines
+from extend_pipeline.warehouse.sql_warehouse import SqlWarehouse
+from extend_pipeline.warehouse.staging import StagedFile, stage
+from extend_pipeline.warehouse.tables import Columns
+
+_WORKBENCH: Final = "workbench"
+
+
+class RemoteWarehouse(SqlWarehouse):
+    """See :class:`extend_pipeline.warehouse.records.Warehouse`.
+
+    Whoever plans or lands has the dataset to itself until its transaction ends; everybody can read meanwhile.
+
+    :param memory_limit_mb: what DuckDB may use while a part is made ready.
+    """
+
+    def __init__(
+        self, destination: Destination, dataset: str, *, memory_limit_mb: int = 256, threads: int = 2
+    ) -> None:
+        super().__init__(dataset, destination.name)
+        self._destination = destination
+        self._options = {"memory_limit_mb": memory_limit_mb, "threads": threads}
+        self._planning = False
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        self._destination.open()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnect; what was not committed is gone."""
+        self._destination.close()
+
+    def session(self, purpose: str) -> DestinationSession:
+        """Return a session, so that rows can be read from it while others are at work."""
+        return DestinationSession(self._destination, purpose)
+
+    def land(
+        self,
+        submission: Iterable[Document],
+        raw_lines: Iterable[bytes],
+        *,
+        provenance: Provenance,
+        policy: LandingPolicy = AS_BEFORE,
+    ) -> Landing:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        session = self.session(f"Part {provenance.part} into {self.name}")
+        with self._workbench() as workbench:
+            folder = workbench.path.parent
+            part = stage(submission, raw_lines, folder, name=provenance.part)
+            if self._planning:
+                self._planning = False
+                session.run("end planning", "COMMIT")
+            with self._alone(session):
+                return Carrier(workbench, session, part, provenance, folder).land(policy)
+
+    @contextlib.contextmanager
+    def _workbench(self) -> Iterator[DuckDBWarehouse]:
+        """Open an empty DuckDB file of the same dataset, in a folder of its own that goes with it."""
+        with (
+            tempfile.TemporaryDirectory(prefix="extend-load-") as folder,
+            DuckDBWarehouse(
+                Path(folder) / f"{_WORKBENCH}.duckdb", self.dataset, conn_id=_WORKBENCH, **self._options
+            ) as workbench,
+        ):
+            yield workbench
+
+    def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
+        there = self.session(f"Keys into {self.name}")
+        table = there.temporary(columns)
+        source = read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
+        rows = f"SELECT {names(columns)} FROM {source}"  # noqa: S608 # quoted by sql.py
+        with self._workbench() as workbench:
+            here = workbench.session(f"Keys for {self.name}")
+            there.append("insert keys", table, columns, here, rows, workbench.path.parent / "keys")
+        return table
+
+    @contextlib.contextmanager
+    def _alone(self, session: Session) -> Iterator[None]:
+        begun, self._planning = self._planning, False
+        with session.transaction(begun=begun):
+            if not begun:
+                self._lock()
+            yield
+
+    def _start_planning(self) -> None:
+        if not self._planning:
+            self.session(f"Planning in {self.name}").run("begin", "BEGIN TRANSACTION")
+            self._planning = True
+            self._lock()
+
+    def _lock(self) -> None:
+        self.session(f"Waiting for {self.name}").lock(self.dataset)

@@ -1,0 +1,247 @@
+"""What every warehouse answers and writes in the same words, whatever engine runs them.
+
+A warehouse of its own says how to open it, how to run a statement of DuckDB's dialect, how to join rows that
+lie in a local file, and how to land a part.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from extend_pipeline.documents import Document
+from extend_pipeline.warehouse import charges, claims, dead_letters, landed_runs
+from extend_pipeline.warehouse.records import Candidate, Charge, DeadLetter, LandedRun
+from extend_pipeline.warehouse.session import Session
+from extend_pipeline.warehouse.sql import created, quoted
+from extend_pipeline.warehouse.staging import StagedFile
+from extend_pipeline.warehouse.table_plan import ColumnType
+from extend_pipeline.warehouse.tables import Columns
+
+T = TypeVar("T")
+
+#: The table that the preflight makes, fills, empties and takes away again.
+_PROBE: Final = "_preflight"
+_PROBE_COLUMNS: Final[Columns] = {"probe": ColumnType.TEXT}
+
+
+class _UndoneError(Exception):
+    """Ends a transaction of which nothing is to stay."""
+
+
+class SqlWarehouse(abc.ABC):
+    """All of :class:`extend_pipeline.warehouse.records.Warehouse` but opening, closing and landing.
+
+    :param dataset: the schema.
+    :param name: what the warehouse is called in errors.
+    """
+
+    def __init__(self, dataset: str, name: str) -> None:
+        self.dataset = dataset
+        self.name = name
+
+    @abc.abstractmethod
+    def session(self, purpose: str) -> Session:
+        """Return a session of its own, so that rows can be read from it while others are at work."""
+
+    @abc.abstractmethod
+    def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
+        """Return what a statement of any session can select the rows of a staged file from."""
+
+    @abc.abstractmethod
+    def _alone(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        """Run what is inside as one transaction, while nobody else plans or lands in the dataset."""
+
+    @abc.abstractmethod
+    def _start_planning(self) -> None:
+        """Keep others from planning or landing in the dataset until claims are written, or the end."""
+
+    def check_writable(self) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        session = self.session(f"Documents could not land in {self.name}")
+        probe = f"{quoted(self.dataset)}.{_PROBE}"
+        with contextlib.suppress(_UndoneError), self._alone(session):
+            claims.make_claims(session, self.dataset)
+            session.run("make a table", created(probe, _PROBE_COLUMNS))
+            session.run("insert into it", f"INSERT INTO {probe} VALUES ('x')")
+            session.run("delete from it", f"DELETE FROM {probe} WHERE probe = 'x'")
+            session.run("drop it", f"DROP TABLE {probe}")
+            for table in session.columns(self.dataset):
+                target = f"{quoted(self.dataset)}.{quoted(table)}"
+                session.run(
+                    f"insert into {table}", f"INSERT INTO {target} SELECT * FROM {target} WHERE 1 = 0"
+                )
+                session.run(f"delete from {table}", f"DELETE FROM {target} WHERE 1 = 0")
+            raise _UndoneError
+
+    def unlanded(
+        self,
+        candidates: Iterable[Document],
+        *,
+        workflow_id: str,
+        version: str | None,
+        repetition: str = "",
+        any_claim: bool = False,
+    ) -> Iterator[Candidate]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.unlanded`.
+
+        The candidates pass through a local file, and one join each finds the positions of those that have
+        landed and of those that a chunk holds: memory does not grow with their number.
+        """
+        records = (
+            {"position": position, "document_id": document.id, **dataclasses.asdict(document)}
+            for position, document in enumerate(candidates)
+        )
+        with _staged(records) as staged:
+            self._start_planning()
+            session = self.session(f"Planning in {self.name}")
+            known = session.columns(self.dataset).keys() if staged.lines else set[str]()
+            landed: Iterator[int] = iter(())
+            claimed: Iterator[tuple[int, str]] = iter(())
+            if known & {"documents", "claims"}:
+                relation = self._relation(session, staged, claims.CANDIDATE)
+                key = (workflow_id, version or "")
+            if "documents" in known:
+                landed = claims.landed_positions(session, self.dataset, relation, key, repetition)
+            if "claims" in known:
+                other = self.session(f"Planning in {self.name}")
+                whose = None if any_claim else repetition
+                claimed = claims.claimed_positions(other, self.dataset, relation, key, whose)
+            yield from _not_landed(staged.path, landed, claimed)
+
+    def claim(
+        self,
+        claimed: Iterable[tuple[Document, str]],
+        *,
+        workflow_id: str,
+        version: str | None,
+        repetition: str = "",
+    ) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.claim`."""
+        session = self.session(f"Claims in {self.name}")
+        records = ({"document_id": document.id, "chunk": chunk} for document, chunk in claimed)
+        with _staged(records) as staged, self._alone(session):
+            if not staged.lines:
+                return
+            claims.make_claims(session, self.dataset)
+            relation = self._relation(session, staged, claims.CLAIMED)
+            claims.write_claims(session, self.dataset, relation, (workflow_id, version or ""), repetition)
+
+    def dead_letters(
+        self, *, workflow_id: str | None = None, version: str | None = None
+    ) -> Iterator[DeadLetter]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.dead_letters`."""
+        return self._asked_of_documents(
+            "Dead letters",
+            lambda session: dead_letters.dead_letters(session, self.dataset, workflow_id, version),
+        )
+
+    def charges(self, *, workflow_id: str, version: str | None) -> list[Charge]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.charges`."""
+        return list(
+            self._asked_of_documents(
+                "Charges", lambda session: charges.charges(session, self.dataset, workflow_id, version)
+            )
+        )
+
+    def runs_in_review(self, extend_conn_id: str, *, include_deleted: bool = False) -> Iterator[LandedRun]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.runs_in_review`."""
+        return self._asked_of_documents(
+            "Runs in review",
+            lambda session: landed_runs.runs_in_review(
+                session, self.dataset, extend_conn_id, include_deleted=include_deleted
+            ),
+        )
+
+    def held_runs(self, *, dag_id: str, run_id: str, group_id: str) -> Iterator[LandedRun]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.held_runs`."""
+        return self._asked_of_documents(
+            "Held runs",
+            lambda session: landed_runs.held_runs(
+                session, self.dataset, dag_id=dag_id, run_id=run_id, group_id=group_id
+            ),
+        )
+
+    def note_deleted_runs(self, run_ids: Iterable[str], message: str) -> int:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.note_deleted_runs`."""
+        session = self.session(f"Deleted runs in {self.name}")
+        with _staged({"run_id": run_id} for run_id in run_ids) as staged:
+            if not staged.lines:
+                return 0
+            with self._alone(session):
+                relation = self._relation(session, staged, landed_runs.DELETED)
+                return landed_runs.note_deleted_runs(session, self.dataset, relation, message)
+
+    def landed_parts(self) -> Iterator[str]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.landed_parts`."""
+        session = self.session(f"Landed parts in {self.name}")
+        if "loads" in session.columns(self.dataset):
+            for page in session.pages("read loads", f"SELECT part FROM {quoted(self.dataset)}.loads"):
+                yield from (part for (part,) in page)
+
+    def forget_parts(self, parts: Iterable[str]) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.forget_parts`."""
+        session = self.session(f"Landed parts in {self.name}")
+        if "loads" not in session.columns(self.dataset):
+            return
+        with _staged({"part": part} for part in parts) as staged, self._alone(session):
+            relation = self._relation(session, staged, {"part": ColumnType.TEXT})
+            session.run(
+                "delete from loads",
+                f"DELETE FROM {quoted(self.dataset)}.loads WHERE part IN (SELECT part FROM {relation})",
+            )
+
+    def counts(self) -> dict[str, int]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.counts`."""
+        session = self.session(f"Counting {self.name}")
+        counts: dict[str, int] = {}
+        for table in sorted(session.columns(self.dataset)):
+            ((count,),) = session.rows(
+                "count rows", f"SELECT count(*) FROM {quoted(self.dataset)}.{quoted(table)}"
+            )
+            counts[table] = count
+        return counts
+
+    def _asked_of_documents(self, purpose: str, question: Callable[[Session], Iterable[T]]) -> Iterator[T]:
+        """Ask once there is something to ask; a dataset in which nothing has landed has no answers."""
+        session = self.session(f"{purpose} in {self.name}")
+        if "documents" in session.columns(self.dataset):
+            yield from question(session)
+
+
+@contextlib.contextmanager
+def _staged(records: Iterable[Mapping[str, Any]]) -> Iterator[StagedFile]:
+    """Write the records to a file that lasts as long as the context."""
+    with tempfile.TemporaryDirectory(prefix="extend-warehouse-") as folder:
+        staged = StagedFile(Path(folder) / "records.ndjson")
+        try:
+            for record in records:
+                staged.write(record)
+        finally:
+            staged.close()
+        yield staged
+
+
+def _not_landed(
+    candidates: Path, landed: Iterator[int], claimed: Iterator[tuple[int, str]]
+) -> Iterator[Candidate]:
+    """Walk through the candidates and the two lists of positions side by side."""
+    next_landed, next_claimed = next(landed, None), next(claimed, None)
+    with candidates.open("rb") as lines:
+        for position, line in enumerate(lines):
+            chunk = None
+            if next_claimed is not None and position == next_claimed[0]:
+                chunk, next_claimed = next_claimed[1], next(claimed, None)
+            if position == next_landed:
+                next_landed = next(landed, None)
+            else:
+                yield Candidate(Document.from_mapping(json.loads(line)), chunk)
