@@ -12,7 +12,6 @@ the same documents in the same batch.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypedDict
@@ -39,7 +38,9 @@ from extend_pipeline.workspace import (
     write_documents,
     write_json_once,
 )
+from extend_provider.cancellation import RemoteWork
 from extend_provider.exceptions import ExtendError
+from extend_provider.kill import CancelsOnKillMixin as Sender
 from extend_provider.models import BatchInput, FileInput
 from extend_provider.submission import Later, Prepared, Submission, Submitter
 
@@ -108,6 +109,11 @@ class Round:
         due = [document for document in self.documents if document.id in again]
         return dataclasses.replace(self, number=number, folder=home / f"round-{number}", documents=due)
 
+    @property
+    def followers(self) -> str:
+        """Where those who wait for the chunk are marked, whichever round they have come to."""
+        return str((self.folder if self.number == 1 else self.folder.parent) / "followers")
+
     def verdict(self) -> Verdict | None:
         """Return what became of the round; None while that is open."""
         value = read_json(self.folder / "verdict.json")
@@ -144,13 +150,20 @@ class Round:
                     yield document
 
     def advance(
-        self, hook: ExtendHook, context: Context, log: logging.Logger | Any, turned_away: int = 0
+        self, hook: ExtendHook, sender: Sender, context: Context, turned_away: int = 0
     ) -> Submission | Later:
         """Send the round's documents, unless a batch of them exists already; see :class:`Submitter`.
 
+        :param sender: the operator that sends, which answers for the batch if it is killed meanwhile.
         :param context: of the task that sends: each run's metadata names it, and its state keeps a copy of
             what it has done.
         """
+
+        def prepare() -> Prepared:
+            prepared = self._prepare(hook, marks)
+            sender.send_nothing_if_killed()
+            return prepared
+
         marks = {**_task_marks(context["ti"]), "chunk": self.key, "round": self.number}
         outcome = Submitter(
             hook=hook,
@@ -159,11 +172,16 @@ class Round:
             version=self.settings.version,
             priority=self.settings.priority,
             is_ours=self._is_ours,
-            prepare=lambda: self._prepare(hook, marks),
-            log=log,
+            prepare=prepare,
+            log=sender.log,
         ).advance(turned_away)
-        if isinstance(outcome, Submission) and outcome.taken_up:
-            self._restore_documents(ObjectStoragePath(outcome.details[SUBMISSION_KEY]))
+        if isinstance(outcome, Submission) and outcome.batch_id is not None:
+            work = RemoteWork(
+                hook.extend_conn_id, outcome.batch_id, outcome.run_count, followers=self.followers
+            )
+            sender.take_in_hand(work, context["ti"])
+            if outcome.taken_up:
+                self._restore_documents(ObjectStoragePath(outcome.details[SUBMISSION_KEY]))
         return outcome
 
     def _restore_documents(self, submission: ObjectStoragePath) -> None:

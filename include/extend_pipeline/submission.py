@@ -9,6 +9,8 @@ from airflow.sdk import BaseOperator
 
 from extend_pipeline.planning import ChunkReference
 from extend_pipeline.rounds import SUBMISSION_KEY, Round
+from extend_provider.followers import Follower, follow
+from extend_provider.kill import CancelsOnKillMixin
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 from extend_provider.submission import Later
 from extend_provider.triggers.later import defer_until
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class SubmitChunkOperator(BaseOperator):
+#: The task beside it that waits for what this one has sent.
+WAIT_TASK_ID = "wait"
+
+
+class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
     """Send a chunk's documents to Extend as one batch, unless a batch of just these documents exists already.
 
     Returns the batch id, or None when no document of the chunk can be sent any more. Pushes ``run_count``,
@@ -26,13 +32,15 @@ class SubmitChunkOperator(BaseOperator):
     worker slot.
 
     :param chunk: the chunk's reference, see :class:`~extend_pipeline.planning.ChunkReference`.
+    :param cancel_on_kill: cancel a batch whose id arrives when the task has just been ended.
     """
 
     template_fields: Sequence[str] = ("chunk",)
 
-    def __init__(self, *, chunk: ChunkReference, **kwargs: Any) -> None:
+    def __init__(self, *, chunk: ChunkReference, cancel_on_kill: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.chunk = chunk
+        self.cancel_on_kill = cancel_on_kill
 
     def execute(self, context: Context) -> str | None:
         """Take up the chunk's batch if there is one, else send it."""
@@ -45,11 +53,12 @@ class SubmitChunkOperator(BaseOperator):
     def _advance(self, context: Context, turned_away: int = 0) -> str | None:
         from extend_provider.hooks.extend import ExtendHook
 
-        chunk = Round.first(self.chunk)
+        chunk, ti = Round.first(self.chunk), context["ti"]
+        follow(chunk.followers, Follower.of(ti, WAIT_TASK_ID))
         with ExtendHook(extend_conn_id=chunk.settings.extend_conn_id) as hook:
-            outcome = chunk.advance(hook, context, self.log, turned_away)
+            outcome = chunk.advance(hook, self, context, turned_away)
         if isinstance(outcome, Later):
             defer_until(self, outcome, self.execute_complete)
-        context["ti"].xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
-        context["ti"].xcom_push(key=SUBMISSION_KEY, value=outcome.details[SUBMISSION_KEY])
+        ti.xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
+        ti.xcom_push(key=SUBMISSION_KEY, value=outcome.details[SUBMISSION_KEY])
         return outcome.batch_id

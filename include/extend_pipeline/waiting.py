@@ -12,6 +12,8 @@ from extend_pipeline.planning import ChunkReference
 from extend_pipeline.rounds import Round
 from extend_provider import validation
 from extend_provider.batch_progress import BatchProgress, Outcome
+from extend_provider.followers import Follower, follow, others, unfollow
+from extend_provider.kill import left_alone
 from extend_provider.sensors.batch import ExtendBatchSensor
 from extend_provider.submission import Later, Submission
 from extend_provider.triggers.later import defer_until
@@ -55,7 +57,20 @@ class WaitChunkOperator(ExtendBatchSensor):
         self.dashboard_url = ""
         missing_after = min(self.missing_after.total_seconds(), self.timeout / 2)
         policy = dataclasses.replace(self._policy(context), missing_after=missing_after)
-        return self._wait_for(context, Round.latest(self.chunk), policy)
+        current = self._current(context)
+        follow(current.followers, Follower.of(context["ti"]))
+        return self._wait_for(context, current, policy)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the deferral, knowing who else waits for the chunk."""
+        self._current(context)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _current(self, context: Context) -> Round:
+        """Return the round that the chunk is in."""
+        current = Round.latest(self.chunk)
+        self.followers, self._follower = current.followers, Follower.of(context["ti"])
+        return current
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Decide what becomes of the round that has settled."""
@@ -65,7 +80,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         if ended.progress is not None:
             self.run_count = ended.progress["expected"]
         counts = super().execute_complete(context, event)
-        current = Round.latest(self.chunk)
+        current = self._current(context)
         sent = current.sent()
         policy = WaitPolicy(**ended.policy) if ended.policy else self._policy(context)
         if sent is None or sent.batch_id != ended.batch_id:
@@ -77,7 +92,10 @@ class WaitChunkOperator(ExtendBatchSensor):
                 return self._wait_for(context, current, policy)
             current.judge(verdict)
         following = current.following()
-        return counts if following is None else self._wait_for(context, following, policy)
+        if following is not None:
+            return self._wait_for(context, following, policy)
+        unfollow(current.followers, Follower.of(context["ti"]))
+        return counts
 
     def go_on_sending(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Go on with the submission of a round that had to wait."""
@@ -94,8 +112,8 @@ class WaitChunkOperator(ExtendBatchSensor):
         expected = sent.run_count - (verdict.missing if verdict else 0)
         if sent.batch_id is not None and expected:
             self.batch_id, self.run_count = sent.batch_id, expected
-            self.in_hand = (self._work, context["ti"])
             self._defer(policy, expected)
+        unfollow(current.followers, Follower.of(context["ti"]))
         self.log.info("Round %s: there is nothing to wait for.", current.number)
         return BatchProgress(0, {}).as_dict()
 
@@ -109,7 +127,7 @@ class WaitChunkOperator(ExtendBatchSensor):
             f"{len(current.documents):,}",
         )
         with ExtendHook(extend_conn_id=self.extend_conn_id) as hook:
-            return current.advance(hook, context, self.log, turned_away)
+            return current.advance(hook, self, context, turned_away)
 
     def _verdict(self, current: Round, sent: Submission, *, given_up: bool) -> Verdict | None:
         """Look at the runs that did not end well; None if the round is not over after all.
@@ -145,6 +163,15 @@ class WaitChunkOperator(ExtendBatchSensor):
             current.settings.max_attempts,
         )
         return Verdict(again, missing)
+
+    def _fate(self) -> str:
+        """Leave a batch that others wait for as it is, though its time is up here."""
+        rest = (
+            others(self.followers, self._follower) if self.on_timeout == "cancel" and self.followers else []
+        )
+        if not rest:
+            return super()._fate()
+        return f"on_timeout='cancel', but others wait for it, e.g. {rest[0]}. {left_alone(self._work)}"
 
     def _conclude(self, ended: Ended) -> dict[str, Any]:
         if ended.outcome is Outcome.SHORT and ended.progress is not None:

@@ -44,12 +44,15 @@ class RemoteWork:
     """What a task has at Extend: a batch, or single runs.
 
     :param run_count: how many runs the batch has; None if that is not known, then those listed are all.
+    :param followers: where those who wait for it are marked, see :mod:`extend_provider.followers`; None: it
+        is this task's alone.
     """
 
     conn_id: str
     batch_id: str | None = None
     run_count: int | None = None
     run_ids: tuple[str, ...] = ()
+    followers: str | None = None
 
     def __str__(self) -> str:
         return f"Batch {self.batch_id}" if self.batch_id else f"Runs {', '.join(self.run_ids)}"

@@ -13,32 +13,33 @@ import threading
 from typing import Any
 
 from extend_provider.cancellation import RemoteWork, cancel_from_worker
+from extend_provider.exceptions import ExtendError
+from extend_provider.followers import Follower, given_up, others, unfollow
 from extend_provider.redaction import describe_error
 
-#: States in which nobody waits for the task's work any more.
-ENDED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 #: Seconds that a worker has for a cancellation; Airflow kills it five seconds after the first signal.
 WORKER_SECONDS = 3.0
-#: Seconds in which the question for a task's state must have been answered, in a worker.
+#: Seconds in which the questions for the states of tasks must have been answered, in a worker.
 ANSWER_SECONDS = 1.0
+#: How many others that wait for the same work are named.
+TOLD_FOLLOWERS = 3
 
 
-def given_up(ti: Any) -> bool:
-    """Whether the task instance has ended for good, or is gone together with its run.
-
-    Asks Airflow, in the triggerer and in a worker alike, and blocks meanwhile. A cleared task's row stays and
-    has no state; the row of a run that was deleted is not there.
-    """
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=ti.dag_id,
-        task_ids=[ti.task_id],
-        run_ids=[ti.run_id],
-        map_index=-1 if ti.map_index is None else ti.map_index,
-    )
-    rows = states.get(ti.run_id)
-    return not rows or all(state in ENDED_STATES for state in rows.values())
+def stays(work: RemoteWork, ti: Any, log: Any) -> bool:
+    """Whether a killed task's work goes on; says why. Asks Airflow, and blocks meanwhile."""
+    if not given_up(ti):
+        log.info("%s: the wait goes on elsewhere, so nothing is cancelled.", work)
+        return True
+    if work.followers is None:
+        return False
+    follower = Follower.of(ti)
+    unfollow(work.followers, follower)
+    rest = others(work.followers, follower)
+    if rest:
+        told = ", ".join(map(str, rest[:TOLD_FOLLOWERS]))
+        message = "%s: the task was ended, but others wait for the same work (%s; %s). %s"
+        log.warning(message, work, len(rest), told, left_alone(work))
+    return bool(rest)
 
 
 async def outlast(task: asyncio.Task[None]) -> None:
@@ -56,9 +57,9 @@ def release_from_worker(work: RemoteWork, ti: Any, log: Any) -> None:
 
     def ask() -> None:
         try:
-            answers.append(given_up(ti))
+            answers.append(stays(work, ti, log))
         except Exception as error:  # noqa: BLE001  # no answer is an answer too: nothing is cancelled
-            log.warning("The task's state could not be asked for: %s", describe_error(error))
+            log.warning("Whether the task's work is to be cancelled: %s", describe_error(error))
 
     # A signal handler must not wait for the connection to the supervisor itself: who holds it may be the
     # very thread that was interrupted.
@@ -68,8 +69,6 @@ def release_from_worker(work: RemoteWork, ti: Any, log: Any) -> None:
     if not answers:
         log.error("%s: whether the task was ended is not known. %s", work, left_alone(work))
     elif not answers[0]:
-        log.info("%s: the task has not ended for good, so nothing is cancelled.", work)
-    else:
         # Said first, because the process is about to be killed.
         log.warning(
             "%s: the task was ended; cancelling. Should it not get to its end: %s", work, work.command
@@ -78,18 +77,35 @@ def release_from_worker(work: RemoteWork, ti: Any, log: Any) -> None:
 
 
 class CancelsOnKillMixin:
-    """For an operator that waits in its worker: cancels its work when the task is ended there.
+    """For an operator that has work at Extend in its worker: cancels it when the task is ended there.
 
     :ivar cancel_on_kill: whether it does.
-    :ivar in_hand: the work that is waited for and the task instance, once there is any.
+    :ivar in_hand: the work and the task instance, once there is any.
+    :ivar killed: Airflow has sent its signal; the process goes on for a few seconds.
     """
 
     cancel_on_kill: bool
     in_hand: tuple[RemoteWork, Any] | None = None
+    killed: bool = False
     log: Any
+
+    def take_in_hand(self, work: RemoteWork, ti: Any) -> None:
+        """Answer for work from here on; if the kill came while it was being sent, answer for it now."""
+        self.in_hand = (work, ti)
+        if self.killed:
+            self.on_kill()
+
+    def send_nothing_if_killed(self) -> None:
+        """See that nothing is sent in the last seconds of a process.
+
+        :raises ExtendError: if it has been told to end.
+        """
+        if self.killed:
+            raise ExtendError("This process is being ended, so nothing was sent.", retryable=True)
 
     def on_kill(self) -> None:
         """Cancel the work if the task was ended; not if it was cleared or its worker is shut down."""
+        self.killed = True
         if self.cancel_on_kill and self.in_hand is not None:
             release_from_worker(*self.in_hand, self.log)
 

@@ -118,6 +118,16 @@ def run_on(operator: BaseOperator, context: Any) -> Any:
 
 def resume(operator: BaseOperator, deferred: TaskDeferred, context: Any) -> Any:
     """Let a deferred operator go on to its end, however often it defers again."""
+    event = event_of(deferred)
+    resumed = copy.copy(operator)
+    try:
+        return resumed.resume_execution(deferred.method_name, {"event": event}, context)
+    except TaskDeferred as again:
+        return resume(resumed, again, context)
+
+
+def event_of(deferred: TaskDeferred) -> Any:
+    """Run the trigger of a deferred task; return the payload of its event."""
     trigger = carried_over(deferred.trigger)
 
     async def first_event() -> Any:
@@ -125,9 +135,4 @@ def resume(operator: BaseOperator, deferred: TaskDeferred, context: Any) -> Any:
             return json.loads(json.dumps(event.payload))
         return None
 
-    event = asyncio.run(first_event())
-    resumed = copy.copy(operator)
-    try:
-        return resumed.resume_execution(deferred.method_name, {"event": event}, context)
-    except TaskDeferred as again:
-        return resume(resumed, again, context)
+    return asyncio.run(first_event())

@@ -180,7 +180,7 @@ class ExtendRunWorkflowOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             push_dashboard_url(self, context, runs.progress().dashboard_url)
             if not self.wait_for_completion:
                 return _results(runs.records)
-            self.in_hand = (self._work(runs.records), context["ti"])
+            self.take_in_hand(self._work(runs.records), context["ti"])
             policy = self._policy(started_at)
             if self.deferrable:
                 self._defer(runs, policy)

@@ -81,6 +81,8 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
 
     template_fields: Sequence[str] = ("batch_id", "run_count", "on_needs_review", "extend_conn_id")
     operator_extra_links = (ExtendDashboardLink(),)
+    #: Where others that wait for the same batch are marked; a subclass that shares its batch says so.
+    followers: str | None = None
 
     def __init__(
         self,
@@ -121,7 +123,12 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
 
     @property
     def _work(self) -> RemoteWork:
-        return RemoteWork(self.extend_conn_id, str(self.batch_id), validation.run_count(self.run_count))
+        return RemoteWork(
+            self.extend_conn_id,
+            str(self.batch_id),
+            validation.run_count(self.run_count),
+            followers=self.followers,
+        )
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait, or hand over to the triggerer."""
@@ -135,7 +142,7 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
         if self.deferrable:
             self._defer(policy, run_count)
         self._wait = Wait(policy)
-        self.in_hand = (self._work, context["ti"])
+        self.take_in_hand(self._work, context["ti"])
         with self.hook:
             counts: dict[str, Any] = super().execute(context)
         return counts
@@ -146,6 +153,7 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
             trigger=ExtendBatchTrigger(
                 batch_id=str(self.batch_id),
                 run_count=run_count,
+                followers=self.followers,
                 extend_conn_id=self.extend_conn_id,
                 policy=dataclasses.asdict(policy),
                 cancel_on_kill=self.cancel_on_kill,

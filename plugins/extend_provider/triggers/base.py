@@ -21,7 +21,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from extend_provider.batch_progress import BatchProgress, Outcome
 from extend_provider.cancellation import RemoteWork, cancel
 from extend_provider.exceptions import ExtendConnectionError
-from extend_provider.kill import given_up, left_alone, outlast
+from extend_provider.kill import left_alone, outlast, stays
 from extend_provider.links.dashboard import DASHBOARD_URL_KEY
 from extend_provider.redaction import describe_error
 from extend_provider.triggers.display import TaskDisplay
@@ -111,13 +111,11 @@ class ExtendWaitTrigger(BaseTrigger):
 
     async def _give_back(self) -> None:
         try:
-            ended = await asyncio.to_thread(given_up, self.task_instance)
+            if await asyncio.to_thread(stays, self.work, self.task_instance, self.log):
+                return
         except Exception as error:  # noqa: BLE001  # Airflow's answer is needed, and cancelling is for good
-            why = f"whether the task was ended could not be found out: {describe_error(error)}."
+            why = f"whether anybody still waits for it could not be found out: {describe_error(error)}."
             self.log.error("%s: %s %s", self.work, why, left_alone(self.work))  # noqa: TRY400
-            return
-        if not ended:
-            self.log.info("%s: the wait goes on elsewhere, so nothing is cancelled.", self.work)
             return
         # Said first, because a triggerer that is stopped meanwhile says nothing more.
         self.log.warning("%s: the task was ended; cancelling what has not settled.", self.work)

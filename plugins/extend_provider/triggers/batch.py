@@ -21,26 +21,35 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
 
     :param batch_id: the batch.
     :param run_count: how many runs were submitted.
+    :param followers: where others that wait for it are marked; None: it is this task's alone.
     :param options: see :class:`~extend_provider.triggers.base.ExtendWaitTrigger`.
     """
 
-    def __init__(self, *, batch_id: str, run_count: int, **options: Any) -> None:
+    def __init__(
+        self, *, batch_id: str, run_count: int, followers: str | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.batch_id = batch_id
         self.run_count = run_count
+        self.followers = followers
 
     @property
     def work(self) -> RemoteWork:
         """The batch."""
-        return RemoteWork(self.extend_conn_id, batch_id=self.batch_id, run_count=self.run_count)
+        return RemoteWork(
+            self.extend_conn_id,
+            batch_id=self.batch_id,
+            run_count=self.run_count,
+            followers=self.followers,
+        )
 
     def report(self, ended: Ended) -> Ended:
         """Say of which batch this is the end, so that whoever takes it up can go on with another one."""
         return dataclasses.replace(ended, batch_id=self.batch_id, policy=dataclasses.asdict(self.policy))
 
     def arguments(self) -> dict[str, Any]:
-        """Return the batch's id and size."""
-        return {"batch_id": self.batch_id, "run_count": self.run_count}
+        """Return the batch's id and size, and where its followers are marked."""
+        return {"batch_id": self.batch_id, "run_count": self.run_count, "followers": self.followers}
 
     async def look(self, hook: ExtendAsyncHook) -> BatchProgress:
         """List the batch once, page by page."""
