@@ -23,6 +23,7 @@ class Outcome:
     :ivar by_reason: landed documents that have a reason, by reason.
     :ivar credits: credits that Extend charged for them.
     :ivar rows: rows written, by table.
+    :ivar held: landed documents that are held back until somebody approves them.
     """
 
     plan: Plan
@@ -31,25 +32,32 @@ class Outcome:
     by_reason: Counter[str]
     credits: float
     rows: Counter[str]
+    held: int = 0
 
     @classmethod
     def of(cls, plan: Plan, landings: Iterable[Mapping[str, Any]], unsent: Mapping[str, Any]) -> Outcome:
         """Add up what the chunks' loads, and the load of the unsent documents, reported."""
         by_status, by_reason, rows = Counter[str](), Counter[str](), Counter[str]()
-        credits, chunks = 0.0, 0
+        credits, chunks, held = 0.0, 0, 0
         chunk_landings = list(landings)
         for landing in [*chunk_landings, unsent]:
             by_status.update(landing.get("by_status", {}))
             by_reason.update(landing.get("by_reason", {}))
             rows.update(landing.get("rows", {}))
             credits += landing.get("credits", 0.0)
+            held += landing.get("held", 0)
         chunks = len(chunk_landings)
-        return cls(plan, chunks, by_status, by_reason, credits, rows)
+        return cls(plan, chunks, by_status, by_reason, credits, rows, held)
 
     @property
     def failed(self) -> int:
         """Documents that failed or were cancelled."""
         return sum(self.by_status[status] for status in FAILED_STATUSES)
+
+    @property
+    def in_review(self) -> int:
+        """Documents that wait for a reviewer at Extend."""
+        return self.by_status["NEEDS_REVIEW"]
 
     @property
     def settled(self) -> int:
@@ -64,6 +72,8 @@ class Outcome:
             "sent": self.plan.to_send,
             "by_status": dict(self.by_status),
             "by_reason": dict(self.by_reason),
+            "in_review": self.in_review,
+            "held_for_approval": self.held,
             "credits": self.credits,
             "rows": dict(self.rows),
         }
@@ -74,6 +84,10 @@ class Outcome:
         lines = [f"{self.by_status.total():,} documents have a row: {statuses or 'none'}."]
         if self.by_reason:
             lines.append("Reasons: " + ", ".join(f"{n:,} {r}" for r, n in self.by_reason.most_common()) + ".")
+        if self.in_review:
+            lines.append(f"{self.in_review:,} documents wait for a reviewer at Extend.")
+        if self.held:
+            lines.append(f"{self.held:,} documents are held back until somebody approves them in Airflow.")
         lines.append(f"Extend charged {self.credits:,.10g} credits.")
         return "\n".join(lines)
 
@@ -110,11 +124,9 @@ def objection(
             f"{missing:,} of {len(outcome.plan.chunks):,} chunks have not landed; the others have. See the "
             "failed tasks of those chunks, and clear them: documents that were sent are not sent again."
         )
-    waiting = outcome.by_status["NEEDS_REVIEW"]
-    if fail_on_review and waiting:
-        return (
-            f"{waiting:,} documents wait for a reviewer, and on_needs_review='fail'. Everything has landed."
-        )
+    if fail_on_review and outcome.in_review:
+        waiting = f"{outcome.in_review:,} documents wait for a reviewer"
+        return f"{waiting}, and on_needs_review='fail'. Everything has landed."
     if max_failed is not None and outcome.failed > max_failed:
         return _too_many(outcome, f"max_failed={max_failed}")
     if max_failed_ratio is not None and outcome.failed > max_failed_ratio * outcome.settled:

@@ -83,3 +83,21 @@ def test_the_figures_of_chunks_and_of_unsent_documents_add_up() -> None:
     assert result.by_status == Counter(PROCESSED=4, SKIPPED=1)
     assert result.credits == 5.0
     assert result.to_json()["rows"] == {"invoice": 4}
+
+
+def test_what_waits_for_somebody_is_counted_and_said() -> None:
+    plan = Plan(discovered=7, to_send=7)
+    first = {"by_status": {"PROCESSED": 3, "NEEDS_REVIEW": 2}, "held": 2, "credits": 1.0}
+    second = {"by_status": {"PROCESSED": 2}, "held": 1}
+    result = Outcome.of(plan, [first, second], {})
+    counts = result.to_json()
+    assert (counts["in_review"], counts["held_for_approval"]) == (2, 3)
+    assert "2 documents wait for a reviewer at Extend." in result.describe()
+    assert "3 documents are held back until somebody approves them" in result.describe()
+
+
+def test_what_waits_for_nobody_is_not_mentioned() -> None:
+    result = outcome(PROCESSED=1)
+    assert (result.to_json()["in_review"], result.to_json()["held_for_approval"]) == (0, 0)
+    assert "wait" not in result.describe()
+    assert "held" not in result.describe()

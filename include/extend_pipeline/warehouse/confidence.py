@@ -27,10 +27,14 @@ _KEY: Final = names(tables.KEY)
 def standing_rows(documents: str) -> str:
     """Return ``_standing``: the threshold and the decision that hold for each run that lands."""
     same = " AND ".join(f"landed.{name} = landing.{name}" for name in (*tables.KEY, "run_id"))
+    newer = """landing.decision IS NOT NULL
+               AND (landed.approval_at IS NULL OR landing.decided_at >= landed.approval_at)"""
     return f"""
         SELECT {", ".join(f"landing.{name}" for name in tables.KEY)},
                coalesce(load.min_confidence, landed.min_confidence) AS min_confidence,
-               coalesce(landing.decision, landed.approval) AS approval
+               CASE WHEN {newer} THEN landing.decision ELSE landed.approval END AS approval,
+               CASE WHEN {newer} THEN landing.decided_by ELSE landed.approval_by END AS approval_by,
+               CASE WHEN {newer} THEN landing.decided_at ELSE landed.approval_at END AS approval_at
         FROM _landing AS landing CROSS JOIN _load AS load LEFT JOIN {documents} AS landed ON {same}
     """
 
@@ -63,7 +67,9 @@ def assessed_rows() -> str:
                     THEN coalesce(doubt.low, 0) END AS low_confidence,
                CASE WHEN reviewed THEN NULL
                     WHEN standing.approval IS NOT NULL THEN standing.approval
-                    WHEN hold AND doubt.low > 0 THEN {literal(WAITING)} END AS approval
+                    WHEN hold AND doubt.low > 0 THEN {literal(WAITING)} END AS approval,
+               CASE WHEN NOT reviewed THEN standing.approval_by END AS approval_by,
+               CASE WHEN NOT reviewed THEN standing.approval_at END AS approval_at
         FROM _landing AS landing
         JOIN _standing AS standing USING ({_KEY})
         LEFT JOIN (

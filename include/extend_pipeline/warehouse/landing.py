@@ -187,7 +187,7 @@ class Load:
             "dag_run_id": origin.run_id,
             "task_id": origin.task_id,
             "map_index": origin.map_index,
-            "landed_at": self._started,
+            "landed_at": origin.landed_at or self._started,
             "min_confidence": self._policy.min_confidence,
             "hold": self._policy.hold,
         }
@@ -196,7 +196,9 @@ class Load:
         return f"SELECT {columns}", list(row.values())
 
     def _delete_documents(self, dictionary: Dictionary) -> None:
-        for table in (*tables.REPLACED, *dictionary.table_names):
+        # A generated table that somebody has dropped is made again by the first part that has rows for it.
+        known = [table for table in dictionary.table_names if table in self._existing]
+        for table in (*tables.REPLACED, *known):
             condition = " AND ".join(f"target.{key} = landing.{key}" for key in tables.KEY)
             self._session.run(
                 f"delete from {table}",
@@ -310,15 +312,18 @@ class Load:
         """Count what the part's documents have now, prove that it is one row each, and write the ledger."""
         self._temporary(
             "_landed",
-            f"""SELECT document_id, status, reason
+            f"""SELECT document_id, status, reason, approval
                 FROM {self._table("documents")} SEMI JOIN (FROM _submitted CROSS JOIN _load)
                 USING ({names(tables.KEY)})""",
         )
-        ((submitted, found, distinct, runs, credits),) = self._session.rows(
+        ((submitted, found, distinct, runs, credits, held),) = self._session.rows(
             "count part",
             """SELECT (SELECT count(*) FROM _submitted), count(*), count(DISTINCT document_id),
-                      (SELECT count(*) FROM _attempts), (SELECT coalesce(sum(credits), 0) FROM _attempts)
+                      (SELECT count(*) FROM _attempts),
+                      (SELECT coalesce(sum(credits), 0) FROM _attempts WHERE ?),
+                      count(*) FILTER (approval = ?)
                FROM _landed""",
+            [self._provenance.counted, confidence.WAITING],
         )
         if not submitted == found == distinct:
             raise WarehouseError(
@@ -333,7 +338,9 @@ class Load:
             by_status[status] += count
             if reason is not None:
                 by_reason[reason] += count
-        landing = Landing(submitted, dict(by_status), dict(by_reason), float(credits), dict(+self._rows))
+        landing = Landing(
+            submitted, dict(by_status), dict(by_reason), float(credits), dict(+self._rows), held
+        )
         self._write_ledger(landing, runs, contract)
         return landing
 

@@ -27,6 +27,8 @@ _ATTEMPT: Final = {
     **{name: kind for name, kind in tables.RUN.items() if name != "observed_at"},
     "usage": ColumnType.JSON,
     "decision": ColumnType.TEXT,
+    "decided_by": ColumnType.TEXT,
+    "decided_at": ColumnType.TIMESTAMP,
 }
 #: What a document gets that was sent and of which the batch knows no run.
 _NO_RUN: Final = {
@@ -71,7 +73,8 @@ def outcome_rows() -> str:
     )
     return f"""
         SELECT document.document_id, load.workflow_id, load.workflow_version_requested,
-               {objects}, {outcome}, 0 AS attempts, {attempt}, {load}, run.seq, run.repaired, run.decision,
+               {objects}, {outcome}, 0 AS attempts, {attempt}, {load}, run.seq, run.repaired,
+               run.decision, run.decided_by, run.decided_at,
                CASE WHEN run.run_id IS NOT NULL THEN coalesce(run.batch_id, load.load_batch_id)
                     WHEN document.status IS NULL THEN load.load_batch_id END AS batch_id
         FROM _submitted AS document
@@ -88,7 +91,10 @@ def not_older(incoming: str, landed: str, key: Sequence[str]) -> str:
     same = " AND ".join(f"landed.{name} = incoming.{name}" for name in key)
     return f"""
         SELECT incoming.* FROM {incoming} AS incoming LEFT JOIN {landed} AS landed ON {same}
-        WHERE landed.{key[0]} IS NULL OR {_recency("incoming")} >= {_recency("landed")}
+        WHERE landed.{key[0]} IS NULL
+           OR {_recency("incoming")} > {_recency("landed")}
+           OR {_recency("incoming")} = {_recency("landed")}
+              AND (incoming.run_id IS NOT NULL OR incoming.landed_at >= landed.landed_at)
     """
 
 
@@ -96,8 +102,8 @@ def _recency(row: str) -> str:
     """What two rows about one document, or two snapshots of one run, are ordered by: the greater one stays.
 
     A run before none; a settled run before one under way; the run begun last; its newest snapshot, and a
-    review that has ended before one that has not. Rows without a run are equal, so that the last load stays.
-    Nothing else depends on the order of the loads.
+    review that has ended before one that has not. Rows without a run are equal; of them the last load stays.
+    Nothing depends on the order of the loads.
     """
     settled = ", ".join(literal(status) for status in SETTLED)
     return f"""row({row}.run_id IS NOT NULL,

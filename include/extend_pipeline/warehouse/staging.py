@@ -176,6 +176,8 @@ def _run_record(seq: int, raw: RawLine) -> dict[str, Any]:
         "seq": seq,
         "repaired": raw.repaired,
         "decision": raw.approval,
+        "decided_by": raw.decided.get("by"),
+        "decided_at": raw.decided.get("at"),
         "document_id": document_id if isinstance(document_id, str) else None,
         "status": run.status,
         "reason": run.failure_reason,

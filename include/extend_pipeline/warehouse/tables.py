@@ -77,13 +77,15 @@ LOAD: Final[Columns] = {
 
 #: How sure Extend was of what it extracted, and what somebody said to it. ``lowest_confidence`` is the lowest
 #: of all OCR and model confidences, ``min_confidence`` what was asked for, ``low_confidence`` how many fields
-#: are below it. ``approval`` is null, or WAITING, APPROVED or REJECTED: rows of documents that wait or were
-#: rejected are in no generated table.
+#: are below it. ``approval`` is null, or WAITING, APPROVED or REJECTED, since ``approval_at`` by the word of
+#: ``approval_by``: rows of documents that wait or were rejected are in no generated table.
 CONFIDENCE: Final[Columns] = {
     "lowest_confidence": _DOUBLE,
     "min_confidence": _DOUBLE,
     "low_confidence": _INTEGER,
     "approval": _TEXT,
+    "approval_by": _TEXT,
+    "approval_at": _TIMESTAMP,
 }
 
 #: ``attempts`` is the number of runs that the document has had.
