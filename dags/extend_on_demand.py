@@ -1,7 +1,7 @@
 """### Documents on demand, by hand
 
-Press **Trigger** and fill in the form: a prefix in S3 or a list of addresses, and what is to be done with
-them. Documents that have landed before are left out, unless *reprocess* is chosen; *dry run* only shows what
+Press **Trigger** and fill in the form: a prefix in S3 (or another store) or a list of addresses, and what is to be done
+with them. Documents that have landed before are left out, unless *reprocess* is chosen; *dry run* only shows what
 would be sent. To send again **what failed**, leave the source empty and choose that under *reprocess*.
 """
 
@@ -26,11 +26,11 @@ with DAG(
             default=None,
             type=["null", "string"],
             minLength=6,
-            pattern=r"^\s*s3://[^/\s]+",
+            pattern=r"^\s*[a-z][a-z0-9+.-]*://\S+",
             format="multiline",
             title="Source",
             description="A prefix such as s3://acme-inbox/documents/2026-11-21/, or several addresses, one a "
-            "line: those that end in / are prefixes, the others single files.",
+            "line: those that end in / are prefixes, the others single files. Also gs://, file:/// and so on.",
         ),
         "workflow_id": Param(
             default=None,

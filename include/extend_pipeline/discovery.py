@@ -1,12 +1,13 @@
-"""Discover: from addresses in S3 to documents, one page of the listing at a time."""
+"""Discover: from addresses to documents, one page of a listing at a time."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import datetime as dt
 import fnmatch
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from extend_pipeline.documents import (
     EMPTY_FILE,
@@ -15,51 +16,67 @@ from extend_pipeline.documents import (
     UNSUPPORTED_FILE_TYPE,
     Document,
 )
-from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import Settings, SourceItem
+from extend_pipeline.stores import WHOLE, Absent, Forbidden, Found, KeyRange, Located, Stores
 from extend_provider.file_types import is_supported
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
-    from types_boto3_s3.client import S3Client
-
     from extend_pipeline.warehouse import Warehouse
 
-log = logging.getLogger(__name__)
-
-_ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
-_FORBIDDEN = frozenset({"403", "AccessDenied", "Forbidden", "AllAccessDisabled"})
-
-
-def error_code(error: ClientError) -> str:
-    """Return S3's own code of an error, e.g. ``NoSuchBucket``."""
-    return str(error.response.get("Error", {}).get("Code", ""))
+#: Named objects that are looked up at the same time.
+_LOOK_UPS = 16
+#: How many of them make one piece of work.
+_NAMED_AT_ONCE = 1000
 
 
-def is_absent(error: ClientError) -> bool:
-    """Whether S3 said that there is no such object."""
-    return error_code(error) in _ABSENT
-
-
-def is_forbidden(error: ClientError) -> bool:
-    """Whether S3 said that the credentials do not allow it."""
-    return error_code(error) in _FORBIDDEN
-
-
-def discover(client: S3Client, settings: Settings) -> Iterator[Document]:
+def discover(stores: Stores, settings: Settings) -> Iterator[Document]:
     """Yield the documents that the settings' source holds, each with the reason if it will not be sent.
 
     Folder markers (keys that end in ``/``), and objects outside the glob or the window of modification, are
     not documents of this run and are left out. An object that two addresses cover is yielded once.
 
-    :raises PipelineInputError: if a bucket does not exist or may not be read.
+    :raises PipelineInputError: if a place does not exist or may not be read.
     """
-    for number, item in enumerate(settings.source):
-        earlier = settings.source[:number]
-        if item.is_prefix:
-            yield from _list_prefix(client, item, earlier, settings)
-        elif not any(other.covers(item.bucket, item.key) for other in earlier):
-            yield from _look_up(client, item, settings)
+    for addresses in pieces(settings):
+        yield from discover_piece(stores, settings, addresses)
+
+
+def pieces(settings: Settings) -> Iterator[range]:
+    """Divide the addresses, by their places in the source: each prefix alone, objects by the thousand."""
+    begin = 0
+    for is_prefix, group in itertools.groupby(settings.source, lambda item: item.is_prefix):
+        end, step = begin + len(list(group)), 1 if is_prefix else _NAMED_AT_ONCE
+        yield from (range(first, min(first + step, end)) for first in range(begin, end, step))
+        begin = end
+
+
+def discover_piece(
+    stores: Stores, settings: Settings, addresses: range, keys: KeyRange = WHOLE
+) -> Iterator[Document]:
+    """Yield the documents of one piece, or of a range of keys of it; see :func:`discover`."""
+    item = settings.source[addresses[0]]
+    if item.is_prefix:
+        yield from documents_on(stores.of(item.root).pages(item.place, keys), addresses[0], settings)
+    else:
+        yield from _look_up(stores, addresses, settings)
+
+
+def documents_on(pages: Iterable[Iterable[Found]], number: int, settings: Settings) -> Iterator[Document]:
+    """Yield the documents of listed pages.
+
+    :param number: the place in the source of the prefix that was listed.
+    """
+    item = settings.source[number]
+    earlier = _Addresses(settings.source[:number])
+    for found in itertools.chain.from_iterable(pages):
+        key = found.key
+        if not is_wanted(key, found.modified, item, settings):
+            continue
+        if number and any(
+            is_wanted(key, found.modified, other, settings) for other in earlier.covering(item.root, key)
+        ):
+            continue
+        yield screen(f"{item.root}/{key}", found)
 
 
 def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document]:
@@ -70,38 +87,33 @@ def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document
     """
     for letter in warehouse.dead_letters(workflow_id=settings.workflow_id, version=settings.version):
         document = letter.document
-        bucket, _, key = document.uri.removeprefix("s3://").partition("/")
+        root, key = Located.of(document.uri)
         modified = dt.datetime.fromisoformat(document.last_modified)
-        for item in settings.source or (SourceItem(bucket, "", is_prefix=True),):
-            if item.covers(bucket, key) and is_wanted(key, modified, item, settings):
+        for item in settings.source or (SourceItem(root, "", is_prefix=True),):
+            if item.covers(root, key) and is_wanted(key, modified, item, settings):
                 yield document
                 break
 
 
-def screen(uri: str, entry: Mapping[str, Any]) -> Document:
-    """Make a document of a listed object, deciding whether it can be sent at all.
-
-    :param entry: ``ETag``, ``LastModified`` and ``Size`` (bytes) as S3 lists them.
-    """
-    size = int(entry["Size"])
-    facts: dict[str, Any] = {
-        "uri": uri,
-        "etag": str(entry["ETag"]).strip('"'),
-        "size_bytes": size,
-        "last_modified": entry["LastModified"].astimezone(dt.UTC).isoformat(),
-    }
-    name = uri.rsplit("/", 1)[-1]
-    if not is_supported(name):
+def screen(uri: str, found: Found) -> Document:
+    """Make a document of an object, deciding whether it can be sent at all."""
+    modified = found.modified.isoformat()
+    if not is_supported(found.key):
+        name = uri.rpartition("/")[2]
         suffix = name.rpartition(".")[2] if "." in name else "none"
         return Document(
-            **facts,
-            status="SKIPPED",
-            reason=UNSUPPORTED_FILE_TYPE,
-            message=f"Extend does not read files of this type (extension: {suffix}).",
+            uri,
+            found.tag,
+            found.size_bytes,
+            modified,
+            "SKIPPED",
+            UNSUPPORTED_FILE_TYPE,
+            f"Extend does not read files of this type (extension: {suffix}).",
         )
-    if size == 0:
-        return Document(**facts, status="SKIPPED", reason=EMPTY_FILE, message="The object holds no bytes.")
-    return Document(**facts)
+    if found.size_bytes == 0:
+        message = "The object holds no bytes."
+        return Document(uri, found.tag, 0, modified, "SKIPPED", EMPTY_FILE, message)
+    return Document(uri, found.tag, found.size_bytes, modified)
 
 
 def is_wanted(key: str, modified: dt.datetime, item: SourceItem, settings: Settings) -> bool:
@@ -125,70 +137,40 @@ def _aware(moment: dt.datetime) -> dt.datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
-def _list_prefix(
-    client: S3Client, item: SourceItem, earlier: Sequence[SourceItem], settings: Settings
-) -> Iterator[Document]:
-    for entry in _entries(client, item, settings.aws_conn_id):
-        key, modified = entry["Key"], entry["LastModified"]
-        known = any(
-            other.covers(item.bucket, key) and is_wanted(key, modified, other, settings) for other in earlier
+def _look_up(stores: Stores, addresses: range, settings: Settings) -> Iterator[Document]:
+    earlier = _Addresses(settings.source[: addresses[0]])
+    named = dict.fromkeys(settings.source[number] for number in addresses)
+    chosen = [item for item in named if not any(earlier.covering(item.root, item.key))]
+    with concurrent.futures.ThreadPoolExecutor(_LOOK_UPS) as pool:
+        found = pool.map(lambda item: stores.of(item.root).look_up(item.place), chosen)
+        for item, seen in zip(chosen, found, strict=True):
+            yield _looked_up(item, seen)
+
+
+class _Addresses:
+    """Addresses by which the one is found that an object is looked at because of, however many there are."""
+
+    def __init__(self, items: Sequence[SourceItem]) -> None:
+        self._prefixes = [item for item in items if item.is_prefix]
+        self._named = {(item.root, item.key): item for item in items if not item.is_prefix}
+
+    def covering(self, root: str, key: str) -> Iterator[SourceItem]:
+        """Yield the addresses because of which the object is looked at."""
+        if self._named and (item := self._named.get((root, key))):
+            yield item
+        for item in self._prefixes:
+            if item.covers(root, key):
+                yield item
+
+
+def _looked_up(item: SourceItem, seen: Found | Absent | Forbidden) -> Document:
+    if isinstance(seen, Found):
+        return screen(item.uri, seen)
+    if isinstance(seen, Absent):
+        reason, message = (
+            OBJECT_DELETED,
+            "There is no object at this address; a prefix to be listed ends in '/'.",
         )
-        if not known and is_wanted(key, modified, item, settings):
-            yield screen(f"s3://{item.bucket}/{entry['Key']}", entry)
-
-
-def _entries(client: S3Client, item: SourceItem, aws_conn_id: str) -> Iterable[Mapping[str, Any]]:
-    from botocore.exceptions import ClientError
-
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=item.bucket, Prefix=item.key)
-    try:
-        for page in pages:
-            yield from page.get("Contents", ())
-    except ClientError as error:
-        raise _unreadable(item, aws_conn_id, error) or error from None
-
-
-def _look_up(client: S3Client, item: SourceItem, settings: Settings) -> Iterator[Document]:
-    from botocore.exceptions import ClientError
-
-    try:
-        head = client.head_object(Bucket=item.bucket, Key=item.key)
-    except ClientError as error:
-        if is_absent(error):
-            yield unreadable_document(
-                item.uri,
-                OBJECT_DELETED,
-                "There is no object at this address; a prefix to be listed ends in '/'.",
-            )
-        elif is_forbidden(error):
-            yield unreadable_document(
-                item.uri,
-                OBJECT_FORBIDDEN,
-                f"The connection {settings.aws_conn_id!r} may not read this object.",
-            )
-        else:
-            raise
     else:
-        yield screen(item.uri, {**head, "Size": head["ContentLength"]})
-
-
-def unreadable_document(uri: str, reason: str, message: str) -> Document:
-    """Make the document of an address at which nothing could be read."""
-    return Document(
-        uri=uri, etag="", size_bytes=0, last_modified="", status="FAILED", reason=reason, message=message
-    )
-
-
-def _unreadable(item: SourceItem, aws_conn_id: str, error: ClientError) -> PipelineInputError | None:
-    if error_code(error) == "NoSuchBucket":
-        what = "does not exist"
-    elif is_forbidden(error):
-        what = "may not be listed with these credentials"
-    elif error_code(error) in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
-        what = f"could not be listed, because S3 refused the credentials ({error_code(error)})"
-    else:
-        return None
-    return PipelineInputError(
-        f"The bucket {item.bucket!r} {what}. Nothing was sent to Extend. "
-        f"Check the address {item.uri!r} and the connection {aws_conn_id!r}."
-    )
+        reason, message = OBJECT_FORBIDDEN, "The connection may not read this object."
+    return Document(item.uri, "", 0, "", "FAILED", reason, message)

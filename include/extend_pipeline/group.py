@@ -37,6 +37,7 @@ def documents_to_warehouse(
     reprocess: Literal["none", "failed", "all"] | bool | str = "none",
     max_attempts: int | str = 3,
     chunk_size: int | str = 1000,
+    parallel_listings: int | str = 8,
     transfer: Literal["presign", "upload"] = "presign",
     expires_in: int = 1800,
     on_needs_review: Literal["land", "wait", "fail"] = "land",
@@ -53,6 +54,7 @@ def documents_to_warehouse(
     poke_interval: dt.timedelta = dt.timedelta(minutes=1),
     extend_conn_id: str = "extend_default",
     aws_conn_id: str = "aws_default",
+    source_conn_id: str | None = None,
     warehouse_conn_id: str = "warehouse_default",
     dataset: str = "extend",
     pool: str = "extend",
@@ -63,8 +65,9 @@ def documents_to_warehouse(
     Everything that says *what* to process may be a Jinja template; it is rendered once, by the first task.
 
     :param source: an ``s3://bucket/prefix`` to list; or a list of addresses (or one text, a line each), of
-        which those that end in ``/`` are prefixes and the others single objects. ``reprocess="failed"`` needs
-        none.
+        which those that end in ``/`` are prefixes and the others single objects. Likewise ``gs://``,
+        ``abfs://``, ``file:///`` and whatever else Airflow's providers bring; ``https://`` addresses are
+        single documents. ``reprocess="failed"`` needs none.
     :param workflow_id: the Extend workflow.
     :param workspace: where files between tasks and the raw zone live, e.g. ``s3://aws_default@bucket/extend``.
     :param version: a published version's number, or ``draft``; Extend's latest when left out.
@@ -83,7 +86,9 @@ def documents_to_warehouse(
     :param max_attempts: how often a document is sent at the most, 1 to 10: what failed for a passing reason,
         was cancelled or has no run is sent again, alone, before the chunk lands.
     :param chunk_size: documents per batch, 1 to 1,000.
-    :param transfer: ``presign`` lets Extend read from S3 by presigned URL, ``upload`` sends the bytes.
+    :param parallel_listings: how many parts of a long listing are listed at the same time, 1 to 32.
+    :param transfer: ``presign`` lets Extend read by presigned URL, and uploads what a store has no URLs for;
+        ``upload`` sends the bytes of all.
     :param expires_in: seconds for which a presigned URL is valid; Extend queues batches, so not too few.
     :param on_needs_review: documents that wait for a reviewer are landed as they are (``land``), waited for
         (``wait``), or landed and then fail the run (``fail``).
@@ -105,7 +110,8 @@ def documents_to_warehouse(
         nothing changing, before the missing ones count as gone; at the most half of ``timeout``.
     :param poke_interval: how long to wait between two looks at a batch, at the most.
     :param extend_conn_id: connection of type ``extend``.
-    :param aws_conn_id: connection that reads the source.
+    :param aws_conn_id: connection that reads ``s3://`` sources.
+    :param source_conn_id: connection that reads ``gs://`` and the like; what the library finds without it.
     :param warehouse_conn_id: connection of the destination; of type ``duckdb``, its host is the file.
     :param dataset: the schema that holds the tables.
     :param pool: Airflow pool that bounds the batches in flight; its slots must include deferred tasks.
@@ -129,6 +135,7 @@ def documents_to_warehouse(
         "reprocess": reprocess,
         "max_attempts": max_attempts,
         "chunk_size": chunk_size,
+        "parallel_listings": parallel_listings,
         "transfer": transfer,
         "expires_in": expires_in,
         "on_needs_review": on_needs_review,
@@ -139,6 +146,7 @@ def documents_to_warehouse(
         "max_failed_ratio": max_failed_ratio,
         "extend_conn_id": extend_conn_id,
         "aws_conn_id": aws_conn_id,
+        "source_conn_id": source_conn_id,
         "warehouse_conn_id": warehouse_conn_id,
         "dataset": dataset,
     }

@@ -201,7 +201,7 @@ def write_plan(
                 plan.discovered += 1
                 if document.status is not None:
                     plan.unsent[document.reason or document.status] += 1
-                    unsent.write(document.to_json().encode() + b"\n")
+                    unsent.write(document.to_json() + b"\n")
                 elif chunk is not None:
                     _count_held(plan, held.setdefault(chunk, json.loads(chunk)), folder, document)
                 elif limit is not None and plan.to_send >= limit:

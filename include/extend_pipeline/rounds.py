@@ -24,13 +24,8 @@ from extend_pipeline.documents import Document
 from extend_pipeline.planning import ChunkReference, chunk_path
 from extend_pipeline.run import read_settings
 from extend_pipeline.settings import Settings
-from extend_pipeline.transfer import (
-    Checked,
-    check_credentials,
-    check_objects,
-    presigned_inputs,
-    uploaded_inputs,
-)
+from extend_pipeline.stores import Stores
+from extend_pipeline.transfer import Checked, check_objects, check_signing, file_inputs
 from extend_pipeline.workspace import (
     batch_folder,
     read_documents,
@@ -197,21 +192,21 @@ class Round:
 
     def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
         """Look at each object once more, write down how the documents stand, make their inputs."""
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-        s3 = S3Hook(aws_conn_id=self.settings.aws_conn_id)
+        stores = Stores(self.settings)
         if self.settings.transfer == "presign":
-            check_credentials(s3, self.settings.expires_in)
-        client = s3.get_conn()
-        checked = list(check_objects(client, self.documents))
+            check_signing(stores, self.documents, self.settings.expires_in)
+        checked = list(check_objects(stores, self.documents))
         sendable = [item for item in checked if item.document.status is None]
         # Each preparation has a file of its own, so that the intent that wins names what it has sent.
         submission = self.folder / f"documents-{uuid.uuid4().hex}.jsonl"
         write_documents(submission, (item.document for item in checked))
-        if self.settings.transfer == "presign":
-            files = presigned_inputs(client, sendable, self.settings.expires_in)
-        else:
-            files = uploaded_inputs(client, sendable, hook)
+        files = file_inputs(
+            stores,
+            sendable,
+            hook,
+            transfer=self.settings.transfer,
+            expires_in=self.settings.expires_in,
+        )
         return Prepared(list(_inputs(sendable, files, marks)), {SUBMISSION_KEY: str(submission)})
 
 

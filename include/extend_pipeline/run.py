@@ -1,4 +1,4 @@
-"""The run folder: settings, candidates and plan of one task group in one DAG run.
+"""The run folder: settings and plan of one task group in one DAG run.
 
 The settings are rendered once, by the first task, and read by all others from here: a Variable that somebody
 edits half-way through cannot split a run in two.
@@ -14,11 +14,6 @@ from airflow.sdk import ObjectStoragePath
 from extend_pipeline.planning import Plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.workspace import read_json, write_json
-
-
-def candidates_path(folder: ObjectStoragePath) -> ObjectStoragePath:
-    """Return the file that lists what was discovered."""
-    return folder / "candidates.jsonl"
 
 
 def write_settings(folder: ObjectStoragePath, settings: Settings) -> None:

@@ -22,41 +22,53 @@ from pydantic import (
 )
 
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.stores.records import Located
 from extend_provider import validation
 
-#: Bucket names and access point aliases; credentials before an ``@`` have no place in a source.
-_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+#: Names of buckets, containers, access points and hosts.
+_AUTHORITY = re.compile(r"[A-Za-z0-9._:-]{3,255}")
 
 
 class SourceItem(NamedTuple):
-    """One address to look at: a prefix to list, or exactly one object."""
+    """One address to look at: a prefix to list, or exactly one object.
 
-    bucket: str
+    :param root: the store and what is in it, ``s3://bucket`` or ``file://``; ``key`` follows after a slash.
+    """
+
+    root: str
     key: str
     is_prefix: bool
 
     @property
+    def place(self) -> Located:
+        """The address in its two parts."""
+        return Located(self.root, self.key)
+
+    @property
     def uri(self) -> str:
         """The address as a person writes it."""
-        return f"s3://{self.bucket}/{self.key}"
+        return self.place.uri
 
-    def covers(self, bucket: str, key: str) -> bool:
+    def covers(self, root: str, key: str) -> bool:
         """Whether an object is looked at because of this address."""
-        return bucket == self.bucket and (key.startswith(self.key) if self.is_prefix else key == self.key)
+        return root == self.root and (key.startswith(self.key) if self.is_prefix else key == self.key)
 
 
 def parse_source(value: Any) -> tuple[SourceItem, ...]:
     """Read a source: one address is a prefix; of several, those that end in ``/`` are.
 
+    An ``https://`` address is one document, as nothing can be listed there.
+
     :param value: an address, several on lines of their own, or a list of them.
-    :raises ValueError: naming the address that is not ``s3://bucket/…``.
+    :raises ValueError: naming the address that is none.
     """
     if isinstance(value, str):
         addresses = [line.strip() for line in value.splitlines() if line.strip()]
     else:
-        addresses = [item if isinstance(item, str) else SourceItem(*item).uri for item in value]
         if any(not isinstance(item, str) for item in value):
             return tuple(SourceItem(*item) for item in value)
+        addresses = list(value)
     if not addresses:
         raise ValueError("no address is given; write for example s3://bucket/folder/")
     alone = isinstance(value, str) and len(addresses) == 1
@@ -64,11 +76,34 @@ def parse_source(value: Any) -> tuple[SourceItem, ...]:
 
 
 def _parse_address(address: str, alone: bool) -> SourceItem:
-    scheme, separator, rest = address.partition("://")
-    bucket, _, key = rest.partition("/")
-    if scheme != "s3" or not separator or not _BUCKET.fullmatch(bucket):
+    scheme, separator, _ = address.partition("://")
+    place = Located.of(address)
+    authority = place.root.partition("://")[2]
+    if not separator or not _SCHEME.fullmatch(scheme):
         raise ValueError(f"{address!r} is not an address of the form s3://bucket/folder/")
-    return SourceItem(bucket, key, is_prefix=alone or not key or key.endswith("/"))
+    if scheme in ("http", "https"):
+        return _parse_web_address(place, scheme, authority)
+    if scheme == "file":
+        if authority or not place.key or not {"..", "."}.isdisjoint(place.key.split("/")):
+            raise ValueError(f"{address!r} is not a whole path of the form file:///folder/")
+    elif not _AUTHORITY.fullmatch(authority):
+        # What stands before an @ is a connection or a key; neither is a part of what tells documents apart.
+        raise ValueError(
+            f"{address!r} is not an address of the form {scheme}://bucket/folder/; which connection opens it "
+            f"is said by {'aws_conn_id' if scheme == 's3' else 'source_conn_id'}"
+        )
+    return SourceItem(*place, is_prefix=alone or not place.key or place.key.endswith("/"))
+
+
+def _parse_web_address(place: Located, scheme: str, authority: str) -> SourceItem:
+    if not {"?", "#", "@"}.isdisjoint(place.uri):
+        raise ValueError(
+            "an https:// address with a user or a query is refused: it may hold a secret, and addresses are "
+            "shown in tables and logs; copy the document to a bucket"
+        )
+    if scheme != "https" or not _AUTHORITY.fullmatch(authority) or place.key.endswith("/") or not place.key:
+        raise ValueError(f"{place.uri!r} is not the address of a document, https://host/folder/file.pdf")
+    return SourceItem(*place, is_prefix=False)
 
 
 def parse_workspace(value: str) -> str:
@@ -136,6 +171,7 @@ class Settings(RenderedSettings):
     repetition: str = ""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
+    parallel_listings: Annotated[int, Field(ge=1, le=32)] = 8
     transfer: Literal["presign", "upload"] = "presign"
     expires_in: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 1800
     on_needs_review: Literal["land", "wait", "fail"] = "land"
@@ -148,6 +184,7 @@ class Settings(RenderedSettings):
     dataset: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "extend"
     extend_conn_id: str = "extend_default"
     aws_conn_id: str = "aws_default"
+    source_conn_id: str | None = None
     warehouse_conn_id: str = "warehouse_default"
 
     @property
@@ -182,6 +219,7 @@ def _explain(error: ValidationError, only: list[Any] | None = None) -> str:
         name = str(detail["loc"][0])
         cause = detail.get("ctx", {}).get("error")
         text = str(cause) if isinstance(cause, ValueError) else detail["msg"]
-        given = "" if detail["type"] == "missing" else f" (given: {detail['input']!r})"
+        # What is wrong with an address is told with it, or without where it may hold a secret.
+        given = "" if detail["type"] == "missing" or name == "source" else f" (given: {detail['input']!r})"
         lines.append(f"{name}: {text}{given}")
     return "The pipeline's settings are wrong, and nothing was sent to Extend. " + "; ".join(lines)

@@ -16,15 +16,15 @@ from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, landed_in_rounds, objection
 from extend_pipeline.planning import ChunkReference, make_plan, unsent_path
 from extend_pipeline.rounds import SUBMISSION_KEY, RawPart, Round
-from extend_pipeline.run import candidates_path, keep_plan, read_plan, read_settings, write_settings
+from extend_pipeline.run import keep_plan, read_plan, read_settings, write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.workspace import (
     raw_folder,
     read_compressed_lines,
     read_documents,
     run_folder,
-    write_documents,
 )
+from extend_provider.attempts import AttemptMemory
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse import Provenance
@@ -35,30 +35,48 @@ log = logging.getLogger(__name__)
 def discover_documents(settings: dict[str, Any]) -> str:
     """List the source into the run's folder and return the folder's address.
 
+    A retry goes on in the folder of the attempt before it; a cleared task begins anew.
+
     :param settings: rendered values for :class:`~extend_pipeline.settings.Settings`.
     """
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-    from extend_pipeline.discovery import discover
+    from extend_pipeline.candidates import write_candidates
+    from extend_pipeline.stores import Stores
 
     checked = Settings.from_rendered(settings)
-    ti = get_current_context()["ti"]
+    context = get_current_context()
+    ti = context["ti"]
     group_id = ti.task_id.rpartition(".")[0]
     if checked.reprocess != "none":
         checked = checked.model_copy(update={"repetition": f"{ti.dag_id}/{ti.run_id}/{group_id}"})
-    folder = run_folder(checked.workspace, dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
-    write_settings(folder, checked)
+    memory = AttemptMemory(context, retries=context["task"].retries or 0, key="discovery")
+    folder = _earlier_folder(memory, checked)
+    if folder is None:
+        folder = run_folder(checked.workspace, dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
+        write_settings(folder, checked)
+        memory.remember({"folder": str(folder)})
     if checked.reprocess == "failed":
         log.info("What failed before is looked up in the warehouse.")
         return str(folder)
-    client = S3Hook(aws_conn_id=checked.aws_conn_id).get_conn()
-    found = write_documents(candidates_path(folder), discover(client, checked))
+    found = write_candidates(folder, Stores(checked), checked)
     log.info("%s: %s documents found.", ", ".join(item.uri for item in checked.source[:5]), f"{found:,}")
     return str(folder)
 
 
+def _earlier_folder(memory: AttemptMemory, settings: Settings) -> ObjectStoragePath | None:
+    """Return the folder that an earlier attempt has begun with the same settings."""
+    left = memory.recall()
+    if left is None:
+        return None
+    folder = ObjectStoragePath(left["folder"])
+    try:
+        return folder if read_settings(folder) == settings else None
+    except FileNotFoundError:  # the worker's own disk, and another worker
+        return None
+
+
 def plan_chunks(folder: str) -> list[ChunkReference]:
     """Leave out what has landed before, claim what is new, land what cannot be sent; return the chunks."""
+    from extend_pipeline.candidates import read_candidates
     from extend_pipeline.discovery import failed_before
     from extend_pipeline.warehouse import open_warehouse
     from extend_provider.hooks.extend import ExtendHook
@@ -72,7 +90,7 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
         if settings.reprocess == "failed":
             candidates = failed_before(warehouse, settings)
         else:
-            candidates = read_documents(candidates_path(home))
+            candidates = read_candidates(home)
         plan = make_plan(
             warehouse,
             settings,

@@ -129,7 +129,7 @@ def write_documents(path: ObjectStoragePath, documents: Iterable[Document]) -> i
     count = 0
     with written_whole(path) as file:
         for count, document in enumerate(documents, start=1):  # noqa: B007 - the last number is the count
-            file.write(document.to_json().encode() + b"\n")
+            file.write(document.to_json() + b"\n")
     return count
 
 
@@ -137,7 +137,7 @@ def read_documents(path: ObjectStoragePath) -> Iterator[Document]:
     """Read documents back, one at a time."""
     with opened(path, "rb") as file:
         for line in file:
-            yield Document.from_mapping(json.loads(line))
+            yield Document.from_json(line)
 
 
 @contextlib.contextmanager

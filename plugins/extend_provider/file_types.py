@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+import posixpath
 from typing import Final
 
 #: Extensions in lower case, without the dot.
@@ -18,4 +18,4 @@ SUPPORTED_EXTENSIONS: Final = frozenset[str]().union(
 
 def is_supported(name: str) -> bool:
     """Return whether a file called ``name`` (a path or key will do) can be processed, by its extension."""
-    return PurePosixPath(name).suffix.removeprefix(".").lower() in SUPPORTED_EXTENSIONS
+    return posixpath.splitext(name)[1].removeprefix(".").lower() in SUPPORTED_EXTENSIONS

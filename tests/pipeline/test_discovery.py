@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from extend_pipeline.discovery import discover, is_wanted, screen
 from extend_pipeline.documents import (
@@ -19,6 +18,7 @@ from extend_pipeline.documents import (
 )
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import Settings, SourceItem
+from extend_pipeline.stores import Found, Stores
 from fixtures.s3 import S3
 
 AWKWARD = [
@@ -42,8 +42,13 @@ def inbox(s3: S3) -> str:
     return s3.bucket("inbox")
 
 
+@pytest.fixture(autouse=True)
+def connection(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
+
+
 def found(s3: S3, wanted: Settings) -> list[Document]:
-    return list(discover(s3.client, wanted))
+    return list(discover(Stores(wanted), wanted))
 
 
 def test_every_object_below_a_prefix_is_found_with_its_facts(s3: S3, inbox: str) -> None:
@@ -149,7 +154,10 @@ def test_what_two_addresses_cover_is_one_document(s3: S3, inbox: str, source: li
 )
 def test_a_glob_is_matched_after_the_prefix(key: str, glob: str | None, wanted: bool) -> None:
     moment = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
-    assert is_wanted(key, moment, SourceItem("bbb", "p/", True), settings("s3://bbb/p/", glob=glob)) is wanted
+    assert (
+        is_wanted(key, moment, SourceItem("s3://bbb", "p/", True), settings("s3://bbb/p/", glob=glob))
+        is wanted
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,20 +172,14 @@ def test_a_glob_is_matched_after_the_prefix(key: str, glob: str | None, wanted: 
 def test_adjoining_windows_share_no_object(modified: str, wanted: bool) -> None:
     window = settings("s3://bbb/p/", modified_from="2026-11-20", modified_to="2026-11-21T00:00:00Z")
     moment = dt.datetime.fromisoformat(modified).replace(tzinfo=dt.UTC)
-    assert is_wanted("p/a.pdf", moment, SourceItem("bbb", "p/", True), window) is wanted
+    assert is_wanted("p/a.pdf", moment, SourceItem("s3://bbb", "p/", True), window) is wanted
 
 
 def test_a_document_is_its_address_and_content_alone() -> None:
-    entry = {"ETag": '"abc"', "Size": 3, "LastModified": dt.datetime(2026, 11, 21, tzinfo=dt.UTC)}
-    later = {**entry, "LastModified": dt.datetime(2026, 11, 22, tzinfo=dt.UTC)}
-    assert screen("s3://b/a.pdf", entry).id == screen("s3://b/a.pdf", later).id
-    assert screen("s3://b/a.pdf", entry) == Document.from_mapping(
-        json.loads(screen("s3://b/a.pdf", entry).to_json())
-    )
-
-
-def test_the_hook_reads_the_same_server(s3: S3, inbox: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
-    s3.client.put_object(Bucket=inbox, Key="h/a.pdf", Body=b"x")
-    client = S3Hook(aws_conn_id="aws_default").get_conn()
-    assert len(list(discover(client, settings(f"s3://{inbox}/h/")))) == 1
+    found = Found("a.pdf", "abc", 3, dt.datetime(2026, 11, 21, tzinfo=dt.UTC))
+    later = found._replace(modified=dt.datetime(2026, 11, 22, tzinfo=dt.UTC))
+    assert screen("s3://b/a.pdf", found).id == screen("s3://b/a.pdf", later).id
+    document = screen("s3://b/a.pdf", found)
+    assert Document.from_json(document.to_json()) == document
+    assert Document.from_mapping(json.loads(document.to_json())) == document
+    assert json.loads(document.to_json())["document_id"] == document.id

@@ -20,21 +20,33 @@ GIVEN: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        pytest.param("s3://bbb/p/", [("bbb", "p/", True)], id="a prefix"),
-        pytest.param("s3://bbb/p/2026-11", [("bbb", "p/2026-11", True)], id="one address alone is a prefix"),
-        pytest.param("s3://bbb", [("bbb", "", True)], id="a whole bucket"),
-        pytest.param(["s3://bbb/a.pdf"], [("bbb", "a.pdf", False)], id="a list names objects"),
+        pytest.param("s3://bbb/p/", [("s3://bbb", "p/", True)], id="a prefix"),
+        pytest.param(
+            "s3://bbb/p/2026-11", [("s3://bbb", "p/2026-11", True)], id="one address alone is a prefix"
+        ),
+        pytest.param("s3://bbb", [("s3://bbb", "", True)], id="a whole bucket"),
+        pytest.param(["s3://bbb/a.pdf"], [("s3://bbb", "a.pdf", False)], id="a list names objects"),
         pytest.param(
             ["s3://bbb/a.pdf", "s3://bbb/p/"],
-            [("bbb", "a.pdf", False), ("bbb", "p/", True)],
+            [("s3://bbb", "a.pdf", False), ("s3://bbb", "p/", True)],
             id="a mixed list",
         ),
         pytest.param(
             " s3://bbb/a.pdf \n\n s3://ccc/b.pdf",
-            [("bbb", "a.pdf", False), ("ccc", "b.pdf", False)],
+            [("s3://bbb", "a.pdf", False), ("s3://ccc", "b.pdf", False)],
             id="lines",
         ),
-        pytest.param(["s3://bbb/5% #1+1?.pdf"], [("bbb", "5% #1+1?.pdf", False)], id="awkward characters"),
+        pytest.param(
+            ["s3://bbb/5% #1+1?.pdf"], [("s3://bbb", "5% #1+1?.pdf", False)], id="awkward characters"
+        ),
+        pytest.param("gs://bbb/p", [("gs://bbb", "p", True)], id="another store"),
+        pytest.param("file:///data/in/", [("file://", "data/in/", True)], id="a folder"),
+        pytest.param(["file:///data/a.pdf"], [("file://", "data/a.pdf", False)], id="a file"),
+        pytest.param(
+            "https://example.com/in/a.pdf",
+            [("https://example.com", "in/a.pdf", False)],
+            id="one web address alone is a document",
+        ),
     ],
 )
 def test_a_source_is_prefixes_and_objects(given: Any, expected: list[tuple[str, str, bool]]) -> None:
@@ -42,7 +54,19 @@ def test_a_source_is_prefixes_and_objects(given: Any, expected: list[tuple[str, 
 
 
 @pytest.mark.parametrize(
-    "address", ["inbox/documents", "s3:/b/p", "s3://", "http://bbb/p", "s3:///p", "s3://key@bbb/p"]
+    "address",
+    [
+        "inbox/documents",
+        "s3:/b/p",
+        "s3://",
+        "http://bbb/p",
+        "s3:///p",
+        "s3://key@bbb/p",
+        "gs://conn@bbb/p",
+        "file://data/in/",
+        "file:///data/../etc/",
+        "https://example.com/folder/",
+    ],
 )
 def test_a_malformed_address_is_refused_with_its_text(address: str) -> None:
     with pytest.raises(PipelineInputError, match="source: ") as refused:
@@ -51,9 +75,17 @@ def test_a_malformed_address_is_refused_with_its_text(address: str) -> None:
     assert "nothing was sent" in str(refused.value)
 
 
+@pytest.mark.parametrize("address", ["https://example.com/a.pdf?key=secret", "https://secret@example.com/a"])
+def test_a_web_address_that_may_hold_a_secret_is_refused_without_a_word_of_it(address: str) -> None:
+    with pytest.raises(PipelineInputError, match="it may hold a secret") as refused:
+        check_literals({**GIVEN, "source": [address]})
+    assert address not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("parallel_listings", 0),
         ("priority", 0),
         ("priority", 101),
         ("version", "latest"),
@@ -127,7 +159,7 @@ def test_settings_survive_the_workspace() -> None:
     )
     again = Settings.from_rendered(settings.model_dump(mode="json"))
     assert again == settings
-    assert again.source[0] == SourceItem("bbb", "a.pdf", False)
+    assert again.source[0] == SourceItem("s3://bbb", "a.pdf", False)
     assert again.modified_from == dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
 

@@ -13,30 +13,47 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from extend_pipeline.discovery import screen
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.transfer import Checked, check_credentials, check_objects, presigned_inputs
+from extend_pipeline.settings import Settings
+from extend_pipeline.stores import Found, Located, Stores
+from extend_pipeline.stores.s3 import S3Store
+from extend_pipeline.transfer import Checked, check_objects, file_inputs
+from extend_provider.hooks.extend import ExtendHook
+from extend_provider.models import FileInput
 from fixtures.s3 import S3
 
 
 @pytest.fixture
-def inbox(s3: S3) -> str:
+def inbox(s3: S3, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
     return s3.bucket("inbox")
+
+
+@pytest.fixture
+def stores() -> Stores:
+    return Stores(Settings.from_rendered({"source": "s3://inbox/", "workflow_id": "w", "workspace": "file:///x"}))
 
 
 def put(s3: S3, bucket: str, key: str, body: bytes) -> Document:
     s3.client.put_object(Bucket=bucket, Key=key, Body=body)
-    head = s3.client.head_object(Bucket=bucket, Key=key)
-    return screen(f"s3://{bucket}/{key}", {**head, "Size": head["ContentLength"]})
+    place = Located(f"s3://{bucket}", key)
+    found = S3Store(s3.client, "aws_default").look_up(place)
+    assert isinstance(found, Found)
+    return screen(place.uri, found)
 
 
-def test_an_untouched_object_is_sent_as_it_was_found(s3: S3, inbox: str) -> None:
+def presigned(stores: Stores, checked: list[Checked]) -> list[FileInput]:
+    return file_inputs(stores, checked, ExtendHook(), transfer="presign", expires_in=300)
+
+
+def test_an_untouched_object_is_sent_as_it_was_found(s3: S3, inbox: str, stores: Stores) -> None:
     document = put(s3, inbox, "a.pdf", b"content")
-    assert list(check_objects(s3.client, [document])) == [Checked(document)]
+    assert list(check_objects(stores, [document])) == [Checked(document)]
 
 
-def test_a_deleted_object_keeps_its_row_and_is_not_sent(s3: S3, inbox: str) -> None:
+def test_a_deleted_object_keeps_its_row_and_is_not_sent(s3: S3, inbox: str, stores: Stores) -> None:
     document = put(s3, inbox, "a.pdf", b"content")
     s3.client.delete_object(Bucket=inbox, Key="a.pdf")
-    (checked,) = check_objects(s3.client, [document])
+    (checked,) = check_objects(stores, [document])
     assert (checked.document.id, checked.document.status, checked.document.reason) == (
         document.id,
         "FAILED",
@@ -44,10 +61,10 @@ def test_a_deleted_object_keeps_its_row_and_is_not_sent(s3: S3, inbox: str) -> N
     )
 
 
-def test_a_replaced_object_is_left_to_the_next_discovery(s3: S3, inbox: str) -> None:
+def test_a_replaced_object_is_left_to_the_next_discovery(s3: S3, inbox: str, stores: Stores) -> None:
     document = put(s3, inbox, "a.pdf", b"content")
     newer = put(s3, inbox, "a.pdf", b"other content")
-    (checked,) = check_objects(s3.client, [document])
+    (checked,) = check_objects(stores, [document])
     assert (checked.document.id, checked.document.status, checked.document.reason) == (
         document.id,
         "SKIPPED",
@@ -56,28 +73,28 @@ def test_a_replaced_object_is_left_to_the_next_discovery(s3: S3, inbox: str) -> 
     assert newer.id in str(checked.document.message)
 
 
-def test_where_s3_keeps_versions_the_checked_one_is_read(s3: S3, inbox: str) -> None:
+def test_where_s3_keeps_versions_the_checked_one_is_read(s3: S3, inbox: str, stores: Stores) -> None:
     s3.client.put_bucket_versioning(Bucket=inbox, VersioningConfiguration={"Status": "Enabled"})
     document = put(s3, inbox, "a.pdf", b"the one that was checked")
-    checked = list(check_objects(s3.client, [document]))
+    checked = list(check_objects(stores, [document]))
     put(s3, inbox, "a.pdf", b"the one that came between")
-    (file,) = presigned_inputs(s3.client, checked, 300)
+    (file,) = presigned(stores, checked)
     assert urllib.request.urlopen(str(file.url)).read() == b"the one that was checked"
 
 
 @pytest.mark.parametrize(
     "key", ["plain.pdf", "with space.pdf", "50% off.pdf", "a+b.pdf", "no #1?.pdf", "请求/é.pdf"]
 )
-def test_a_presigned_url_reads_a_key_of_any_characters(s3: S3, inbox: str, key: str) -> None:
+def test_a_presigned_url_reads_a_key_of_any_characters(s3: S3, inbox: str, stores: Stores, key: str) -> None:
     document = put(s3, inbox, key, key.encode())
-    (file,) = presigned_inputs(s3.client, [Checked(document)], 300)
+    (file,) = presigned(stores, [Checked(document)])
     assert urllib.request.urlopen(str(file.url)).read() == key.encode()
     assert file.name == key.rsplit("/", 1)[-1]
 
 
-def test_the_order_of_documents_is_kept(s3: S3, inbox: str) -> None:
+def test_the_order_of_documents_is_kept(s3: S3, inbox: str, stores: Stores) -> None:
     documents = [put(s3, inbox, f"{number}.pdf", b"x") for number in range(40)]
-    assert [item.document for item in check_objects(s3.client, documents)] == documents
+    assert [item.document for item in check_objects(stores, documents)] == documents
 
 
 def temporary(seconds: float) -> RefreshableCredentials:
@@ -118,9 +135,9 @@ def test_a_url_must_not_outlive_its_credentials(
     credentials: Any, accepted: bool, monkeypatch: pytest.MonkeyPatch, s3: S3
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_TEMPORARY", s3.connection_json())
-    hook = HookWith(credentials())
+    store = S3Store(s3.client, "aws_temporary", HookWith(credentials()))
     if accepted:
-        check_credentials(hook, 1800)
+        store.check_signing(1800)
     else:
-        with pytest.raises(PipelineInputError, match=r"1800 seconds.*upload"):
-            check_credentials(hook, 1800)
+        with pytest.raises(PipelineInputError, match=r"'aws_temporary'.*1800 seconds.*upload"):
+            store.check_signing(1800)

@@ -1,0 +1,70 @@
+"""Stores: where documents come from. What each can list, look up, sign and read; nothing of what is sent."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from extend_pipeline.stores.records import (
+    WHOLE,
+    Absent,
+    Forbidden,
+    Found,
+    KeyRange,
+    Located,
+    ObjectChangedError,
+    Store,
+)
+
+if TYPE_CHECKING:
+    from extend_pipeline.settings import Settings
+
+__all__ = [
+    "WHOLE",
+    "Absent",
+    "Forbidden",
+    "Found",
+    "KeyRange",
+    "Located",
+    "ObjectChangedError",
+    "Store",
+    "Stores",
+]
+
+
+class Stores:
+    """The stores that a run's addresses lie in, each opened once.
+
+    :param settings: say which connection opens which.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: dict[str, Store] = {}
+        self._lock = threading.Lock()
+
+    def of(self, root: str) -> Store:
+        """Return the store of addresses that begin with ``root``, such as ``s3://bucket`` or ``file://``.
+
+        :raises PipelineInputError: if no installed provider reads such addresses.
+        """
+        scheme = root.partition("://")[0]
+        key = scheme if scheme in ("s3", "https") else root
+        with self._lock:
+            if key not in self._opened:
+                self._opened[key] = self._open(scheme, root)
+            return self._opened[key]
+
+    def _open(self, scheme: str, root: str) -> Store:
+        # Imported here, because each brings the libraries of its own kind.
+        if scheme == "s3":
+            from extend_pipeline.stores.s3 import S3Store
+
+            return S3Store.connect(self._settings.aws_conn_id)
+        if scheme == "https":
+            from extend_pipeline.stores.web import WebStore
+
+            return WebStore()
+        from extend_pipeline.stores.paths import PathStore
+
+        return PathStore.connect(root, self._settings.source_conn_id)

@@ -1,0 +1,199 @@
+"""Any other store that Airflow's object storage reaches: ``gs://``, ``abfs://``, ``file://`` and their like.
+
+Listed folder by folder, so that memory is bounded by the largest folder. Which tag an object has depends on
+what its store tells, see :func:`content_tag`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.stores.records import (
+    WHOLE,
+    Absent,
+    Forbidden,
+    Found,
+    KeyRange,
+    Located,
+    ObjectChangedError,
+)
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+#: Who brings the addresses that people ask for most.
+_PROVIDERS: Final = {
+    "gs": "apache-airflow-providers-google",
+    "gcs": "apache-airflow-providers-google",
+    "abfs": "apache-airflow-providers-microsoft-azure",
+    "abfss": "apache-airflow-providers-microsoft-azure",
+    "adl": "apache-airflow-providers-microsoft-azure",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PathStore:
+    """See :class:`~extend_pipeline.stores.records.Store`; the objects under one root.
+
+    :param root: ``gs://bucket`` or ``file://``.
+    :param conn_id: the connection that opens it; None for what its library finds by itself.
+    """
+
+    root: str
+    conn_id: str | None
+    fs: AbstractFileSystem
+
+    @classmethod
+    def connect(cls, root: str, conn_id: str | None) -> Self:
+        """Open the store through Airflow.
+
+        :raises PipelineInputError: if no installed provider reads such addresses.
+        """
+        from airflow.sdk import ObjectStoragePath
+        from airflow.sdk.io import has_fs
+
+        scheme = root.partition("://")[0]
+        if not has_fs(scheme):
+            provider = _PROVIDERS.get(scheme, "the provider package that brings them")
+            raise PipelineInputError(
+                f"No installed Airflow provider reads {scheme}:// addresses. Nothing was sent to Extend. "
+                f"Install {provider}, with constraints.txt, where tasks run."
+            )
+        fs = ObjectStoragePath(f"{root}/", conn_id=conn_id).fs
+        fs.invalidate_cache()  # of listings: what was listed before may be another by now
+        return cls(root, conn_id, fs)
+
+    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
+        """Yield one folder at a time; folders and objects in the order of their names."""
+        folders = [prefix.key.rpartition("/")[0]]
+        first = True
+        while folders:
+            folder = folders.pop()
+            entries = self._entries(folder, prefix, required=first and self._is_local)
+            first = False
+            page, below = list[Found](), list[str]()
+            for key, info in entries:
+                if info["type"] != "directory":
+                    if key.startswith(prefix.key):
+                        page.append(self._found(key, info))
+                # A link to a folder may lead back to where it is.
+                elif not info.get("islink") and f"{key}/".startswith(prefix.key[: len(key) + 1]):
+                    below.append(key)
+            folders += reversed(below)
+            if page:
+                yield page
+
+    def can_split(self, prefix: Located) -> bool:
+        """Not in the middle of a folder."""
+        return False
+
+    def split(self, prefix: Located, after: str) -> list[KeyRange]:
+        """Return nothing, as the listing cannot be divided."""
+        return []
+
+    def look_up(self, place: Located) -> Found | Absent | Forbidden:
+        """Ask for what the store knows of the object."""
+        try:
+            info = self.fs.info(self._path(place.key), refresh=True)
+        except FileNotFoundError:
+            return Absent()
+        except PermissionError:
+            return Forbidden()
+        return Absent() if info["type"] == "directory" else self._found(place.key, info)
+
+    def signed_url(self, place: Located, version: str | None, expires_in: int) -> str | None:
+        """Return a signed URL where the store has such."""
+        try:
+            return str(self.fs.sign(self._path(place.key), expiration=expires_in))
+        except NotImplementedError:
+            return None
+
+    def check_signing(self, expires_in: int) -> None:
+        """Nothing that could be seen beforehand."""
+
+    def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
+        """Read the object, and see afterwards that it is still the one with this tag."""
+        try:
+            content: bytes = self.fs.cat_file(self._path(place.key))
+        except FileNotFoundError:
+            content = b""
+        now = self.look_up(place)
+        if not isinstance(now, Found) or now.tag != found_tag:
+            raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
+        return content
+
+    @property
+    def _is_local(self) -> bool:
+        return self.root == "file://"
+
+    def _path(self, key: str) -> str:
+        return f"{self.root.partition('://')[2]}/{key}"
+
+    def _entries(
+        self, folder: str, prefix: Located, *, required: bool
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return what a folder holds, by key; a folder of an object store that is not there holds nothing."""
+        base = self._path(folder)
+        try:
+            listed = self.fs.ls(base, detail=True, refresh=True)
+        except FileNotFoundError:
+            if not required:
+                return []
+            what = "does not exist"
+        except PermissionError:
+            what = "may not be listed"
+        else:
+            root = self._path("")
+            keyed = ((f"/{info['name'].lstrip('/')}", info) for info in listed)
+            prefixed = f"/{root.lstrip('/')}"
+            named = ((name.removeprefix(prefixed).rstrip("/"), info) for name, info in keyed)
+            # Some stores list a folder's own marker with what it holds.
+            return sorted(((key, info) for key, info in named if key != folder), key=lambda each: each[0])
+        raise PipelineInputError(
+            f"The folder of {prefix.uri!r} {what}, seen from this worker. Nothing was sent to Extend. "
+            f"Check the address and the connection (source_conn_id={self.conn_id!r})."
+        )
+
+    def _found(self, key: str, info: Mapping[str, Any]) -> Found:
+        modified = modified_at(info)
+        tag = content_tag(info, modified)
+        if tag is None:
+            raise PipelineInputError(
+                f"{self.root} tells neither a tag of an object's content nor when it was modified, so a "
+                "document that was paid for could not be told from a new one. Nothing was sent to Extend. "
+                "Copy the objects to a store that does."
+            )
+        return Found(key, tag, int(info["size"] or 0), modified or dt.datetime.fromtimestamp(0, dt.UTC))
+
+
+def content_tag(info: Mapping[str, Any], modified: dt.datetime | None) -> str | None:
+    """Return what changes with an object's content: the first of these that its store tells of.
+
+    A hash of the content (Google Cloud Storage, Azure), so that the same content uploaded anew is the same
+    document; the store's tag; its number of the content; the time of modification with the size, for files.
+    """
+    settings = info.get("content_settings") or {}
+    md5 = info.get("md5Hash") or info.get("content_md5") or settings.get("content_md5")
+    if md5:
+        return md5 if isinstance(md5, str) else bytes(md5).hex()
+    for name in ("ETag", "etag", "generation"):
+        if info.get(name):
+            return str(info[name]).strip('"')
+    return None if modified is None else f"{modified:%Y%m%dT%H%M%S.%f}-{info['size'] or 0}"
+
+
+def modified_at(info: Mapping[str, Any]) -> dt.datetime | None:
+    """Return when an object was modified, in UTC; None if its store does not tell."""
+    for name in ("mtime", "LastModified", "last_modified", "updated"):
+        value = info.get(name)
+        if isinstance(value, int | float):
+            return dt.datetime.fromtimestamp(value, dt.UTC)
+        if isinstance(value, str):
+            value = dt.datetime.fromisoformat(value)
+        if isinstance(value, dt.datetime):
+            return value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    return None
