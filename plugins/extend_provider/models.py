@@ -69,8 +69,31 @@ class BatchInput:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Split:
+    """A part of a file that has become a file of its own.
+
+    :param type: what kind of document it was taken for; ``identifier`` tells several of one type apart.
+    :param start_page: its first page in the parent file, from 1; ``end_page`` is its last one.
+    :param observation: why it was split off, in Extend's words.
+    """
+
+    id: str | None = None
+    type: str | None = None
+    identifier: str | None = None
+    start_page: int | None = None
+    end_page: int | None = None
+    file_id: str | None = None
+    name: str | None = None
+    classification_id: str | None = None
+    observation: str | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file at Extend. ``type`` is Extend's word for the format, e.g. ``PDF`` or ``IMG``."""
+    """A file at Extend. ``type`` is Extend's word for the format, e.g. ``PDF`` or ``IMG``.
+
+    :param split: its place in the parent file, if it was split off one.
+    """
 
     id: str
     name: str | None = None
@@ -80,6 +103,7 @@ class StoredFile:
     created_at: str | None = None
     updated_at: str | None = None
     presigned_url: str | None = dataclasses.field(default=None, repr=False)
+    split: Split | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,6 +128,7 @@ class RunSummary:
     started_at: str | None = None
     ended_at: str | None = None
     credits: float | None = None
+    workflow_version_name: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,6 +141,8 @@ class ProcessorResult:
         with ``page: {number, width, height}`` in both API versions.
     :param initial_value: what the extractor had made of it before a review; None if there was none.
     :param classification: ``{id, type, confidence, …}`` of a classifier.
+    :param splits: the files that a splitter made.
+    :param edits: by path: what a reviewer changed, and the note to it.
     """
 
     kind: ResultKind
@@ -129,6 +156,8 @@ class ProcessorResult:
     metadata: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
     initial_value: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
     classification: Mapping[str, Any] | None = None
+    splits: tuple[Split, ...] = ()
+    edits: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
     failure_reason: str | None = None
     failure_message: str | None = None
     credits: float | None = None
@@ -138,14 +167,35 @@ class ProcessorResult:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One rule of a validation: whether the values kept it, and what is said about it."""
+
+    name: str | None
+    passed: bool | None
+    reason: str | None = None
+    message: str | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class StepRun:
-    """One step of a run. ``type`` is e.g. ``EXTRACT``, ``CLASSIFY`` or a type not known here."""
+    """One step of a run. ``type`` is e.g. ``EXTRACT``, ``CLASSIFY`` or a type not known here.
+
+    :param output: what it said, but for what ``result`` has of an extraction or a parse.
+    :param files: what it worked on.
+    :param passed: whether a validation was passed as a whole; ``checks`` are its rules.
+    :param branch: the branch that a router has chosen.
+    """
 
     id: str | None
     type: str
     name: str | None
     status: str | None
     result: ProcessorResult | None = None
+    output: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    files: tuple[StoredFile, ...] = ()
+    passed: bool | None = None
+    checks: tuple[Check, ...] = ()
+    branch: str | None = None
     raw: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
 

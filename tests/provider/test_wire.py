@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extend_provider.exceptions import ExtendInputError
-from extend_provider.models import BatchInput, FileInput, RunInput, StoredFile, WorkflowRun
-from extend_provider.wire import API_VERSIONS, wire_for
+from extend_provider.models import BatchInput, Check, FileInput, RunInput, Split, StoredFile, WorkflowRun
+from extend_provider.wire import API_VERSIONS, Wire, wire_for
 from extend_provider.wire.reading import UnreadableAnswerError
 
 NEW, OLD = wire_for("2026-02-09"), wire_for("2025-04-21")
@@ -353,6 +353,70 @@ class TestRuns:
         (step,) = NEW.parse_run({"id": "r", "stepRuns": [{"stepType": "NEW_TYPE", "result": result}]}).steps
         assert step.result is not None
         assert step.result.kind == kind
+
+    def test_both_versions_tell_of_splits_and_the_files_they_made(self) -> None:
+        split = {
+            "id": "s1",
+            "type": "invoice",
+            "identifier": "a",
+            "startPage": 2,
+            "endPage": 3,
+            "fileId": "file_2",
+        }
+        place = {key: split[key] for key in ("id", "type", "identifier", "startPage", "endPage")}
+        child = {"id": "file_2", "parentFileId": "file_1", "metadata": {"parentSplit": place}}
+        output = {"splits": [{**split, "observation": "a head"}, "no split"]}
+        newer = NEW.parse_run(
+            {**NEW_RUN, "stepRuns": [{"files": [child], "result": {"splitRun": {"output": output}}}]}
+        )
+        older = OLD.parse_run(
+            {"id": "r", "outputs": [{"type": "SPLITTER", "files": [child], "output": output}]}
+        )
+        for run in (newer, older):
+            (step,) = run.steps
+            assert step.output == output
+            assert step.result is not None
+            assert step.result.splits == (Split("s1", "invoice", "a", 2, 3, "file_2", observation="a head"),)
+            assert step.files == (
+                StoredFile("file_2", parent_file_id="file_1", split=Split("s1", "invoice", "a", 2, 3)),
+            )
+
+    @pytest.mark.parametrize(
+        ("answer", "passed", "checks", "branch"),
+        [
+            (
+                {
+                    "allPassed": False,
+                    "rules": [{"name": "Sum", "valid": False, "failureReason": "RULE_FAILED"}],
+                },
+                False,
+                (Check("Sum", False, "RULE_FAILED"),),
+                None,
+            ),
+            (
+                {"valid": True, "blocks": [{"id": "b", "valid": True, "reasoning": "signed"}, {}]},
+                True,
+                (Check("b", True, None, "signed"), Check(None, None)),
+                None,
+            ),
+            ({"matchedBranch": {"id": "b1"}, "branches": []}, None, (), "b1"),
+            ({"branches": [{"name": "A"}, {"name": "B", "matched": True}]}, None, (), "B"),
+            ({"allPassed": "perhaps", "rules": None, "branches": None}, None, (), None),
+        ],
+    )
+    @pytest.mark.parametrize("wire", [NEW, OLD])
+    def test_a_verdict_is_read_by_what_it_holds(
+        self, wire: Wire, answer: Any, passed: Any, checks: Any, branch: Any
+    ) -> None:
+        (step,) = wire.parse_run({"id": "r", "stepRuns": [{"stepType": "ANY", "result": answer}]}).steps
+        assert (step.passed, step.checks, step.branch) == (passed, checks, branch)
+        assert step.output == answer
+
+    @pytest.mark.parametrize("files", [{"file": {"id": "file_9"}}, {"files": [{"id": "file_9"}]}])
+    def test_a_step_that_names_no_file_has_that_of_its_processor(self, files: dict[str, Any]) -> None:
+        (step,) = NEW.parse_run({"id": "r", "stepRuns": [{"result": {"extractRun": files}}]}).steps
+        assert step.files == (StoredFile("file_9"),)
+        assert step.output is None
 
     @pytest.mark.parametrize("version", API_VERSIONS)
     def test_an_unknown_status_stays_what_it_is(self, version: str) -> None:

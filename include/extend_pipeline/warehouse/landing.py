@@ -43,7 +43,6 @@ _OF_THE_LOAD: Final = {"load_batch_id": ColumnType.TEXT, "hold": ColumnType.BOOL
 #: Fields that an error names before it only counts them.
 _NAMED: Final = 20
 _WIDENED: Final = ("table_name", "column_name", "type")
-_STEP: Final = {name: kind for name, kind in tables.STEPS.items() if name not in {*tables.KEY, "run_id"}}
 
 
 class Load:
@@ -233,18 +232,27 @@ class Load:
         )
 
     def _insert_steps(self) -> None:
-        source = read_lines(self._part.steps, {"seq": "BIGINT", **text_columns(_STEP)})
-        self._insert(
-            "steps",
-            tables.STEPS,
-            f"""SELECT {names(tables.KEY)}, landing.run_id, {typed_columns("staged", _STEP)}
-                FROM {source} AS staged JOIN _landing AS landing ON landing.seq = staged.seq""",
-        )
+        """Insert what steps and files have told beside extracted values."""
+        for table, file in (
+            ("steps", self._part.steps),
+            ("checks", self._part.checks),
+            ("files", self._part.files),
+        ):
+            columns = tables.FIXED[table]
+            told = {name: kind for name, kind in columns.items() if name not in (*tables.KEY, "run_id")}
+            self._insert(
+                table,
+                columns,
+                f"""SELECT {names(tables.KEY)}, landing.run_id, {typed_columns("staged", told)}
+                    FROM {read_lines(file, {"seq": "BIGINT", **text_columns(told)})} AS staged
+                    JOIN _landing AS landing ON landing.seq = staged.seq""",
+            )
 
     # extracted values
 
     def _insert_values(self, groups: list[list[Table]]) -> None:
         self._stage_declarations(groups)
+        self._temporary("_sources", shaping.source_rows(self._part.steps))
         self._temporary("_doubts", confidence.no_doubts())
         for page in self._part.pages:
             for name, rows in shaping.page_stages(page):

@@ -26,6 +26,7 @@ _ATTEMPT: Final = {
     **tables.OUTCOME,
     **{name: kind for name, kind in tables.RUN.items() if name != "observed_at"},
     "usage": ColumnType.JSON,
+    "edits": ColumnType.JSON,
     "decision": ColumnType.TEXT,
     "decided_by": ColumnType.TEXT,
     "decided_at": ColumnType.TIMESTAMP,

@@ -61,6 +61,17 @@ class RawLine(NamedTuple):
         number = value.get(_CUT)
         return encoded(value) if number is None else self.cuts[number]
 
+    def whole(self, value: Any) -> Any:
+        """Return any value of the run with the texts put back that were cut out of it."""
+        if isinstance(value, list):
+            return [self.whole(item) for item in value]
+        if not isinstance(value, Mapping) or not self.cuts:
+            return value
+        number = value.get(_CUT)
+        if number is not None:
+            return decoded(self.cuts[number])
+        return {key: self.whole(item) for key, item in value.items()}
+
 
 class _Output(msgspec.Struct):
     value: msgspec.Raw = msgspec.Raw()

@@ -2,6 +2,7 @@
 
 Every function returns text. The statements read these temporary tables:
 
+* ``_sources``: one row per extraction of the part, with the file that it was made from;
 * ``_page``: one row per extraction, ``result_no`` numbering them, with ``value``, ``metadata`` and, if a
   person has reviewed it, ``initial``, the value before that, as JSON;
 * ``_declared``: one row per place that a schema declares, see :func:`declared_places`;
@@ -22,7 +23,16 @@ from typing import Any, Final
 from extend_pipeline.warehouse import tables
 from extend_pipeline.warehouse.dictionary import Column, Table
 from extend_pipeline.warehouse.names import Path
-from extend_pipeline.warehouse.sql import is_rounded, literal, names, pointer, quoted, read_texts, typed
+from extend_pipeline.warehouse.sql import (
+    is_rounded,
+    literal,
+    names,
+    pointer,
+    quoted,
+    read_lines,
+    read_texts,
+    typed,
+)
 from extend_pipeline.warehouse.staging import StagedFile
 from extend_pipeline.warehouse.table_plan import ColumnType
 
@@ -70,10 +80,18 @@ def page_stages(file: StagedFile) -> Iterator[tuple[str, str]]:
 def page_rows(file: StagedFile) -> str:
     """Return the extractions of a page that belong to the runs that land, with their keys."""
     return f"""
-        SELECT page.*, {names(tables.KEY)}, landing.run_id, landing.landed_at
+        SELECT page.*, {names(tables.KEY)}, landing.run_id, landing.landed_at, source.file_id
         FROM {read_texts(file, PAGE_COLUMNS)} AS page
         JOIN _landing AS landing ON landing.seq = page.seq
+        JOIN _sources AS source ON source.seq = page.seq AND source.group_id = page.group_id
+                                  AND source.result_idx = page.result_idx
     """
+
+
+def source_rows(steps: StagedFile) -> str:
+    """Return ``_sources``: the file that each extraction of the part was made from."""
+    columns = {"seq": "BIGINT", "group_id": "BIGINT", "result_idx": "BIGINT", "file_id": "VARCHAR"}
+    return f"SELECT {names(list(columns))} FROM {read_lines(steps, columns)} WHERE group_id IS NOT NULL"
 
 
 def declared_places(
@@ -188,7 +206,8 @@ def field_rows() -> str:
     What a reviewer has taken out is a row too, with the machine's value alone.
     """
     return f"""
-        SELECT {names(tables.KEY)}, run_id, extractor, result_idx, path, field.text AS value, {_EVIDENCE},
+        SELECT {names(tables.KEY)}, run_id, extractor, result_idx, file_id, path, field.text AS value,
+               {_EVIDENCE},
                CASE WHEN initial IS NULL THEN field.text ELSE machine.text END AS machine_value,
                initial IS NOT NULL AND field.text IS DISTINCT FROM machine.text AS edited
         FROM (

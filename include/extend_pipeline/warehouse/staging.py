@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from extend_pipeline.documents import Document
+from extend_pipeline.warehouse import step_rows
 from extend_pipeline.warehouse.raw_lines import RawLine, decoded, encoded, exact_text, read_raw_line
 from extend_provider.models import ProcessorResult, StepRun
 
@@ -74,6 +75,8 @@ class StagedPart:
     submission: StagedFile
     runs: StagedFile
     steps: StagedFile
+    checks: StagedFile
+    files: StagedFile
     pages: list[StagedFile]
     extractors: list[Extractor] = dataclasses.field(default_factory=list)
     group_of: dict[tuple[str, bytes | None], int] = dataclasses.field(default_factory=dict)
@@ -92,6 +95,8 @@ def stage(
         StagedFile(folder / "submission.ndjson"),
         StagedFile(folder / "runs.ndjson"),
         StagedFile(folder / "steps.ndjson"),
+        StagedFile(folder / "checks.ndjson"),
+        StagedFile(folder / "files.ndjson"),
         [],
     )
     for ordinal, document in enumerate(submission):
@@ -100,7 +105,7 @@ def stage(
         raw = read_raw_line(line, f"Line {seq + 1:,} of part {name}")
         part.runs.write(_run_record(seq, raw))
         _stage_steps(part, seq, raw)
-    for file in (part.submission, part.runs, part.steps, *part.pages):
+    for file in (part.submission, part.runs, part.steps, part.checks, part.files, *part.pages):
         file.close()
     return part
 
@@ -128,14 +133,21 @@ def _stage_steps(part: StagedPart, seq: int, raw: RawLine) -> None:
     results_of: Counter[str] = Counter()
     for step_idx, step in enumerate(raw.run.steps):
         result = step.result
-        result_idx = None
+        result_idx = group = None
         if result is not None and result.kind == "extract" and result.value is not None:
-            group = _group(part, raw, result)
+            group = _group(part, raw, step, result)
             extractor = part.extractors[group].name
             result_idx = results_of[extractor]
             results_of[extractor] += 1
             _write_value(part, raw, result, seq, result_idx, group)
-        part.steps.write(_step_record(seq, step_idx, step, result_idx))
+        place = {"seq": seq, "step_idx": step_idx}
+        extraction = {"result_idx": result_idx, "group_id": group}
+        told = {**step_rows.step_record(raw.run, step), "output": raw.whole(step.output)}
+        part.steps.write({**place, **extraction, **told})
+        for check in step_rows.check_records(step):
+            part.checks.write({**place, **check})
+    for file in step_rows.file_records(raw.run):
+        part.files.write({"seq": seq, **file})
 
 
 def _write_value(
@@ -157,8 +169,8 @@ def _write_value(
     page.write_line(SEPARATOR.encode().join([*numbers, *texts]) + b"\n")
 
 
-def _group(part: StagedPart, raw: RawLine, result: ProcessorResult) -> int:
-    name = result.processor_name or result.processor_id or "extraction"
+def _group(part: StagedPart, raw: RawLine, step: StepRun, result: ProcessorResult) -> int:
+    name = result.processor_name or result.processor_id or step.name or "extraction"
     schema = None if result.schema is None else raw.text(result.schema)
     group = part.group_of.get((name, schema))
     if group is None:
@@ -186,6 +198,7 @@ def _run_record(seq: int, raw: RawLine) -> dict[str, Any]:
         "batch_id": run.batch_id,
         "workflow_name": run.workflow_name,
         "workflow_version": run.workflow_version,
+        "workflow_version_name": run.workflow_version_name,
         "dashboard_url": run.dashboard_url,
         "created_at": run.created_at,
         "started_at": run.started_at,
@@ -195,42 +208,8 @@ def _run_record(seq: int, raw: RawLine) -> dict[str, Any]:
         "reviewed_by": run.reviewed_by,
         "reviewed_at": run.reviewed_at,
         "rejection_note": run.rejection_note,
+        "edited": any(step.result is not None and step.result.edited for step in run.steps),
         "credits": run.credits,
         "usage": run.raw.get("usage"),
+        "edits": step_rows.edits_of(run),
     }
-
-
-def _step_record(seq: int, step_idx: int, step: StepRun, result_idx: int | None) -> dict[str, Any]:
-    result = step.result or ProcessorResult(kind="parse", id=None, status=None)
-    classification = result.classification or {}
-    return {
-        "seq": seq,
-        "step_idx": step_idx,
-        "step_run_id": step.id,
-        "step_type": step.type,
-        "step_name": step.name,
-        "status": step.status,
-        "processor_id": result.processor_id,
-        "processor_name": result.processor_name,
-        "processor_version": result.processor_version,
-        "processor_run_id": result.id,
-        "result_idx": result_idx,
-        "classification": classification.get("type"),
-        "classification_confidence": classification.get("confidence"),
-        "failure_reason": result.failure_reason,
-        "failure_message": result.failure_message,
-        "reviewed": result.reviewed,
-        "edited": result.edited,
-        "credits": result.credits,
-        "dashboard_url": result.dashboard_url,
-        "output": _step_output(step),
-    }
-
-
-def _step_output(step: StepRun) -> Any:
-    """Return what a step said that has no table of its own: a classification, a split, a validation."""
-    if step.result is None:
-        return step.raw.get("result")
-    if step.result.kind == "classify":
-        return step.result.classification
-    return step.raw.get("result") if step.result.kind == "split" else None

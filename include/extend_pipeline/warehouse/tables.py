@@ -50,6 +50,7 @@ RUN: Final[Columns] = {
     "batch_id": _TEXT,
     "workflow_name": _TEXT,
     "workflow_version": _TEXT,
+    "workflow_version_name": _TEXT,
     "dashboard_url": _TEXT,
     "created_at": _TIMESTAMP,
     "started_at": _TIMESTAMP,
@@ -60,6 +61,7 @@ RUN: Final[Columns] = {
     "reviewed_by": _TEXT,
     "reviewed_at": _TIMESTAMP,
     "rejection_note": _TEXT,
+    "edited": _BOOLEAN,
     "credits": _DECIMAL,
 }
 
@@ -98,9 +100,12 @@ DOCUMENTS: Final[Columns] = {
     **CONFIDENCE,
     **LOAD,
 }
-RUNS: Final[Columns] = {**KEY, **OUTCOME, **RUN, "usage": _JSON, **LOAD}
+#: ``usage`` is the credits in detail, ``edits`` what reviewers changed, by processor run and field.
+RUNS: Final[Columns] = {**KEY, **OUTCOME, **RUN, "usage": _JSON, "edits": _JSON, **LOAD}
 
-#: One row per step of the document's run. ``output`` is what a step other than an extraction or a parse said.
+#: One row per step of the document's run. ``output`` is what it said, but for extracted values and parsed
+#: text. ``file_id`` is the file that it worked on, null for several together; ``passed`` is a validation's
+#: verdict, ``branch`` a router's.
 STEPS: Final[Columns] = {
     **KEY,
     "run_id": _TEXT,
@@ -109,6 +114,7 @@ STEPS: Final[Columns] = {
     "step_type": _TEXT,
     "step_name": _TEXT,
     "status": _TEXT,
+    "file_id": _TEXT,
     "processor_id": _TEXT,
     "processor_name": _TEXT,
     "processor_version": _TEXT,
@@ -116,6 +122,8 @@ STEPS: Final[Columns] = {
     "result_idx": _INTEGER,
     "classification": _TEXT,
     "classification_confidence": _DOUBLE,
+    "passed": _BOOLEAN,
+    "branch": _TEXT,
     "failure_reason": _TEXT,
     "failure_message": _TEXT,
     "reviewed": _BOOLEAN,
@@ -125,6 +133,37 @@ STEPS: Final[Columns] = {
     "output": _JSON,
 }
 
+#: One row per rule of a validation: whether the document's values kept it.
+CHECKS: Final[Columns] = {
+    **KEY,
+    "run_id": _TEXT,
+    "step_idx": _INTEGER,
+    "check_idx": _INTEGER,
+    "name": _TEXT,
+    "passed": _BOOLEAN,
+    "reason": _TEXT,
+    "message": _TEXT,
+}
+
+#: One row per file of the document's run: its own, and those that it was split into, with their place in the
+#: parent file, pages from 1.
+FILES: Final[Columns] = {
+    **KEY,
+    "run_id": _TEXT,
+    "file_id": _TEXT,
+    "name": _TEXT,
+    "type": _TEXT,
+    "page_count": _INTEGER,
+    "parent_file_id": _TEXT,
+    "split_id": _TEXT,
+    "split_type": _TEXT,
+    "split_identifier": _TEXT,
+    "start_page": _INTEGER,
+    "end_page": _INTEGER,
+    "classification_id": _TEXT,
+    "observation": _TEXT,
+}
+
 #: One row per extracted field, with Extend's evidence for it: the first citation; all are in the raw zone.
 #: ``value`` is what counts; ``machine_value`` is another one where a reviewer has ``edited`` the field.
 FIELDS: Final[Columns] = {
@@ -132,6 +171,7 @@ FIELDS: Final[Columns] = {
     "run_id": _TEXT,
     "extractor": _TEXT,
     "result_idx": _INTEGER,
+    "file_id": _TEXT,
     "path": _TEXT,
     "value": _TEXT,
     "ocr_confidence": _DOUBLE,
@@ -193,6 +233,8 @@ FIXED: Final[Mapping[str, Columns]] = {
     "documents": DOCUMENTS,
     "runs": RUNS,
     "steps": STEPS,
+    "checks": CHECKS,
+    "files": FILES,
     "fields": FIELDS,
     "problems": PROBLEMS,
     "dictionary": DICTIONARY,
@@ -201,7 +243,8 @@ FIXED: Final[Mapping[str, Columns]] = {
 }
 
 #: Fixed tables whose rows belong to a document and are replaced with it.
-REPLACED: Final = ("documents", "steps", "fields", "problems")
+REPLACED: Final = ("documents", "steps", "checks", "files", "fields", "problems")
 
-#: What every generated table starts with; the tables of lists add positions, from 0.
-RESULT: Final[Columns] = {**KEY, "run_id": _TEXT, "result_idx": _INTEGER}
+#: What every generated table starts with; the tables of lists add positions, from 0. ``file_id`` is the file
+#: that the values were extracted from: the document's own, or one that it was split into.
+RESULT: Final[Columns] = {**KEY, "run_id": _TEXT, "result_idx": _INTEGER, "file_id": _TEXT}

@@ -19,7 +19,7 @@ DATASET = "extend"
 KEY = ("document_id", "workflow_id", "workflow_version_requested")
 
 #: Columns that every table of an extractor starts with.
-RESULT_COLUMNS = (*KEY, "run_id", "result_idx")
+RESULT_COLUMNS = (*KEY, "run_id", "result_idx", "file_id")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from extend_provider.exceptions import ExtendInputError
-from extend_provider.models import BatchInput, FileInput, Page, RunInput, RunSummary, StoredFile, WorkflowRun
+from extend_provider.models import (
+    BatchInput,
+    FileInput,
+    Page,
+    RunInput,
+    RunSummary,
+    Split,
+    StoredFile,
+    WorkflowRun,
+)
 from extend_provider.redaction import without_credentials
 from extend_provider.wire.reading import (
     Json,
@@ -16,8 +25,10 @@ from extend_provider.wire.reading import (
     mapping,
     mappings,
     number,
+    optional_mapping,
     required_text,
     text,
+    whole_number,
 )
 
 Body = dict[str, Any]
@@ -124,16 +135,38 @@ def next_page_token(body: object) -> str | None:
 
 def stored_file(raw: Json) -> StoredFile:
     """Read a file or a file's summary."""
-    pages = number(mapping(raw, "metadata"), "pageCount")
+    metadata = mapping(raw, "metadata")
+    split = optional_mapping(metadata, "parentSplit")
     return StoredFile(
         id=required_text(raw, "id"),
         name=text(raw, "name"),
         type=text(raw, "type"),
-        page_count=None if pages is None else int(pages),
+        page_count=whole_number(metadata, "pageCount"),
         parent_file_id=text(raw, "parentFileId"),
         created_at=text(raw, "createdAt"),
         updated_at=text(raw, "updatedAt"),
         presigned_url=text(raw, "presignedUrl"),
+        split=None if split is None else split_of(split),
+    )
+
+
+def stored_files(raw: Json) -> tuple[StoredFile, ...]:
+    """Read the files that a run, or a step of it, worked on."""
+    return tuple(stored_file(file) for file in mappings(raw, "files") if text(file, "id"))
+
+
+def split_of(raw: Json) -> Split:
+    """Read a splitter's word on one of the files that it made, or what the file itself tells of it."""
+    return Split(
+        id=text(raw, "id"),
+        type=text(raw, "type"),
+        identifier=text(raw, "identifier"),
+        start_page=whole_number(raw, "startPage"),
+        end_page=whole_number(raw, "endPage"),
+        file_id=text(raw, "fileId"),
+        name=text(raw, "name"),
+        classification_id=text(raw, "classificationId"),
+        observation=text(raw, "observation"),
     )
 
 
@@ -163,6 +196,6 @@ def run_fields(raw: Json) -> dict[str, Any]:
         "reviewed_by": text(raw, "reviewedByUser") or text(raw, "reviewedBy"),
         "reviewed_at": text(raw, "reviewedAt"),
         "rejection_note": text(raw, "rejectionNote"),
-        "files": tuple(stored_file(file) for file in mappings(raw, "files") if text(file, "id")),
+        "files": stored_files(raw),
         "raw": raw,
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from extend_provider.models import ProcessorResult, ResultKind
 from extend_provider.redaction import without_credentials
+from extend_provider.wire.base import split_of
 from extend_provider.wire.reading import Json, flag, mapping, mappings, number, optional_mapping, text
 
 
@@ -34,6 +35,8 @@ def processor_result(
         metadata=metadata,
         initial_value=extracted(initial)[0] if initial else None,
         classification=output if kind == "classify" else None,
+        splits=tuple(split_of(each) for each in mappings(output or {}, "splits")),
+        edits=optional_mapping(run, "edits") or None,
         failure_reason=text(run, "failureReason"),
         failure_message=without_credentials(text(run, "failureMessage") or "") or None,
         credits=number(mapping(run, "usage"), "credits"),

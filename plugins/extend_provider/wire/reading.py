@@ -84,6 +84,12 @@ def number(raw: Json, key: str) -> float | None:
     return value if isinstance(value, int) or math.isfinite(value) else None
 
 
+def whole_number(raw: Json, key: str) -> int | None:
+    """Return a finite number without what is behind its point."""
+    value = number(raw, key)
+    return None if value is None else int(value)
+
+
 def flag(raw: Json, key: str) -> bool:
     """Return whether the value is true."""
     return raw.get(key) is True

@@ -29,6 +29,7 @@ from extend_provider.wire.base import (
 )
 from extend_provider.wire.outputs import processor_result
 from extend_provider.wire.reading import Json, body_list, body_member, mapping, mappings, member_text, text
+from extend_provider.wire.steps import step_fields
 
 #: What kind of result a processor run of this type has, and the step it would be in the newer version.
 PROCESSORS: Final[Mapping[str, tuple[ResultKind, str]]] = {
@@ -195,13 +196,15 @@ def _output_step(raw: Json) -> StepRun:
         processor_version=text(raw, "processorVersionId"),
         dashboard_url=text(raw, "url"),
     )
+    merged = mappings(raw, "mergedProcessors")
     return StepRun(
         id=text(raw, "id"),
-        type="MERGE_EXTRACT" if kind == "extract" and mappings(raw, "mergedProcessors") else step_type,
+        type="MERGE_EXTRACT" if kind == "extract" and merged else step_type,
         name=name,
         status=text(raw, "status"),
         result=result or None,
         raw=raw,
+        **step_fields(raw, {"mergedProcessors": merged} if merged else {}, raw, kind),
     )
 
 
@@ -213,4 +216,5 @@ def _other_step(raw: Json) -> StepRun:
         name=text(step, "name"),
         status=text(raw, "status"),
         raw=raw,
+        **step_fields(raw, mapping(raw, "result")),
     )

@@ -38,6 +38,7 @@ from extend_provider.wire.reading import (
     optional_mapping,
     text,
 )
+from extend_provider.wire.steps import step_fields
 
 #: Where a step's result holds a processor's run, the kind of that run, and what it calls its processor.
 #: The result is recognised by what it holds, not by the step's type: types are added over time.
@@ -156,28 +157,33 @@ def _workflow_fields(raw: Json) -> dict[str, Any]:
         "workflow_id": text(workflow, "id"),
         "workflow_name": text(workflow, "name"),
         "workflow_version": text(version, "version") or text(version, "id"),
+        "workflow_version_name": text(version, "name"),
         "dashboard_url": text(raw, "dashboardUrl"),
     }
 
 
 def _step(raw: Json) -> StepRun:
-    step = mapping(raw, "step")
+    step, answer = mapping(raw, "step"), mapping(raw, "result")
+    result, run = _result(answer)
+    rest = {key: value for key, value in answer.items() if run is None or value is not run}
     return StepRun(
         id=text(raw, "id"),
         type=text(raw, "stepType") or text(step, "type") or "UNKNOWN",
         name=text(step, "name"),
         status=text(raw, "status"),
-        result=_result(mapping(raw, "result")),
+        result=result,
         raw=raw,
+        **step_fields(raw, rest, run, result.kind if result else None),
     )
 
 
-def _result(result: Json) -> ProcessorResult | None:
+def _result(answer: Json) -> tuple[ProcessorResult | None, Json | None]:
+    """Return a processor's result with the run that it was read from."""
     for key, kind, processor_key in RESULTS:
-        run = optional_mapping(result, key)
+        run = optional_mapping(answer, key)
         if run is not None:
             processor, version = mapping(run, processor_key), mapping(run, f"{processor_key}Version")
-            return processor_result(
+            result = processor_result(
                 kind,
                 run,
                 processor_id=text(processor, "id"),
@@ -185,4 +191,5 @@ def _result(result: Json) -> ProcessorResult | None:
                 processor_version=text(version, "version") or text(version, "id"),
                 dashboard_url=text(run, "dashboardUrl"),
             )
-    return None
+            return result, run
+    return None, None
