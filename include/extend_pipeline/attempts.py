@@ -8,7 +8,8 @@ than there are rounds.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import datetime as dt
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from extend_provider.models import RunStatus
@@ -17,6 +18,8 @@ from extend_provider.models import RunStatus
 #: reasons complete; one that is not known here is taken for the document's own fault, because sending it
 #: again costs money and what it would gain is unknown.
 TRANSIENT_REASONS: Final = frozenset({"INTERNAL_ERROR", "DOCUMENT_PROCESSOR_ERROR"})
+#: Failures that a file which could not be fetched may end in; Extend does not say which one it gives.
+FILE_REASONS: Final = frozenset({"FAILED_TO_PROCESS_FILE", "UNABLE_TO_DOWNLOAD_FILE"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,21 +28,33 @@ class RunEnd:
 
     :param document_id: the document it was for; None if the run does not tell.
     :param reason: Extend's reason for a failure.
+    :param started_at: when Extend began with it, RFC 3339.
     """
 
     document_id: str | None
     status: str
     reason: str | None = None
+    started_at: str | None = None
 
-    @property
-    def may_pass(self) -> bool:
-        """Whether another attempt may go better.
+    def came_too_late(self, urls_end: dt.datetime | None) -> bool:
+        """Whether it failed over its file, and began when the file's presigned URL had ended already.
+
+        :param urls_end: when that was, timezone-aware; None: the file was not read by such a URL.
+        """
+        if self.status != RunStatus.FAILED or self.reason not in FILE_REASONS:
+            return False
+        if urls_end is None or self.started_at is None:
+            return False
+        return _moment(self.started_at) >= urls_end
+
+    def may_pass(self, urls_end: dt.datetime | None = None) -> bool:
+        """Whether another attempt, with a fresh URL, may go better.
 
         A run that somebody has cancelled says nothing of its document, and whoever wants the document dead
         ends the Airflow run, which asks for no more rounds.
         """
         if self.status == RunStatus.FAILED:
-            return self.reason in TRANSIENT_REASONS
+            return self.reason in TRANSIENT_REASONS or self.came_too_late(urls_end)
         return self.status == RunStatus.CANCELLED
 
 
@@ -62,6 +77,7 @@ def next_round(
     known_whole: bool,
     number: int,
     max_attempts: int,
+    urls_end: dt.datetime | None = None,
 ) -> tuple[str, ...]:
     """Return the documents that are sent again, in their order, after a round in which every run has settled.
 
@@ -70,6 +86,7 @@ def next_round(
     :param known_whole: whether ``ends`` has every run that there is, so that a document without one has none.
     :param number: the round's, from 1.
     :param max_attempts: how often a document is sent at the most.
+    :param urls_end: when the presigned URLs of the round ended; None if it had none.
     """
     if number >= max_attempts:
         return ()
@@ -77,9 +94,13 @@ def next_round(
     for end in ends:
         if end.document_id is not None:
             ends_of.setdefault(end.document_id, []).append(end)
-    return tuple(one for one in dict.fromkeys(sent) if _is_due(one, ends_of, known_whole=known_whole))
+    return tuple(one for one in dict.fromkeys(sent) if _is_due(ends_of.get(one), known_whole, urls_end))
 
 
-def _is_due(document_id: str, ends_of: Mapping[str, Sequence[RunEnd]], *, known_whole: bool) -> bool:
-    ends = ends_of.get(document_id)
-    return known_whole if not ends else all(end.may_pass for end in ends)
+def _is_due(ends: Sequence[RunEnd] | None, known_whole: bool, urls_end: dt.datetime | None) -> bool:
+    return known_whole if not ends else all(end.may_pass(urls_end) for end in ends)
+
+
+def _moment(timestamp: str) -> dt.datetime:
+    moment = dt.datetime.fromisoformat(timestamp)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

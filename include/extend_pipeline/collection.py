@@ -96,7 +96,7 @@ async def _inspect(hook: ExtendAsyncHook, batch_id: str, expected: int) -> Inspe
         statuses[run.id] = run.status
         document_id = run.metadata.get("document_id")
         known = document_id if isinstance(document_id, str) else None
-        ends.append(RunEnd(known, run.status, run.failure_reason))
+        ends.append(RunEnd(known, run.status, run.failure_reason, run.started_at or run.ended_at))
 
     async with hook:
         async for page in hook.iter_run_pages(batch_id=batch_id):

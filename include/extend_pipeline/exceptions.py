@@ -12,5 +12,9 @@ class PipelineInputError(ExtendInputError):
     """
 
 
+class PipelineSourceError(ExtendError):
+    """The source cannot be read at the moment, as a whole; trying again later may help."""
+
+
 class PipelineOutcomeError(ExtendError):
     """Everything that could land has landed, and the outcome is not what the run's policy allows."""

@@ -12,6 +12,7 @@ the same documents in the same batch.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypedDict
@@ -24,8 +25,14 @@ from extend_pipeline.documents import Document
 from extend_pipeline.planning import ChunkReference, chunk_path
 from extend_pipeline.run import read_settings
 from extend_pipeline.settings import Settings
-from extend_pipeline.stores import Stores
-from extend_pipeline.transfer import Checked, check_objects, check_signing, file_inputs
+from extend_pipeline.transfer import (
+    Checked,
+    check_credentials,
+    check_objects,
+    check_readable,
+    presigned_inputs,
+    uploaded_inputs,
+)
 from extend_pipeline.workspace import (
     batch_folder,
     read_documents,
@@ -46,6 +53,8 @@ if TYPE_CHECKING:
 
 #: What the intent of a batch names: the file that lists the round's documents as they stood when it was sent.
 SUBMISSION_KEY: Final = "submission"
+#: Likewise, where presigned URLs were sent: when they end.
+URLS_END_KEY: Final = "urls_end"
 
 
 class RawPart(TypedDict):
@@ -192,22 +201,27 @@ class Round:
 
     def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
         """Look at each object once more, write down how the documents stand, make their inputs."""
-        stores = Stores(self.settings)
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+        s3 = S3Hook(aws_conn_id=self.settings.aws_conn_id)
         if self.settings.transfer == "presign":
-            check_signing(stores, self.documents, self.settings.expires_in)
-        checked = list(check_objects(stores, self.documents))
+            check_credentials(s3, self.settings.expires_in)
+        client = s3.get_conn()
+        checked = list(check_objects(client, self.documents))
+        check_readable(checked, self.settings.aws_conn_id)
         sendable = [item for item in checked if item.document.status is None]
         # Each preparation has a file of its own, so that the intent that wins names what it has sent.
         submission = self.folder / f"documents-{uuid.uuid4().hex}.jsonl"
         write_documents(submission, (item.document for item in checked))
-        files = file_inputs(
-            stores,
-            sendable,
-            hook,
-            transfer=self.settings.transfer,
-            expires_in=self.settings.expires_in,
-        )
-        return Prepared(list(_inputs(sendable, files, marks)), {SUBMISSION_KEY: str(submission)})
+        if self.settings.transfer == "presign":
+            files = presigned_inputs(client, sendable, self.settings.expires_in)
+        else:
+            files = uploaded_inputs(client, sendable, hook)
+        details = {SUBMISSION_KEY: str(submission)}
+        if any(file.url is not None for file in files):
+            urls_end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.settings.expires_in)
+            details[URLS_END_KEY] = urls_end.isoformat()
+        return Prepared(list(_inputs(sendable, files, marks)), details)
 
 
 def _task_marks(ti: Any) -> dict[str, Any]:

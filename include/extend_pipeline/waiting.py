@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.attempts import Verdict, next_round
 from extend_pipeline.planning import ChunkReference
-from extend_pipeline.rounds import Round
+from extend_pipeline.rounds import URLS_END_KEY, Round
 from extend_provider import validation
 from extend_provider.batch_progress import BatchProgress, Outcome
 from extend_provider.followers import Follower, follow, others, unfollow
@@ -144,12 +144,23 @@ class WaitChunkOperator(ExtendBatchSensor):
             self.log.info("%s is not settled after all; waiting goes on.", self._name)
             return None
         missing = max(sent.run_count - found.listed + found.gone, 0)
+        urls_end = sent.details.get(URLS_END_KEY)
+        urls_ended = dt.datetime.fromisoformat(urls_end) if urls_end else None
+        if late := sum(end.came_too_late(urls_ended) for end in found.ends):
+            self.log.warning(
+                "%s: Extend began with %s of the documents after their presigned URLs had ended (expires_in="
+                "%s s). Raise expires_in, or set transfer='upload'.",
+                self._name,
+                f"{late:,}",
+                f"{current.settings.expires_in:,}",
+            )
         again = next_round(
             [document.id for document in current.sent_documents()],
             found.ends,
             known_whole=found.whole,
             number=current.number,
             max_attempts=current.settings.max_attempts,
+            urls_end=urls_ended,
         )
         self.log.info(
             "%s, round %s: %s of %s runs failed or were cancelled, %s are gone; %s documents are worth "

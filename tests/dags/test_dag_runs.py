@@ -232,19 +232,21 @@ def test_what_happens_to_an_object_after_its_discovery_is_its_own_affair(
     assert outside.rows(replaced) == [("SKIPPED",), ("PROCESSED",)]
 
 
-def test_a_presigned_url_that_ends_too_early_fails_its_document_and_not_the_run(
+def test_a_presigned_url_that_ended_before_extend_read_it_is_replaced_by_a_fresh_one(
     outside: Outside, run_dag: RunDag
 ) -> None:
-    uri = outside.put("documents/slow.txt", b"Receipt\nTotal: 3.00 EUR\n")
+    outside.put("documents/slow.txt", b"Receipt\nTotal: 3.00 EUR\n")
     outside.extend.configure(hold=True)
     release = threading.Timer(4, lambda: outside.extend.configure(hold=False))
     release.start()
     run = run_dag("hasty", logical_date=None)
     release.join()
 
-    assert run.state == "failed"  # by its policy: max_failed=0
-    ((status, reason, message),) = outside.rows("SELECT status, reason, message FROM extend.documents")
-    assert (status, reason) == ("FAILED", "FAILED_TO_PROCESS_FILE")
+    assert run.state == "success"
+    assert outside.rows("SELECT name, status, attempts FROM extend.documents") == [
+        ("slow.txt", "PROCESSED", 2)
+    ]
+    ((reason, message),) = outside.rows("SELECT reason, message FROM extend.runs WHERE status = 'FAILED'")
+    assert reason == "FAILED_TO_PROCESS_FILE"
     assert "403" in message
     assert "Signature" not in message
-    assert uri.rsplit("/", 1)[-1] == "slow.txt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 
 import pytest
@@ -35,6 +36,37 @@ def test_only_a_failure_that_may_pass_is_worth_another_attempt(
     status: str, reason: str | None, is_due: bool
 ) -> None:
     assert again(RunEnd("a", status, reason), whole=True) == (["a"] if is_due else [])
+
+
+ENDED = dt.datetime(2026, 11, 22, 2, 30, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize("reason", ["FAILED_TO_PROCESS_FILE", "UNABLE_TO_DOWNLOAD_FILE"])
+@pytest.mark.parametrize(
+    ("started_at", "urls_end", "is_due"),
+    [
+        pytest.param("2026-11-22T02:30:00.000Z", ENDED, True, id="began when its URL ended"),
+        pytest.param("2026-11-22T04:00:00+01:00", ENDED, True, id="began later"),
+        pytest.param("2026-11-22T03:00:00", ENDED, True, id="a time without a zone is UTC"),
+        pytest.param("2026-11-22T02:29:59.999Z", ENDED, False, id="began in time"),
+        pytest.param(None, ENDED, False, id="nobody knows when"),
+        pytest.param("2026-11-22T03:00:00Z", None, False, id="uploaded"),
+    ],
+)
+def test_a_file_whose_url_had_ended_before_extend_began_is_sent_with_a_fresh_one(
+    reason: str, started_at: str | None, urls_end: dt.datetime | None, is_due: bool
+) -> None:
+    end = RunEnd("a", "FAILED", reason, started_at)
+    assert next_round(["a"], [end], known_whole=True, number=1, max_attempts=3, urls_end=urls_end) == (
+        ("a",) if is_due else ()
+    )
+    last = next_round(["a"], [end], known_whole=True, number=3, max_attempts=3, urls_end=urls_end)
+    assert last == ()
+
+
+def test_an_ended_url_excuses_no_other_failure() -> None:
+    for status, reason in (("FAILED", "INVALID_WORKFLOW"), ("PROCESSED", None), ("REJECTED", None)):
+        assert not RunEnd("a", status, reason, "2026-11-22T03:00:00Z").may_pass(ENDED)
 
 
 def test_a_document_without_a_run_is_due_only_if_every_run_is_known() -> None:

@@ -17,7 +17,8 @@ from airflow.sdk import BaseOperator, ObjectStoragePath
 from airflow.sdk.exceptions import TaskDeferred
 
 from extend_pipeline.batch_ledger import WorkspaceLedger, batch_key
-from extend_pipeline.documents import OBJECT_DELETED, Document
+from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN, Document
+from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.planning import write_plan
 from extend_pipeline.run import write_settings
 from extend_pipeline.settings import Settings
@@ -391,6 +392,36 @@ def test_a_chunk_of_which_nothing_is_left_sends_nothing(chunk: Chunk) -> None:
     assert chunk.submit() is None
     assert chunk.xcoms["run_count"] == 0
     assert chunk.api.requests_to(BATCH) == 0
+
+
+def forbid(chunk: Chunk, *numbers: int) -> None:
+    """Have documents of the chunk lie where nothing may be read any more."""
+    for number in numbers:
+        moved = f"s3://{chunk.s3.forbidden_bucket}/in/{number}.txt"
+        chunk.documents[number] = dataclasses.replace(chunk.documents[number], uri=moved)
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["all forbidden", "all that is there"])
+def test_a_chunk_of_which_nothing_may_be_read_any_more_waits_for_other_credentials(
+    chunk: Chunk, deleted: bool
+) -> None:
+    forbid(chunk, *((1, 2) if deleted else (0, 1, 2)))
+    chunk.s3.client.delete_object(Bucket=chunk.bucket, Key="in/0.txt")
+    with pytest.raises(PipelineSourceError, match=r"s3://forbidden-inbox .* 'aws_default'") as caught:
+        chunk.submit()
+    assert caught.value.retryable
+    assert chunk.api.stats()["requests"] == {}
+    assert list(batches(chunk).rglob("*.intent.json")) == []
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["among others", "alone"])
+def test_a_single_document_that_may_not_be_read_is_its_own_affair(chunk: Chunk, alone: bool) -> None:
+    forbid(chunk, 1)
+    if alone:
+        chunk.documents = chunk.documents[1:2]
+    assert (chunk.submit() is None) == alone
+    reasons = [document.reason for document in chunk.submission()]
+    assert reasons == ([OBJECT_FORBIDDEN] if alone else [None, OBJECT_FORBIDDEN, None])
 
 
 def test_uploaded_documents_are_read_from_s3_and_sent_by_id(chunk: Chunk) -> None:

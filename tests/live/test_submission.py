@@ -1,0 +1,106 @@
+"""Submissions on a real scheduler and triggerer: deferred, ended and cleared meanwhile, shared by runs."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fixtures.airflow_stack import Live
+from sandbox.stack.client import DagRun, TaskInstance
+from sandbox.stack.samples import seed_documents, source_of
+
+SUBMISSION, ON_DEMAND = "kill_submission", "extend_on_demand"
+WAIT = "documents_to_warehouse.chunk.wait"
+BATCH = "POST /workflow_runs/batch"
+CANCEL = "POST /workflow_runs/{id}/cancel"
+RUNS = 3
+DAY = dt.date(2026, 9, 1)
+
+
+@pytest.fixture(autouse=True)
+def ready(live: Live) -> None:
+    for dag_id in (SUBMISSION, ON_DEMAND):
+        live.client.wait_for_dag(dag_id)
+    live.client.set_paused(ON_DEMAND, False)
+    live.extend.configure(synthetic=True)
+
+
+def eventually(what: Callable[[], Any], expected: Any, *, timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while (found := what()) != expected:
+        assert time.monotonic() < deadline, f"{found} is not {expected} after {timeout:.0f} s"
+        time.sleep(0.3)
+
+
+def turned_away(live: Live) -> DagRun:
+    """Start a submission that Extend turns away for an hour; return its run once its worker is free."""
+    live.extend.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 3600}])
+    run = live.client.trigger(SUBMISSION)
+    live.client.wait_for_task(run.dag_id, run.dag_run_id, "submit", ("deferred",), timeout=60)
+    assert live.extend.requests_to(BATCH) == 1
+    return run
+
+
+def assert_it_pays_once(live: Live, run: DagRun) -> None:
+    ended = live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=120)
+    assert ended.state == "success", live.client.failed_logs(run.dag_id, run.dag_run_id)
+    assert live.extend.requests_to(BATCH) == 2
+    assert list(live.extend.stats()["runs_created"].values()) == [1] * RUNS
+    assert live.extend.requests_to(CANCEL) == 0
+
+
+def test_clearing_a_submission_that_waits_goes_on_with_it(live: Live) -> None:
+    run = turned_away(live)
+    live.client.clear_tasks(run.dag_id, run.dag_run_id, ["submit"])
+    assert_it_pays_once(live, run)
+
+
+def test_ending_a_submission_that_waits_cancels_nothing_and_a_clear_brings_it_back(live: Live) -> None:
+    run = turned_away(live)
+    live.client.set_task_state(run.dag_id, run.dag_run_id, "submit", "failed")
+    live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=60)
+    assert live.extend.stats()["runs_created"] == {}
+    live.client.clear_run(run.dag_id, run.dag_run_id)
+    assert_it_pays_once(live, run)
+
+
+def test_a_rate_limit_that_ends_is_waited_out_in_the_triggerer_and_costs_no_attempt(live: Live) -> None:
+    live.extend.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 8}])
+    run = live.client.trigger(SUBMISSION)
+    live.client.wait_for_task(run.dag_id, run.dag_run_id, "submit", ("deferred",), timeout=60)
+    assert_it_pays_once(live, run)
+    assert live.client.task(run.dag_id, run.dag_run_id, "submit").try_number == 1
+
+
+def test_the_end_of_one_of_two_runs_leaves_their_batch_to_the_other(live: Live) -> None:
+    bucket, prefix = source_of(live.settings)
+    live.s3.bucket(bucket)
+    seed_documents(live.s3.endpoint_url, live.settings, (DAY,), 16, 3)
+    live.extend.configure(hold=True, cancelling_seconds=0)
+    first, second = (waiting(live, f"s3://{bucket}/{prefix}{DAY}/") for _ in range(2))
+    created = collections.Counter(live.extend.stats()["runs"])["PENDING"]
+    assert created > 0
+    assert live.extend.requests_to(BATCH) == 1
+
+    live.client.set_run_state(first.dag_id, first.dag_run_id, "failed")
+    said = "others wait for the same work"
+    eventually(lambda: said in live.client.log(wait_task(live, first)), True)
+    assert live.extend.stats()["runs"] == {"PENDING": created}
+
+    live.client.set_run_state(second.dag_id, second.dag_run_id, "failed")
+    eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created})
+
+
+def waiting(live: Live, source: str) -> DagRun:
+    run = live.client.trigger(ON_DEMAND, conf={"source": source})
+    live.client.wait_for_task(run.dag_id, run.dag_run_id, WAIT, ("deferred",), map_index=0, timeout=120)
+    return run
+
+
+def wait_task(live: Live, run: DagRun) -> TaskInstance:
+    return live.client.task(run.dag_id, run.dag_run_id, WAIT, 0)
