@@ -11,7 +11,7 @@ import pytest
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.warehouse import Landing
 from extend_pipeline.warehouse.records import LandingPolicy
-from pipeline.warehouse_files import contents, provenance, query, warehouse
+from pipeline.warehouse_files import Place, contents, provenance, query, warehouse
 from pipeline.warehouse_runs import INVOICE, document, extract_step, raw_lines, run
 
 SURE, DOUBTFUL, SILENT = document(1), document(2), document(3)
@@ -22,12 +22,7 @@ STATE = (
 )
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "warehouse.duckdb"
-
-
-def land(file: Path, documents: list[Document], raw: list[bytes], *, part: str, **policy: Any) -> Landing:
+def land(file: Place, documents: list[Document], raw: list[bytes], *, part: str, **policy: Any) -> Landing:
     with warehouse(file) as opened:
         return opened.land(documents, raw, provenance=provenance(raw_uri=part), **policy)
 
@@ -53,12 +48,12 @@ def approval(line: bytes, decision: str) -> bytes:
     return json.dumps({**json.loads(line), "approval": decision}).encode() + b"\n"
 
 
-def in_tables(file: Path) -> dict[str, list[str]]:
+def in_tables(file: Place) -> dict[str, list[str]]:
     found = "SELECT DISTINCT d.name FROM {} AS t JOIN documents AS d USING (document_id) ORDER BY d.name"
     return {table: [name[8:11] for (name,) in query(file, found.format(table))] for table in TABLES}
 
 
-def test_the_lowest_confidence_of_each_document_is_on_its_row_whoever_asked(file: Path) -> None:
+def test_the_lowest_confidence_of_each_document_is_on_its_row_whoever_asked(file: Place) -> None:
     land(file, DOCUMENTS, RUNS, part="raw/1")
     assert query(file, STATE) == [
         ("invoice 001.pdf", 0.8, None, None, None),
@@ -67,7 +62,7 @@ def test_the_lowest_confidence_of_each_document_is_on_its_row_whoever_asked(file
     ]
 
 
-def test_fields_below_the_threshold_are_counted_and_nothing_is_held_back(file: Path) -> None:
+def test_fields_below_the_threshold_are_counted_and_nothing_is_held_back(file: Place) -> None:
     skipped = document(4, status="SKIPPED", reason=EMPTY_FILE)
     land(file, [*DOCUMENTS, skipped], RUNS, part="raw/1", policy=FLAG)
     assert query(file, STATE) == [
@@ -79,7 +74,7 @@ def test_fields_below_the_threshold_are_counted_and_nothing_is_held_back(file: P
     assert set(map(tuple, in_tables(file).values())) == {("001", "002", "003")}
 
 
-def test_a_document_of_several_extractions_is_judged_by_the_worst(file: Path) -> None:
+def test_a_document_of_several_extractions_is_judged_by_the_worst(file: Place) -> None:
     steps = [
         extract_step(INVOICE, metadata={"paid": {"ocrConfidence": confidence}}) for confidence in (0.9, 0.3)
     ]
@@ -88,7 +83,7 @@ def test_a_document_of_several_extractions_is_judged_by_the_worst(file: Path) ->
     assert in_tables(file)["invoices"] == []
 
 
-def test_a_held_document_is_in_every_table_but_the_typed_ones(file: Path) -> None:
+def test_a_held_document_is_in_every_table_but_the_typed_ones(file: Place) -> None:
     landing = land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
     assert set(map(tuple, in_tables(file).values())) == {("001", "003")}
     assert query(file, "SELECT approval FROM documents ORDER BY name") == [(None,), ("WAITING",), (None,)]
@@ -98,7 +93,7 @@ def test_a_held_document_is_in_every_table_but_the_typed_ones(file: Path) -> Non
     assert landing.rows["invoices_line_items"] == 4
 
 
-def test_approved_it_is_as_if_it_had_never_been_held(file: Path, tmp_path: Path) -> None:
+def test_approved_it_is_as_if_it_had_never_been_held(file: Place, tmp_path: Path) -> None:
     land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
     land(file, [DOUBTFUL], [approval(RUNS[1], "APPROVED")], part="raw/approval")
     assert set(map(tuple, in_tables(file).values())) == {("001", "002", "003")}
@@ -114,7 +109,7 @@ def test_approved_it_is_as_if_it_had_never_been_held(file: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("decision", ["APPROVED", "REJECTED"])
 def test_a_decision_stands_whatever_lands_the_run_again_and_in_whichever_order(
-    file: Path, tmp_path: Path, decision: str
+    file: Place, tmp_path: Path, decision: str
 ) -> None:
     decided = [approval(RUNS[1], decision)]
     land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
@@ -131,14 +126,14 @@ def test_a_decision_stands_whatever_lands_the_run_again_and_in_whichever_order(
     assert in_tables(rebuilt) == in_tables(file)
 
 
-def test_what_waits_goes_on_waiting_if_it_lands_again_without_a_policy(file: Path) -> None:
+def test_what_waits_goes_on_waiting_if_it_lands_again_without_a_policy(file: Place) -> None:
     land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
     land(file, DOCUMENTS, RUNS, part="raw/1")
     assert query(file, STATE)[1] == ("invoice 002.pdf", 0.5, 0.8, 2, "WAITING")
     assert "002" not in in_tables(file)["invoices"]
 
 
-def test_what_a_reviewer_at_extend_has_seen_needs_no_approval(file: Path) -> None:
+def test_what_a_reviewer_at_extend_has_seen_needs_no_approval(file: Place) -> None:
     land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
     reviewed = confident(DOUBTFUL, (0.99, 0.5), reviewed=True, reviewedAt="2026-11-23T10:00:00Z")
     land(file, [DOUBTFUL], raw_lines(reviewed), part="raw/review")
@@ -146,7 +141,7 @@ def test_what_a_reviewer_at_extend_has_seen_needs_no_approval(file: Path) -> Non
     assert in_tables(file)["invoices"] == ["001", "002", "003"]
 
 
-def test_a_new_run_of_the_document_is_decided_anew(file: Path) -> None:
+def test_a_new_run_of_the_document_is_decided_anew(file: Place) -> None:
     land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
     land(file, [DOUBTFUL], [approval(RUNS[1], "REJECTED")], part="raw/approval")
     again = confident(DOUBTFUL, (0.9, 0.9), id="workflow_run_z", startTime="2026-11-25T09:00:00Z")

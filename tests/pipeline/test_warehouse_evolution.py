@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from extend_pipeline.warehouse import LandingPolicy, Provenance, SchemaContractError
 from extend_pipeline.warehouse.records import SchemaContract
 from extend_pipeline.warehouse.table_plan import ColumnType
-from pipeline.warehouse_files import DATASET, contents, provenance, query, warehouse
+from pipeline.warehouse_files import DATASET, Place, contents, provenance, query, warehouse
 from pipeline.warehouse_runs import document, extract_step, raw_lines, run
 
 KEY = ("document_id", "workflow_id", "workflow_version_requested", "run_id", "result_idx")
@@ -27,17 +27,12 @@ TIME: Any = {"type": "string", "format": "date-time"}
 ITEMS: Any = {"type": "array", "items": {"type": "object", "properties": {"amount": INTEGER}}}
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "warehouse.duckdb"
-
-
 def schema_of(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties}
 
 
 def land(
-    file: Path,
+    file: Place,
     number: int,
     value: Any,
     contract: SchemaContract | None = None,
@@ -57,13 +52,13 @@ def land(
         )
 
 
-def columns(file: Path, table: str = "invoices") -> dict[str, str]:
+def columns(file: Place, table: str = "invoices") -> dict[str, str]:
     """Return the types of the table's columns, without those that every table has."""
     rows = query(file, "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
     return {name: kind for name, kind in rows if name not in (*KEY, "file_id")}
 
 
-def problems(file: Path) -> list[tuple[Any, ...]]:
+def problems(file: Place) -> list[tuple[Any, ...]]:
     return query(file, "SELECT code, table_name, column_name, path, value FROM problems ORDER BY ALL")
 
 
@@ -85,7 +80,7 @@ def problems(file: Path) -> list[tuple[Any, ...]]:
 )
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["narrow first", "wide first"])
 def test_a_column_is_widened_where_that_keeps_every_value(
-    file: Path, order: tuple[int, int], narrow: Any, wide: Any, values: Any, expected: Any
+    file: Place, order: tuple[int, int], narrow: Any, wide: Any, values: Any, expected: Any
 ) -> None:
     for number in order:
         land(file, number, {"a": values[number]}, a=(narrow, wide)[number])
@@ -98,14 +93,14 @@ def test_a_column_is_widened_where_that_keeps_every_value(
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["narrow first", "wide first"])
-def test_a_value_is_judged_by_the_schema_it_was_extracted_with(file: Path, order: tuple[int, int]) -> None:
+def test_a_value_is_judged_by_the_schema_it_was_extracted_with(file: Place, order: tuple[int, int]) -> None:
     for number in order:
         land(file, number, {"a": "1.5"}, a=(INTEGER, NUMBER)[number])
     assert query(file, "SELECT a::VARCHAR FROM invoices ORDER BY ALL") == [("1.500000000",), (None,)]
     assert problems(file) == [("WRONG_TYPE", "invoices", "a", "a", "1.5")]
 
 
-def test_two_schemas_in_one_part_widen_a_column_that_is_not_there_yet(file: Path) -> None:
+def test_two_schemas_in_one_part_widen_a_column_that_is_not_there_yet(file: Place) -> None:
     steps = [extract_step({"a": 7}, schema=schema_of(a=kind)) for kind in (INTEGER, NUMBER, TEXT)]
     with warehouse(file) as opened:
         opened.land([document()], raw_lines(run(document(), steps=steps)), provenance=provenance())
@@ -115,7 +110,7 @@ def test_two_schemas_in_one_part_widen_a_column_that_is_not_there_yet(file: Path
 # beside
 
 
-def test_a_type_that_does_not_widen_lands_beside_and_is_told_of(file: Path) -> None:
+def test_a_type_that_does_not_widen_lands_beside_and_is_told_of(file: Place) -> None:
     land(file, 1, {"a": 7}, a=INTEGER)
     land(file, 2, {"a": "seven"}, a=TEXT)
     land(file, 3, {"a": 7.5}, a=NUMBER)
@@ -131,7 +126,7 @@ def test_a_type_that_does_not_widen_lands_beside_and_is_told_of(file: Path) -> N
     assert contents(file) == before
 
 
-def test_a_field_can_be_of_every_kind_in_turn(file: Path) -> None:
+def test_a_field_can_be_of_every_kind_in_turn(file: Place) -> None:
     kinds = [INTEGER, TEXT, FLAG, DATE, {"type": "object"}, NUMBER, TIME]
     values = [1, "x", True, "2026-11-21", {"b": 1}, 1.5, "2026-11-21T00:00:00Z"]
     for number, (kind, value) in enumerate(zip(kinds, values, strict=True)):
@@ -150,7 +145,7 @@ def test_a_field_can_be_of_every_kind_in_turn(file: Path) -> None:
     assert filled == [(2, 1, 1, 2, 1)]
 
 
-def test_names_of_second_columns_are_cut_and_kept_apart(file: Path) -> None:
+def test_names_of_second_columns_are_cut_and_kept_apart(file: Place) -> None:
     one, other = "n" * 62 + "a", "n" * 62 + "b"
     land(file, 1, {one: 1, other: 2, "total": 3}, **{one: INTEGER, other: INTEGER, "total": INTEGER})
     land(file, 2, {one: "x", other: "y"}, **{one: TEXT, other: TEXT, "total__text": TEXT, "total": TEXT})
@@ -166,7 +161,7 @@ def test_names_of_second_columns_are_cut_and_kept_apart(file: Path) -> None:
     assert landed == [(json.dumps([name]), kind) for name in (one, other) for kind in ("INTEGER", "TEXT")]
 
 
-def test_a_scalar_that_becomes_an_object_or_a_list_keeps_its_column(file: Path) -> None:
+def test_a_scalar_that_becomes_an_object_or_a_list_keeps_its_column(file: Place) -> None:
     land(file, 1, {"vendor": "Müller", "items": "none"}, vendor=TEXT, items=TEXT)
     land(
         file,
@@ -181,21 +176,21 @@ def test_a_scalar_that_becomes_an_object_or_a_list_keeps_its_column(file: Path) 
     assert problems(file) == []
 
 
-def test_documents_of_an_old_schema_stay_readable(file: Path) -> None:
+def test_documents_of_an_old_schema_stay_readable(file: Place) -> None:
     land(file, 1, {"a": 1, "gone": "kept"}, a=INTEGER, gone=TEXT)
     land(file, 2, {"a": 2, "fresh": "x"}, a=INTEGER, fresh=TEXT)
     rows = query(file, "SELECT a, gone, fresh FROM invoices ORDER BY a")
     assert rows == [(1, "kept", None), (2, None, "x")]
 
 
-def test_a_renamed_extractor_has_new_tables_and_the_old_ones_stay(file: Path) -> None:
+def test_a_renamed_extractor_has_new_tables_and_the_old_ones_stay(file: Place) -> None:
     land(file, 1, {"a": 1}, a=INTEGER)
     land(file, 2, {"a": 2}, a=INTEGER, extractor="Invoices v2")
     assert query(file, "SELECT a FROM invoices UNION ALL SELECT a FROM invoices_v2") == [(1,), (2,)]
 
 
 @pytest.mark.parametrize("name", ["Dead letters", "in review", "Costs", "documents"])
-def test_an_extractor_cannot_take_the_name_of_a_table_or_view_of_ours(file: Path, name: str) -> None:
+def test_an_extractor_cannot_take_the_name_of_a_table_or_view_of_ours(file: Place, name: str) -> None:
     land(file, 1, {"a": 1}, a=INTEGER, extractor=name)
     ((table,),) = query(file, "SELECT DISTINCT table_name FROM dictionary")
     assert query(file, f'SELECT a FROM "{table}"') == [(1,)]
@@ -221,7 +216,7 @@ VALUE = {
 }
 
 
-def test_a_frozen_schema_refuses_the_part_and_names_the_fields(file: Path) -> None:
+def test_a_frozen_schema_refuses_the_part_and_names_the_fields(file: Place) -> None:
     land(file, 1, {"a": 1}, "freeze", **KNOWN)
     before, layout = contents(file), columns(file)
     with pytest.raises(SchemaContractError) as caught:
@@ -243,7 +238,7 @@ def test_a_frozen_schema_refuses_the_part_and_names_the_fields(file: Path) -> No
     assert query(file, "SELECT tax_rate::DOUBLE FROM invoices") == [(None,), (0.19,)]
 
 
-def test_a_frozen_schema_takes_what_fits_and_new_extractors(file: Path) -> None:
+def test_a_frozen_schema_takes_what_fits_and_new_extractors(file: Place) -> None:
     land(file, 1, {"a": 1}, "freeze", a=NUMBER, b=TEXT)
     land(file, 2, {"a": 2}, "freeze", a=INTEGER)
     land(file, 3, {"c": 3}, "freeze", extractor="Receipts", c=INTEGER)
@@ -251,13 +246,13 @@ def test_a_frozen_schema_takes_what_fits_and_new_extractors(file: Path) -> None:
     assert query(file, "SELECT c FROM receipts") == [(3,)]
 
 
-def test_many_refused_fields_are_counted(file: Path) -> None:
+def test_many_refused_fields_are_counted(file: Place) -> None:
     land(file, 1, {"a": 1}, "freeze", a=INTEGER)
     with pytest.raises(SchemaContractError, match="n19 is a new field, TEXT and 980 more"):
         land(file, 2, {}, "freeze", **{f"n{number:02}": TEXT for number in range(1000)})
 
 
-def test_discarded_fields_are_in_fields_and_told_of_once(file: Path) -> None:
+def test_discarded_fields_are_in_fields_and_told_of_once(file: Place) -> None:
     land(file, 1, {"a": 1, "day": "2026-11-20", "items": []}, "discard", **KNOWN)
     layout = columns(file)
     land(file, 2, VALUE, "discard", **CHANGED)
@@ -279,7 +274,7 @@ def test_discarded_fields_are_in_fields_and_told_of_once(file: Path) -> None:
     assert problems(file) == told
 
 
-def test_evolving_later_lands_what_was_discarded(file: Path) -> None:
+def test_evolving_later_lands_what_was_discarded(file: Place) -> None:
     land(file, 1, {"a": 1}, "discard", a=INTEGER)
     land(file, 2, {"a": 2, "b": "x"}, "discard", a=INTEGER, b=TEXT)
     land(file, 2, {"a": 2, "b": "x"}, "evolve", a=INTEGER, b=TEXT)
@@ -287,7 +282,7 @@ def test_evolving_later_lands_what_was_discarded(file: Path) -> None:
 
 
 @pytest.mark.parametrize("contract", ["discard", "freeze"])
-def test_a_load_that_asks_for_nothing_keeps_the_contract_of_the_workflow(file: Path, contract: Any) -> None:
+def test_a_load_that_asks_for_nothing_keeps_the_contract_of_the_workflow(file: Place, contract: Any) -> None:
     land(file, 1, {"a": 1}, contract, a=INTEGER)
     if contract == "freeze":
         with pytest.raises(SchemaContractError):
@@ -307,7 +302,7 @@ KINDS = [INTEGER, NUMBER, TEXT, FLAG, DATE, TIME, {"type": "object"}]
 SCALARS = st.none() | st.sampled_from([1, 2.5, "x", "7", True, "2026-11-21", "2026-11-21T08:00:00Z"])
 
 
-def decoded(file: Path) -> dict[str, Any]:
+def decoded(file: Place) -> dict[str, Any]:
     """Return what the tables hold, each column called by the field and the kind of value that it has."""
     with duckdb.connect(str(file), read_only=True) as connection:
         connection.execute(f"SET schema = '{DATASET}'")

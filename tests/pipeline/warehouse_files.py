@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import duckdb
 
@@ -29,6 +29,10 @@ OF_THE_LOAD = ("landed_at", "rows_by_table")
 OF_THE_LEDGER = ("started_at", "ended_at", *OF_THE_LOAD)
 
 
+@overload
+def warehouse(place: Path, **options: Any) -> DuckDBWarehouse: ...
+@overload
+def warehouse(place: Database, **options: Any) -> RemoteWarehouse: ...
 def warehouse(place: Place, **options: Any) -> Warehouse:
     """Return the warehouse at this place, not open yet."""
     if isinstance(place, Database):

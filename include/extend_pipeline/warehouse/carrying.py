@@ -18,6 +18,7 @@ from typing import Final
 from extend_pipeline.warehouse import nul, tables, views
 from extend_pipeline.warehouse.destination import DestinationSession
 from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
+from extend_pipeline.warehouse.layout import Parts, arranged, joined, parts_of
 from extend_pipeline.warehouse.records import Landing, LandingPolicy, Provenance
 from extend_pipeline.warehouse.sql import TYPES, created, literal, names, quoted, read_lines
 from extend_pipeline.warehouse.staging import StagedFile, StagedPart
@@ -26,6 +27,7 @@ from extend_pipeline.warehouse.tables import Columns
 
 _DOCUMENT: Final[Columns] = {"document_id": ColumnType.TEXT}
 _RUN: Final[Columns] = {"run_id": ColumnType.TEXT}
+_NAME: Final[Columns] = {"table_name": ColumnType.TEXT, "column_name": ColumnType.TEXT}
 
 
 class Carrier:
@@ -60,7 +62,7 @@ class Carrier:
         landing = self._workbench.load(self._part, self._here, self._provenance, policy)
         if not self._there.destination.dialect.holds_nul:
             nul.replace(self._here, self._dataset)
-        after = self._here.columns(self._dataset)
+        after = self._arranged(before)
         self._evolve(before, after)
         self._carry_over(after)
         return landing
@@ -107,26 +109,27 @@ class Carrier:
 
     # from there to here
 
-    def _bring_in(self) -> dict[str, Columns]:
-        """Make our tables as the destination has them, with the rows of the slice; return these tables."""
+    def _bring_in(self) -> dict[str, Parts]:
+        """Make our tables as the destination has them, with the rows of the slice; return their parts."""
         there = self._there.columns(self._dataset)
-        known = {name: columns for name, columns in there.items() if name in tables.FIXED}
+        known = {table: parts_of(table, there) for table in tables.FIXED if table in there}
         self._here.make_schema(self._dataset)
-        for table, columns in known.items():
-            self._here.run(f"make {table}", created(self._table(table), columns))
+        for table in known:
+            self._here.run(f"make {table}", created(self._table(table), there[table]))
             for condition in self._slices.get(table, ()):
-                self._fetch(table, columns, condition)
-        names_before = "SELECT " + ", ".join(f"'' AS {name}" for name in tables.DICTIONARY) + " WHERE 1 = 0"
+                self._fetch(table, there[table], condition)
         if "loads" in known:
-            self._fetch("loads", known["loads"], self._last_load())
+            self._fetch("loads", there["loads"], self._last_load())
+        nothing = ", ".join(f"'' AS {name}" for name in tables.DICTIONARY)
+        names_before = f"SELECT {nothing} WHERE 1 = 0"
         if "dictionary" in known:
             names_before = f"SELECT {names(tables.DICTIONARY)} FROM {self._table('dictionary')}"
             generated = self._here.rows(
                 "read table names", f"SELECT DISTINCT table_name FROM {self._table('dictionary')}"
             )
             for table in (name for (name,) in generated if name in there):
-                known[table] = there[table]
-                self._here.run(f"make {table}", created(self._table(table), there[table]))
+                known[table] = parts_of(table, there)
+                self._here.run(f"make {table}", created(self._table(table), joined(known[table])))
         self._here.run("stage _names", f"CREATE TEMP TABLE _names AS {names_before}")
         return known
 
@@ -152,22 +155,40 @@ class Carrier:
 
     # from here to there
 
-    def _evolve(self, before: Mapping[str, Columns], after: Mapping[str, Columns]) -> None:
+    def _arranged(self, before: Mapping[str, Parts]) -> dict[str, Parts]:
+        """Return the parts in the destination of each table that the workbench has."""
+        generated = set(
+            self._here.rows("read names", f"SELECT {names(_NAME)} FROM {self._table('dictionary')}")
+        )
+        widest = self._there.destination.dialect.widest
+        return {
+            table: arranged(
+                table,
+                columns,
+                {column for column in columns if (table, column) not in generated},
+                before.get(table, {}),
+                widest,
+            )
+            for table, columns in self._here.columns(self._dataset).items()
+        }
+
+    def _evolve(self, before: Mapping[str, Parts], after: Mapping[str, Parts]) -> None:
         """Make the tables and columns that are new, widen what has become wider, renew the views."""
         self._there.make_schema(self._dataset)
-        for table, columns in after.items():
-            target = self._table(table)
-            if table not in before:
-                self._there.run(f"make {table}", created(target, columns))
-                self._there.after_creating(self._dataset, table, columns)
+        known = {name: columns for parts in before.values() for name, columns in parts.items()}
+        for name, columns in (part for parts in after.values() for part in parts.items()):
+            target = self._table(name)
+            if name not in known:
+                self._there.run(f"make {name}", created(target, columns))
+                self._there.after_creating(self._dataset, name, columns)
                 continue
             for column, kind in columns.items():
                 word = f"{quoted(column)} {TYPES[kind]}"
-                if column not in before[table]:
-                    self._there.run(f"add to {table}", f"ALTER TABLE {target} ADD COLUMN {word}")
-                elif before[table][column] is not kind:
+                if column not in known[name]:
+                    self._there.run(f"add to {name}", f"ALTER TABLE {target} ADD COLUMN {word}")
+                elif known[name][column] is not kind:
                     altered = f"ALTER COLUMN {quoted(column)} SET DATA TYPE {TYPES[kind]}"
-                    self._there.run(f"widen {table}", f"ALTER TABLE {target} {altered}")
+                    self._there.run(f"widen {name}", f"ALTER TABLE {target} {altered}")
         made = {view: views.made_view(self._dataset, view) for view in views.VIEWS}
         self._there.make_views(self._dataset, made)
 
@@ -180,17 +201,19 @@ class Carrier:
             )
         )
 
-    def _carry_over(self, after: dict[str, Columns]) -> None:
+    def _carry_over(self, after: Mapping[str, Parts]) -> None:
         """Replace the slice by what the workbench has, the ledger's row last."""
         landed = self._of_documents("SELECT document_id FROM _landing")  # as Load leaves it behind
         unchanged = set() if self._names_changed() else {"dictionary"}
         for table in sorted(after.keys() - unchanged, key=lambda name: (name == "loads", name)):
-            for condition in self._slices.get(table, [landed]):
-                self._there.run(f"delete from {table}", f"DELETE FROM {self._table(table)} WHERE {condition}")
-            rows = f"SELECT {names(after[table])} FROM {self._table(table)}"
-            if table == "loads":
-                rows += f" WHERE part = {literal(self._provenance.part)}"
-            self._append(self._table(table), after[table], rows)
+            this_part = f" WHERE {self._slices[table][0]}" if table == "loads" else ""
+            for name, columns in after[table].items():
+                for condition in self._slices.get(table, [landed]):
+                    self._there.run(
+                        f"delete from {name}", f"DELETE FROM {self._table(name)} WHERE {condition}"
+                    )
+                rows = f"SELECT {names(columns)} FROM {self._table(table)}{this_part}"
+                self._append(self._table(name), columns, rows)
 
     def _uploaded(self, columns: Columns, rows: str) -> str:
         """Give the destination these rows in a temporary table; return its name."""

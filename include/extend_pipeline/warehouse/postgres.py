@@ -44,7 +44,7 @@ _REMEDIES: Final = {
     "42501": "Grant it to the connection's user, which has to own the dataset's tables.",
     "2BP01": "A view of somebody's own depends on it.",
     "0A000": "A view of somebody's own may use that column: drop it, clear the task, make it again.",
-    "54000": "See the readme on very wide tables.",
+    "54000": "An index or a row of the dataset is beyond a limit of Postgres.",
 }
 #: Keys and what else is looked for, so that no load reads a whole table; what is unique is sworn to be.
 _UNIQUE: Final = {"documents": tuple(KEY), "runs": ("run_id",), "loads": ("part",)}
@@ -58,7 +58,8 @@ class Postgres(Destination):
     :param lock_timeout: seconds to wait while somebody else writes to the dataset.
     """
 
-    dialect = Dialect("postgres", TYPES, holds_nul=False)
+    # A row has to fit into 8 kB, and each value keeps up to 24 bytes in it (a longer one moves out).
+    dialect = Dialect("postgres", TYPES, holds_nul=False, widest=300)
 
     def __init__(self, name: str, parameters: Mapping[str, Any], *, lock_timeout: float = 120) -> None:
         super().__init__(name)

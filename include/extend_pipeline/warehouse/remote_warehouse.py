@@ -36,7 +36,8 @@ class RemoteWarehouse(SqlWarehouse):
     ) -> None:
         super().__init__(dataset, destination.name)
         self._destination = destination
-        self._options = {"memory_limit_mb": memory_limit_mb, "threads": threads}
+        self._memory_limit_mb = memory_limit_mb
+        self._threads = threads
         self._planning = False
 
     def __enter__(self) -> Self:
@@ -82,7 +83,11 @@ class RemoteWarehouse(SqlWarehouse):
         with (
             tempfile.TemporaryDirectory(prefix="extend-load-") as folder,
             DuckDBWarehouse(
-                Path(folder) / f"{_WORKBENCH}.duckdb", self.dataset, conn_id=_WORKBENCH, **self._options
+                Path(folder) / f"{_WORKBENCH}.duckdb",
+                self.dataset,
+                conn_id=_WORKBENCH,
+                memory_limit_mb=self._memory_limit_mb,
+                threads=self._threads,
             ) as workbench,
         ):
             yield workbench
