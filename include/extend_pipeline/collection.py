@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.attempts import RunEnd
-from extend_pipeline.workspace import compressed_writer
+from extend_pipeline.documents import Document
+from extend_pipeline.raw_zone import PartWriter, RawPart, run_line
 from extend_provider.batch_progress import SETTLED
-from extend_provider.exceptions import ExtendNotFoundError
+from extend_provider.exceptions import ExtendError, ExtendNotFoundError
 from extend_provider.models import RunStatus, WorkflowRun
 
 if TYPE_CHECKING:
@@ -31,30 +31,41 @@ PARALLEL = 8
 _UNSUCCESSFUL = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 
 
-def collect(hook: ExtendAsyncHook, batch_id: str, destination: ObjectStoragePath) -> int:
-    """Write every run of a batch, one JSON line each, to a gzip file; return how many there are.
+def collect(
+    hook: ExtendAsyncHook, batch_id: str, documents: Iterable[Document], destination: ObjectStoragePath
+) -> RawPart:
+    """Write every run of a batch into the raw zone, and the documents that it accounts for.
 
-    A line holds ``api_version`` and ``run``, the run as it was received. The file appears when it is whole.
     A run that is deleted meanwhile is left out.
+
+    :param documents: of the batch, those that were not sent with their status.
     """
-    with compressed_writer(destination) as file:
+    with PartWriter(destination, batch_id) as part:
+        for document in documents:
+            part.add_document(document)
+        asyncio.run(
+            _fetch_all(hook, batch_id, lambda run: part.add_run(run_line(hook.api_version, run.received)))
+        )
+    return part.part
 
-        def write(run: WorkflowRun) -> None:
-            line = {"api_version": hook.api_version, "run": run.raw}
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
-        return asyncio.run(_fetch_all(hook, batch_id, write))
+async def _fetch_all(hook: ExtendAsyncHook, batch_id: str, take: Callable[[WorkflowRun], object]) -> None:
+    def take_settled(run: WorkflowRun) -> None:
+        if run.status not in SETTLED:
+            raise ExtendError(
+                f"Run {run.id} of batch {batch_id} is {run.status}, so nothing of the batch was collected: "
+                "its wait task was marked as success before it was through. A retry collects the batch once "
+                "it has settled; to wait for that, clear the wait task.",
+                retryable=True,
+            )
+        take(run)
 
-
-async def _fetch_all(hook: ExtendAsyncHook, batch_id: str, take: Callable[[WorkflowRun], object]) -> int:
     seen: set[str] = set()
-    gone: set[str] = set()
     async with hook:
         async for page in hook.iter_run_pages(batch_id=batch_id):
             fresh = {run.id for run in page} - seen
             seen |= fresh
-            gone |= await _fetch(hook, fresh, take)
-    return len(seen) - len(gone)
+            await _fetch(hook, fresh, take_settled)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.raw_zone import with_decision
 from extend_pipeline.warehouse.records import LandedRun
 from extend_pipeline.workspace import read_compressed_lines
 
@@ -69,17 +70,25 @@ def decided_lines(
         wanted = {run.run_id: run for run in group}
         missing = set(wanted)
         for line in read_compressed_lines(ObjectStoragePath(raw_uri or "")):
-            record = json.loads(line)
-            run = wanted.get(record["run"].get("id"))
+            run = wanted.get(_run_id(line))
             if run is not None:
                 missing.discard(run.run_id)
-                decided = {**record, "approval": decision, "decided": dict(by)}
-                yield run, json.dumps(decided, ensure_ascii=False).encode() + b"\n"
+                yield run, with_decision(line, decision, by)
         if missing:
             raise PipelineInputError(
                 f"{raw_uri} of the raw zone lacks {len(missing):,} runs that have landed from it, for "
                 f"example {min(missing)}. Nothing has been decided; bring the file back, and clear this task."
             )
+
+
+def decision_mark(by: Mapping[str, Any]) -> str:
+    """Return what tells a decision from the others about the same documents, fit for a file's name."""
+    return "".join(character for character in str(by.get("at")) if character.isalnum())
+
+
+def _run_id(line: bytes) -> str:
+    """Return the id of the run in a line of the raw zone, whatever else the line holds."""
+    return str(json.loads(line.decode("utf-8", "replace"))["run"].get("id"))
 
 
 def decision_of(answer: Mapping[str, Any] | None) -> tuple[str | None, dict[str, Any]]:

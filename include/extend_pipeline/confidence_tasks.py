@@ -22,6 +22,7 @@ from extend_pipeline.confidence import (
     LATER,
     REJECT,
     decided_lines,
+    decision_mark,
     decision_of,
     question,
 )
@@ -127,11 +128,12 @@ def release_held(folder: str | None, answer: dict[str, Any] | None, landed: dict
     home = ObjectStoragePath(folder)
     settings = read_settings(home)
     # A decision that is taken back is a part of its own: what it replaces stays in the raw zone.
-    with PartsWriter(settings.workspace, home, f"approval-{home.name}-{decision.lower()}") as parts:
+    name = f"approval-{home.name}-{decision_mark(by)}"
+    with PartsWriter(settings.workspace, home, pipeline=settings.pipeline, name=name) as parts:
         for run, line in decided_lines(read_runs(_held_path(home)), decision, by):
             parts.add(run, line)
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        statuses = land_parts(warehouse, home, settings.extend_conn_id)
+        statuses = land_parts(warehouse, home, name, settings)
     outcome: dict[str, Any] = {decision: statuses.total()}
     log.info("%s documents are %s by %s.", f"{statuses.total():,}", decision, by.get("by") or "the default")
     if decision == "APPROVED":

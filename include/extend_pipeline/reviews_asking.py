@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+from extend_pipeline.raw_zone import run_line
 from extend_pipeline.reviews import NEWS, Verdict, verdict
 from extend_pipeline.warehouse.records import LandedRun
 from extend_provider.exceptions import ExtendError, ExtendNotFoundError, ExtendServerError
@@ -59,8 +59,7 @@ async def _ask(
                 found, run = answer
                 verdicts[found] += 1
                 if run is not None and found in NEWS:
-                    line = {"api_version": hook.api_version, "run": run.raw}
-                    take(known, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                    take(known, run_line(hook.api_version, run.received))
                 elif found is Verdict.DELETED:
                     deleted(known)
             if verdicts[Verdict.UNANSWERED] > MAX_UNANSWERED:

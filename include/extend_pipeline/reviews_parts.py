@@ -1,8 +1,6 @@
 """Parts of the raw zone made of single runs, out of any batches: what a review or an approval brings.
 
-<raw folder of the batch>/<name>.jsonl.gz   the runs
-<run folder>/parts.jsonl                    the parts, in the order of their batches
-<run folder>/part-00000.jsonl               the documents of a part
+<run folder>/<name>.jsonl    the parts of this name, in the order of their batches
 """
 
 from __future__ import annotations
@@ -13,69 +11,56 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
-from typing import IO, BinaryIO, Self
+from typing import BinaryIO, Self
 
-from airflow.sdk import ObjectStoragePath, get_current_context
+from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.warehouse.records import LandedRun, Provenance, Warehouse
-from extend_pipeline.workspace import (
-    compressed_writer,
-    opened,
-    raw_folder,
-    read_compressed_lines,
-    read_documents,
-    written_whole,
-)
+from extend_pipeline import raw_zone
+from extend_pipeline.raw_zone import Entry, PartWriter, RawPart, part_path
+from extend_pipeline.reviews import ReviewSettings
+from extend_pipeline.run import task_provenance
+from extend_pipeline.settings import Settings
+from extend_pipeline.warehouse.records import LandedRun, Warehouse
+from extend_pipeline.workspace import opened, written_whole
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunsPart:
-    """One part, and what it takes to land it."""
+    """One part, and which runs it has: those of a batch that were asked for alike."""
 
-    raw_uri: str
-    submission: str
+    part: RawPart
     workflow_id: str
     version: str | None
-    batch_id: str | None
     repetition: str
 
-    def provenance(self, extend_conn_id: str) -> Provenance:
-        """Say where the part comes from, and that the running task lands it."""
-        ti = get_current_context()["ti"]
-        return Provenance(
-            workflow_id=self.workflow_id,
-            version=self.version,
-            batch_id=self.batch_id,
-            raw_uri=self.raw_uri,
-            repetition=self.repetition,
-            extend_conn_id=extend_conn_id,
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-        )
+    @classmethod
+    def from_json(cls, line: bytes) -> RunsPart:
+        """Read back what :meth:`PartsWriter` has written of a part."""
+        record = json.loads(line)
+        return cls(**{**record, "part": RawPart(**record["part"])})
 
 
 class PartsWriter:
     """Writes runs into a part per batch; a context manager. Give it the runs in the order of their batches.
 
     :param folder: the run's folder.
-    :param name: of the files in the raw zone; the same name replaces what an earlier try has written.
+    :param pipeline: the DAG and task group.
+    :param name: of the parts; the same name replaces what an earlier try has written.
     """
 
-    def __init__(self, workspace: str, folder: ObjectStoragePath, name: str) -> None:
+    def __init__(self, workspace: str, folder: ObjectStoragePath, *, pipeline: str, name: str) -> None:
         self._workspace = workspace
         self._folder = folder
+        self._pipeline = pipeline
         self._name = name
-        self._count = 0
-        self._part: RunsPart | None = None
-        self._raw: IO[bytes]
-        self._documents: BinaryIO
-        self._open_files = contextlib.ExitStack()
+        self._at: ObjectStoragePath | None = None
+        self._writer: PartWriter
+        self._open_part = contextlib.ExitStack()
         self._whole = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._manifest = self._whole.enter_context(written_whole(parts_path(self._folder)))
-        self._whole.enter_context(self._open_files)
+        self._manifest = self._whole.enter_context(written_whole(_parts_path(self._folder, self._name)))
+        self._whole.enter_context(self._open_part)
         return self
 
     def __exit__(
@@ -88,55 +73,73 @@ class PartsWriter:
 
     def add(self, run: LandedRun, line: bytes) -> None:
         """Append a run; ``line`` is its line in the raw zone."""
-        part = self._part_of(run)
-        if self._part is None or part.raw_uri != self._part.raw_uri:
-            self._begin(part)
-        self._raw.write(line)
-        self._documents.write(run.document.to_json().encode() + b"\n")
-
-    def _begin(self, part: RunsPart) -> None:
-        self._open_files.close()
-        part = dataclasses.replace(part, submission=str(self._folder / f"part-{self._count:05d}.jsonl"))
-        self._count += 1
-        self._raw = self._open_files.enter_context(compressed_writer(ObjectStoragePath(part.raw_uri)))
-        self._documents = self._open_files.enter_context(written_whole(ObjectStoragePath(part.submission)))
-        self._manifest.write(json.dumps(dataclasses.asdict(part)).encode() + b"\n")
-        self._part = part
-
-    def _part_of(self, run: LandedRun) -> RunsPart:
-        folder = raw_folder(
+        path = part_path(
             self._workspace,
+            pipeline=self._pipeline,
             workflow_id=run.workflow_id,
             version=run.version,
-            batch_id=run.batch_id or "no-batch",
+            batch=run.batch_id or "no-batch",
+            name=self._name,
         )
-        raw_uri = str(folder / f"{self._name}.jsonl.gz")
-        return RunsPart(raw_uri, "", run.workflow_id, run.version, run.batch_id, run.repetition)
+        if path != self._at:
+            self._open_part.close()
+            self._writer = self._open_part.enter_context(_noted_part(self._manifest, path, run))
+            self._at = path
+        self._writer.add_document(run.document)
+        self._writer.add_run(line)
 
 
-def parts_path(folder: ObjectStoragePath) -> ObjectStoragePath:
-    """Return the file that lists the parts of a run."""
-    return folder / "parts.jsonl"
+@contextlib.contextmanager
+def _noted_part(manifest: BinaryIO, path: ObjectStoragePath, run: LandedRun) -> Iterator[PartWriter]:
+    with PartWriter(path, run.batch_id) as writer:
+        yield writer
+    part = RunsPart(writer.part, run.workflow_id, run.version, run.repetition)
+    manifest.write(json.dumps(dataclasses.asdict(part)).encode() + b"\n")
 
 
-def read_parts(folder: ObjectStoragePath) -> Iterator[RunsPart]:
-    """Read back the parts of a run."""
-    with opened(parts_path(folder), "rb") as lines:
-        for line in lines:
-            yield RunsPart(**json.loads(line))
-
-
-def land_parts(warehouse: Warehouse, folder: ObjectStoragePath, extend_conn_id: str) -> Counter[str]:
-    """Land the parts of a run; return how many documents have which status now."""
+def land_parts(
+    warehouse: Warehouse, folder: ObjectStoragePath, name: str, settings: Settings | ReviewSettings
+) -> Counter[str]:
+    """Land the parts of this name; return how many documents have which status now."""
     by_status = Counter[str]()
-    for part in read_parts(folder):
-        landing = warehouse.land(
-            read_documents(ObjectStoragePath(part.submission)),
-            read_compressed_lines(ObjectStoragePath(part.raw_uri)),
-            provenance=part.provenance(extend_conn_id),
-        )
-        by_status.update(landing.by_status)
+    for entry in _entries(folder, name, settings):
+        by_status.update(raw_zone.land(warehouse, raw_zone.enter(entry)).by_status)
     return by_status
+
+
+def note_deleted_parts(
+    warehouse: Warehouse,
+    folder: ObjectStoragePath,
+    name: str,
+    settings: Settings | ReviewSettings,
+    message: str,
+) -> None:
+    """Say on the rows of the documents in the parts of this name that Extend does not have their runs."""
+    for entry in _entries(folder, name, settings):
+        raw_zone.note_deleted(warehouse, raw_zone.enter(dataclasses.replace(entry, deleted=message)))
+
+
+def _entries(folder: ObjectStoragePath, name: str, settings: Settings | ReviewSettings) -> Iterator[Entry]:
+    with opened(_parts_path(folder, name), "rb") as lines:
+        for part in map(RunsPart.from_json, lines):
+            origin = task_provenance(
+                workflow_id=part.workflow_id,
+                version=part.version,
+                batch_id=part.part.batch_id,
+                repetition=part.repetition,
+                extend_conn_id=settings.extend_conn_id,
+                counted=False,
+            )
+            yield Entry(
+                part=part.part,
+                dataset=settings.dataset,
+                warehouse_conn_id=settings.warehouse_conn_id,
+                provenance=origin,
+            )
+
+
+def _parts_path(folder: ObjectStoragePath, name: str) -> ObjectStoragePath:
+    return folder / f"{name}.jsonl"
 
 
 def write_runs(path: ObjectStoragePath, runs: Iterator[LandedRun]) -> int:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline.exceptions import PipelineOutcomeError
+from extend_pipeline.raw_zone import deleted_line
 from extend_pipeline.reviews import DELETED_MESSAGE, NEWS, ReviewSettings, Verdict
-from extend_pipeline.reviews_parts import PartsWriter, land_parts, read_runs, write_runs
-from extend_pipeline.workspace import (
-    opened,
-    read_json,
-    run_folder,
-    write_json,
-    written_whole,
+from extend_pipeline.reviews_parts import (
+    PartsWriter,
+    land_parts,
+    note_deleted_parts,
+    read_runs,
+    write_runs,
 )
+from extend_pipeline.run import pipeline_of
+from extend_pipeline.workspace import read_json, run_folder, write_json
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +50,16 @@ def ask_for_reviews(folder: str) -> str | None:
 
     home = ObjectStoragePath(folder)
     settings = _settings(home)
+    pipeline = pipeline_of(get_current_context()["ti"])
     with (
-        PartsWriter(settings.workspace, home, f"review-{home.name}") as parts,
-        written_whole(_deleted_path(home)) as deleted,
+        PartsWriter(settings.workspace, home, pipeline=pipeline, name=_reviewed(home)) as reviewed,
+        PartsWriter(settings.workspace, home, pipeline=pipeline, name=_gone(home)) as gone,
     ):
         verdicts = ask(
             ExtendAsyncHook(extend_conn_id=settings.extend_conn_id),
             read_runs(_runs_path(home)),
-            take=parts.add,
-            deleted=lambda run: deleted.write(run.run_id.encode() + b"\n"),
+            take=reviewed.add,
+            deleted=lambda run: gone.add(run, deleted_line(run.run_id)),
         )
     write_json(_verdicts_path(home), _plain(verdicts))
     log.info("Of %s documents in review: %s.", f"{verdicts.total():,}", _described(verdicts))
@@ -74,9 +76,9 @@ def land_reviews(folder: str) -> dict[str, Any]:
     home = ObjectStoragePath(folder)
     settings = _settings(home)
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        by_status = land_parts(warehouse, home, settings.extend_conn_id)
+        by_status = land_parts(warehouse, home, _reviewed(home), settings)
         message = DELETED_MESSAGE.format(conn_id=settings.extend_conn_id)
-        warehouse.note_deleted_runs(_deleted_runs(home), message)
+        note_deleted_parts(warehouse, home, _gone(home), settings, message)
     verdicts = Counter({Verdict(name): count for name, count in _kept(_verdicts_path(home)).items()})
     log.info("%s. Landed: %s.", _described(verdicts), dict(by_status))
     if unanswered := verdicts[Verdict.UNANSWERED]:
@@ -111,15 +113,13 @@ def _runs_path(folder: ObjectStoragePath) -> ObjectStoragePath:
     return folder / "in-review.jsonl"
 
 
-def _deleted_path(folder: ObjectStoragePath) -> ObjectStoragePath:
-    return folder / "deleted.txt"
-
-
 def _verdicts_path(folder: ObjectStoragePath) -> ObjectStoragePath:
     return folder / "verdicts.json"
 
 
-def _deleted_runs(folder: ObjectStoragePath) -> Iterator[str]:
-    with opened(_deleted_path(folder), "rb") as lines:
-        for line in lines:
-            yield line.decode().strip()
+def _reviewed(folder: ObjectStoragePath) -> str:
+    return f"review-{folder.name}"
+
+
+def _gone(folder: ObjectStoragePath) -> str:
+    return f"gone-{folder.name}"

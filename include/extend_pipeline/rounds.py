@@ -15,7 +15,7 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import ObjectStoragePath
 
@@ -55,14 +55,6 @@ if TYPE_CHECKING:
 SUBMISSION_KEY: Final = "submission"
 #: Likewise, where presigned URLs were sent: when they end.
 URLS_END_KEY: Final = "urls_end"
-
-
-class RawPart(TypedDict):
-    """What travels through XCom of a round that has been collected: its batch, its documents, its runs."""
-
-    batch_id: str
-    submission: str
-    uri: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

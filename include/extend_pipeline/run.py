@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk import ObjectStoragePath
+from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline.planning import Plan
 from extend_pipeline.settings import Settings
+from extend_pipeline.warehouse.records import Provenance
 from extend_pipeline.workspace import read_json, write_json
 
 
@@ -35,6 +36,23 @@ def read_plan(folder: ObjectStoragePath) -> tuple[Plan, dict[str, Any]] | None:
     """Read back what :func:`keep_plan` kept; None if the run never came to a plan."""
     kept = read_json(folder / "plan.json")
     return None if kept is None else (Plan.from_json(kept["plan"]), kept["unsent"])
+
+
+def pipeline_of(ti: Any) -> str:
+    """Return the name of the task group that a task stands in, the DAG's before it."""
+    return f"{ti.dag_id}.{ti.task_id.rpartition('.')[0]}"
+
+
+def task_provenance(**origin: Any) -> Provenance:
+    """Say of a part that the running task lands it; ``origin`` is what else there is to say."""
+    ti = get_current_context()["ti"]
+    return Provenance(
+        **origin,
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+    )
 
 
 def _required(path: ObjectStoragePath) -> dict[str, Any]:

@@ -151,7 +151,8 @@ class RenderedSettings(BaseModel):
 class Settings(RenderedSettings):
     """What one run of the pipeline is to do; see ``documents_to_warehouse`` for the meaning of each field.
 
-    ``repetition`` is set by the run itself: the name of the run that reprocesses, empty for all others.
+    ``pipeline`` and ``repetition`` are set by the run itself: the DAG and task group, and the name of the run
+    that reprocesses, empty for all others.
     """
 
     reprocess: Annotated[Literal["none", "failed", "all"], BeforeValidator(_parse_reprocess)] = "none"
@@ -168,6 +169,7 @@ class Settings(RenderedSettings):
     max_documents: Annotated[int, Field(ge=1)] | None = None
     max_credits: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     dry_run: bool = False
+    pipeline: str = "pipeline"
     repetition: str = ""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS

@@ -5,6 +5,7 @@ What they decide is decided by the pure modules beside this one. Nothing heavy i
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,19 +16,22 @@ from extend_pipeline.assets import announce
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, landed_in_rounds, objection
 from extend_pipeline.planning import ChunkReference, make_plan, unsent_path
-from extend_pipeline.rounds import SUBMISSION_KEY, RawPart, Round
-from extend_pipeline.run import keep_plan, read_plan, read_settings, write_settings
-from extend_pipeline.settings import Settings
-from extend_pipeline.workspace import (
-    raw_folder,
-    read_compressed_lines,
-    read_documents,
-    run_folder,
+from extend_pipeline.raw_zone import Entry, RawPart, enter, land, part_path, write_part
+from extend_pipeline.rounds import SUBMISSION_KEY, Round
+from extend_pipeline.run import (
+    keep_plan,
+    pipeline_of,
+    read_plan,
+    read_settings,
+    task_provenance,
+    write_settings,
 )
+from extend_pipeline.settings import Settings
+from extend_pipeline.workspace import read_documents, run_folder
 from extend_provider.attempts import AttemptMemory
 
 if TYPE_CHECKING:
-    from extend_pipeline.warehouse import Provenance
+    from extend_pipeline.warehouse import Landing, LandingPolicy, Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ def discover_documents(settings: dict[str, Any]) -> str:
     context = get_current_context()
     ti = context["ti"]
     group_id = ti.task_id.rpartition(".")[0]
+    checked = checked.model_copy(update={"pipeline": pipeline_of(ti)})
     if checked.reprocess != "none":
         checked = checked.model_copy(update={"repetition": f"{ti.dag_id}/{ti.run_id}/{group_id}"})
     memory = AttemptMemory(context, retries=context["task"].retries or 0, key="discovery")
@@ -100,15 +105,17 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
             requests_per_second=ExtendHook(settings.extend_conn_id).settings.requests_per_second,
         )
         if plan.unsent and not settings.dry_run:
-            landing = warehouse.land(read_documents(unsent_path(home)), (), provenance=_provenance(settings))
-            unsent = landing.to_json()
+            part = write_part(
+                _part_path(settings, "unsent", home.name), None, read_documents(unsent_path(home))
+            )
+            unsent = _land(warehouse, settings, part).to_json()
     keep_plan(home, plan, unsent)
     log.info("%s", plan.describe())
     return [] if settings.dry_run else plan.chunks
 
 
-def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[RawPart]:
-    """Fetch the settled runs of all rounds of a chunk into the raw zone; return the files, first round first.
+def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str, Any]]:
+    """Fetch the settled runs of all rounds of a chunk into the raw zone; return the parts, first round first.
 
     :param batch_id: the first round's batch; None if nothing of the chunk could be sent.
     """
@@ -123,26 +130,19 @@ def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[RawPart]:
         sent, settings = each.sent(required=each.number == 1), each.settings
         if sent is None or sent.batch_id is None:
             continue
-        folder = raw_folder(
-            settings.workspace,
-            workflow_id=settings.workflow_id,
-            version=settings.version,
-            batch_id=sent.batch_id,
+        part = collect(
+            ExtendAsyncHook(extend_conn_id=settings.extend_conn_id),
+            sent.batch_id,
+            read_documents(ObjectStoragePath(sent.details[SUBMISSION_KEY])),
+            _part_path(settings, sent.batch_id, "part-00000"),
         )
-        part = RawPart(
-            batch_id=sent.batch_id,
-            submission=sent.details[SUBMISSION_KEY],
-            uri=str(folder / "part-00000.jsonl.gz"),
-        )
-        hook = ExtendAsyncHook(extend_conn_id=settings.extend_conn_id)
-        count = collect(hook, part["batch_id"], ObjectStoragePath(part["uri"]))
-        found = f"{count:,} runs of batch {part['batch_id']}"
+        found = f"{part.runs:,} runs of batch {part.batch_id}"
         log.info("Chunk %s, round %s: %s are in the raw zone.", chunk["key"], each.number, found)
-        parts.append(part)
+        parts.append(dataclasses.asdict(part))
     return parts
 
 
-def load_chunk(chunk: ChunkReference, submission: str, parts: list[RawPart]) -> dict[str, Any]:
+def load_chunk(chunk: ChunkReference, submission: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Land a chunk: one row for each of its documents, and the rows of their results.
 
     The last round lands first, and the first one, which has all documents, last: a document is claimed until
@@ -158,17 +158,12 @@ def load_chunk(chunk: ChunkReference, submission: str, parts: list[RawPart]) -> 
     policy = LandingPolicy(
         settings.min_confidence, settings.on_low_confidence == "hold", settings.schema_contract
     )
-    last_first: list[RawPart] | list[None] = parts[::-1] or [None]
+    collected = [RawPart(**part) for part in parts]
+    if not collected:
+        unsent = _part_path(settings, "unsent", chunk["key"])
+        collected = [write_part(unsent, None, read_documents(ObjectStoragePath(submission)))]
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        landings = [
-            warehouse.land(
-                read_documents(ObjectStoragePath(part["submission"] if part else submission)),
-                read_compressed_lines(ObjectStoragePath(part["uri"])) if part else (),
-                provenance=_provenance(settings, part),
-                policy=policy,
-            ).to_json()
-            for part in last_first
-        ]
+        landings = [_land(warehouse, settings, part, policy).to_json() for part in reversed(collected)]
     landing = landed_in_rounds(landings)
     report_lineage(settings, landing["rows"])
     return landing
@@ -214,19 +209,31 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     return outcome.to_json()
 
 
-def _provenance(settings: Settings, part: RawPart | None = None) -> Provenance:
-    from extend_pipeline.warehouse import Provenance
+def _land(
+    warehouse: Warehouse, settings: Settings, part: RawPart, policy: LandingPolicy | None = None
+) -> Landing:
+    """Enter a part into the index of the raw zone, and land it from there."""
+    from extend_pipeline.warehouse.records import AS_BEFORE
 
-    ti = get_current_context()["ti"]
-    return Provenance(
+    origin = task_provenance(
+        **settings.asked_for, batch_id=part.batch_id, extend_conn_id=settings.extend_conn_id
+    )
+    entry = Entry(
+        part=part,
+        dataset=settings.dataset,
+        warehouse_conn_id=settings.warehouse_conn_id,
+        provenance=origin,
+        policy=policy or AS_BEFORE,
+    )
+    return land(warehouse, enter(entry))
+
+
+def _part_path(settings: Settings, batch: str, name: str) -> ObjectStoragePath:
+    return part_path(
+        settings.workspace,
+        pipeline=settings.pipeline,
         workflow_id=settings.workflow_id,
         version=settings.version,
-        batch_id=part["batch_id"] if part else None,
-        raw_uri=part["uri"] if part else None,
-        repetition=settings.repetition,
-        extend_conn_id=settings.extend_conn_id,
-        dag_id=ti.dag_id,
-        run_id=ti.run_id,
-        task_id=ti.task_id,
-        map_index=-1 if ti.map_index is None else ti.map_index,
+        batch=batch,
+        name=name,
     )

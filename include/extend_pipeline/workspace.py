@@ -2,7 +2,7 @@
 
     <workspace>/runs/<dag>/<run>/<group>/…     settings, candidates, plan and chunks of one discovery
     <workspace>/batches/<workflow>/<version>/  what was sent as which batch, keyed by content
-    <workspace>/raw/<workflow>/<version>/…     the runs as Extend answered them, to be replayed
+    <workspace>/raw/<pipeline>/…               the runs as Extend answered them, see raw_zone.py
 
 Any address that Airflow's object storage knows will do: ``file:///…`` on one machine,
 ``s3://<conn id>@bucket/…`` where workers share no disk. A file appears whole or not at all.
@@ -34,11 +34,6 @@ def run_folder(workspace: str, *, dag_id: str, run_id: str, group_id: str) -> Ob
     """
     discovery = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
     return ObjectStoragePath(workspace) / "runs" / dag_id / run_id / group_id / discovery
-
-
-def raw_folder(workspace: str, *, workflow_id: str, version: str | None, batch_id: str) -> ObjectStoragePath:
-    """Return the folder that holds a batch's settled runs as they were received."""
-    return ObjectStoragePath(workspace) / "raw" / workflow_id / (version or "latest") / batch_id
 
 
 def batch_folder(workspace: str, *, workflow_id: str, version: str | None, key: str) -> ObjectStoragePath:

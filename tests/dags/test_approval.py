@@ -2,88 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from extend_pipeline.confidence import APPROVE, LATER, REJECT
+from fixtures.approvals import RunDag, answered, no_receipt, receipt, requests
 from fixtures.dag_runs import Outside
-
-RunDag = Callable[..., Any]
-
-
-class Responder(threading.Thread):
-    """Somebody who answers the next question that Airflow asks, as its REST API does it.
-
-    :ivar body: the question.
-    :ivar requests: how often Extend had been asked by then.
-    """
-
-    def __init__(self, outside: Outside, answer: str) -> None:
-        super().__init__()
-        self.outside = outside
-        self.answer = answer
-        self.body = ""
-        self.requests = 0
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._answer()
-        except BaseException as failure:
-            self.failure = failure
-            raise
-
-    def _answer(self) -> None:
-        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-        from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
-        from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
-        from airflow.models.hitl import HITLDetail
-        from airflow.models.taskinstance import TaskInstance
-        from airflow.utils.session import create_session
-        from sqlalchemy import select
-
-        deadline = time.monotonic() + 60
-        while not self.body:
-            assert time.monotonic() < deadline, "nobody has asked"
-            time.sleep(0.2)
-            with create_session() as session:
-                open_question = select(HITLDetail, TaskInstance).join(
-                    TaskInstance, TaskInstance.id == HITLDetail.ti_id
-                )
-                asked = session.execute(
-                    open_question.where(
-                        HITLDetail.responded_at.is_(None), TaskInstance.state == "awaiting_input"
-                    )
-                ).first()
-                if asked is None:
-                    continue
-                detail, ti = asked
-                body = str(detail.body)
-                self.requests = requests(self.outside)
-                update_hitl_detail(
-                    dag_id=ti.dag_id,
-                    dag_run_id=ti.run_id,
-                    task_id=ti.task_id,
-                    update_hitl_detail_payload=UpdateHITLDetailPayload(chosen_options=[self.answer]),
-                    user=SimpleAuthManagerUser(username="jane", role="admin"),
-                    session=session,
-                )
-                self.body = body
-
-
-def receipt(number: int) -> bytes:
-    lines = ("Corner Cafe", "RECEIPT", f"Receipt no: 04-45782{number}", "Cashier: 3", "Paid by: Cash")
-    return "\n".join((*lines, f"Total EUR  {number}.00", "")).encode()
-
-
-def no_receipt(number: int) -> bytes:
-    """Return what is an invoice: taken for a receipt, no field of it is sure."""
-    lines = ("Corner Cafe", "INVOICE", f"Invoice number: 04-45782{number}", "Due date: 20/11/2026")
-    return "\n".join((*lines, f"Total EUR  {number}.00", "Bill to: Jane", "")).encode()
 
 
 def put(outside: Outside, *, sure: int, doubtful: int) -> None:
@@ -118,19 +43,6 @@ def told(run: Any) -> list[dict[str, Any]]:
     with create_session() as session:
         events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id)).all()
         return [event.extra for event in events if str(event.source_task_id).endswith(".release")]
-
-
-def requests(outside: Outside) -> int:
-    return sum(outside.extend.stats()["requests"].values())
-
-
-def answered(outside: Outside, run_dag: RunDag, answer: str) -> tuple[Any, Responder]:
-    responder = Responder(outside, answer)
-    responder.start()
-    run = run_dag("confident", logical_date=None)
-    responder.join()
-    assert responder.failure is None
-    return run, responder
 
 
 def test_with_nothing_to_approve_nobody_is_asked(outside: Outside, run_dag: RunDag) -> None:

@@ -1,0 +1,135 @@
+"""Replay: the tables once more, from the raw zone alone, without asking Extend.
+
+Parts land in the order in which they first landed, whatever order they are found in: a name that the
+dictionary has given, a decision or a threshold that a later part builds on is there when it is needed. What
+has landed is in the load ledger of the destination, so a replay that was interrupted goes on there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import zlib
+from collections.abc import Callable, Collection, Sequence
+from typing import Annotated, Final
+
+import msgspec
+from pydantic import AfterValidator
+
+from extend_pipeline import raw_zone
+from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
+from extend_pipeline.raw_zone import Entry
+from extend_pipeline.settings import RenderedSettings, parse_workspace
+from extend_pipeline.warehouse.records import Warehouse
+
+#: What reading a file can end in that is not there, is cut short or was changed.
+_DAMAGE: Final = (
+    FileNotFoundError,
+    EOFError,
+    gzip.BadGzipFile,
+    zlib.error,
+    ValueError,
+    msgspec.MsgspecError,
+)
+
+
+class ReplaySettings(RenderedSettings):
+    """What a replay is to do; see ``replay_to_warehouse``."""
+
+    workspace: Annotated[str, AfterValidator(parse_workspace)]
+    dataset: str = "extend"
+    warehouse_conn_id: str = "warehouse_default"
+    into_dataset: str | None = None
+    into_warehouse_conn_id: str | None = None
+    again: bool = False
+
+    @property
+    def destination(self) -> tuple[str, str]:
+        """The connection and the dataset that the tables are to be in."""
+        return self.into_warehouse_conn_id or self.warehouse_conn_id, self.into_dataset or self.dataset
+
+
+@dataclasses.dataclass(slots=True)
+class Replayed:
+    """What a replay has done.
+
+    :ivar documents: rows of ``documents`` that it has written, a document of two parts twice.
+    """
+
+    parts: int = 0
+    documents: int = 0
+    runs: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        """Return the figures as plain values."""
+        return dataclasses.asdict(self)
+
+
+def parts_of(settings: ReplaySettings) -> list[Entry]:
+    """Return the parts that have landed in a dataset, in the order in which they did.
+
+    :raises PipelineInputError: if there are none.
+    """
+    entries = raw_zone.read_index(settings.workspace)
+    place = (settings.dataset, settings.warehouse_conn_id)
+    found = [entry for entry in entries if (entry.dataset, entry.warehouse_conn_id) == place]
+    if not found:
+        others = sorted({f"{entry.dataset} ({entry.warehouse_conn_id})" for entry in entries})
+        raise PipelineInputError(
+            f"The raw zone in {settings.workspace} has no part that landed in dataset {settings.dataset!r} "
+            f"of connection {settings.warehouse_conn_id!r}. It has parts of: {', '.join(others) or 'none'}."
+        )
+    return found
+
+
+def not_landed(entries: Sequence[Entry], landed: Collection[str]) -> list[Entry]:
+    """Return what is left to land: everything from the first part on that the ledger does not know.
+
+    What follows that part may have landed already, by a pipeline that went on meanwhile; it lands once more,
+    so that each part still comes after those that it builds on. What only tells of deleted runs is in no
+    ledger, and goes with the part before it.
+    """
+    known = 0
+    for number, entry in enumerate(entries, start=1):
+        if entry.deleted is None:
+            if entry.provenance.part not in landed:
+                break
+            known = number
+    return list(entries[known:])
+
+
+def forget(warehouse: Warehouse, entries: Sequence[Entry]) -> None:
+    """Let the ledger of the destination forget parts, so that they land again; its other tables stay."""
+    warehouse.forget_parts(entry.provenance.part for entry in entries)
+
+
+def replay(
+    warehouse: Warehouse, entries: Sequence[Entry], done: Callable[[Entry], object] = lambda entry: None
+) -> Replayed:
+    """Land parts again, one after the other, each whole or not at all.
+
+    :param done: called after each.
+    :raises PipelineOutcomeError: if a part is damaged; those before it have landed.
+    """
+    total = Replayed()
+    for entry in entries:
+        _land(warehouse, entry)
+        total.parts += 1
+        total.documents += entry.part.documents if entry.deleted is None else 0
+        total.runs += entry.part.runs if entry.deleted is None else 0
+        done(entry)
+    return total
+
+
+def _land(warehouse: Warehouse, entry: Entry) -> None:
+    try:
+        if entry.deleted is None:
+            raw_zone.land(warehouse, entry)
+        else:
+            raw_zone.note_deleted(warehouse, entry)
+    except _DAMAGE as error:
+        raise PipelineOutcomeError(
+            f"Part {entry.part.uri} of the raw zone is damaged or gone ({type(error).__name__}). The parts "
+            "before it have landed, nothing of this one. Bring its files back and replay once more: it goes "
+            "on from there. If they are lost, clear the collect task of their chunk: it asks Extend again."
+        ) from None

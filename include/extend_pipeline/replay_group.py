@@ -1,0 +1,55 @@
+"""Replay as one call: a task group that lands what the raw zone has, without asking Extend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import TaskGroup, task
+
+from extend_pipeline.replay import ReplaySettings
+from extend_pipeline.replay_tasks import find_parts, replay_parts
+from extend_pipeline.retry import PIPELINE_RETRY_POLICY
+from extend_pipeline.settings import check_literals
+
+
+def replay_to_warehouse(
+    *,
+    workspace: str,
+    group_id: str = "replay_to_warehouse",
+    dataset: str = "extend",
+    warehouse_conn_id: str = "warehouse_default",
+    into_dataset: str | None = None,
+    into_warehouse_conn_id: str | None = None,
+    again: bool | str = False,
+    warehouse_pool: str = "extend_warehouse",
+) -> TaskGroup:
+    """Add the rebuilding of tables to the DAG that is being defined.
+
+    It reads the raw zone and writes to the warehouse; Extend and the documents' source are not asked.
+
+    :param workspace: the one that ``documents_to_warehouse`` uses.
+    :param dataset: the dataset that the parts of the raw zone landed in.
+    :param warehouse_conn_id: the connection that they landed through.
+    :param into_dataset: where they are to land now, if not in the same dataset.
+    :param into_warehouse_conn_id: the same of the connection.
+    :param again: land all parts, not only those that the destination does not have; rows that are there are
+        replaced by the same ones, so that a table that was dropped comes back, and a row that was changed.
+    :param warehouse_pool: Airflow pool of one slot, because a DuckDB file has one writer.
+    :return: the task group.
+    :raises PipelineInputError: when the DAG file is parsed, if a literal setting is wrong.
+    """
+    settings = {
+        "workspace": workspace,
+        "dataset": dataset,
+        "warehouse_conn_id": warehouse_conn_id,
+        "into_dataset": into_dataset,
+        "into_warehouse_conn_id": into_warehouse_conn_id,
+        "again": again,
+    }
+    check_literals(settings, ReplaySettings)
+    defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
+    with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
+        find: Any = task(task_id="find", pool=warehouse_pool)(find_parts)
+        land: Any = task(task_id="land", pool=warehouse_pool)(replay_parts)
+        land(find(settings))
+    return group

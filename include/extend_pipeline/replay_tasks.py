@@ -1,0 +1,61 @@
+"""The tasks of a replay: thin shells that open connections and files."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath, get_current_context
+
+from extend_pipeline.raw_zone import Entry
+from extend_pipeline.replay import ReplaySettings, forget, not_landed, parts_of, replay
+from extend_pipeline.workspace import read_json, run_folder, write_json
+
+log = logging.getLogger(__name__)
+
+
+def find_parts(settings: dict[str, Any]) -> str:
+    """See what is to be replayed; return the run's folder.
+
+    If all parts are to land again, the ledger of the destination forgets them here, once: whatever is retried
+    after this goes on where it stopped.
+
+    :param settings: rendered values for :class:`~extend_pipeline.replay.ReplaySettings`.
+    """
+    from extend_pipeline.warehouse import open_warehouse
+
+    checked = ReplaySettings.from_rendered(settings)
+    ti = get_current_context()["ti"]
+    folder = run_folder(
+        checked.workspace,
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        group_id=ti.task_id.rpartition(".")[0],
+    )
+    entries = parts_of(checked)
+    if checked.again:
+        with open_warehouse(*checked.destination) as warehouse:
+            forget(warehouse, entries)
+    write_json(folder / "settings.json", checked.model_dump(mode="json"))
+    log.info("%s parts of %s are in the raw zone.", f"{len(entries):,}", checked.dataset)
+    return str(folder)
+
+
+def replay_parts(folder: str) -> dict[str, int]:
+    """Land what the ledger of the destination does not know; return how much that was."""
+    from extend_pipeline.warehouse import open_warehouse
+
+    settings = ReplaySettings.from_rendered(read_json(ObjectStoragePath(folder) / "settings.json") or {})
+    entries = parts_of(settings)
+    with open_warehouse(*settings.destination) as warehouse:
+        due = not_landed(entries, set(warehouse.landed_parts()))
+        log.info("%s of %s parts are to be landed.", f"{len(due):,}", f"{len(entries):,}")
+        landed = 0
+
+        def tell(entry: Entry) -> None:
+            nonlocal landed
+            landed += 1
+            log.info("%s of %s: %s has landed.", f"{landed:,}", f"{len(due):,}", entry.part.uri)
+
+        total = replay(warehouse, due, tell)
+    return total.to_json()

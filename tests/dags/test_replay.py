@@ -1,0 +1,174 @@
+"""Tables rebuilt from the raw zone: every row as it was, and Extend is asked nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from extend_pipeline.confidence import APPROVE
+from fixtures.approvals import RunDag, answered, no_receipt, receipt
+from fixtures.dag_runs import Outside
+
+NIGHT = dt.datetime(2026, 11, 20, 2, tzinfo=dt.UTC)
+RULES = [
+    {"status": "NEEDS_REVIEW", "name_glob": "review*", "first_attempts": 1},
+    {"status": "FAILED", "reason": "INTERNAL_ERROR", "name_glob": "passing*", "first_attempts": 1},
+    {"status": "FAILED", "reason": "INVALID_WORKFLOW", "name_glob": "failed*", "first_attempts": 1},
+]
+
+
+def everything(path: Path, dataset: str = "extend") -> dict[str, list[tuple[Any, ...]]]:
+    """Return all rows of all tables, without when a load ran."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        found = "SELECT table_name FROM duckdb_tables() WHERE schema_name = ?"
+        names = [name for (name,) in connection.execute(found, [dataset]).fetchall()]
+        times = "COLUMNS(lambda name: name NOT IN ('started_at', 'ended_at'))"
+        return {
+            name: sorted(
+                connection.execute(
+                    f'SELECT {times if name == "loads" else "*"} FROM {dataset}."{name}"'
+                ).fetchall(),
+                key=repr,
+            )
+            for name in names
+        }
+
+
+def asked(outside: Outside) -> dict[str, int]:
+    return dict(outside.extend.stats()["requests"])
+
+
+def command(outside: Outside, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "extend_pipeline", "replay", *arguments],
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_id(outside: Outside, name: str) -> str:
+    ((found,),) = outside.rows(f"SELECT run_id FROM extend.documents WHERE name = '{name}'")
+    return str(found)
+
+
+@pytest.fixture
+def history(outside: Outside, run_dag: RunDag) -> dict[str, list[tuple[Any, ...]]]:
+    """Let all happen that can happen to documents, and return the tables that it left."""
+    outside.extend.configure(outcomes=RULES)
+    night = "documents/2026-11-19/"
+    for number, name in enumerate(("plain", "review one", "review two", "passing", "failed")):
+        outside.put(f"{night}{name}.txt", receipt(number))
+    outside.put(f"{night}empty.txt", b"")
+    outside.put(f"{night}program.exe", b"MZ")
+    assert run_dag("extend_nightly", logical_date=NIGHT).state == "success"
+
+    # A reviewer decides on one, another is deleted; what failed is sent again.
+    outside.extend.review(run_id(outside, "review one.txt"), "approve", edits={"total": 99.5})
+    deleted = run_id(outside, "review two.txt")
+    assert outside.extend.call("DELETE", f"/workflow_runs/{deleted}").ok
+    assert run_dag("extend_reviews", logical_date=dt.datetime.now(dt.UTC)).state == "success"
+    conf = {"reprocess": "failed", "workflow_id": "workflow_mixed"}
+    assert run_dag("extend_on_demand", logical_date=None, run_conf=conf).state == "success"
+
+    # The same files go to another workflow, where some of them are held back and approved.
+    outside.put("documents/doubtful.txt", no_receipt(1))
+    run, _ = answered(outside, run_dag, APPROVE)
+    assert run.state == "success"
+    return everything(outside.warehouse)
+
+
+def test_the_history_has_all_that_can_happen(
+    outside: Outside, history: dict[str, list[tuple[Any, ...]]]
+) -> None:
+    found = {
+        tuple(row)
+        for row in outside.rows(
+            """SELECT status, reason, reviewed IS true, approval, approval_by, approval_at IS NOT NULL,
+                      repetition <> '', attempts FROM extend.documents"""
+        )
+    }
+    assert {
+        ("SKIPPED", "EMPTY_FILE", False, None, None, False, False, 0),
+        ("SKIPPED", "UNSUPPORTED_FILE_TYPE", False, None, None, False, False, 0),
+        ("NEEDS_REVIEW", "RUN_DELETED", False, None, None, False, False, 1),
+        ("PROCESSED", None, True, None, None, False, False, 1),
+        ("PROCESSED", None, False, None, None, False, False, 2),
+        ("PROCESSED", None, False, None, None, False, True, 2),
+        ("PROCESSED", None, False, "APPROVED", "jane", True, False, 1),
+    } <= found
+    assert len(history["claims"]) == 0
+    # What a review and an approval have landed once more is not counted once more.
+    assert outside.rows(
+        """SELECT (SELECT sum(credits) FROM extend.loads) = (SELECT sum(credits) FROM extend.runs),
+                  (SELECT sum(credits) FROM extend.loads) > 0"""
+    ) == [(True, True)]
+
+
+def test_tables_are_rebuilt_row_by_row_without_a_request(
+    outside: Outside,
+    run_dag: RunDag,
+    history: dict[str, list[tuple[Any, ...]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = asked(outside)
+
+    # Beside the tables that are there.
+    run = run_dag("extend_replay", logical_date=None, run_conf={"into_dataset": "rebuilt"})
+    assert run.state == "success"
+    assert everything(outside.warehouse, "rebuilt") == history
+
+    # In place, after the dataset was dropped.
+    with duckdb.connect(str(outside.warehouse)) as connection:
+        connection.execute("DROP SCHEMA extend CASCADE")
+    assert run_dag("extend_replay", logical_date=None).state == "success"
+    assert everything(outside.warehouse) == history
+    told = command(outside, "--dry-run")
+    assert "To be landed: 0 parts" in told
+
+    # Through another connection, from a terminal.
+    other = tmp_path / "other.duckdb"
+    monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps({"conn_type": "duckdb", "host": str(other)}))
+    told = command(outside, "--into-warehouse-conn-id", "elsewhere")
+    assert "have landed in extend.elsewhere; Extend was asked nothing." in told
+    assert everything(other) == history
+
+    # A table that was dropped alone, and rows that somebody has changed.
+    with duckdb.connect(str(outside.warehouse)) as connection:
+        connection.execute("DROP TABLE extend.receipt")
+        connection.execute("UPDATE extend.fields SET value = 'changed'")
+        connection.execute("DELETE FROM extend.documents WHERE name = 'empty.txt'")
+    command(outside)
+    assert "receipt" not in everything(outside.warehouse)
+    command(outside, "--again")
+    healed = everything(outside.warehouse)
+    # The ledger tells what the last load of each part has found, which is another thing now.
+    for tables in (healed, history):
+        tables["loads"] = [row[:7] for row in tables["loads"]]
+    assert healed == history
+
+    assert asked(outside) == before
+
+
+def test_a_document_lands_once_more_with_the_next_run_and_is_not_sent_again(
+    outside: Outside, run_dag: RunDag, history: dict[str, list[tuple[Any, ...]]]
+) -> None:
+    created = outside.extend.stats()["runs_created"]
+    with duckdb.connect(str(outside.warehouse)) as connection:
+        connection.execute("DROP SCHEMA extend CASCADE")
+    assert run_dag("extend_replay", logical_date=None).state == "success"
+    assert run_dag("extend_nightly", logical_date=NIGHT).state == "success"
+    assert outside.extend.stats()["runs_created"] == created
