@@ -190,7 +190,8 @@ def every_row(database: Database) -> dict[str, list[tuple[Any, ...]]]:
     """Return all that is in the dataset, times of loading and all."""
     with database.connect() as connection:
         tables = connection.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'extend'::regnamespace AND relkind IN ('r','v')"
+            "SELECT relname FROM pg_class "
+            "WHERE relnamespace = 'extend'::regnamespace AND relkind IN ('r', 'v')"
         ).fetchall()
         rows = {
             table: connection.execute(f'SELECT row.*::text FROM extend."{table}" AS row'.encode()).fetchall()
