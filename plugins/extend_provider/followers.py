@@ -90,8 +90,10 @@ def others(folder: str, follower: Follower) -> list[Follower]:
 
 
 def _marked(folder: str) -> Iterator[Follower]:
+    place = ObjectStoragePath(folder)
+    place.fs.invalidate_cache(place.path)  # a triggerer lives long, and others leave their markers meanwhile
     try:
-        paths = list(ObjectStoragePath(folder).iterdir())
+        paths = list(place.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return  # nobody has ever followed
     for path in paths:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from extend_provider.hooks.extend import ExtendHook
 from extend_provider.models import BatchInput, FileInput
 from extend_provider.triggers.batch import ExtendBatchTrigger
 from fixtures.extend_api import ExtendApi
+from fixtures.s3 import S3
 from provider.task_support import TaskInstance, carried_over
 
 OURS = Follower("dag", "run", "group.wait", 2)
@@ -44,6 +47,12 @@ def states(monkeypatch: pytest.MonkeyPatch) -> States:
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     return f"file://{tmp_path}/batches/followers"
+
+
+@pytest.fixture
+def folder_in_s3(s3: S3, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
+    return f"s3://aws_default@{s3.bucket('workspace')}/batches/followers"
 
 
 async def killed(folder: str) -> str:
@@ -128,7 +137,12 @@ async def test_a_marker_that_cannot_be_read_leaves_the_work_alone(
     assert f"cancel --batch-id {batch_id}" in capsys.readouterr().out
 
 
-def test_a_marker_taken_away_is_gone_and_may_be_taken_away_twice(states: States, folder: str) -> None:
+@pytest.mark.parametrize("where", ["folder", "folder_in_s3"])
+def test_a_marker_taken_away_is_gone_and_may_be_taken_away_twice(
+    where: str, states: States, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(where)
+    assert others(folder, OURS) == []
     follow(folder, THEIRS)
     follow(folder, THEIRS)
     assert others(folder, OURS) == [THEIRS]
@@ -136,3 +150,13 @@ def test_a_marker_taken_away_is_gone_and_may_be_taken_away_twice(states: States,
     for _ in range(2):
         unfollow(folder, THEIRS)
     assert others(folder, OURS) == []
+
+
+def test_a_marker_that_another_process_leaves_later_is_seen(
+    states: States, folder_in_s3: str, s3: S3
+) -> None:
+    follow(folder_in_s3, OURS)
+    assert others(folder_in_s3, OURS) == [], "the listing has been read once"
+    marker = json.dumps(dataclasses.asdict(THEIRS)).encode()
+    s3.put("workspace", "batches/followers/theirs.json", marker)
+    assert others(folder_in_s3, OURS) == [THEIRS]
