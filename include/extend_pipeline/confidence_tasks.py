@@ -117,7 +117,7 @@ def release_held(folder: str | None, answer: dict[str, Any] | None, landed: dict
 
     :param answer: what :class:`ApproveHeldOperator` returned; None if there was nothing to ask.
     """
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse import open_warehouse, publish_snapshot
 
     decision, by = decision_of(answer)
     if folder is None or decision is None:
@@ -134,6 +134,7 @@ def release_held(folder: str | None, answer: dict[str, Any] | None, landed: dict
             parts.add(run, line)
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
         statuses = land_parts(warehouse, home, name, settings)
+    publish_snapshot(settings.warehouse_conn_id, settings.dataset)
     outcome: dict[str, Any] = {decision: statuses.total()}
     log.info("%s documents are %s by %s.", f"{statuses.total():,}", decision, by.get("by") or "the default")
     if decision == "APPROVED":

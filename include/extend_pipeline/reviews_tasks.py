@@ -71,7 +71,7 @@ def land_reviews(folder: str) -> dict[str, Any]:
 
     :raises PipelineOutcomeError: if Extend could not show some of the runs; everything else has landed.
     """
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse import open_warehouse, publish_snapshot
 
     home = ObjectStoragePath(folder)
     settings = _settings(home)
@@ -79,6 +79,7 @@ def land_reviews(folder: str) -> dict[str, Any]:
         by_status = land_parts(warehouse, home, _reviewed(home), settings)
         message = DELETED_MESSAGE.format(conn_id=settings.extend_conn_id)
         note_deleted_parts(warehouse, home, _gone(home), settings, message)
+    publish_snapshot(settings.warehouse_conn_id, settings.dataset)
     verdicts = Counter({Verdict(name): count for name, count in _kept(_verdicts_path(home)).items()})
     log.info("%s. Landed: %s.", _described(verdicts), dict(by_status))
     if unanswered := verdicts[Verdict.UNANSWERED]:

@@ -176,6 +176,8 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     :param landings: what the chunks' loads returned; those that did not land are missing.
     :raises PipelineOutcomeError: if the outcome is not what the settings allow; everything has landed then.
     """
+    from extend_pipeline.warehouse import publish_snapshot
+
     planned = read_plan(ObjectStoragePath(folder)) if folder else None
     if folder is None or planned is None:
         raise PipelineOutcomeError(
@@ -188,6 +190,7 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     landed = [landings] if isinstance(landings, Mapping) else landings or ()
     outcome = Outcome.of(plan, landed, unsent)
     log.info("%s\n%s", plan.describe(), outcome.describe())
+    publish_snapshot(settings.warehouse_conn_id, settings.dataset)
     reason = objection(
         outcome,
         max_failed=settings.max_failed,

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError, open_warehouse
+from extend_pipeline.warehouse import WarehouseError, open_warehouse, publish_snapshot
 from extend_pipeline.warehouse.records import Candidate, WarehouseBusyError
-from pipeline.warehouse_files import land, provenance, warehouse
+from pipeline.warehouse_files import land, provenance, query, warehouse
 from pipeline.warehouse_runs import document, raw_lines, run
 
 DOCUMENT = document(1)
@@ -46,6 +46,25 @@ def test_variables_in_the_path_are_expanded(
         assert (tmp_path / "warehouse.duckdb").exists()
 
 
+def test_readers_get_a_copy_where_the_connection_says(
+    connect: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_HOME", str(tmp_path))
+    connect(
+        conn_type="duckdb", host="$ACME_HOME/own/w.duckdb", extra={"snapshot": "$ACME_HOME/read/w.duckdb"}
+    )
+    with open_warehouse("warehouse_test", "extend") as opened:
+        opened.land([DOCUMENT], raw_lines(run(DOCUMENT)), provenance=provenance())
+    publish_snapshot("warehouse_test", "extend")
+    assert query(tmp_path / "read" / "w.duckdb", "SELECT count(*) FROM documents") == [(1,)]
+
+
+def test_without_a_place_for_a_copy_the_file_is_not_even_opened(connect: Any, tmp_path: Path) -> None:
+    connect(conn_type="duckdb", host=str(tmp_path / "w.duckdb"))
+    publish_snapshot("warehouse_test", "extend")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -56,8 +75,12 @@ def test_variables_in_the_path_are_expanded(
             {"conn_type": "duckdb", "host": "/x", "extra": {"threads": "many"}},
             "threads='many' is not a number",
         ),
+        (
+            {"conn_type": "duckdb", "host": "/x/w.duckdb", "extra": {"snapshot": "/x/w.duckdb"}},
+            "snapshot='/x/w.duckdb' is the warehouse itself",
+        ),
     ],
-    ids=["other type", "no file", "in memory", "extra"],
+    ids=["other type", "no file", "in memory", "extra", "snapshot"],
 )
 def test_a_connection_that_does_not_fit_is_refused(connect: Any, fields: Any, message: str) -> None:
     connect(**fields)

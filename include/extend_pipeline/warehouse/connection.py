@@ -13,6 +13,8 @@ from extend_pipeline.warehouse.records import Warehouse, WarehouseError
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+    from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
+
 #: Lower case, because engines disagree on what they do with capitals that are not quoted.
 _DATASET: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 #: Schemas that belong to the engines themselves.
@@ -46,13 +48,38 @@ def _open_duckdb(connection: Connection, dataset: str) -> Warehouse:
     """Open the DuckDB file that is the connection's host; ``~`` and ``$VARIABLES`` in it are expanded.
 
     Extra fields: ``memory_limit_mb`` (default 256), ``threads`` (default 2), ``lock_timeout`` (seconds
-    to wait while another process has the file open, default 120).
+    to wait while another process has the file open, default 120), ``snapshot`` (where readers find a copy of
+    the file as it was after the last run; none by default).
     """
+    return _duckdb(connection, dataset)
+
+
+def _duckdb(connection: Connection, dataset: str) -> DuckDBWarehouse:
     from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
 
-    return DuckDBWarehouse(
-        duckdb_path(connection), dataset, conn_id=connection.conn_id, **_options(connection)
-    )
+    path, snapshot = duckdb_path(connection), connection.extra_dejson.get("snapshot")
+    copy = _expanded(str(snapshot)) if snapshot else None
+    if copy == path:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r}: extra field snapshot={snapshot!r} is the warehouse itself."
+        )
+    return DuckDBWarehouse(path, dataset, conn_id=connection.conn_id, snapshot=copy, **_options(connection))
+
+
+def publish_snapshot(conn_id: str, dataset: str) -> None:
+    """Let readers see what has landed by now, in a warehouse that nobody can read while it is written.
+
+    To be called once when a run has landed what it has: it costs as much as copying the file. Warehouses that
+    serve readers themselves are left alone.
+
+    :raises WarehouseError: if it could not be done.
+    """
+    from airflow.sdk import BaseHook
+
+    connection = BaseHook.get_connection(conn_id)
+    if connection.conn_type == "duckdb" and connection.extra_dejson.get("snapshot"):
+        with _duckdb(connection, dataset) as warehouse:
+            warehouse.publish()
 
 
 def duckdb_path(connection: Connection) -> Path:
@@ -65,7 +92,11 @@ def duckdb_path(connection: Connection) -> Path:
         raise WarehouseError(
             f"Connection {connection.conn_id!r} needs the path of a DuckDB file as its host."
         )
-    return Path(os.path.expandvars(host)).expanduser().absolute()
+    return _expanded(host)
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expandvars(path)).expanduser().absolute()
 
 
 def _open_postgres(connection: Connection, dataset: str) -> Warehouse:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
@@ -24,6 +24,7 @@ from extend_pipeline.warehouse.records import (
     WarehouseError,
 )
 from extend_pipeline.warehouse.session import Session
+from extend_pipeline.warehouse.snapshot import publish
 from extend_pipeline.warehouse.sql import TYPES, read_lines
 from extend_pipeline.warehouse.sql_warehouse import SqlWarehouse
 from extend_pipeline.warehouse.staging import StagedFile, StagedPart, stage
@@ -49,6 +50,7 @@ class DuckDBWarehouse(SqlWarehouse):
     :param memory_limit_mb: what DuckDB may use; beyond it, it works on disk beside the file. It is raised
         while a part lands that holds an extraction of more than a twenty-fourth of it.
     :param lock_timeout: seconds to wait while another process has the file open.
+    :param snapshot: where :meth:`publish` puts a copy of the file for readers; None for nowhere.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class DuckDBWarehouse(SqlWarehouse):
         memory_limit_mb: int = 256,
         threads: int = 2,
         lock_timeout: float = 120,
+        snapshot: Path | None = None,
     ) -> None:
         super().__init__(dataset, str(path))
         self.path = path
         self._conn_id = conn_id
         self._lock_timeout = lock_timeout
+        self._snapshot = snapshot
         self._memory_limit_mb = memory_limit_mb
         self._config: dict[str, Any] = {
             "memory_limit": f"{memory_limit_mb}MB",
@@ -74,6 +78,7 @@ class DuckDBWarehouse(SqlWarehouse):
         }
         self._open_connection: duckdb.DuckDBPyConnection | None = None
         self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._copied: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         """Open the file, made with its folder if it does not exist; wait while another process has it."""
@@ -100,6 +105,9 @@ class DuckDBWarehouse(SqlWarehouse):
         if self._open_connection is not None:
             self._open_connection.close()
             self._open_connection = None
+        if self._copied is not None:
+            self._copied.close()
+            self._copied = None
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         import duckdb
@@ -119,7 +127,8 @@ class DuckDBWarehouse(SqlWarehouse):
                     f"{self.path} (connection {self._conn_id!r}) has been open in another process"
                     f"{_holder(error)} for more than {self._lock_timeout:g} s. A DuckDB file has one process "
                     "at a time: another load, which the pool 'extend_warehouse' with its one slot is there "
-                    "to prevent, or somebody's query tool. Close that, or let it read a copy of the file."
+                    "to prevent, or somebody's query tool. Close that, and let it read the copy that the "
+                    "connection's extra 'snapshot' asks for."
                 ) from None
             raise WarehouseError(
                 f"{self.path} (connection {self._conn_id!r}) cannot be opened: {error}"
@@ -160,6 +169,30 @@ class DuckDBWarehouse(SqlWarehouse):
                 f"Documents could not land in {self.path} (connection {self._conn_id!r}): its folder cannot "
                 f"be written: {error.strerror}."
             ) from None
+
+    def publish(self) -> None:
+        """Let readers see what has landed by now: a file that is being written can be read by nobody.
+
+        It costs as much as copying the file, and nothing if nothing has landed since the last time.
+
+        :raises WarehouseError: if it could not be done; what has landed is not concerned.
+        """
+        if self._snapshot is None:
+            return
+        # What stands in the write-ahead log goes into the file. A checkpoint of nothing does not touch it.
+        self.session(f"Snapshot of {self.path}").run("checkpoint", "CHECKPOINT")
+        try:
+            if self._copied is None:
+                # Closed after the connection: closing it ends the lock that the process has on the file.
+                self._copied = self.path.open("rb")
+            done = publish(self._copied, self._snapshot)
+        except OSError as error:
+            raise WarehouseError(
+                f"{self.path} (connection {self._conn_id!r}) could not be copied to {self._snapshot}, where "
+                f"readers look: {error.strerror}. They see an earlier state; what has landed is in the file."
+            ) from None
+        if done:
+            log.info("Readers see what has landed by now in %s.", self._snapshot)
 
     def land(
         self,
