@@ -136,6 +136,7 @@ def documents_to_warehouse(
         "max_attempts": max_attempts,
         "chunk_size": chunk_size,
         "parallel_listings": parallel_listings,
+        "poke_interval": poke_interval.total_seconds(),
         "transfer": transfer,
         "expires_in": expires_in,
         "on_needs_review": on_needs_review,

@@ -70,6 +70,7 @@ class Outcome:
             "discovered": self.plan.discovered,
             "already_landed": self.plan.already_landed,
             "sent": self.plan.to_send,
+            "left": self.plan.left,
             "by_status": dict(self.by_status),
             "by_reason": dict(self.by_reason),
             "in_review": self.in_review,

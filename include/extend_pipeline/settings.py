@@ -174,6 +174,7 @@ class Settings(RenderedSettings):
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
     parallel_listings: Annotated[int, Field(ge=1, le=32)] = 8
+    poke_interval: Annotated[float, Field(gt=0)] = 60.0
     transfer: Literal["presign", "upload"] = "presign"
     expires_in: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 1800
     on_needs_review: Literal["land", "wait", "fail"] = "land"

@@ -7,24 +7,20 @@ documents that have landed. Without any, the cost is unknown, and unknown is nev
 from __future__ import annotations
 
 import dataclasses
+import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from extend_pipeline.warehouse.records import Charge
 
 if TYPE_CHECKING:
-    from extend_pipeline.planning import ChunkReference, Plan
-
-#: Requests that a batch needs beside those for its documents: submit it, list its runs to see that they have
-#: settled, list them to collect them.
-_REQUESTS_PER_BATCH = 3
+    from extend_pipeline.planning import Plan
 
 
 def file_type(name: str) -> str:
     """Return what documents are told apart by: the ending of the name in lower case, without the dot."""
-    return PurePosixPath(name).suffix.removeprefix(".").lower()
+    return posixpath.splitext(name)[1].removeprefix(".").lower()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,14 +76,6 @@ class Estimate:
         unseen = f"; {self.unseen:,} of a file type not seen before, at the average" if self.unseen else ""
         basis = f"{self.based_on:,} landed documents {whose}, by file type{unseen}"
         return f"about {self.credits:,.10g}, from {basis}"
-
-
-def requests_needed(chunks: Iterable[ChunkReference], *, upload: bool) -> int:
-    """Return how many requests to Extend the chunks take at the least, each document's result included.
-
-    :param upload: whether a document is uploaded, one request each, rather than read from S3 by Extend.
-    """
-    return sum(chunk["documents"] * (2 if upload else 1) + _REQUESTS_PER_BATCH for chunk in chunks)
 
 
 def refusal(plan: Plan, *, max_documents: int | None, max_credits: float | None) -> str | None:

@@ -110,7 +110,8 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
             )
             unsent = _land(warehouse, settings, part).to_json()
     keep_plan(home, plan, unsent)
-    log.info("%s", plan.describe())
+    log.log(logging.WARNING if plan.beyond_map else logging.INFO, "%s", plan.describe())
+    get_current_context()["ti"].xcom_push(key="plan", value=plan.summary())
     return [] if settings.dry_run else plan.chunks
 
 

@@ -1,7 +1,7 @@
 """What discovering a long prefix costs, against the bare listing of boto3, each in a process of its own.
 
-Run ``python tests/pipeline/test_discovery_scale.py 1000000`` for other sizes, with a number of seconds after
-it for a network that takes so long for every answer.
+Run ``PYTHONPATH=tests python tests/pipeline/test_discovery_scale.py 1000000`` for other sizes, with a number
+of seconds after it for a network that takes so long for every answer.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.documents import EMPTY_FILE, Document
-from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.duration import Duration
 from extend_pipeline.planning import Plan, chunk_path, newly_planned, unsent_path, write_plan
 from extend_pipeline.spending import Estimate
 from extend_pipeline.warehouse.records import Candidate
@@ -93,16 +94,50 @@ def test_nothing_found_is_said_plainly(tmp_path: Path) -> None:
     assert plan.describe().startswith("0 documents")
 
 
-def test_more_chunks_than_airflow_maps_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PipelineInputError, match="max_map_length"):
-        write_plan(
-            free(documents([True] * 5)), folder_at(tmp_path), key_of=key_of, chunk_size=2, max_chunks=2
+@pytest.mark.parametrize("limit", [None, 3])
+def test_what_airflow_maps_no_chunk_for_is_left_for_the_next_run(tmp_path: Path, limit: int | None) -> None:
+    found = documents([True] * 9)
+    plan = write_plan(
+        free(found), folder_at(tmp_path), key_of=key_of, chunk_size=2, max_chunks=2, limit=limit
+    )
+    assert (len(plan.chunks), plan.to_send) == (2, limit or 4)
+    assert (plan.beyond_map, plan.beyond_limit) == ((5, 0) if limit is None else (0, 6))
+    assert plan.types_left == {"pdf": plan.left}
+    if limit is None:
+        assert "2 chunks at the most ([core] max_map_length): about 2 more runs" in plan.describe()
+        assert plan.summary()["left"] == 5
+
+
+@given(st.lists(st.sampled_from([None, "own", "a", "b", "c"]), max_size=30), st.integers(1, 6))
+def test_a_run_maps_no_more_than_airflow_does_and_its_own_chunks_come_first(
+    holders: list[str | None], max_chunks: int
+) -> None:
+    # What a run has claimed itself stands before what it had no room for; others come and go as they like.
+    own_last = max((n for n, holder in enumerate(holders) if holder == "own"), default=-1)
+    holders = [holder for n, holder in enumerate(holders) if holder is not None or n > own_last]
+    found = documents([True] * len(holders))
+    with tempfile.TemporaryDirectory() as home:
+        folder = folder_at(Path(home))
+        reference = {"own": str(folder)}
+        chunks = [
+            holder and json.dumps({"folder": reference.get(holder, holder), "key": holder, "documents": 1})
+            for holder in holders
+        ]
+        plan = write_plan(
+            map(Candidate, found, chunks), folder, key_of=key_of, chunk_size=3, max_chunks=max_chunks
         )
+    assert len(plan.chunks) <= max_chunks
+    assert ("own" in holders) == ("own" in [chunk["key"] for chunk in plan.chunks])
+    assert plan.discovered == plan.to_send + plan.held + plan.left
+    taken = {chunk["key"] for chunk in plan.chunks[plan.new_chunks :]} - {"own"}
+    assert plan.held == sum(holder in taken for holder in holders)
 
 
 def test_a_plan_survives_the_workspace(tmp_path: Path) -> None:
     plan = write_plan(free(documents([True, False, True])), folder_at(tmp_path), key_of=key_of, chunk_size=1)
     plan.estimate = Estimate(3.5, based_on=12, unseen=1)
+    plan.duration = Duration(17, 2.5, 60.0, 12)
+    plan.types_left["pdf"] = 3
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 

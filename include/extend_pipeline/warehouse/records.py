@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
 from extend_pipeline.documents import Document
+from extend_pipeline.duration import LandedBatch
 
 
 class WarehouseError(Exception):
@@ -253,6 +254,10 @@ class Warehouse(Protocol):
         """
         ...
 
+    def landed_batches(self, workflow_id: str) -> list[LandedBatch]:
+        """Return the latest batches of the workflow: from when to when Extend was at work on them."""
+        ...
+
     def land(
         self,
         submission: Iterable[Document],
@@ -290,7 +295,10 @@ class Warehouse(Protocol):
         ...
 
     def landed_parts(self) -> Iterator[str]:
-        """Yield what names the parts that the load ledger knows, see :attr:`Provenance.part`."""
+        """Yield what names the parts that the load ledger knows, see :attr:`Provenance.part`.
+
+        None have landed if the table of documents is gone, whatever the ledger says.
+        """
         ...
 
     def forget_parts(self, parts: Iterable[str]) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse import charges, claims, dead_letters, landed_runs
+from extend_pipeline.duration import LandedBatch
+from extend_pipeline.warehouse import charges, claims, dead_letters, landed_batches, landed_runs
 from extend_pipeline.warehouse.records import Candidate, Charge, DeadLetter, LandedRun
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import created, quoted
@@ -153,6 +154,15 @@ class SqlWarehouse(abc.ABC):
             )
         )
 
+    def landed_batches(self, workflow_id: str) -> list[LandedBatch]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.landed_batches`."""
+        return list(
+            self._asked_of_documents(
+                "Landed batches",
+                lambda session: landed_batches.landed_batches(session, self.dataset, workflow_id),
+            )
+        )
+
     def runs_in_review(self, extend_conn_id: str, *, include_deleted: bool = False) -> Iterator[LandedRun]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.runs_in_review`."""
         return self._asked_of_documents(
@@ -184,7 +194,7 @@ class SqlWarehouse(abc.ABC):
     def landed_parts(self) -> Iterator[str]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.landed_parts`."""
         session = self.session(f"Landed parts in {self.name}")
-        if "loads" in session.columns(self.dataset):
+        if {"documents", "loads"} <= session.columns(self.dataset).keys():
             for page in session.pages("read loads", f"SELECT part FROM {quoted(self.dataset)}.loads"):
                 yield from (part for (part,) in page)
 
