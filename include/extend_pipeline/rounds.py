@@ -25,14 +25,8 @@ from extend_pipeline.documents import Document
 from extend_pipeline.planning import ChunkReference, chunk_path
 from extend_pipeline.run import read_settings
 from extend_pipeline.settings import Settings
-from extend_pipeline.transfer import (
-    Checked,
-    check_credentials,
-    check_objects,
-    check_readable,
-    presigned_inputs,
-    uploaded_inputs,
-)
+from extend_pipeline.stores import Stores
+from extend_pipeline.transfer import Checked, check_objects, check_readable, check_signing, file_inputs
 from extend_pipeline.workspace import (
     batch_folder,
     read_documents,
@@ -108,7 +102,7 @@ class Round:
     @property
     def followers(self) -> str:
         """Where those who wait for the chunk are marked, whichever round they have come to."""
-        return str((self.folder if self.number == 1 else self.folder.parent) / "followers")
+        return followers_of(self.settings, self.key)
 
     def verdict(self) -> Verdict | None:
         """Return what became of the round; None while that is open."""
@@ -193,27 +187,35 @@ class Round:
 
     def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
         """Look at each object once more, write down how the documents stand, make their inputs."""
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-        s3 = S3Hook(aws_conn_id=self.settings.aws_conn_id)
+        stores = Stores(self.settings)
         if self.settings.transfer == "presign":
-            check_credentials(s3, self.settings.expires_in)
-        client = s3.get_conn()
-        checked = list(check_objects(client, self.documents))
+            check_signing(stores, self.documents, self.settings.expires_in)
+        checked = list(check_objects(stores, self.documents))
         check_readable(checked, self.settings.aws_conn_id)
         sendable = [item for item in checked if item.document.status is None]
         # Each preparation has a file of its own, so that the intent that wins names what it has sent.
         submission = self.folder / f"documents-{uuid.uuid4().hex}.jsonl"
         write_documents(submission, (item.document for item in checked))
-        if self.settings.transfer == "presign":
-            files = presigned_inputs(client, sendable, self.settings.expires_in)
-        else:
-            files = uploaded_inputs(client, sendable, hook)
+        files = file_inputs(
+            stores,
+            sendable,
+            hook,
+            transfer=self.settings.transfer,
+            expires_in=self.settings.expires_in,
+        )
         details = {SUBMISSION_KEY: str(submission)}
         if any(file.url is not None for file in files):
             urls_end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.settings.expires_in)
             details[URLS_END_KEY] = urls_end.isoformat()
         return Prepared(list(_inputs(sendable, files, marks)), details)
+
+
+def followers_of(settings: Settings, key: str) -> str:
+    """Return where those who wait for the chunk with this key are marked."""
+    home = batch_folder(
+        settings.workspace, workflow_id=settings.workflow_id, version=settings.version, key=key
+    )
+    return str(home / "followers")
 
 
 def _task_marks(ti: Any) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from extend_pipeline.planning import ChunkReference
-from extend_pipeline.rounds import SUBMISSION_KEY, Round
+from extend_pipeline.planning import ChunkReference, Plan
+from extend_pipeline.rounds import SUBMISSION_KEY, Round, followers_of
+from extend_pipeline.settings import Settings
 from extend_provider.followers import Follower, follow
 from extend_provider.kill import CancelsOnKillMixin
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-#: The task beside it that waits for what this one has sent.
-WAIT_TASK_ID = "wait"
+#: The group that is mapped over a plan's chunks, and the task in it that waits for what was sent.
+CHUNK_GROUP_ID, WAIT_TASK_ID = "chunk", "wait"
 
 
 class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
@@ -62,3 +63,14 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
         ti.xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
         ti.xcom_push(key=SUBMISSION_KEY, value=outcome.details[SUBMISSION_KEY])
         return outcome.batch_id
+
+
+def follow_held(settings: Settings, plan: Plan, ti: Any) -> None:
+    """Say that a run waits for the chunks of other runs that it has planned, long before their turn comes.
+
+    :param ti: of the task that has planned, beside the mapped group.
+    """
+    task_id = f"{ti.task_id.rpartition('.')[0]}.{CHUNK_GROUP_ID}.{WAIT_TASK_ID}"
+    for index, chunk in enumerate(plan.chunks):
+        if index >= plan.new_chunks:
+            follow(followers_of(settings, chunk["key"]), Follower(ti.dag_id, ti.run_id, task_id, index))

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from fixtures.airflow_stack import Live
+from sandbox.airflow_settings import AirflowSettings, PoolSettings
 from sandbox.stack.client import DagRun, TaskInstance
 from sandbox.stack.samples import seed_documents, source_of
 
 SUBMISSION, ON_DEMAND = "kill_submission", "extend_on_demand"
-WAIT = "documents_to_warehouse.chunk.wait"
+SUBMIT, WAIT = (f"documents_to_warehouse.chunk.{name}" for name in ("submit", "wait"))
 BATCH = "POST /workflow_runs/batch"
 CANCEL = "POST /workflow_runs/{id}/cancel"
+LEFT = "others wait for the same work"
 RUNS = 3
 DAY = dt.date(2026, 9, 1)
 
@@ -88,12 +90,40 @@ def test_the_end_of_one_of_two_runs_leaves_their_batch_to_the_other(live: Live) 
     assert live.extend.requests_to(BATCH) == 1
 
     live.client.set_run_state(first.dag_id, first.dag_run_id, "failed")
-    said = "others wait for the same work"
-    eventually(lambda: said in live.client.log(wait_task(live, first)), True)
+    eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True)
     assert live.extend.stats()["runs"] == {"PENDING": created}
 
     live.client.set_run_state(second.dag_id, second.dag_run_id, "failed")
     eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created})
+
+
+def test_a_run_whose_turn_has_not_come_keeps_the_batch_that_it_has_planned_to_take_up(live: Live) -> None:
+    bucket, prefix = source_of(live.settings)
+    live.s3.bucket(bucket)
+    seed_documents(live.s3.endpoint_url, live.settings, (DAY,), 16, 4)
+    live.extend.configure(hold=True, cancelling_seconds=0)
+    source = f"s3://{bucket}/{prefix}{DAY}/"
+    one_at_a_time = PoolSettings(pool_name="extend", pool_slot=1, pool_include_deferred=True)
+    live.client.apply(AirflowSettings(pools=[one_at_a_time]))
+    try:
+        first = waiting(live, source)
+        created = live.extend.stats()["runs"]["PENDING"]
+        second = live.client.trigger(ON_DEMAND, conf={"source": source})
+        live.client.wait_for_task(
+            second.dag_id, second.dag_run_id, SUBMIT, ("scheduled",), map_index=0, timeout=120
+        )
+        live.client.set_run_state(first.dag_id, first.dag_run_id, "failed")
+        eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True)
+        assert live.extend.stats()["runs"] == {"PENDING": created}
+        # Its turn has come.
+        live.client.wait_for_task(
+            second.dag_id, second.dag_run_id, WAIT, ("deferred",), map_index=0, timeout=120
+        )
+        live.client.set_run_state(second.dag_id, second.dag_run_id, "failed")
+        eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created})
+        assert live.extend.requests_to(BATCH) == 1
+    finally:
+        live.client.apply(AirflowSettings(pools=live.settings.pools))
 
 
 def waiting(live: Live, source: str) -> DagRun:
