@@ -27,6 +27,7 @@ from extend_pipeline.run import (
     write_settings,
 )
 from extend_pipeline.settings import Settings
+from extend_pipeline.submission import follow_held
 from extend_pipeline.workspace import read_documents, run_folder
 from extend_provider.attempts import AttemptMemory
 
@@ -112,6 +113,8 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     keep_plan(home, plan, unsent)
     log.log(logging.WARNING if plan.beyond_map else logging.INFO, "%s", plan.describe())
     get_current_context()["ti"].xcom_push(key="plan", value=plan.summary())
+    if not settings.dry_run:
+        follow_held(settings, plan, get_current_context()["ti"])
     return [] if settings.dry_run else plan.chunks
 
 
