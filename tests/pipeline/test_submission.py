@@ -16,7 +16,7 @@ import pytest
 from airflow.sdk import BaseOperator, ObjectStoragePath
 from airflow.sdk.exceptions import TaskDeferred
 
-from extend_pipeline.batch_ledger import WorkspaceLedger, batch_key
+from extend_pipeline.batch_ledger import WorkspaceLedger, batch_key, lost_state
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN, Document
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.planning import write_plan
@@ -33,6 +33,7 @@ from extend_provider.exceptions import (
 )
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.models import BatchInput, FileInput
+from extend_provider.submission import Intent, LedgerState
 from fixtures.extend_api import ExtendApi
 from fixtures.s3 import S3
 from provider.task_support import Task, run_on
@@ -329,6 +330,30 @@ def test_a_workspace_that_refuses_the_record_costs_no_look_at_extend(
     assert chunk.submit(grace=600) is not None
     assert chunk.api.requests_to("GET /workflow_runs") == 0
     assert chunk.times_paid() == {1}
+
+
+OURS = Intent(2, "2026-11-22T02:00:00+00:00", 320, 3)
+THEIRS = Intent(3, "2026-11-22T02:10:00+00:00", 320, 3)
+
+
+@pytest.mark.parametrize(
+    ("kept", "copy", "restored"),
+    [
+        pytest.param(LedgerState(), LedgerState(), False, id="nothing anywhere"),
+        pytest.param(LedgerState(), LedgerState(OURS), True, id="an intent is lost"),
+        pytest.param(LedgerState(), LedgerState(OURS, "batch_1"), True, id="a batch is lost"),
+        pytest.param(LedgerState(), LedgerState(OURS, withdrawn=True), False, id="it created nothing"),
+        pytest.param(LedgerState(OURS), LedgerState(OURS, "batch_1"), True, id="the record is lost"),
+        pytest.param(LedgerState(OURS), LedgerState(OURS), False, id="both know the same"),
+        pytest.param(LedgerState(THEIRS), LedgerState(OURS, "batch_1"), False, id="others have gone on"),
+        pytest.param(LedgerState(OURS, "batch_1"), LedgerState(OURS), False, id="the workspace knows more"),
+        pytest.param(LedgerState(THEIRS, "batch_2"), LedgerState(OURS, "batch_1"), False, id="it decides"),
+    ],
+)
+def test_the_copy_has_a_say_only_where_the_workspace_lacks_the_same_submission(
+    kept: LedgerState, copy: LedgerState, restored: bool
+) -> None:
+    assert lost_state(kept, copy) == (copy if restored else None)
 
 
 def test_what_a_task_keeps_of_other_documents_is_not_taken_for_its_chunk(chunk: Chunk) -> None:
