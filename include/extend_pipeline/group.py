@@ -105,7 +105,7 @@ def documents_to_warehouse(
     :param on_timeout: then the batch goes on at Extend (``leave``: clear the task to wait for it again), or
         what has not settled is cancelled (``cancel``).
     :param cancel_on_kill: ending a waiting task by hand (mark failed or success, delete the run) cancels what
-        has not settled at Extend; clearing it never does.
+        has not settled at Extend, unless another run waits for the same chunk; clearing it never does.
     :param missing_after: how long a batch may list fewer runs than were submitted, all of them settled and
         nothing changing, before the missing ones count as gone; at the most half of ``timeout``.
     :param poke_interval: how long to wait between two looks at a batch, at the most.
