@@ -69,6 +69,20 @@ def test_a_failure_that_passes_is_tried_again_alone(
     assert outside.rows("SELECT count(*) FROM extend.dead_letters") == [(0,)]
 
 
+def test_a_rate_limit_is_waited_out_without_a_worker_in_every_round(
+    outside: Outside, run_dag: RunDag, receipts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.submission.PATIENCE", 0.0)
+    limit = {"endpoint": BATCH, "kind": "rate_limit", "retry_after": 0.1}
+    outside.extend.configure(
+        outcomes=[fails("0[36].txt", first_attempts=1)], faults=[limit, {**limit, "skip": 1}]
+    )
+    assert run_dag("persistent", logical_date=None).state == "success"
+    assert runs_per_document(outside) == expected(receipts, n03=2, n06=2)
+    assert outside.extend.requests_to(BATCH) == 4
+    assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
+
+
 def test_a_permanent_failure_is_sent_once_and_is_a_dead_letter(
     outside: Outside, run_dag: RunDag, receipts: list[str]
 ) -> None:

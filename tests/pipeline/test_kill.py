@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.triggers.base import BaseTrigger
 
 from extend_pipeline.planning import ChunkReference
 from extend_pipeline.rounds import Round
@@ -131,6 +132,31 @@ def test_a_kill_between_two_rounds_cancels_the_round_just_sent_unless_others_wai
         operator.resume_execution("execute_complete", {"event": event}, context)
     assert chunk.times_paid() == {2}
     assert chunk.api.stats()["runs"] == {"FAILED": 3, ("PENDING" if shared else "CANCELLED"): 3}
+
+
+def test_a_second_round_that_is_turned_away_is_sent_later_and_its_time_does_not_begin_anew(
+    chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.submission.PATIENCE", 0.0)
+    chunk.api.configure(
+        outcomes=[{"name_glob": "*", "status": "FAILED", "first_attempts": 1}],
+        faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 0.1, "skip": 1, "count": 2}],
+    )
+    operator, context = waiting(chunk), Task().attempt()
+    handed_over: list[dict[str, Any]] = []
+
+    def hand_over(*, trigger: BaseTrigger, **how: Any) -> None:
+        handed_over.append(trigger.serialize()[1])
+        raise TaskDeferred(trigger=trigger, **how)
+
+    monkeypatch.setattr(WaitChunkOperator, "defer", staticmethod(hand_over))
+    assert run_on(operator, context)["by_status"] == {"PROCESSED": 3}
+    assert chunk.times_paid() == {2}
+    assert chunk.api.requests_to(BATCH) == 4, "two batches, and two that were turned away"
+    waits = [each["policy"] for each in handed_over if "policy" in each]
+    laters = [each["state"] for each in handed_over if "state" in each]
+    assert [each["turned_away"] for each in laters] == [1, 2]
+    assert len({each["deadline"] for each in [*waits, *(each["policy"] for each in laters)]}) == 1
 
 
 def test_time_that_is_up_for_one_does_not_cancel_what_others_wait_for(
