@@ -6,6 +6,7 @@ from typing import Final
 
 from airflow.sdk import ExceptionRetryPolicy
 from airflow.sdk.definitions.retry_policy import RetryAction, RetryRule
+from airflow.sdk.exceptions import XComNotFound
 
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_provider.retry import EXTEND_RETRY_POLICY
@@ -16,6 +17,11 @@ PIPELINE_RETRY_POLICY: Final = ExceptionRetryPolicy(
             exception=PipelineOutcomeError,
             action=RetryAction.FAIL,
             reason="Everything that could land has landed; adding it up again changes nothing.",
+        ),
+        RetryRule(
+            exception=XComNotFound,
+            action=RetryAction.FAIL,
+            reason="A task before this one was marked as success before it was through; clear that one.",
         ),
         *EXTEND_RETRY_POLICY.rules,
     ],
