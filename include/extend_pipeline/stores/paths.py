@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import os.path
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -76,12 +77,14 @@ class PathStore:
             entries = self._entries(folder, prefix, required=first and self._is_local)
             first = False
             page, below = list[Found](), list[str]()
-            for key, info in entries:
+            for key, listed in entries:
+                if (info := self._target(listed)) is None:
+                    continue
                 if info["type"] != "directory":
                     if key.startswith(prefix.key):
                         page.append(self._found(key, info))
                 # A link to a folder may lead back to where it is.
-                elif not info.get("islink") and f"{key}/".startswith(prefix.key[: len(key) + 1]):
+                elif not listed.get("islink") and f"{key}/".startswith(prefix.key[: len(key) + 1]):
                     below.append(key)
             folders += reversed(below)
             if page:
@@ -103,7 +106,10 @@ class PathStore:
             return Absent()
         except PermissionError:
             return Forbidden()
-        return Absent() if info["type"] == "directory" else self._found(place.key, info)
+        target = self._target(info)
+        if target is None or target["type"] == "directory":
+            return Absent()
+        return self._found(place.key, target)
 
     def signed_url(self, place: Located, version: str | None, expires_in: int) -> str | None:
         """Return a signed URL where the store has such."""
@@ -157,6 +163,16 @@ class PathStore:
             f"The folder of {prefix.uri!r} {what}, seen from this worker. Nothing was sent to Extend. "
             f"Check the address and the connection (source_conn_id={self.conn_id!r})."
         )
+
+    def _target(self, info: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what a link leads to, as that is what is read; None if it leads nowhere."""
+        if not info.get("islink"):
+            return info
+        try:
+            target: Mapping[str, Any] = self.fs.info(os.path.realpath(info["name"]))
+        except FileNotFoundError:
+            return None
+        return target
 
     def _found(self, key: str, info: Mapping[str, Any]) -> Found:
         modified = modified_at(info)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import dataclasses
-import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
+
+import msgspec
 
 from extend_pipeline.documents import Document
 from extend_pipeline.duration import LandedBatch
@@ -98,11 +98,11 @@ class SqlWarehouse(abc.ABC):
         The candidates pass through a local file, and one join each finds the positions of those that have
         landed and of those that a chunk holds: memory does not grow with their number.
         """
-        records = (
-            {"position": position, "document_id": document.id, **dataclasses.asdict(document)}
+        lines = (
+            b'{"position":%d,%s\n' % (position, document.to_json()[1:])
             for position, document in enumerate(candidates)
         )
-        with _staged(records) as staged:
+        with _staged(lines) as staged:
             self._start_planning()
             session = self.session(f"Planning in {self.name}")
             known = session.columns(self.dataset).keys() if staged.lines else set[str]()
@@ -129,8 +129,11 @@ class SqlWarehouse(abc.ABC):
     ) -> None:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.claim`."""
         session = self.session(f"Claims in {self.name}")
-        records = ({"document_id": document.id, "chunk": chunk} for document, chunk in claimed)
-        with _staged(records) as staged, self._alone(session):
+        lines = (
+            msgspec.json.encode({"document_id": document.id, "chunk": chunk}) + b"\n"
+            for document, chunk in claimed
+        )
+        with _staged(lines) as staged, self._alone(session):
             if not staged.lines:
                 return
             claims.make_claims(session, self.dataset)
@@ -184,7 +187,8 @@ class SqlWarehouse(abc.ABC):
     def note_deleted_runs(self, run_ids: Iterable[str], message: str) -> int:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.note_deleted_runs`."""
         session = self.session(f"Deleted runs in {self.name}")
-        with _staged({"run_id": run_id} for run_id in run_ids) as staged:
+        lines = (msgspec.json.encode({"run_id": run_id}) + b"\n" for run_id in run_ids)
+        with _staged(lines) as staged:
             if not staged.lines:
                 return 0
             with self._alone(session):
@@ -203,7 +207,8 @@ class SqlWarehouse(abc.ABC):
         session = self.session(f"Landed parts in {self.name}")
         if "loads" not in session.columns(self.dataset):
             return
-        with _staged({"part": part} for part in parts) as staged, self._alone(session):
+        lines = (msgspec.json.encode({"part": part}) + b"\n" for part in parts)
+        with _staged(lines) as staged, self._alone(session):
             relation = self._relation(session, staged, {"part": ColumnType.TEXT})
             session.run(
                 "delete from loads",
@@ -229,13 +234,13 @@ class SqlWarehouse(abc.ABC):
 
 
 @contextlib.contextmanager
-def _staged(records: Iterable[Mapping[str, Any]]) -> Iterator[StagedFile]:
-    """Write the records to a file that lasts as long as the context."""
+def _staged(lines: Iterable[bytes]) -> Iterator[StagedFile]:
+    """Write the lines to a file that lasts as long as the context."""
     with tempfile.TemporaryDirectory(prefix="extend-warehouse-") as folder:
         staged = StagedFile(Path(folder) / "records.ndjson")
         try:
-            for record in records:
-                staged.write(record)
+            for line in lines:
+                staged.write_line(line)
         finally:
             staged.close()
         yield staged
@@ -254,4 +259,4 @@ def _not_landed(
             if position == next_landed:
                 next_landed = next(landed, None)
             else:
-                yield Candidate(Document.from_mapping(json.loads(line)), chunk)
+                yield Candidate(Document.from_json(line), chunk)

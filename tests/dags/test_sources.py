@@ -1,0 +1,77 @@
+"""Documents from a folder, a bucket and named files of both, in one run by hand, landed by one DAG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fixtures.dag_runs import Outside
+
+RunDag = Callable[..., Any]
+
+
+def test_addresses_of_several_stores_land_in_one_run(
+    outside: Outside, run_dag: RunDag, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in box"
+    for number, name in enumerate(["a.txt", "deep/b #1.txt", "data.parquet", "named.txt", "other.txt"]):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(f"Receipt {number}\nTotal: {number}.00 EUR\n".encode())
+    (folder / "named.txt").rename(tmp_path / "named.txt")
+    in_bucket = outside.put("documents/c.txt", b"Receipt c\nTotal: 3.00 EUR\n")
+    source = "\n".join(
+        [f"file://{folder}/", f"file://{tmp_path}/named.txt", f"s3://{outside.bucket}/documents/"]
+    )
+
+    def run(**conf: Any) -> str:
+        conf = {"source": source, "workflow_id": "workflow_mixed", **conf}
+        return str(run_dag("extend_on_demand", logical_date=None, run_conf=conf).state)
+
+    assert run() == "success"
+    landed = {
+        uri: (status, bucket, key)
+        for uri, status, bucket, key in outside.rows("SELECT uri, status, bucket, key FROM extend.documents")
+    }
+    files = {
+        f"file://{folder}/{name}": status
+        for name, status in [
+            ("a.txt", "PROCESSED"),
+            ("deep/b #1.txt", "PROCESSED"),
+            ("data.parquet", "SKIPPED"),
+            ("other.txt", "PROCESSED"),
+        ]
+    }
+    files[f"file://{tmp_path}/named.txt"] = "PROCESSED"
+    assert {uri: status for uri, (status, _, _) in landed.items()} == {**files, in_bucket: "PROCESSED"}
+    assert landed[in_bucket][1:] == (outside.bucket, "documents/c.txt")
+    # What has no URL was uploaded, what has one was not; and nothing is sent twice.
+    assert outside.extend.requests_to("POST /files/upload") == 4
+    (folder / "a.txt").write_bytes(b"Receipt, another one\nTotal: 9.00 EUR\n")
+    assert run() == "success"
+    assert outside.extend.requests_to("POST /files/upload") == 5
+    assert set(outside.extend.stats()["runs_created"].values()) == {1}
+
+
+def test_a_dry_run_shows_what_is_to_come_in_its_xcom(outside: Outside, run_dag: RunDag) -> None:
+    for number in range(5):
+        outside.put(f"documents/{number}.txt", f"Receipt {number}\nTotal: 3.00 EUR\n".encode())
+    conf: dict[str, Any] = {"source": f"s3://{outside.bucket}/documents/", "chunk_size": 2}
+    first = run_dag("extend_on_demand", logical_date=None, run_conf={**conf, "limit": 2})
+    run = run_dag("extend_on_demand", logical_date=None, run_conf={**conf, "dry_run": True})
+    assert (first.state, run.state) == ("success", "success")
+
+    ti = run.get_task_instance("documents_to_warehouse.plan")
+    plan = ti.xcom_pull(task_ids=ti.task_id, key="plan")
+    ((charged,),) = outside.rows("SELECT sum(credits)::DOUBLE FROM extend.documents")
+    assert {name: plan[name] for name in ("discovered", "already_landed", "to_send", "chunks", "left")} == {
+        "discovered": 5,
+        "already_landed": 2,
+        "to_send": 3,
+        "chunks": 2,
+        "left": 0,
+    }
+    assert plan["credits"] == charged / 2 * 3
+    assert plan["requests"] == 3 + 2 * 4
+    assert plan["seconds"] >= 0
+    assert outside.extend.requests_to("POST /workflow_runs/batch") == 1

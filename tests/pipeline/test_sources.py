@@ -1,0 +1,258 @@
+"""Documents that lie elsewhere than in S3: folders, whatever Airflow's object storage reaches, the web."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extend_pipeline.discovery import discover
+from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, OBJECT_REPLACED, Document
+from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.settings import Settings
+from extend_pipeline.stores import Absent, Forbidden, Found, Located, ObjectChangedError, Stores
+from extend_pipeline.stores.paths import PathStore, content_tag, modified_at
+from extend_pipeline.stores.web import WebStore
+from extend_pipeline.transfer import Checked, check_objects, file_inputs
+from extend_provider.hooks.extend import ExtendHook
+from fixtures.extend_api import ExtendApi
+from fixtures.s3 import S3
+
+NAMES = ["a.pdf", "deep/er/b.pdf", "deep/c #1?.txt", "deep-er.pdf", "empty.pdf", "请求 50%.pdf"]
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    for name in NAMES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"" if "empty" in name else b"some text")
+    return folder
+
+
+def settings(source: Any, **others: Any) -> Settings:
+    return Settings.from_rendered(
+        {"source": source, "workflow_id": "w", "workspace": "file:///tmp/x", **others}
+    )
+
+
+def found(source: Any, **others: Any) -> list[Document]:
+    wanted = settings(source, **others)
+    return list(discover(Stores(wanted), wanted))
+
+
+def test_all_files_below_a_folder_are_found_in_order(inbox: Path) -> None:
+    documents = found(f"file://{inbox}/")
+    assert [document.uri for document in documents] == sorted(
+        (f"file://{inbox}/{name}" for name in NAMES),
+        key=lambda uri: (uri.count("/") > str(inbox).count("/") + 3, uri),
+    )
+    assert {document.reason for document in documents} == {None, EMPTY_FILE}
+    assert all(dt.datetime.fromisoformat(document.last_modified).tzinfo for document in documents)
+    assert found(f"file://{inbox}/") == documents
+
+
+def test_a_prefix_need_not_be_a_folder_and_a_glob_holds(inbox: Path) -> None:
+    assert {document.name for document in found(f"file://{inbox}/dee")} == {
+        "b.pdf",
+        "c #1?.txt",
+        "deep-er.pdf",
+    }
+    assert [document.name for document in found(f"file://{inbox}/", glob="deep/*.pdf")] == ["b.pdf"]
+
+
+def test_a_link_to_a_folder_is_not_followed_round_and_round(inbox: Path) -> None:
+    (inbox / "deep" / "back").symlink_to(inbox)
+    (inbox / "deep" / "nowhere.pdf").symlink_to(inbox / "gone.pdf")
+    assert len(found(f"file://{inbox}/")) == len(NAMES)
+
+
+def test_a_link_to_a_file_is_what_it_leads_to(inbox: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.pdf").write_bytes(b"some text")
+    (inbox / "link.pdf").symlink_to(tmp_path / "elsewhere.pdf")
+    (before,) = found(f"file://{inbox}/", glob="link.pdf")
+    assert found([f"file://{inbox}/link.pdf"]) == [before]
+    (tmp_path / "elsewhere.pdf").write_bytes(b"some other text")
+    (after,) = found(f"file://{inbox}/", glob="link.pdf")
+    assert after.id != before.id
+
+
+def test_a_file_is_another_document_when_its_content_is(inbox: Path) -> None:
+    (before,) = found([f"file://{inbox}/a.pdf"])
+    os.utime(inbox / "a.pdf", (1, 1))
+    (touched,) = found([f"file://{inbox}/a.pdf"])
+    (inbox / "a.pdf").write_bytes(b"other text")
+    os.utime(inbox / "a.pdf", (1, 1))
+    (longer,) = found([f"file://{inbox}/a.pdf"])
+    assert len({before.id, touched.id, longer.id}) == 3
+
+
+def test_named_files_that_are_not_there_keep_their_rows(inbox: Path) -> None:
+    gone, folder = found([f"file://{inbox}/gone.pdf", f"file://{inbox}/deep"])
+    assert gone.reason == folder.reason == OBJECT_DELETED
+
+
+def test_a_folder_that_does_not_exist_is_an_error(inbox: Path) -> None:
+    with pytest.raises(PipelineInputError, match=r"folder of 'file:///.*/nowhere/' does not exist"):
+        found(f"file://{inbox}/nowhere/")
+
+
+@pytest.mark.parametrize(
+    ("address", "provider"),
+    [
+        ("gs://acme-inbox/p/", "apache-airflow-providers-google"),
+        ("abfs://acme-inbox/p/", "apache-airflow-providers-microsoft-azure"),
+        ("strange://acme-inbox/p/", "the provider package"),
+    ],
+)
+def test_a_store_that_no_provider_reads_says_what_to_install(address: str, provider: str) -> None:
+    with pytest.raises(PipelineInputError, match=rf"{address.split('/')[0]}//.*Install {provider}"):
+        found(address)
+
+
+def test_files_are_uploaded_because_they_have_no_url(
+    inbox: Path, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
+    wanted = settings(f"file://{inbox}/", glob="*.txt")
+    stores = Stores(wanted)
+    checked = list(check_objects(stores, discover(stores, wanted)))
+    with ExtendHook() as hook:
+        (file,) = file_inputs(stores, checked, hook, transfer="presign", expires_in=300)
+    assert (file.url, file.name) == (None, "c #1?.txt")
+    assert file.file_id
+    assert extend_api.requests_to("POST /files/upload") == 1
+
+
+def test_a_file_that_was_replaced_or_deleted_is_not_sent(inbox: Path) -> None:
+    wanted = settings([f"file://{inbox}/a.pdf", f"file://{inbox}/deep-er.pdf"])
+    stores = Stores(wanted)
+    documents = list(discover(stores, wanted))
+    (inbox / "a.pdf").write_bytes(b"another content")
+    (inbox / "deep-er.pdf").unlink()
+    ended = [item.document.reason for item in check_objects(stores, documents)]
+    assert ended == [OBJECT_REPLACED, OBJECT_DELETED]
+    for document in documents:
+        place = Located.of(document.uri)
+        with pytest.raises(ObjectChangedError, match="replaced or deleted"):
+            stores.of(place.root).read(place, document.etag, None)
+
+
+@pytest.fixture
+def remote(s3: S3, monkeypatch: pytest.MonkeyPatch) -> tuple[PathStore, str]:
+    """A store that is reached over a network through fsspec: S3's, for want of another one that runs here."""
+    monkeypatch.setenv("AIRFLOW_CONN_BUCKETS", s3.connection_json())
+    root = f"s3://{s3.bucket('remote-inbox')}"
+    for name in NAMES:
+        s3.put("remote-inbox", f"in/{name}", b"some text")
+    return PathStore.connect(root, "buckets"), root
+
+
+def test_a_remote_store_lists_looks_up_reads_and_signs(remote: tuple[PathStore, str], s3: S3) -> None:
+    import urllib.request
+
+    store, root = remote
+    listed = [each for page in store.pages(Located(root, "in/")) for each in page]
+    assert {each.key for each in listed} == {f"in/{name}" for name in NAMES}
+    assert {each.tag for each in listed} == {s3.put("remote-inbox", "in/a.pdf", b"some text")}
+    for each in listed:
+        place = Located(root, each.key)
+        seen = store.look_up(place)
+        assert isinstance(seen, Found)
+        assert seen[:3] == each[:3]
+        assert store.read(place, each.tag, None) == b"some text"
+        url = store.signed_url(place, None, 300)
+        assert urllib.request.urlopen(str(url)).read() == b"some text"
+    s3.put("remote-inbox", "in/a.pdf", b"other text")
+    with pytest.raises(ObjectChangedError):
+        store.read(Located(root, "in/a.pdf"), listed[0].tag, None)
+    assert store.look_up(Located(root, "in/none.pdf")) == Absent()
+    assert list(store.pages(Located(root, "nothing/"))) == []
+
+
+MOMENT = dt.datetime(2026, 11, 21, 2, 3, 4, 500000, tzinfo=dt.UTC)
+
+
+GOOGLE = {"generation": "17", "etag": "CAE=", "updated": "2026-11-21T02:03:04.5Z"}
+AZURE = {"etag": "0x8D", "last_modified": MOMENT}
+
+
+@pytest.mark.parametrize(
+    ("info", "tag"),
+    [
+        pytest.param({**GOOGLE, "md5Hash": "9T0w=="}, "9T0w==", id="Google Cloud Storage"),
+        pytest.param({"generation": "17", "mtime": MOMENT}, "17", id="a number of the content alone"),
+        pytest.param(
+            {**AZURE, "content_settings": {"content_md5": bytearray(b"\x01\xff")}}, "01ff", id="Azure"
+        ),
+        pytest.param({**AZURE, "content_settings": {"content_md5": None}}, "0x8D", id="a large blob there"),
+        pytest.param({"ETag": '"abc-2"', "LastModified": MOMENT}, "abc-2", id="S3 and its kin"),
+        pytest.param({"mtime": MOMENT.timestamp()}, "20261121T020304.500000-7", id="files"),
+        pytest.param({}, None, id="nothing"),
+    ],
+)
+def test_a_tag_is_the_content_where_the_store_tells_of_it(info: dict[str, Any], tag: str | None) -> None:
+    modified = modified_at(info)
+    assert content_tag({"size": 7, **info}, modified) == tag
+    assert modified in (None, MOMENT)
+
+
+class _Web(http.server.BaseHTTPRequestHandler):
+    """Answers by path: ``/tagged.pdf``, ``/dated.pdf``, ``/bare.pdf``, ``/forbidden.pdf``."""
+
+    def do_HEAD(self) -> None:
+        headers = {
+            "/tagged.pdf": {"ETag": 'W/"v1"'},
+            "/dated.pdf": {"Last-Modified": "Sat, 21 Nov 2026 02:03:04 GMT"},
+            "/bare.pdf": {},
+        }
+        known = headers.get(self.path)
+        self.send_response(200 if known is not None else 403 if "forbidden" in self.path else 404)
+        for name, value in {**(known or {}), "Content-Length": "4"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(b"text")
+
+    def log_message(self, *args: Any) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Web) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_document_on_the_web_is_known_by_what_its_host_tells(web: str) -> None:
+    # Over HTTP, as a certificate for a test is nobody's; a source must be HTTPS.
+    store = WebStore()
+    tagged, dated = (store.look_up(Located(web, name)) for name in ("tagged.pdf", "dated.pdf"))
+    assert isinstance(tagged, Found)
+    assert isinstance(dated, Found)
+    assert (tagged.tag, tagged.size_bytes) == ("v1", 4)
+    assert (dated.tag, dated.modified) == (
+        "20261121T020304-4",
+        dt.datetime(2026, 11, 21, 2, 3, 4, tzinfo=dt.UTC),
+    )
+    assert store.look_up(Located(web, "gone.pdf")) == Absent()
+    assert store.look_up(Located(web, "forbidden.pdf")) == Forbidden()
+    with pytest.raises(PipelineInputError, match="neither an ETag nor when it was modified"):
+        store.look_up(Located(web, "bare.pdf"))
+    assert store.read(Located(web, "tagged.pdf"), "v1", None) == b"text"
+    with pytest.raises(ObjectChangedError):
+        store.read(Located(web, "tagged.pdf"), "v2", None)
+    checked = Checked(Document(f"{web}/tagged.pdf", "v1", 4, ""))
+    assert store.signed_url(Located.of(checked.document.uri), None, 300) == f"{web}/tagged.pdf"
