@@ -14,13 +14,15 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Final
 
 import msgspec
+from airflow.sdk import ObjectStoragePath
 from pydantic import AfterValidator
 
 from extend_pipeline import raw_zone
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.raw_zone import Entry
 from extend_pipeline.settings import RenderedSettings, parse_workspace
-from extend_pipeline.warehouse.records import Warehouse
+from extend_pipeline.warehouse.records import Warehouse, WarehouseError
+from extend_pipeline.workspace import write_json
 
 #: What reading a file can end in that is not there, is cut short or was changed.
 _DAMAGE: Final = (
@@ -63,6 +65,48 @@ class Replayed:
     def to_json(self) -> dict[str, int]:
         """Return the figures as plain values."""
         return dataclasses.asdict(self)
+
+
+def begin(settings: ReplaySettings) -> None:
+    """Write down that the destination's tables are not whole; until :func:`end`, nothing is planned there."""
+    write_json(_mark(settings.workspace, *settings.destination), {"of": settings.dataset})
+
+
+def end(settings: ReplaySettings) -> None:
+    """Take back what :func:`begin` has written down."""
+    _mark(settings.workspace, *settings.destination).unlink(missing_ok=True)
+
+
+def check_whole(warehouse: Warehouse, *, workspace: str, warehouse_conn_id: str, dataset: str) -> None:
+    """See that the tables know what has landed before anything is planned by them.
+
+    What they have lost would be sent, and paid for, once more.
+
+    :param warehouse: the open warehouse.
+    :raises WarehouseError: if a replay has not come to its end, or the tables are gone and nothing replayed.
+    """
+    place = f"Dataset {dataset!r} of connection {warehouse_conn_id!r}"
+    remedy = "Nothing was planned or sent, because documents that landed before would be paid for once more."
+    if _mark(workspace, warehouse_conn_id, dataset).exists():
+        raise WarehouseError(
+            f"{place} is being rebuilt from the raw zone, or a replay of it was interrupted. {remedy} Clear "
+            "the failed task of extend_replay, or run 'python -m extend_pipeline replay' again: it goes on "
+            "where it stopped."
+        )
+    # Where nothing but claims is, the first load has still to come, or has failed: nothing is lost.
+    if next(warehouse.landed_parts(), None) is None and set(warehouse.counts()) != {"claims"}:
+        entries = raw_zone.read_index(workspace)
+        lost = sum((each.dataset, each.warehouse_conn_id) == (dataset, warehouse_conn_id) for each in entries)
+        if lost:
+            raise WarehouseError(
+                f"{place} is empty, and the raw zone has {lost:,} parts that have landed there. {remedy} "
+                "Trigger extend_replay, or run 'python -m extend_pipeline replay'; to begin anew on purpose, "
+                "name another dataset."
+            )
+
+
+def _mark(workspace: str, warehouse_conn_id: str, dataset: str) -> ObjectStoragePath:
+    return ObjectStoragePath(workspace) / "replays" / f"{warehouse_conn_id}.{dataset}.json"
 
 
 def parts_of(settings: ReplaySettings) -> list[Entry]:

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.raw_zone import Entry
-from extend_pipeline.replay import ReplaySettings, forget, not_landed, parts_of, replay
-from extend_pipeline.warehouse import open_warehouse
+from extend_pipeline.replay import ReplaySettings, begin, end, forget, not_landed, parts_of, replay
+from extend_pipeline.warehouse import open_warehouse, publish_snapshot
 
 EPILOG = """examples:
   python -m extend_pipeline replay --dry-run                 say what there is, and what is left to land
@@ -62,16 +62,20 @@ def run(options: argparse.Namespace) -> None:
     entries = parts_of(settings)
     with open_warehouse(*settings.destination) as warehouse:
         if settings.again and not options.dry_run:
+            begin(settings)
             forget(warehouse, entries)
         landed = set() if settings.again else set(warehouse.landed_parts())
         due = not_landed(entries, landed)
         _tell(console, "In the raw zone", entries)
         _tell(console, "To be landed", due)
-        if options.dry_run or not due:
+        if options.dry_run:
             return
+        begin(settings)
         with _progress(console) as progress:
             bar = progress.add_task("landing", total=len(due))
             total = replay(warehouse, due, lambda entry: progress.advance(bar))
+    end(settings)
+    publish_snapshot(*settings.destination)
     place = ".".join(reversed(settings.destination))
     console.print(
         f"{total.parts:,} parts with {total.documents:,} documents and {total.runs:,} runs have landed in "

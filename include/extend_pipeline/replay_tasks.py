@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline.raw_zone import Entry
-from extend_pipeline.replay import ReplaySettings, forget, not_landed, parts_of, replay
+from extend_pipeline.replay import ReplaySettings, begin, end, forget, not_landed, parts_of, replay
 from extend_pipeline.workspace import read_json, run_folder, write_json
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ def find_parts(settings: dict[str, Any]) -> str:
         group_id=ti.task_id.rpartition(".")[0],
     )
     entries = parts_of(checked)
+    begin(checked)
     if checked.again:
         with open_warehouse(*checked.destination) as warehouse:
             forget(warehouse, entries)
@@ -43,7 +44,7 @@ def find_parts(settings: dict[str, Any]) -> str:
 
 def replay_parts(folder: str) -> dict[str, int]:
     """Land what the ledger of the destination does not know; return how much that was."""
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse import open_warehouse, publish_snapshot
 
     settings = ReplaySettings.from_rendered(read_json(ObjectStoragePath(folder) / "settings.json") or {})
     entries = parts_of(settings)
@@ -58,4 +59,6 @@ def replay_parts(folder: str) -> dict[str, int]:
             log.info("%s of %s: %s has landed.", f"{landed:,}", f"{len(due):,}", entry.part.uri)
 
         total = replay(warehouse, due, tell)
+    end(settings)
+    publish_snapshot(*settings.destination)
     return total.to_json()

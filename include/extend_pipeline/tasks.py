@@ -17,6 +17,7 @@ from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, landed_in_rounds, objection
 from extend_pipeline.planning import ChunkReference, make_plan, unsent_path
 from extend_pipeline.raw_zone import Entry, RawPart, enter, land, part_path, write_part
+from extend_pipeline.replay import check_whole
 from extend_pipeline.rounds import SUBMISSION_KEY, Round
 from extend_pipeline.run import (
     keep_plan,
@@ -91,6 +92,12 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     settings = read_settings(home)
     unsent: dict[str, Any] = {}
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
+        check_whole(
+            warehouse,
+            workspace=settings.workspace,
+            warehouse_conn_id=settings.warehouse_conn_id,
+            dataset=settings.dataset,
+        )
         if not settings.dry_run:
             warehouse.check_writable()
         if settings.reprocess == "failed":

@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from airflow.sdk import ObjectStoragePath
 
@@ -19,8 +20,17 @@ from extend_pipeline import raw_zone
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.raw_zone import Entry, RawPart, part_path, write_part
-from extend_pipeline.replay import ReplaySettings, forget, not_landed, parts_of, replay
-from extend_pipeline.warehouse import LandingPolicy, Provenance
+from extend_pipeline.replay import (
+    ReplaySettings,
+    begin,
+    check_whole,
+    end,
+    forget,
+    not_landed,
+    parts_of,
+    replay,
+)
+from extend_pipeline.warehouse import LandingPolicy, Provenance, WarehouseError
 from pipeline.warehouse_files import contents, query, warehouse
 from pipeline.warehouse_runs import INVOICE, WORKFLOW, document, extract_step, raw_lines, run
 
@@ -208,6 +218,38 @@ def test_a_damaged_part_stops_the_replay_and_is_named(tmp_path: Path, landed: Pa
     assert query(other, "SELECT count(*) FROM documents") == [(4,)]
 
 
+def place_of(tmp_path: Path) -> dict[str, str]:
+    place = settings(tmp_path)
+    return {
+        "workspace": place.workspace,
+        "warehouse_conn_id": place.warehouse_conn_id,
+        "dataset": place.dataset,
+    }
+
+
+def test_nothing_is_planned_by_tables_that_have_lost_what_landed(tmp_path: Path) -> None:
+    with warehouse(tmp_path / "new.duckdb") as opened:
+        check_whole(opened, **place_of(tmp_path))  # nothing has ever landed
+        entered(tmp_path, "part-0", [document(1)], raw_lines(run(document(1))))
+        with pytest.raises(WarehouseError, match="has 1 parts that have landed there"):
+            check_whole(opened, **place_of(tmp_path))
+        check_whole(opened, **{**place_of(tmp_path), "dataset": "another"})
+        opened.claim([(document(1), "chunk")], workflow_id=WORKFLOW, version=None)
+        check_whole(opened, **place_of(tmp_path))  # the first load has failed, and its chunk is held
+        begin(settings(tmp_path))
+        replay(opened, parts_of(settings(tmp_path)))
+        with pytest.raises(WarehouseError, match="being rebuilt"):
+            check_whole(opened, **place_of(tmp_path))
+        end(settings(tmp_path))
+        check_whole(opened, **place_of(tmp_path))
+    with duckdb.connect(str(tmp_path / "new.duckdb")) as connection:
+        connection.execute("DROP TABLE extend.documents")
+    with warehouse(tmp_path / "new.duckdb") as opened:
+        with pytest.raises(WarehouseError, match="has 1 parts"):
+            check_whole(opened, **place_of(tmp_path))
+        assert len(not_landed(parts_of(settings(tmp_path)), set(opened.landed_parts()))) == 1
+
+
 def test_a_killed_replay_goes_on_where_it_was(tmp_path: Path) -> None:
     names = [f"part-{number}" for number in range(5)]
     file = tmp_path / "warehouse.duckdb"
@@ -240,6 +282,8 @@ def test_a_killed_replay_goes_on_where_it_was(tmp_path: Path) -> None:
 
     assert command("killed").returncode == -signal.SIGKILL
     assert query(file, "SELECT count(*) FROM loads") == [(3,)]
+    with warehouse(file) as opened, pytest.raises(WarehouseError, match="was interrupted"):
+        check_whole(opened, **place_of(tmp_path))
     shown = command("spared", "--dry-run").stdout
     assert "In the raw zone: 5 parts, 5 documents, 5 runs" in shown
     assert "To be landed: 2 parts, 2 documents, 2 runs" in shown
@@ -248,6 +292,8 @@ def test_a_killed_replay_goes_on_where_it_was(tmp_path: Path) -> None:
     assert "2 parts with 2 documents and 2 runs have landed in extend.warehouse_test" in told.stdout
     rebuilt(tmp_path, "whole.duckdb", parts_of(settings(tmp_path)))
     assert contents(file) == contents(tmp_path / "whole.duckdb")
+    with warehouse(file) as opened:
+        check_whole(opened, **place_of(tmp_path))
 
     missing = command("spared", "--dataset", "other")
     assert missing.returncode == 1
