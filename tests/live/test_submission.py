@@ -116,9 +116,7 @@ def test_a_run_whose_turn_has_not_come_keeps_the_batch_that_it_has_planned_to_ta
         eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True)
         assert live.extend.stats()["runs"] == {"PENDING": created}
         # Its turn has come.
-        live.client.wait_for_task(
-            second.dag_id, second.dag_run_id, WAIT, ("deferred",), map_index=0, timeout=120
-        )
+        wait_at_work(live, second)
         live.client.set_run_state(second.dag_id, second.dag_run_id, "failed")
         eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created})
         assert live.extend.requests_to(BATCH) == 1
@@ -128,8 +126,14 @@ def test_a_run_whose_turn_has_not_come_keeps_the_batch_that_it_has_planned_to_ta
 
 def waiting(live: Live, source: str) -> DagRun:
     run = live.client.trigger(ON_DEMAND, conf={"source": source})
-    live.client.wait_for_task(run.dag_id, run.dag_run_id, WAIT, ("deferred",), map_index=0, timeout=120)
+    wait_at_work(live, run)
     return run
+
+
+def wait_at_work(live: Live, run: DagRun) -> None:
+    """Wait until a run's trigger is at work, not just stored: Airflow kills no trigger that has not begun."""
+    live.client.wait_for_task(run.dag_id, run.dag_run_id, WAIT, ("deferred",), map_index=0, timeout=120)
+    eventually(lambda: "settled" in live.client.log(wait_task(live, run)), True)
 
 
 def wait_task(live: Live, run: DagRun) -> TaskInstance:
