@@ -124,3 +124,22 @@ def test_the_connection_names_endpoint_and_region(s3: S3) -> None:
 
     assert connection["conn_type"] == "aws"
     assert connection["extra"]["endpoint_url"] == s3.endpoint_url
+
+
+def test_a_policy_denies_what_it_names_until_it_is_deleted(s3: S3) -> None:
+    bucket = s3.bucket()
+    s3.put(bucket, "locked/before.txt", b"before")
+    denied = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject"}
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{**denied, "Resource": f"arn:aws:s3:::{bucket}/locked/*"}],
+    }
+    s3.client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.put(bucket, "locked/now.txt", b"now")
+    s3.put(bucket, "open/now.txt", b"now")
+    assert s3.client.get_object(Bucket=bucket, Key="locked/before.txt")["Body"].read() == b"before"
+
+    s3.client.delete_bucket_policy(Bucket=bucket)
+    s3.put(bucket, "locked/now.txt", b"now")

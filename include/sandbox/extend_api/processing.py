@@ -24,7 +24,7 @@ from sandbox.extend_api.settings import OutcomeRule, Settings
 from sandbox.extend_api.store import Store
 from sandbox.extend_api.workflows import Step, classification
 
-#: What every extraction of the synthetic mode puts out.
+#: What the synthetic mode extracts from anything but an invoice.
 NOTHING = b'{"value":{},"metadata":{}}'
 REVIEW_STEP = Step("step_review", "Human review", "HUMAN_REVIEW", "", "")
 
@@ -147,11 +147,17 @@ def _plan(run: Run) -> Plan:
 
 
 def _synthetic(run: Run) -> Reading:
-    """Return one page of nothing for each file."""
+    """Return one page for each file, and of an invoice what tells it from the others: its name."""
     kind = next(step.kind for step in run.workflow.steps if step.kind)
     classified = msgspec.json.encode(classification(kind, 1.0)) if run.workflow.classifier else None
     count = len(run.files)
-    return Reading(("PDF",) * count, (1,) * count, classified, kind, NOTHING)
+    extraction = _named(run.files[0].name) if kind == "invoice" else NOTHING
+    return Reading(("PDF",) * count, (1,) * count, classified, kind, extraction)
+
+
+def _named(name: str) -> bytes:
+    items = [{"description": f"{name} {position}"} for position in (1, 2)]
+    return msgspec.json.encode({"value": {"invoice_number": name, "line_items": items}, "metadata": {}})
 
 
 def _step_runs(run: Run, reading: Reading, settings: Settings) -> tuple[StepRun, ...]:

@@ -67,7 +67,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     # The engine: how runs are worked on.
     hold: Annotated[bool, Meta(description="Start no run: everything submitted stays where it is.")] = False
     synthetic: Annotated[
-        bool, Meta(description="Read nothing: every run gets one constant result; for questions of scale.")
+        bool,
+        Meta(description="Read nothing: a result has no more than the file's name; for questions of scale."),
     ] = False
     latency_seconds: Annotated[
         NonNegative, Meta(description="How long a run is PROCESSING, besides the work itself.")

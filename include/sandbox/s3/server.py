@@ -1,8 +1,13 @@
-"""moto's S3 behind a door it lacks and real S3 has: presigned URLs expire, buckets can be refused."""
+"""moto's S3 behind a door it lacks and real S3 has: presigned URLs expire, buckets refuse.
+
+Of a bucket's policy, what it denies for objects holds here, whoever asks; what it allows is allowed anyway.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
+import json
 import logging
 import signal
 import threading
@@ -11,6 +16,15 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
+
+#: What a request for an object does, in the words of policies.
+ACTIONS = {
+    "GET": "s3:GetObject",
+    "HEAD": "s3:GetObject",
+    "PUT": "s3:PutObject",
+    "POST": "s3:PutObject",
+    "DELETE": "s3:DeleteObject",
+}
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -29,21 +43,45 @@ def presigned_expiry(query: str) -> float | None:
     return None
 
 
+def denies(policy: bytes | str | None, method: str, bucket: str, key: str) -> bool:
+    """Return whether a bucket's policy denies a request for an object."""
+    action, resource = ACTIONS.get(method, ""), f"arn:aws:s3:::{bucket}/{key}"
+    return any(
+        statement.get("Effect") == "Deny"
+        and any(fnmatch.fnmatchcase(action, denied) for denied in _listed(statement.get("Action")))
+        and any(fnmatch.fnmatchcase(resource, denied) for denied in _listed(statement.get("Resource")))
+        for statement in _listed(json.loads(policy or "{}").get("Statement"))
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list; a policy may have one value without a list around it."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
 class AccessChecks:
     """WSGI middleware that answers 403 ``AccessDenied`` where S3 would."""
 
-    def __init__(self, app: WsgiApp, forbidden_buckets: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        app: WsgiApp,
+        forbidden_buckets: Collection[str] = (),
+        policy_of: Callable[[str], bytes | None] = lambda _: None,
+    ) -> None:
         self._app = app
         self._forbidden = frozenset(forbidden_buckets)
+        self._policy_of = policy_of
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        bucket = environ.get("PATH_INFO", "").lstrip("/").split("/", 1)[0]
+        bucket, _, key = environ.get("PATH_INFO", "").lstrip("/").partition("/")
         expiry = presigned_expiry(environ.get("QUERY_STRING", ""))
         if bucket in self._forbidden:
             return _denied(start_response, "Access Denied")
         if expiry is not None and expiry < time.time():
             return _denied(start_response, "Request has expired")
+        if key and denies(self._policy_of(bucket), environ["REQUEST_METHOD"], bucket, key):
+            return _denied(start_response, "User is not authorized, with an explicit deny in a policy")
         return self._app(environ, start_response)
 
 
@@ -54,6 +92,14 @@ def _denied(start_response: Callable[..., Any], message: str) -> Iterable[bytes]
     ).encode()
     start_response("403 Forbidden", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
     return [body]
+
+
+def _policy_of(bucket: str) -> bytes | None:
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    found = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets.get(bucket)
+    return None if found is None else found.policy
 
 
 def serve(
@@ -73,7 +119,7 @@ def serve(
 
     # The access log would hold presigned URLs.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    app = AccessChecks(DomainDispatcherApplication(create_backend_app), forbidden_buckets)
+    app = AccessChecks(DomainDispatcherApplication(create_backend_app), forbidden_buckets, _policy_of)
     server = make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -95,7 +95,13 @@ def airflow_environment(
             "simple_auth_manager_passwords_file": passwords,
             "test_connection": "Enabled",
         },
-        "database": {"sql_alchemy_conn": database_url, "sql_alchemy_conn_async": database_url},
+        "database": {
+            "sql_alchemy_conn": database_url,
+            "sql_alchemy_conn_async": database_url,
+            # The api server waits for a connection on its event loop, without which none comes back (seen on
+            # 3.3.2): there must be more than its 40 threads can take.
+            "sql_alchemy_max_overflow": 40,
+        },
         "api": {
             "host": HOST,
             "port": port,
