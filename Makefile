@@ -51,6 +51,10 @@ lint: $(INSTALLED)  ## Ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: bench
+bench: $(INSTALLED)  ## What landing costs, beside the barest SQL, in the same run
+	cd tests && ../$(BIN)/python -m bench --documents 1000 100000 --into 1000000
+
 .PHONY: lock
 lock: $(INSTALLED)  ## Bring constraints.txt up to the newest releases that fit together
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-annotate --no-header --no-emit-index-url pyproject.toml --group lock --output-file constraints.txt

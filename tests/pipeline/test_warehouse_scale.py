@@ -52,15 +52,22 @@ def peak_megabytes() -> int:
     return int(peak) // 1024
 
 
-def test_a_chunk_of_a_thousand_documents_lands_in_bounded_memory(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("documents", [1000, 5000])
+def test_a_chunk_lands_in_bounded_memory_whatever_its_size(
+    documents: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     answer = subprocess.run(
-        [sys.executable, __file__, "1000"], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, __file__, str(documents)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     figures = json.loads(answer.stdout)
     with capsys.disabled():
         sys.stdout.write(f"\nlanding: {figures}\n")
-    assert figures["unlanded"] == 1000
+    assert figures["unlanded"] == documents
     assert figures["peak_megabytes"] < MOST_MEGABYTES
 
 
