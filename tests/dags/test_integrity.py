@@ -52,7 +52,7 @@ def dag_bag() -> Any:
 
 def test_every_file_imports_and_holds_a_dag(dag_bag: Any) -> None:
     assert dag_bag.import_errors == {}
-    assert {"extend_nightly", "extend_on_demand", "extend_reviews"} <= set(dag_bag.dags)
+    assert {"extend_nightly", "extend_on_demand", "extend_replay", "extend_reviews"} <= set(dag_bag.dags)
 
 
 def test_every_dag_is_described_owned_tagged_and_retried(dag_bag: Any) -> None:
