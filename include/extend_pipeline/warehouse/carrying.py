@@ -109,10 +109,10 @@ class Carrier:
 
     # from there to here
 
-    def _bring_in(self) -> dict[str, Parts]:
-        """Make our tables as the destination has them, with the rows of the slice; return their parts."""
+    def _bring_in(self) -> dict[str, Columns]:
+        """Make our tables as the destination has them, with the rows of the slice; return what it has."""
         there = self._there.columns(self._dataset)
-        known = {table: parts_of(table, there) for table in tables.FIXED if table in there}
+        known = [table for table in tables.FIXED if table in there]
         self._here.make_schema(self._dataset)
         for table in known:
             self._here.run(f"make {table}", created(self._table(table), there[table]))
@@ -128,10 +128,10 @@ class Carrier:
                 "read table names", f"SELECT DISTINCT table_name FROM {self._table('dictionary')}"
             )
             for table in (name for (name,) in generated if name in there):
-                known[table] = parts_of(table, there)
-                self._here.run(f"make {table}", created(self._table(table), joined(known[table])))
+                columns = joined(parts_of(table, there))
+                self._here.run(f"make {table}", created(self._table(table), columns))
         self._here.run("stage _names", f"CREATE TEMP TABLE _names AS {names_before}")
-        return known
+        return there
 
     def _fetch(self, table: str, columns: Columns, condition: str) -> None:
         """Bring rows of the destination into the workbench's table of the same name, by way of text."""
@@ -155,7 +155,7 @@ class Carrier:
 
     # from here to there
 
-    def _arranged(self, before: Mapping[str, Parts]) -> dict[str, Parts]:
+    def _arranged(self, before: Mapping[str, Columns]) -> dict[str, Parts]:
         """Return the parts in the destination of each table that the workbench has."""
         generated = set(
             self._here.rows("read names", f"SELECT {names(_NAME)} FROM {self._table('dictionary')}")
@@ -166,27 +166,26 @@ class Carrier:
                 table,
                 columns,
                 {column for column in columns if (table, column) not in generated},
-                before.get(table, {}),
+                parts_of(table, before),
                 widest,
             )
             for table, columns in self._here.columns(self._dataset).items()
         }
 
-    def _evolve(self, before: Mapping[str, Parts], after: Mapping[str, Parts]) -> None:
+    def _evolve(self, before: Mapping[str, Columns], after: Mapping[str, Parts]) -> None:
         """Make the tables and columns that are new, widen what has become wider, renew the views."""
         self._there.make_schema(self._dataset)
-        known = {name: columns for parts in before.values() for name, columns in parts.items()}
         for name, columns in (part for parts in after.values() for part in parts.items()):
             target = self._table(name)
-            if name not in known:
+            if name not in before:
                 self._there.run(f"make {name}", created(target, columns))
                 self._there.after_creating(self._dataset, name, columns)
                 continue
             for column, kind in columns.items():
                 word = f"{quoted(column)} {TYPES[kind]}"
-                if column not in known[name]:
+                if column not in before[name]:
                     self._there.run(f"add to {name}", f"ALTER TABLE {target} ADD COLUMN {word}")
-                elif known[name][column] is not kind:
+                elif before[name][column] is not kind:
                     altered = f"ALTER COLUMN {quoted(column)} SET DATA TYPE {TYPES[kind]}"
                     self._there.run(f"widen {name}", f"ALTER TABLE {target} {altered}")
         made = {view: views.made_view(self._dataset, view) for view in views.VIEWS}
@@ -204,6 +203,7 @@ class Carrier:
     def _carry_over(self, after: Mapping[str, Parts]) -> None:
         """Replace the slice by what the workbench has, the ledger's row last."""
         landed = self._of_documents("SELECT document_id FROM _landing")  # as Load leaves it behind
+        self._there.start_writing()
         unchanged = set() if self._names_changed() else {"dictionary"}
         for table in sorted(after.keys() - unchanged, key=lambda name: (name == "loads", name)):
             this_part = f" WHERE {self._slices[table][0]}" if table == "loads" else ""

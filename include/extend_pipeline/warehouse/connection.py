@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 #: Lower case, because engines disagree on what they do with capitals that are not quoted.
 _DATASET: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+#: Extra fields that Snowflake's connector takes under the same name.
+_OF_SNOWFLAKE: Final = (
+    *("account", "database", "warehouse", "role", "region", "host", "port", "protocol"),
+    *("authenticator", "token", "private_key_file", "private_key_file_pwd"),
+)
 #: Schemas that belong to the engines themselves.
 _RESERVED_DATASETS: Final = frozenset({"information_schema", "pg_catalog", "pg_toast", "system", "temp"})
 
@@ -106,17 +112,10 @@ def _open_postgres(connection: Connection, dataset: str) -> Warehouse:
     ``threads`` of the DuckDB that makes rows ready, as for DuckDB; ``lock_timeout`` (seconds to wait while
     another run plans or lands, default 120).
     """
+    from extend_pipeline.warehouse.postgres import Postgres, libpq_parameters
     from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
 
-    try:
-        from extend_pipeline.warehouse.postgres import Postgres, libpq_parameters
-
-        extra = libpq_parameters(connection.extra_dejson)
-    except ImportError:
-        raise WarehouseError(
-            f"Connection {connection.conn_id!r} is of type 'postgres', which needs psycopg 3 and sqlglot: "
-            "install the extra 'postgres'."
-        ) from None
+    _require(connection, "postgres", "psycopg", "sqlglot")
     where = {
         "host": connection.host,
         "port": connection.port,
@@ -130,8 +129,48 @@ def _open_postgres(connection: Connection, dataset: str) -> Warehouse:
     options = _options(connection)
     lock_timeout = options.pop("lock_timeout", 120)
     name = f"Postgres {address} (connection {connection.conn_id!r})"
-    destination = Postgres(name, {**extra, **given}, lock_timeout=lock_timeout)
+    destination = Postgres(
+        name, {**libpq_parameters(connection.extra_dejson), **given}, lock_timeout=lock_timeout
+    )
     return RemoteWarehouse(destination, dataset, **options)
+
+
+def _open_snowflake(connection: Connection, dataset: str) -> Warehouse:
+    """Open the Snowflake database that a connection of Airflow's type ``snowflake`` names.
+
+    Extra fields: ``account``, ``database``, ``warehouse``, ``role``, ``region``, ``host``, ``authenticator``,
+    ``token``, ``private_key_file`` and its password in ``private_key_file_pwd``, or the connection's own;
+    ``memory_limit_mb`` and ``threads`` as for DuckDB.
+    """
+    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+    from extend_pipeline.warehouse.snowflake import Snowflake
+
+    _require(connection, "snowflake", "snowflake.connector", "sqlglot")
+    extra = connection.extra_dejson
+    given = {name: extra[name] for name in _OF_SNOWFLAKE if extra.get(name)}
+    if not given.get("database"):
+        raise WarehouseError(f"Connection {connection.conn_id!r} needs the extra field 'database'.")
+    if connection.login:
+        given["user"] = connection.login
+    if connection.password:
+        secret = "private_key_file_pwd" if "private_key_file" in given else "password"
+        given[secret] = connection.password
+    options = _options(connection)
+    options.pop("lock_timeout", None)
+    name = f"Snowflake {given['database']} (connection {connection.conn_id!r})"
+    return RemoteWarehouse(Snowflake(name, given), dataset, **options)
+
+
+def _require(connection: Connection, extra: str, *modules: str) -> None:
+    """See that what an extra brings is installed."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise WarehouseError(
+                f"Connection {connection.conn_id!r} is of type {connection.conn_type!r}, and {module} is not "
+                f"installed: install the extra '{extra}'."
+            ) from None
 
 
 def _options(connection: Connection) -> dict[str, Any]:
@@ -157,4 +196,5 @@ def _options(connection: Connection) -> dict[str, Any]:
 _OPENERS: Final[Mapping[str, Callable[[Any, str], Warehouse]]] = {
     "duckdb": _open_duckdb,
     "postgres": _open_postgres,
+    "snowflake": _open_snowflake,
 }

@@ -95,6 +95,10 @@ class Destination(abc.ABC):
         :param statement: ``CREATE OR REPLACE VIEW …`` in the engine's dialect.
         """
 
+    def start_writing(self) -> None:
+        """From here to the end of the transaction, rows are deleted and appended and nothing is made."""
+        return
+
     def as_text(self, column: str, kind: ColumnType) -> str:
         """Return the expression, in DuckDB's dialect, that reads a column as the text DuckDB would read."""
         return f"CAST({quoted(column)} AS VARCHAR)"
@@ -136,6 +140,10 @@ class DestinationSession(Session):
     def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
         """See :meth:`Destination.after_creating`."""
         self._guarded(f"index {table}", lambda: self.destination.after_creating(dataset, table, columns))
+
+    def start_writing(self) -> None:
+        """See :meth:`Destination.start_writing`."""
+        self._guarded("start writing", self.destination.start_writing)
 
     def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:
         """Make the views that do not exist, and those that are not what these statements make."""

@@ -1,0 +1,192 @@
+"""Landing in Snowflake, as far as fakesnow, which runs its statements on DuckDB, can tell."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import itertools
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fakesnow
+import pytest
+import snowflake.connector
+
+from extend_pipeline.documents import EMPTY_FILE
+from extend_pipeline.warehouse import WarehouseError, open_warehouse, views
+from extend_pipeline.warehouse import snowflake as destination
+from extend_pipeline.warehouse.destination import DestinationSession
+from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+from extend_pipeline.warehouse.snowflake import Snowflake
+from pipeline.test_warehouse_crash import AFTER, BEFORE, Crash
+from pipeline.test_warehouse_landing import parts_of_one_document
+from pipeline.warehouse_files import OF_THE_LEDGER, provenance, warehouse
+from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
+
+FIRST, SECOND = document(1), document(2)
+LATER = provenance(raw_uri="raw/2")
+
+
+@pytest.fixture(autouse=True)
+def account() -> Iterator[None]:
+    """A Snowflake for one test."""
+    with warnings.catch_warnings(), fakesnow.patch():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def opened() -> RemoteWarehouse:
+    return RemoteWarehouse(Snowflake("Snowflake", {"database": "ACME"}), "extend")
+
+
+def ask(sql: str) -> list[Any]:
+    with snowflake.connector.connect(database="ACME") as connection:
+        cursor = connection.cursor()
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+def contents() -> dict[str, list[str]]:
+    """Return all rows, without the times of loading."""
+    with opened() as warehouse:
+        columns = warehouse.session("look").columns("extend")
+    return {
+        table: sorted(map(readable, ask(f'SELECT {", ".join(named(each))} FROM extend."{table.upper()}"')))
+        for table, each in columns.items()
+    }
+
+
+def contents_of_duckdb(file: Path) -> dict[str, list[str]]:
+    with warehouse(file) as here:
+        session = here.session("look")
+        return {
+            table: sorted(
+                map(readable, session.rows("look", f'SELECT {", ".join(named(each))} FROM extend."{table}"'))
+            )
+            for table, each in session.columns("extend").items()
+        }
+
+
+def named(columns: Any) -> list[str]:
+    return [f'"{name}"' for name in sorted(columns) if name not in OF_THE_LEDGER]
+
+
+def readable(row: Any) -> str:
+    def plain(value: Any) -> Any:
+        if isinstance(value, dt.datetime):
+            return value.astimezone(dt.UTC).isoformat()
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            return json.dumps(json.loads(value))
+        return value
+
+    return repr([plain(value) for value in row])
+
+
+def test_parts_leave_what_they_leave_in_duckdb(tmp_path: Path) -> None:
+    skipped = document(9, status="SKIPPED", reason=EMPTY_FILE, message="It has 0 bytes.")
+    parts = [
+        (*BEFORE, provenance()),
+        (*AFTER, LATER),
+        *parts_of_one_document(),
+        ([skipped], [], provenance("batch_9")),
+        (*AFTER, LATER),
+    ]
+    file = tmp_path / "warehouse.duckdb"
+    for submission, raw, origin in parts:
+        with opened() as there, warehouse(file) as here:
+            landed = [each.land(submission, raw, provenance=origin) for each in (there, here)]
+            assert landed[0] == landed[1]
+    expected = contents_of_duckdb(file)
+    assert contents().keys() == expected.keys()
+    for table, rows in contents().items():
+        assert rows == expected[table], table
+
+
+def test_claims_and_what_has_landed_are_found() -> None:
+    key: Any = {"workflow_id": "o'brien\\", "version": None}
+    with opened() as there:
+        there.check_writable()
+        there.claim([(FIRST, "a")], **key)
+        assert [each.chunk for each in there.unlanded([SECOND, FIRST], **key)] == [None, "a"]
+    with opened() as there:
+        failed = run(SECOND, status="FAILED", steps=[], failureReason="INTERNAL_ERROR")
+        there.land(
+            [FIRST, SECOND], raw_lines(run(FIRST, status="NEEDS_REVIEW"), failed), provenance=provenance()
+        )
+        left = there.unlanded([document(3), FIRST], workflow_id=WORKFLOW, version=None)
+        assert [each.document for each in left] == [document(3)]
+        assert [each.document.uri for each in there.dead_letters()] == [SECOND.uri]
+        assert [each.credits for each in there.charges(workflow_id=WORKFLOW, version=None)] == [5.0]
+        (waiting,) = there.runs_in_review("extend_default")
+        assert waiting.document.uri == FIRST.uri
+        assert waiting.steps == ("exr_1",)
+        assert there.note_deleted_runs([waiting.run_id], "gone") == 1
+        assert list(there.runs_in_review("extend_default")) == []
+    for view in views.VIEWS:
+        ask(f"SELECT * FROM extend.{view}")
+
+
+def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def rows() -> list[Any]:
+        return [
+            sorted(ask(f"SELECT * FROM extend.{table}"), key=repr)
+            for table in ("documents", "loads", "fields", "invoices_tags")
+        ]
+
+    with opened() as there:
+        there.land(*BEFORE, provenance=provenance())
+    before, original = rows(), DestinationSession._guarded
+    for last in itertools.count(1, 6):
+        ran: list[str] = []
+
+        def guarded(
+            self: DestinationSession, statement: str, action: Any, ran: list[str] = ran, last: int = last
+        ) -> Any:
+            result = original(self, statement, action)
+            if ran or statement == "start writing":
+                ran.append(statement)
+            if len(ran) == last:
+                raise Crash(statement)
+            return result
+
+        with monkeypatch.context() as patched, opened() as there:
+            patched.setattr(DestinationSession, "_guarded", guarded)
+            with contextlib.suppress(Crash):
+                there.land(*AFTER, provenance=LATER)
+        if "commit" in ran:
+            break
+        assert rows() == before, f"after {ran[last - 1]}"
+    assert last > 25
+    once = contents()
+    with opened() as there:
+        there.land(*AFTER, provenance=LATER)
+    assert contents() == once
+
+
+def test_an_error_of_snowflake_quotes_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An engine quotes the text that a cast breaks on. No cast of the package can break; this one does.
+    monkeypatch.setattr(destination, "_typed", lambda text, kind: f"CAST({text} AS DATE)")
+    with opened() as there, pytest.raises(WarehouseError) as caught:
+        there.land([FIRST], raw_lines(run(FIRST)), provenance=LATER)
+    assert "Part raw/2 into Snowflake" in str(caught.value)
+    assert FIRST.id not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_the_connection_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(**extra: Any) -> None:
+        fields = {"conn_type": "snowflake", "login": "extend", "password": "secret-4111", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", json.dumps(fields))
+
+    connect(account="acme-1", database="ACME", warehouse="LOADING")
+    with open_warehouse("warehouse_test", "documents_of_acme") as there:
+        there.land([FIRST], raw_lines(run(FIRST)), provenance=provenance())
+    assert ask("SELECT count(*) FROM documents_of_acme.documents") == [(1,)]
+    connect(account="acme-1")
+    with pytest.raises(WarehouseError, match="needs the extra field 'database'"):
+        open_warehouse("warehouse_test", "extend")
