@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from fixtures.data_tests import broken_in_file
 from fixtures.postgres import Database
 from pipeline.warehouse_files import Place
 
@@ -21,6 +22,9 @@ def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str],
 
 
 @pytest.fixture
-def file(new_place: Callable[[str], Place]) -> Place:
-    """A warehouse that nothing has landed in."""
-    return new_place("warehouse")
+def file(new_place: Callable[[str], Place]) -> Iterator[Place]:
+    """A warehouse that nothing has landed in; what lands in a file has to pass the data tests."""
+    place = new_place("warehouse")
+    yield place
+    if isinstance(place, Path):
+        assert broken_in_file(place) == []

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -18,21 +17,34 @@ from pipeline.warehouse_runs import document, extract_step, raw_lines, run
 
 FIRST, SECOND, THIRD = document(1), document(2), document(3)
 BEFORE = [FIRST, SECOND], raw_lines(run(FIRST), run(SECOND))
-#: A new table, a new column, a new document, a document with fewer items, one whose value does not fit.
+#: A new table, a new column, one that gets wider, one beside another, a new document, a document with fewer
+#: items, one whose value does not fit, a document that was split, and a validation.
 SCHEMA = {
     "type": "object",
     "properties": {
-        "pages": {"type": "integer"},
+        "pages": {"type": "number"},
+        "invoice_number": {"type": "integer"},
         "new": {"type": "string"},
         "list": {"type": "array", "items": {}},
     },
 }
+VALIDATION = {"stepType": "VALIDATION", "result": {"valid": False, "blocks": [{"id": "b", "valid": False}]}}
+CHILD = {"id": "file_2", "parentFileId": "file_1", "metadata": {"parentSplit": {"startPage": 2}}}
 AFTER = (
     [FIRST, SECOND, THIRD],
     raw_lines(
         run(FIRST, {"pages": "secret-4111"}, updatedAt="2026-11-23T00:00:00Z"),
         run(SECOND, {}, updatedAt="2026-11-23T00:00:00Z"),
-        run(THIRD, steps=[extract_step({"pages": 1, "list": [1]}, schema=SCHEMA)]),
+        run(
+            THIRD,
+            steps=[
+                {
+                    **extract_step({"pages": 1.5, "invoice_number": 7, "list": [1]}, schema=SCHEMA),
+                    "files": [CHILD],
+                },
+                VALIDATION,
+            ],
+        ),
     ),
 )
 
@@ -78,7 +90,7 @@ def test_a_load_that_breaks_after_any_statement_leaves_what_was_there(
             break
         assert contents(file) == before, f"after {broken_after!r}"
     assert ran[-1] == "commit"
-    assert number > 40
+    assert number > 60
     after = contents(file)
     assert after != before
 
@@ -100,32 +112,57 @@ def test_a_load_can_be_repeated_on_the_connection_that_it_broke_on(
         assert opened.land(*BEFORE, provenance=provenance()).documents == 2
 
 
-def test_a_killed_process_leaves_what_was_there(tmp_path: Path) -> None:
-    file = tmp_path / "warehouse.duckdb"
-    land(file, *BEFORE)
-    before = contents(file)
-    script = """
-        import os, signal, sys
-        from extend_pipeline.warehouse.session import Session
-        from pipeline.test_warehouse_crash import AFTER
-        from pipeline.warehouse_files import land, provenance
-        from pathlib import Path
+#: Lets a process of its own die by SIGKILL after statement 1, the next one after statement 2, and so on, and
+#: looks at the file after each; says how many died before one had committed.
+KILLED_AT_EVERY_STATEMENT = """
+    import os, signal, sys
+    from pathlib import Path
+    import duckdb  # before the processes part, so that each is quick
+    from extend_pipeline.warehouse.session import Session
+    from pipeline.test_warehouse_crash import AFTER
+    from pipeline.warehouse_files import contents, land, provenance
 
-        run = Session.run
-        def die_at_commit(self, statement, *arguments):
-            if statement == "commit":
+    file, fresh = map(Path, sys.argv[1:])
+    before, scratch = contents(file), contents(fresh)
+    pages = Session.pages
+
+    def die_after(number):
+        ran = []
+        def dying(self, statement, *arguments):
+            rows = list(pages(self, statement, *arguments))
+            ran.append(statement)
+            if len(ran) == number:
                 os.kill(os.getpid(), signal.SIGKILL)
-            run(self, statement, *arguments)
-        Session.run = die_at_commit
-        land(Path(sys.argv[1]), *AFTER, origin=provenance(raw_uri="raw/2"))
-    """
+            return iter(rows)
+        Session.pages = dying
+        land(file, *AFTER, origin=provenance(raw_uri="raw/2"))
+
+    for number in range(1, 1000):
+        child = os.fork()
+        if child == 0:
+            die_after(number)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+        found = contents(file)
+        if found != before:
+            assert found == scratch, f"neither old nor new after statement {number}"
+            break
+    print(number)
+"""
+
+
+def test_a_process_that_is_killed_after_any_statement_leaves_the_old_or_the_new_state(tmp_path: Path) -> None:
+    file, fresh = tmp_path / "warehouse.duckdb", tmp_path / "fresh.duckdb"
+    for path in (file, fresh):
+        land(path, *BEFORE)
+    land(fresh, *AFTER, origin=provenance(raw_uri="raw/2"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    killed = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(file)], env=environment, timeout=60, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL
-    assert contents(file) == before
+    command = [sys.executable, "-c", textwrap.dedent(KILLED_AT_EVERY_STATEMENT), str(file), str(fresh)]
+    killed = subprocess.run(command, env=environment, timeout=300, check=True, capture_output=True, text=True)
+    assert int(killed.stdout) > 60
     land(file, *AFTER, origin=provenance(raw_uri="raw/2"))
+    assert contents(file) == contents(fresh)
 
 
 def test_an_error_names_part_and_statement_and_never_a_value(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -144,7 +145,8 @@ def test_costs_add_up_to_what_every_attempt_was_charged(file: Place) -> None:
     assert ask(file, f"SELECT sum(credits) FROM {DATASET}.costs") == charged == [(21.5,)]
 
 
-def test_daily_throughput_counts_each_document_once(file: Place) -> None:
+def test_daily_throughput_counts_each_document_once(new_place: Callable[[str], Place]) -> None:
+    file = new_place("with a status that nobody knows")
     skipped = document(9, status="SKIPPED", reason="EMPTY_FILE")
     on = "2026-10-01T09:00:01Z"  # days before anything can have landed
     runs = [
