@@ -132,9 +132,10 @@ class Plan:
             (self.unsent.total(), f"cannot be sent ({reasons})" if reasons else "cannot be sent"),
             (self.held, "on their way in chunks of other runs, which are taken up"),
             (self.beyond_limit, "left for a later run by the limit"),
-            (
-                self.beyond_map,
-                "left for a later run by [core] max_map_length, as one run maps so many chunks",
+            *(
+                [(self.beyond_map, "left for a later run by [core] max_map_length")]
+                if self.beyond_map
+                else []
             ),
             (self.to_send, f"to send ({self.bytes_to_send / 1e6:,.1f} MB)"),
         ]
