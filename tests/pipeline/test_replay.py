@@ -142,6 +142,18 @@ def test_credits_are_counted_once_and_a_rebuild_counts_the_same(tmp_path: Path, 
     assert query(tmp_path / "rebuilt.duckdb", total) == [(7.5,)]
 
 
+def test_a_landing_tells_how_many_documents_are_held_back(tmp_path: Path) -> None:
+    documents = [document(number) for number in (1, 2, 3)]
+    lines = raw_lines(doubtful(1), run(document(2)), doubtful(3))
+    with warehouse(tmp_path / "held.duckdb") as opened:
+        landing = raw_zone.land(opened, entered(tmp_path, "held", documents, lines, policy=HOLD))
+        assert (landing.held, landing.credits) == (2, 7.5)
+        line = decided(1, "APPROVED", "2026-11-22T10:00:00+00:00")
+        again = entered(tmp_path, "approved", [document(1)], [line], counted=False)
+        approved = raw_zone.land(opened, again)
+        assert (approved.held, approved.credits) == (0, 0.0)
+
+
 def test_replaying_what_is_there_changes_nothing(tmp_path: Path, landed: Path) -> None:
     before = contents(landed)
     entries = parts_of(settings(tmp_path))
