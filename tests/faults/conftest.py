@@ -16,6 +16,8 @@ HERE = Path(__file__).parent
 COUNTS = pytest.StashKey[list[Counts]]()
 RUNNING = pytest.StashKey[Lanes]()
 
+TIMEOUT_SECONDS = 900
+
 MARKERS = (
     "alone: kills what other scenarios need, so it runs when they are through",
     "long: takes minutes, so it begins before the others",
@@ -30,10 +32,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder ``live``; those that are alone come last."""
+    """Mark the tests of this folder ``live``; those that are alone come last.
+
+    Each wait of theirs has its end, so the timeout of a test that waits for others only ends what is stuck.
+    """
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.live)
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
 
 

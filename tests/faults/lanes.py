@@ -25,7 +25,7 @@ from sandbox.stack.client import AirflowClient
 from sandbox.stack.supervisor import Stack
 
 #: As many as tests/faults/dags make DAGs for; what two cores carry.
-LANES = 5
+LANES = 4
 PIPELINE, NIGHTLY = "faulty", "faulty_nightly"
 DEFERRED, RUNNING = "faulty_operators_deferred", "faulty_operators_running"
 DAGS = (PIPELINE, NIGHTLY, DEFERRED, RUNNING)

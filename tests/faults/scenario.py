@@ -127,10 +127,12 @@ class Scenario:
 
     # While it runs
 
-    def task(self, run: DagRun, name: str, *states: str, timeout: float = 60) -> TaskInstance:
-        """Wait until a task of the first chunk (or ``discover``, ``plan``, ``finish``) is in a state."""
+    def task(
+        self, run: DagRun, name: str, *states: str, index: int = 0, timeout: float = 240
+    ) -> TaskInstance:
+        """Wait until a task of a chunk, or ``discover``, ``plan`` or ``finish``, is in a state."""
         alone = name in {"discover", "plan", "finish"}
-        task_id, index = (f"{GROUP}.{name}", -1) if alone else (f"{CHUNK}.{name}", 0)
+        task_id, index = (f"{GROUP}.{name}", -1) if alone else (f"{CHUNK}.{name}", index)
         return self.client.wait_for_task(
             run.dag_id, run.dag_run_id, task_id, states, map_index=index, timeout=timeout
         )
@@ -153,7 +155,7 @@ class Scenario:
         by_status = self.extend.stats()["runs"]
         return {status: count for status, count in by_status.items() if status in UNSETTLED and count}
 
-    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = 40) -> None:
+    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = 240) -> None:
         """Wait for something outside of Airflow."""
         deadline = time.monotonic() + timeout
         while not condition():
@@ -162,7 +164,7 @@ class Scenario:
 
     # The end
 
-    def succeed(self, *runs: DagRun, timeout: float = 150) -> list[DagRun]:
+    def succeed(self, *runs: DagRun, timeout: float = 300) -> list[DagRun]:
         """Wait until the runs have ended well; fails with the logs of what failed."""
         ended = [self._ended(run, timeout) for run in runs]
         for run in ended:
@@ -170,7 +172,7 @@ class Scenario:
             assert run.state == "success", logs
         return ended
 
-    def fail(self, run: DagRun, timeout: float = 150) -> str:
+    def fail(self, run: DagRun, timeout: float = 300) -> str:
         """Wait until the run has failed; return the logs of its failed tasks."""
         assert self._ended(run, timeout).state == "failed"
         return self.client.failed_logs(run.dag_id, run.dag_run_id)

@@ -29,7 +29,7 @@ def test_nightly_and_manual_in_the_same_second(scenario: Scenario) -> None:
     scenario.extend.configure(latency_seconds=1)
     nightly = backfill(scenario, [DAY])
     manual = scenario.start(chunk_size=7)
-    scenario.client.wait_for_backfill(nightly, timeout=150)
+    scenario.client.wait_for_backfill(nightly, timeout=300)
     night, manual = scenario.succeed(*nights(scenario, [DAY]), manual)
     assert night.start_date is not None
     assert manual.start_date is not None
@@ -45,14 +45,14 @@ def test_backfill_twice_and_reprocessed(scenario: Scenario) -> None:
     with pytest.raises(AirflowApiError, match="409"):  # Airflow's own guard, while the first one is at work
         backfill(scenario, days)
     scenario.extend.configure(hold=False)
-    scenario.client.wait_for_backfill(first, timeout=150)
+    scenario.client.wait_for_backfill(first, timeout=300)
     runs = scenario.succeed(*nights(scenario, days))
     assert len(runs) == 2
 
-    scenario.client.wait_for_backfill(backfill(scenario, days), timeout=60)
+    scenario.client.wait_for_backfill(backfill(scenario, days), timeout=240)
     assert [run.start_date for run in nights(scenario, days)] == [run.start_date for run in runs]
 
-    scenario.client.wait_for_backfill(backfill(scenario, days, "completed"), timeout=150)
+    scenario.client.wait_for_backfill(backfill(scenario, days, "completed"), timeout=300)
     again = scenario.succeed(*nights(scenario, days))
     assert [run.start_date for run in again] != [run.start_date for run in runs], "nothing was done again"
     assert scenario.extend.requests_to(BATCH) == 2
