@@ -302,7 +302,7 @@ KINDS = [INTEGER, NUMBER, TEXT, FLAG, DATE, TIME, {"type": "object"}]
 SCALARS = st.none() | st.sampled_from([1, 2.5, "x", "7", True, "2026-11-21", "2026-11-21T08:00:00Z"])
 
 
-def decoded(file: Place) -> dict[str, Any]:
+def decoded(file: Path) -> dict[str, Any]:
     """Return what the tables hold, each column called by the field and the kind of value that it has."""
     with duckdb.connect(str(file), read_only=True) as connection:
         connection.execute(f"SET schema = '{DATASET}'")
