@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
 from fixtures.postgres import Database
 from pipeline.test_warehouse_crash import AFTER, BEFORE, Crash
 from pipeline.warehouse_files import contents, land, provenance, query, warehouse
-from pipeline.warehouse_runs import INVOICE, WORKFLOW, document, extract_step, raw_lines, run
+from pipeline.warehouse_runs import INVOICE, WORKFLOW, document, extract_step, many, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
 LATER = provenance(raw_uri="raw/2")
@@ -472,3 +473,13 @@ def test_what_rows_are_looked_for_by_is_indexed(database: Database) -> None:
              AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = relation.oid)"""
     )
     assert missing == []
+
+
+def test_landing_again_does_not_compare_every_row_with_every_key(database: Database) -> None:
+    submission, raw = many(2000)
+    lines, seconds = list(raw), []
+    for _ in range(2):
+        started = time.perf_counter()
+        land(database, submission, lines)
+        seconds.append(time.perf_counter() - started)
+    assert seconds[1] < 4 * seconds[0]

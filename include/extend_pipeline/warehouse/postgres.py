@@ -29,6 +29,7 @@ TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.JSON: "jsonb",
 }
 _KINDS: Final = {word: kind for kind, word in TYPES.items()}
+_TEMPORARY: Final = "pg_temp."
 _CHUNK_BYTES: Final = 1 << 20
 #: How values are written, and how long others may be waited for; nobody's defaults shall change that.
 _SETTINGS: Final = {
@@ -162,7 +163,7 @@ class Postgres(Destination):
         name = f"extend_{next(self._numbers)}"
         defined = ", ".join(f"{quoted(column)} {TYPES[kind]}" for column, kind in columns.items())
         self._session.execute(f"CREATE TEMPORARY TABLE {quoted(name)} ({defined})".encode())
-        return f"pg_temp.{quoted(name)}"
+        return f"{_TEMPORARY}{quoted(name)}"
 
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
         """See :meth:`Destination.append`."""
@@ -174,6 +175,11 @@ class Postgres(Destination):
             while chunk := lines.read(_CHUNK_BYTES):
                 copy.write(chunk)
         file.unlink()
+        if table.startswith(_TEMPORARY):
+            # Without, and before a big table has been analysed, each of its rows is compared with every key.
+            key = "document_id" if "document_id" in columns else next(iter(columns))
+            self._session.execute(f"CREATE INDEX ON {table} ({quoted(key)})".encode())
+            self._session.execute(f"ANALYZE {table}".encode())
 
     def views(self, dataset: str) -> dict[str, str]:
         """See :meth:`Destination.views`."""
