@@ -17,8 +17,9 @@ def landed_table(
     """Return the asset of one table, to schedule a DAG on: ``schedule=landed_table("invoice")``.
 
     Its events come once per run, after all of the run has landed, from every DAG that lands in the table.
-    Each carries ``rows`` (written to the table), ``documents``, ``credits``, ``workflow_id``, ``version``.
-    A run that fails, be it by ``max_failed``, emits none; one that wrote nothing to a table none for it.
+    Each carries ``rows`` (written to the table) and ``documents``, and after documents were sent ``credits``,
+    ``workflow_id`` and ``version``. Reviews, approvals and replays emit them too. A run that fails, be it by
+    ``max_failed``, emits none; one that wrote nothing to a table none for it.
 
     :param table: a table of the dataset, generated or not, as the ``dictionary`` table has it.
     :param dataset: the schema that the tables live in.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import (
     Asset,
-    AssetAlias,
     ObjectStoragePath,
     TriggerRule,
     get_current_context,
     task,
 )
 
+from extend_pipeline.assets import announce, written_tables
 from extend_pipeline.confidence import (
     APPROVE,
     LATER,
@@ -58,7 +58,7 @@ def add_approval(
     made: Any = task(
         task_id="release",
         trigger_rule=TriggerRule.NONE_FAILED,
-        outlets=[AssetAlias(f"{landed.name}.approved")],
+        outlets=[written_tables(landed)],
         pool=warehouse_pool,
     )(release_held)
     made(folder, approve.output, {"name": landed.name, "uri": landed.uri})
@@ -133,15 +133,23 @@ def release_held(folder: str | None, answer: dict[str, Any] | None, landed: dict
         for run, line in decided_lines(read_runs(_held_path(home)), decision, by):
             parts.add(run, line)
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        statuses = land_parts(warehouse, home, name, settings)
+        landed_now = land_parts(warehouse, home, name, settings)
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
-    outcome: dict[str, Any] = {decision: statuses.total()}
-    log.info("%s documents are %s by %s.", f"{statuses.total():,}", decision, by.get("by") or "the default")
+    count = landed_now.by_status.total()
+    outcome: dict[str, Any] = {decision: count}
+    log.info("%s documents are %s by %s.", f"{count:,}", decision, by.get("by") or "the default")
     if decision == "APPROVED":
         context = get_current_context()
         (alias,) = context["task"].outlets
         asset = Asset(name=landed["name"], uri=landed["uri"])
         context["outlet_events"][alias].add(asset, extra=outcome)
+        announce(
+            outcome,
+            landed_now.rows,
+            warehouse_conn_id=settings.warehouse_conn_id,
+            dataset=settings.dataset,
+            documents=count,
+        )
     return outcome
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from airflow.sdk import ObjectStoragePath
@@ -56,13 +57,15 @@ class Replayed:
     """What a replay has done.
 
     :ivar documents: rows of ``documents`` that it has written, a document of two parts twice.
+    :ivar rows: rows written, by table.
     """
 
     parts: int = 0
     documents: int = 0
     runs: int = 0
+    rows: Counter[str] = dataclasses.field(default_factory=Counter)
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values."""
         return dataclasses.asdict(self)
 
@@ -157,7 +160,7 @@ def replay(
     """
     total = Replayed()
     for entry in entries:
-        _land(warehouse, entry)
+        total.rows.update(_land(warehouse, entry))
         total.parts += 1
         total.documents += entry.part.documents if entry.deleted is None else 0
         total.runs += entry.part.runs if entry.deleted is None else 0
@@ -165,12 +168,12 @@ def replay(
     return total
 
 
-def _land(warehouse: Warehouse, entry: Entry) -> None:
+def _land(warehouse: Warehouse, entry: Entry) -> dict[str, int]:
+    """Land a part; return the rows written, by table."""
     try:
         if entry.deleted is None:
-            raw_zone.land(warehouse, entry)
-        else:
-            raw_zone.note_deleted(warehouse, entry)
+            return raw_zone.land(warehouse, entry).rows
+        return {"documents": raw_zone.note_deleted(warehouse, entry)}
     except _DAMAGE as error:
         raise PipelineOutcomeError(
             f"Part {entry.part.uri} of the raw zone is damaged or gone ({type(error).__name__}). The parts "

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.sdk import TaskGroup, task
 
+from extend_pipeline.assets import landed_group, written_tables
 from extend_pipeline.replay import ReplaySettings
 from extend_pipeline.replay_tasks import find_parts, replay_parts
 from extend_pipeline.retry import PIPELINE_RETRY_POLICY
@@ -50,6 +51,8 @@ def replay_to_warehouse(
     defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
     with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
         find: Any = task(task_id="find", pool=warehouse_pool)(find_parts)
-        land: Any = task(task_id="land", pool=warehouse_pool)(replay_parts)
+        landed = landed_group(group.dag.dag_id, group_id)
+        outlets = [landed, written_tables(landed)]
+        land: Any = task(task_id="land", pool=warehouse_pool, outlets=outlets)(replay_parts)
         land(find(settings))
     return group

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import ObjectStoragePath, get_current_context
 
+from extend_pipeline.assets import announce
 from extend_pipeline.raw_zone import Entry
 from extend_pipeline.replay import ReplaySettings, begin, end, forget, not_landed, parts_of, replay
 from extend_pipeline.workspace import read_json, run_folder, write_json
@@ -42,7 +43,7 @@ def find_parts(settings: dict[str, Any]) -> str:
     return str(folder)
 
 
-def replay_parts(folder: str) -> dict[str, int]:
+def replay_parts(folder: str) -> dict[str, Any]:
     """Land what the ledger of the destination does not know; return how much that was."""
     from extend_pipeline.warehouse import open_warehouse, publish_snapshot
 
@@ -61,4 +62,8 @@ def replay_parts(folder: str) -> dict[str, int]:
         total = replay(warehouse, due, tell)
     end(settings)
     publish_snapshot(*settings.destination)
+    conn_id, dataset = settings.destination
+    announce(
+        total.to_json(), total.rows, warehouse_conn_id=conn_id, dataset=dataset, documents=total.documents
+    )
     return total.to_json()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Asset, TaskGroup, task
+from airflow.sdk import TaskGroup, task
 
+from extend_pipeline.assets import landed_group, written_tables
 from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.reviews import ReviewSettings
 from extend_pipeline.reviews_tasks import ask_for_reviews, find_reviews, land_reviews
@@ -46,10 +47,10 @@ def reviews_to_warehouse(
     check_literals(settings, ReviewSettings)
     defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
     with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
-        place = (group.dag.dag_id, group_id)
-        landed = Asset(name=".".join(place), uri="x-extend://" + "/".join(place))
+        landed = landed_group(group.dag.dag_id, group_id)
+        outlets = [landed, written_tables(landed)]
         find: Any = task.short_circuit(task_id="find", pool=warehouse_pool)(find_reviews)
         ask: Any = task.short_circuit(task_id="ask")(ask_for_reviews)
-        land: Any = task(task_id="land", pool=warehouse_pool, outlets=[landed])(land_reviews)
+        land: Any = task(task_id="land", pool=warehouse_pool, outlets=outlets)(land_reviews)
         land(ask(find(settings)))
     return group

@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from airflow.sdk import ObjectStoragePath
 
@@ -97,14 +97,27 @@ def _noted_part(manifest: BinaryIO, path: ObjectStoragePath, run: LandedRun) -> 
     manifest.write(json.dumps(dataclasses.asdict(part)).encode() + b"\n")
 
 
+class LandedParts(NamedTuple):
+    """What parts have become.
+
+    :ivar by_status: their documents, by the status that they have now.
+    :ivar rows: rows written, by table.
+    """
+
+    by_status: Counter[str]
+    rows: Counter[str]
+
+
 def land_parts(
     warehouse: Warehouse, folder: ObjectStoragePath, name: str, settings: Settings | ReviewSettings
-) -> Counter[str]:
-    """Land the parts of this name; return how many documents have which status now."""
-    by_status = Counter[str]()
+) -> LandedParts:
+    """Land the parts of this name."""
+    landed = LandedParts(Counter(), Counter())
     for entry in _entries(folder, name, settings):
-        by_status.update(raw_zone.land(warehouse, raw_zone.enter(entry)).by_status)
-    return by_status
+        landing = raw_zone.land(warehouse, raw_zone.enter(entry))
+        landed.by_status.update(landing.by_status)
+        landed.rows.update(landing.rows)
+    return landed
 
 
 def note_deleted_parts(

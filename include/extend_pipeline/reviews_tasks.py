@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import ObjectStoragePath, get_current_context
 
+from extend_pipeline.assets import announce
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.raw_zone import deleted_line
 from extend_pipeline.reviews import DELETED_MESSAGE, NEWS, ReviewSettings, Verdict
@@ -76,21 +77,25 @@ def land_reviews(folder: str) -> dict[str, Any]:
     home = ObjectStoragePath(folder)
     settings = _settings(home)
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        by_status = land_parts(warehouse, home, _reviewed(home), settings)
+        landed = land_parts(warehouse, home, _reviewed(home), settings)
         message = DELETED_MESSAGE.format(conn_id=settings.extend_conn_id)
         note_deleted_parts(warehouse, home, _gone(home), settings, message)
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
     verdicts = Counter({Verdict(name): count for name, count in _kept(_verdicts_path(home)).items()})
-    log.info("%s. Landed: %s.", _described(verdicts), dict(by_status))
+    log.info("%s. Landed: %s.", _described(verdicts), dict(landed.by_status))
     if unanswered := verdicts[Verdict.UNANSWERED]:
         raise PipelineOutcomeError(
             f"Extend could not show {unanswered:,} of {verdicts.total():,} runs in review, see the log of "
             "the task before. Everything else has landed; the next look asks for them again."
         )
-    outcome: dict[str, Any] = {"verdicts": _plain(verdicts), "by_status": dict(by_status)}
-    context = get_current_context()
-    for outlet in context["task"].outlets:
-        context["outlet_events"][outlet].extra = outcome
+    outcome: dict[str, Any] = {"verdicts": _plain(verdicts), "by_status": dict(landed.by_status)}
+    announce(
+        outcome,
+        landed.rows,
+        warehouse_conn_id=settings.warehouse_conn_id,
+        dataset=settings.dataset,
+        documents=landed.by_status.total(),
+    )
     return outcome
 
 

@@ -34,15 +34,16 @@ def approvals(outside: Outside) -> dict[str, str | None]:
     return dict(outside.rows("SELECT name, approval FROM extend.documents ORDER BY name"))
 
 
-def told(run: Any) -> list[dict[str, Any]]:
-    """What the asset's events say that ``release`` has caused in this run."""
+def told(run: Any) -> dict[str, dict[str, Any]]:
+    """What the events say that ``release`` has caused in this run, by the asset's last name."""
     from airflow.models.asset import AssetEvent
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     with create_session() as session:
         events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id)).all()
-        return [event.extra for event in events if str(event.source_task_id).endswith(".release")]
+        released = [event for event in events if str(event.source_task_id).endswith(".release")]
+        return {event.asset.name.rpartition(".")[2]: event.extra for event in released}
 
 
 def test_with_nothing_to_approve_nobody_is_asked(outside: Outside, run_dag: RunDag) -> None:
@@ -67,7 +68,8 @@ def test_approved_documents_enter_the_typed_tables_without_a_request(
     assert "3 documents" in asked.body
     assert asked.body.count("open at Extend") == 3
     assert "X-Amz" not in asked.body
-    assert told(run) == [{"APPROVED": 3}]
+    assert told(run)["documents_to_warehouse"] == {"APPROVED": 3}
+    assert told(run)["receipt"] == {"rows": 3, "documents": 3}
 
 
 @pytest.mark.parametrize(
@@ -91,4 +93,4 @@ def test_a_second_run_asks_nothing_about_what_was_decided(outside: Outside, run_
     again = run_dag("confident", logical_date=None)
     assert states(again)["approve"] == "skipped"
     assert set(outside.extend.stats()["runs_created"].values()) == {1}
-    assert told(again) == []
+    assert told(again) == {}
