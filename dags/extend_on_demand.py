@@ -1,8 +1,9 @@
 """### Documents on demand, by hand
 
-Press **Trigger** and fill in the form: a prefix in S3 (or another store) or a list of addresses, and what is to be done
-with them. Documents that have landed before are left out, unless *reprocess* is chosen; *dry run* only shows what
-would be sent. To send again **what failed**, leave the source empty and choose that under *reprocess*.
+Press **Trigger** and fill in the form: a prefix in S3 (or another store) or a list of addresses, and what is
+to be done with them. Documents that have landed before are left out, unless *reprocess* is chosen; *dry run*
+only shows what would be sent. To send again **what failed**, leave the source empty and choose that under
+*reprocess*.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ with DAG(
             format="multiline",
             title="Source",
             description="A prefix such as s3://acme-inbox/documents/2026-11-21/, or several addresses, one a "
-            "line: those that end in / are prefixes, the others single files. Also gs://, file:/// and so on.",
+            "line: those that end in / are prefixes, the others single files. gs:// and file:/// too.",
         ),
         "workflow_id": Param(
             default=None,

@@ -95,7 +95,7 @@ def _denied(start_response: Callable[..., Any], message: str) -> Iterable[bytes]
 
 
 def _policy_of(bucket: str) -> bytes | None:
-    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.core.models import DEFAULT_ACCOUNT_ID
     from moto.s3.models import s3_backends
 
     found = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets.get(bucket)
