@@ -20,6 +20,8 @@ from extend_provider.models import RunStatus
 TRANSIENT_REASONS: Final = frozenset({"INTERNAL_ERROR", "DOCUMENT_PROCESSOR_ERROR"})
 #: Failures that a file which could not be fetched may end in; Extend does not say which one it gives.
 FILE_REASONS: Final = frozenset({"FAILED_TO_PROCESS_FILE", "UNABLE_TO_DOWNLOAD_FILE"})
+#: How soon after a run has begun Extend has read its file, at the latest; it does not say when it did.
+FETCH_TIME: Final = dt.timedelta(minutes=1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class RunEnd:
     started_at: str | None = None
 
     def came_too_late(self, urls_end: dt.datetime | None) -> bool:
-        """Whether it failed over its file, and began when the file's presigned URL had ended already.
+        """Whether it failed over its file, and may have come to it when the presigned URL had ended already.
 
         :param urls_end: when that was, timezone-aware; None: the file was not read by such a URL.
         """
@@ -45,7 +47,7 @@ class RunEnd:
             return False
         if urls_end is None or self.started_at is None:
             return False
-        return _moment(self.started_at) >= urls_end
+        return _moment(self.started_at) + FETCH_TIME >= urls_end
 
     def may_pass(self, urls_end: dt.datetime | None = None) -> bool:
         """Whether another attempt, with a fresh URL, may go better.

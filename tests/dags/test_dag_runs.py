@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -237,7 +238,14 @@ def test_a_presigned_url_that_ended_before_extend_read_it_is_replaced_by_a_fresh
 ) -> None:
     outside.put("documents/slow.txt", b"Receipt\nTotal: 3.00 EUR\n")
     outside.extend.configure(hold=True)
-    release = threading.Timer(4, lambda: outside.extend.configure(hold=False))
+
+    def release_too_late() -> None:
+        while not outside.extend.requests_to(BATCH):
+            time.sleep(0.2)
+        time.sleep(6)
+        outside.extend.configure(hold=False)
+
+    release = threading.Thread(target=release_too_late, daemon=True)
     release.start()
     run = run_dag("hasty", logical_date=None)
     release.join()

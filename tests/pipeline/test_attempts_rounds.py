@@ -27,6 +27,7 @@ from extend_provider.hooks.extend import ExtendHook
 from extend_provider.waiting import Ended
 from fixtures.extend_api import ExtendApi
 from fixtures.s3 import S3
+from provider.task_support import TaskStateStore
 
 BATCH = "POST /workflow_runs/batch"
 
@@ -38,6 +39,7 @@ class Waiting:
     api: ExtendApi
     chunk: ChunkReference
     xcoms: dict[str, Any] = dataclasses.field(default_factory=dict)
+    store: TaskStateStore = dataclasses.field(default_factory=TaskStateStore)
 
     @property
     def context(self) -> Any:
@@ -50,7 +52,7 @@ class Waiting:
             max_tries=0,
             xcom_push=lambda key, value: self.xcoms.update({key: value}),
         )
-        return {"ti": ti}
+        return {"ti": ti, "task_state_store": self.store}
 
     def submit(self) -> str:
         batch_id = SubmitChunkOperator(task_id="submit", chunk=self.chunk).execute(self.context)
@@ -121,7 +123,7 @@ def times_paid(api: ExtendApi) -> list[int]:
 
 
 def test_two_tasks_that_see_the_same_failures_send_them_once(waiting: Waiting) -> None:
-    rival = dataclasses.replace(waiting, xcoms={})
+    rival = dataclasses.replace(waiting, xcoms={}, store=TaskStateStore())
     first = waiting.execute()
     waiting.api.runs(first["batch_id"])
     waiting.api.configure(faults=[{"endpoint": BATCH, "kind": "slow", "seconds": 1}])

@@ -1,4 +1,4 @@
-"""A pipeline whose presigned URLs live for two seconds, and whose chunks are small."""
+"""A pipeline whose presigned URLs live for five seconds, and whose chunks are small."""
 
 import datetime as dt
 
@@ -12,6 +12,6 @@ with DAG("hasty", schedule=None, start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UT
         workflow_id="{{ var.value.extend_workflow_id }}",
         workspace="{{ var.value.extend_workspace }}",
         chunk_size=5,
-        expires_in=2,
+        expires_in=5,
         max_failed=0,
     )
