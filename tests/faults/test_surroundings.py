@@ -19,7 +19,7 @@ from faults.scenario import BATCH, DAY, RUN, Scenario, fault
 OUTAGE = (
     fault("error", "*", status=503, count=None),
     fault("drop", "*", count=None),
-    fault("slow", "*", seconds=3600, count=None),
+    fault("slow", "*", seconds=30, count=None),
 )
 #: For each of them; minutes in all, while other scenarios go on.
 OUTAGE_SECONDS = 45
@@ -77,11 +77,14 @@ def test_warehouse_locked_by_another_process(scenario: Scenario) -> None:
 def test_workspace_refuses_the_intent_and_later_the_raw_runs(scenario: Scenario, kind: str) -> None:
     truths = scenario.seed()
     workspace = WORKSPACES[kind](scenario)
-    with workspace.refuses("batches", "raw"):
+    scenario.extend.configure(hold=True)
+    with workspace.refuses("batches"):
         run = scenario.start()
         scenario.task(run, "submit", "up_for_retry")
         assert scenario.created() == {}
+    scenario.task(run, "wait", "deferred")
     with workspace.refuses("raw"):
+        scenario.extend.configure(hold=False)
         scenario.task(run, "collect", "up_for_retry")
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1)

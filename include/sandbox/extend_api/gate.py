@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import hmac
@@ -117,7 +118,8 @@ async def _struck(fault: Fault, response: Response | None) -> Response | None:
     """
     headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
     if fault.kind == "slow":
-        await asyncio.sleep(fault.seconds)
+        with contextlib.suppress(asyncio.CancelledError):  # a server that is being ended does not wait
+            await asyncio.sleep(fault.seconds)
         return None
     if fault.kind == "drop":
         return Dropped()
