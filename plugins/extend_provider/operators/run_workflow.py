@@ -176,11 +176,12 @@ class ExtendRunWorkflowOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         validation.choice(self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
         with self.hook:
             runs = self._create(context)
+            if self.wait_for_completion:  # first of all: a kill lets no XCom through any more
+                self.take_in_hand(self._work(runs.records), context["ti"])
             context["ti"].xcom_push(key=RUN_IDS_KEY, value=[record["id"] for record in runs.records])
             push_dashboard_url(self, context, runs.progress().dashboard_url)
             if not self.wait_for_completion:
                 return _results(runs.records)
-            self.take_in_hand(self._work(runs.records), context["ti"])
             policy = self._policy(started_at)
             if self.deferrable:
                 self._defer(runs, policy)
