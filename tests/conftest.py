@@ -34,4 +34,5 @@ pytest_plugins = [
     "fixtures.dag_runs",
     "fixtures.airflow_stack",
     "fixtures.postgres",
+    "fixtures.redshift",
 ]

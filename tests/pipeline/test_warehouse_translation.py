@@ -9,7 +9,7 @@ import sqlglot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_pipeline.warehouse import postgres, snowflake, tables, views
+from extend_pipeline.warehouse import postgres, redshift, snowflake, tables, views
 from extend_pipeline.warehouse.layout import arranged, continuation, joined, parts_of
 from extend_pipeline.warehouse.names import MAX_BYTES
 from extend_pipeline.warehouse.sql import created, literal
@@ -18,11 +18,12 @@ from extend_pipeline.warehouse.tables import Columns
 from extend_pipeline.warehouse.translation import Dialect, bound
 
 POSTGRES, SNOWFLAKE = postgres.Postgres.dialect, snowflake.Snowflake.dialect
+REDSHIFT = redshift.Redshift.dialect
 #: Dialects that nothing lands in yet; what is shared shall not stand in the way.
-OTHERS = [Dialect(name, {ColumnType.JSON: "JSON"}) for name in ("bigquery", "redshift", "databricks")]
+OTHERS = [Dialect(name, {ColumnType.JSON: "JSON"}) for name in ("bigquery", "databricks")]
 
 
-@pytest.mark.parametrize("dialect", [POSTGRES, SNOWFLAKE, *OTHERS], ids=lambda each: each.name)
+@pytest.mark.parametrize("dialect", [POSTGRES, REDSHIFT, SNOWFLAKE, *OTHERS], ids=lambda each: each.name)
 def test_every_view_and_fixed_table_is_said_in_every_dialect(dialect: Dialect) -> None:
     statements = [views.made_view("extend", view) for view in views.VIEWS]
     statements += [created(f'"extend"."{name}"', columns) for name, columns in tables.FIXED.items()]
@@ -55,7 +56,7 @@ def test_parameters_take_their_places_in_order_and_no_others() -> None:
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_a_text_is_the_same_text_in_every_dialect(text: str) -> None:
-    for dialect in (POSTGRES, SNOWFLAKE, *OTHERS):
+    for dialect in (POSTGRES, REDSHIFT, SNOWFLAKE, *OTHERS):
         translated = dialect.translated("SELECT ?", [text])
         (value,) = sqlglot.parse_one(translated, read=dialect.name).expressions
         assert value.sql(dialect="duckdb") == literal(text)

@@ -94,7 +94,7 @@ def _mirror(database: Database, connection: duckdb.DuckDBPyConnection) -> None:
         for table, column, word in source.execute(
             """SELECT relname, attname, format_type(atttypid, atttypmod)
                FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-               WHERE relnamespace = %s::regnamespace AND relkind = 'r' AND attnum > 0
+               WHERE relnamespace = %s::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
                ORDER BY relname, attnum""",
             [DATASET],
         ):
@@ -119,7 +119,7 @@ def _compact(text: str | None) -> str | None:
     return text and json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
 
 
-_DUCKDB_WORDS = {"text": "VARCHAR", "jsonb": "JSON", "double precision": "DOUBLE"}
+_DUCKDB_WORDS = {"text": "VARCHAR", "jsonb": "JSON", "json": "JSON", "double precision": "DOUBLE"}
 
 
 def but(*columns: str) -> str:

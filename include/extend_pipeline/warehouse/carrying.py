@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from extend_pipeline.warehouse import nul, tables, views
+from extend_pipeline.warehouse import tables, unfit, views
 from extend_pipeline.warehouse.destination import DestinationSession
 from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
 from extend_pipeline.warehouse.layout import Parts, arranged, joined, parts_of
@@ -60,8 +60,7 @@ class Carrier:
         """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         before = self._bring_in()
         landing = self._workbench.load(self._part, self._here, self._provenance, policy)
-        if not self._there.destination.dialect.holds_nul:
-            nul.replace(self._here, self._dataset)
+        unfit.replace(self._here, self._dataset, self._there.destination.dialect)
         after = self._arranged(before)
         self._evolve(before, after)
         self._carry_over(after)
@@ -186,8 +185,8 @@ class Carrier:
                 if column not in before[name]:
                     self._there.run(f"add to {name}", f"ALTER TABLE {target} ADD COLUMN {word}")
                 elif before[name][column] is not kind:
-                    altered = f"ALTER COLUMN {quoted(column)} SET DATA TYPE {TYPES[kind]}"
-                    self._there.run(f"widen {name}", f"ALTER TABLE {target} {altered}")
+                    for statement in self._there.destination.widening(target, column, kind):
+                        self._there.run(f"widen {name}", statement)
         made = {view: views.made_view(self._dataset, view) for view in views.VIEWS}
         self._there.make_views(self._dataset, made)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -161,6 +162,50 @@ def _open_snowflake(connection: Connection, dataset: str) -> Warehouse:
     return RemoteWarehouse(Snowflake(name, given), dataset, **options)
 
 
+def _open_redshift(connection: Connection, dataset: str) -> Warehouse:
+    """Open the Redshift database that a connection of Airflow's type ``redshift`` names.
+
+    Extra fields: ``staging`` (a folder in S3 that rows pass through, ``s3://connection@bucket/path``),
+    ``iam_role`` (with which Redshift reads it; ``default`` is the cluster's own), and whatever
+    ``redshift_connector`` takes (``iam``, ``cluster_identifier``, ``is_serverless``, ``region``, ``sslmode``,
+    …); ``memory_limit_mb``, ``threads`` and ``lock_timeout`` as for Postgres.
+    """
+    _require(connection, "redshift", "redshift_connector", "sqlglot")
+    import redshift_connector
+
+    from extend_pipeline.warehouse.redshift import Redshift
+    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+
+    extra = connection.extra_dejson
+    staging, iam_role = str(extra.get("staging") or ""), str(extra.get("iam_role") or "")
+    if not staging.startswith("s3://") or not iam_role:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs the extra fields 'staging' "
+            "(s3://connection@bucket/path, which rows pass through) and 'iam_role' (with which Redshift "
+            "reads it, or 'default')."
+        )
+    known = inspect.signature(redshift_connector.connect).parameters
+    given: dict[str, Any] = {name: value for name, value in extra.items() if name in known}
+    where = {
+        "host": connection.host,
+        "port": connection.port,
+        "database": connection.schema,
+        "user": connection.login,
+        "password": connection.password,
+    }
+    given |= {name: value for name, value in where.items() if value}
+    given["max_prepared_statements"] = 0  # each statement is another one
+    options = _options(connection)
+    destination = Redshift(
+        f"Redshift {connection.host or ''}/{connection.schema or ''} (connection {connection.conn_id!r})",
+        lambda: redshift_connector.connect(**given),
+        staging=staging,
+        iam_role=iam_role,
+        lock_timeout=options.pop("lock_timeout", 120),
+    )
+    return RemoteWarehouse(destination, dataset, **options)
+
+
 def _require(connection: Connection, extra: str, *modules: str) -> None:
     """See that what an extra brings is installed."""
     for module in modules:
@@ -196,5 +241,6 @@ def _options(connection: Connection) -> dict[str, Any]:
 _OPENERS: Final[Mapping[str, Callable[[Any, str], Warehouse]]] = {
     "duckdb": _open_duckdb,
     "postgres": _open_postgres,
+    "redshift": _open_redshift,
     "snowflake": _open_snowflake,
 }

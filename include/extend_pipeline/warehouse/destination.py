@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from extend_pipeline.warehouse.session import Page, Session
-from extend_pipeline.warehouse.sql import quoted
+from extend_pipeline.warehouse.sql import TYPES, quoted
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import Columns
 from extend_pipeline.warehouse.translation import Dialect
@@ -102,6 +102,10 @@ class Destination(abc.ABC):
     def as_text(self, column: str, kind: ColumnType) -> str:
         """Return the expression, in DuckDB's dialect, that reads a column as the text DuckDB would read."""
         return f"CAST({quoted(column)} AS VARCHAR)"
+
+    def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
+        """Return the statements, in DuckDB's dialect, that change a column to a type that holds more."""
+        return (f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET DATA TYPE {TYPES[kind]}",)
 
     def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
         """Do what the engine wants for a new table, an index for instance; nothing, if nothing is said."""

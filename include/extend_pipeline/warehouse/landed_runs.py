@@ -31,7 +31,7 @@ def runs_in_review(
     session: Session, dataset: str, extend_conn_id: str, *, include_deleted: bool
 ) -> Iterator[LandedRun]:
     """Yield the runs that wait for a reviewer at Extend and were submitted through this connection."""
-    deleted = "" if include_deleted else f"AND document.reason IS DISTINCT FROM {literal(RUN_DELETED)}"
+    deleted = "" if include_deleted else f"AND coalesce(document.reason, '') <> {literal(RUN_DELETED)}"
     condition = f"{_IN_REVIEW} AND coalesce(load.extend_conn_id, ?) = ? {deleted}"
     yield from _landed_runs(session, dataset, condition, [extend_conn_id, extend_conn_id])
 
@@ -41,8 +41,8 @@ def held_runs(
 ) -> Iterator[LandedRun]:
     """Yield the runs that a task group has landed and that wait for an approval."""
     condition = f"""document.approval = {literal(WAITING)} AND document.dag_id = ?
-                    AND document.dag_run_id = ? AND starts_with(document.task_id, ?)"""
-    yield from _landed_runs(session, dataset, condition, [dag_id, run_id, f"{group_id}."])
+                    AND document.dag_run_id = ? AND left(document.task_id, length(?)) = ?"""
+    yield from _landed_runs(session, dataset, condition, [dag_id, run_id, f"{group_id}.", f"{group_id}."])
 
 
 def _landed_runs(

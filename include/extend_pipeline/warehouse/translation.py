@@ -26,6 +26,7 @@ class Dialect:
     :ivar upper_case: names that are not quoted are taken for capitals, so capitals are what they become.
     :ivar holds_nul: text may hold the character NUL.
     :ivar widest: most columns that a table may have whatever is in them; None if there is no such number.
+    :ivar longest: most bytes that a text, or JSON as text, may have; None if there is no such number.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Dialect:
     upper_case: bool = False
     holds_nul: bool = True
     widest: int | None = None
+    longest: int | None = None
 
     def identifier(self, name: str) -> str:
         """Return what a name of ours is called in the engine."""

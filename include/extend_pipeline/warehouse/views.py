@@ -71,9 +71,12 @@ def _dead_letters(dataset: str) -> str:
     """What failed and will not be sent by itself; ``resending`` tells what somebody sends again."""
     same = " AND ".join(f"claim.{name} = document.{name}" for name in KEY)
     return f"""
-        SELECT {names(_DEAD_LETTER)},
-               EXISTS (SELECT 1 FROM {dataset}.claims AS claim WHERE {same}) AS resending
+        SELECT {", ".join(f"document.{name}" for name in _DEAD_LETTER)},
+               claim.claimed IS NOT NULL AS resending
         FROM {dataset}.documents AS document
+        LEFT JOIN (
+            SELECT {names(KEY)}, count(*) AS claimed FROM {dataset}.claims GROUP BY {names(KEY)}
+        ) AS claim ON {same}
         WHERE status IN ('FAILED', 'CANCELLED') AND {WAS_SENT}
     """
 
