@@ -131,7 +131,7 @@ def test_a_poking_task_that_is_cleared_keeps_its_batch(live: Live) -> None:
     eventually(lambda: live.extend.requests_to("GET /workflow_runs") >= 1, True)
     live.client.clear_tasks(run.dag_id, run.dag_run_id, ["plain"])
     # Airflow may notice only by the missing heartbeat that the worker it killed is gone.
-    eventually(lambda: live.client.task(run.dag_id, run.dag_run_id, "plain").try_number, 2, timeout=90)
+    eventually(lambda: live.client.task(run.dag_id, run.dag_run_id, "plain").try_number, 2, timeout=180)
     live.extend.configure(hold=False)
     assert_success(live, run)
     assert live.extend.requests_to(CANCEL) == 0

@@ -17,8 +17,10 @@ with DAG(
 ):
 
     @task
-    def rebuild(triggering_asset_events: Any = None) -> list[int]:
-        """Say how many rows each run before has written; a real mart would read the table here."""
-        return [event.extra["rows"] for event in triggering_asset_events[INVOICES]]
+    def rebuild(triggering_asset_events: Any = None) -> dict[str, int]:
+        """Say how many rows which run has written; a real mart would read the table here."""
+        return {
+            event.source_dag_run.run_id: event.extra["rows"] for event in triggering_asset_events[INVOICES]
+        }
 
     rebuild()
