@@ -25,6 +25,7 @@ from extend_pipeline.warehouse.records import (
 from extend_pipeline.warehouse.sql import (
     TYPES,
     created,
+    inline_rows,
     literal,
     names,
     quoted,
@@ -278,22 +279,22 @@ class Load:
 
     def _stage_declarations(self, groups: list[list[Table]]) -> None:
         extractors = [(number, extractor.name) for number, extractor in enumerate(self._part.extractors)]
-        self._temporary("_groups", *_lists({"group_id": "BIGINT", "extractor": "VARCHAR"}, extractors))
+        self._temporary("_groups", *inline_rows({"group_id": "BIGINT", "extractor": "VARCHAR"}, extractors))
         places = (
             place
             for group_id, group in enumerate(groups)
             for place in shaping.declared_places(group_id, group)
         )
         numbered = [(number, *place) for number, place in enumerate(places)]
-        self._temporary("_samples", *_lists(shaping.SAMPLE_COLUMNS, numbered))
+        self._temporary("_samples", *inline_rows(shaping.SAMPLE_COLUMNS, numbered))
         self._temporary("_declared", shaping.declared_shapes())
 
     # the books
 
     def _write_dictionary(self, dictionary: Dictionary) -> None:
-        self._temporary("_added", *_lists(dict.fromkeys(tables.DICTIONARY, "VARCHAR"), dictionary.added))
+        self._temporary("_added", *inline_rows(dict.fromkeys(tables.DICTIONARY, "VARCHAR"), dictionary.added))
         self._insert("dictionary", tables.DICTIONARY, f"SELECT {names(tables.DICTIONARY)} FROM _added")
-        self._temporary("_widened", *_lists(dict.fromkeys(_WIDENED, "VARCHAR"), dictionary.widened))
+        self._temporary("_widened", *inline_rows(dict.fromkeys(_WIDENED, "VARCHAR"), dictionary.widened))
         self._session.run(
             "widen dictionary",
             f"""UPDATE {self._table("dictionary")} AS known SET type = wider.type FROM _widened AS wider
@@ -301,7 +302,7 @@ class Load:
         )
         same = ("code", "table_name", "column_name", "path")
         columns = dict.fromkeys((*same, "message"), "VARCHAR")
-        self._temporary("_misfits", *_lists(columns, dictionary.problems))
+        self._temporary("_misfits", *inline_rows(columns, dictionary.problems))
         conditions = " AND ".join(f"problem.{name} = misfit.{name}" for name in same)
         self._session.run(
             "delete misfits",
@@ -397,9 +398,3 @@ class Load:
             f"""SELECT {names(tables.KEY)}, run_id, {literal(code)}, NULL, NULL, NULL, NULL,
                        {literal(message)}, landed_at {source}""",
         )
-
-
-def _lists(columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> tuple[str, list[object]]:
-    """Return the relation that has these few rows, and its parameters: one list per column."""
-    relation = "SELECT " + ", ".join(f"unnest(?::{kind}[]) AS {name}" for name, kind in columns.items())
-    return relation, [[row[position] for row in rows] for position in range(len(columns))]

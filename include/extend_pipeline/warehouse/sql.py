@@ -109,3 +109,9 @@ def read_texts(file: StagedFile, columns: Mapping[str, str]) -> str:
 def text_columns(columns: Columns) -> dict[str, str]:
     """Return how staged values of these columns are read: JSON as it is, everything else as text."""
     return {name: "JSON" if kind is ColumnType.JSON else "VARCHAR" for name, kind in columns.items()}
+
+
+def inline_rows(columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> tuple[str, list[object]]:
+    """Return the relation that has these few rows, and its parameters: one list per column."""
+    relation = "SELECT " + ", ".join(f"unnest(?::{kind}[]) AS {name}" for name, kind in columns.items())
+    return relation, [[row[position] for row in rows] for position in range(len(columns))]
