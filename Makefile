@@ -34,7 +34,7 @@ down: $(INSTALLED)  ## Stop what an interrupted `make up` or `make run` left
 
 .PHONY: test
 test: $(INSTALLED)  ## The tests, with a real scheduler and triggerer
-	$(BIN)/pytest --ignore=tests/faults -m 'not live' --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --ignore=tests/faults -m 'not live' --numprocesses 4 --dist loadfile
 	$(BIN)/pytest --ignore=tests/faults -m live
 
 .PHONY: test-faults
@@ -43,7 +43,7 @@ test-faults: $(INSTALLED)  ## Kill, drop, lock and lose things on a real Airflow
 
 .PHONY: test-fast
 test-fast: $(INSTALLED)  ## The tests that need no running Airflow
-	$(BIN)/pytest --ignore=tests/faults -m 'not live' --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --ignore=tests/faults -m 'not live' --numprocesses 4 --dist loadfile
 
 .PHONY: lint
 lint: $(INSTALLED)  ## Ruff and mypy
