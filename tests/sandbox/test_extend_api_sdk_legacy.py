@@ -14,15 +14,12 @@ import pytest
 from fixtures.extend_api import ExtendApi
 
 LEGACY_SDK = "0.2.0"
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def legacy_sdk() -> Path:
-    """The folder with the legacy SDK, installed once; its lack is a failure: nothing would be proven."""
-    folder = ROOT / ".sandbox" / f"sdk-{LEGACY_SDK}"
-    if (folder / f"extend_ai-{LEGACY_SDK}.dist-info" / "RECORD").is_file():
-        return folder
+def legacy_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the legacy SDK; its lack is a failure: nothing would be proven."""
+    folder = tmp_path_factory.mktemp(f"sdk-{LEGACY_SDK}")
     target = ["--no-deps", "--target", str(folder), f"extend-ai=={LEGACY_SDK}"]
     installers = (
         [sys.executable, "-m", "pip", "install", "--quiet"],
