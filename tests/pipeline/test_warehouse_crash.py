@@ -10,8 +10,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from extend_pipeline.documents import EMPTY_FILE
 from extend_pipeline.warehouse import WarehouseError, shaping
 from extend_pipeline.warehouse.session import Session
+from pipeline.test_warehouse_landing import parts_of_one_document
 from pipeline.warehouse_files import contents, land, provenance, warehouse
 from pipeline.warehouse_runs import document, extract_step, raw_lines, run
 
@@ -47,6 +49,20 @@ AFTER = (
         ),
     ),
 )
+#: Of what lands after it.
+LATER = provenance(raw_uri="raw/2")
+
+
+def parts_of_every_kind() -> list[tuple[list[Any], list[bytes], Any]]:
+    """Parts whose landing, in this order, writes, changes, repeats and leaves alone."""
+    skipped = document(9, status="SKIPPED", reason=EMPTY_FILE, message="It has 0 bytes.")
+    return [
+        (*BEFORE, provenance()),
+        (*AFTER, LATER),
+        *parts_of_one_document(),
+        ([skipped], [], provenance("batch_9")),
+        (*AFTER, LATER),
+    ]
 
 
 class Crash(BaseException):

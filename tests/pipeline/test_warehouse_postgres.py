@@ -25,12 +25,11 @@ from extend_pipeline.warehouse.postgres import Postgres
 from extend_pipeline.warehouse.records import WarehouseBusyError
 from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
 from fixtures.postgres import Database
-from pipeline.test_warehouse_crash import AFTER, BEFORE, Crash
+from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash
 from pipeline.warehouse_files import contents, land, provenance, query, warehouse
 from pipeline.warehouse_runs import INVOICE, WORKFLOW, document, extract_step, many, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
-LATER = provenance(raw_uri="raw/2")
 
 
 @pytest.fixture

@@ -13,20 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from extend_pipeline.documents import EMPTY_FILE
 from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse, views
 from extend_pipeline.warehouse import redshift as destination
 from extend_pipeline.warehouse.destination import DestinationSession
 from extend_pipeline.warehouse.records import WarehouseBusyError
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.redshift import BUCKET, LONGEST, Redshift
-from pipeline.test_warehouse_crash import AFTER, BEFORE, Crash
-from pipeline.test_warehouse_landing import parts_of_one_document
+from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash, parts_of_every_kind
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, extract_step, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
-LATER = provenance(raw_uri="raw/2")
 
 
 @pytest.fixture
@@ -63,16 +60,8 @@ def landed(place: Any) -> dict[str, list[str]]:
 def test_parts_leave_what_they_leave_in_duckdb(
     redshift: Redshift, opened: Callable[..., Warehouse], tmp_path: Path
 ) -> None:
-    skipped = document(9, status="SKIPPED", reason=EMPTY_FILE, message="It has 0 bytes.")
-    parts = [
-        (*BEFORE, provenance()),
-        (*AFTER, LATER),
-        *parts_of_one_document(),
-        ([skipped], [], provenance("batch_9")),
-        (*AFTER, LATER),
-    ]
     file = tmp_path / "warehouse.duckdb"
-    for submission, raw, origin in parts:
+    for submission, raw, origin in parts_of_every_kind():
         with opened() as there, warehouse(file) as here:
             results = [each.land(submission, raw, provenance=origin) for each in (there, here)]
             assert results[0] == results[1]

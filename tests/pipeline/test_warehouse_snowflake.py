@@ -15,19 +15,16 @@ import fakesnow
 import pytest
 import snowflake.connector
 
-from extend_pipeline.documents import EMPTY_FILE
 from extend_pipeline.warehouse import WarehouseError, open_warehouse, views
 from extend_pipeline.warehouse import snowflake as destination
 from extend_pipeline.warehouse.destination import DestinationSession
 from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.snowflake import Snowflake
-from pipeline.test_warehouse_crash import AFTER, BEFORE, Crash
-from pipeline.test_warehouse_landing import parts_of_one_document
+from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash, parts_of_every_kind
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
-LATER = provenance(raw_uri="raw/2")
 
 
 @pytest.fixture(autouse=True)
@@ -86,16 +83,8 @@ def readable(row: Any) -> str:
 
 
 def test_parts_leave_what_they_leave_in_duckdb(tmp_path: Path) -> None:
-    skipped = document(9, status="SKIPPED", reason=EMPTY_FILE, message="It has 0 bytes.")
-    parts = [
-        (*BEFORE, provenance()),
-        (*AFTER, LATER),
-        *parts_of_one_document(),
-        ([skipped], [], provenance("batch_9")),
-        (*AFTER, LATER),
-    ]
     file = tmp_path / "warehouse.duckdb"
-    for submission, raw, origin in parts:
+    for submission, raw, origin in parts_of_every_kind():
         with opened() as there, warehouse(file) as here:
             landed = [each.land(submission, raw, provenance=origin) for each in (there, here)]
             assert landed[0] == landed[1]
