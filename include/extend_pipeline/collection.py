@@ -15,7 +15,7 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.attempts import RunEnd
 from extend_pipeline.documents import Document
-from extend_pipeline.raw_zone import PartWriter, RawPart, run_line
+from extend_pipeline.raw_zone import PartWriter, RawPart, find_part, run_line
 from extend_provider.batch_progress import SETTLED
 from extend_provider.exceptions import ExtendError, ExtendNotFoundError
 from extend_provider.models import RunStatus, WorkflowRun
@@ -32,24 +32,59 @@ _UNSUCCESSFUL = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 
 
 def collect(
-    hook: ExtendAsyncHook, batch_id: str, documents: Iterable[Document], destination: ObjectStoragePath
+    hook: ExtendAsyncHook,
+    batch_id: str,
+    documents: Iterable[Document],
+    destination: ObjectStoragePath,
+    *,
+    expected: int,
 ) -> RawPart:
     """Write every run of a batch into the raw zone, and the documents that it accounts for.
 
-    A run that is deleted meanwhile is left out.
+    A run that is listed and not there any more is left out. What was collected before stays if Extend has
+    fewer runs by now: it does not keep them for ever, and the raw zone does.
 
     :param documents: of the batch, those that were not sent with their status.
+    :param expected: how many runs the batch has, those without that are known to be gone.
+    :raises ExtendError: if fewer are listed, or one is at work; nothing was written then.
     """
+    run_ids = asyncio.run(_list(hook, batch_id))
+    kept = find_part(destination, batch_id)
+    if kept is not None and kept.runs > len(run_ids):
+        log.warning(
+            "Extend lists %s runs of batch %s by now. The %s that were collected before stay as they are.",
+            f"{len(run_ids):,}",
+            batch_id,
+            f"{kept.runs:,}",
+        )
+        return kept
+    if len(run_ids) < expected:
+        raise ExtendError(
+            f"Extend lists {len(run_ids):,} of the {expected:,} runs of batch {batch_id}, so nothing of the "
+            "batch was collected. A retry collects it once all are listed. If the others were deleted at "
+            "Extend, clear the wait task of this chunk: after missing_after it counts them as gone, and "
+            "their documents land as RUN_MISSING.",
+            retryable=True,
+        )
     with PartWriter(destination, batch_id) as part:
         for document in documents:
             part.add_document(document)
         asyncio.run(
-            _fetch_all(hook, batch_id, lambda run: part.add_run(run_line(hook.api_version, run.received)))
+            _fetch_settled(
+                hook, batch_id, run_ids, lambda run: part.add_run(run_line(hook.api_version, run.received))
+            )
         )
     return part.part
 
 
-async def _fetch_all(hook: ExtendAsyncHook, batch_id: str, take: Callable[[WorkflowRun], object]) -> None:
+async def _list(hook: ExtendAsyncHook, batch_id: str) -> set[str]:
+    async with hook:
+        return {run.id async for page in hook.iter_run_pages(batch_id=batch_id) for run in page}
+
+
+async def _fetch_settled(
+    hook: ExtendAsyncHook, batch_id: str, run_ids: Iterable[str], take: Callable[[WorkflowRun], object]
+) -> None:
     def take_settled(run: WorkflowRun) -> None:
         if run.status not in SETTLED:
             raise ExtendError(
@@ -60,12 +95,8 @@ async def _fetch_all(hook: ExtendAsyncHook, batch_id: str, take: Callable[[Workf
             )
         take(run)
 
-    seen: set[str] = set()
     async with hook:
-        async for page in hook.iter_run_pages(batch_id=batch_id):
-            fresh = {run.id for run in page} - seen
-            seen |= fresh
-            await _fetch(hook, fresh, take_settled)
+        await _fetch(hook, run_ids, take_settled)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

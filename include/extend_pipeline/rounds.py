@@ -32,6 +32,7 @@ from extend_pipeline.workspace import (
     read_documents,
     read_json,
     write_documents,
+    write_json,
     write_json_once,
 )
 from extend_provider.cancellation import RemoteWork
@@ -88,6 +89,15 @@ class Round:
         *_, current = cls.all(chunk)
         return current
 
+    @classmethod
+    def of_batch(cls, chunk: ChunkReference, batch_id: str | None) -> Round:
+        """Return the round that was sent as a batch; without one, that the chunk is in."""
+        for current in cls.all(chunk):
+            sent = current.sent()
+            if sent is not None and sent.batch_id == batch_id:
+                break
+        return current
+
     def following(self) -> Round | None:
         """Return the next round, if this one's verdict asks for one."""
         verdict = self.verdict()
@@ -113,6 +123,18 @@ class Round:
         """Write down what became of the round; return what was written first, by whomever."""
         write_json_once(self.folder / "verdict.json", dataclasses.asdict(verdict))
         return self.verdict() or verdict
+
+    def expected(self, sent: Submission) -> int:
+        """Return how many runs the round's batch has, without those that are known to be gone."""
+        verdict = self.verdict()
+        return sent.run_count - (verdict.missing if verdict else 0)
+
+    def note_missing(self, missing: int) -> None:
+        """Write down that runs which were there at the verdict are gone since; what is sent again stays."""
+        verdict = self.verdict()
+        if verdict is not None and missing > verdict.missing:
+            changed = dataclasses.replace(verdict, missing=missing)
+            write_json(self.folder / "verdict.json", dataclasses.asdict(changed))
 
     def sent(self, *, required: bool = False) -> Submission | None:
         """Return the batch that the round has become; None before it is recorded.

@@ -146,6 +146,7 @@ def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str,
             sent.batch_id,
             read_documents(ObjectStoragePath(sent.details[SUBMISSION_KEY])),
             _part_path(settings, sent.batch_id, "part-00000"),
+            expected=each.expected(sent),
         )
         found = f"{part.runs:,} runs of batch {part.batch_id}"
         log.info("Chunk %s, round %s: %s are in the raw zone.", chunk["key"], each.number, found)

@@ -57,20 +57,19 @@ class WaitChunkOperator(ExtendBatchSensor):
         self.dashboard_url = ""
         missing_after = min(self.missing_after.total_seconds(), self.timeout / 2)
         policy = dataclasses.replace(self._policy(context), missing_after=missing_after)
-        current = self._current(context)
+        # From the first round on, because Extend may have lost runs of each since they were looked at.
+        current = Round.first(self.chunk)
+        self._share(current, context)
         follow(current.followers, Follower.of(context["ti"]))
         return self._wait_for(context, current, policy)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral, knowing who else waits for the chunk."""
-        self._current(context)
+        self._share(Round.first(self.chunk), context)
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _current(self, context: Context) -> Round:
-        """Return the round that the chunk is in."""
-        current = Round.latest(self.chunk)
+    def _share(self, current: Round, context: Context) -> None:
         self.followers, self._follower = current.followers, Follower.of(context["ti"])
-        return current
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Decide what becomes of the round that has settled."""
@@ -80,17 +79,19 @@ class WaitChunkOperator(ExtendBatchSensor):
         if ended.progress is not None:
             self.run_count = ended.progress["expected"]
         counts = super().execute_complete(context, event)
-        current = self._current(context)
+        current = Round.of_batch(self.chunk, ended.batch_id)
         sent = current.sent()
         policy = WaitPolicy(**ended.policy) if ended.policy else self._policy(context)
         if sent is None or sent.batch_id != ended.batch_id:
-            self.log.info("Another run with the same chunk is further; it is in round %s.", current.number)
             return self._wait_for(context, current, policy)
+        given_up = ended.outcome is Outcome.SHORT
         if current.verdict() is None:
-            verdict = self._verdict(current, sent, given_up=ended.outcome is Outcome.SHORT)
+            verdict = self._verdict(current, sent, given_up=given_up)
             if verdict is None:
                 return self._wait_for(context, current, policy)
             current.judge(verdict)
+        elif given_up and ended.progress is not None:
+            current.note_missing(sent.run_count - ended.progress["listed"])
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)
@@ -108,11 +109,13 @@ class WaitChunkOperator(ExtendBatchSensor):
         sent = current.sent(required=current.number == 1) or self._submit(context, current, turned_away)
         if isinstance(sent, Later):
             defer_until(self, sent, self.go_on_sending, policy=dataclasses.asdict(policy))
-        verdict = current.verdict()
-        expected = sent.run_count - (verdict.missing if verdict else 0)
+        expected = current.expected(sent)
         if sent.batch_id is not None and expected:
             self.batch_id, self.run_count = sent.batch_id, expected
             self._defer(policy, expected)
+        following = current.following()
+        if following is not None:
+            return self._wait_for(context, following, policy)
         unfollow(current.followers, Follower.of(context["ti"]))
         self.log.info("Round %s: there is nothing to wait for.", current.number)
         return BatchProgress(0, {}).as_dict()

@@ -20,9 +20,11 @@ from extend_pipeline.rounds import Round
 from extend_pipeline.run import write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.submission import SubmitChunkOperator
+from extend_pipeline.tasks import collect_chunk
 from extend_pipeline.waiting import WaitChunkOperator
 from extend_pipeline.workspace import write_documents
 from extend_provider.batch_progress import Outcome, RunCounter
+from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.waiting import Ended
 from fixtures.extend_api import ExtendApi
@@ -63,6 +65,9 @@ class Waiting:
         return WaitChunkOperator(
             task_id="wait", chunk=self.chunk, batch_id=self.submit(), run_count=4, timeout=3600
         )
+
+    def collect(self) -> list[dict[str, Any]]:
+        return collect_chunk(self.chunk, self.submit())
 
     def execute(self) -> dict[str, Any]:
         """Begin to wait; return what the trigger was told."""
@@ -140,14 +145,14 @@ def test_a_task_that_comes_late_goes_on_where_the_other_one_is(waiting: Waiting)
     first = waiting.execute()
     second = waiting.complete(first)
     assert waiting.complete(first) == second
-    assert waiting.execute()["batch_id"] == second["batch_id"]
+    assert waiting.complete(waiting.execute())["batch_id"] == second["batch_id"]
     assert times_paid(waiting.api) == [1, 1, 2, 2]
 
 
 def test_clearing_a_chunk_that_has_ended_sends_nothing(waiting: Waiting) -> None:
     second = waiting.complete(waiting.execute())
     waiting.complete(second)
-    again = waiting.execute()
+    again = waiting.complete(waiting.execute())
     assert again["batch_id"] == second["batch_id"]
     assert waiting.complete(again)["by_status"] == {"PROCESSED": 2}
     assert times_paid(waiting.api) == [1, 1, 2, 2]
@@ -177,6 +182,23 @@ def test_missing_runs_are_waited_for_until_the_trigger_gives_them_up(waiting: Wa
     second = waiting.complete(first, Outcome.SHORT)
     assert second["run_count"] == 1
     assert times_paid(waiting.api) == [1, 1, 1, 2]
+
+
+def test_runs_that_are_deleted_after_the_verdict_count_as_gone_when_the_wait_is_cleared(
+    waiting: Waiting,
+) -> None:
+    first = waiting.execute()
+    second = waiting.complete(first)
+    waiting.complete(second)
+    *_, fine = waiting.api.runs(first["batch_id"])
+    waiting.api.call("DELETE", f"/workflow_runs/{fine['id']}")
+    with pytest.raises(ExtendError, match="lists 3 of the 4 runs"):
+        waiting.collect()
+    again = waiting.complete(waiting.execute(), Outcome.SHORT)
+    assert again["batch_id"] == second["batch_id"]
+    waiting.complete(again)
+    assert [part["runs"] for part in waiting.collect()] == [3, 2]
+    assert times_paid(waiting.api) == [1, 1, 2, 2]
 
 
 def test_the_first_verdict_stands(waiting: Waiting) -> None:

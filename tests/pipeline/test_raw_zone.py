@@ -85,7 +85,7 @@ def test_what_extend_answers_is_collected_byte_for_byte(
         connection = {"conn_type": "extend", "host": server.url, "password": "k"}
         extra = {"api_version": api_version}
         monkeypatch.setenv("AIRFLOW_CONN_EXTEND_RAW", json.dumps({**connection, "extra": extra}))
-        part = collect(ExtendAsyncHook("extend_raw"), "batch_1", [document(1)], destination)
+        part = collect(ExtendAsyncHook("extend_raw"), "batch_1", [document(1)], destination, expected=1)
 
     line = content(part)
     # A line of the file is a line: between values, a line's end is a space like any other.
