@@ -101,6 +101,15 @@ def main(url: str, key: str) -> dict[str, Any]:
     seen["deleted"] = client.workflow_run.delete(run.id).workflow_run_id == run.id
     seen["file_deleted"] = client.file.delete(uploaded.id).file_id == uploaded.id
 
+    mailed = client.workflow_run.create(workflow_id="workflow_mailroom", raw_texts=[INVOICE])
+    run = settled(client, mailed.workflow_runs[0].id)
+    seen["mailroom"] = {
+        "outputs": [(output.type, output.processor_name) for output in run.outputs],
+        "merged": [merged.processor_id for merged in run.outputs[-1].merged_processors],
+        "steps": [(step.step.type, step.step.name, step.status) for step in run.step_runs],
+        "rules": [(rule.valid, rule.failure_reason, rule.error) for rule in run.step_runs[0].output.rules],
+    }
+
     settled(client, created.workflow_runs[1].id)
     wrong: Any = Extend(token="sk_wrong", base_url=url)
     seen["errors"] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pypdf
 import pytest
 import requests
 
@@ -24,6 +26,7 @@ from sandbox.documents import (
     Truth,
     expected_result,
     generate,
+    generate_mail,
     read_truth,
     replacement,
 )
@@ -36,6 +39,7 @@ from sandbox.reading import (
     classify,
     empty_value,
     extract,
+    find_parts,
     read_document,
 )
 from sandbox.reading.values import find_dates, parse_amount, parse_currency, parse_quantity, parse_rate
@@ -325,6 +329,38 @@ def test_a_replacement_is_another_readable_document_under_the_same_key() -> None
         doc = read_document(replaced.data, replaced.key)
         if replaced.truth.kind:
             assert extract(doc, replaced.truth.kind).value == replaced.truth.value != sample.truth.value
+
+
+def test_every_third_piece_of_mail_holds_several_documents_that_reading_tells_apart() -> None:
+    mail, plain = (
+        list(generate_mail(DAYS[:1], 18, seed=2)),
+        list(generate(DAYS[:1], 18, seed=2, prefix="mail/")),
+    )
+    assert mail == list(generate_mail(DAYS[:1], 18, seed=2))
+    assert [each for each in mail if not each.truth.parts] == [
+        each for number, each in enumerate(plain) if number % 3 != 1
+    ]
+    bundles = [each for each in mail if each.truth.parts]
+    assert len(bundles) == 6
+    for sample in bundles:
+        assert Truth.from_mapping(json.loads(sample.truth.to_json())) == sample.truth
+        found = find_parts(read_document(sample.data, sample.key))
+        assert [(part.classification.type, part.first_page, part.last_page) for part in found] == [
+            (part.type, part.first_page, part.last_page) for part in sample.truth.parts
+        ]
+        with pytest.raises(ValueError, match="several documents"):
+            expected_result(sample.truth, "workflow_mailroom")
+
+
+def test_what_says_nothing_of_a_second_document_is_one() -> None:
+    writer = pypdf.PdfWriter()
+    for _ in range(3):
+        writer.add_blank_page(595, 842)
+    target = io.BytesIO()
+    writer.write(target)
+    for data, name, pages in ((target.getvalue(), "blank.pdf", 3), (b"INVOICE\n" * 100, "long.txt", 2)):
+        (part,) = find_parts(read_document(data, name))
+        assert (part.first_page, part.last_page) == (1, pages)
 
 
 INVOICE_VALUE = {"invoice_number": "1"}

@@ -14,6 +14,23 @@ import pytest
 from fixtures.extend_api import ExtendApi
 
 LEGACY_SDK = "0.2.0"
+#: What a single invoice becomes in the workflow that merges and checks.
+MAILROOM = {
+    "outputs": [
+        ["CLASSIFY", "Mail"],
+        ["EXTRACT", "Invoice head"],
+        ["EXTRACT", "Invoice lines"],
+        ["EXTRACT", "Invoice"],
+    ],
+    "merged": ["dp_invoice_head", "dp_invoice_lines"],
+    "steps": [["RULE_VALIDATION", "Check invoice", "PROCESSED"]],
+    "rules": [
+        [False, "VALUE_ERROR", "subtotal is empty"],
+        [True, None, None],
+        [False, "VALUE_ERROR", "subtotal is empty"],
+        [False, "RULE_FAILED", None],
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +93,7 @@ def test_the_legacy_sdk_understands_every_endpoint(seen: dict[str, Any]) -> None
     assert seen["updated"] == ["Renamed", {"a": 1, "b": 2}]
     assert seen["deleted"] is True
     assert seen["file_deleted"] is True
+    assert seen["mailroom"] == MAILROOM
 
 
 def test_the_legacy_sdk_raises_its_own_errors(seen: dict[str, Any]) -> None:

@@ -4,8 +4,8 @@
 """
 
 from sandbox.documents.awkward import PASSWORD
-from sandbox.documents.generator import generate, replacement
-from sandbox.documents.model import SampleObject, Truth
+from sandbox.documents.generator import generate, generate_mail, replacement
+from sandbox.documents.model import SampleObject, Truth, TruthPart
 from sandbox.documents.truth import WORKFLOW_KINDS, ExpectedResult, expected_result, read_truth
 
 __all__ = [
@@ -14,8 +14,10 @@ __all__ = [
     "ExpectedResult",
     "SampleObject",
     "Truth",
+    "TruthPart",
     "expected_result",
     "generate",
+    "generate_mail",
     "read_truth",
     "replacement",
 ]

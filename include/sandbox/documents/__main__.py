@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sandbox.documents.generator import generate
+from sandbox.documents.generator import generate, generate_mail
 
 
 def main() -> None:
@@ -23,7 +23,8 @@ def main() -> None:
     console = Console()
     with Progress(*columns, console=console) as progress, truth_path.open("w", encoding="utf-8") as truth:
         task = progress.add_task("Writing documents", total=total)
-        for sample in generate(days, arguments.per_day, arguments.seed, arguments.prefix):
+        make = generate_mail if arguments.mail else generate
+        for sample in make(days, arguments.per_day, arguments.seed, arguments.prefix):
             path = arguments.out / sample.key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(sample.data)
@@ -52,6 +53,9 @@ def _arguments() -> argparse.Namespace:
         default=dt.datetime.now(dt.UTC).date(),
         metavar="YYYY-MM-DD",
         help="the last day (default: today, UTC)",
+    )
+    parser.add_argument(
+        "--mail", action="store_true", help="every third file is a PDF with several documents"
     )
     parser.add_argument("--prefix", default="documents/", help="what all keys begin with")
     return parser.parse_args()

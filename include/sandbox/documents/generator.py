@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sandbox.documents import awkward
+from sandbox.documents.bundles import bundle
 from sandbox.documents.invoices import invoice_file
 from sandbox.documents.letters import letter_file
 from sandbox.documents.model import SampleFile, SampleObject, Truth
@@ -49,6 +50,8 @@ _FIRST: Sequence[tuple[DocumentType, str]] = (
 )
 _NAMED_FROM = len(_FIRST)
 _BROKEN_FROM = _NAMED_FROM + len(awkward.NAMES)
+#: In a day's mail, one object of so many is a file with several documents, the second one first.
+_BUNDLE_EACH, _FIRST_BUNDLE = 3, 1
 
 
 def generate(
@@ -63,6 +66,16 @@ def generate(
     for day in days:
         for number in range(per_day):
             yield _object(seed, day, number, prefix)
+
+
+def generate_mail(
+    days: Sequence[dt.date], per_day: int, seed: int, prefix: str = "mail/"
+) -> Iterator[SampleObject]:
+    """Yield what :func:`generate` does, but every third object is a PDF with several documents."""
+    for day in days:
+        for number in range(per_day):
+            bundled = number % _BUNDLE_EACH == _FIRST_BUNDLE
+            yield (_bundle if bundled else _object)(seed, day, number, prefix)
 
 
 def replacement(sample: SampleObject, seed: int) -> SampleObject:
@@ -93,6 +106,12 @@ def _object(seed: int, day: dt.date, number: int, prefix: str) -> SampleObject:
         name = awkward.NAMES[position - _NAMED_FROM].format(number)
         return _readable(f"{folder}{name}{file.suffix}", file)
     return _BROKEN[position - _BROKEN_FROM](seed, day, number, folder)
+
+
+def _bundle(seed: int, day: dt.date, number: int, prefix: str) -> SampleObject:
+    key = f"{prefix}{day.isoformat()}/bundle-{number:05d}.pdf"
+    data, parts = bundle(_rng(seed, day, number), day)
+    return SampleObject(key, data, Truth(key, parts=parts))
 
 
 def _rng(seed: int, day: dt.date, number: int) -> random.Random:

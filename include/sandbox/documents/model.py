@@ -14,6 +14,16 @@ Status = Literal["PROCESSED", "FAILED", "SKIPPED"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class TruthPart:
+    """One document of several in a file: its pages there, from 1, and what a perfect extractor returns."""
+
+    type: DocumentType
+    first_page: int
+    last_page: int
+    value: dict[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Truth:
     """What has to become of an object on its way to the warehouse.
 
@@ -23,6 +33,7 @@ class Truth:
     :param kind: what a classifier calls it; None for a document of no known kind and an unreadable file.
     :param value: what a perfect extractor for ``kind`` returns; None without a kind.
     :param code: for an unreadable file, the precise word within the failed run's ``failureMessage``.
+    :param parts: of a file with several documents, what stands where; it has no kind of its own.
     """
 
     key: str
@@ -31,6 +42,7 @@ class Truth:
     kind: Kind | None = None
     value: dict[str, Any] | None = None
     code: str | None = None
+    parts: tuple[TruthPart, ...] = ()
 
     def to_json(self) -> str:
         """Return the truth as one line of JSON."""
@@ -39,7 +51,7 @@ class Truth:
     @classmethod
     def from_mapping(cls, record: Mapping[str, Any]) -> Truth:
         """Read a truth back from what :meth:`to_json` wrote."""
-        return cls(**record)
+        return cls(**{**record, "parts": tuple(TruthPart(**part) for part in record.get("parts", ()))})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

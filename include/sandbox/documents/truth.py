@@ -11,12 +11,13 @@ from typing import Any
 from sandbox.documents.model import Status, Truth
 from sandbox.reading import Kind, empty_value
 
-#: The emulator's workflows and what each extracts; None for the one that classifies first.
+#: The emulator's workflows and what each extracts; None for those that classify first.
 WORKFLOW_KINDS: Mapping[str, Kind | None] = {
     "workflow_invoices": "invoice",
     "workflow_receipts": "receipt",
     "workflow_statements": "bank_statement",
     "workflow_mixed": None,
+    "workflow_mailroom": None,
 }
 
 
@@ -48,11 +49,13 @@ def read_truth(path: Path) -> Iterator[Truth]:
 def expected_result(truth: Truth, workflow_id: str) -> ExpectedResult:
     """Return what a workflow makes of a document when nothing goes wrong on the way.
 
-    The mixed workflow extracts what it classified, and nothing from a document of no known kind. A workflow
-    for one kind runs its extractor on every document and finds nothing in those of another kind.
+    A workflow that classifies extracts what it classified, and nothing from a document of no known kind. A
+    workflow for one kind runs its extractor on every document and finds nothing in those of another kind.
 
-    :raises ValueError: the emulator has no such workflow.
+    :raises ValueError: the emulator has no such workflow, or the file holds several documents.
     """
+    if truth.parts:
+        raise ValueError(f"{truth.key} holds several documents, which have a result each")
     if workflow_id not in WORKFLOW_KINDS:
         raise ValueError(f"unknown workflow {workflow_id!r}; known are {', '.join(WORKFLOW_KINDS)}")
     kind = WORKFLOW_KINDS[workflow_id] or truth.kind

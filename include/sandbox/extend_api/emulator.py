@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,9 +15,18 @@ from sandbox.extend_api.faults import Faults, RateLimiter
 from sandbox.extend_api.model import FileRef, Run, RunOrder, StoredFile, new_id, now_ms
 from sandbox.extend_api.settings import Settings, patched
 from sandbox.extend_api.store import Store
-from sandbox.extend_api.workflows import CLASSES, LATEST_VERSION, VERSIONS, WORKFLOWS, Workflow
+from sandbox.extend_api.workflows import LATEST_VERSION, VERSIONS, WORKFLOWS, Step, Workflow
 
 RAW_TEXT_NAME = "raw_text.txt"
+
+
+class _Split(msgspec.Struct):
+    """A split that is given beforehand."""
+
+    type: str
+    classificationId: str  # noqa: N815 - the wire's name
+    startPage: Annotated[int, msgspec.Meta(ge=1)]  # noqa: N815 - the wire's name
+    endPage: int  # noqa: N815 - the wire's name
 
 
 class Emulator:
@@ -166,13 +175,24 @@ def _known_workflow(order: RunOrder) -> None:
 
 def _check_output(found: Workflow, processor_id: str, output: dict[str, Any]) -> None:
     """Raise InvalidRequest unless a given output is of one of the workflow's processors and in its form."""
-    step = next((step for step in found.steps if step.processor_id == processor_id), None)
+    step = next((step for step in found.steps if step.processor_id == processor_id != ""), None)
     if step is None:
         raise InvalidRequest(f"Processor {processor_id!r} is not part of the workflow", "outputs")
-    if step.type == "CLASSIFY" and output.get("type") not in CLASSES:
-        raise InvalidRequest(f"The type must be one of {', '.join(CLASSES)}", "outputs")
-    if step.type != "CLASSIFY" and not isinstance(output.get("value"), dict):
+    if step.type == "CLASSIFY" and output.get("type") not in step.classes:
+        raise InvalidRequest(f"The type must be one of {', '.join(step.classes)}", "outputs")
+    if step.type == "SPLIT":
+        _check_splits(step, output.get("splits"))
+    if step.processor_kind == "extract" and not isinstance(output.get("value"), dict):
         raise InvalidRequest("The output must have a value", "outputs")
+
+
+def _check_splits(step: Step, splits: object) -> None:
+    try:
+        given = msgspec.convert(splits, list[_Split])
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error), "outputs") from None
+    if not given or any(split.type not in step.classes or split.startPage > split.endPage for split in given):
+        raise InvalidRequest(f"Each split has pages and a type out of {', '.join(step.classes)}", "outputs")
 
 
 def input_key(order: RunOrder, files: Sequence[StoredFile]) -> str:

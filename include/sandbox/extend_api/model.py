@@ -54,6 +54,7 @@ class StoredFile:
     """A file as the API knows it; ``url`` and ``password`` are secrets and are rendered nowhere.
 
     :param content: where its bytes are, once they are here: in memory for raw texts, on disk for the rest.
+    :param parent_id: the file that it was split off; ``split`` is its place in there.
     """
 
     id: str
@@ -65,19 +66,24 @@ class StoredFile:
     content: bytes | Path | None = None
     url: str | None = dataclasses.field(default=None, repr=False)
     password: str | None = dataclasses.field(default=None, repr=False)
+    parent_id: str | None = None
+    split: Mapping[str, Any] | None = None
 
 
 @dataclasses.dataclass(slots=True)
 class StepRun:
     """One step of one run, with the processor run it led to.
 
-    :param output: encoded JSON: ``{value, metadata}`` of an extraction, ``{id, type, …}`` of a class.
+    :param files: what it worked on: the run's files, or one that was split off them.
+    :param output: encoded JSON: ``{value, metadata}`` of an extraction, ``{id, type, …}`` of a class; of a
+        step that calls no processor, its result.
     :param reviewed_output: the same after a reviewer's edits; None while nothing was edited.
     :param edits: ``{path: {originalValue, editedValue, …}}`` of a reviewer.
     """
 
     id: str
     step: Step
+    files: tuple[StoredFile, ...]
     processor_run_id: str
     status: str
     created_at: int

@@ -7,10 +7,11 @@ import dataclasses
 import multiprocessing
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -19,14 +20,14 @@ from sandbox.extend_api import model
 from sandbox.extend_api.downloads import DownloadFailed, check_size, download
 from sandbox.extend_api.model import Run, StepRun, StoredFile, new_id, now_ms
 from sandbox.extend_api.outcomes import outcome_for
+from sandbox.extend_api.passing import SplitFile, StepDone
 from sandbox.extend_api.reader import Input, Plan, Reading, ReadingFailed, exit_with_parent, work
 from sandbox.extend_api.settings import OutcomeRule, Settings
 from sandbox.extend_api.store import Store
-from sandbox.extend_api.workflows import Step, classification
+from sandbox.extend_api.workflows import ProcessorKind, Step, classification
 
-#: What the synthetic mode extracts from anything but an invoice.
-NOTHING = b'{"value":{},"metadata":{}}'
-REVIEW_STEP = Step("step_review", "Human review", "HUMAN_REVIEW", "", "")
+REVIEW_STEP = Step("step_review", "Human review", "HUMAN_REVIEW")
+_RUN_PREFIXES: Mapping[ProcessorKind | None, str] = {"classify": "clr", "split": "splr", "extract": "exr"}
 
 
 class Processor:
@@ -63,7 +64,8 @@ class Processor:
             run.steps = (_failed_step(run, f"{error.code}: {error.message}"),)
             self.fail(run, "FAILED_TO_PROCESS_FILE", f"{error.code}: {error.message}")
             return
-        run.steps = _step_runs(run, reading, settings)
+        files = {file.id: file for file in (*run.files, *map(self._kept, reading.split_files))}
+        run.steps = tuple(_done_step(run, step, files, settings) for step in reading.done)
         if rule is not None:
             self._end_by(rule, run)
         else:
@@ -88,7 +90,7 @@ class Processor:
         if rule.status == model.REJECTED:
             run.rejection_note = rule.message
         if rule.status == model.NEEDS_REVIEW and self._settings().review_steps:
-            run.steps += (_step_run(run, REVIEW_STEP, "WAITING"),)
+            run.steps += (_step_run(run, REVIEW_STEP, "WAITING", run.files),)
         self.settle(run, rule.status)
 
     async def _read(self, run: Run) -> Reading:
@@ -96,9 +98,9 @@ class Processor:
         if self._settings().synthetic:
             return _synthetic(run)
         inputs = tuple([await self._input(file) for file in run.files])
-        pool = self._pool
+        pool, plan = self._pool, Plan(run.workflow.steps, dict(run.outputs or {}))
         try:
-            reading = await asyncio.get_running_loop().run_in_executor(pool, work, inputs, _plan(run))
+            reading = await asyncio.get_running_loop().run_in_executor(pool, work, inputs, plan)
         except BrokenProcessPool:
             if self._pool is pool:
                 self._pool = _new_pool()
@@ -106,6 +108,24 @@ class Processor:
         for file, file_type, pages in zip(run.files, reading.file_types, reading.page_counts, strict=True):
             file.type, file.page_count, file.updated_at = file_type, pages, now_ms()
         return reading
+
+    def _kept(self, found: SplitFile) -> StoredFile:
+        """Put a file that was split off another one with the others."""
+        content, now = self._store.folder / found.id, now_ms()
+        content.write_bytes(found.content)
+        file = StoredFile(
+            found.id,
+            found.name,
+            now,
+            now,
+            type=found.type,
+            page_count=found.page_count,
+            content=content,
+            parent_id=found.parent_id,
+            split=found.split,
+        )
+        self._store.add_file(file)
+        return file
 
     async def _input(self, file: StoredFile) -> Input:
         if file.content is None:
@@ -135,63 +155,57 @@ def _latency(settings: Settings) -> float:
     return least if most is None else random.uniform(least, most)
 
 
-def _plan(run: Run) -> Plan:
-    workflow = run.workflow
-    extractors = {step.kind: step for step in workflow.steps if step.kind}
-    return Plan(
-        kind=None if workflow.classifier else next(iter(extractors)),
-        classifier_id=workflow.classifier.processor_id if workflow.classifier else None,
-        extractor_ids={kind: step.processor_id for kind, step in extractors.items()},
-        outputs=dict(run.outputs or {}),
-    )
-
-
 def _synthetic(run: Run) -> Reading:
     """Return one page for each file, and of an invoice what tells it from the others: its name."""
     kind = next(step.kind for step in run.workflow.steps if step.kind)
-    classified = msgspec.json.encode(classification(kind, 1.0)) if run.workflow.classifier else None
-    count = len(run.files)
-    extraction = _named(run.files[0].name) if kind == "invoice" else NOTHING
-    return Reading(("PDF",) * count, (1,) * count, classified, kind, extraction)
+    ids, count = tuple(file.id for file in run.files), len(run.files)
+    done = [
+        StepDone(step, ids, count, msgspec.json.encode(output))
+        for step in run.workflow.steps
+        if step.only in (None, kind) and (output := _synthetic_output(step, run.files[0].name)) is not None
+    ]
+    if run.workflow.classifier is not None:
+        classified = msgspec.json.encode(classification(kind, 1.0))
+        done.insert(0, StepDone(run.workflow.classifier, ids, count, classified))
+    return Reading(("PDF",) * count, (1,) * count, tuple(done))
 
 
-def _named(name: str) -> bytes:
-    items = [{"description": f"{name} {position}"} for position in (1, 2)]
-    return msgspec.json.encode({"value": {"invoice_number": name, "line_items": items}, "metadata": {}})
+def _synthetic_output(step: Step, name: str) -> dict[str, Any] | None:
+    """Return what an extracting step finds in any file; None for the other steps."""
+    if step.processor_kind != "extract":
+        return None
+    found = {
+        "invoice_number": name,
+        "line_items": [{"description": f"{name} {position}"} for position in (1, 2)],
+    }
+    value = {key: value for key, value in found.items() if step.kind == "invoice"}
+    return {"value": {key: value[key] for key in step.fields or value if key in value}, "metadata": {}}
 
 
-def _step_runs(run: Run, reading: Reading, settings: Settings) -> tuple[StepRun, ...]:
-    """Return the steps that ``run`` went through, with their results and what they cost."""
-    workflow, pages = run.workflow, sum(reading.page_counts)
-    done: list[tuple[Step, bytes | None]] = []
-    if workflow.classifier is not None:
-        done.append((workflow.classifier, reading.classification))
-    extractor = workflow.extractor(reading.kind)
-    if extractor is not None:
-        done.append((extractor, reading.extraction))
-    return tuple(
-        dataclasses.replace(
-            _step_run(run, step, model.PROCESSED),
-            credits=pages * settings.credits_per_page,
-            pages=pages,
-            output=output,
-        )
-        for step, output in done
+def _done_step(run: Run, done: StepDone, files: Mapping[str, StoredFile], settings: Settings) -> StepRun:
+    """Return a step that ``run`` went through, with its result and what it cost: each page it was read."""
+    pages = done.pages if done.step.processor_id else 0
+    return dataclasses.replace(
+        _step_run(run, done.step, model.PROCESSED, tuple(files[file_id] for file_id in done.file_ids)),
+        credits=pages * settings.credits_per_page,
+        pages=pages,
+        output=done.output,
     )
 
 
 def _failed_step(run: Run, message: str) -> StepRun:
     """Return the run's first step, which the file could not pass."""
-    step = _step_run(run, run.workflow.steps[0], model.FAILED)
+    step = _step_run(run, run.workflow.steps[0], model.FAILED, run.files)
     return dataclasses.replace(step, failure_reason="FAILED_TO_PROCESS_FILE", failure_message=message)
 
 
-def _step_run(run: Run, step: Step, status: str) -> StepRun:
+def _step_run(run: Run, step: Step, status: str, files: tuple[StoredFile, ...]) -> StepRun:
     now = now_ms()
     return StepRun(
         id=new_id("workflow_step_run"),
         step=step,
-        processor_run_id=new_id("clr" if step.type == "CLASSIFY" else "exr"),
+        files=files,
+        processor_run_id=new_id(_RUN_PREFIXES.get(step.processor_kind, "run")),
         status=status,
         created_at=run.started_at or now,
         updated_at=now,

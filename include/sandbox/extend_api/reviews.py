@@ -13,7 +13,7 @@ from sandbox.extend_api import model
 from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.model import Run, StepRun, now_ms
-from sandbox.extend_api.workflows import CLASSES, classification
+from sandbox.extend_api.workflows import classification
 
 _PATH_PART = re.compile(r"[^.\[\]]+|\[\d+\]")
 
@@ -24,6 +24,7 @@ class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     :param decision: ``approve`` ends the run as PROCESSED, ``reject`` as REJECTED; ``reclassify`` sends it
         back to PROCESSING with another class.
     :param edits: corrected values by path, e.g. ``{"line_items[0].amount": 12.5}``; with ``approve``.
+    :param extraction: id of the extract run that the edits are for; without it, the run's first one.
     :param note: why; the ``rejectionNote`` of a rejection.
     :param type: the right class; with ``reclassify``.
     """
@@ -31,6 +32,7 @@ class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     decision: Literal["approve", "reject", "reclassify"]
     reviewer: str = "reviewer@example.com"
     edits: dict[str, Any] = {}
+    extraction: str | None = None
     note: str | None = None
     type: str | None = None
 
@@ -55,10 +57,19 @@ def decide(emulator: Emulator, run: Run, review: Review) -> None:
 
 
 def _approve(run: Run, review: Review) -> None:
-    extraction = next((step for step in run.steps if step.step.kind and step.output), None)
+    extraction = next(
+        (
+            step
+            for step in run.steps
+            if step.step.processor_kind == "extract"
+            and step.output
+            and review.extraction in (None, step.processor_run_id)
+        ),
+        None,
+    )
     if review.edits:
         if extraction is None:
-            raise ApiError(422, "INVALID_REQUEST", "The run has no extraction that could be edited.")
+            raise ApiError(422, "INVALID_REQUEST", "The run has no such extraction that could be edited.")
         _edit(extraction, review.edits, review.note)
     for step in run.steps:
         step.reviewed, step.status, step.updated_at = True, model.PROCESSED, now_ms()
@@ -100,8 +111,10 @@ def _cited_page(output: Mapping[str, Any], path: str) -> int | None:
 def _reclassify(emulator: Emulator, run: Run, kind: str | None) -> None:
     """Start over at the classification, which is now given; the later steps' results are dropped."""
     classifier = run.workflow.classifier
-    if classifier is None or kind not in CLASSES:
-        message = f"Reclassifying takes a workflow that classifies, and a type out of {', '.join(CLASSES)}."
+    if classifier is None:
+        raise ApiError(422, "INVALID_REQUEST", "Reclassifying takes a workflow that classifies.")
+    if kind is None or kind not in classifier.classes:
+        message = f"Reclassifying takes a type out of {', '.join(classifier.classes)}."
         raise ApiError(422, "INVALID_REQUEST", message)
     run.outputs = {**(run.outputs or {}), classifier.processor_id: classification(kind, 1.0)}
     run.steps = ()
@@ -118,7 +131,7 @@ def correct(step: StepRun, reviewed_output: Mapping[str, Any]) -> None:
     :raises InvalidRequest: there is no extraction to correct, or the correction has no value.
     """
     value = reviewed_output.get("value")
-    if step.output is None or step.step.kind is None or not isinstance(value, dict):
+    if step.output is None or step.step.processor_kind != "extract" or not isinstance(value, dict):
         raise InvalidRequest("Only an extraction's value can be corrected", "reviewedOutput")
     output = msgspec.json.decode(step.reviewed_output or step.output)
     output["value"] |= value

@@ -7,7 +7,7 @@ if classify(doc).type == "invoice":
 
 from sandbox.reading.classification import classify
 from sandbox.reading.extraction import extract
-from sandbox.reading.files import read_document
+from sandbox.reading.files import cut_pdf, read_document
 from sandbox.reading.model import (
     CORRUPT_FILE,
     FILE_SIZE_TOO_LARGE,
@@ -24,6 +24,7 @@ from sandbox.reading.model import (
     ReadDocument,
     UnreadableDocument,
 )
+from sandbox.reading.parts import Part, find_parts
 from sandbox.reading.schemas import SCHEMAS, empty_value
 
 __all__ = [
@@ -40,10 +41,13 @@ __all__ = [
     "Kind",
     "Line",
     "Page",
+    "Part",
     "ReadDocument",
     "UnreadableDocument",
     "classify",
+    "cut_pdf",
     "empty_value",
     "extract",
+    "find_parts",
     "read_document",
 ]

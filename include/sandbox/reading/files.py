@@ -60,6 +60,16 @@ def read_document(
     return ReadDocument(pages, file_type)
 
 
+def cut_pdf(data: bytes, first: int, last: int, *, password: str | None = None) -> bytes:
+    """Return some pages of a PDF that can be read as a file of their own, without a password.
+
+    :param first: the first of them, counted from 1; ``last`` is the last one.
+    """
+    from sandbox.reading.pdf import pages_of
+
+    return pages_of(data, first, last, password)
+
+
 def _file_type(data: bytes, name: str) -> FileType:
     if _PDF_SIGNATURE in data[:_SIGNATURE_WINDOW]:
         return "PDF"

@@ -76,6 +76,17 @@ def read_pdf(data: bytes, name: str, password: str | None = None) -> tuple[Page,
     return pages
 
 
+def pages_of(data: bytes, first: int, last: int, password: str | None = None) -> bytes:
+    """Return the pages ``first`` to ``last`` of a PDF that :func:`read_pdf` reads as a PDF, unprotected."""
+    reader, writer = pypdf.PdfReader(io.BytesIO(data)), pypdf.PdfWriter()
+    if reader.is_encrypted:
+        reader.decrypt(password or "")
+    writer.append(reader, pages=(first - 1, last), import_outline=False)
+    target = io.BytesIO()
+    writer.write(target)
+    return target.getvalue()
+
+
 def _read_page(number: int, page: pypdf.PageObject) -> Page:
     width, height = float(page.mediabox.width), float(page.mediabox.height)
     fragments: list[_Fragment] = []

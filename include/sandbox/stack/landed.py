@@ -96,7 +96,8 @@ class LandedWarehouse:
         for table in self.extracted_tables():
             for document_id, row in self._extracted_rows(table, of_these, (workflow_id, prefix)):
                 if not table.path:
-                    kinds[document_id] = table.name
+                    # What was merged from several extractors comes before them: "Invoice", "Invoice lines".
+                    kinds.setdefault(document_id, table.name)
                 values.setdefault(document_id, {}).update(row)
         for document_id, key, status, reason in self.rows(
             f"SELECT document_id, key, status, reason FROM {_qualified('documents')} WHERE {of_these}",

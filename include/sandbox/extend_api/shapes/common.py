@@ -74,13 +74,16 @@ def checked_file(file: FileRef, path: str) -> FileRef:
 
 def file_summary(file: StoredFile) -> dict[str, Any]:
     """Return a file as runs carry it."""
+    metadata: dict[str, Any] = {} if file.page_count is None else {"pageCount": file.page_count}
+    if file.split is not None:
+        metadata["parentSplit"] = file.split
     return {
         "object": "file",
         "id": file.id,
         "name": file.name,
         "type": file.type,
-        "parentFileId": None,
-        "metadata": {} if file.page_count is None else {"pageCount": file.page_count},
+        "parentFileId": file.parent_id,
+        "metadata": metadata,
         "createdAt": iso(file.created_at),
         "updatedAt": iso(file.updated_at),
     }

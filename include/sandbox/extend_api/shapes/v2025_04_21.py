@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.workflows import WORKFLOWS, classify_config, extract_config
+from sandbox.extend_api.workflows import WORKFLOWS, ProcessorKind, Step, processor_config
 
 
 def _legacy_id(prefix: str, identifier: str) -> str:
@@ -28,7 +28,9 @@ PROCESSORS = {
     _legacy_id("dp", step.processor_id): step.processor_id
     for workflow in WORKFLOWS.values()
     for step in workflow.steps
+    if step.processor_id
 }
+TYPES: Mapping[ProcessorKind, str] = {"classify": "CLASSIFY", "split": "SPLITTER", "extract": "EXTRACT"}
 
 
 class _Output(msgspec.Struct):
@@ -149,7 +151,6 @@ def run(run: Run) -> Any:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    files = [common.file_summary(file) for file in run.files]
     return common.without_none(
         {
             "object": "workflow_run",
@@ -159,7 +160,7 @@ def _run(run: Run) -> dict[str, Any]:
             "status": run.status,
             "metadata": common.raw(run.metadata),
             "batchId": run.batch_id,
-            "files": files,
+            "files": [common.file_summary(file) for file in run.files],
             "failureReason": run.failure_reason,
             "failureMessage": run.failure_message,
             "initialRunAt": iso(run.created_at),
@@ -170,9 +171,9 @@ def _run(run: Run) -> dict[str, Any]:
             "startTime": iso(run.started_at),
             "endTime": iso(run.ended_at),
             "outputs": [
-                _processor_run(step, files) for step in run.steps if step.step.type != "HUMAN_REVIEW"
+                _processor_run(step, kind) for step in run.steps if (kind := step.step.processor_kind)
             ],
-            "stepRuns": [],
+            "stepRuns": [_step_run(step) for step in run.steps if step.step.type == "RULE_VALIDATION"],
             "workflow": {
                 "object": "workflow",
                 "id": run.workflow.id,
@@ -184,14 +185,29 @@ def _run(run: Run) -> dict[str, Any]:
     )
 
 
-def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
+def _step_run(step: StepRun) -> dict[str, Any]:
+    """Return a step that calls no processor; it says neither of which file, nor whether all rules passed."""
+    output = msgspec.json.decode(step.output or b"{}")
+    return {
+        "object": "workflow_step_run",
+        "id": step.id,
+        "status": step.status,
+        "step": {
+            "object": "workflow_step",
+            "id": step.step.id,
+            "name": step.step.name,
+            "type": step.step.type,
+        },
+        "output": {"rules": output["rules"]},
+    }
+
+
+def _processor_run(step: StepRun, kind: ProcessorKind) -> dict[str, Any]:
     return common.without_none(
         {
             "object": "document_processor_run",
             "id": processor_run_id(step),
-            "processorId": _legacy_id("dp", step.step.processor_id),
-            "processorVersionId": _legacy_id("dpv", step.step.processor_version_id),
-            "processorName": step.step.processor_name,
+            **_processor(step.step),
             "status": step.status,
             "output": _output(step.reviewed_output or step.output),
             "failureReason": step.failure_reason,
@@ -200,18 +216,31 @@ def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]
             "reviewed": step.reviewed,
             "edited": step.reviewed_output is not None,
             "edits": step.edits or {},
-            "type": "CLASSIFY" if step.step.kind is None else "EXTRACT",
-            "config": {"type": "CLASSIFY", **classify_config()}
-            if step.step.kind is None
-            else {"type": "EXTRACT", **extract_config(step.step.kind)},
+            "type": TYPES[kind],
+            "config": {"type": TYPES[kind], **processor_config(step.step)},
             "initialOutput": _output(step.output) if step.reviewed else None,
             "reviewedOutput": _output(step.reviewed_output or step.output) if step.reviewed else None,
-            "files": files,
-            "mergedProcessors": [],
+            "files": [common.file_summary(file) for file in step.files],
+            "mergedProcessors": [_processor(each) for each in step.step.merges],
             "url": common.processor_run_url(step),
             "usage": {"credits": step.credits},
         }
     )
+
+
+def _processor(step: Step) -> dict[str, Any]:
+    """Return a step's processor; a merged extraction, which is of none, is called what its step is."""
+    if not step.processor_id:
+        return {
+            "processorId": _legacy_id("dp", step.id),
+            "processorVersionId": _legacy_id("dpv", step.id),
+            "processorName": step.name,
+        }
+    return {
+        "processorId": _legacy_id("dp", step.processor_id),
+        "processorVersionId": _legacy_id("dpv", step.processor_version_id),
+        "processorName": step.processor_name,
+    }
 
 
 def _output(encoded: bytes | None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,8 +10,14 @@ import msgspec
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.workflows import Workflow, classify_config, extract_config
+from sandbox.extend_api.workflows import ProcessorKind, Workflow, processor_config
 
+#: What a processor of each kind is called.
+PROCESSORS: Mapping[ProcessorKind, str] = {
+    "classify": "classifier",
+    "split": "splitter",
+    "extract": "extractor",
+}
 MAX_PACKAGE_FILES = 50
 #: The service sends this on runs and files, undocumented; callers must live with keys they do not know.
 DATA_RETENTION = {"mode": "standard", "status": "retained"}
@@ -141,7 +147,6 @@ def batch_created(batch_id: str) -> Any:
 
 def run(run: Run) -> Any:
     """Return the full WorkflowRun."""
-    files = [common.file_summary(file) for file in run.files]
     record = {
         "object": "workflow_run",
         "id": run.id,
@@ -150,7 +155,7 @@ def run(run: Run) -> Any:
         "status": run.status,
         "metadata": common.raw(run.metadata),
         "batchId": run.batch_id,
-        "files": files,
+        "files": [common.file_summary(file) for file in run.files],
         "initialRunAt": iso(run.created_at),
         "reviewedByUser": run.reviewed_by,
         "reviewed": run.reviewed,
@@ -158,7 +163,7 @@ def run(run: Run) -> Any:
         "reviewedAt": iso(run.reviewed_at),
         "startTime": iso(run.started_at),
         "endTime": iso(run.ended_at),
-        "stepRuns": [_step_run(run, step, files) for step in run.steps],
+        "stepRuns": [_step_run(run, step) for step in run.steps],
         "usage": _usage(run.steps),
         "dataRetention": DATA_RETENTION,
     }
@@ -224,7 +229,8 @@ def _workflow(run: Run) -> dict[str, Any]:
     }
 
 
-def _step_run(run: Run, step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
+def _step_run(run: Run, step: StepRun) -> dict[str, Any]:
+    files = [common.file_summary(file) for file in step.files]
     return {
         "object": "workflow_step_run",
         "id": step.id,
@@ -242,16 +248,23 @@ def _step_run(run: Run, step: StepRun, files: list[dict[str, Any]]) -> dict[str,
     }
 
 
-def _result(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any] | None:
-    if step.step.type == "HUMAN_REVIEW":
-        return None
-    return {f"{_processor_kind(step)}Run": _processor_run(step, files)}
+def _result(step: StepRun, files: list[dict[str, Any]]) -> Any:
+    kind = step.step.processor_kind
+    if kind is None:
+        return common.raw(step.output)
+    result: dict[str, Any] = {f"{kind}Run": _processor_run(step, kind, files)}
+    if step.step.merges:
+        result["mergedExtractors"] = [
+            {"id": each.processor_id, "versionId": each.processor_version_id, "name": each.processor_name}
+            for each in step.step.merges
+        ]
+    return result
 
 
-def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
+def _processor_run(step: StepRun, kind: ProcessorKind, files: list[dict[str, Any]]) -> dict[str, Any]:
     edited = step.reviewed_output is not None
     record = {
-        "object": f"{_processor_kind(step)}_run",
+        "object": f"{kind}_run",
         "id": step.processor_run_id,
         "status": step.status,
         "output": common.raw(step.reviewed_output or step.output),
@@ -262,7 +275,8 @@ def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]
         "metadata": {},
         "reviewed": step.reviewed,
         "edited": edited,
-        **_processor(step),
+        "config": processor_config(step.step),
+        **_processor(step, PROCESSORS[kind]),
         "file": files[0],
         "parseRunId": None,
         "dashboardUrl": common.processor_run_url(step),
@@ -270,36 +284,33 @@ def _processor_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]
         "createdAt": iso(step.created_at),
         "updatedAt": iso(step.updated_at),
     }
-    if step.step.type != "CLASSIFY":
+    if kind == "extract":
         record |= {"edits": step.edits, "files": files if len(files) > 1 else None}
     return record
 
 
-def _processor(step: StepRun) -> dict[str, Any]:
-    kind = "classifier" if step.step.type == "CLASSIFY" else "extractor"
+def _processor(step: StepRun, name: str) -> dict[str, Any]:
+    """Return the processor and its version; a merged extraction is of none."""
+    if not step.step.processor_id:
+        return {name: None, f"{name}Version": None}
     return {
-        "config": classify_config() if step.step.kind is None else extract_config(step.step.kind),
-        kind: {
-            "object": kind,
+        name: {
+            "object": name,
             "id": step.step.processor_id,
             "name": step.step.processor_name,
             "createdAt": common.SETUP_TIME,
             "updatedAt": common.SETUP_TIME,
         },
-        f"{kind}Version": {
-            "object": f"{kind}_version",
+        f"{name}Version": {
+            "object": f"{name}_version",
             "id": step.step.processor_version_id,
             "description": None,
             "version": "1",
-            f"{kind}Id": step.step.processor_id,
+            f"{name}Id": step.step.processor_id,
             "createdAt": common.SETUP_TIME,
             "createdBy": None,
         },
     }
-
-
-def _processor_kind(step: StepRun) -> str:
-    return "classify" if step.step.type == "CLASSIFY" else "extract"
 
 
 def _usage(steps: Sequence[StepRun]) -> dict[str, Any]:
@@ -309,14 +320,12 @@ def _usage(steps: Sequence[StepRun]) -> dict[str, Any]:
         "totalCredits": total,
         "breakdown": [
             {
-                "object": f"{_processor_kind(step)}_run",
+                "object": f"{step.step.processor_kind}_run",
                 "id": step.processor_run_id,
                 "credits": step.credits,
                 "charges": [
                     {
-                        "product": "classification_performance"
-                        if step.step.type == "CLASSIFY"
-                        else "extraction_performance",
+                        "product": processor_config(step.step)["baseProcessor"],
                         "unit": "page",
                         "quantity": step.pages,
                         "credits": step.credits,
