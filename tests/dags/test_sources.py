@@ -6,7 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from fixtures.approvals import receipt
 from fixtures.dag_runs import Outside
+from fixtures.gcs import GCS
 
 RunDag = Callable[..., Any]
 
@@ -75,3 +79,30 @@ def test_a_dry_run_shows_what_is_to_come_in_its_xcom(outside: Outside, run_dag: 
     assert plan["requests"] == 3 + 2 * 4
     assert plan["seconds"] >= 0
     assert outside.extend.requests_to("POST /workflow_runs/batch") == 1
+
+
+def test_documents_in_google_cloud_storage_land_by_signed_url_or_as_bytes(
+    outside: Outside, run_dag: RunDag, gcs: GCS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = gcs.bucket()
+    names = ["a.txt", "deep/b #1?.txt", "请求 50%.txt", "data.parquet", "empty.pdf"]
+    for number, name in enumerate(names):
+        gcs.put(bucket, f"in/{name}", b"" if name == "empty.pdf" else receipt(number))
+    gcs.put(bucket, "out/other.txt", receipt(9))
+
+    def run(connection: str) -> dict[str, int]:
+        monkeypatch.setenv("AIRFLOW_CONN_INBOX", connection)
+        assert run_dag("from_google", logical_date=None).state == "success"
+        return dict(outside.extend.stats()["requests"])
+
+    # With a key, Extend reads by itself.
+    assert "POST /files/upload" not in run(gcs.connection_json())
+    landed = dict(outside.rows("SELECT uri, status FROM extend.documents"))
+    statuses = ["PROCESSED", "PROCESSED", "PROCESSED", "SKIPPED", "SKIPPED"]
+    expected = {f"gs://{bucket}/in/{name}": status for name, status in zip(names, statuses, strict=True)}
+    assert landed == expected
+    # With nothing to sign with, what is new is uploaded; what is known is known by any connection.
+    gcs.put(bucket, "in/a.txt", receipt(7))
+    assert run(gcs.connection_json(is_anonymous=True))["POST /files/upload"] == 1
+    assert outside.rows("SELECT count(*) FROM extend.documents WHERE status = 'PROCESSED'") == [(4,)]
+    assert set(outside.extend.stats()["runs_created"].values()) == {1}

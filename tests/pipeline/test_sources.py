@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import http.server
+import json
 import os
+import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from typing import Any
 import pytest
 
 from extend_pipeline.discovery import discover
-from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, OBJECT_REPLACED, Document
+from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, OBJECT_FORBIDDEN, OBJECT_REPLACED, Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import Settings
 from extend_pipeline.stores import Absent, Forbidden, Found, Located, ObjectChangedError, Stores
@@ -22,7 +26,7 @@ from extend_pipeline.stores.web import WebStore
 from extend_pipeline.transfer import Checked, check_objects, file_inputs
 from extend_provider.hooks.extend import ExtendHook
 from fixtures.extend_api import ExtendApi
-from fixtures.s3 import S3
+from fixtures.gcs import GCS, serving
 
 NAMES = ["a.pdf", "deep/er/b.pdf", "deep/c #1?.txt", "deep-er.pdf", "empty.pdf", "请求 50%.pdf"]
 
@@ -104,15 +108,18 @@ def test_a_folder_that_does_not_exist_is_an_error(inbox: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "provider"),
+    ("address", "library", "remedy"),
     [
-        ("gs://acme-inbox/p/", "apache-airflow-providers-google"),
-        ("abfs://acme-inbox/p/", "apache-airflow-providers-microsoft-azure"),
-        ("strange://acme-inbox/p/", "the provider package"),
+        ("gs://acme-inbox/p/", "gcsfs", "the extra 'gcs'"),
+        ("abfs://acme-inbox/p/", "adlfs", "the extra 'azure'"),
+        ("strange://acme-inbox/p/", "strange", "the provider package"),
     ],
 )
-def test_a_store_that_no_provider_reads_says_what_to_install(address: str, provider: str) -> None:
-    with pytest.raises(PipelineInputError, match=rf"{address.split('/')[0]}//.*Install {provider}"):
+def test_a_store_that_nothing_reads_says_what_to_install(
+    address: str, library: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    with pytest.raises(PipelineInputError, match=rf"{address.split('/')[0]}//.*Install {remedy}"):
         found(address)
 
 
@@ -144,23 +151,19 @@ def test_a_file_that_was_replaced_or_deleted_is_not_sent(inbox: Path) -> None:
             stores.of(place.root).read(place, document.etag, None)
 
 
-@pytest.fixture
-def remote(s3: S3, monkeypatch: pytest.MonkeyPatch) -> tuple[PathStore, str]:
-    """A store that is reached over a network through fsspec: S3's, for want of another one that runs here."""
-    monkeypatch.setenv("AIRFLOW_CONN_BUCKETS", s3.connection_json())
-    root = f"s3://{s3.bucket('remote-inbox')}"
+def google(connection: str, monkeypatch: pytest.MonkeyPatch, root: str = "gs://acme-inbox") -> PathStore:
+    monkeypatch.setenv("AIRFLOW_CONN_INBOX", connection)
+    return PathStore.connect(root, "inbox")
+
+
+def test_a_bucket_is_listed_looked_up_read_and_signed(gcs: GCS, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = f"gs://{gcs.bucket()}"
     for name in NAMES:
-        s3.put("remote-inbox", f"in/{name}", b"some text")
-    return PathStore.connect(root, "buckets"), root
-
-
-def test_a_remote_store_lists_looks_up_reads_and_signs(remote: tuple[PathStore, str], s3: S3) -> None:
-    import urllib.request
-
-    store, root = remote
+        gcs.put("acme-inbox", f"in/{name}", b"some text")
+    store = google(gcs.connection_json(), monkeypatch)
     listed = [each for page in store.pages(Located(root, "in/")) for each in page]
     assert {each.key for each in listed} == {f"in/{name}" for name in NAMES}
-    assert {each.tag for each in listed} == {s3.put("remote-inbox", "in/a.pdf", b"some text")}
+    assert len({each.tag for each in listed}) == 1  # of the content, which is the same in all
     for each in listed:
         place = Located(root, each.key)
         seen = store.look_up(place)
@@ -169,11 +172,86 @@ def test_a_remote_store_lists_looks_up_reads_and_signs(remote: tuple[PathStore, 
         assert store.read(place, each.tag, None) == b"some text"
         url = store.signed_url(place, None, 300)
         assert urllib.request.urlopen(str(url)).read() == b"some text"
-    s3.put("remote-inbox", "in/a.pdf", b"other text")
+    gcs.put("acme-inbox", "in/a.pdf", b"other text")
     with pytest.raises(ObjectChangedError):
         store.read(Located(root, "in/a.pdf"), listed[0].tag, None)
     assert store.look_up(Located(root, "in/none.pdf")) == Absent()
     assert list(store.pages(Located(root, "nothing/"))) == []
+
+
+def test_a_bucket_that_does_not_exist_is_an_error(gcs: GCS, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_INBOX", gcs.connection_json())
+    with pytest.raises(PipelineInputError, match=r"bucket of 'gs://acme-inbx/in/' does not exist"):
+        found("gs://acme-inbx/in/", source_conn_id="inbox")
+
+
+class _Refusing(http.server.BaseHTTPRequestHandler):
+    """A store whose credentials have no rights."""
+
+    def do_GET(self) -> None:
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *args: Any) -> None:
+        """Keep quiet."""
+
+
+@pytest.mark.parametrize("scheme", ["gs", "abfs"])
+def test_a_store_that_refuses_is_told_of(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(_Refusing) as url:
+        access = (
+            f"DefaultEndpointsProtocol=http;AccountName=acme;AccountKey={AZURE_KEY};BlobEndpoint={url}/acme;"
+        )
+        extras = {
+            "gs": {"gcs.endpoint": url, "is_anonymous": True},
+            "abfs": {"connection_string": access},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_INBOX", json.dumps({"conn_type": "any", "extra": extras[scheme]}))
+        with pytest.raises(PipelineInputError, match="may not be listed"):
+            found(f"{scheme}://acme-inbox/in/", source_conn_id="inbox")
+        (named,) = found([f"{scheme}://acme-inbox/in/a.pdf"], source_conn_id="inbox")
+    assert named.reason == OBJECT_FORBIDDEN
+
+
+AZURE_KEY = base64.b64encode(b"a key of an account").decode()
+
+
+@pytest.mark.parametrize(
+    ("connection", "is_signed"),
+    [
+        pytest.param({"login": "acme", "password": AZURE_KEY}, True, id="account and key"),
+        pytest.param({"host": "acme.blob.core.windows.net", "password": AZURE_KEY}, True, id="host and key"),
+        pytest.param(
+            {"extra": {"connection_string": f"AccountName=acme;AccountKey={AZURE_KEY}"}},
+            True,
+            id="in one string",
+        ),
+        pytest.param(
+            {"host": "acme.blob.core.windows.net", "extra": {"sas_token": "?sv=1&sig=x"}},
+            False,
+            id="SAS token",
+        ),
+        pytest.param(
+            {"login": "id", "password": "secret", "extra": {"tenant_id": "t", "account_name": "acme"}},
+            False,
+            id="service principal",
+        ),
+    ],
+)
+def test_azure_is_opened_by_the_fields_of_its_form_and_signs_where_it_has_a_key(
+    connection: dict[str, Any], is_signed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_INBOX", json.dumps({"conn_type": "wasb", **connection}))
+    store = PathStore.connect("abfs://acme-inbox", "inbox")
+    url = store.signed_url(Located("abfs://acme-inbox", "in/c #1.pdf"), None, 300)
+    if is_signed:
+        assert str(url).startswith("https://acme.blob.core.windows.net/acme-inbox/in/c%20%231.pdf?")
+    else:
+        assert url is None
 
 
 MOMENT = dt.datetime(2026, 11, 21, 2, 3, 4, 500000, tzinfo=dt.UTC)
@@ -187,7 +265,7 @@ AZURE = {"etag": "0x8D", "last_modified": MOMENT}
     ("info", "tag"),
     [
         pytest.param({**GOOGLE, "md5Hash": "9T0w=="}, "9T0w==", id="Google Cloud Storage"),
-        pytest.param({"generation": "17", "mtime": MOMENT}, "17", id="a number of the content alone"),
+        pytest.param(GOOGLE, "17", id="a composite object there"),
         pytest.param(
             {**AZURE, "content_settings": {"content_md5": bytearray(b"\x01\xff")}}, "01ff", id="Azure"
         ),

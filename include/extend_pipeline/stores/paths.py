@@ -10,9 +10,10 @@ import dataclasses
 import datetime as dt
 import os.path
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.stores.filesystems import can_sign, open_filesystem, plain_errors
 from extend_pipeline.stores.records import (
     WHOLE,
     Absent,
@@ -25,15 +26,6 @@ from extend_pipeline.stores.records import (
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
-
-#: Who brings the addresses that people ask for most.
-_PROVIDERS: Final = {
-    "gs": "apache-airflow-providers-google",
-    "gcs": "apache-airflow-providers-google",
-    "abfs": "apache-airflow-providers-microsoft-azure",
-    "abfss": "apache-airflow-providers-microsoft-azure",
-    "adl": "apache-airflow-providers-microsoft-azure",
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,23 +42,11 @@ class PathStore:
 
     @classmethod
     def connect(cls, root: str, conn_id: str | None) -> Self:
-        """Open the store through Airflow.
+        """Open the store.
 
-        :raises PipelineInputError: if no installed provider reads such addresses.
+        :raises PipelineInputError: if nothing that is installed reads such addresses.
         """
-        from airflow.sdk import ObjectStoragePath
-        from airflow.sdk.io import has_fs
-
-        scheme = root.partition("://")[0]
-        if not has_fs(scheme):
-            provider = _PROVIDERS.get(scheme, "the provider package that brings them")
-            raise PipelineInputError(
-                f"No installed Airflow provider reads {scheme}:// addresses. Nothing was sent to Extend. "
-                f"Install {provider}, with constraints.txt, where tasks run."
-            )
-        fs = ObjectStoragePath(f"{root}/", conn_id=conn_id).fs
-        fs.invalidate_cache()  # of listings: what was listed before may be another by now
-        return cls(root, conn_id, fs)
+        return cls(root, conn_id, open_filesystem(root, conn_id))
 
     def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
         """Yield one folder at a time; folders and objects in the order of their names."""
@@ -74,7 +54,7 @@ class PathStore:
         first = True
         while folders:
             folder = folders.pop()
-            entries = self._entries(folder, prefix, required=first and self._is_local)
+            entries = self._entries(folder, prefix, first=first)
             first = False
             page, below = list[Found](), list[str]()
             for key, listed in entries:
@@ -101,7 +81,8 @@ class PathStore:
     def look_up(self, place: Located) -> Found | Absent | Forbidden:
         """Ask for what the store knows of the object."""
         try:
-            info = self.fs.info(self._path(place.key), refresh=True)
+            with plain_errors():
+                info = self.fs.info(self._path(place.key), refresh=True)
         except FileNotFoundError:
             return Absent()
         except PermissionError:
@@ -112,7 +93,9 @@ class PathStore:
         return self._found(place.key, target)
 
     def signed_url(self, place: Located, version: str | None, expires_in: int) -> str | None:
-        """Return a signed URL where the store has such."""
+        """Return a signed URL where the store has such, and the connection a key to sign with."""
+        if not can_sign(self.fs):
+            return None
         try:
             return str(self.fs.sign(self._path(place.key), expiration=expires_in))
         except NotImplementedError:
@@ -124,7 +107,8 @@ class PathStore:
     def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
         """Read the object, and see afterwards that it is still the one with this tag."""
         try:
-            content: bytes = self.fs.cat_file(self._path(place.key))
+            with plain_errors():
+                content: bytes = self.fs.cat_file(self._path(place.key))
         except FileNotFoundError:
             content = b""
         now = self.look_up(place)
@@ -139,15 +123,14 @@ class PathStore:
     def _path(self, key: str) -> str:
         return f"{self.root.partition('://')[2]}/{key}"
 
-    def _entries(
-        self, folder: str, prefix: Located, *, required: bool
-    ) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return what a folder holds, by key; a folder of an object store that is not there holds nothing."""
+    def _entries(self, folder: str, prefix: Located, *, first: bool) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return what a folder holds, by key; a folder of a bucket that is not there holds nothing."""
         base = self._path(folder)
         try:
-            listed = self.fs.ls(base, detail=True, refresh=True)
+            with plain_errors():
+                listed = self.fs.ls(base, detail=True, refresh=True)
         except FileNotFoundError:
-            if not required:
+            if not first or self._bucket_exists():
                 return []
             what = "does not exist"
         except PermissionError:
@@ -159,10 +142,23 @@ class PathStore:
             named = ((name.removeprefix(prefixed).rstrip("/"), info) for name, info in keyed)
             # Some stores list a folder's own marker with what it holds.
             return sorted(((key, info) for key, info in named if key != folder), key=lambda each: each[0])
+        place = "folder" if self._is_local else "bucket"
         raise PipelineInputError(
-            f"The folder of {prefix.uri!r} {what}, seen from this worker. Nothing was sent to Extend. "
+            f"The {place} of {prefix.uri!r} {what}, seen from this worker. Nothing was sent to Extend. "
             f"Check the address and the connection (source_conn_id={self.conn_id!r})."
         )
+
+    def _bucket_exists(self) -> bool:
+        if self._is_local:
+            return False
+        try:
+            with plain_errors():
+                self.fs.info(self._path("").rstrip("/"))
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            return True  # who may list objects may not always look at the bucket itself
+        return True
 
     def _target(self, info: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return what a link leads to, as that is what is read; None if it leads nowhere."""
@@ -190,13 +186,14 @@ def content_tag(info: Mapping[str, Any], modified: dt.datetime | None) -> str | 
     """Return what changes with an object's content: the first of these that its store tells of.
 
     A hash of the content (Google Cloud Storage, Azure), so that the same content uploaded anew is the same
-    document; the store's tag; its number of the content; the time of modification with the size, for files.
+    document; the store's number of the content, or its tag; the time of modification with the size, for files.
     """
     settings = info.get("content_settings") or {}
     md5 = info.get("md5Hash") or info.get("content_md5") or settings.get("content_md5")
     if md5:
         return md5 if isinstance(md5, str) else bytes(md5).hex()
-    for name in ("ETag", "etag", "generation"):
+    # Google's ETag changes with an object's metadata, too.
+    for name in ("generation", "ETag", "etag"):
         if info.get(name):
             return str(info[name]).strip('"')
     return None if modified is None else f"{modified:%Y%m%dT%H%M%S.%f}-{info['size'] or 0}"

@@ -1,0 +1,139 @@
+"""How object stores other than S3 are opened: through Airflow's provider, or through its library alone.
+
+The providers of Google and Microsoft bring dozens of packages, and the pins of a current Airflow leave no
+release of Google's to install beside them. Of all that, documents need one library each. It is opened with
+the fields of the provider's own connection form, so that installing the provider changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from extend_pipeline.exceptions import PipelineInputError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+    from fsspec import AbstractFileSystem
+
+
+def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
+    """Open the store of addresses that begin with ``root``.
+
+    :param conn_id: the connection that opens it; None for what its library finds by itself.
+    :raises PipelineInputError: if nothing that is installed reads such addresses.
+    """
+    from airflow.sdk import BaseHook, ObjectStoragePath
+    from airflow.sdk.io import has_fs
+
+    scheme = root.partition("://")[0]
+    library = _LIBRARIES.get(scheme)
+    if has_fs(scheme):
+        fs = ObjectStoragePath(f"{root}/", conn_id=conn_id).fs
+    elif library and importlib.util.find_spec(library.module):
+        fs = library.open(None if conn_id is None else BaseHook.get_connection(conn_id))
+    else:
+        remedy = f"the extra {library.extra!r}" if library else "the provider package that brings them"
+        raise PipelineInputError(
+            f"Nothing that is installed reads {scheme}:// addresses. Nothing was sent to Extend. "
+            f"Install {remedy}, with constraints.txt, where tasks run."
+        )
+    fs.invalidate_cache()  # of listings: what was listed before may be another by now
+    return fs
+
+
+def can_sign(fs: AbstractFileSystem) -> bool:
+    """Whether the credentials hold a key that URLs are signed with; a token is none."""
+    if "gs" in fs.protocol:
+        from google.auth.credentials import Signing
+
+        return isinstance(fs.credentials.credentials, Signing)
+    if "abfs" in fs.protocol:
+        return bool(fs.account_key) or "accountkey=" in (fs.connection_string or "").lower()
+    return True
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Let libraries say that something may not be read as the operating system says it.
+
+    :raises PermissionError: if the store has refused; whatever else there is stays as it was.
+    """
+    try:
+        yield
+    except Exception as error:
+        # gcsfs raises a bare OSError that begins so; Azure's own errors, and some of gcsfs, carry the status.
+        status = getattr(error, "status_code", None) or getattr(error, "code", None)
+        if str(error).startswith("Forbidden") or status in (401, 403):
+            raise PermissionError("The store has refused.") from None
+        raise
+
+
+def _open_google(connection: Connection | None) -> AbstractFileSystem:
+    """Open Google Cloud Storage by a service account's key, as nobody, or by the machine's own rights."""
+    # Not the class that the package exports: it asks for each bucket's kind by gRPC, for a minute if in vain.
+    from gcsfs.core import GCSFileSystem
+
+    extra = connection.extra_dejson if connection else {}
+    key = extra.get("keyfile_dict")
+    token = json.loads(key) if isinstance(key, str) else key or extra.get("key_path")
+    if extra.get("is_anonymous"):
+        token = "anon"  # noqa: S105  # the library's name for none
+    return GCSFileSystem(
+        project=extra.get("project") or "",
+        access="read_only",
+        token=token or "google_default",
+        requester_pays=extra.get("gcs.requester-pays", False),
+        endpoint_url=extra.get("gcs.endpoint"),
+    )
+
+
+#: Extra fields that adlfs takes under the same name.
+_OF_AZURE: Final = (
+    *("account_name", "account_key", "account_host", "connection_string", "sas_token", "anon"),
+    *("tenant_id", "client_id", "client_secret"),
+)
+
+
+def _open_azure(connection: Connection | None) -> AbstractFileSystem:
+    """Open Azure's blobs by account and key, service principal, SAS token or the machine's own rights."""
+    from adlfs import AzureBlobFileSystem
+
+    if connection is None:
+        return AzureBlobFileSystem(anon=False)
+    extra: Mapping[str, Any] = connection.extra_dejson
+    if extra.get("tenant_id"):
+        given = {"client_id": connection.login, "client_secret": connection.password}
+    else:
+        given = {"account_name": connection.login, "account_key": connection.password}
+    given |= {name: extra[name] for name in _OF_AZURE if extra.get(name) not in (None, "")}
+    # The host of the form is the account's address, which the account's name is the beginning of.
+    host = (connection.host or "").removeprefix("https://").strip("/")
+    if host and not given.get("account_name"):
+        given["account_name"] = host.partition(".")[0]
+    if "." in host:
+        given.setdefault("account_host", host)
+    return AzureBlobFileSystem(**{name: value for name, value in given.items() if value is not None})
+
+
+class _Library(NamedTuple):
+    """What reads a kind of addresses.
+
+    :param module: has to be installed.
+    :param extra: of this project, that installs it.
+    """
+
+    module: str
+    extra: str
+    open: Callable[[Connection | None], AbstractFileSystem]
+
+
+_GOOGLE: Final = _Library("gcsfs", "gcs", _open_google)
+_AZURE: Final = _Library("adlfs", "azure", _open_azure)
+_LIBRARIES: Final = {
+    **dict.fromkeys(("gs", "gcs"), _GOOGLE),
+    **dict.fromkeys(("abfs", "abfss", "az"), _AZURE),
+}
