@@ -25,7 +25,7 @@ from extend_pipeline.warehouse.records import (
 )
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.snapshot import publish
-from extend_pipeline.warehouse.sql import TYPES, read_lines
+from extend_pipeline.warehouse.sql import TYPES, literal, read_lines
 from extend_pipeline.warehouse.sql_warehouse import SqlWarehouse
 from extend_pipeline.warehouse.staging import StagedFile, StagedPart, stage
 from extend_pipeline.warehouse.tables import Columns
@@ -37,6 +37,11 @@ log = logging.getLogger(__name__)
 
 #: Copies of a JSON value that DuckDB 2.0 makes while ``json_tree`` takes it apart (measured, rounded up).
 _WORKING_COPIES: Final = 24
+#: Rows that DuckDB compresses together, and compresses anew when a part adds to them: a quarter of its
+#: default makes closing the file twice as fast, and the file an eighth larger (measured).
+_ROW_GROUP: Final = 30_720
+#: What the file is called in statements, whatever its name is.
+_CATALOG: Final = "warehouse"
 _HOLDER: Final = re.compile(r"PID (\d+)")
 _LOCKED: Final = "Could not set lock"
 
@@ -89,8 +94,6 @@ class DuckDBWarehouse(SqlWarehouse):
                 f"The folder of {self.path} (connection {self._conn_id!r}) cannot be made: {error.strerror}."
             ) from None
         self._open_connection = self._connect()
-        # Times without an offset are UTC; every other one says so itself.
-        self._open_connection.execute("SET TimeZone = 'UTC'")
         return self
 
     def __exit__(
@@ -120,7 +123,7 @@ class DuckDBWarehouse(SqlWarehouse):
             reraise=True,
         )
         try:
-            return attempts(duckdb.connect, str(self.path), config=self._config)
+            return attempts(self._attached)
         except duckdb.Error as error:
             if _is_locked(error):
                 raise WarehouseBusyError(
@@ -133,6 +136,21 @@ class DuckDBWarehouse(SqlWarehouse):
             raise WarehouseError(
                 f"{self.path} (connection {self._conn_id!r}) cannot be opened: {error}"
             ) from None
+
+    def _attached(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection to the file: attached, because only so it can be told the row groups' size."""
+        import duckdb
+
+        connection = duckdb.connect(config=self._config)
+        try:
+            # Times without an offset are UTC; every other one says so itself.
+            connection.execute("SET TimeZone = 'UTC'")
+            file = f"{literal(str(self.path))} AS {_CATALOG} (ROW_GROUP_SIZE {_ROW_GROUP})"
+            connection.execute(f"ATTACH {file}; USE {_CATALOG}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _say_that_it_waits(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -147,8 +165,10 @@ class DuckDBWarehouse(SqlWarehouse):
 
     def session(self, purpose: str) -> Session:
         """Return a session, so that rows can be read from it while others are at work."""
-        self._cursors.append(self._connection.cursor())
-        return Session(self._cursors[-1], purpose)
+        cursor = self._connection.cursor()
+        self._cursors.append(cursor)
+        cursor.execute(f"USE {_CATALOG}")
+        return Session(cursor, purpose)
 
     def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
         return read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
