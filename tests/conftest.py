@@ -31,6 +31,7 @@ os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 pytest_plugins = [
     "fixtures.extend_api",
     "fixtures.s3",
+    "fixtures.web",
     "fixtures.gcs",
     "fixtures.dag_runs",
     "fixtures.airflow_stack",

@@ -10,7 +10,9 @@ import pytest
 
 from fixtures.approvals import receipt
 from fixtures.dag_runs import Outside
+from fixtures.extend_api import running
 from fixtures.gcs import GCS
+from fixtures.web import Page, Web
 
 RunDag = Callable[..., Any]
 
@@ -106,3 +108,44 @@ def test_documents_in_google_cloud_storage_land_by_signed_url_or_as_bytes(
     assert run(gcs.connection_json(is_anonymous=True))["POST /files/upload"] == 1
     assert outside.rows("SELECT count(*) FROM extend.documents WHERE status = 'PROCESSED'") == [(4,)]
     assert set(outside.extend.stats()["runs_created"].values()) == {1}
+
+
+def test_documents_on_the_web_land_and_a_host_that_is_not_trusted_costs_nothing(
+    outside: Outside, run_dag: RunDag, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagged = {"ETag": '"v1"'}
+    pages = {
+        "/in/a.txt": Page(receipt(1), tagged),
+        "/in/b.txt": Page(receipt(2), tagged, head=405),
+        "/in/c.txt": Page(receipt(3), tagged, length=None),
+        "/moved.txt": Page(status=302, headers={"Location": "/in/a.txt"}),
+        "/closed.txt": Page(status=403),
+    }
+    web.pages.update(pages)
+    names = [*pages, "/gone.txt"]
+    conf = {"source": "\n".join(web.url + name for name in names), "workflow_id": "workflow_mixed"}
+
+    def run() -> str:
+        return str(run_dag("extend_on_demand", logical_date=None, run_conf=conf).state)
+
+    assert run() == "failed"  # nobody trusts this authority yet
+    assert outside.extend.stats()["requests"] == {}
+    assert not outside.warehouse.exists()
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(web.authority))
+    monkeypatch.setenv("SSL_CERT_FILE", str(web.authority))
+    with running() as extend:  # one that trusts it
+        monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend.connection_json())
+        assert [run(), run()] == ["success", "success"]
+        stats = extend.stats()
+    assert set(stats["runs_created"].values()) == {1}
+    assert len(stats["runs_created"]) == 4
+    assert "POST /files/upload" not in stats["requests"]
+    landed = outside.rows("SELECT uri, status, reason, size_bytes FROM extend.documents")
+    size = len(receipt(1))
+    assert sorted((uri.removeprefix(web.url), *rest) for uri, *rest in landed) == [
+        ("/closed.txt", "FAILED", "OBJECT_FORBIDDEN", 0),
+        ("/gone.txt", "FAILED", "OBJECT_DELETED", 0),
+        *((f"/in/{name}.txt", "PROCESSED", None, size) for name in "abc"),
+        ("/moved.txt", "PROCESSED", None, size),
+    ]

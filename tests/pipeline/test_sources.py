@@ -8,9 +8,8 @@ import http.server
 import json
 import os
 import sys
-import threading
+import traceback
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,17 @@ import pytest
 
 from extend_pipeline.discovery import discover
 from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, OBJECT_FORBIDDEN, OBJECT_REPLACED, Document
-from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
 from extend_pipeline.settings import Settings
 from extend_pipeline.stores import Absent, Forbidden, Found, Located, ObjectChangedError, Stores
 from extend_pipeline.stores.paths import PathStore, content_tag, modified_at
 from extend_pipeline.stores.web import WebStore
-from extend_pipeline.transfer import Checked, check_objects, file_inputs
+from extend_pipeline.transfer import check_objects, file_inputs
+from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from fixtures.extend_api import ExtendApi
-from fixtures.gcs import GCS, serving
+from fixtures.gcs import GCS
+from fixtures.web import Page, Web, serving
 
 NAMES = ["a.pdf", "deep/er/b.pdf", "deep/c #1?.txt", "deep-er.pdf", "empty.pdf", "请求 50%.pdf"]
 
@@ -202,7 +203,8 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("scheme", ["gs", "abfs"])
 def test_a_store_that_refuses_is_told_of(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(_Refusing) as url:
+    with serving(_Refusing) as port:
+        url = f"http://127.0.0.1:{port}"
         access = (
             f"DefaultEndpointsProtocol=http;AccountName=acme;AccountKey={AZURE_KEY};BlobEndpoint={url}/acme;"
         )
@@ -281,56 +283,107 @@ def test_a_tag_is_the_content_where_the_store_tells_of_it(info: dict[str, Any], 
     assert modified in (None, MOMENT)
 
 
-class _Web(http.server.BaseHTTPRequestHandler):
-    """Answers by path: ``/tagged.pdf``, ``/dated.pdf``, ``/bare.pdf``, ``/forbidden.pdf``."""
-
-    def do_HEAD(self) -> None:
-        headers = {
-            "/tagged.pdf": {"ETag": 'W/"v1"'},
-            "/dated.pdf": {"Last-Modified": "Sat, 21 Nov 2026 02:03:04 GMT"},
-            "/bare.pdf": {},
-        }
-        known = headers.get(self.path)
-        self.send_response(200 if known is not None else 403 if "forbidden" in self.path else 404)
-        for name, value in {**(known or {}), "Content-Length": "4"}.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        self.do_HEAD()
-        self.wfile.write(b"text")
-
-    def log_message(self, *args: Any) -> None:
-        """Keep quiet."""
+RECENT = {"Last-Modified": "Sat, 21 Nov 2026 02:03:04 GMT"}
 
 
 @pytest.fixture
-def web() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Web) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def trusted(web: Web, monkeypatch: pytest.MonkeyPatch) -> Web:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(web.authority))
+    return web
 
 
-def test_a_document_on_the_web_is_known_by_what_its_host_tells(web: str) -> None:
-    # Over HTTP, as a certificate for a test is nobody's; a source must be HTTPS.
-    store = WebStore()
-    tagged, dated = (store.look_up(Located(web, name)) for name in ("tagged.pdf", "dated.pdf"))
-    assert isinstance(tagged, Found)
-    assert isinstance(dated, Found)
-    assert (tagged.tag, tagged.size_bytes) == ("v1", 4)
-    assert (dated.tag, dated.modified) == (
-        "20261121T020304-4",
-        dt.datetime(2026, 11, 21, 2, 3, 4, tzinfo=dt.UTC),
-    )
-    assert store.look_up(Located(web, "gone.pdf")) == Absent()
-    assert store.look_up(Located(web, "forbidden.pdf")) == Forbidden()
-    with pytest.raises(PipelineInputError, match="neither an ETag nor when it was modified"):
-        store.look_up(Located(web, "bare.pdf"))
-    assert store.read(Located(web, "tagged.pdf"), "v1", None) == b"text"
+@pytest.mark.parametrize(
+    ("page", "tag", "size"),
+    [
+        pytest.param(Page(b"text", {"ETag": 'W/"v1"'}), "v1", 4, id="tagged"),
+        pytest.param(Page(b"text", RECENT), "20261121T020304-4", 4, id="dated"),
+        pytest.param(Page(b"text", {"ETag": '"v1"'}, length=None), "v1", 4, id="no length"),
+        pytest.param(Page(b"text", RECENT, length=None), "20261121T020304-4", 4, id="dated, no length"),
+        pytest.param(Page(b"text", {"ETag": '"v1"'}, head=405), "v1", 4, id="no HEAD"),
+    ],
+)
+def test_a_document_on_the_web_is_known_by_what_its_host_tells(
+    trusted: Web, page: Page, tag: str, size: int
+) -> None:
+    trusted.pages["/in/a.pdf"] = page
+    trusted.pages["/moved.pdf"] = Page(status=302, headers={"Location": "/in/a.pdf"})
+    for name in ("in/a.pdf", "moved.pdf"):
+        place = Located(trusted.url, name)
+        seen = WebStore().look_up(place)
+        assert isinstance(seen, Found)
+        assert (seen.key, seen.tag, seen.size_bytes) == (name, tag, size)
+        assert WebStore().read(place, tag, None) == b"text"
+        assert WebStore().signed_url(place, None, 300) == place.uri
+        with pytest.raises(ObjectChangedError):
+            WebStore().read(place, "v2", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "seen"), [(404, Absent()), (410, Absent()), (401, Forbidden()), (403, Forbidden())]
+)
+def test_what_is_gone_or_closed_on_the_web_is_a_documents_own_affair(
+    trusted: Web, status: int, seen: Absent | Forbidden
+) -> None:
+    trusted.pages["/a.pdf"] = Page(status=status)
+    assert WebStore().look_up(Located(trusted.url, "a.pdf")) == seen
     with pytest.raises(ObjectChangedError):
-        store.read(Located(web, "tagged.pdf"), "v2", None)
-    checked = Checked(Document(f"{web}/tagged.pdf", "v1", 4, ""))
-    assert store.signed_url(Located.of(checked.document.uri), None, 300) == f"{web}/tagged.pdf"
+        WebStore().read(Located(trusted.url, "a.pdf"), "v1", None)
+
+
+@pytest.mark.parametrize(
+    ("page", "says", "retryable"),
+    [
+        pytest.param(Page(b"text"), "neither an ETag nor when it was modified", False, id="no tag"),
+        pytest.param(Page(status=503), "answers HTTP 503", True, id="busy"),
+        pytest.param(Page(status=451), "answers HTTP 451", False, id="not for us"),
+        pytest.param(
+            Page(headers={"ETag": "v"}, length=None, stalls=True), "could not be read", True, id="slow"
+        ),
+        pytest.param(
+            Page(status=302, headers={"Location": "https://localhost:1/b.pdf?signature=s3cr3t"}),
+            r"a.pdf' could not be read \(ConnectionError\)",
+            True,
+            id="leads nowhere",
+        ),
+    ],
+)
+def test_a_host_that_fails_is_told_of_and_no_secret_is(
+    trusted: Web, page: Page, says: str, retryable: bool
+) -> None:
+    trusted.pages["/a.pdf"] = page
+    with pytest.raises(ExtendError, match=says) as raised:
+        WebStore(timeout=1).look_up(Located(trusted.url, "a.pdf"))
+    assert raised.value.retryable is retryable
+    assert "a.pdf" in str(raised.value)
+    assert "Nothing was sent to Extend" in str(raised.value)
+    assert "s3cr3t" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_document_that_is_cut_short_is_not_taken_for_whole(trusted: Web) -> None:
+    trusted.pages["/a.pdf"] = Page(b"te", {"ETag": "v"}, length=4)
+    place = Located(trusted.url, "a.pdf")
+    assert isinstance(WebStore().look_up(place), Found)
+    with pytest.raises(PipelineSourceError, match="ChunkedEncodingError"):
+        WebStore().read(place, "v", None)
+
+
+def test_a_document_is_not_read_from_where_anybody_could_change_it(trusted: Web) -> None:
+    with serving(_Refusing) as port:
+        leads = {"Location": f"http://127.0.0.1:{port}/a.pdf"}
+        trusted.pages["/a.pdf"] = Page(status=302, headers=leads)
+        with pytest.raises(PipelineInputError, match=r"a\.pdf' leads to an address that is not https"):
+            WebStore().look_up(Located(trusted.url, "a.pdf"))
+
+
+@pytest.mark.parametrize(
+    ("host", "is_trusted", "says"),
+    [("localhost", False, "unable to get local issuer"), ("127.0.0.1", True, "mismatch")],
+)
+def test_a_certificate_that_is_refused_is_told_of(
+    web: Web, host: str, is_trusted: bool, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(web.authority))
+    address = web.url.replace("localhost", host)
+    with pytest.raises(PipelineInputError, match=rf"certificate of {address} is refused: .*{says}"):
+        WebStore().look_up(Located(address, "a.pdf"))

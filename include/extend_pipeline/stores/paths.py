@@ -186,7 +186,7 @@ def content_tag(info: Mapping[str, Any], modified: dt.datetime | None) -> str | 
     """Return what changes with an object's content: the first of these that its store tells of.
 
     A hash of the content (Google Cloud Storage, Azure), so that the same content uploaded anew is the same
-    document; the store's number of the content, or its tag; the time of modification with the size, for files.
+    document; the store's number of the content; its tag; the time of modification with the size, for files.
     """
     settings = info.get("content_settings") or {}
     md5 = info.get("md5Hash") or info.get("content_md5") or settings.get("content_md5")

@@ -6,13 +6,15 @@ tells neither cannot be used: what was paid for could not be told from what is n
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import email.utils
+import ssl
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
 from extend_pipeline.stores.records import (
     WHOLE,
     Absent,
@@ -23,14 +25,24 @@ from extend_pipeline.stores.records import (
     ObjectChangedError,
 )
 
-_TIMEOUT_SECONDS: Final = 60
+if TYPE_CHECKING:
+    from requests import Response
+
 _ABSENT: Final = frozenset({404, 410})
 _FORBIDDEN: Final = frozenset({401, 403})
+_NO_HEAD: Final = frozenset({405, 501})
+_PASSING: Final = frozenset({408, 425, 429})
+_PIECE_BYTES: Final = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WebStore:
-    """See :class:`~extend_pipeline.stores.records.Store`; documents that anybody may read."""
+    """See :class:`~extend_pipeline.stores.records.Store`; documents that anybody may read.
+
+    :param timeout: seconds until a host is reached, and between two pieces of its answer.
+    """
+
+    timeout: float = 60
 
     def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
         """Refuse: nothing can be listed there."""
@@ -45,16 +57,13 @@ class WebStore:
         return []
 
     def look_up(self, place: Located) -> Found | Absent | Forbidden:
-        """Ask for the document's headers."""
-        import requests
-
-        answer = requests.head(place.uri, allow_redirects=True, timeout=_TIMEOUT_SECONDS)
-        if answer.status_code in _ABSENT:
-            return Absent()
-        if answer.status_code in _FORBIDDEN:
-            return Forbidden()
-        answer.raise_for_status()
-        return _found(place, answer.headers)
+        """Ask for the document's headers; for the document itself if they do not tell its size."""
+        with self._ask("HEAD", place) as answer:
+            tells = answer.status_code not in _NO_HEAD
+            if tells and (answer.status_code >= 400 or _length(answer) is not None):
+                return _seen(place, answer)
+        with self._ask("GET", place) as answer:
+            return _seen(place, answer)
 
     def signed_url(self, place: Located, version: str | None, expires_in: int) -> str:
         """Return the address itself."""
@@ -65,20 +74,86 @@ class WebStore:
 
     def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
         """Download the document, and see that it is still the one with this tag."""
+        with self._ask("GET", place) as answer:
+            content = answer.content
+            now = _seen(place, answer)
+        if not isinstance(now, Found) or now.tag != found_tag:
+            raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
+        return content
+
+    @contextlib.contextmanager
+    def _ask(self, method: str, place: Located) -> Iterator[Response]:
+        """Send a request; what a redirect leads to may be secret and is in no error.
+
+        :raises PipelineInputError: if the host is not to be trusted.
+        :raises PipelineSourceError: if it cannot be reached, or breaks off.
+        """
         import requests
 
-        answer = requests.get(place.uri, timeout=_TIMEOUT_SECONDS)
-        answer.raise_for_status()
-        if _found(place, answer.headers).tag != found_tag:
-            raise ObjectChangedError(f"{place.uri} was replaced while it was read.")
-        return answer.content
+        # As it is, not packed: the length is to be the document's.
+        headers = {"Accept-Encoding": "identity"}
+        try:
+            with requests.request(
+                method, place.uri, headers=headers, timeout=self.timeout, allow_redirects=True, stream=True
+            ) as answer:
+                if not answer.url.startswith("https://"):
+                    raise PipelineInputError(
+                        f"{place.uri!r} leads to an address that is not https://, where anybody on the way "
+                        "could change the document. Nothing was sent to Extend. Copy it to a bucket."
+                    )
+                yield answer
+        except requests.RequestException as error:
+            distrust = _distrust(error)
+            if distrust is not None:
+                raise PipelineInputError(
+                    f"The certificate of {place.root} is refused: {distrust}. Nothing was sent to Extend. "
+                    "Its host has to renew it, or copy the documents to a bucket."
+                ) from None
+            raise PipelineSourceError(
+                f"{place.uri!r} could not be read ({type(error).__name__}). Nothing was sent to Extend; the "
+                "next attempt of this task asks again.",
+                retryable=True,
+            ) from None
 
 
-def _found(place: Located, headers: Mapping[str, str]) -> Found:
-    text, size = headers.get("Last-Modified", ""), int(headers.get("Content-Length", -1))
+def _distrust(error: BaseException | None) -> str | None:
+    """Return why a certificate was refused, if that is what an error came from."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message.rstrip(".")
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _length(answer: Response) -> int | None:
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _seen(place: Located, answer: Response) -> Found | Absent | Forbidden:
+    """Return what an answer tells; the size is counted if it does not tell it."""
+    status = answer.status_code
+    if status in _ABSENT:
+        return Absent()
+    if status in _FORBIDDEN:
+        return Forbidden()
+    if status >= 400:
+        raise PipelineSourceError(
+            f"{place.uri!r}: its host answers HTTP {status}. Nothing was sent to Extend.",
+            status=status,
+            retryable=status >= 500 or status in _PASSING,
+        )
+    size = _length(answer)
+    if size is None:
+        size = sum(len(piece) for piece in answer.iter_content(_PIECE_BYTES))
+    return _found(place, answer.headers, size)
+
+
+def _found(place: Located, headers: Mapping[str, str], size: int) -> Found:
+    text = headers.get("Last-Modified", "")
     tag = headers.get("ETag", "").removeprefix("W/").strip('"')
     modified = email.utils.parsedate_to_datetime(text).astimezone(dt.UTC) if text else None
-    if not tag and modified is not None and size >= 0:
+    if not tag and modified is not None:
         tag = f"{modified:%Y%m%dT%H%M%S}-{size}"
     if not tag:
         raise PipelineInputError(
