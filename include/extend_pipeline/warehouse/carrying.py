@@ -69,16 +69,16 @@ class Carrier:
     # the slice
 
     def _sliced(self) -> dict[str, Sequence[str]]:
-        """Return, by table, conditions that no two of them are true for one row.
+        """Return, by table, conditions of which only the first may be true together with another.
 
         What they leave out of these tables, landing the part neither looks at nor changes. The rows of all
-        other tables it replaces with their document, without a look at what was there.
+        other tables it replaces with their document, without a look at what was there. Each is one that
+        every engine can delete by: Delta knows no ``NOT IN`` beside an ``OR``.
         """
         runs = read_lines(self._part.runs, {"run_id": "VARCHAR"})
-        submission = read_lines(self._part.submission, {"document_id": "VARCHAR"})
-        of_documents = self._of_documents(f"SELECT DISTINCT document_id FROM {submission}")
+        of_documents = self._of_documents(f"SELECT DISTINCT document_id FROM {self._submitted()}")
         run_ids = self._uploaded(_RUN, f"SELECT DISTINCT run_id FROM {runs}")
-        of_runs = f"run_id IN (SELECT run_id FROM {run_ids}) AND (document_id IS NULL OR NOT {of_documents})"
+        of_runs = f"run_id IN (SELECT run_id FROM {run_ids})"
         return {
             "dictionary": ["1 = 1"],
             "documents": [of_documents],
@@ -87,6 +87,9 @@ class Carrier:
             "claims": [of_documents],
             "loads": [f"part = {literal(self._provenance.part)}"],
         }
+
+    def _submitted(self) -> str:
+        return read_lines(self._part.submission, {"document_id": "VARCHAR"})
 
     def _of_documents(self, document_ids: str) -> str:
         """Return the condition for the rows of documents, of this workflow and version."""
@@ -113,10 +116,11 @@ class Carrier:
         there = self._there.columns(self._dataset)
         known = [table for table in tables.FIXED if table in there]
         self._here.make_schema(self._dataset)
+        brought = f"document_id IN (SELECT document_id FROM {self._submitted()}) AND {self._of_workflow()}"
         for table in known:
             self._here.run(f"make {table}", created(self._table(table), there[table]))
-            for condition in self._slices.get(table, ()):
-                self._fetch(table, there[table], condition)
+            for number, condition in enumerate(self._slices.get(table, ())):
+                self._fetch(table, there[table], condition, but=brought if number else "1 = 0")
         if "loads" in known:
             self._fetch("loads", there["loads"], self._last_load())
         nothing = ", ".join(f"'' AS {name}" for name in tables.DICTIONARY)
@@ -132,8 +136,11 @@ class Carrier:
         self._here.run("stage _names", f"CREATE TEMP TABLE _names AS {names_before}")
         return there
 
-    def _fetch(self, table: str, columns: Columns, condition: str) -> None:
-        """Bring rows of the destination into the workbench's table of the same name, by way of text."""
+    def _fetch(self, table: str, columns: Columns, condition: str, *, but: str = "1 = 0") -> None:
+        """Bring rows of the destination into the workbench's table of the same name, by way of text.
+
+        :param but: in DuckDB's dialect, which of them to leave out.
+        """
         texts = ", ".join(self._there.destination.as_text(column, kind) for column, kind in columns.items())
         pages = self._there.pages(
             f"read {table}", f"SELECT {texts} FROM {self._table(table)} WHERE {condition}"
@@ -149,7 +156,8 @@ class Carrier:
             source = read_lines(file, dict.fromkeys(columns, "VARCHAR"))
             self._here.run(
                 f"bring in {table}",
-                f"INSERT INTO {self._table(table)} ({names(columns)}) SELECT {typed} FROM {source}",
+                f"INSERT INTO {self._table(table)} ({names(columns)}) SELECT {typed} FROM {source} "
+                f"WHERE ({but}) IS NOT TRUE",
             )
 
     # from here to there

@@ -80,6 +80,10 @@ class Session:
         """Make the schema unless it exists."""
         self.run("make schema", f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}")
 
+    def start_writing(self) -> None:
+        """From here to the end of the transaction, rows are deleted and appended and nothing is made."""
+        return
+
     def _executed(self, sql: str, parameters: Sequence[object] | None) -> Iterator[Page]:
         self._connection.execute(sql, parameters)
         while page := self._connection.fetchmany(PAGE_ROWS):

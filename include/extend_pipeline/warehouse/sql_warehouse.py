@@ -70,19 +70,28 @@ class SqlWarehouse(abc.ABC):
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
         session = self.session(f"Documents could not land in {self.name}")
         probe = f"{quoted(self.dataset)}.{_PROBE}"
-        with contextlib.suppress(_UndoneError), self._alone(session):
+        with (
+            contextlib.suppress(_UndoneError),
+            _staged([b'{"probe":"x"}\n']) as staged,
+            self._alone(session),
+        ):
             claims.make_claims(session, self.dataset)
+            session.run("drop what was left", f"DROP TABLE IF EXISTS {probe}")
             session.run("make a table", created(probe, _PROBE_COLUMNS))
-            session.run("insert into it", f"INSERT INTO {probe} VALUES ('x')")
+            relation = self._relation(session, staged, _PROBE_COLUMNS)
+            session.run("insert into it", f"INSERT INTO {probe} SELECT probe FROM {relation}")
             session.run("delete from it", f"DELETE FROM {probe} WHERE probe = 'x'")
             session.run("drop it", f"DROP TABLE {probe}")
-            for table in session.columns(self.dataset):
+            raise _UndoneError
+        with self._alone(session):
+            known = session.columns(self.dataset)
+            session.start_writing()
+            for table in known:
                 target = f"{quoted(self.dataset)}.{quoted(table)}"
                 session.run(
                     f"insert into {table}", f"INSERT INTO {target} SELECT * FROM {target} WHERE 1 = 0"
                 )
                 session.run(f"delete from {table}", f"DELETE FROM {target} WHERE 1 = 0")
-            raise _UndoneError
 
     def unlanded(
         self,
