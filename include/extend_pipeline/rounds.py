@@ -35,10 +35,10 @@ from extend_pipeline.workspace import (
     write_json,
     write_json_once,
 )
-from extend_provider.cancellation import RemoteWork
 from extend_provider.exceptions import ExtendError
 from extend_provider.kill import CancelsOnKillMixin as Sender
 from extend_provider.models import BatchInput, FileInput
+from extend_provider.recovery import Mark
 from extend_provider.submission import Later, Prepared, Submission, Submitter
 
 if TYPE_CHECKING:
@@ -170,12 +170,6 @@ class Round:
         :param context: of the task that sends: each run's metadata names it, and its state keeps a copy of
             what it has done.
         """
-
-        def prepare() -> Prepared:
-            prepared = self._prepare(hook, marks)
-            sender.send_nothing_if_killed()
-            return prepared
-
         marks = {**_task_marks(context["ti"]), "chunk": self.key, "round": self.number}
         outcome = Submitter(
             hook=hook,
@@ -183,17 +177,15 @@ class Round:
             workflow_id=self.settings.workflow_id,
             version=self.settings.version,
             priority=self.settings.priority,
-            is_ours=self._is_ours,
-            prepare=prepare,
+            mark=lambda: Mark({"chunk": self.key, "round": f"{self.number}"}),
+            prepare=lambda: self._prepare(hook, marks),
+            sender=sender,
+            ti=context["ti"],
+            followers=self.followers,
             log=sender.log,
         ).advance(turned_away)
-        if isinstance(outcome, Submission) and outcome.batch_id is not None:
-            work = RemoteWork(
-                hook.extend_conn_id, outcome.batch_id, outcome.run_count, followers=self.followers
-            )
-            sender.take_in_hand(work, context["ti"])
-            if outcome.taken_up:
-                self._restore_documents(ObjectStoragePath(outcome.details[SUBMISSION_KEY]))
+        if isinstance(outcome, Submission) and outcome.batch_id is not None and outcome.taken_up:
+            self._restore_documents(ObjectStoragePath(outcome.details[SUBMISSION_KEY]))
         return outcome
 
     def _restore_documents(self, submission: ObjectStoragePath) -> None:
@@ -203,9 +195,6 @@ class Round:
         """
         if not submission.exists():
             write_documents(submission, self.documents)
-
-    def _is_ours(self, metadata: Mapping[str, Any]) -> bool:
-        return metadata.get("chunk") == self.key and metadata.get("round", 1) == self.number
 
     def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
         """Look at each object once more, write down how the documents stand, make their inputs."""

@@ -33,7 +33,8 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
     worker slot.
 
     :param chunk: the chunk's reference, see :class:`~extend_pipeline.planning.ChunkReference`.
-    :param cancel_on_kill: cancel a batch whose id arrives when the task has just been ended.
+    :param cancel_on_kill: look for the batch and cancel it when the task is ended while it is on its way to
+        Extend, or while it is not known whether it has got there.
     """
 
     template_fields: Sequence[str] = ("chunk",)
@@ -59,7 +60,7 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
         with ExtendHook(extend_conn_id=chunk.settings.extend_conn_id) as hook:
             outcome = chunk.advance(hook, self, context, turned_away)
         if isinstance(outcome, Later):
-            defer_until(self, outcome, self.execute_complete)
+            defer_until(self, outcome, self.execute_complete, cancel_on_kill=self.cancel_on_kill)
         ti.xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
         ti.xcom_push(key=SUBMISSION_KEY, value=outcome.details[SUBMISSION_KEY])
         return outcome.batch_id

@@ -108,7 +108,13 @@ class WaitChunkOperator(ExtendBatchSensor):
     ) -> dict[str, Any]:
         sent = current.sent(required=current.number == 1) or self._submit(context, current, turned_away)
         if isinstance(sent, Later):
-            defer_until(self, sent, self.go_on_sending, policy=dataclasses.asdict(policy))
+            defer_until(
+                self,
+                sent,
+                self.go_on_sending,
+                cancel_on_kill=self.cancel_on_kill,
+                policy=dataclasses.asdict(policy),
+            )
         expected = current.expected(sent)
         if sent.batch_id is not None and expected:
             self.batch_id, self.run_count = sent.batch_id, expected

@@ -1,4 +1,4 @@
-"""Cancelling what a task has at Extend: a batch's runs, or single ones.
+"""Cancelling what a task has at Extend: a batch's runs, single ones, or a batch that must be found first.
 
 Extend cancels run by run: each takes a request, is refused where a run has settled meanwhile, and may be
 turned away by the rate limit. So a cancellation is bounded in time and in requests at a time, does what it
@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import datetime as dt
 import importlib
 import shlex
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterable
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from extend_provider.batch_progress import SETTLED
 from extend_provider.exceptions import ExtendBadRequestError, ExtendError, ExtendNotFoundError
 from extend_provider.models import RunStatus, RunSummary
+from extend_provider.recovery import Mark, Sought, find_batch_async
 from extend_provider.redaction import describe_error
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ _OVER = SETTLED | {RunStatus.CANCELLING}
 class RemoteWork:
     """What a task has at Extend: a batch, or single runs.
 
+    :param sought: how to find the batch if its id is not known.
     :param run_count: how many runs the batch has; None if that is not known, then those listed are all.
     :param followers: where those who wait for it are marked, see :mod:`extend_provider.followers`; None: it
         is this task's alone.
@@ -53,18 +56,46 @@ class RemoteWork:
     run_count: int | None = None
     run_ids: tuple[str, ...] = ()
     followers: str | None = None
+    sought: Sought | None = None
 
     def __str__(self) -> str:
+        if self.sought is not None:
+            return f"The batch of the submission begun on {self.sought.since}"
         return f"Batch {self.batch_id}" if self.batch_id else f"Runs {', '.join(self.run_ids)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the work as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Read back what :meth:`to_json` gave."""
+        sought = plain["sought"]
+        if sought is not None:
+            sought = Sought(**{**sought, "mark": Mark(**sought["mark"])})
+        return cls(**{**plain, "run_ids": tuple(plain["run_ids"]), "sought": sought})
+
+    def found(self, batch_id: str) -> Self:
+        """Return the same work with the id of its batch."""
+        return dataclasses.replace(self, batch_id=batch_id, sought=None)
 
     @property
     def command(self) -> str:
         """The command line that cancels the work."""
-        batch = ["--batch-id", self.batch_id] if self.batch_id else []
-        runs = [word for run_id in self.run_ids for word in ("--run-id", run_id)]
         return shlex.join(
-            ["python", "-m", "extend_provider", "cancel", *batch, *runs, "--conn-id", self.conn_id]
+            ["python", "-m", "extend_provider", "cancel", *self._options(), "--conn-id", self.conn_id]
         )
+
+    def _options(self) -> Iterator[str]:
+        if self.batch_id:
+            yield from ("--batch-id", self.batch_id)
+        for run_id in self.run_ids:
+            yield from ("--run-id", run_id)
+        if self.sought is not None:
+            yield from ("--workflow-id", self.sought.workflow_id)
+            for key, pattern in self.sought.mark.patterns.items():
+                yield from ("--metadata", f"{key}={pattern}")
+            yield from ("--since", self.sought.since, "--until", self.sought.until)
 
 
 @dataclasses.dataclass(slots=True)
@@ -95,44 +126,64 @@ class Cancellation:
 
     def __str__(self) -> str:
         """What became of the work, and how to finish it, for a person."""
+        if self.work.sought is not None:
+            return self._not_found(self.work.sought)
         done = f"{self.cancelled:,} runs cancelled, {self.settled:,} had settled before"
         if self.complete:
             return f"{done}."
         left = f"{self.left:,} may still be at work" if self.seen else "which runs there are is not known"
         return f"{done}; {left}: {self.reason or 'no reason given'} To finish: {self.work.command}"
 
+    def _not_found(self, sought: Sought) -> str:
+        if self.complete:
+            return "Extend did not accept it, so there is nothing to cancel."
+        return (
+            f"it was not found at Extend: {self.reason or 'no reason given'} If it was accepted, it is "
+            f"listed at {sought.until} at the latest. To look for it and cancel it: {self.work.command}"
+        )
+
 
 async def cancel(
     work: RemoteWork,
     *,
     seconds: float = CANCEL_SECONDS,
+    look_seconds: float | None = None,
     concurrency: int = CONCURRENCY,
     on_change: Callable[[Cancellation], None] = lambda _: None,
 ) -> Cancellation:
     """Cancel the runs that have not settled; returns what became of them and raises nothing of Extend's.
 
     :param seconds: how long it may take.
+    :param look_seconds: how much of it may go by before a batch without an id is found; None: all of it.
     :param concurrency: requests at a time.
     :param on_change: told of every run that is dealt with.
     """
     canceller = _Canceller(work, concurrency, on_change)
+    limit = seconds
     try:
         async with asyncio.timeout(seconds):
+            if work.sought is not None:
+                limit = min(look_seconds or seconds, seconds)
+                async with asyncio.timeout(limit):
+                    await canceller.find(work.sought)
+                limit = seconds
             await canceller.run()
     except TimeoutError:
-        canceller.tally.reason = f"time was up after {seconds:g} s."
+        canceller.tally.reason = f"time was up after {limit:g} s."
     except Exception as error:  # noqa: BLE001  # whoever cancels goes on to end a task, and says what is left
         canceller.tally.reason = str(error) if isinstance(error, ExtendError) else describe_error(error)
     return canceller.tally
 
 
-def cancel_from_worker(work: RemoteWork, *, seconds: float = CANCEL_SECONDS) -> Cancellation:
+def cancel_from_worker(
+    work: RemoteWork, *, seconds: float = CANCEL_SECONDS, look_seconds: float | None = None
+) -> Cancellation:
     """Cancel in a thread with a loop of its own, so that even a signal handler may wait for it."""
     tally = Cancellation(work, reason=f"time was up after {seconds:g} s.")
 
     def work_on_it() -> None:
         nonlocal tally
-        tally = asyncio.run(cancel(work, seconds=seconds))
+        tally = asyncio.run(cancel(work, seconds=seconds, look_seconds=look_seconds))
 
     thread = threading.Thread(target=work_on_it, daemon=True)
     thread.start()
@@ -152,10 +203,26 @@ class _Canceller:
         self._dealt_with: set[str] = set()
         self._refused: dict[str, str] = {}
 
+    async def find(self, sought: Sought) -> None:
+        """Look for the batch until it is found, or its absence is proven."""
+        pause = PAUSE_SECONDS
+        async with await self._hook() as hook:
+            while True:
+                asked_at = dt.datetime.now(dt.UTC)
+                if found := await find_batch_async(hook, sought):
+                    self._work = self.tally.work = self._work.found(found.batch_id)
+                    return
+                remaining = (sought.proven_from - asked_at).total_seconds()
+                if remaining <= 0:
+                    self.tally.seen = 0
+                    return
+                await asyncio.sleep(min(pause, remaining))
+                pause *= 1.5
+
     async def run(self) -> None:
-        # The first import of the http provider takes its time, which is not the loop's to spend.
-        hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
-        async with hooks.ExtendAsyncHook(extend_conn_id=self._work.conn_id) as hook:
+        if self._work.sought is not None:
+            return  # there is none
+        async with await self._hook() as hook:
             while True:
                 self.tally.reason = None
                 async with contextlib.aclosing(self._pages(hook)) as pages:
@@ -170,6 +237,12 @@ class _Canceller:
             self.tally.reason = (
                 "not one is listed; check the id, and that the connection is of its workspace."
             )
+
+    async def _hook(self) -> ExtendAsyncHook:
+        # The first import of the http provider takes its time, which is not the loop's to spend.
+        hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
+        hook: ExtendAsyncHook = hooks.ExtendAsyncHook(extend_conn_id=self._work.conn_id)
+        return hook
 
     async def _pages(self, hook: ExtendAsyncHook) -> AsyncGenerator[Iterable[RunSummary], None]:
         if self._work.run_ids:

@@ -19,6 +19,8 @@ from extend_provider.redaction import describe_error
 
 #: Seconds that a worker has for a cancellation; Airflow kills it five seconds after the first signal.
 WORKER_SECONDS = 3.0
+#: How many of them may go by in looking for a batch whose id is not known: it may still arrive.
+LOOK_SECONDS = 1.5
 #: Seconds in which the questions for the states of tasks must have been answered, in a worker.
 ANSWER_SECONDS = 1.0
 #: How many others that wait for the same work are named.
@@ -73,7 +75,8 @@ def release_from_worker(work: RemoteWork, ti: Any, log: Any) -> None:
         log.warning(
             "%s: the task was ended; cancelling. Should it not get to its end: %s", work, work.command
         )
-        log.warning("%s: %s", work, cancel_from_worker(work, seconds=WORKER_SECONDS))
+        outcome = cancel_from_worker(work, seconds=WORKER_SECONDS, look_seconds=LOOK_SECONDS)
+        log.warning("%s: %s", outcome.work, outcome)
 
 
 class CancelsOnKillMixin:
@@ -89,9 +92,12 @@ class CancelsOnKillMixin:
     killed: bool = False
     log: Any
 
-    def take_in_hand(self, work: RemoteWork, ti: Any) -> None:
-        """Answer for work from here on; if the kill came while it was being sent, answer for it now."""
-        self.in_hand = (work, ti)
+    def take_in_hand(self, work: RemoteWork | None, ti: Any) -> None:
+        """Answer for work from here on; if the kill came while it was being sent, answer for it now.
+
+        :param work: None: there is none any more.
+        """
+        self.in_hand = None if work is None else (work, ti)
         if self.killed:
             self.on_kill()
 

@@ -9,18 +9,58 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch_progress import RunCounter
-from extend_provider.models import RunStatus
+from extend_provider.models import RunStatus, RunSummary
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendHook
+    from extend_provider.hooks.extend_async import ExtendAsyncHook
 
 _CANCELLED = {RunStatus.CANCELLED, RunStatus.CANCELLING}
 #: How far Extend's clock may be behind ours.
 CLOCK_SKEW = dt.timedelta(minutes=5)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mark:
+    """What the metadata of a batch's runs has: by key, the value's text, with ``*`` for anything."""
+
+    patterns: Mapping[str, str]
+
+    def is_on(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a run with this metadata carries the mark."""
+        return all(
+            key in metadata and fnmatchcase(str(metadata[key]), pattern)
+            for key, pattern in self.patterns.items()
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sought:
+    """The batch of a submission whose answer is not known.
+
+    :param since: when the submission was about to be made, RFC 3339 with offset.
+    :param until: if it is not listed after this moment, it does not exist; likewise.
+    """
+
+    workflow_id: str
+    mark: Mark
+    since: str
+    until: str
+
+    @property
+    def not_before(self) -> dt.datetime:
+        """When the submission was about to be made."""
+        return _moment(self.since)
+
+    @property
+    def proven_from(self) -> dt.datetime:
+        """From when on its absence from the list proves that it does not exist."""
+        return _moment(self.until)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,33 +71,64 @@ class FoundBatch:
     metadata: Mapping[str, Any]
 
 
-def find_batch(
-    hook: ExtendHook,
-    workflow_id: str,
-    *,
-    not_before: dt.datetime,
-    is_ours: Callable[[Mapping[str, Any]], bool],
-) -> FoundBatch | None:
+class _Search:
+    """One look for a batch: which runs to fetch, and when it is over. Pure, whoever sends the requests.
+
+    One run of each batch that was created since the submission was begun is fetched, because the list does
+    not show metadata: the cost is one request per 1,000 runs listed and one per batch.
+
+    :ivar over: what follows in the list is older than the submission.
+    """
+
+    def __init__(self, sought: Sought) -> None:
+        self._sought = sought
+        self._seen: set[str] = set()
+        self.over = False
+
+    @property
+    def listing(self) -> dict[str, Any]:
+        """What to list."""
+        return {"workflow_id": self._sought.workflow_id, "sort_by": "createdAt", "sort_dir": "desc"}
+
+    def candidates(self, page: Iterable[RunSummary]) -> Iterator[tuple[str, str]]:
+        """Yield a batch's id and a run's, of each batch that was not seen before."""
+        oldest = self._sought.not_before - CLOCK_SKEW
+        for run in page:
+            if run.created_at is not None and _moment(run.created_at) < oldest:
+                self.over = True
+                return
+            if run.batch_id is not None and run.batch_id not in self._seen:
+                self._seen.add(run.batch_id)
+                yield run.batch_id, run.id
+
+    def verdict(self, batch_id: str, metadata: Mapping[str, Any]) -> FoundBatch | None:
+        return FoundBatch(batch_id, metadata) if self._sought.mark.is_on(metadata) else None
+
+
+def find_batch(hook: ExtendHook, sought: Sought) -> FoundBatch | None:
     """Return the batch that carries our mark, or None if none is listed.
 
-    One run of each batch that was created since ``not_before`` is fetched, because the list does not show
-    metadata: the cost is one request per 1,000 runs listed and one per batch. Runs may be listable only some
-    time after the submission, so None shortly after it proves nothing.
-
-    :param not_before: when the submission was about to be made, timezone-aware.
-    :param is_ours: whether a run's metadata carries the mark.
+    Runs may be listable only some time after the submission, so None shortly after it proves nothing.
     """
-    seen: set[str] = set()
-    for page in hook.iter_run_pages(workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc"):
-        for run in page:
-            if run.created_at is not None and _moment(run.created_at) < not_before - CLOCK_SKEW:
-                return None
-            if run.batch_id is None or run.batch_id in seen:
-                continue
-            seen.add(run.batch_id)
-            metadata = hook.get_run(run.id).metadata
-            if is_ours(metadata):
-                return FoundBatch(run.batch_id, metadata)
+    search = _Search(sought)
+    for page in hook.iter_run_pages(**search.listing):
+        for batch_id, run_id in search.candidates(page):
+            if found := search.verdict(batch_id, hook.get_run(run_id).metadata):
+                return found
+        if search.over:
+            break
+    return None
+
+
+async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch | None:
+    """Return the same without blocking."""
+    search = _Search(sought)
+    async for page in hook.iter_run_pages(**search.listing):
+        for batch_id, run_id in search.candidates(page):
+            if found := search.verdict(batch_id, (await hook.get_run(run_id)).metadata):
+                return found
+        if search.over:
+            break
     return None
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Protocol
 
+from extend_provider.cancellation import RemoteWork
 from extend_provider.exceptions import (
     ExtendConnectionError,
     ExtendError,
@@ -24,11 +25,12 @@ from extend_provider.exceptions import (
 )
 from extend_provider.models import BatchInput
 from extend_provider.policy import Backoff
-from extend_provider.recovery import find_batch
+from extend_provider.recovery import Mark, Sought, find_batch
 
 if TYPE_CHECKING:
     from extend_provider.connection import ExtendSettings
     from extend_provider.hooks.extend import ExtendHook
+    from extend_provider.kill import CancelsOnKillMixin
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +107,8 @@ class Ledger(Protocol):
 class Prepared:
     """What is to be sent, made at the last moment.
 
-    :param inputs: 1 to 1,000; each carries the mark that ``is_ours`` recognises in its metadata. Empty: there
-        is nothing to send any more.
+    :param inputs: 1 to 1,000; each carries the mark of the work in its metadata. Empty: there is nothing to
+        send any more.
     :param details: kept with the intent.
     """
 
@@ -134,10 +136,12 @@ class Later:
 
     :param at: timezone-aware.
     :param turned_away: how often Extend has turned this submission away so far.
+    :param work: what may be at Extend already; None: nothing.
     """
 
     at: dt.datetime
     turned_away: int = 0
+    work: RemoteWork | None = None
 
 
 def _now() -> dt.datetime:
@@ -154,10 +158,14 @@ class Submitter:
 
     :param hook: its connection is used, and says how long to look for a batch; the submitting request itself
         is made exactly once per intent.
-    :param is_ours: whether a run's metadata carries the mark of this work.
+    :param mark: tells by what the metadata of this work's runs is known.
     :param prepare: makes the inputs; called only when they are going to be sent.
     :param count_in: how many inputs a batch has, from the metadata of one of its runs; for a ledger whose
         intents may not know it.
+    :param sender: the operator that sends: it answers for what may be at Extend if it is killed.
+    :param ti: its task instance.
+    :param followers: where others that wait for the same work are marked, see
+        :mod:`extend_provider.followers`.
     :param clock: tells the present, timezone-aware.
     :param sleep: waits so many seconds.
     """
@@ -165,11 +173,14 @@ class Submitter:
     hook: ExtendHook
     ledger: Ledger
     workflow_id: str
-    is_ours: Callable[[Mapping[str, Any]], bool]
+    mark: Callable[[], Mark]
     prepare: Callable[[], Prepared]
     count_in: Callable[[Mapping[str, Any]], int] | None = None
     version: str | None = None
     priority: int | None = None
+    sender: CancelsOnKillMixin | None = None
+    ti: Any = None
+    followers: str | None = None
     log: logging.Logger | Any = log
     clock: Callable[[], dt.datetime] = _now
     sleep: Callable[[float], None] = time.sleep
@@ -205,6 +216,7 @@ class Submitter:
 
     def _step(self, turned_away: int = 0) -> Submission | Later:
         while True:
+            self._stop_if_killed()
             state = self.ledger.read()
             if state.batch_id is not None and state.intent is not None:
                 return self._taken_up(state.intent, state.batch_id)
@@ -216,6 +228,7 @@ class Submitter:
             if not prepared.inputs:
                 return Submission(None, 0, prepared.details)
             intent = self._intent(state, prepared)
+            self._stop_if_killed()
             if not self.ledger.begin(intent):
                 self.log.info("Somebody else is submitting the same work at this moment.")
                 continue
@@ -241,6 +254,7 @@ class Submitter:
 
     def _send(self, intent: Intent, prepared: Prepared) -> Submission:
         once = type(self.hook)(extend_conn_id=self.hook.extend_conn_id, max_attempts=1)
+        self._answer_for(self._unclear(intent, self._sought(intent)))
         try:
             with once:
                 once.get_conn()
@@ -251,9 +265,11 @@ class Submitter:
         except ExtendUnclearSubmissionError:
             raise
         except ExtendError:
+            self._answer_for(None)
             self.ledger.withdraw(intent)
             raise
         self.ledger.record(intent, batch_id)
+        self._answer_for(self._batch(intent, batch_id))
         self.log.info("Batch %s: %s inputs submitted.", batch_id, f"{intent.run_count:,}")
         return Submission(batch_id, intent.run_count, intent.details)
 
@@ -268,19 +284,43 @@ class Submitter:
                 retryable=True,
             )
 
+    def _stop_if_killed(self) -> None:
+        if self.sender is not None:
+            self.sender.send_nothing_if_killed()
+
+    def _answer_for(self, work: RemoteWork | None) -> None:
+        """Have the operator cancel this if it is killed from here on, or has been."""
+        if self.sender is not None:
+            self.sender.take_in_hand(work, self.ti)
+
+    def _batch(self, intent: Intent, batch_id: str) -> RemoteWork:
+        return RemoteWork(self.hook.extend_conn_id, batch_id, intent.run_count, followers=self.followers)
+
+    def _sought(self, intent: Intent) -> Sought:
+        """Say how to find what an intent may have led to."""
+        until = intent.begun + dt.timedelta(seconds=intent.window + self.hook.settings.listing_grace)
+        return Sought(self.workflow_id, self.mark(), intent.begun_at, until.isoformat())
+
+    def _unclear(self, intent: Intent, sought: Sought) -> RemoteWork:
+        count = intent.run_count or None
+        return RemoteWork(self.hook.extend_conn_id, run_count=count, followers=self.followers, sought=sought)
+
     def _taken_up(self, intent: Intent, batch_id: str) -> Submission:
         self.log.info(
             "This work was submitted as batch %s on %s; it is taken up, and nothing is sent again.",
             batch_id,
             intent.begun_at,
         )
+        self._answer_for(self._batch(intent, batch_id))
         return Submission(batch_id, intent.run_count, intent.details, taken_up=True)
 
     def _look_for(self, intent: Intent, turned_away: int) -> Submission | Later | None:
         """Look for an intent's batch once; None if its absence is proven."""
-        proven_from = intent.begun + dt.timedelta(seconds=intent.window + self.hook.settings.listing_grace)
-        asked_at = self.clock()
-        found = find_batch(self.hook, self.workflow_id, not_before=intent.begun, is_ours=self.is_ours)
+        sought = self._sought(intent)
+        work = self._unclear(intent, sought)
+        self._answer_for(work)
+        proven_from, asked_at = sought.proven_from, self.clock()
+        found = find_batch(self.hook, sought)
         if found is not None:
             if self.count_in is not None:
                 intent = dataclasses.replace(intent, run_count=self.count_in(found.metadata))
@@ -303,4 +343,4 @@ class Submitter:
             again.isoformat(timespec="seconds"),
             proven_from.isoformat(timespec="seconds"),
         )
-        return Later(again, turned_away)
+        return Later(again, turned_away, work)

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from extend_provider import validation
-from extend_provider.attempts import first_try
+from extend_provider.attempts import first_try, generation
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.models import BatchInput
+from extend_provider.recovery import Mark
 from extend_provider.submission import Intent, LedgerState
 
 if TYPE_CHECKING:
@@ -40,14 +41,18 @@ class TaskStateLedger:
 
     :param store: Airflow's task state store of the task instance.
     :param identity: tells the task instance's submissions to a workflow version from all others.
-    :param since: the number of the attempt from which on it is this submission, after an earlier one that is
-        not to be taken up.
+    :param since: the generation of attempts that has begun the submission, see
+        :func:`~extend_provider.attempts.generation`.
+    :param current: the generation of this attempt.
+    :param first: the number of the first attempt of this generation.
     :param on_clear: see :data:`OnClear`.
     """
 
     store: Any
     identity: str
-    since: int
+    since: str
+    current: str
+    first: int
     on_clear: OnClear
 
     @classmethod
@@ -69,17 +74,24 @@ class TaskStateLedger:
         ti, store = context["ti"], context["task_state_store"]
         parts = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index), workflow_id, version or "")
         identity = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+        current = generation(ti, retries)
         entry: Any = store.get(SUBMISSION_KEY)
-        known: int | None = entry["since"] if entry and entry["identity"] == identity else None
-        since = first_try(ti, retries) if on_clear == "resubmit" else known or 1
-        ledger = cls(store, identity, since, on_clear)
-        if known != since:
-            ledger._write(lost_intent(context, hook) if ti.try_number > since else None)
+        known = entry if entry and entry["identity"] == identity else None
+        goes_on = known is not None and (on_clear == "reattach" or known["since"] == current)
+        since = known["since"] if known is not None and goes_on else current
+        begun = known is not None and known["generation"] == current
+        first = known["first"] if known is not None and begun else ti.try_number
+        ledger = cls(store, identity, since, current, first, on_clear)
+        if goes_on:
+            store.set(SUBMISSION_KEY, {**entry, **ledger._origin}, retention=_never())
+        else:
+            lost = known is None and ti.try_number > (first_try(ti, retries) if on_clear == "resubmit" else 1)
+            ledger._write(lost_intent(context, hook) if lost else None)
         return ledger
 
-    def renewed(self, since: int) -> TaskStateLedger:
-        """Return the ledger of another submission, which attempt ``since`` begins."""
-        ledger = dataclasses.replace(self, since=since)
+    def renewed(self) -> TaskStateLedger:
+        """Return the ledger of another submission, which this generation begins."""
+        ledger = dataclasses.replace(self, since=self.current)
         ledger._write(None)
         return ledger
 
@@ -111,23 +123,30 @@ class TaskStateLedger:
         mark = f"{self.identity}.{self.since}/{len(inputs)}"
         return [_marked(each, mark, f"inputs[{index}].metadata") for index, each in enumerate(inputs)]
 
-    def is_ours(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether a run with this metadata is of our batch."""
-        identity, _, since = str(metadata.get(MARK_KEY, "")).partition("/")[0].partition(".")
-        if identity != self.identity:
-            return False
+    @property
+    def mark(self) -> Mark:
+        """What the metadata of our batch's runs has."""
         # Where no trace is left of which submission was the last one, it is the one that is found first.
         intent = self.read().intent
         lost = intent is not None and not intent.run_count and self.on_clear == "reattach"
-        return lost or since == str(self.since)
+        return Mark({MARK_KEY: f"{self.identity}.{'*' if lost else self.since}/*"})
+
+    @property
+    def _origin(self) -> dict[str, Any]:
+        now = {"generation": self.current, "first": self.first}
+        return {"identity": self.identity, "since": self.since, **now}
 
     def _write(self, intent: Intent | None, **facts: Any) -> None:
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        entry: dict[str, Any] = {"identity": self.identity, "since": self.since, **facts}
+        entry: dict[str, Any] = {**self._origin, **facts}
         if intent is not None:
             entry["intent"] = {**dataclasses.asdict(intent), "details": dict(intent.details)}
-        self.store.set(SUBMISSION_KEY, entry, retention=NEVER_EXPIRE)
+        self.store.set(SUBMISSION_KEY, entry, retention=_never())
+
+
+def _never() -> Any:
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    return NEVER_EXPIRE
 
 
 def lost_intent(context: Context, hook: ExtendHook) -> Intent:

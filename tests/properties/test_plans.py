@@ -22,6 +22,7 @@ from extend_pipeline.settings import Settings
 from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
 from extend_pipeline.workspace import batch_folder, read_documents
 from extend_provider.models import BatchInput, FileInput
+from extend_provider.recovery import Mark
 from extend_provider.submission import Prepared, Submission, Submitter
 from pipeline.warehouse_files import DATASET, provenance, query
 from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
@@ -152,7 +153,7 @@ class Planning(RuleBasedStateMachine):
             hook=hook_of(process),
             ledger=PausingLedger(process, self.ledger(chunk)),
             workflow_id=WORKFLOW,
-            is_ours=lambda metadata: metadata.get("chunk") == chunk["key"],
+            mark=lambda: Mark({"chunk": chunk["key"]}),
             prepare=lambda: Prepared(inputs),
             clock=self.world.clock,
             sleep=process.sleep,

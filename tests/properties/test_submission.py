@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from extend_provider.exceptions import ExtendError
 from extend_provider.models import BatchInput, FileInput
+from extend_provider.recovery import Mark
 from extend_provider.submission import Ledger, Prepared, Submission, Submitter
 from properties.extend_model import (
     ANSWERS,
@@ -136,7 +137,7 @@ def submit(process: Process, ledger: Ledger) -> Submission:
         hook=hook_of(process),
         ledger=PausingLedger(process, ledger),
         workflow_id="workflow_1",
-        is_ours=lambda metadata: metadata.get("chunk") == "this",
+        mark=lambda: Mark({"chunk": "this"}),
         prepare=prepare,
         clock=process.world.clock,
         sleep=process.sleep,

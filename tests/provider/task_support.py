@@ -45,6 +45,7 @@ class TaskInstance:
     task_id: str = "task"
     run_id: str = "run"
     map_index: int = -1
+    context_carrier: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed.append((key, value))
@@ -62,26 +63,36 @@ class Task:
     """A task over its attempts: the store lasts, the attempts do not.
 
     :param retries: as the operator has it.
+    :param traced: its instance has a trace context, as it has on Airflow 3.3.
     """
 
     retries: int = 0
+    traced: bool = True
     store: TaskStateStore = dataclasses.field(default_factory=TaskStateStore)
     attempts: list[TaskInstance] = dataclasses.field(default_factory=list)
     _max_tries: int | None = None
+    _clears: int = 0
     _run_after: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
 
     def attempt(self) -> Any:
         """Return the context of the next attempt."""
         if self._max_tries is None:
             self._max_tries = self.retries
-        ti = TaskInstance(try_number=len(self.attempts) + 1, max_tries=self._max_tries)
+        trace = {"traceparent": f"00-{self._clears:032x}-{1:016x}-00"} if self.traced else {}
+        number = len(self.attempts) + 1
+        ti = TaskInstance(try_number=number, max_tries=self._max_tries, context_carrier=trace)
         self.attempts.append(ti)
         dag_run = SimpleNamespace(run_after=self._run_after)
         return {"ti": ti, "task_state_store": self.store, "dag_run": dag_run}
 
-    def clear(self, *, keeps_state: bool = True) -> None:
-        """Do what clearing the task does: Airflow 3.3 keeps the store's content, 3.4 does not."""
-        self._max_tries = len(self.attempts) + self.retries
+    def clear(self, *, keeps_state: bool = True, running: bool = False) -> None:
+        """Do what clearing the task does: Airflow 3.3 keeps the store's content, 3.4 does not.
+
+        :param running: in a worker, whose end Airflow learns of by a missed heartbeat: it counts as a retry.
+        """
+        self._clears += 1
+        if not running:
+            self._max_tries = len(self.attempts) + self.retries
         if not keeps_state:
             self.store.values.clear()
 

@@ -204,13 +204,17 @@ def test_a_retry_waits_for_the_runs_of_the_attempt_before(run: Run, extend_api: 
     assert extend_api.requests_to(CREATION) == 2
 
 
-def test_a_clear_creates_the_runs_again(extend_api: ExtendApi) -> None:
-    task = Task(retries=1)
-    made = operator(raw_texts=["one"], retries=1)
+@pytest.mark.parametrize(("running", "traced"), [(False, True), (True, True), (False, False)], ids=str)
+def test_a_clear_creates_the_runs_again_and_its_retries_do_not(
+    running: bool, traced: bool, extend_api: ExtendApi
+) -> None:
+    task = Task(retries=3, traced=traced)
+    made = operator(raw_texts=["one"], retries=3)
     (first,) = run_deferred(made, task.attempt())
-    task.clear()
+    task.clear(running=running)
     (second,) = run_deferred(made, task.attempt())
     assert first["id"] != second["id"]
+    assert run_deferred(made, task.attempt()) == [second]
     assert extend_api.requests_to(CREATION) == 2
 
 

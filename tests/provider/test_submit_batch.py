@@ -230,14 +230,22 @@ def test_a_clear_takes_the_batch_up(keeps_state: bool, extend_api: ExtendApi) ->
     assert times_paid(extend_api) == {1}
 
 
-@pytest.mark.parametrize("keeps_state", [True, False], ids=["airflow-3.3", "airflow-3.4"])
+@pytest.mark.parametrize(
+    ("how", "traced"),
+    [
+        pytest.param({}, True, id="airflow-3.3"),
+        pytest.param({"keeps_state": False}, True, id="airflow-3.4"),
+        pytest.param({"running": True}, True, id="running"),
+        pytest.param({}, False, id="without trace"),
+    ],
+)
 def test_a_clear_submits_again_if_it_is_to_and_its_retries_do_not(
-    keeps_state: bool, extend_api: ExtendApi
+    how: dict[str, bool], traced: bool, extend_api: ExtendApi
 ) -> None:
-    task = Task(retries=1)
+    task = Task(retries=1, traced=traced)
     made = operator(inputs=texts(1), retries=1, on_clear="resubmit")
     first = made.execute(task.attempt())
-    task.clear(keeps_state=keeps_state)
+    task.clear(**how)
     second = made.execute(task.attempt())
     assert second != first
     assert made.execute(task.attempt()) == second
@@ -251,14 +259,17 @@ def cancel_runs(batch_id: str | None, *, but: int = 0) -> None:
 
 
 @pytest.mark.parametrize("keeps_state", [True, False], ids=["airflow-3.3", "airflow-3.4"])
-def test_a_clear_submits_anew_what_was_cancelled_as_a_whole(keeps_state: bool, extend_api: ExtendApi) -> None:
+@pytest.mark.parametrize("running", [True, False], ids=["running", "not running"])
+def test_a_clear_submits_anew_what_was_cancelled_as_a_whole(
+    keeps_state: bool, running: bool, extend_api: ExtendApi
+) -> None:
     extend_api.configure(hold=True)
     task = Task(retries=1)
     made = operator(inputs=texts(2), retries=1)
     batches = [made.execute(task.attempt())]
     for _ in range(2):
         cancel_runs(batches[-1])
-        task.clear(keeps_state=keeps_state)
+        task.clear(keeps_state=keeps_state, running=running)
         batches.append(made.execute(task.attempt()))
     assert len(set(batches)) == 3
     assert made.execute(task.attempt()) == batches[-1]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator, XComArg
 
 from extend_provider import validation
-from extend_provider.attempts import first_try
 from extend_provider.exceptions import ExtendInputError
+from extend_provider.kill import CancelsOnKillMixin
 from extend_provider.models import BatchInput
 from extend_provider.recovery import was_cancelled
 from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RUN_COUNT_KEY = "run_count"
 
 
-class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
+class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOperator):
     """Sends 1 to 1,000 files to a workflow in one request and returns the batch's id.
 
     Nothing is waited for: :class:`~extend_provider.sensors.batch.ExtendBatchSensor` does that. The number of
@@ -38,8 +38,8 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
     lost Extend's answer, or its worker died, the next one looks for the batch among the workflow's runs, and
     sends again only once it is proven that there is none: at the earliest after the request's timeout and
     the connection's ``listing_grace``. To be found, each input carries ``airflow_submission`` in its
-    metadata. That wait, and the one that a rate limit asks for, is in the triggerer; ending or clearing the
-    task meanwhile cancels nothing, and the next attempt goes on from there.
+    metadata. That wait, and the one that a rate limit asks for, is in the triggerer; clearing the task
+    meanwhile cancels nothing, and the next attempt goes on from there.
 
     The inputs' URLs, texts, passwords and secrets are redacted in the rendered template. A subclass that
     overrides :meth:`get_inputs` builds them in the worker, so that they never enter a template field at all.
@@ -47,13 +47,15 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
     :param workflow_id: the workflow, e.g. ``workflow_…``.
     :param inputs: mappings ``{"file": {"url" | "file_id" | "text", "name"?, "password"?}, "metadata"?,
         "secrets"?}`` or :class:`~extend_provider.models.BatchInput`. ``metadata`` (up to 10 KB of JSON, the
-        60 bytes of ``airflow_submission`` included) comes back with the input's run.
+        70 bytes of ``airflow_submission`` included) comes back with the input's run.
     :param version: version number or ``draft``; None: the latest deployed one.
     :param priority: 1 to 100, lower first; None: Extend's default, 90 for batches. On API version 2025-04-21
         it is fixed.
     :param on_clear: what clearing the task means: ``reattach`` returns the batch that was submitted before,
         whatever the inputs are now, unless all of its runs were cancelled; ``resubmit`` submits, and pays,
         anew in any case.
+    :param cancel_on_kill: when the task is marked failed or success, or its DAG run is deleted, while it
+        submits, or while it is not known whether the batch exists: look for it, and cancel its runs.
     :param deferrable: wait in the triggerer, without a worker slot, before Extend can be asked again.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument or an input is refused; nothing was sent.
@@ -73,6 +75,7 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
         version: str | int | None = None,
         priority: int | str | None = None,
         on_clear: OnClear = "reattach",
+        cancel_on_kill: bool = True,
         deferrable: bool = True,
         extend_conn_id: str = "extend_default",
         **kwargs: Any,
@@ -83,6 +86,7 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
         self.version = version
         self.priority = priority
         self.on_clear = on_clear
+        self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
         self.extend_conn_id = extend_conn_id
         validation.choice(on_clear, "on_clear", ON_CLEAR)
@@ -144,16 +148,18 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
             workflow_id=workflow_id,
             version=version,
             priority=priority,
-            is_ours=lambda metadata: ledger.is_ours(metadata),
+            mark=lambda: ledger.mark,
             count_in=marked_count,
             prepare=prepare,
+            sender=self,
+            ti=context["ti"],
             log=self.log,
         )
         with self.hook:
             submission = self._submission(submitter, turned_away)
-            if self._is_void(submission, context["ti"]):
+            if self._is_void(submission, ledger, context["ti"]):
                 self.log.warning("All runs of batch %s were cancelled; submitting anew.", submission.batch_id)
-                submitter.ledger = ledger = ledger.renewed(context["ti"].try_number)
+                submitter.ledger = ledger = ledger.renewed()
                 submission = self._submission(submitter)
         # Whoever waits needs it: neither the answer nor any status of the batch tells how many runs it has.
         context["ti"].xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
@@ -164,12 +170,12 @@ class ExtendSubmitBatchOperator(SealedFieldsMixin, BaseOperator):
             return submitter.submit()
         outcome = submitter.advance(turned_away)
         if isinstance(outcome, Later):
-            defer_until(self, outcome, self.execute_complete)
+            defer_until(self, outcome, self.execute_complete, cancel_on_kill=self.cancel_on_kill)
         return outcome
 
-    def _is_void(self, submission: Submission, ti: Any) -> bool:
+    def _is_void(self, submission: Submission, ledger: TaskStateLedger, ti: Any) -> bool:
         """Whether the task was cleared and its batch had been cancelled as a whole, e.g. with its run."""
-        cleared = 1 < ti.try_number == first_try(ti, self.retries or 0)
+        cleared = 1 < ti.try_number == ledger.first
         if not cleared or not submission.taken_up or submission.batch_id is None:
             return False
         return was_cancelled(self.hook, submission.batch_id, submission.run_count)

@@ -16,14 +16,14 @@ import traceback
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from extend_provider.batch_progress import BatchProgress, Outcome
-from extend_provider.cancellation import RemoteWork, cancel
+from extend_provider.cancellation import RemoteWork
 from extend_provider.exceptions import ExtendConnectionError
-from extend_provider.kill import left_alone, outlast, stays
 from extend_provider.links.dashboard import DASHBOARD_URL_KEY
 from extend_provider.redaction import describe_error
+from extend_provider.triggers.cancelling import CancellingTrigger
 from extend_provider.triggers.display import TaskDisplay
 from extend_provider.waiting import Ended, Step, Wait, WaitPolicy
 
@@ -42,7 +42,7 @@ LAST_LOOK_SECONDS = 30.0
 REPORT_GRACE_SECONDS = 120.0
 
 
-class ExtendWaitTrigger(BaseTrigger):
+class ExtendWaitTrigger(CancellingTrigger):
     """Waits for runs without a worker slot and reports one :class:`~extend_provider.waiting.Ended`.
 
     :param extend_conn_id: connection to Extend.
@@ -52,11 +52,9 @@ class ExtendWaitTrigger(BaseTrigger):
     """
 
     def __init__(self, *, extend_conn_id: str, policy: dict[str, Any], cancel_on_kill: bool = True) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+        super().__init__(cancel_on_kill=cancel_on_kill)
         self.extend_conn_id = extend_conn_id
         self.policy = WaitPolicy(**policy)
-        self.cancel_on_kill = cancel_on_kill
-        self._release: asyncio.Task[None] | None = None
 
     @property
     @abc.abstractmethod
@@ -97,30 +95,6 @@ class ExtendWaitTrigger(BaseTrigger):
             ended = self.report(Wait(self.policy).broken(error))
         await asyncio.sleep(max(begun + EARLIEST_REPORT_SECONDS - time.monotonic(), 0.0))
         yield TriggerEvent(ended.as_event())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
-
-    async def on_kill(self) -> None:
-        """Cancel the work if the task was ended; not if it was cleared or moved to another triggerer."""
-        if self.cancel_on_kill:
-            self._release = asyncio.ensure_future(self._give_back())
-            await outlast(self._release)
-
-    async def cleanup(self) -> None:
-        """Wait for a cancellation under way, which keeps the task's log open for what it has to say."""
-        if self._release is not None:
-            await outlast(self._release)
-
-    async def _give_back(self) -> None:
-        try:
-            if await asyncio.to_thread(stays, self.work, self.task_instance, self.log):
-                return
-        except Exception as error:  # noqa: BLE001  # Airflow's answer is needed, and cancelling is for good
-            why = f"whether anybody still waits for it could not be found out: {describe_error(error)}."
-            self.log.error("%s: %s %s", self.work, why, left_alone(self.work))  # noqa: TRY400
-            return
-        # Said first, because a triggerer that is stopped meanwhile says nothing more.
-        self.log.warning("%s: the task was ended; cancelling what has not settled.", self.work)
-        outcome = await cancel(self.work)
-        (self.log.info if outcome.complete else self.log.error)("%s: %s", self.work, outcome)
 
     async def _wait(self) -> Ended:
         wait = Wait(self.policy)

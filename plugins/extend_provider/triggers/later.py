@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
+from extend_provider.cancellation import RemoteWork
 from extend_provider.triggers import base
+from extend_provider.triggers.cancelling import CancellingTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -17,25 +19,41 @@ if TYPE_CHECKING:
     from extend_provider.submission import Later
 
 
-class ExtendLaterTrigger(BaseTrigger):
+class ExtendLaterTrigger(CancellingTrigger):
     """Lets a submission go on at a moment; its event is what the task told it.
 
-    Extend is asked nothing meanwhile, and whatever ends the wait cancels nothing: there may be no batch. What
-    is in the ledger is enough for whoever comes next.
+    Extend is asked nothing meanwhile. If the task is ended, and there may be a batch, it is looked for until
+    it is cancelled or proven not to be there; a task that is cleared finds in the ledger what it needs.
 
     :param at: seconds since the epoch.
     :param state: plain JSON.
+    :param work: what may be at Extend, see :meth:`~extend_provider.cancellation.RemoteWork.to_json`; None:
+        nothing.
     """
 
-    def __init__(self, *, at: float, state: dict[str, Any]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+    def __init__(
+        self, *, at: float, state: dict[str, Any], work: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        super().__init__(**options)
         self.at = at
         self.state = state
+        self._work = None if work is None else RemoteWork.from_json(work)
+
+    @property
+    def work(self) -> RemoteWork | None:
+        """The batch that there may be."""
+        return self._work
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments, all of them plain JSON."""
         kind = type(self)
-        return f"{kind.__module__}.{kind.__qualname__}", {"at": self.at, "state": self.state}
+        work = None if self._work is None else self._work.to_json()
+        return f"{kind.__module__}.{kind.__qualname__}", {
+            "at": self.at,
+            "state": self.state,
+            "work": work,
+            "cancel_on_kill": self.cancel_on_kill,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Sleep, but not too short, and yield what was told."""
@@ -43,15 +61,23 @@ class ExtendLaterTrigger(BaseTrigger):
         yield TriggerEvent(self.state)  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
 
-def defer_until(task: BaseOperator, later: Later, method: Callable[..., Any], **state: Any) -> NoReturn:
+def defer_until(
+    task: BaseOperator, later: Later, method: Callable[..., Any], *, cancel_on_kill: bool, **state: Any
+) -> NoReturn:
     """Give the worker slot back until a submission can go on.
 
     :param method: of the task; called then with an event that has ``turned_away`` and ``state``.
+    :param cancel_on_kill: cancel what may be at Extend if the task is ended meanwhile.
     """
     task.log.info("Going on at %s, without a worker until then.", later.at.isoformat(timespec="seconds"))
+    if later.work is not None:
+        task.log.info("Where no triggerer is there to do it, this cancels it: %s", later.work.command)
     task.defer(
         trigger=ExtendLaterTrigger(
-            at=later.at.timestamp(), state={"turned_away": later.turned_away, **state}
+            at=later.at.timestamp(),
+            state={"turned_away": later.turned_away, **state},
+            work=None if later.work is None else later.work.to_json(),
+            cancel_on_kill=cancel_on_kill,
         ),
         method_name=method.__name__,
         timeout=task.execution_timeout,
