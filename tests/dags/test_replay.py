@@ -15,7 +15,7 @@ import pytest
 
 from extend_pipeline.confidence import APPROVE
 from fixtures.approvals import RunDag, answered, no_receipt, receipt
-from fixtures.dag_runs import Outside
+from fixtures.dag_runs import Outside, everything
 
 NIGHT = dt.datetime(2026, 11, 20, 2, tzinfo=dt.UTC)
 RULES = [
@@ -23,23 +23,6 @@ RULES = [
     {"status": "FAILED", "reason": "INTERNAL_ERROR", "name_glob": "passing*", "first_attempts": 1},
     {"status": "FAILED", "reason": "INVALID_WORKFLOW", "name_glob": "failed*", "first_attempts": 1},
 ]
-
-
-def everything(path: Path, dataset: str = "extend") -> dict[str, list[tuple[Any, ...]]]:
-    """Return all rows of all tables, without when a load ran."""
-    with duckdb.connect(str(path), read_only=True) as connection:
-        found = "SELECT table_name FROM duckdb_tables() WHERE schema_name = ?"
-        names = [name for (name,) in connection.execute(found, [dataset]).fetchall()]
-        times = "COLUMNS(lambda name: name NOT IN ('started_at', 'ended_at'))"
-        return {
-            name: sorted(
-                connection.execute(
-                    f'SELECT {times if name == "loads" else "*"} FROM {dataset}."{name}"'
-                ).fetchall(),
-                key=repr,
-            )
-            for name in names
-        }
 
 
 def asked(outside: Outside) -> dict[str, int]:

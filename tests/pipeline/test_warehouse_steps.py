@@ -147,6 +147,28 @@ def test_a_splitters_word_alone_places_a_file(file: Path) -> None:
     ]
 
 
+def test_what_is_split_again_leads_to_its_page_in_the_document(file: Path) -> None:
+    again = child(4, "receipt", 2, 3)
+    again["parentFileId"] = "file_3"
+    inner = {**of_child(1, 1), "files": [again]}
+    land(file, [FIRST], raw_lines(run(FIRST, steps=[SPLIT, of_child(3, 30), inner], files=[BUNDLE])))
+    assert query(file, "SELECT file_id, start_page, document_page FROM files ORDER BY ALL") == [
+        ("file_1", 1, 1),
+        ("file_2", 5, 5),
+        ("file_3", 7, 7),
+        ("file_4", 2, 8),
+        ("file_bundle", None, 1),
+    ]
+
+
+@pytest.mark.parametrize("parent", ["file_4", "file_unknown"])
+def test_a_file_whose_place_is_not_told_has_no_page_in_the_document(file: Path, parent: str) -> None:
+    stray = child(4, "receipt", 2, 3)
+    stray["parentFileId"] = parent
+    land(file, [FIRST], raw_lines(run(FIRST, steps=[{**of_child(1, 1), "files": [stray]}], files=[BUNDLE])))
+    assert query(file, "SELECT document_page FROM files WHERE file_id = 'file_4'") == [(None,)]
+
+
 def test_a_file_that_was_not_split_is_the_one_of_its_values(file: Path) -> None:
     land(
         file, [FIRST], raw_lines(run(FIRST, steps=[extract_step({"total": 1}, schema=PAGES)], files=[BUNDLE]))
@@ -161,7 +183,7 @@ def test_values_of_several_files_together_belong_to_none_of_them(file: Path) -> 
     assert query(file, "SELECT count(*) FROM files") == [(2,)]
 
 
-@pytest.mark.parametrize("step_type", ["EXTRACT", "CONDITIONAL_EXTRACT", "MERGE_EXTRACT", "EXTRACT_OF_2027"])
+@pytest.mark.parametrize("step_type", ["EXTRACT", "CONDITIONAL_EXTRACT", "EXTRACT_OF_2027"])
 def test_whatever_kind_of_step_extracts_its_values_are_in_its_extractors_table(
     file: Path, step_type: str
 ) -> None:
@@ -174,14 +196,18 @@ def test_whatever_kind_of_step_extracts_its_values_are_in_its_extractors_table(
     assert query(file, "SELECT step_type, result_idx, output FROM steps") == [(step_type, 0, None)]
 
 
-def test_a_merged_extraction_says_which_extractors_it_is_of(file: Path) -> None:
+@pytest.mark.parametrize("extractor", [None, {"id": "ex_1", "name": "Invoices"}])
+def test_a_merged_extraction_has_its_steps_table_and_says_which_extractors_it_is_of(
+    file: Path, extractor: dict[str, Any] | None
+) -> None:
     merged = {**extract_step({"total": 1}, schema=PAGES), "stepType": "MERGE_EXTRACT"}
     merged["step"] = {"name": "Merge totals"}
     merged["result"]["mergedExtractors"] = [{"id": "ex_1", "versionId": "v", "name": "Heads"}]
-    merged["result"]["extractRun"]["extractor"] = None
-    land(file, [FIRST], raw_lines(run(FIRST, steps=[merged])))
-    assert query(file, "SELECT total::INT FROM merge_totals") == [(1,)]
-    ((output,),) = query(file, "SELECT output::VARCHAR FROM steps")
+    merged["result"]["extractRun"]["extractor"] = extractor
+    land(file, [FIRST], raw_lines(run(FIRST, steps=[extract_step({"total": 2}, schema=PAGES), merged])))
+    assert query(file, "SELECT total::INT, result_idx FROM merge_totals") == [(1, 0)]
+    assert query(file, "SELECT total::INT, result_idx FROM invoices") == [(2, 0)]
+    ((output,),) = query(file, "SELECT output::VARCHAR FROM steps WHERE step_type = 'MERGE_EXTRACT'")
     assert json.loads(output) == {"mergedExtractors": [{"id": "ex_1", "versionId": "v", "name": "Heads"}]}
 
 
@@ -280,7 +306,15 @@ def test_the_older_api_version_tells_the_same(file: Path) -> None:
         {**extraction, "files": [CHILDREN[0]], "mergedProcessors": [{"id": "dp_1", "name": "Heads"}]},
         unknown,
     ]
-    older["stepRuns"] = [step("RULE_VALIDATION", RULES)]
+    older["stepRuns"] = [
+        {
+            "object": "workflow_step_run",
+            "id": "workflow_step_run_1",
+            "status": "PROCESSED",
+            "step": {"object": "workflow_step", "id": "step_1", "name": "Check", "type": "RULE_VALIDATION"},
+            "output": {"rules": RULES["rules"]},
+        }
+    ]
     land(file, [FIRST], raw_lines(older, api_version="2025-04-21"))
     assert query(file, "SELECT step_type, file_id, passed FROM steps ORDER BY step_idx") == [
         ("SPLIT", "file_bundle", None),

@@ -402,15 +402,28 @@ class TestRuns:
             ({"matchedBranch": {"id": "b1"}, "branches": []}, None, (), "b1"),
             ({"branches": [{"name": "A"}, {"name": "B", "matched": True}]}, None, (), "B"),
             ({"allPassed": "perhaps", "rules": None, "branches": None}, None, (), None),
+            ({"rules": [{"name": "Sum", "valid": True}]}, True, (Check("Sum", True),), None),
+            (
+                {"rules": [{"name": "A", "valid": True}, {}]},
+                None,
+                (Check("A", True), Check(None, None)),
+                None,
+            ),
         ],
     )
-    @pytest.mark.parametrize("wire", [NEW, OLD])
+    @pytest.mark.parametrize(("wire", "key"), [(NEW, "result"), (OLD, "output")])
     def test_a_verdict_is_read_by_what_it_holds(
-        self, wire: Wire, answer: Any, passed: Any, checks: Any, branch: Any
+        self, wire: Wire, key: str, answer: Any, passed: Any, checks: Any, branch: Any
     ) -> None:
-        (step,) = wire.parse_run({"id": "r", "stepRuns": [{"stepType": "ANY", "result": answer}]}).steps
+        (step,) = wire.parse_run({"id": "r", "stepRuns": [{"stepType": "ANY", key: answer}]}).steps
         assert (step.passed, step.checks, step.branch) == (passed, checks, branch)
         assert step.output == answer
+
+    def test_what_an_external_endpoint_answered_is_its_own_and_no_verdict(self) -> None:
+        told = {"valid": True, "rules": [{"name": "theirs"}]}
+        step = {"step": {"type": "EXTERNAL_DATA_VALIDATION"}, "output": told}
+        (older,) = OLD.parse_run({"id": "r", "stepRuns": [step]}).steps
+        assert (older.output, older.passed, older.checks) == ({"response": {"data": told}}, None, ())
 
     @pytest.mark.parametrize("files", [{"file": {"id": "file_9"}}, {"files": [{"id": "file_9"}]}])
     def test_a_step_that_names_no_file_has_that_of_its_processor(self, files: dict[str, Any]) -> None:

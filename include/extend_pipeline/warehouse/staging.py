@@ -170,7 +170,9 @@ def _write_value(
 
 
 def _group(part: StagedPart, raw: RawLine, step: StepRun, result: ProcessorResult) -> int:
-    name = result.processor_name or result.processor_id or step.name or "extraction"
+    # What was merged is of no extractor, or named after one of several: its step tells it from theirs.
+    own = step.name if step.type == "MERGE_EXTRACT" else None
+    name = own or result.processor_name or result.processor_id or step.name or "extraction"
     schema = None if result.schema is None else raw.text(result.schema)
     group = part.group_of.get((name, schema))
     if group is None:

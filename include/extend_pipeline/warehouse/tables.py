@@ -146,7 +146,8 @@ CHECKS: Final[Columns] = {
 }
 
 #: One row per file of the document's run: its own, and those that it was split into, with their place in the
-#: parent file, pages from 1.
+#: parent file, pages from 1. ``document_page`` is the page on which the file begins in the document as it was
+#: sent, however often that was split: page p of the file is page ``document_page + p - 1`` there.
 FILES: Final[Columns] = {
     **KEY,
     "run_id": _TEXT,
@@ -160,6 +161,7 @@ FILES: Final[Columns] = {
     "split_identifier": _TEXT,
     "start_page": _INTEGER,
     "end_page": _INTEGER,
+    "document_page": _INTEGER,
     "classification_id": _TEXT,
     "observation": _TEXT,
 }

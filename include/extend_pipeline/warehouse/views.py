@@ -50,8 +50,12 @@ def _latest_documents(dataset: str) -> str:
 
 
 def _low_confidence_fields(dataset: str) -> str:
-    """Fields below the threshold that was asked for, with what is needed to look at them."""
+    """Fields below the threshold that was asked for, with what is needed to look at them.
+
+    ``page`` is the one of the document as it was sent, not of the file that a field's was split into.
+    """
     same = " AND ".join(f"document.{name} = field.{name}" for name in KEY)
+    of_field = " AND ".join(f"file.{name} = field.{name}" for name in (*KEY, "run_id", "file_id"))
     threshold = f"coalesce(document.min_confidence, {DEFAULT_MIN_CONFIDENCE})"
     confidence = """CASE WHEN field.ocr_confidence IS NULL
                            OR field.logprobs_confidence < field.ocr_confidence
@@ -61,8 +65,10 @@ def _low_confidence_fields(dataset: str) -> str:
                document.status, document.approval, field.extractor, field.result_idx, field.path, field.value,
                {confidence} AS confidence, {threshold} AS min_confidence,
                field.ocr_confidence, field.logprobs_confidence, field.review_score,
-               field.page, field.reference_text, document.dashboard_url
+               field.page + coalesce(file.document_page, file.start_page, 1) - 1 AS page,
+               field.reference_text, document.dashboard_url
         FROM {dataset}.fields AS field JOIN {dataset}.documents AS document ON {same}
+        LEFT JOIN {dataset}.files AS file ON {of_field}
         WHERE field.ocr_confidence < {threshold} OR field.logprobs_confidence < {threshold}
     """
 

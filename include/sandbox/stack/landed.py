@@ -18,6 +18,9 @@ DATASET = "extend"
 #: What joins all tables: one document in one workflow.
 KEY = ("document_id", "workflow_id", "workflow_version_requested")
 
+#: A workflow and what the keys begin with.
+_OF_THESE = "workflow_id = ? AND starts_with(key, ?)"
+
 #: Columns that every table of an extractor starts with.
 RESULT_COLUMNS = (*KEY, "run_id", "result_idx", "file_id")
 
@@ -36,6 +39,20 @@ class ExtractedTable:
     path: tuple[str | None, ...]
     positions: tuple[str, ...]
     columns: Mapping[str, tuple[str | None, ...]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extraction:
+    """What one extractor found in one file.
+
+    :param table: the extractor's own table.
+    :param values: from that and the tables of its lists, by place, without nulls.
+    """
+
+    document_id: str
+    file_id: str | None
+    table: str
+    values: dict[Place, Any]
 
 
 class LandedWarehouse:
@@ -90,41 +107,47 @@ class LandedWarehouse:
 
         :param prefix: what the objects' keys start with.
         """
-        of_these = "workflow_id = ? AND starts_with(key, ?)"
         kinds: dict[str, str] = {}
         values: dict[str, dict[Place, Any]] = {}
-        for table in self.extracted_tables():
-            for document_id, row in self._extracted_rows(table, of_these, (workflow_id, prefix)):
-                if not table.path:
-                    # What was merged from several extractors comes before them: "Invoice", "Invoice lines".
-                    kinds.setdefault(document_id, table.name)
-                values.setdefault(document_id, {}).update(row)
+        for extraction in self.extractions(workflow_id, prefix):
+            # What was merged from several extractors comes before them: "Invoice", "Invoice lines".
+            kinds.setdefault(extraction.document_id, extraction.table)
+            values.setdefault(extraction.document_id, {}).update(extraction.values)
         for document_id, key, status, reason in self.rows(
-            f"SELECT document_id, key, status, reason FROM {_qualified('documents')} WHERE {of_these}",
+            f"SELECT document_id, key, status, reason FROM {_qualified('documents')} WHERE {_OF_THESE}",
             [workflow_id, prefix],
         ):
             landed = LandedDocument(status, reason, kinds.get(document_id), values.get(document_id, {}))
             yield key, landed
 
-    def _extracted_rows(
-        self, table: ExtractedTable, of_these: str, parameters: Sequence[str]
-    ) -> Iterator[tuple[str, dict[Place, Any]]]:
+    def extractions(self, workflow_id: str, prefix: str) -> list[Extraction]:
+        """Return what was extracted from the documents of a workflow below a prefix, table by table."""
+        found: dict[tuple[str, str, int], Extraction] = {}
+        roots: dict[str, str] = {}
+        for table in self.extracted_tables():
+            root = roots.setdefault(table.extractor, table.name)
+            for document_id, result_idx, file_id, row in self._rows_of(table, (workflow_id, prefix)):
+                extraction = Extraction(document_id, file_id, root, {})
+                found.setdefault((document_id, root, result_idx), extraction).values.update(row)
+        return list(found.values())
+
+    def _rows_of(
+        self, table: ExtractedTable, parameters: Sequence[str]
+    ) -> Iterator[tuple[str, int, str | None, dict[Place, Any]]]:
         names = (*table.positions, *table.columns)
-        picked = ", ".join(("document_id", *(f'"{name}"' for name in names)))
-        documents = f"SELECT {', '.join(KEY)} FROM {_qualified('documents')} WHERE {of_these}"
+        picked = ", ".join(("document_id", "result_idx", "file_id", *(f'"{name}"' for name in names)))
+        documents = f"SELECT {', '.join(KEY)} FROM {_qualified('documents')} WHERE {_OF_THESE}"
         sql = (
             f"SELECT {picked} FROM {_qualified(table.name)} SEMI JOIN ({documents}) USING ({', '.join(KEY)})"
         )
-        for document_id, *cells in self.rows(sql, parameters):
+        for document_id, result_idx, file_id, *cells in self.rows(sql, parameters):
             positions, found = cells[: len(table.positions)], cells[len(table.positions) :]
-            yield (
-                document_id,
-                {
-                    _placed(path, positions): value
-                    for path, value in zip(table.columns.values(), found, strict=True)
-                    if value is not None
-                },
-            )
+            row = {
+                _placed(path, positions): value
+                for path, value in zip(table.columns.values(), found, strict=True)
+                if value is not None
+            }
+            yield document_id, result_idx, file_id, row
 
     def _positions(self, table: str, columns: Mapping[str, object]) -> tuple[str, ...]:
         names = self.rows(

@@ -209,12 +209,16 @@ def _output_step(raw: Json) -> StepRun:
 
 
 def _other_step(raw: Json) -> StepRun:
-    step = mapping(raw, "step")
+    """Read a step that calls no processor; what it said is called otherwise in the newer version."""
+    step, said = mapping(raw, "step"), mapping(raw, "output")
+    step_type = text(raw, "stepType") or text(step, "type") or "UNKNOWN"
+    if step_type == "EXTERNAL_DATA_VALIDATION" and said:
+        said = {"response": {"data": said}}
     return StepRun(
         id=text(raw, "id"),
-        type=text(raw, "stepType") or text(step, "type") or "UNKNOWN",
+        type=step_type,
         name=text(step, "name"),
         status=text(raw, "status"),
         raw=raw,
-        **step_fields(raw, mapping(raw, "result")),
+        **step_fields(raw, said),
     )
