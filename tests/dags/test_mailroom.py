@@ -19,6 +19,7 @@ from sandbox.stack.verify import places
 
 RunDag = Callable[..., Any]
 
+README = Path(__file__).parents[2] / "README.md"
 DAY = dt.date(2026, 11, 19)
 WORKFLOW = "workflow_mailroom"
 PREFIX = "documents/"
@@ -155,6 +156,7 @@ def assert_landed(outside: Outside, mail: Mapping[str, bytes]) -> None:
     assert_files(outside)
     assert_steps(outside)
     assert_evidence(outside, mail)
+    assert_the_readmes_queries_answer(outside)
 
 
 def assert_files(outside: Outside) -> None:
@@ -233,6 +235,21 @@ def assert_evidence(outside: Outside, mail: Mapping[str, bytes]) -> None:
     )
     assert doubted
     assert {*doubted} <= {(key, number) for key, number, _, _ in cited} | {(key, None) for key in mail}
+
+
+def assert_the_readmes_queries_answer(outside: Outside) -> None:
+    """What the readme shows of split documents and broken rules is true of this mail."""
+    section = README.read_text().partition("## Tables")[2].partition("```sql")[2].partition("```")[0]
+    # There, the extractor is called otherwise.
+    queries = section.replace("extend.invoices", "extend.invoice").split("\n\n")
+    invoices, broken = (outside.rows(query) for query in queries[-2:])
+    assert all(outside.rows(query) for query in queries[1:3])
+    assert Counter((row[1], row[2]) for row in invoices) == Counter(
+        (piece.first_page, piece.last_page) for piece in pieces() if piece.type == "invoice"
+    )
+    assert Counter((row[3], row[4]) for row in broken) == Counter(
+        (piece.first_page or 1, name) for piece in pieces() for name, passed in piece.checks() if not passed
+    )
 
 
 def test_every_result_of_a_days_mail_has_its_place(
