@@ -10,27 +10,11 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse import tables
 from extend_pipeline.warehouse.records import DeadLetter
-from extend_pipeline.warehouse.sql import names, quoted
+from extend_pipeline.warehouse.sql import quoted
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
-
-
-def counted_attempts(dataset: str) -> str:
-    """Return the statement that tells the documents of the part how many runs they have had."""
-    same = " AND ".join(f"document.{name} = counted.{name}" for name in tables.KEY)
-    return f"""
-        UPDATE {quoted(dataset)}.documents AS document SET attempts = counted.attempts
-        FROM (
-            SELECT {names(tables.KEY)}, count(run.run_id) AS attempts
-            FROM (SELECT {names(tables.KEY)} FROM _submitted CROSS JOIN _load)
-            LEFT JOIN {quoted(dataset)}.runs AS run USING ({names(tables.KEY)})
-            GROUP BY ALL
-        ) AS counted
-        WHERE {same}
-    """
 
 
 def dead_letters(

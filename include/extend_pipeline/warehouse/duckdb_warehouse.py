@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 #: Copies of a JSON value that DuckDB 2.0 makes while ``json_tree`` takes it apart (measured, rounded up).
 _WORKING_COPIES: Final = 24
 #: Rows that DuckDB compresses together, and compresses anew when a part adds to them: a quarter of its
-#: default makes closing the file twice as fast, and the file an eighth larger (measured).
+#: default makes closing the file twice as fast, and the file a quarter larger (measured).
 _ROW_GROUP: Final = 30_720
 #: What the file is called in statements, whatever its name is.
 _CATALOG: Final = "warehouse"

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse import confidence, dead_letters, outcomes, shaping, tables, views
+from extend_pipeline.warehouse import confidence, outcomes, shaping, tables
+from extend_pipeline.warehouse.catalog import Catalog
 from extend_pipeline.warehouse.claims import delete_claims
 from extend_pipeline.warehouse.dictionary import Dictionary, Table
 from extend_pipeline.warehouse.records import (
@@ -24,7 +25,6 @@ from extend_pipeline.warehouse.records import (
 )
 from extend_pipeline.warehouse.sql import (
     TYPES,
-    created,
     inline_rows,
     literal,
     names,
@@ -68,71 +68,33 @@ class Load:
         self._provenance = provenance
         self._policy = policy
         self._started = datetime.now(UTC)
-        self._existing: dict[str, set[str]] = {}
         self._rows: Counter[str] = Counter()
 
     def run(self) -> Landing:
         """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         with self._session.transaction():
-            self._make_fixed_tables()
+            catalog = Catalog(self._session, self._dataset)
+            whole = not len(catalog) or ("documents" in catalog and "runs" in catalog)
+            catalog.make_fixed_tables()
             contract = self._contract()
             dictionary = Dictionary(
                 self._session.rows("read dictionary", f"FROM {self._table('dictionary')}"), contract
             )
             groups = [dictionary.tables_of(extractor) for extractor in self._part.extractors]
             self._keep_contract(dictionary)
-            self._make_generated_tables(dictionary, groups)
+            catalog.make_generated_tables(dictionary, groups)
             self._stage_outcomes()
-            self._delete_documents(dictionary)
+            if self._may_have_rows(whole):
+                # A table that somebody has dropped is made again by the first part that has rows for it.
+                self._delete_rows([name for name in dictionary.table_names if name in catalog])
             delete_claims(self._session, self._dataset)
-            self._replace_runs()
+            self._insert_runs()
             self._insert_steps()
             self._insert_values(groups)
             self._hold_back(groups)
             self._insert_documents()
-            self._session.run("count attempts", dead_letters.counted_attempts(self._dataset))
             self._write_dictionary(dictionary)
             return self._finish(contract)
-
-    # tables
-
-    def _make_fixed_tables(self) -> None:
-        self._session.run("make schema", f"CREATE SCHEMA IF NOT EXISTS {quoted(self._dataset)}")
-        columns = self._session.rows(
-            "read columns",
-            "SELECT table_name, column_name FROM duckdb_columns() "
-            f"WHERE database_name = current_database() AND schema_name = {literal(self._dataset)}",
-        )
-        for table, column in columns:
-            self._existing.setdefault(table, set()).add(column)
-        for table, wanted in tables.FIXED.items():
-            self._make_table(table, wanted)
-        for view in views.VIEWS:
-            self._session.run(f"make {view}", views.made_view(self._dataset, view))
-
-    def _make_generated_tables(self, dictionary: Dictionary, groups: list[list[Table]]) -> None:
-        for table, column, kind in dictionary.widened:
-            if column in self._existing.get(table, ()):
-                self._session.run(
-                    f"widen {table}",
-                    f"ALTER TABLE {self._table(table)} ALTER COLUMN {quoted(column)} TYPE {TYPES[kind]}",
-                )
-        for filled in {table.name: table for group in groups for table in group}.values():
-            self._make_table(filled.name, dictionary.layout(filled))
-
-    def _make_table(self, name: str, columns: Columns) -> None:
-        """Make a table, or give it the columns that it does not have yet."""
-        existing = self._existing.get(name)
-        if existing is None:
-            self._session.run(f"make {name}", created(self._table(name), columns))
-            self._existing[name] = set(columns)
-            return
-        for column in [column for column in columns if column not in existing]:
-            self._session.run(
-                f"widen {name}",
-                f"ALTER TABLE {self._table(name)} ADD COLUMN {quoted(column)} {TYPES[columns[column]]}",
-            )
-            existing.add(column)
 
     # the contract
 
@@ -166,14 +128,18 @@ class Load:
 
     def _stage_outcomes(self) -> None:
         """Decide, in temporary tables, which run each document has, and which are newer than landed."""
+        key = list(tables.KEY)
         self._temporary("_load", *self._load_row())
-        self._temporary("_submitted", outcomes.submitted_rows(self._part.submission))
+        self._submitted = self._temporary("_submitted", outcomes.submitted_rows(self._part.submission))
         self._temporary("_attempts", outcomes.attempt_rows(self._part.runs))
+        self._known = self._temporary("_known", outcomes.known_documents(self._table("documents")))
+        self._known += self._temporary("_known_runs", outcomes.known_runs(self._table("runs")))
         self._temporary("_outcomes", outcomes.outcome_rows())
-        self._temporary(
-            "_landing", outcomes.not_older("_outcomes", self._table("documents"), list(tables.KEY))
-        )
-        self._temporary("_standing", confidence.standing_rows(self._table("documents")))
+        self._landing = self._temporary("_landing", outcomes.not_older("_outcomes", "_known", key))
+        self._temporary("_standing", confidence.standing_rows("_known"))
+        attempts = "(FROM _attempts CROSS JOIN _load)"
+        self._temporary("_runs", outcomes.not_older(attempts, "_known_runs", ["run_id"]))
+        self._temporary("_counted", outcomes.counted_runs())
 
     def _load_row(self) -> tuple[str, list[object]]:
         origin = self._provenance
@@ -195,37 +161,51 @@ class Load:
         columns = ", ".join(f"?::{TYPES[types[name]]} AS {name}" for name in row)
         return f"SELECT {columns}", list(row.values())
 
-    def _delete_documents(self, dictionary: Dictionary) -> None:
-        # A generated table that somebody has dropped is made again by the first part that has rows for it.
-        known = [table for table in dictionary.table_names if table in self._existing]
-        for table in (*tables.REPLACED, *known):
-            condition = " AND ".join(f"target.{key} = landing.{key}" for key in tables.KEY)
+    def _may_have_rows(self, whole: bool) -> bool:
+        """Whether rows of the part's documents may have landed before.
+
+        Each row of a document has landed with one in ``documents``, and with one in ``runs`` if it has come
+        out of a run; looking for one in tables of fields, a hundred times as long, would cost the more the
+        more has landed. What somebody has deleted from these two alone is found by the part's ledger row.
+
+        :param whole: whether these two tables have always been there.
+        """
+        ledger = f"SELECT 1 FROM {self._table('loads')} WHERE part = ?"
+        again = self._session.rows("look for part", ledger, [self._provenance.part])
+        return bool(self._known or again or not whole)
+
+    def _delete_rows(self, generated: Sequence[str]) -> None:
+        """Delete what the part brings anew."""
+        condition = " AND ".join(f"target.{key} = landing.{key}" for key in tables.KEY)
+        for table in (*tables.REPLACED, *generated):
             self._session.run(
                 f"delete from {table}",
                 f"DELETE FROM {self._table(table)} AS target USING _landing AS landing WHERE {condition}",
             )
-
-    def _insert_documents(self) -> None:
-        self._insert("documents", tables.DOCUMENTS, f"SELECT {names(tables.DOCUMENTS)} FROM _assessed")
-        self._insert_problems(
-            "REPLACED_CHARACTERS",
-            "FROM _landing WHERE repaired",
-            "Half a surrogate pair or a broken byte is no text; U+FFFD stands in its place.",
-        )
-
-    def _replace_runs(self) -> None:
-        """Keep every attempt, also those that no document of the part, or of the dataset, has."""
         runs = self._table("runs")
-        self._temporary("_runs", outcomes.not_older("(FROM _attempts CROSS JOIN _load)", runs, ["run_id"]))
         self._session.run(
             "delete from runs", f"DELETE FROM {runs} USING _runs WHERE runs.run_id = _runs.run_id"
         )
-        self._insert("runs", tables.RUNS, f"SELECT {names(tables.RUNS)} FROM _runs")
         self._session.run(
             "delete stray runs",
             f"DELETE FROM {self._table('problems')} AS problem USING _runs "
             "WHERE problem.run_id = _runs.run_id AND problem.code = 'RUN_WITHOUT_DOCUMENT'",
         )
+
+    def _insert_documents(self) -> None:
+        self._insert("documents", tables.DOCUMENTS, outcomes.document_rows("_assessed"))
+        if self._landing < self._submitted:
+            self._session.run("count attempts", outcomes.counted_attempts(self._table("documents")))
+        if self._part.repaired:
+            self._insert_problems(
+                "REPLACED_CHARACTERS",
+                "FROM _landing WHERE repaired",
+                "Half a surrogate pair or a broken byte is no text; U+FFFD stands in its place.",
+            )
+
+    def _insert_runs(self) -> None:
+        """Keep every attempt, also those that no document of the part, or of the dataset, has."""
+        self._insert("runs", tables.RUNS, f"SELECT {names(tables.RUNS)} FROM _runs")
         self._insert_problems(
             "RUN_WITHOUT_DOCUMENT",
             "FROM _runs ANTI JOIN _submitted USING (document_id)",
@@ -239,6 +219,8 @@ class Load:
             ("checks", self._part.checks),
             ("files", self._part.files),
         ):
+            if not file.lines:
+                continue
             columns = tables.FIXED[table]
             told = {name: kind for name, kind in columns.items() if name not in (*tables.KEY, "run_id")}
             self._insert(
@@ -255,6 +237,9 @@ class Load:
         self._stage_declarations(groups)
         self._temporary("_sources", shaping.source_rows(self._part.steps))
         self._temporary("_doubts", confidence.no_doubts())
+        problems = shaping.problem_rows(
+            {column.type for group in groups for table in group for column in table.columns}
+        )
         for page in self._part.pages:
             for name, rows in shaping.page_stages(page):
                 self._temporary(name, rows)
@@ -262,13 +247,14 @@ class Load:
                 for table in extracted:
                     self._insert(table.name, table.all_columns, shaping.table_rows(table, group_id))
             self._insert("fields", tables.FIELDS, shaping.field_rows())
-            self._insert("problems", tables.PROBLEMS, shaping.problem_rows())
+            self._insert("problems", tables.PROBLEMS, problems)
             self._session.run("stage _doubts", f"INSERT INTO _doubts {confidence.doubt_rows()}")
 
     def _hold_back(self, groups: list[list[Table]]) -> None:
         """Take the few rows of documents that need an approval out of the generated tables again."""
         self._temporary("_assessed", confidence.assessed_rows())
-        self._temporary("_held", confidence.held_rows())
+        if not self._temporary("_held", confidence.held_rows()):
+            return
         condition = " AND ".join(f"target.{key} = held.{key}" for key in tables.KEY)
         for name in {table.name for group in groups for table in group}:
             ((count,),) = self._session.rows(
@@ -286,20 +272,28 @@ class Load:
             for place in shaping.declared_places(group_id, group)
         )
         numbered = [(number, *place) for number, place in enumerate(places)]
-        self._temporary("_samples", *inline_rows(shaping.SAMPLE_COLUMNS, numbered))
-        self._temporary("_declared", shaping.declared_shapes())
+        samples, parameters = inline_rows(shaping.SAMPLE_COLUMNS, numbered)
+        self._temporary("_declared", shaping.declared_shapes(samples), parameters)
 
     # the books
 
     def _write_dictionary(self, dictionary: Dictionary) -> None:
-        self._temporary("_added", *inline_rows(dict.fromkeys(tables.DICTIONARY, "VARCHAR"), dictionary.added))
-        self._insert("dictionary", tables.DICTIONARY, f"SELECT {names(tables.DICTIONARY)} FROM _added")
-        self._temporary("_widened", *inline_rows(dict.fromkeys(_WIDENED, "VARCHAR"), dictionary.widened))
-        self._session.run(
-            "widen dictionary",
-            f"""UPDATE {self._table("dictionary")} AS known SET type = wider.type FROM _widened AS wider
-                WHERE known.table_name = wider.table_name AND known.column_name = wider.column_name""",
-        )
+        if dictionary.added:
+            columns = dict.fromkeys(tables.DICTIONARY, "VARCHAR")
+            self._insert("dictionary", tables.DICTIONARY, *inline_rows(columns, dictionary.added))
+        if dictionary.widened:
+            wider, parameters = inline_rows(dict.fromkeys(_WIDENED, "VARCHAR"), dictionary.widened)
+            self._session.run(
+                "widen dictionary",
+                f"""UPDATE {self._table("dictionary")} AS known SET type = wider.type FROM ({wider}) AS wider
+                    WHERE known.table_name = wider.table_name AND known.column_name = wider.column_name""",
+                parameters,
+            )
+        if dictionary.problems:
+            self._tell_misfits(dictionary)
+
+    def _tell_misfits(self, dictionary: Dictionary) -> None:
+        """Tell of each name and type that did not fit: once, however often it happens."""
         same = ("code", "table_name", "column_name", "path")
         columns = dict.fromkeys((*same, "message"), "VARCHAR")
         self._temporary("_misfits", *inline_rows(columns, dictionary.problems))
@@ -380,8 +374,12 @@ class Load:
     def _table(self, name: str) -> str:
         return f"{quoted(self._dataset)}.{quoted(name)}"
 
-    def _temporary(self, name: str, rows: str, parameters: Sequence[object] | None = None) -> None:
-        self._session.run(f"stage {name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {rows}", parameters)
+    def _temporary(self, name: str, rows: str, parameters: Sequence[object] | None = None) -> int:
+        """Make a temporary table; return how many rows it has."""
+        ((count,),) = self._session.rows(
+            f"stage {name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {rows}", parameters
+        )
+        return int(count)
 
     def _insert(
         self, table: str, columns: Columns, rows: str, parameters: Sequence[object] | None = None

@@ -13,13 +13,19 @@ from typing import Final
 
 from extend_pipeline.documents import RUN_MISSING
 from extend_pipeline.warehouse import tables
-from extend_pipeline.warehouse.sql import literal, quoted, read_lines, text_columns, typed_columns
+from extend_pipeline.warehouse.sql import literal, names, quoted, read_lines, text_columns, typed_columns
 from extend_pipeline.warehouse.staging import StagedFile
 from extend_pipeline.warehouse.table_plan import ColumnType
 
 #: Statuses that a run can stay in.
 SETTLED: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED")
 _TIMES: Final = ("created_at", "started_at", "ended_at", "updated_at", "reviewed_at")
+#: What is to be known of a run that has landed before, to tell whether it is older.
+_KNOWN_RUN: Final = (
+    *tables.KEY,
+    *("run_id", "status", "created_at", "started_at", "observed_at", "landed_at"),
+)
+_KNOWN_DOCUMENT: Final = (*_KNOWN_RUN, "min_confidence", "approval", "approval_by", "approval_at")
 _SUBMITTED: Final = {"document_id": ColumnType.TEXT, **tables.SUBMISSION, **tables.OUTCOME}
 _ATTEMPT: Final = {
     "document_id": ColumnType.TEXT,
@@ -62,6 +68,24 @@ def attempt_rows(runs: StagedFile) -> str:
     """
 
 
+def known_documents(documents: str) -> str:
+    """Return ``_known``: the part's documents as they have landed before."""
+    return f"""
+        SELECT {names(_KNOWN_DOCUMENT)}
+        FROM {documents} SEMI JOIN (FROM _submitted CROSS JOIN _load) USING ({names(tables.KEY)})
+    """
+
+
+def known_runs(runs: str) -> str:
+    """Return ``_known_runs``: the part's runs, and other runs of its documents, that have landed before."""
+    columns = names(_KNOWN_RUN)
+    return f"""
+        SELECT {columns} FROM {runs} SEMI JOIN _attempts USING (run_id)
+        UNION
+        SELECT {columns} FROM {runs} SEMI JOIN (FROM _submitted CROSS JOIN _load) USING ({names(tables.KEY)})
+    """
+
+
 def outcome_rows() -> str:
     """Return ``_outcomes``: a row per submitted document with its newest run, or with why it has none."""
     objects = ", ".join(f"document.{quoted(name)}" for name in tables.SUBMISSION)
@@ -96,6 +120,37 @@ def not_older(incoming: str, landed: str, key: Sequence[str]) -> str:
            OR {_recency("incoming")} > {_recency("landed")}
            OR {_recency("incoming")} = {_recency("landed")}
               AND (incoming.run_id IS NOT NULL OR incoming.landed_at >= landed.landed_at)
+    """
+
+
+def counted_runs() -> str:
+    """Return ``_counted``: how many runs the part's documents have had, once ``_runs`` have landed."""
+    return f"""
+        SELECT {names(tables.KEY)}, count(run_id) AS attempts
+        FROM (
+            SELECT {names(tables.KEY)}, run_id FROM _known_runs ANTI JOIN _runs USING (run_id)
+            UNION ALL SELECT {names(tables.KEY)}, run_id FROM _runs
+        )
+        GROUP BY ALL
+    """
+
+
+def document_rows(landing: str) -> str:
+    """Return the rows of ``documents`` that land."""
+    return f"""
+        SELECT {names(tables.DOCUMENTS)} FROM (
+            SELECT landing.* REPLACE (coalesce(counted.attempts, 0) AS attempts)
+            FROM {landing} AS landing LEFT JOIN _counted AS counted USING ({names(tables.KEY)})
+        )
+    """
+
+
+def counted_attempts(documents: str) -> str:
+    """Return the statement that counts anew the runs of documents that the part has nothing newer of."""
+    same = " AND ".join(f"document.{name} = counted.{name}" for name in tables.KEY)
+    return f"""
+        UPDATE {documents} AS document SET attempts = counted.attempts
+        FROM (FROM _counted SEMI JOIN _known USING ({names(tables.KEY)})) AS counted WHERE {same}
     """
 
 

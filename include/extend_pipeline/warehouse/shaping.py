@@ -17,7 +17,7 @@ Every function returns text. The statements read these temporary tables:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Final
 
 from extend_pipeline.warehouse import tables
@@ -113,12 +113,12 @@ def declared_places(
             yield group_id, _sample(column.path), "column", column.type, table.name, column.name
 
 
-def declared_shapes() -> str:
-    """Return ``_declared``: the samples of ``_samples`` with the place spelt as ``_nodes`` spells it."""
+def declared_shapes(samples: str) -> str:
+    """Return ``_declared``: the samples of a relation with the place spelt as ``_nodes`` spells it."""
     return f"""
         SELECT samples.* EXCLUDE (sample),
                {_shape("arg_max(place.fullkey, place.id)")} AS shape
-        FROM _samples AS samples, json_tree(samples.sample) AS place
+        FROM ({samples}) AS samples, json_tree(samples.sample) AS place
         GROUP BY ALL
     """
 
@@ -225,13 +225,17 @@ def field_rows() -> str:
     """
 
 
-def problem_rows() -> str:
-    """Return what of the page's values is not declared, is of another type, or is kept less exactly."""
+def problem_rows(kinds: Set[ColumnType]) -> str:
+    """Return what of the page's values is not declared, is of another type, or is kept less exactly.
+
+    :param kinds: the types of all declared columns; a statement that knows of no other is sooner planned.
+    """
     casts = "\n".join(
         f"WHEN {literal(kind)} THEN {typed('text', kind)} IS NULL"
-        for kind in ColumnType
-        if kind not in (ColumnType.TEXT, ColumnType.JSON)
+        for kind in sorted(kinds - {ColumnType.TEXT, ColumnType.JSON})
     )
+    wrong = f"WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'" if casts else ""
+    rounded = f"WHEN type = 'DECIMAL' AND {is_rounded('text')} THEN 'ROUNDED'"
     return f"""
         WITH misfit AS (
             SELECT * FROM (
@@ -242,8 +246,8 @@ def problem_rows() -> str:
                     WHEN kind = 'list' THEN CASE WHEN json_type <> 'ARRAY' THEN 'WRONG_TYPE' END
                     WHEN json_type IN {_CONTAINERS} THEN CASE WHEN type <> 'JSON' THEN 'WRONG_TYPE' END
                     WHEN {_FITS} THEN NULL
-                    WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'
-                    WHEN type = 'DECIMAL' AND {is_rounded("text")} THEN 'ROUNDED'
+                    {wrong}
+                    {rounded if ColumnType.DECIMAL in kinds else ""}
                 END AS code
                 FROM _nodes JOIN _places USING (group_id, place)
             ) WHERE code IS NOT NULL

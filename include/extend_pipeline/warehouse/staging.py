@@ -19,6 +19,8 @@ from extend_provider.models import ProcessorResult, StepRun
 
 #: Staged values per page; what DuckDB needs to take a page apart is some five times as much.
 PAGE_BYTES: Final = 16 * 1024 * 1024
+#: Bytes of a file that are written at once.
+_BUFFER: Final = 1 << 18
 #: What stands between the columns of a page: a control character, which no JSON text has in it.
 SEPARATOR: Final = "\x1f"
 
@@ -44,7 +46,7 @@ class StagedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines = self.size = self.longest = 0
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=_BUFFER)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append ``record``."""
@@ -66,6 +68,7 @@ class StagedFile:
 class StagedPart:
     """A part on disk.
 
+    :ivar repaired: whether a line of it had characters that are no text.
     :ivar pages: files of extracted values, a line each of ``shaping.PAGE_COLUMNS``.
     :ivar extractors: by ``group_id``.
     :ivar group_of: the ``group_id`` of what names an extractor and its schema, as received.
@@ -80,6 +83,7 @@ class StagedPart:
     pages: list[StagedFile]
     extractors: list[Extractor] = dataclasses.field(default_factory=list)
     group_of: dict[tuple[str, bytes | None], int] = dataclasses.field(default_factory=dict)
+    repaired: bool = False
 
 
 def stage(
@@ -103,6 +107,7 @@ def stage(
         part.submission.write({"ordinal": ordinal, **document_record(document)})
     for seq, line in enumerate(raw_lines):
         raw = read_raw_line(line, f"Line {seq + 1:,} of part {name}")
+        part.repaired = part.repaired or raw.repaired
         part.runs.write(_run_record(seq, raw))
         _stage_steps(part, seq, raw)
     for file in (part.submission, part.runs, part.steps, part.checks, part.files, *part.pages):
