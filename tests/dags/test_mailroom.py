@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from fixtures.dag_runs import Outside, everything
-from sandbox.documents import Truth, generate_mail
+from sandbox.documents import Truth, expected_result, generate_mail
 from sandbox.reading import read_document
 from sandbox.stack.landed import LandedWarehouse
-from sandbox.stack.verify import places
+from sandbox.stack.verify import differences, places
 
 RunDag = Callable[..., Any]
 
@@ -153,10 +153,20 @@ def assert_landed(outside: Outside, mail: Mapping[str, bytes]) -> None:
     assert outside.statuses() == ended
     assert outside.rows(f"SELECT attempts FROM extend.documents WHERE name = '{FAILED_ONCE}'") == [(2,)]
     assert extracted(outside.warehouse) == expected()
+    assert_the_sandbox_finds_no_difference(outside)
     assert_files(outside)
     assert_steps(outside)
     assert_evidence(outside, mail)
     assert_the_readmes_queries_answer(outside)
+
+
+def assert_the_sandbox_finds_no_difference(outside: Outside) -> None:
+    """What ``make run`` compares would agree: files with one document each, as with any other workflow."""
+    single = [expected_result(truth, WORKFLOW) for truth in truths() if not truth.parts]
+    keys = {result.key for result in single}
+    with LandedWarehouse(outside.warehouse) as warehouse:
+        landed = [row for row in warehouse.documents(WORKFLOW, "") if row[0] in keys]
+    assert list(differences(single, landed)) == []
 
 
 def assert_files(outside: Outside) -> None:

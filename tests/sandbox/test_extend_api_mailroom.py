@@ -242,6 +242,16 @@ def test_a_router_takes_the_first_branch_that_matches(
     assert [each["matched"] for each in routed["branches"]] == evaluated
 
 
+def test_without_reading_a_file_is_an_invoice_with_its_name(extend_api: ExtendApi) -> None:
+    extend_api.configure(synthetic=True)
+    uploaded = extend_api.call("POST", "/files/upload", files={"file": ("a.pdf", b"%PDF-")}).json()
+    [run] = extend_api.runs(extend_api.submit_batch([{"file": {"id": uploaded["id"]}}], WORKFLOW))
+    assert types_of(run["stepRuns"]) == ("CLASSIFY", "EXTRACT", "EXTRACT", "MERGE_EXTRACT")
+    values = [step["result"]["extractRun"]["output"]["value"] for step in run["stepRuns"][1:]]
+    assert values[2] == {**values[0], **values[1]}
+    assert values[0] == {"invoice_number": "a.pdf"}
+
+
 def test_splits_given_beforehand_are_taken(
     extend_api: ExtendApi, mail: tuple[bytes, tuple[TruthPart, ...]]
 ) -> None:
