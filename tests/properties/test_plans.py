@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from airflow.sdk import ObjectStoragePath
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -122,7 +123,9 @@ class Planning(RuleBasedStateMachine):
             run.plan = make_plan(
                 warehouse, run.settings, run.found, run.folder, max_chunks=None, requests_per_second=None
             )
-        if query(self.file, "SELECT 1 FROM duckdb_tables() WHERE table_name = 'claims'"):
+        with duckdb.connect(str(self.file), read_only=True) as file:
+            claims = file.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'claims'").fetchone()
+        if claims:
             twice = "SELECT document_id FROM claims GROUP BY document_id, repetition HAVING count(*) > 1"
             assert query(self.file, twice) == []
 
