@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 from extend_pipeline.confidence import APPROVE
 from fixtures.approvals import RunDag, answered, no_receipt, receipt
 from fixtures.dag_runs import Outside, everything
+from fixtures.postgres import Database
+from pipeline.warehouse_files import contents, query
 
 NIGHT = dt.datetime(2026, 11, 20, 2, tzinfo=dt.UTC)
 RULES = [
@@ -23,6 +26,22 @@ RULES = [
     {"status": "FAILED", "reason": "INTERNAL_ERROR", "name_glob": "passing*", "first_attempts": 1},
     {"status": "FAILED", "reason": "INVALID_WORKFLOW", "name_glob": "failed*", "first_attempts": 1},
 ]
+
+
+def canonical(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows with JSON's keys in one order; Postgres has its own."""
+
+    def plain(value: Any) -> Any:
+        is_json = isinstance(value, str) and value[:1] in ("{", "[")
+        return json.dumps(json.loads(value), sort_keys=True) if is_json else value
+
+    return {name: sorted((tuple(map(plain, row)) for row in rows), key=repr) for name, rows in tables.items()}
+
+
+def without_findings(*several: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Leave out of ledgers what the last load of each part has found: another thing where rows were there."""
+    for tables in several:
+        tables["loads"] = [row[:7] for row in tables["loads"]]
 
 
 def asked(outside: Outside) -> dict[str, int]:
@@ -104,6 +123,7 @@ def test_tables_are_rebuilt_row_by_row_without_a_request(
     outside: Outside,
     run_dag: RunDag,
     history: dict[str, list[tuple[Any, ...]]],
+    new_database: Callable[[], Database],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -129,6 +149,20 @@ def test_tables_are_rebuilt_row_by_row_without_a_request(
     assert "have landed in extend.elsewhere; Extend was asked nothing." in told
     assert everything(other) == history
 
+    # Into a warehouse of another kind, and there once more.
+    database = new_database()
+    monkeypatch.setenv("AIRFLOW_CONN_POSTGRES", json.dumps(database.connection()))
+    wanted = canonical(contents(outside.warehouse))
+    for again in (False, True):
+        conf = {"into_warehouse_conn_id": "postgres", "again": again}
+        assert run_dag("extend_replay", logical_date=None, run_conf=conf).state == "success"
+        moved = canonical(contents(database))
+        if again:
+            without_findings(moved, wanted)
+        assert moved == wanted
+        times = "SELECT document_id, workflow_id, landed_at FROM documents ORDER BY ALL"
+        assert query(database, times) == query(outside.warehouse, times)
+
     # A table that was dropped alone, and rows that somebody has changed.
     with duckdb.connect(str(outside.warehouse)) as connection:
         connection.execute("DROP TABLE extend.receipt")
@@ -138,9 +172,10 @@ def test_tables_are_rebuilt_row_by_row_without_a_request(
     assert "receipt" not in everything(outside.warehouse)
     command(outside, "--again")
     healed = everything(outside.warehouse)
-    # The ledger tells what the last load of each part has found, which is another thing now.
-    for tables in (healed, history):
-        tables["loads"] = [row[:7] for row in tables["loads"]]
+    without_findings(healed, history)
+    total = "SELECT (SELECT sum(credits) FROM {0}loads), (SELECT sum(credits) FROM {0}runs)"
+    for ((counted, charged),) in (outside.rows(total.format("extend.")), query(database, total.format(""))):
+        assert counted == charged > 0
     assert healed == history
 
     assert asked(outside) == before
