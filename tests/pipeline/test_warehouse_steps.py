@@ -176,11 +176,26 @@ def test_a_file_that_was_not_split_is_the_one_of_its_values(file: Path) -> None:
     assert query(file, "SELECT file_id FROM invoices") == [("file_bundle",)]
 
 
-def test_values_of_several_files_together_belong_to_none_of_them(file: Path) -> None:
-    both = {**extract_step({"total": 1}, schema=PAGES), "files": CHILDREN[:2]}
-    land(file, [FIRST], raw_lines(run(FIRST, steps=[both], files=CHILDREN[:2])))
+def test_values_of_several_files_together_belong_to_none_of_them_and_each_to_the_one_it_quotes(
+    file: Path,
+) -> None:
+    schema = {"type": "object", "properties": {name: {"type": "number"} for name in ("sum", "tax", "total")}}
+    evidence: dict[str, Any] = {
+        "sum": {"citations": [{"fileId": "file_1", "page": {"number": 3}}]},
+        "tax": {"citations": [{"fileId": "file_2", "page": {"number": 2}}]},
+    }
+    both = {
+        **extract_step({"sum": 1, "tax": 2, "total": 3}, schema=schema, metadata=evidence),
+        "files": CHILDREN[:2],
+    }
+    land(file, [FIRST], raw_lines(run(FIRST, steps=[SPLIT, both], files=[BUNDLE])))
     assert query(file, "SELECT file_id FROM invoices") == [(None,)]
-    assert query(file, "SELECT count(*) FROM files") == [(2,)]
+    rows = query(
+        file,
+        """SELECT path, file_id, document_page + page - 1
+           FROM fields LEFT JOIN files USING (document_id, run_id, file_id) ORDER BY path""",
+    )
+    assert rows == [("sum", "file_1", 3), ("tax", "file_2", 6), ("total", None, None)]
 
 
 @pytest.mark.parametrize("step_type", ["EXTRACT", "CONDITIONAL_EXTRACT", "EXTRACT_OF_2027"])

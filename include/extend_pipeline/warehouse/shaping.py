@@ -65,7 +65,7 @@ _EVIDENCE: Final = """ocr_confidence, logprobs_confidence, review_score, page, r
 #: What is read of Extend's metadata of a field; ``page`` is a number in 2025-04-21, later an object.
 _ABOUT: Final = (
     "STRUCT(ocrConfidence DOUBLE, logprobsConfidence DOUBLE, reviewAgentScore DOUBLE, "
-    "citations STRUCT(page JSON, referenceText VARCHAR, polygon JSON)[])"
+    "citations STRUCT(fileId VARCHAR, page JSON, referenceText VARCHAR, polygon JSON)[])"
 )
 
 
@@ -162,8 +162,8 @@ def evidence_rows() -> str:
     return f"""
         SELECT result_no, path, {numbers},
                {typed(f"coalesce({page} ->> 'number', {page} ->> '$')", tables.FIELDS["page"])} AS page,
-               first_citation.referenceText AS reference_text, first_citation.polygon AS polygon,
-               len(about.citations) AS citations
+               first_citation.fileId AS cited_file_id, first_citation.referenceText AS reference_text,
+               first_citation.polygon AS polygon, len(about.citations) AS citations
         FROM (
             SELECT result_no, entry.key AS path, entry.value AS about,
                    entry.value.citations[1] AS first_citation
@@ -206,8 +206,8 @@ def field_rows() -> str:
     What a reviewer has taken out is a row too, with the machine's value alone.
     """
     return f"""
-        SELECT {names(tables.KEY)}, run_id, extractor, result_idx, file_id, path, field.text AS value,
-               {_EVIDENCE},
+        SELECT {names(tables.KEY)}, run_id, extractor, result_idx,
+               coalesce(file_id, cited_file_id) AS file_id, path, field.text AS value, {_EVIDENCE},
                CASE WHEN initial IS NULL THEN field.text ELSE machine.text END AS machine_value,
                initial IS NOT NULL AND field.text IS DISTINCT FROM machine.text AS edited
         FROM (

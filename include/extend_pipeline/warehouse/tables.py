@@ -168,6 +168,7 @@ FILES: Final[Columns] = {
 
 #: One row per extracted field, with Extend's evidence for it: the first citation; all are in the raw zone.
 #: ``value`` is what counts; ``machine_value`` is another one where a reviewer has ``edited`` the field.
+#: ``file_id`` is the file that ``page`` is of: the step's, or of several that it had, the one that is cited.
 FIELDS: Final[Columns] = {
     **KEY,
     "run_id": _TEXT,
