@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ObjectStoragePath, conf, get_current_context
 
 from extend_pipeline.assets import announce
-from extend_pipeline.exceptions import PipelineOutcomeError
+from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, landed_in_rounds, objection
 from extend_pipeline.planning import ChunkReference, make_plan, unsent_path
 from extend_pipeline.raw_zone import Entry, RawPart, enter, land, part_path, write_part
@@ -154,7 +154,9 @@ def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str,
     return parts
 
 
-def load_chunk(chunk: ChunkReference, submission: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
+def load_chunk(
+    chunk: ChunkReference, submission: str | None, parts: list[dict[str, Any]] | None
+) -> dict[str, Any]:
     """Land a chunk: one row for each of its documents, and the rows of their results.
 
     The last round lands first, and the first one, which has all documents, last: a document is claimed until
@@ -162,7 +164,14 @@ def load_chunk(chunk: ChunkReference, submission: str, parts: list[dict[str, Any
 
     :param submission: the file that lists the documents as they stood when the chunk was sent.
     :param parts: what was collected; none if nothing was sent.
+    :raises PipelineInputError: a task before this one has left nothing.
     """
+    if submission is None or parts is None:
+        raise PipelineInputError(
+            f"Chunk {chunk['key']}: a task before this one was marked as success before it was through, so "
+            "what was sent or collected is not known here, and nothing has landed. Clear that task, submit "
+            "or collect; what was sent is taken up, not sent again."
+        )
     from extend_pipeline.lineage import report_lineage
     from extend_pipeline.warehouse import LandingPolicy, open_warehouse
 

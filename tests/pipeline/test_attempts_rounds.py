@@ -15,12 +15,13 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.documents import Document
+from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning import ChunkReference, chunk_path
 from extend_pipeline.rounds import Round
 from extend_pipeline.run import write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.submission import SubmitChunkOperator
-from extend_pipeline.tasks import collect_chunk
+from extend_pipeline.tasks import collect_chunk, load_chunk
 from extend_pipeline.waiting import WaitChunkOperator
 from extend_pipeline.workspace import write_documents
 from extend_provider.batch_progress import Outcome, RunCounter
@@ -199,6 +200,14 @@ def test_runs_that_are_deleted_after_the_verdict_count_as_gone_when_the_wait_is_
     waiting.complete(again)
     assert [part["runs"] for part in waiting.collect()] == [3, 2]
     assert times_paid(waiting.api) == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("submission", "parts"), [("documents.jsonl", None), (None, [])], ids=str)
+def test_what_was_marked_as_success_before_it_was_through_does_not_land(
+    waiting: Waiting, submission: str | None, parts: list[dict[str, Any]] | None
+) -> None:
+    with pytest.raises(PipelineInputError, match="marked as success before it was through"):
+        load_chunk(waiting.chunk, submission, parts)
 
 
 def test_the_first_verdict_stands(waiting: Waiting) -> None:
