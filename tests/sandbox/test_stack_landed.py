@@ -66,13 +66,18 @@ def test_the_summary_shows_statuses_tables_and_a_joined_example(file: Path) -> N
     console = Console(file=io.StringIO(), width=160)
     with LandedWarehouse(file) as warehouse:
         report.print_warehouse(console, warehouse)
-        counts = warehouse.table_counts()
+        counts, views = warehouse.table_counts(), warehouse.views()
+        assert report.meanings(warehouse.extracted_tables()).keys() == counts.keys()
     text = _text(console)
     assert counts["documents"] == 3
     assert counts["invoices_line_items"] == 2
     assert ["PROCESSED", "2", "5"] in _cells(text)
     assert ["SKIPPED", "UNSUPPORTED_FILE_TYPE", "1"] in _cells(text)
-    assert ["invoices_line_items", "2"] in _cells(text)
+    assert ["invoices", "2", "result of 'Invoices'"] in _cells(text)
+    assert ["invoices_line_items", "2", "element of its line_items"] in _cells(text)
+    assert text.index("invoices_line_items") < text.index("Views to start from") < text.index("dead_letters")
+    assert {"dead_letters", "costs"} < views
+    assert "documents" not in views
     (example,) = (row for row in _cells(text) if row[0] == "invoice 001.pdf")
     assert example[1:4] == ["2.5", "INV-1", "2026-11-21"]
     assert "USING (document_id, workflow_id, workflow_version_requested)" in text

@@ -76,12 +76,17 @@ class LandedWarehouse:
         return self._database.execute(sql, list(parameters)).fetchall()
 
     def table_counts(self) -> dict[str, int]:
-        """Return the number of rows of each table, by name."""
+        """Return the number of rows of each table and view, by name."""
         names = self.rows(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = ? ORDER BY table_name",
             [DATASET],
         )
         return {name: self.rows(f"SELECT count(*) FROM {_qualified(name)}")[0][0] for (name,) in names}
+
+    def views(self) -> set[str]:
+        """Return the names of those that are views."""
+        sql = "SELECT table_name FROM information_schema.views WHERE table_schema = ?"
+        return {name for (name,) in self.rows(sql, [DATASET])}
 
     def extracted_tables(self) -> list[ExtractedTable]:
         """Return the tables of all extractors, each extractor's own before those of its lists."""

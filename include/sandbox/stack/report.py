@@ -19,6 +19,25 @@ EXAMPLE_ROWS = 3
 #: Differences that are printed one by one.
 SHOWN_DIFFERENCES = 20
 
+#: What a row is, of tables that do not depend on what is extracted, and of views.
+ALWAYS_THERE = {
+    "fields": "extracted field: value, confidence, page, quoted text",
+    "runs": "attempt at Extend: outcome, times, credits",
+    "steps": "step of the workflow in a run",
+    "checks": "rule of a validation",
+    "files": "file of a run, and what it was split into",
+    "problems": "value that did not fit, name that had to be changed",
+    "loads": "part that has landed",
+    "dictionary": "table or column, with its name at Extend",
+    "claims": "document that is planned and has not landed",
+    "latest_documents": "address, with the newest content and run",
+    "low_confidence_fields": "field worth a second look",
+    "in_review": "document that waits for somebody",
+    "dead_letters": "document that failed for good",
+    "costs": "day, workflow and folder: documents and credits",
+    "daily_throughput": "day and workflow: documents, bytes, seconds",
+}
+
 BY_STATUS = f"""
     SELECT status, coalesce(reason, '') AS reason, count(*) AS documents, sum(credits) AS credits
     FROM {DATASET}.documents GROUP BY ALL ORDER BY ALL
@@ -26,15 +45,31 @@ BY_STATUS = f"""
 
 
 def print_warehouse(console: Console, warehouse: LandedWarehouse) -> None:
-    """Print documents by status with their credits, the tables' row counts, and a joined example."""
+    """Print documents by status with their credits, the rows of all tables, and a joined example."""
     statuses = warehouse.rows(BY_STATUS)
     console.print(_table("Documents", ("status", "reason", "documents", "credits"), statuses, total=(2, 3)))
-    counts = warehouse.table_counts()
-    console.print(_table(f"Tables of the schema {DATASET}", ("table", "rows"), list(counts.items())))
-    if (query := example_query(warehouse.extracted_tables(), counts)) is not None:
+    counts, extracted = warehouse.table_counts(), warehouse.extracted_tables()
+    meant = meanings(extracted)
+    for title, wanted in (
+        ("Tables", set(counts) - warehouse.views()),
+        ("Views to start from", warehouse.views()),
+    ):
+        order = sorted(wanted, key=lambda name: list(meant).index(name) if name in meant else len(meant))
+        rows = [(name, counts[name], meant.get(name, "")) for name in order]
+        console.print(_table(f"{title}, in the schema {DATASET}", ("name", "rows", "one row per"), rows))
+    if (query := example_query(extracted, counts)) is not None:
         columns, sql = query
         console.print(_table("For example", columns, warehouse.rows(sql)))
         console.print(f"[dim]{escape(sql)}[/]\n")
+
+
+def meanings(extracted: Sequence[ExtractedTable]) -> dict[str, str]:
+    """Return what a row of each table and view is, in the order in which they are worth a look."""
+    values = {}
+    for table in extracted:
+        lists = [part for part in table.path if part is not None]
+        values[table.name] = f"element of its {lists[-1]}" if lists else f"result of {table.extractor!r}"
+    return {"documents": "document, whatever became of it", **values, **ALWAYS_THERE}
 
 
 def example_query(
