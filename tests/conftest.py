@@ -37,4 +37,6 @@ pytest_plugins = [
     "fixtures.airflow_stack",
     "fixtures.postgres",
     "fixtures.redshift",
+    "fixtures.minilake",
+    "fixtures.databricks",
 ]

@@ -24,6 +24,8 @@ _OF_SNOWFLAKE: Final = (
     *("account", "database", "warehouse", "role", "region", "host", "port", "protocol"),
     *("authenticator", "token", "private_key_file", "private_key_file_pwd"),
 )
+#: In the address of a Databricks SQL warehouse, its id.
+_SQL_WAREHOUSE: Final = re.compile(r"/sql/[\d.]+/(?:warehouses|endpoints)/([^/?]+)")
 #: Schemas that belong to the engines themselves.
 _RESERVED_DATASETS: Final = frozenset({"information_schema", "pg_catalog", "pg_toast", "system", "temp"})
 
@@ -206,6 +208,70 @@ def _open_redshift(connection: Connection, dataset: str) -> Warehouse:
     return RemoteWarehouse(destination, dataset, **options)
 
 
+def _open_databricks(connection: Connection, dataset: str) -> Warehouse:
+    """Open the Unity Catalog catalog that a connection of Airflow's type ``databricks`` names.
+
+    The host is the workspace's address. A personal access token is the password, or extra field ``token``;
+    with ``service_principal_oauth`` login and password are a service principal's client id and secret; with
+    ``azure_tenant_id`` (and ``azure_resource_id``) those of one of Azure's. Other extra fields: ``http_path``
+    of the SQL warehouse, ``catalog``, ``staging`` (a folder in a volume that rows pass through,
+    ``/Volumes/catalog/schema/volume/…``); ``memory_limit_mb`` and ``threads`` as for DuckDB.
+    """
+    _require(connection, "databricks", "databricks.sdk", "pyarrow", "sqlglot")
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.core import Config
+
+    from extend_pipeline.warehouse.databricks import Databricks
+    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+
+    extra = connection.extra_dejson
+    warehouse = _SQL_WAREHOUSE.search(str(extra.get("http_path") or ""))
+    catalog, staging = str(extra.get("catalog") or ""), str(extra.get("staging") or "")
+    if not connection.host or not warehouse or not catalog or not staging.startswith("/Volumes/"):
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs the workspace's address as its host, and the extra "
+            "fields 'http_path' (/sql/1.0/warehouses/…), 'catalog' and 'staging' "
+            "(/Volumes/catalog/schema/volume/…, which rows pass through)."
+        )
+    given = {"host": connection.host, "retry_timeout_seconds": 60, **_databricks_secrets(connection)}
+    options = _options(connection)
+    options.pop("lock_timeout", None)
+    destination = Databricks(
+        f"Databricks {catalog} (connection {connection.conn_id!r})",
+        lambda: WorkspaceClient(config=Config(**given)),
+        warehouse_id=warehouse[1],
+        catalog=catalog,
+        staging=staging,
+    )
+    return RemoteWarehouse(destination, dataset, **options)
+
+
+def _databricks_secrets(connection: Connection) -> dict[str, Any]:
+    """Return what proves who we are: one way, whatever else the environment offers to the SDK."""
+    extra = connection.extra_dejson
+    token = extra.get("token") or connection.password
+    if not token:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs a personal access token, or a service principal's "
+            "secret, as its password."
+        )
+    if extra.get("azure_tenant_id"):
+        return {
+            "auth_type": "azure-client-secret",
+            "azure_client_id": connection.login,
+            "azure_client_secret": connection.password,
+            "azure_tenant_id": extra["azure_tenant_id"],
+            "azure_workspace_resource_id": extra.get("azure_resource_id"),
+        }
+    if extra.get("service_principal_oauth"):
+        return {
+            "auth_type": "oauth-m2m",
+            "client_id": connection.login,
+            "client_secret": connection.password,
+        }
+    return {"auth_type": "pat", "token": token}
+
+
 def _require(connection: Connection, extra: str, *modules: str) -> None:
     """See that what an extra brings is installed."""
     for module in modules:
@@ -239,6 +305,7 @@ def _options(connection: Connection) -> dict[str, Any]:
 
 
 _OPENERS: Final[Mapping[str, Callable[[Any, str], Warehouse]]] = {
+    "databricks": _open_databricks,
     "duckdb": _open_duckdb,
     "postgres": _open_postgres,
     "redshift": _open_redshift,

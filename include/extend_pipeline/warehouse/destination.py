@@ -117,7 +117,7 @@ class DestinationSession(Session):
 
     def __init__(self, destination: Destination, purpose: str) -> None:
         self.destination = destination
-        self._purpose = purpose
+        self.purpose = purpose
 
     def columns(self, dataset: str) -> dict[str, Columns]:
         """See :meth:`Destination.columns`."""

@@ -93,7 +93,7 @@ class RemoteWarehouse(SqlWarehouse):
             yield workbench
 
     def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
-        there = self.session(f"Keys into {self.name}")
+        there = self.session(session.purpose)
         table = there.temporary(columns)
         source = read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
         rows = f"SELECT {names(columns)} FROM {source}"  # noqa: S608 # quoted by sql.py

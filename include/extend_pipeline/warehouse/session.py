@@ -42,7 +42,7 @@ class Session:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, purpose: str) -> None:
         self._connection = connection
-        self._purpose = purpose
+        self.purpose = purpose
 
     def run(self, statement: str, sql: str, parameters: Sequence[object] | None = None) -> None:
         """Run a statement; ``statement`` is what it is called in an error.
@@ -107,7 +107,7 @@ class Session:
         # Raised outside of the handler, so that the engine's error is not even this one's context.
         name, remedy = fault
         raise WarehouseError(
-            f"{self._purpose}: {name} in statement {statement!r}. Nothing of it has been written. {remedy}"
+            f"{self.purpose}: {name} in statement {statement!r}. Nothing of it has been written. {remedy}"
         )
 
     @contextlib.contextmanager
