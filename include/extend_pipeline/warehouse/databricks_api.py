@@ -1,4 +1,4 @@
-"""The Statement Execution API of Databricks: a statement, its end, its rows, what may be told of its fault."""
+"""The Statement Execution API of Databricks: a statement, its end, its rows, and what may be told of a fault."""
 
 from __future__ import annotations
 
@@ -134,6 +134,7 @@ def _rows(link: str) -> Iterator[Page]:
 
     with requests.get(link, stream=True, timeout=60) as response:
         response.raise_for_status()
+        response.raw.decode_content = True
         with pyarrow.ipc.open_stream(response.raw) as batches:
             for batch in batches:
                 for start in range(0, batch.num_rows, PAGE_ROWS):
