@@ -1,4 +1,4 @@
-"""The Statement Execution API of Databricks: a statement, its end, its rows, and what may be told of a fault."""
+"""The Statement Execution API of Databricks: a statement, its end, its rows, and what is told of a fault."""
 
 from __future__ import annotations
 
