@@ -199,6 +199,10 @@ def assert_steps(outside: Outside) -> None:
     assert classified == {
         piece.key: "several_documents" if piece.first_page else piece.type for piece in pieces()
     }
+    parsed = "SELECT count(*), count(output), min(credits) FROM extend.steps WHERE step_type = 'PARSE'"
+    ((count, texts, least),) = outside.rows(parsed)
+    assert (count, texts) == (sum(status != "SKIPPED" for status, _ in outside.statuses().values()) - 1, 0)
+    assert least == 0
     checked = outside.rows(
         """SELECT key, files.start_page, checks.name, checks.passed
            FROM extend.checks JOIN extend.steps USING (document_id, run_id, step_idx)

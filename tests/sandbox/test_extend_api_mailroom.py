@@ -17,6 +17,7 @@ from extend_ai.types import (
     StepRun_ConditionalExtract,
     StepRun_Extract,
     StepRun_MergeExtract,
+    StepRun_Parse,
     StepRun_Router,
     StepRun_RuleValidation,
     StepRun_Split,
@@ -30,6 +31,7 @@ from sandbox.documents.bundles import bundle
 WORKFLOW = "workflow_mailroom"
 DAY = dt.date(2026, 11, 19)
 MODELS: Mapping[str, Any] = {
+    "PARSE": StepRun_Parse,
     "CLASSIFY": StepRun_Classify,
     "SPLIT": StepRun_Split,
     "EXTRACT": StepRun_Extract,
@@ -92,7 +94,9 @@ def test_every_document_of_a_bundle_goes_its_own_way_with_its_own_values(
 ) -> None:
     data, parts = mail
     run = sent(extend_api, data)
-    classify, split, *rest = run["stepRuns"]
+    parse, classify, split, *rest = run["stepRuns"]
+    chunks = parse["result"]["parseRun"]["output"]["chunks"]
+    assert [chunk["metadata"]["pageRange"]["end"] for chunk in chunks] == [*range(1, parts[-1].last_page + 1)]
     assert classify["result"]["classifyRun"]["output"]["type"] == "several_documents"
     splits = split["result"]["splitRun"]["output"]["splits"]
     assert [(each["type"], each["startPage"], each["endPage"]) for each in splits] == [
@@ -170,15 +174,17 @@ def test_each_page_that_a_processor_reads_is_charged(
     data, parts = mail
     pages = {kind: sum(p.last_page - p.first_page + 1 for p in parts if p.type == kind) for kind in STEPS}
     usage = sent(extend_api, data)["usage"]
-    read = 2 * parts[-1].last_page + 2 * pages["invoice"] + pages["receipt"] + pages["bank_statement"]
+    read = 3 * parts[-1].last_page + 2 * pages["invoice"] + pages["receipt"] + pages["bank_statement"]
     assert usage["credits"] == sum(entry["credits"] for entry in usage["breakdown"]) == read
-    assert {entry["object"] for entry in usage["breakdown"]} == {"classify_run", "split_run", "extract_run"}
+    assert {entry["object"] for entry in usage["breakdown"]} == {
+        *("parse_run", "classify_run", "split_run", "extract_run")
+    }
 
 
 def test_a_single_document_is_not_split(extend_api: ExtendApi) -> None:
     run = text_sent(extend_api)
-    assert types_of(run["stepRuns"]) == ("CLASSIFY", *OF_AN_INVOICE)
-    head, lines = (s["result"]["extractRun"]["output"]["value"] for s in run["stepRuns"][1:3])
+    assert types_of(run["stepRuns"]) == ("PARSE", "CLASSIFY", *OF_AN_INVOICE)
+    head, lines = (s["result"]["extractRun"]["output"]["value"] for s in run["stepRuns"][2:4])
     merged = result(run, "MERGE_EXTRACT")["extractRun"]
     assert merged["output"]["value"] == {**head, **lines}
     assert head.keys() & lines.keys() == set()
@@ -264,9 +270,9 @@ def test_splits_given_beforehand_are_taken(
     order = {"workflow": {"id": WORKFLOW}, "file": {"id": client.files.upload(file=("m.pdf", mail[0])).id}}
     polling = PollingOptions(max_wait_ms=20_000, fast_poll_interval_ms=50)
     run = client.workflow_runs.create_and_poll(**order, outputs=outputs, polling_options=polling)
-    (split,) = run.step_runs[1].result.split_run.output.splits
+    (split,) = run.step_runs[2].result.split_run.output.splits
     assert (split.type, split.start_page, split.end_page) == ("other", 2, mail[1][-1].last_page)
-    assert [step.step_type for step in run.step_runs] == ["CLASSIFY", "SPLIT"]
+    assert [step.step_type for step in run.step_runs] == ["PARSE", "CLASSIFY", "SPLIT"]
     with pytest.raises(BadRequestError, match="Each split has pages and a type"):
         client.workflow_runs.create(
             **order, outputs=[{"processor_id": "spl_mail", "output": {"splits": [{**given, "type": "poem"}]}}]
@@ -278,7 +284,8 @@ def test_failures_reviews_and_edits_are_as_in_any_workflow(
 ) -> None:
     broken = sent(extend_api, b"%PDF-1.7\nnot really")
     assert (broken["status"], broken["failureReason"]) == ("FAILED", "FAILED_TO_PROCESS_FILE")
-    assert types_of(broken["stepRuns"]) == ("CLASSIFY",)
+    assert types_of(broken["stepRuns"]) == ("PARSE",)
+    assert result(broken, "PARSE")["parseRun"]["failureReason"] == "CORRUPT_FILE"
     extend_api.configure(outcomes=[{"status": "NEEDS_REVIEW"}], review_steps=True)
     waiting = sent(extend_api, mail[0])
     assert (waiting["status"], types_of(waiting["stepRuns"])[-1]) == ("NEEDS_REVIEW", "HUMAN_REVIEW")
@@ -301,7 +308,8 @@ def test_the_older_version_tells_of_the_same_steps(
     run = sent(extend_api, mail[0])
     answer = extend_api.call("GET", f"/workflow_runs/{run['id']}", version="2025-04-21").json()
     older = answer["workflowRun"]
-    newer = [step for step in run["stepRuns"] if step["stepType"] not in ("RULE_VALIDATION", "ROUTER")]
+    others = ("PARSE", "RULE_VALIDATION", "ROUTER")
+    newer = [step for step in run["stepRuns"] if step["stepType"] not in others]
     assert [output["files"] for output in older["outputs"]] == [step["files"] for step in newer]
     merged = [output for output in older["outputs"] if output["mergedProcessors"]]
     assert len(merged) == types_of(run["stepRuns"]).count("MERGE_EXTRACT")

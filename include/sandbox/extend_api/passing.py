@@ -85,7 +85,9 @@ class Passing:
         for at, step in enumerate(steps):
             if step.only not in (None, kind):
                 continue
-            if step.type == "CLASSIFY":
+            if step.type == "PARSE":
+                output = _parsed(files)
+            elif step.type == "CLASSIFY":
                 output = self._classification(step, files[0].document)
                 kind = output["type"]
             elif step.type == "SPLIT":
@@ -142,6 +144,23 @@ class Passing:
         for (child, _), split in zip(children, splits, strict=True):
             self.split_files.append(_split_file(child, file, split))
             self.go_through(steps, [child], split["type"])
+
+
+def _parsed(files: Sequence[File]) -> dict[str, Any]:
+    """Return the text of files, page by page."""
+    return {
+        "chunks": [
+            {
+                "object": "chunk",
+                "type": "page",
+                "content": reading.ReadDocument((page,), file.document.file_type).text,
+                "metadata": {"pageRange": {"start": page.number, "end": page.number}},
+                "blocks": [],
+            }
+            for file in files
+            for page in file.document.pages
+        ]
+    }
 
 
 def _last(extractions: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -27,7 +27,12 @@ from sandbox.extend_api.store import Store
 from sandbox.extend_api.workflows import ProcessorKind, Step, classification
 
 REVIEW_STEP = Step("step_review", "Human review", "HUMAN_REVIEW")
-_RUN_PREFIXES: Mapping[ProcessorKind | None, str] = {"classify": "clr", "split": "splr", "extract": "exr"}
+_RUN_PREFIXES: Mapping[ProcessorKind | None, str] = {
+    "parse": "pr",
+    "classify": "clr",
+    "split": "splr",
+    "extract": "exr",
+}
 
 
 class Processor:
@@ -61,7 +66,7 @@ class Processor:
         try:
             reading = await self._read(run)
         except (DownloadFailed, ReadingFailed) as error:
-            run.steps = (_failed_step(run, f"{error.code}: {error.message}"),)
+            run.steps = (_failed_step(run, error.code, error.message),)
             self.fail(run, "FAILED_TO_PROCESS_FILE", f"{error.code}: {error.message}")
             return
         files = {file.id: file for file in (*run.files, *map(self._kept, reading.split_files))}
@@ -184,7 +189,7 @@ def _synthetic_output(step: Step, name: str) -> dict[str, Any] | None:
 
 def _done_step(run: Run, done: StepDone, files: Mapping[str, StoredFile], settings: Settings) -> StepRun:
     """Return a step that ``run`` went through, with its result and what it cost: each page it was read."""
-    pages = done.pages if done.step.processor_id else 0
+    pages = done.pages if done.step.processor_kind and not done.step.merges else 0
     return dataclasses.replace(
         _step_run(run, done.step, model.PROCESSED, tuple(files[file_id] for file_id in done.file_ids)),
         credits=pages * settings.credits_per_page,
@@ -193,10 +198,14 @@ def _done_step(run: Run, done: StepDone, files: Mapping[str, StoredFile], settin
     )
 
 
-def _failed_step(run: Run, message: str) -> StepRun:
-    """Return the run's first step, which the file could not pass."""
-    step = _step_run(run, run.workflow.steps[0], model.FAILED, run.files)
-    return dataclasses.replace(step, failure_reason="FAILED_TO_PROCESS_FILE", failure_message=message)
+def _failed_step(run: Run, code: str, message: str) -> StepRun:
+    """Return the run's first step, which the file could not pass; parsing says why in one word."""
+    first = run.workflow.steps[0]
+    return dataclasses.replace(
+        _step_run(run, first, model.FAILED, run.files),
+        failure_reason=code if first.type == "PARSE" else "FAILED_TO_PROCESS_FILE",
+        failure_message=f"{code}: {message}",
+    )
 
 
 def _step_run(run: Run, step: Step, status: str, files: tuple[StoredFile, ...]) -> StepRun:

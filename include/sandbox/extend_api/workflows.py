@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sandbox.reading import Kind
 
 StepType = Literal[
+    "PARSE",
     "CLASSIFY",
     "SPLIT",
     "EXTRACT",
@@ -20,7 +21,7 @@ StepType = Literal[
     "ROUTER",
     "HUMAN_REVIEW",
 ]
-ProcessorKind = Literal["classify", "split", "extract"]
+ProcessorKind = Literal["parse", "classify", "split", "extract"]
 
 #: When everything here was set up: 2026-02-09T09:00:00Z in milliseconds.
 CREATED_AT = 1_770_627_600_000
@@ -33,6 +34,7 @@ CLASSES: tuple[str, ...] = (*KINDS, "other")
 SEVERAL: Final = "several_documents"
 
 _PROCESSOR_KINDS: Final[Mapping[StepType, ProcessorKind]] = {
+    "PARSE": "parse",
     "CLASSIFY": "classify",
     "SPLIT": "split",
     "EXTRACT": "extract",
@@ -140,6 +142,7 @@ def _mailroom() -> Workflow:
         _of_invoice("invoice_lines", "ex_invoice_lines", "Invoice lines", lines),
     )
     steps = (
+        Step("step_parse", "Parse", "PARSE"),
         _classification("mail", "Mail", (*CLASSES, SEVERAL)),
         Step("step_split", "Split", "SPLIT", "spl_mail", "Mail splitter", classes=CLASSES, only=SEVERAL),
         *halves,
@@ -171,9 +174,21 @@ WORKFLOWS: Mapping[str, Workflow] = {
 }
 
 
+def product(step: Step) -> str:
+    """Return what a step's processor is charged as."""
+    config = processor_config(step)
+    return str(config.get("baseProcessor") or config["engine"])
+
+
 @functools.cache
 def processor_config(step: Step) -> dict[str, Any]:
     """Return the configuration of a step's processor: an extractor's has its JSON Schema."""
+    if step.type == "PARSE":
+        return {
+            "target": "markdown",
+            "chunkingStrategy": {"type": "page"},
+            "engine": "parse_performance",
+        }
     if step.kind is not None:
         return {
             "baseProcessor": "extraction_performance",

@@ -171,7 +171,9 @@ def _run(run: Run) -> dict[str, Any]:
             "startTime": iso(run.started_at),
             "endTime": iso(run.ended_at),
             "outputs": [
-                _processor_run(step, kind) for step in run.steps if (kind := step.step.processor_kind)
+                _processor_run(step, kind)
+                for step in run.steps
+                if (kind := step.step.processor_kind) and kind in TYPES
             ],
             "stepRuns": [_step_run(step) for step in run.steps if step.step.type == "RULE_VALIDATION"],
             "workflow": {

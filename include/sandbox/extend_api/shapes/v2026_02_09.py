@@ -10,7 +10,7 @@ import msgspec
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.workflows import ProcessorKind, Workflow, processor_config
+from sandbox.extend_api.workflows import ProcessorKind, Workflow, processor_config, product
 
 #: What a processor of each kind is called.
 PROCESSORS: Mapping[ProcessorKind, str] = {
@@ -252,6 +252,8 @@ def _result(step: StepRun, files: list[dict[str, Any]]) -> Any:
     kind = step.step.processor_kind
     if kind is None:
         return common.raw(step.output)
+    if kind == "parse":
+        return {"parseRun": _parse_run(step, files)}
     result: dict[str, Any] = {f"{kind}Run": _processor_run(step, kind, files)}
     if step.step.merges:
         result["mergedExtractors"] = [
@@ -259,6 +261,23 @@ def _result(step: StepRun, files: list[dict[str, Any]]) -> Any:
             for each in step.step.merges
         ]
     return result
+
+
+def _parse_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "object": "parse_run",
+        "id": step.processor_run_id,
+        "file": files[0],
+        "status": step.status,
+        "output": common.raw(step.output),
+        "outputUrl": None,
+        "failureReason": step.failure_reason,
+        "failureMessage": step.failure_message,
+        "metadata": {},
+        "metrics": {"processingTimeMs": step.updated_at - step.created_at, "pageCount": step.pages},
+        "config": processor_config(step.step),
+        "usage": _usage((step,)),
+    }
 
 
 def _processor_run(step: StepRun, kind: ProcessorKind, files: list[dict[str, Any]]) -> dict[str, Any]:
@@ -325,7 +344,7 @@ def _usage(steps: Sequence[StepRun]) -> dict[str, Any]:
                 "credits": step.credits,
                 "charges": [
                     {
-                        "product": processor_config(step.step)["baseProcessor"],
+                        "product": product(step.step),
                         "unit": "page",
                         "quantity": step.pages,
                         "credits": step.credits,
