@@ -149,13 +149,14 @@ def test_tables_are_rebuilt_row_by_row_without_a_request(
     assert "have landed in extend.elsewhere; Extend was asked nothing." in told
     assert everything(other) == history
 
-    # Into a warehouse of another kind, and there once more.
+    # Into a warehouse of another kind, that the connection now leads to, and there once more.
     database = new_database()
-    monkeypatch.setenv("AIRFLOW_CONN_POSTGRES", json.dumps(database.connection()))
     wanted = canonical(contents(outside.warehouse))
     for again in (False, True):
-        conf = {"into_warehouse_conn_id": "postgres", "again": again}
-        assert run_dag("extend_replay", logical_date=None, run_conf=conf).state == "success"
+        with monkeypatch.context() as other_warehouse:
+            other_warehouse.setenv("AIRFLOW_CONN_WAREHOUSE_DEFAULT", json.dumps(database.connection()))
+            run = run_dag("extend_replay", logical_date=None, run_conf={"again": again})
+        assert run.state == "success"
         moved = canonical(contents(database))
         if again:
             without_findings(moved, wanted)
