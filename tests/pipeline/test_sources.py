@@ -165,6 +165,7 @@ def test_a_bucket_is_listed_looked_up_read_and_signed(gcs: GCS, monkeypatch: pyt
     listed = [each for page in store.pages(Located(root, "in/")) for each in page]
     assert {each.key for each in listed} == {f"in/{name}" for name in NAMES}
     assert len({each.tag for each in listed}) == 1  # of the content, which is the same in all
+    assert not store.fs.dircache  # or a listing would stay in memory folder after folder
     for each in listed:
         place = Located(root, each.key)
         seen = store.look_up(place)

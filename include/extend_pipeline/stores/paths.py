@@ -129,6 +129,7 @@ class PathStore:
         try:
             with plain_errors():
                 listed = self.fs.ls(base, detail=True, refresh=True)
+            self.fs.invalidate_cache()  # it would keep every folder of a long listing
         except FileNotFoundError:
             if not first or self._bucket_exists():
                 return []
