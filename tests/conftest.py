@@ -29,6 +29,7 @@ os.environ.setdefault(
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 
 pytest_plugins = [
+    "fixtures.bigquery",
     "fixtures.extend_api",
     "fixtures.s3",
     "fixtures.web",

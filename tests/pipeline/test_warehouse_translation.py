@@ -9,7 +9,7 @@ import sqlglot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_pipeline.warehouse import databricks, postgres, redshift, snowflake, tables, views
+from extend_pipeline.warehouse import bigquery, databricks, postgres, redshift, snowflake, tables, views
 from extend_pipeline.warehouse.layout import arranged, continuation, joined, parts_of
 from extend_pipeline.warehouse.names import MAX_BYTES
 from extend_pipeline.warehouse.sql import created, literal
@@ -19,10 +19,8 @@ from extend_pipeline.warehouse.translation import Dialect, bound
 
 POSTGRES, SNOWFLAKE = postgres.Postgres.dialect, snowflake.Snowflake.dialect
 REDSHIFT = redshift.Redshift.dialect
-DATABRICKS = databricks.Databricks.dialect
-#: Dialects that nothing lands in yet; what is shared shall not stand in the way.
-OTHERS = [Dialect("bigquery", {ColumnType.JSON: "JSON"})]
-ALL = (POSTGRES, REDSHIFT, SNOWFLAKE, DATABRICKS, *OTHERS)
+DATABRICKS, BIGQUERY = databricks.Databricks.dialect, bigquery.BigQuery.dialect
+ALL = (POSTGRES, REDSHIFT, SNOWFLAKE, DATABRICKS, BIGQUERY)
 
 
 @pytest.mark.parametrize("dialect", ALL, ids=lambda each: each.name)
@@ -44,6 +42,18 @@ def test_json_is_the_engines_own() -> None:
     assert "JSONB" in POSTGRES.translated("CREATE TABLE t (a JSON)")
     assert "VARIANT" in DATABRICKS.translated("CREATE TABLE t (a JSON)")
     assert "VARIANT" in SNOWFLAKE.translated("CREATE TABLE t (a JSON)")
+
+
+def test_bigquery_counts_minutes_as_duckdb_does_and_keeps_what_belongs_together_together() -> None:
+    asked = "SELECT date_diff('minute', a, b), CAST(c AS DECIMAL(38, 9)), chr(0)"
+    assert BIGQUERY.translated(asked) == (
+        "SELECT TIMESTAMP_DIFF(TIMESTAMP_TRUNC(`b`, MINUTE), TIMESTAMP_TRUNC(`a`, MINUTE), MINUTE), "
+        "CAST(`c` AS NUMERIC), CODE_POINTS_TO_STRING([0])"
+    )
+    made = BIGQUERY.translated(created("extend.loads", {"part": ColumnType.TEXT}))
+    assert made == "CREATE TABLE `extend`.`loads` (`part` STRING)"
+    made = BIGQUERY.translated(created("extend.claims", tables.CLAIMS))
+    assert made.endswith("`claimed_at` TIMESTAMP) CLUSTER BY `document_id`")
 
 
 def test_parameters_take_their_places_in_order_and_no_others() -> None:

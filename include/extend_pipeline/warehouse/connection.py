@@ -272,6 +272,37 @@ def _databricks_secrets(connection: Connection) -> dict[str, Any]:
     return {"auth_type": "pat", "token": token}
 
 
+def _open_bigquery(connection: Connection, dataset: str) -> Warehouse:
+    """Open the BigQuery project that a connection of Airflow's type ``google_cloud_platform`` names.
+
+    Extra fields: ``project`` (that of the credentials, if it is not given), ``location`` (of a dataset that
+    is made), the credentials as :mod:`extend_pipeline.warehouse.google_credentials` has them;
+    ``memory_limit_mb`` and ``threads`` as for DuckDB.
+    """
+    _require(connection, "bigquery", "google.cloud.bigquery", "sqlglot")
+    from google.cloud.bigquery import Client
+
+    from extend_pipeline.warehouse.bigquery import BigQuery
+    from extend_pipeline.warehouse.google_credentials import credentials
+    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+
+    extra = connection.extra_dejson
+
+    def connect() -> Client:
+        found, its_own = credentials(extra)
+        project = extra.get("project") or its_own
+        if not project:
+            raise WarehouseError(f"Connection {connection.conn_id!r} needs the extra field 'project'.")
+        return Client(project, credentials=found)
+
+    options = _options(connection)
+    options.pop("lock_timeout", None)
+    where = f" {extra['project']}" if extra.get("project") else ""
+    name = f"BigQuery{where} (connection {connection.conn_id!r})"
+    destination = BigQuery(name, connect, location=extra.get("location") or None)
+    return RemoteWarehouse(destination, dataset, **options)
+
+
 def _require(connection: Connection, extra: str, *modules: str) -> None:
     """See that what an extra brings is installed."""
     for module in modules:
@@ -307,6 +338,7 @@ def _options(connection: Connection) -> dict[str, Any]:
 _OPENERS: Final[Mapping[str, Callable[[Any, str], Warehouse]]] = {
     "databricks": _open_databricks,
     "duckdb": _open_duckdb,
+    "google_cloud_platform": _open_bigquery,
     "postgres": _open_postgres,
     "redshift": _open_redshift,
     "snowflake": _open_snowflake,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ class Dialect:
     :ivar holds_nul: text may hold the character NUL.
     :ivar widest: most columns that a table may have whatever is in them; None if there is no such number.
     :ivar longest: most bytes that a text, or JSON as text, may have; None if there is no such number.
+    :ivar rewritten: takes a node of a statement; returns it, or what the engine has in its place.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Dialect:
     holds_nul: bool = True
     widest: int | None = None
     longest: int | None = None
+    rewritten: Callable[[exp.Expr], exp.Expr] | None = None
 
     def identifier(self, name: str) -> str:
         """Return what a name of ours is called in the engine."""
@@ -47,10 +49,10 @@ class Dialect:
         """
         import sqlglot
 
-        tree = sqlglot.parse_one(bound(sql, parameters or ()), read="duckdb")
-        return tree.transform(self._renamed).sql(
-            dialect=self.name, identify=True, unsupported_level=sqlglot.ErrorLevel.RAISE
-        )
+        tree = sqlglot.parse_one(bound(sql, parameters or ()), read="duckdb").transform(self._renamed)
+        if self.rewritten is not None:
+            tree = tree.transform(self.rewritten)
+        return tree.sql(dialect=self.name, identify=True, unsupported_level=sqlglot.ErrorLevel.RAISE)
 
     def _renamed(self, node: exp.Expr) -> exp.Expr:
         from sqlglot import exp

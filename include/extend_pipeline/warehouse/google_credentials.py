@@ -1,0 +1,57 @@
+"""Who we are at Google: from the extra fields of an Airflow connection of type ``google_cloud_platform``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+_SCOPES: Final = ("https://www.googleapis.com/auth/bigquery",)
+
+
+def credentials(extra: Mapping[str, Any]) -> tuple[Credentials, str | None]:
+    """Return the credentials that the fields name, and the project that these belong to.
+
+    ``keyfile_dict`` (an object, or it as text) or ``key_path`` is a service account's key; ``is_anonymous``
+    asks for none, which emulators take; without any of them there have to be application default
+    credentials. ``scope`` (by commas) replaces BigQuery's own; ``impersonation_chain`` (a list, or by commas)
+    ends with the account that is impersonated.
+
+    :raises ValueError: if a key is none.
+    :raises google.auth.exceptions.GoogleAuthError: if there are no credentials.
+    """
+    import google.auth
+    from google.auth import impersonated_credentials
+    from google.auth.credentials import AnonymousCredentials
+    from google.oauth2 import service_account
+
+    scopes = _listed(extra.get("scope")) or _SCOPES
+    key, path = extra.get("keyfile_dict"), extra.get("key_path")
+    found: Any
+    project = None
+    if extra.get("is_anonymous"):
+        found = AnonymousCredentials()
+    elif key:
+        told = json.loads(key) if isinstance(key, str) else key
+        found = service_account.Credentials.from_service_account_info(told, scopes=scopes)
+        project = found.project_id
+    elif path:
+        found = service_account.Credentials.from_service_account_file(path, scopes=scopes)
+        project = found.project_id
+    else:
+        found, project = google.auth.default(scopes=scopes)
+    chain = _listed(extra.get("impersonation_chain"))
+    if chain:
+        found = impersonated_credentials.Credentials(
+            source_credentials=found, target_principal=chain[-1], delegates=chain[:-1], target_scopes=scopes
+        )
+    return found, project
+
+
+def _listed(value: Any) -> Sequence[str]:
+    """Return what a field lists, one below the other or with commas between."""
+    each = value.split(",") if isinstance(value, str) else value or ()
+    return [str(one).strip() for one in each if str(one).strip()]

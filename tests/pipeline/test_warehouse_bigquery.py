@@ -1,0 +1,310 @@
+"""Landing in BigQuery, as far as its client, sqlglot and bqemulator behind them can tell."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import itertools
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlglot
+from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPICallError
+from sqlglot import exp
+
+from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse, views
+from extend_pipeline.warehouse import bigquery as destination
+from extend_pipeline.warehouse.destination import DestinationSession
+from extend_pipeline.warehouse.session import WITHHELD
+from fixtures.bigquery import BigQuery
+from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash, parts_of_every_kind
+from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
+from pipeline.warehouse_runs import WORKFLOW, document, extract_step, raw_lines, run
+
+FIRST, SECOND = document(1), document(2)
+
+
+@pytest.fixture
+def opened(bigquery_project: BigQuery, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Warehouse]:
+    """Open the warehouse as tasks do; it takes extra fields of the connection."""
+
+    def opened(**extra: Any) -> Warehouse:
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", bigquery_project.connection(**extra))
+        return open_warehouse("warehouse_test", "extend")
+
+    return opened
+
+
+def landed(place: BigQuery | Path) -> dict[str, list[str]]:
+    """Return all rows by table, values by column, without the times of loading."""
+    if isinstance(place, BigQuery):
+        with place.client() as client:
+            tables = [each for each in client.list_tables("extend") if each.table_type == "TABLE"]
+            schemas = {
+                each.table_id: {field.name: field.field_type for field in client.get_table(each).schema}
+                for each in tables
+            }
+        ask: Callable[[str], list[Any]] = place.rows
+    else:
+        with warehouse(place) as here:
+            schemas = {
+                table: dict.fromkeys(each, "")
+                for table, each in here.session("look").columns("extend").items()
+            }
+        ask = lambda sql: query(place, sql.replace("`", '"'))  # noqa: E731
+    found = {}
+    for table, columns in schemas.items():
+        names = ", ".join(
+            f"TO_JSON_STRING(`{name}`)" if columns[name] == "JSON" else f"`{name}`"
+            for name in sorted(columns)
+            if name not in OF_THE_LEDGER
+        )
+        found[table] = sorted(map(readable, ask(f"SELECT {names} FROM `extend`.`{table}`")))
+    return found
+
+
+def readable(row: Any) -> str:
+    def plain(value: Any) -> Any:
+        if isinstance(value, dt.datetime):
+            return value.astimezone(dt.UTC).isoformat()
+        if isinstance(value, Decimal):
+            return value.normalize()
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            return json.dumps(json.loads(value), sort_keys=True)
+        return value
+
+    return repr([plain(value) for value in row])
+
+
+def test_parts_leave_what_they_leave_in_duckdb(
+    bigquery_project: BigQuery, opened: Callable[..., Warehouse], tmp_path: Path
+) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    with opened() as there:
+        there.check_writable()
+    for submission, raw, origin in parts_of_every_kind():
+        with opened() as there, warehouse(file) as here:
+            results = [each.land(submission, raw, provenance=origin) for each in (there, here)]
+            assert results[0] == results[1]
+    with opened() as there:
+        there.check_writable()
+    expected, found = landed(file), landed(bigquery_project)
+    assert found.keys() == expected.keys()
+    for table, rows in expected.items():
+        assert found[table] == rows, table
+    # Nothing is left of what rows passed through, and views are made once.
+    assert bigquery_project.tables() == {*expected, *views.VIEWS}
+    made = [each for each in bigquery_project.statements if "VIEW" in each]
+    assert len(made) == len(views.VIEWS)
+    for sent in bigquery_project.statements:
+        parsed = [tree for tree in sqlglot.parse(sent, read="bigquery") if tree is not None]
+        assert parsed
+        assert not [tree for tree in parsed if isinstance(tree, exp.Command)], sent
+
+
+def test_claims_and_what_has_landed_are_found(
+    bigquery_project: BigQuery, opened: Callable[..., Warehouse]
+) -> None:
+    key: Any = {"workflow_id": "o'brien\\\0", "version": None}
+    with opened() as there:
+        there.check_writable()
+        there.claim([(FIRST, "a")], **key)
+        assert [each.chunk for each in there.unlanded([SECOND, FIRST], **key)] == [None, "a"]
+    failed = run(SECOND, status="FAILED", steps=[], failureReason="INTERNAL_ERROR")
+    times = {"createdAt": "2026-11-21T09:00:00Z", "endTime": "2026-11-21T09:01:00Z"}
+    origin = provenance(dag_id="d", run_id="r", task_id="a_b.load")
+    with opened() as there:
+        there.claim([(SECOND, "again")], workflow_id=WORKFLOW, version=None)
+        there.land(
+            [FIRST, SECOND], raw_lines(run(FIRST, status="NEEDS_REVIEW", **times), failed), provenance=origin
+        )
+        left = there.unlanded([document(3), FIRST], workflow_id=WORKFLOW, version=None)
+        assert [each.document for each in left] == [document(3)]
+        there.claim([(SECOND, "again")], workflow_id=WORKFLOW, version=None)
+    with opened() as there:
+        (dead,) = there.dead_letters()
+        assert dead.document.uri == SECOND.uri
+        assert dead.resending
+        assert [each.credits for each in there.charges(workflow_id=WORKFLOW, version=None)] == [5.0]
+        assert [each.documents for each in there.landed_batches(WORKFLOW)] == [1]
+        (waiting,) = there.runs_in_review("extend_default")
+        assert waiting.document.uri == FIRST.uri
+        assert waiting.steps == ("exr_1",)
+        assert there.note_deleted_runs([waiting.run_id], "gone") == 1
+        assert list(there.runs_in_review("extend_default")) == []
+        assert list(there.held_runs(dag_id="d", run_id="r", group_id="a_b")) == []
+        assert there.counts()["documents"] == 2
+        there.forget_parts(list(there.landed_parts()))
+        assert list(there.landed_parts()) == []
+    for view in views.VIEWS:
+        bigquery_project.rows(f"SELECT * FROM `extend`.`{view}`")
+
+
+def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(
+    bigquery_project: BigQuery, opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened() as there:
+        there.land(*BEFORE, provenance=provenance())
+    kept = ("documents", "loads", "fields", "invoices_tags")
+
+    def rows() -> list[Any]:
+        return [sorted(bigquery_project.rows(f"SELECT * FROM extend.{table}"), key=repr) for table in kept]
+
+    before, original = rows(), DestinationSession._guarded
+    for last in itertools.count(20, 21):
+        ran: list[str] = []
+
+        def guarded(
+            self: DestinationSession, statement: str, action: Any, ran: list[str] = ran, last: int = last
+        ) -> Any:
+            result = original(self, statement, action)
+            ran.append(statement)
+            if len(ran) == last:
+                raise Crash(statement)
+            return result
+
+        with monkeypatch.context() as patched, opened() as there:
+            patched.setattr(DestinationSession, "_guarded", guarded)
+            with contextlib.suppress(Crash):
+                there.land(*AFTER, provenance=LATER)
+        if "commit" in ran:
+            break
+        assert rows() == before, f"after {ran[last - 1]}"
+    assert last > 60
+    once = landed(bigquery_project)
+    with opened() as there:
+        there.land(*AFTER, provenance=LATER)
+    assert landed(bigquery_project) == once
+
+
+def test_a_transaction_that_breaks_is_undone_and_its_error_quotes_no_value(
+    bigquery_project: BigQuery, opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened() as there:
+        there.land(*BEFORE, provenance=provenance())
+    before = landed(bigquery_project)
+    original = destination._typed
+
+    # An engine quotes the text that a cast breaks on. No cast of the package can break; this one does.
+    def typed(text: str, kind: Any) -> str:
+        return original(text, kind) if kind != "JSON" else f"PARSE_JSON(CAST(CAST({text} AS DATE) AS STRING))"
+
+    with monkeypatch.context() as patched, opened() as there:
+        patched.setattr(destination, "_typed", typed)
+        with pytest.raises(WarehouseError) as caught:
+            there.land(*AFTER, provenance=LATER)
+    sent = bigquery_project.statements[-1]
+    assert sent.startswith("BEGIN TRANSACTION;\n")
+    assert sent.endswith(";\nCOMMIT TRANSACTION")
+    message = str(caught.value)
+    assert "Part raw/2 into BigQuery acme-" in message
+    assert "in statement 'commit'. Nothing of it has been written." in message
+    assert "batch_1" not in message
+    assert caught.value.__context__ is None
+    after = landed(bigquery_project)
+    assert after["invoices"] != before["invoices"]  # its new columns are there already
+    for table in before.keys() - {"invoices"}:
+        assert after[table] == before[table], table
+    assert len(after["invoices"]) == len(before["invoices"])
+
+
+def test_any_text_arrives_as_it_is(bigquery_project: BigQuery, opened: Callable[..., Warehouse]) -> None:
+    texts = [
+        '"',
+        "\\.",
+        "\\N",
+        "",
+        " ",
+        "\r\n",
+        "NULL",
+        "%s",
+        "?",
+        "'",
+        "\\'",
+        "@a",
+        "`",
+        "a\0b",
+        "請\U0001f9fe",
+    ]
+    schema = {"type": "object", "properties": {"größe": {"type": "string"}, "b": {"type": "object"}}}
+    submission = [document(number) for number in range(len(texts))]
+    steps = ([extract_step({"größe": text, "b": {"k": [text]}}, schema=schema)] for text in texts)
+    runs = [run(d, steps=s) for d, s in zip(submission, steps, strict=True)]
+    for _ in range(2):
+        with opened() as there:
+            there.land(submission, raw_lines(*runs), provenance=provenance())
+        rows = bigquery_project.rows("SELECT document_id, `größe`, b FROM extend.invoices")
+        assert {key: (a, b) for key, a, b in rows} == {
+            each.id: (text, {"k": [text]}) for each, text in zip(submission, texts, strict=True)
+        }
+
+
+def test_times_and_numbers_at_the_edges_are_what_they_are_in_duckdb(
+    bigquery_project: BigQuery, opened: Callable[..., Warehouse], tmp_path: Path
+) -> None:
+    properties = {
+        "day": {"type": "string", "extend:type": "date"},
+        "time": {"type": "string", "format": "date-time"},
+        "money": {"type": "number"},
+        "whole": {"type": "integer"},
+        "flag": {"type": "boolean"},
+    }
+    values = [
+        {"day": "0001-01-01", "time": "0001-01-01T00:00:00Z", "money": "-0.000000001", "whole": -(2**63)},
+        {"day": "9999-12-31", "time": "9999-12-31T23:59:59.999999+14", "money": "9" * 29, "whole": 2**63 - 1},
+        {"day": None, "time": "2026-11-22T09:00:00.1+05:30", "money": 0.1, "flag": False},
+    ]
+    submission = [document(number) for number in range(len(values))]
+    # The second time, days have become times: a column that the service does not change by itself.
+    later = {**properties, "day": properties["time"]}
+    file = tmp_path / "warehouse.duckdb"
+    for schema, origin in ((properties, provenance()), (later, LATER)):
+        runs = [
+            run(each, steps=[extract_step(v, schema={"type": "object", "properties": schema})])
+            for each, v in zip(submission, values, strict=True)
+        ]
+        with opened() as there, warehouse(file) as here:
+            for each in (there, here):
+                each.land(submission, raw_lines(*runs), provenance=origin)
+        assert landed(bigquery_project)["invoices"] == landed(file)["invoices"]
+
+
+def told(kind: type[GoogleAPICallError], reason: str, message: str) -> tuple[str, str]:
+    """Return what becomes of an answer of the service's after a transaction of one statement."""
+    there = destination.BigQuery("BigQuery", pytest.fail)
+    there._script = ("BEGIN TRANSACTION", "DELETE FROM `extend`.`documents` WHERE true")
+    fault = there.fault(kind(message, errors=[{"reason": reason, "message": message}]))
+    assert fault is not None
+    return fault
+
+
+def test_faults_tell_what_helps_and_no_value() -> None:
+    # As the service has them; the emulator names neither places nor conflicts.
+    name, remedy = told(BadRequest, "invalidQuery", "Query error: Bad int64 value: 4111 at [2:9]")
+    assert name == "BadRequest (invalidQuery) at DELETE FROM `extend`.`documents`"
+    assert remedy == WITHHELD
+    conflict = "Transaction is aborted due to concurrent update against table a:b.c. ID: 1 at [9:1]"
+    name, remedy = told(BadRequest, "invalidQuery", conflict)
+    assert name == "BadRequest (invalidQuery)"
+    assert remedy.startswith("Somebody else wrote at the same time")
+    refused = "Access Denied: Dataset a:b: Permission bigquery.tables.create denied"
+    assert told(Forbidden, "accessDenied", refused) == ("Forbidden (accessDenied)", refused)
+    assert destination.BigQuery("BigQuery", pytest.fail).fault(KeyError("not the engine's")) is None
+
+
+def test_a_key_that_is_none_and_a_server_that_is_away_are_named_and_no_secret_is(
+    opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"type": "service_account", "private_key": "secret-4111", "client_email": "a@b", "token_uri": "x"}
+    refused = pytest.raises(WarehouseError, match=r"'warehouse_test'.*cannot be opened: .*key")
+    for extra in ({"keyfile_dict": key}, {"keyfile_dict": "{"}, {"key_path": "/no/such/4111"}):
+        with refused as caught:
+            opened(is_anonymous=False, **extra).__enter__()
+        assert "4111" not in str(caught.value)
+        assert caught.value.__context__ is None
+    with pytest.raises(WarehouseError, match="needs the extra field 'project'"):
+        opened(project=None).__enter__()
