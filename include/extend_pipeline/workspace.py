@@ -90,11 +90,15 @@ def write_json_once(path: ObjectStoragePath, value: Any) -> bool:
 def _link_new(path: Path, data: bytes) -> None:
     """Create a local file whole; raise FileExistsError if it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent) as partial:
-        partial.write(data)
-        partial.flush()
-        os.fsync(partial.fileno())
-        os.link(partial.name, path)
+    descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
 
 
 def opened(path: ObjectStoragePath, mode: Literal["rb", "wb"]) -> BinaryIO:

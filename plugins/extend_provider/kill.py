@@ -9,6 +9,7 @@ running already, or will, owns it. The task's state at that moment tells them ap
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
 from typing import Any
 
@@ -97,6 +98,8 @@ class CancelsOnKillMixin:
 
         :param work: None: there is none any more.
         """
+        # Now, because a kill may interrupt an import, and whoever cancels would wait for it in vain.
+        importlib.import_module("extend_provider.hooks.extend")
         self.in_hand = None if work is None else (work, ti)
         if self.killed:
             self.on_kill()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import shlex
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -189,6 +191,21 @@ def test_what_is_not_listed_in_time_is_told_with_the_command_that_finishes_it(
     command = ["cancel", "--workflow-id", WORKFLOW, "--metadata", mark, "--since", "2026-01-01T00:00:00Z"]
     assert main(command) == 0
     assert "1 runs cancelled" in capsys.readouterr().out
+
+
+HELD_IMPORT = """
+import sys
+from extend_provider.cancellation import RemoteWork
+from extend_provider.kill import CancelsOnKillMixin
+assert "aiohttp" not in sys.modules
+CancelsOnKillMixin().take_in_hand(RemoteWork("extend_default", "batch_1"), None)
+assert "aiohttp" in sys.modules
+"""
+
+
+def test_what_a_cancellation_needs_is_imported_before_there_is_anything_to_cancel() -> None:
+    """The signal may come while the main thread imports it: then the cancelling thread could not."""
+    subprocess.run([sys.executable, "-c", HELD_IMPORT], check=True, timeout=60)
 
 
 def work(until: dt.timedelta) -> RemoteWork:

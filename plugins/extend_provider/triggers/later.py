@@ -57,6 +57,8 @@ class ExtendLaterTrigger(CancellingTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Sleep, but not too short, and yield what was told."""
+        if self._work is not None:
+            self.log.info("%s: looked for again later; until then without a worker.", self._work)
         await asyncio.sleep(max(self.at - time.time(), base.EARLIEST_REPORT_SECONDS))
         yield TriggerEvent(self.state)  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
@@ -71,7 +73,7 @@ def defer_until(
     """
     task.log.info("Going on at %s, without a worker until then.", later.at.isoformat(timespec="seconds"))
     if later.work is not None:
-        task.log.info("Where no triggerer is there to do it, this cancels it: %s", later.work.command)
+        task.log.info("If the task is ended where no triggerer notices: %s", later.work.command)
     task.defer(
         trigger=ExtendLaterTrigger(
             at=later.at.timestamp(),
