@@ -273,6 +273,24 @@ def test_times_and_numbers_at_the_edges_are_what_they_are_in_duckdb(
         assert landed(bigquery_project)["invoices"] == landed(file)["invoices"]
 
 
+def test_days_of_other_years_are_null_and_told_of(
+    bigquery_project: BigQuery, opened: Callable[..., Warehouse]
+) -> None:
+    day, time = {"type": "string", "extend:type": "date"}, {"type": "string", "format": "date-time"}
+    schema = {"type": "object", "properties": {"day": day, "time": time, "fits": day}}
+    value = {"day": "0000-12-31", "time": "9999-12-31T23:00:00-05", "fits": "9999-12-31"}
+    for _ in range(2):
+        with opened() as there:
+            step = extract_step(value, schema=schema)
+            there.land([FIRST], raw_lines(run(FIRST, steps=[step])), provenance=provenance())
+        ((day_kept, time_kept, fits),) = bigquery_project.rows("SELECT day, time, fits FROM extend.invoices")
+        assert (day_kept, time_kept, fits) == (None, None, dt.date(9999, 12, 31))
+        noted = bigquery_project.rows(
+            "SELECT column_name, value FROM extend.problems WHERE code = 'YEAR_OUT_OF_RANGE' ORDER BY 1"
+        )
+        assert noted == [("day", "0001-12-31 (BC)"), ("time", "10000-01-01 04:00:00+00")]
+
+
 def told(kind: type[GoogleAPICallError], reason: str, message: str) -> tuple[str, str]:
     """Return what becomes of an answer of the service's after a transaction of one statement."""
     there = destination.BigQuery("BigQuery", pytest.fail)

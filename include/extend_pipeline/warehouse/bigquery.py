@@ -92,7 +92,7 @@ class BigQuery(Destination):
     :param location: where a dataset is made that does not exist.
     """
 
-    dialect = Dialect("bigquery", TYPES, widest=10_000, rewritten=rewritten)
+    dialect = Dialect("bigquery", TYPES, widest=10_000, every_year=False, rewritten=rewritten)
 
     def __init__(self, name: str, connect: Callable[[], Client], *, location: str | None = None) -> None:
         super().__init__(name)

@@ -27,6 +27,7 @@ class Dialect:
     :ivar holds_nul: text may hold the character NUL.
     :ivar widest: most columns that a table may have whatever is in them; None if there is no such number.
     :ivar longest: most bytes that a text, or JSON as text, may have; None if there is no such number.
+    :ivar every_year: days may lie before the year 1, or after 9999.
     :ivar rewritten: takes a node of a statement; returns it, or what the engine has in its place.
     """
 
@@ -36,6 +37,7 @@ class Dialect:
     holds_nul: bool = True
     widest: int | None = None
     longest: int | None = None
+    every_year: bool = True
     rewritten: Callable[[exp.Expr], exp.Expr] | None = None
 
     def identifier(self, name: str) -> str:

@@ -1,8 +1,9 @@
-r"""For warehouses whose text cannot hold every text: what does not fit is replaced visibly, and told of.
+r"""For warehouses that cannot hold every text or time: what does not fit is replaced visibly, and told of.
 
 Each value gets a row in ``problems``. U+FFFD takes the place of the character NUL, and the row has the value
 spelt as in JSON, ``\u0000`` for the character. Of a text that is too long the beginning stays, up to an
-ellipsis; JSON has no beginning that is JSON, and becomes null; the raw zone has all of both.
+ellipsis; JSON has no beginning that is JSON, and becomes null, as a day does that no calendar of the
+warehouse has; the raw zone has all of them.
 """
 
 # Every name in the statements is quoted and every text made a literal by sql.py.
@@ -11,7 +12,7 @@ ellipsis; JSON has no beginning that is JSON, and becomes null; the raw zone has
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, NamedTuple
 
 from extend_pipeline.warehouse import tables
@@ -22,6 +23,14 @@ from extend_pipeline.warehouse.tables import Columns
 from extend_pipeline.warehouse.translation import Dialect
 
 _TEXTS: Final = (ColumnType.TEXT, ColumnType.JSON)
+#: The first and the last of the years 1 to 9999.
+_YEARS: Final = {
+    ColumnType.DATE: ("DATE '0001-01-01'", "DATE '9999-12-31'"),
+    ColumnType.TIMESTAMP: (
+        "TIMESTAMPTZ '0001-01-01 00:00:00+00'",
+        "TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'",
+    ),
+}
 _REPLACEMENT: Final = "\ufffd"
 _ELLIPSIS: Final = "…"
 #: Bytes that a character has at most; the ellipsis has fewer.
@@ -30,8 +39,8 @@ _WIDEST_CHARACTER: Final = 4
 _IN_JSON: Final = r"((?:^|[^\\])(?:\\\\)*)\\u0000"
 
 
-class _Text(NamedTuple):
-    """A column of text: whether a value does not fit, what is told of it, and what takes its place."""
+class _Value(NamedTuple):
+    """A column: whether a value does not fit, what is told of it, and what takes its place."""
 
     column: str
     unfit: str
@@ -43,11 +52,13 @@ class _Limit(NamedTuple):
     """What the warehouse cannot hold.
 
     :ivar of: from a column and its type to what is to be done there.
+    :ivar kinds: the types of the columns that it is about.
     """
 
     code: str
     message: str
-    of: Callable[[str, ColumnType], _Text]
+    of: Callable[[str, ColumnType], _Value]
+    kinds: Collection[ColumnType] = _TEXTS
 
 
 def replace(session: Session, dataset: str, dialect: Dialect) -> None:
@@ -67,13 +78,18 @@ def _limits(dialect: Dialect) -> Iterator[_Limit]:
             "if it is JSON. The raw zone has all of it."
         )
         yield _Limit("TEXT_TOO_LONG", message, lambda column, kind: _too_long(column, kind, longest))
+    if not dialect.every_year:
+        message = "The warehouse has the years 1 to 9999: the column is null. The raw zone has the value."
+        yield _Limit("YEAR_OUT_OF_RANGE", message, _of_another_year, tuple(_YEARS))
 
 
 def _replace(session: Session, dataset: str, limit: _Limit) -> None:
     problems = f"{quoted(dataset)}.problems"
     for table, columns in session.columns(dataset).items():
         target = f"{quoted(dataset)}.{quoted(table)}"
-        texts = [limit.of(column, kind) for column, kind in columns.items() if kind in _TEXTS]
+        texts = [limit.of(column, kind) for column, kind in columns.items() if kind in limit.kinds]
+        if not texts:
+            continue
         ((*found,),) = session.rows(
             f"look for {limit.code} in {table}",
             f"SELECT {', '.join(f'bool_or({text.unfit})' for text in texts)} FROM {target}",
@@ -100,26 +116,31 @@ def _replace(session: Session, dataset: str, limit: _Limit) -> None:
             )
 
 
-def _nul(column: str, kind: ColumnType) -> _Text:
+def _nul(column: str, kind: ColumnType) -> _Value:
     name = quoted(column)
     if kind is ColumnType.TEXT:
         told, replaced = (f"replace({name}, chr(0), {literal(new)})" for new in ("\\u0000", _REPLACEMENT))
-        return _Text(column, f"contains({name}, chr(0))", told, replaced)
+        return _Value(column, f"contains({name}, chr(0))", told, replaced)
     text, pattern, new = f"CAST({name} AS VARCHAR)", literal(_IN_JSON), literal(rf"\1{_REPLACEMENT}")
     replaced = text
     for _ in range(2):  # of two in a row, the first one's end is not looked at again
         replaced = f"regexp_replace({replaced}, {pattern}, {new}, 'g')"
-    return _Text(column, f"regexp_matches({text}, {pattern})", text, f"CAST({replaced} AS JSON)")
+    return _Value(column, f"regexp_matches({text}, {pattern})", text, f"CAST({replaced} AS JSON)")
 
 
-def _too_long(column: str, kind: ColumnType, longest: int) -> _Text:
+def _too_long(column: str, kind: ColumnType, longest: int) -> _Value:
     text = f"CAST({quoted(column)} AS VARCHAR)"
     beginning = f"left({text}, {longest // _WIDEST_CHARACTER - 1}) || {literal(_ELLIPSIS)}"
     replaced = "NULL" if kind is ColumnType.JSON else beginning
-    return _Text(column, f"strlen({text}) > {longest}", beginning, replaced)
+    return _Value(column, f"strlen({text}) > {longest}", beginning, replaced)
 
 
-def _problem(table: str, columns: Columns, text: _Text, limit: _Limit) -> str:
+def _of_another_year(column: str, kind: ColumnType) -> _Value:
+    name, (first, last) = quoted(column), _YEARS[kind]
+    return _Value(column, f"{name} NOT BETWEEN {first} AND {last}", f"CAST({name} AS VARCHAR)", "NULL")
+
+
+def _problem(table: str, columns: Columns, text: _Value, limit: _Limit) -> str:
     """Return the row of ``problems``; a run's own has no document, with which it would be replaced."""
     own = [name for name in columns if table != "runs" or name != "document_id"]
     values = {name: quoted(name) for name in (*tables.KEY, "run_id", "path") if name in own}
