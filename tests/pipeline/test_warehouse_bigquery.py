@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 import sqlglot
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPICallError
 from sqlglot import exp
 
 from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse, views
 from extend_pipeline.warehouse import bigquery as destination
 from extend_pipeline.warehouse.destination import DestinationSession
+from extend_pipeline.warehouse.google_credentials import credentials
 from extend_pipeline.warehouse.session import WITHHELD
 from fixtures.bigquery import BigQuery
 from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash, parts_of_every_kind
@@ -142,6 +145,20 @@ def test_claims_and_what_has_landed_are_found(
         assert list(there.landed_parts()) == []
     for view in views.VIEWS:
         bigquery_project.rows(f"SELECT * FROM `extend`.`{view}`")
+
+
+def test_what_cannot_be_written_to_is_refused_before_anything_is_sent(
+    bigquery_project: BigQuery, opened: Callable[..., Warehouse]
+) -> None:
+    with opened() as there:
+        there.check_writable()
+    bigquery_project.rows("CREATE VIEW extend._preflight AS SELECT 1 AS probe")
+    refused = (
+        r"Documents could not land in BigQuery acme-\d+ \(connection 'warehouse_test'\): .*'drop what was"
+    )
+    with opened() as there, pytest.raises(WarehouseError, match=refused):
+        there.check_writable()
+    assert bigquery_project.tables() == {"claims", "_preflight"}
 
 
 def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(
@@ -312,6 +329,30 @@ def test_faults_tell_what_helps_and_no_value() -> None:
     refused = "Access Denied: Dataset a:b: Permission bigquery.tables.create denied"
     assert told(Forbidden, "accessDenied", refused) == ("Forbidden (accessDenied)", refused)
     assert destination.BigQuery("BigQuery", pytest.fail).fault(KeyError("not the engine's")) is None
+
+
+def test_who_we_are_is_said_by_a_key_or_by_the_machine_and_may_be_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    told = {"type": "service_account", "project_id": "acme", "private_key": secret.decode()}
+    key = json.dumps({**told, "client_email": "extend@acme", "token_uri": "https://token.example"})
+    file = tmp_path / "key.json"
+    file.write_text(key)
+    by_key = [{"keyfile_dict": key}, {"keyfile_dict": json.loads(key)}, {"key_path": str(file)}]
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    for extra in (*by_key, {}):
+        found, project = credentials(extra)
+        assert project == "acme"
+        assert found.service_account_email == "extend@acme"
+        assert found.scopes == ["https://www.googleapis.com/auth/bigquery"]
+    found, project = credentials({"impersonation_chain": "a@acme, b@acme", "scope": "x,y", **by_key[0]})
+    assert project == "acme"
+    assert found.service_account_email == "b@acme"
+    assert found._delegates == ["a@acme"]
+    assert found._target_scopes == ["x", "y"]
 
 
 def test_a_key_that_is_none_and_a_server_that_is_away_are_named_and_no_secret_is(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
-
-_SCOPES: Final = ("https://www.googleapis.com/auth/bigquery",)
+_SCOPES: Final = ["https://www.googleapis.com/auth/bigquery"]
 
 
-def credentials(extra: Mapping[str, Any]) -> tuple[Credentials, str | None]:
-    """Return the credentials that the fields name, and the project that these belong to.
+def credentials(extra: Mapping[str, Any]) -> tuple[Any, str | None]:
+    """Return the credentials (google-auth's) that the fields name, and the project that these belong to.
 
     ``keyfile_dict`` (an object, or it as text) or ``key_path`` is a service account's key; ``is_anonymous``
     asks for none, which emulators take; without any of them there have to be application default
@@ -31,7 +28,7 @@ def credentials(extra: Mapping[str, Any]) -> tuple[Credentials, str | None]:
     scopes = _listed(extra.get("scope")) or _SCOPES
     key, path = extra.get("keyfile_dict"), extra.get("key_path")
     found: Any
-    project = None
+    project: str | None = None
     if extra.get("is_anonymous"):
         found = AnonymousCredentials()
     elif key:
