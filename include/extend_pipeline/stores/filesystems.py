@@ -45,6 +45,21 @@ def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
     return fs
 
 
+def pages_of(fs: AbstractFileSystem, bucket: str, prefix: str) -> Iterator[list[Mapping[str, Any]]] | None:
+    """Return a bucket's objects below a prefix, a page at a time; None if the library lists whole folders."""
+    return _google_pages(fs, bucket, prefix) if "gs" in fs.protocol else None
+
+
+def _google_pages(fs: AbstractFileSystem, bucket: str, prefix: str) -> Iterator[list[Mapping[str, Any]]]:
+    wanted = {"prefix": prefix, "maxResults": 1000}
+    while True:
+        answer = fs.call("GET", "b/{}/o", bucket, json_out=True, **wanted)
+        yield answer.get("items", [])
+        if not answer.get("nextPageToken"):
+            return
+        wanted["pageToken"] = answer["nextPageToken"]
+
+
 def can_sign(fs: AbstractFileSystem) -> bool:
     """Whether the credentials hold a key that URLs are signed with; a token is none."""
     if "gs" in fs.protocol:

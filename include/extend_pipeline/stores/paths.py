@@ -1,7 +1,7 @@
 """Any other store that Airflow's object storage reaches: ``gs://``, ``abfs://``, ``file://`` and their like.
 
-Listed folder by folder, so that memory is bounded by the largest folder. Which tag an object has depends on
-what its store tells, see :func:`content_tag`.
+Google's are listed by the page, the others folder by folder: memory is bounded by the largest of these. Which
+tag an object has depends on what its store tells, see :func:`content_tag`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.stores.filesystems import can_sign, open_filesystem, plain_errors
+from extend_pipeline.stores.filesystems import can_sign, open_filesystem, pages_of, plain_errors
 from extend_pipeline.stores.records import (
     WHOLE,
     Absent,
@@ -49,7 +49,21 @@ class PathStore:
         return cls(root, conn_id, open_filesystem(root, conn_id))
 
     def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
-        """Yield one folder at a time; folders and objects in the order of their names."""
+        """Yield what the store gives at a time: a page, or a folder, these in the order of their names."""
+        pages = pages_of(self.fs, self._path("").rstrip("/"), prefix.key)
+        return self._folders(prefix) if pages is None else self._pages(prefix, pages)
+
+    def _pages(self, prefix: Located, pages: Iterator[list[Mapping[str, Any]]]) -> Iterator[list[Found]]:
+        try:
+            with plain_errors():
+                for page in filter(None, pages):
+                    yield [self._found(info["name"], info) for info in page]
+        except FileNotFoundError:
+            raise self._unlisted(prefix, "does not exist") from None
+        except PermissionError:
+            raise self._unlisted(prefix, "may not be listed") from None
+
+    def _folders(self, prefix: Located) -> Iterator[list[Found]]:
         folders = [prefix.key.rpartition("/")[0]]
         first = True
         while folders:
@@ -143,8 +157,11 @@ class PathStore:
             named = ((name.removeprefix(prefixed).rstrip("/"), info) for name, info in keyed)
             # Some stores list a folder's own marker with what it holds.
             return sorted(((key, info) for key, info in named if key != folder), key=lambda each: each[0])
+        raise self._unlisted(prefix, what)
+
+    def _unlisted(self, prefix: Located, what: str) -> PipelineInputError:
         place = "folder" if self._is_local else "bucket"
-        raise PipelineInputError(
+        return PipelineInputError(
             f"The {place} of {prefix.uri!r} {what}, seen from this worker. Nothing was sent to Extend. "
             f"Check the address and the connection (source_conn_id={self.conn_id!r})."
         )
