@@ -172,7 +172,7 @@ class Databricks(Destination):
             "ON t.table_catalog = c.table_catalog AND t.table_schema = c.table_schema "
             "AND t.table_name = c.table_name "
             f"WHERE c.table_catalog = {literal(self._catalog)} AND c.table_schema = {literal(dataset)} "
-            "AND t.table_type <> 'VIEW' ORDER BY c.table_name, c.ordinal_position"
+            "AND t.table_type IN ('MANAGED', 'EXTERNAL') ORDER BY c.table_name, c.ordinal_position"
         ):
             if table.startswith(_STAGED):
                 continue
