@@ -100,6 +100,7 @@ class BigQuery(Destination):
         self._location = location
         self._opened: Client | None = None
         self._dataset = ""
+        self._at: str | None = None
         self._temporary: dict[str, TableReference] = {}
         self._staged: list[TableReference] = []
         self._kept: list[str] | None = None
@@ -141,7 +142,7 @@ class BigQuery(Destination):
         return self._opened
 
     def _query(self, sql: str) -> QueryJob:
-        return self._client.query(sql)
+        return self._client.query(sql, location=self._at)
 
     def pages(self, sql: str) -> Iterator[Page]:
         """See :meth:`Destination.pages`."""
@@ -150,14 +151,15 @@ class BigQuery(Destination):
             if kept and sql.startswith("COMMIT"):
                 self._script = ("BEGIN TRANSACTION", *kept, "COMMIT TRANSACTION")
                 self._query(";\n".join(self._script)).result()
+        elif sql.startswith(("SELECT", "WITH")):
+            rows = self._query(sql).result(page_size=PAGE_ROWS)
+            yield from (list(map(tuple, page)) for page in rows.pages)
         elif self._kept is not None:
             self._kept.append(sql)
         else:
             job = self._query(sql)
-            rows = job.result(page_size=PAGE_ROWS)
-            if sql.startswith(("SELECT", "WITH")):
-                yield from (list(map(tuple, page)) for page in rows.pages)
-            elif job.num_dml_affected_rows is not None:
+            job.result()
+            if job.num_dml_affected_rows is not None:
                 yield [(job.num_dml_affected_rows,)]
 
     def start_writing(self) -> None:
@@ -182,18 +184,19 @@ class BigQuery(Destination):
         }
 
     def make_schema(self, dataset: str) -> None:
-        """Make the dataset unless it exists: that needs a right that few have."""
+        """Make the dataset unless it exists, and be where it is: a script does not find that out itself."""
         from google.api_core.exceptions import NotFound
         from google.cloud.bigquery import Dataset
 
         self._dataset = dataset
         try:
-            self._client.get_dataset(dataset)
+            known = self._client.get_dataset(dataset)
         except NotFound:
             made = Dataset(f"{self._client.project}.{dataset}")
             if self._location:
                 made.location = self._location
-            self._client.create_dataset(made, exists_ok=True)
+            known = self._client.create_dataset(made, exists_ok=True)
+        self._at = known.location
 
     def lock(self, dataset: str) -> None:
         """Make the dataset, which rows are staged in; nothing keeps others out but the pool."""
@@ -247,8 +250,9 @@ class BigQuery(Destination):
             source_format=SourceFormat.PARQUET, create_disposition=CreateDisposition.CREATE_NEVER
         )
         with file.open("rb") as data:
-            size = file.stat().st_size
-            self._client.load_table_from_file(data, table, size=size, job_config=config).result()
+            self._client.load_table_from_file(
+                data, table, size=file.stat().st_size, job_config=config, location=self._at
+            ).result()
         file.unlink()
 
     def as_text(self, column: str, kind: ColumnType) -> str:
