@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import queue
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -27,8 +31,9 @@ from sandbox.stack.supervisor import Stack
 #: As many as tests/faults/dags make DAGs for; what two cores carry.
 LANES = 4
 PIPELINE, NIGHTLY = "faulty", "faulty_nightly"
-DEFERRED, RUNNING = "faulty_operators_deferred", "faulty_operators_running"
-DAGS = (PIPELINE, NIGHTLY, DEFERRED, RUNNING)
+OPERATORS = {how: f"faulty_operators_{how}" for how in ("running", "deferred")}
+BATCHES = {how: f"faulty_batches_{how}" for how in ("running", "deferred")}
+DAGS = (PIPELINE, NIGHTLY, *OPERATORS.values(), *BATCHES.values())
 
 PREFIX = "documents"
 
@@ -112,21 +117,33 @@ class Lane:
         ]
         self.client.apply(AirflowSettings(pools=pools))
 
+    @contextlib.contextmanager
+    def queued(self, *tasks: str) -> Iterator[None]:
+        """Keep tasks in the executor's queue for the block, by the last part of their ids."""
+        file = self.home / "held"
+        file.write_text(" ".join(tasks))
+        try:
+            yield
+        finally:
+            file.unlink()
+
     def connect(
         self,
         *,
         answer_seconds: float = ANSWER_SECONDS,
+        grace_seconds: float = LISTING_GRACE_SECONDS,
         lock_seconds: float = LOCK_SECONDS,
         s3_url: str | None = None,
     ) -> None:
         """Write the connections: as impatient as can be, to the lane's own stand-ins.
 
         :param answer_seconds: how long a request waits for its answer.
+        :param grace_seconds: how late Extend may list what it has accepted.
         :param lock_seconds: how long a task waits for the warehouse's file.
         :param s3_url: another S3.
         """
         extend = self._connection("extend_default", host=self.extend.url)
-        patience = {"timeout": [2, answer_seconds], "listing_grace": LISTING_GRACE_SECONDS}
+        patience = {"timeout": [2, answer_seconds], "listing_grace": grace_seconds}
         warehouse = self._connection("warehouse_default", host=str(self.warehouse))
         aws = self._connection("aws_default")
         endpoint = {} if s3_url is None else {"endpoint_url": s3_url}
@@ -136,6 +153,16 @@ class Lane:
             _with_extra(aws, endpoint),
         ]
         self.client.apply(AirflowSettings(connections=connections))
+
+    def finish_by_hand(self, command: str) -> None:
+        """Run the provider's own command, as a log has told it."""
+        connection = {f"AIRFLOW_CONN_EXTEND_{self.name.upper()}": self.extend.connection_json()}
+        subprocess.run(
+            [sys.executable, "-m", "extend_provider", *shlex.split(command)],
+            env={**os.environ, **connection},
+            check=True,
+            timeout=300,
+        )
 
     def put_workspace(self, address: str) -> None:
         """Have the runs that start from now on keep their files somewhere."""

@@ -42,6 +42,9 @@ DAY = dt.date(2026, 10, 1)
 #: Airflow's own parts, its database first: the order in which they start.
 AIRFLOW = ("postgres", "api-server", "scheduler", "dag-processor", "triggerer")
 
+#: Seconds between two looks at what is waited for: Airflow's answers cost the time of all lanes.
+LOOK_SECONDS = 0.4
+
 #: The tasks of a run that nothing disturbs: each once.
 UNDISTURBED = 1
 
@@ -110,18 +113,21 @@ class Scenario:
         conf = {"source": source, **params}
         return self.client.trigger(self.lane.dag_id(PIPELINE), conf=conf)
 
-    def failpoint(self, task: str, function: str, when: str = "before", skip: int = 0) -> Path:
+    def failpoint(
+        self, task: str, function: str, when: str = "before", skip: int = 0, room: int | None = None
+    ) -> Path:
         """Have the first process of a task that comes to a function kill itself there; return the proof.
 
         :param task: e.g. ``submit``.
         :param function: ``package.module:Class.method``.
         :param when: ``before`` the call or ``after`` it.
         :param skip: so many calls pass first.
+        :param room: it is not killed: it cannot write more bytes than these to any file from there on.
         :return: the file that is there once it has struck.
         """
         folder = self.lane.failpoints
         name = function.replace(":", ".")
-        failpoint = {"task": task, "function": function, "when": when, "skip": skip}
+        failpoint = {"task": task, "function": function, "when": when, "skip": skip, "room": room}
         (folder / f"{name}.json").write_text(json.dumps(failpoint))
         return folder / f"{name}.struck"
 
@@ -134,7 +140,13 @@ class Scenario:
         alone = name in {"discover", "plan", "finish"}
         task_id, index = (f"{GROUP}.{name}", -1) if alone else (f"{CHUNK}.{name}", index)
         return self.client.wait_for_task(
-            run.dag_id, run.dag_run_id, task_id, states, map_index=index, timeout=timeout
+            run.dag_id,
+            run.dag_run_id,
+            task_id,
+            states,
+            map_index=index,
+            timeout=timeout,
+            interval=LOOK_SECONDS,
         )
 
     def processes(self, task: TaskInstance) -> list[psutil.Process]:
@@ -160,7 +172,7 @@ class Scenario:
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
-            time.sleep(0.1)
+            time.sleep(LOOK_SECONDS)
 
     # The end
 
@@ -178,7 +190,7 @@ class Scenario:
         return self.client.failed_logs(run.dag_id, run.dag_run_id)
 
     def _ended(self, run: DagRun, timeout: float) -> DagRun:
-        return self.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=timeout, interval=0.5)
+        return self.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=timeout, interval=LOOK_SECONDS)
 
     def verdict(
         self,

@@ -10,14 +10,17 @@ import collections
 import contextlib
 import dataclasses
 import datetime as dt
+import re
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import duckdb
 import pytest
 
-from faults.lanes import DEFERRED, RUNNING
+from faults.lanes import BATCHES, OPERATORS
 from faults.scenario import CHUNK, DAY, RUN, Scenario, fault
 from sandbox.stack.client import DagRun
 from sandbox.stack.progress import PROGRESS_KEY
@@ -27,6 +30,8 @@ Ending = Literal["clear", "failed", "success"]
 ENDINGS: tuple[Ending, ...] = ("clear", "failed", "success")
 NEXT_DAY = DAY + dt.timedelta(days=1)
 CHUNK_SIZE = 2
+#: A command in a log, whose lines are JSON, and for how many seconds it may turn out not to be needed.
+TOLD, PATIENCE = re.compile(r"(?:its end|finish|cancel it): python -m extend_provider (cancel [^\"\\]+)"), 60
 DOCUMENTS = CHUNK_SIZE * (len(ENDINGS) + 1)
 
 
@@ -68,8 +73,10 @@ class Point:
 
 POINTS = [
     Point("submit", "scheduled"),
-    Point("submit", "running"),  # the answer comes when the worker is gone
-    Point("wait", "scheduled"),  # nobody is there to cancel what a task that has no slot would wait for
+    Point("submit", "queued"),
+    Point("submit", "running", cancelled=3),  # the answer would come when the worker is gone
+    Point("submit", "deferred", cancelled=3),  # the answer is lost, and the list is late
+    Point("wait", "queued"),  # nobody is there to cancel what a task that has no worker would wait for
     Point("wait", "deferred", cancelled=3),
     Point("collect", "running"),
     Point("load", "running"),
@@ -89,7 +96,7 @@ def test_chunks_ended_by_hand(scenario: Scenario, point: Point) -> None:
         for index, ending in enumerate(ENDINGS):
             end(scenario, run, ending, f"{CHUNK}.{point.task}", index)
         delete(scenario, deleted)
-        scenario.wait_until(lambda: cancelled(scenario) == given_back, f"{given_back} runs are cancelled")
+        see_cancelled(scenario, given_back, run, deleted)
     scenario.extend.configure(hold=False)
     scenario.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=300, interval=0.5)
     again = scenario.start(None)
@@ -108,10 +115,36 @@ def cancelled(scenario: Scenario) -> int:
     return int(scenario.extend.stats()["runs"].get("CANCELLED", 0))
 
 
+def see_cancelled(scenario: Scenario, number: int, *runs: DagRun) -> None:
+    """Wait until so many runs are cancelled, by hand where a worker's time was up and its log says so."""
+    by_hand_from, done = time.monotonic() + PATIENCE, set[str]()
+
+    def all_are() -> bool:
+        if cancelled(scenario) < number and time.monotonic() > by_hand_from:
+            for command in told_commands(scenario, *runs) - done:
+                done.add(command)
+                scenario.lane.finish_by_hand(command)
+        return cancelled(scenario) == number
+
+    scenario.wait_until(all_are, f"{number} runs are cancelled")
+
+
+def logs_of(scenario: Scenario, run: DagRun) -> Iterator[Path]:
+    """Yield the logs of a run's tasks, the triggerer's part of them too; those of a deleted run stay."""
+    logs = scenario.lane.stack.home.logs / "tasks"
+    yield from (logs / f"dag_id={run.dag_id}" / f"run_id={run.dag_run_id}").rglob("*.log*")
+
+
+def told_commands(scenario: Scenario, *runs: DagRun) -> set[str]:
+    """Return the commands that finish a cancellation, from the logs of what was ended."""
+    texts = (file.read_text() for run in runs for file in logs_of(scenario, run))
+    return {command for text in texts for command in TOLD.findall(text)}
+
+
 def looked_at(scenario: Scenario, run: DagRun, task_id: str, index: int = -1) -> None:
-    """Wait until a task's trigger is at work: before, it does not learn that its task has ended."""
+    """Wait until a task has looked at its runs: before, nobody would learn that it has ended."""
     where = (run.dag_id, run.dag_run_id, task_id, PROGRESS_KEY, index)
-    scenario.wait_until(lambda: scenario.client.xcom(*where), f"a trigger has looked for {task_id} [{index}]")
+    scenario.wait_until(lambda: scenario.client.xcom(*where), f"a look of {task_id} [{index}]")
 
 
 def waited_for(scenario: Scenario, run: DagRun, deleted: DagRun) -> None:
@@ -140,16 +173,33 @@ def submit_running(scenario: Scenario) -> Iterator[BringTo]:
 
 
 @contextlib.contextmanager
-def wait_scheduled(scenario: Scenario) -> Iterator[BringTo]:
-    scenario.lane.connect(answer_seconds=60)
-    scenario.extend.configure(hold=True, faults=[fault("slow", seconds=30, accepted=True, count=None)])
+def submit_queued(scenario: Scenario) -> Iterator[BringTo]:
+    with scenario.lane.queued("submit"):
+        yield lambda *_: None
 
-    def bring_to(*_: DagRun) -> None:
-        scenario.wait_until(lambda: len(scenario.created()) == DOCUMENTS, "Extend has it all")
-        scenario.lane.open_pools(batches=0)
+
+@contextlib.contextmanager
+def submit_deferred(scenario: Scenario) -> Iterator[BringTo]:
+    """Extend has accepted the chunks, answers with an error, and lists them late: their absence is proven."""
+    scenario.lane.connect(grace_seconds=240)
+    lost = fault("error", accepted=True, status=500, count=None)
+    scenario.extend.configure(hold=True, listing_lag_seconds=60, faults=[lost])
+
+    def triggers(run: DagRun) -> int:
+        return sum("looked for again later" in file.read_text() for file in logs_of(scenario, run))
+
+    def bring_to(run: DagRun, deleted: DagRun) -> None:
+        scenario.wait_until(lambda: triggers(run) >= len(ENDINGS) and triggers(deleted), "triggers wait")
 
     yield bring_to
-    scenario.lane.open_pools()
+    scenario.extend.configure(faults=[])
+
+
+@contextlib.contextmanager
+def wait_queued(scenario: Scenario) -> Iterator[BringTo]:
+    scenario.extend.configure(hold=True)
+    with scenario.lane.queued("wait"):
+        yield lambda *_: None
 
 
 @contextlib.contextmanager
@@ -184,83 +234,134 @@ def load_running(scenario: Scenario) -> Iterator[BringTo]:
 
 HELD = {
     "submit scheduled": submit_scheduled,
+    "submit queued": submit_queued,
     "submit running": submit_running,
-    "wait scheduled": wait_scheduled,
+    "submit deferred": submit_deferred,
+    "wait queued": wait_queued,
     "wait deferred": wait_deferred,
     "collect running": collect_running,
     "load running": load_running,
 }
 
 
-# The operator that stands alone: a task and one of two mapped ones are ended, the other one goes on.
+# The operators that stand alone: a task and one of two mapped ones are ended, the other one goes on.
 
-TASKS = (("plain", -1), ("mapped", 0))
-KEPT = ("mapped", 1)
+HOW = ("running", "deferred")
+PLACES = ("plain", "mapped/0", "mapped/1")
 
 
-@pytest.mark.parametrize("how", [RUNNING, DEFERRED], ids=["running", "deferred"])
-def test_single_runs_ended_by_hand(scenario: Scenario, how: str) -> None:
-    scenario.extend.configure(hold=True)
-    dag_id = scenario.lane.dag_id(how)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Alone:
+    """Tasks that stand alone: the plain one, and those that are mapped.
+
+    :param dag: the DAG, by how its tasks wait.
+    :param cleared: how many runs at Extend a place has after its task was cleared.
+    :param marked: and after it was marked.
+    """
+
+    dag: dict[str, str]
+    plain: str
+    mapped: str
+    cleared: int
+    marked: int = 1
+
+    @property
+    def tasks(self) -> tuple[tuple[str, int], ...]:
+        """The tasks that are ended."""
+        return ((self.plain, -1), (self.mapped, 0))
+
+    @property
+    def all(self) -> tuple[tuple[str, int], ...]:
+        """The same, and the one that goes on."""
+        return (*self.tasks, (self.mapped, 1))
+
+
+SINGLE_RUNS = Alone(OPERATORS, "plain", "mapped", cleared=2)  # clearing it is how to send anew
+SUBMISSIONS = Alone(BATCHES, "submit", "submit_mapped", cleared=1)
+WAITS = Alone(BATCHES, "wait", "wait_mapped", cleared=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        pytest.param(SINGLE_RUNS, "running", id="single runs running"),
+        pytest.param(SINGLE_RUNS, "deferred", id="single runs deferred"),
+        pytest.param(SUBMISSIONS, "running", id="batch operator running"),
+        pytest.param(WAITS, "running", id="batch sensor running"),
+        pytest.param(WAITS, "deferred", id="batch sensor deferred"),
+    ],
+)
+def test_alone_ended_by_hand(scenario: Scenario, kind: Alone, how: str) -> None:
+    late = [fault("slow", seconds=40, accepted=True, count=None)] if kind is SUBMISSIONS else []
+    scenario.lane.connect(answer_seconds=60)
+    scenario.extend.configure(hold=True, faults=late)
+    dag_id = scenario.lane.dag_id(kind.dag[how])
     runs: dict[Ending, DagRun] = {}
     for ending in ENDINGS:  # one after the other: those that run in workers hold their slots
-        runs[ending] = started(scenario, dag_id, how)
-        for task_id, index in TASKS:
+        runs[ending] = at_work(scenario, scenario.client.trigger(dag_id), kind, how)
+        for task_id, index in kind.tasks:
             end(scenario, runs[ending], ending, task_id, index)
-    delete(scenario, started(scenario, dag_id, how))
-    # Both tasks of two runs, and all three of the one that was deleted; clearing gives nothing back.
-    scenario.wait_until(lambda: cancelled(scenario) == 7, "7 runs are cancelled")
-    scenario.extend.configure(hold=False)
-    for run in runs.values():
-        scenario.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=300, interval=0.5)
-    cleared = runs["clear"].dag_run_id
-    created = scenario.created()
-    scenario.record(len(created), *runs.values())
-    again = {created.pop(f"{cleared}/{place}") for place in ("plain", "mapped/0")}
-    # Clearing this operator is how to send anew. But Airflow (3.3.2) may count the clearing of a task that
-    # runs in a worker as one more try, and a retry waits for the runs that there are.
-    assert again <= ({2} if how == DEFERRED else {1, 2})
-    assert set(created.values()) == {1}
-    assert len(created) == 12 - 2
-    assert cancelled(scenario) == 7
-    scenario.assert_nothing_under_way()
-
-
-@pytest.mark.parametrize("how", [RUNNING, DEFERRED], ids=["running", "deferred"])
-def test_single_runs_ended_by_hand_before_they_begin(scenario: Scenario, how: str) -> None:
-    scenario.lane.open_pools(batches=0)
-    dag_id = scenario.lane.dag_id(how)
-    runs = {ending: scenario.client.trigger(dag_id) for ending in ENDINGS}
-    deleted = scenario.client.trigger(dag_id)
-    for run in (*runs.values(), deleted):
-        for task_id, index in (*TASKS, KEPT):
-            scenario.client.wait_for_task(*_where(run), task_id, ["scheduled"], map_index=index, timeout=240)
-    for ending, run in runs.items():
-        for task_id, index in TASKS:
-            end(scenario, run, ending, task_id, index)
+    deleted = at_work(scenario, scenario.client.trigger(dag_id), kind, how)
     delete(scenario, deleted)
+    scenario.extend.configure(faults=[])
+    # Both tasks of two runs, and all three of the one that was deleted; clearing gives nothing back.
+    see_cancelled(scenario, 7, *runs.values(), deleted)
+    conclude(scenario, kind, runs, deleted)
+
+
+@pytest.mark.parametrize("kind", [SINGLE_RUNS, SUBMISSIONS], ids=["single runs", "batch operator"])
+@pytest.mark.parametrize("state", ["scheduled", "queued"])
+def test_alone_ended_by_hand_before_they_begin(scenario: Scenario, kind: Alone, state: str) -> None:
+    with contextlib.ExitStack() as held:
+        if state == "queued":
+            held.enter_context(scenario.lane.queued(kind.plain, kind.mapped))
+        else:
+            scenario.lane.open_pools(batches=0)
+        dag_id = scenario.lane.dag_id(kind.dag["deferred"])
+        runs = {ending: scenario.client.trigger(dag_id) for ending in ENDINGS}
+        deleted = scenario.client.trigger(dag_id)
+        for run in (*runs.values(), deleted):
+            for task_id, index in kind.all:
+                scenario.client.wait_for_task(*_where(run), task_id, [state], map_index=index, timeout=240)
+        for ending, run in runs.items():
+            for task_id, index in kind.tasks:
+                end(scenario, run, ending, task_id, index)
+        delete(scenario, deleted)
     scenario.lane.open_pools()
+    conclude(scenario, dataclasses.replace(kind, cleared=1, marked=0), runs)
+
+
+def conclude(
+    scenario: Scenario, kind: Alone, runs: dict[Ending, DagRun], deleted: DagRun | None = None
+) -> None:
+    """Let what goes on come to its end; then count what was paid.
+
+    :param deleted: a run that was deleted after all of its places had got their runs at Extend.
+    """
+    scenario.extend.configure(hold=False)
+    gone = cancelled(scenario)
     for run in runs.values():
-        scenario.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=300, interval=0.5)
+        scenario.client.wait_for_run(*_where(run), timeout=300, interval=0.5)
+    *ended, goes_on = PLACES
+    expected = {f"{run.dag_run_id}/{goes_on}": 1 for run in runs.values()}
+    for ending, run in runs.items():
+        times = kind.cleared if ending == "clear" else kind.marked
+        expected |= {f"{run.dag_run_id}/{place}": times for place in ended}
+    expected |= {f"{deleted.dag_run_id}/{place}": 1 for place in PLACES} if deleted else {}
     created = scenario.created()
     scenario.record(len(created), *runs.values())
-    assert created == {
-        f"{run.dag_run_id}/{place}": 1
-        for ending, run in runs.items()
-        for place in ("plain", "mapped/0", "mapped/1")
-        if ending == "clear" or place == "mapped/1"
-    }
+    assert created == {place: times for place, times in expected.items() if times}
+    assert cancelled(scenario) == gone
     scenario.assert_nothing_under_way()
 
 
-def started(scenario: Scenario, dag_id: str, how: str) -> DagRun:
-    """Start a run, and wait until each of its tasks has its run at Extend and looks at it."""
-    run = scenario.client.trigger(dag_id)
-    for task_id, index in (*TASKS, KEPT):
-        if how == DEFERRED:
+def at_work(scenario: Scenario, run: DagRun, kind: Alone, how: str) -> DagRun:
+    """Wait until each task of a run has its run at Extend and looks at it."""
+    for (task_id, index), place in zip(kind.all, PLACES, strict=True):
+        if how == "deferred" or kind is WAITS:
             looked_at(scenario, run, task_id, index)
         else:
-            key = f"{run.dag_run_id}/{task_id}" + ("" if index < 0 else f"/{index}")
+            key = f"{run.dag_run_id}/{place}"
             scenario.wait_until(partial(_has, scenario, key), f"Extend has {key}")
     return run
 

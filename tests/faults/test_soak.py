@@ -22,7 +22,7 @@ from sandbox.stack.verify import differences
 BUCKET = "acme-archive"
 DOCUMENTS, CHUNKS = 10_000, 10
 #: Seconds between the first deaths, and by how much longer each pause is than the one before.
-PAUSE_SECONDS, PATIENCE = 4.0, 1.05
+PAUSE_SECONDS, PATIENCE = 4.0, 1.1
 
 COMPONENTS = ("scheduler", "triggerer", "api-server")
 WORKER = "worker"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import gzip
 import http.server
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -104,6 +106,41 @@ def test_workspace_refuses_the_record_of_a_batch_that_extend_has(scenario: Scena
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1)
     assert scenario.attempts(run)["submit"] > 1
+
+
+#: Where the disk is full in the middle of a write, by task: each of them costs it an attempt.
+FULL = {
+    "submit": (
+        "extend_pipeline.rounds:write_documents",
+        "extend_pipeline.batch_ledger:WorkspaceLedger.begin",
+        "extend_pipeline.batch_ledger:WorkspaceLedger.record",
+    ),
+    "collect": ("extend_pipeline.raw_zone:PartWriter.add_document",),
+    "load": ("extend_pipeline.tasks:enter", "extend_pipeline.tasks:land"),
+}
+
+
+def test_disk_is_full_in_the_middle_of_each_write(scenario: Scenario) -> None:
+    """Of the documents sent, the intent, the batch, the raw runs, their entry, and the warehouse."""
+    truths = scenario.seed()
+    places = [(task, function) for task, functions in FULL.items() for function in functions]
+    proofs = [scenario.failpoint(task, function, room=64) for task, function in places]
+    run = scenario.start()
+    scenario.succeed(run)
+    assert not [proof for proof in proofs if not proof.exists()], "there was room"
+    assert_files_are_whole(scenario.lane.workspace)
+    attempts = {task: len(functions) + 1 for task, functions in FULL.items()}
+    scenario.verdict(truths, run, posts=1, attempts=attempts)
+
+
+def assert_files_are_whole(workspace: Path) -> None:
+    """Fail if a file of the workspace is cut off, or the beginning of one is left."""
+    files = [path for path in workspace.rglob("*") if path.is_file()]
+    assert not [path for path in files if path.name.startswith(".")], "what could not be written is left"
+    for path in files:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for part in content.splitlines() if ".jsonl" in path.name else [content]:
+            json.loads(part)
 
 
 def test_presigned_addresses_end_while_extend_has_a_queue(scenario: Scenario) -> None:

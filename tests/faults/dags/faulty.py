@@ -4,7 +4,7 @@ What no setting shortens, the pauses after a 429 of a submission, is shortened i
 
 Each lane of the tests has DAGs of its own. A failpoint is a file ``failpoints/<name>.json`` in the lane's
 folder; it strikes once, in the process of the task that it names which comes to its line first: that process
-kills itself, without a last word.
+kills itself, without a last word, or cannot write more than so many bytes to any file from there on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import functools
 import importlib
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param, get_parsing_conte
 
 from extend_pipeline import documents_to_warehouse
 from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
+from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
+from extend_provider.sensors.batch import ExtendBatchSensor
 
 #: As many as tests/faults/lanes.py asks for.
 LANES = 4
@@ -41,11 +44,11 @@ def arm_failpoints(context: Mapping[str, Any]) -> None:
         module, _, path = failpoint["function"].partition(":")
         *owners, name = path.split(".")
         owner = functools.reduce(getattr, owners, importlib.import_module(module))
-        setattr(owner, name, _deadly(getattr(owner, name), file, failpoint["when"], failpoint["skip"]))
+        setattr(owner, name, _struck(getattr(owner, name), file, failpoint))
 
 
-def _deadly(function: Callable[..., Any], file: Path, when: str, skip: int) -> Callable[..., Any]:
-    calls = 0
+def _struck(function: Callable[..., Any], file: Path, failpoint: Mapping[str, Any]) -> Callable[..., Any]:
+    calls, when, skip, room = 0, failpoint["when"], failpoint["skip"], failpoint["room"]
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -53,21 +56,24 @@ def _deadly(function: Callable[..., Any], file: Path, when: str, skip: int) -> C
         calls += 1
         strikes = calls > skip
         if strikes and when == "before":
-            _die_once(file)
+            _strike_once(file, room)
         result = function(*args, **kwargs)
         if strikes and when == "after":
-            _die_once(file)
+            _strike_once(file, room)
         return result
 
     return wrapped
 
 
-def _die_once(file: Path) -> None:
+def _strike_once(file: Path, room: int | None) -> None:
     try:
         file.rename(file.with_suffix(".struck"))
     except FileNotFoundError:
         return  # it has struck
-    os.kill(os.getpid(), signal.SIGKILL)
+    if room is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    else:  # what a full disk does, in the middle of a write; for this process alone
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
 
 
 def impatient(lane: str) -> dict[str, Any]:
@@ -151,11 +157,34 @@ def operators(lane: str, how: str) -> None:
         )
 
 
+def batches(lane: str, how: str) -> None:
+    with DAG(f"faulty_batches_{how}_{lane}", schedule=None, is_paused_upon_creation=False):
+        at_extend: dict[str, Any] = {"extend_conn_id": f"extend_{lane}", "pool": f"extend_{lane}"}
+        send = {"workflow_id": "workflow_invoices", **at_extend}
+        wait: dict[str, Any] = {
+            "run_count": 1,
+            "deferrable": how == "deferred",
+            "poke_interval": 2,
+            **at_extend,
+        }
+
+        def inputs(place: str) -> list[dict[str, Any]]:
+            return [{"file": {"text": "one"}, "metadata": text_of(place)}]
+
+        plain = ExtendSubmitBatchOperator(task_id="submit", inputs=inputs("plain"), **send)
+        ExtendBatchSensor(task_id="wait", batch_id=plain.output, **wait)
+        mapped = ExtendSubmitBatchOperator.partial(task_id="submit_mapped", **send).expand(
+            inputs=[inputs("mapped/0"), inputs("mapped/1")]
+        )
+        ExtendBatchSensor.partial(task_id="wait_mapped", **wait).expand(batch_id=mapped.output)
+
+
 #: Who runs a task needs its lane alone.
 wanted = get_parsing_context().dag_id
 for name in (f"lane{number}" for number in range(1, LANES + 1)):
     if wanted is None or wanted.endswith(f"_{name}"):
         pipeline(name)
         nightly(name)
-        operators(name, "deferred")
-        operators(name, "running")
+        for how in ("deferred", "running"):
+            operators(name, how)
+            batches(name, how)
