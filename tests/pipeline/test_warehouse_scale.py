@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.warehouse_files import land, provenance, warehouse
-from pipeline.warehouse_runs import WORKFLOW, document, many_lines
+from extend_pipeline.warehouse import staging
+from extend_pipeline.warehouse.session import Session
+from pipeline.test_warehouse_crash import Crash, crash_at, parts_of_every_kind
+from pipeline.warehouse_files import contents, land, provenance, query, warehouse
+from pipeline.warehouse_runs import WORKFLOW, document, extract_step, many_lines, raw_lines, run
 
 #: What a process that lands a chunk may use, whatever the chunk's size.
 MOST_MEGABYTES = 400
@@ -46,30 +49,118 @@ def measure(documents: int) -> dict[str, Any]:
     return figures
 
 
+#: Characters of a large value, and how many of a part's documents have one.
+LARGE, LARGE_ONES = 10_000_000, 16
+TEXT_SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}}
+
+
+def measure_large() -> dict[str, Any]:
+    """Land 40 documents, some of them with a value of 10 MB."""
+    lines = (
+        raw_lines(
+            run(
+                document(number),
+                steps=[
+                    extract_step(
+                        {"text": chr(97 + number % 26) * (LARGE if number < LARGE_ONES else 9)},
+                        schema=TEXT_SCHEMA,
+                    )
+                ],
+            )
+        )[0]
+        for number in range(40)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "warehouse.duckdb"
+        landing = land(file, map(document, range(40)), lines)
+        peak = peak_megabytes()
+        lengths = (
+            "SELECT length(text), count(*), count(DISTINCT text) FROM invoices GROUP BY ALL ORDER BY ALL"
+        )
+        return {"documents": landing.documents, "peak_megabytes": peak, "texts": query(file, lengths)}
+
+
 def peak_megabytes() -> int:
     """Return the most memory this process has had; ``getrusage`` would count what its parent had, too."""
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(peak) // 1024
 
 
+def in_a_process_of_its_own(what: str) -> dict[str, Any]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    answer = subprocess.run(
+        [sys.executable, __file__, what], env=environment, capture_output=True, text=True, check=True
+    )
+    figures: dict[str, Any] = json.loads(answer.stdout)
+    return figures
+
+
 @pytest.mark.parametrize("documents", [1000, 5000])
 def test_a_chunk_lands_in_bounded_memory_whatever_its_size(
     documents: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    answer = subprocess.run(
-        [sys.executable, __file__, str(documents)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    figures = json.loads(answer.stdout)
+    figures = in_a_process_of_its_own(str(documents))
     with capsys.disabled():
         sys.stdout.write(f"\nlanding: {figures}\n")
     assert figures["unlanded"] == documents
     assert figures["peak_megabytes"] < MOST_MEGABYTES
 
 
+def test_values_of_ten_megabytes_land_in_bounded_memory_however_many() -> None:
+    figures = in_a_process_of_its_own("large")
+    assert figures["documents"] == 40
+    assert figures["texts"] == [[9, 24, 24], [LARGE, LARGE_ONES, LARGE_ONES]]
+    assert figures["peak_megabytes"] < MOST_MEGABYTES
+
+
+@pytest.fixture
+def every_run_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each run of a part land in a transaction of its own."""
+    monkeypatch.setattr(staging, "_LARGE", 0)
+    monkeypatch.setattr(staging, "SLICE_BYTES", 0)
+
+
+def test_a_part_that_lands_in_several_transactions_leaves_what_one_leaves(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sliced, whole = tmp_path / "sliced.duckdb", tmp_path / "whole.duckdb"
+    landings = [land(whole, *part[:2], origin=part[2]) for part in parts_of_every_kind()]
+    request.getfixturevalue("every_run_a_slice")
+    commits: list[str] = []
+    original = Session.pages
+
+    def pages(self: Session, statement: str, *arguments: Any) -> Any:
+        commits.extend(name for name in [statement] if name == "commit")
+        return original(self, statement, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "pages", pages)
+        for part, landing in zip(parts_of_every_kind(), landings, strict=True):
+            assert land(sliced, *part[:2], origin=part[2]) == landing
+    assert len(commits) > len(landings)
+    assert contents(sliced) == contents(whole)
+
+
+@pytest.mark.usefixtures("every_run_a_slice")
+def test_a_part_that_broke_between_two_transactions_is_landed_again_from_its_first_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, broken = tmp_path / "fresh.duckdb", tmp_path / "broken.duckdb"
+    submission, raw, origin = parts_of_every_kind()[1]
+    with warehouse(fresh) as opened:
+        ran = crash_at(0, monkeypatch, Crash)
+        opened.land(submission, raw, provenance=origin)
+    with monkeypatch.context() as patched, warehouse(broken) as opened:
+        crash_at(ran.index("commit") + 2, patched, Crash)
+        with pytest.raises(Crash):
+            opened.land(submission, raw, provenance=origin)
+    # What has landed has landed whole; that the part has not is what its missing ledger row says.
+    assert query(broken, "SELECT count(*) FROM documents") == [(1,)]
+    assert query(broken, "FROM loads") == []
+    land(broken, submission, raw, origin=origin)
+    assert contents(broken) == contents(fresh)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(int(sys.argv[1]))) + "\n")
+    measured = measure_large() if sys.argv[1] == "large" else measure(int(sys.argv[1]))
+    sys.stdout.write(json.dumps(measured) + "\n")

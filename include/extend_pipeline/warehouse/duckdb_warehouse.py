@@ -1,4 +1,4 @@
-"""A DuckDB file as the warehouse: one process at a time, one transaction per part."""
+"""A DuckDB file as the warehouse: one process at a time."""
 
 from __future__ import annotations
 
@@ -237,7 +237,10 @@ class DuckDBWarehouse(SqlWarehouse):
 
     @contextlib.contextmanager
     def _memory_for(self, part: StagedPart, session: Session) -> Iterator[None]:
-        """Let DuckDB have what taking the part's largest extraction apart needs."""
+        """Let DuckDB have what taking the part's largest extraction apart needs, and need no more."""
+        if len(part.slices) > 1:
+            # Until the file is closed; what is small is put together with what is large by a later part.
+            session.run("keep rows apart", "SET max_vacuum_tasks = 0")
         needed_mb = _WORKING_COPIES * max((page.longest for page in part.pages), default=0) // 1_000_000
         if needed_mb <= self._memory_limit_mb:
             yield

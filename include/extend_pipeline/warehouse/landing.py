@@ -1,4 +1,9 @@
-"""Landing one part: everything of it or nothing, in one transaction, the ledger's row last."""
+"""Landing one part: everything of it or nothing, in one transaction, the ledger's row last.
+
+A part whose values are too large for one transaction lands in several: everything of a document or nothing in
+each, the ledger's row in the last. After a crash between two of them the part is landed again, from its first
+document on, as after any other.
+"""
 
 # Every name in the statements is quoted and every text made a literal by sql.py.
 # ruff: noqa: S608
@@ -20,11 +25,9 @@ from extend_pipeline.warehouse.records import (
     LandingPolicy,
     Provenance,
     SchemaContract,
-    SchemaContractError,
     WarehouseError,
 )
 from extend_pipeline.warehouse.sql import (
-    TYPES,
     inline_rows,
     literal,
     names,
@@ -33,16 +36,12 @@ from extend_pipeline.warehouse.sql import (
     text_columns,
     typed_columns,
 )
-from extend_pipeline.warehouse.staging import StagedPart
-from extend_pipeline.warehouse.table_plan import ColumnType
+from extend_pipeline.warehouse.staging import Slice, StagedPart
 from extend_pipeline.warehouse.tables import Columns
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
 
-_OF_THE_LOAD: Final = {"load_batch_id": ColumnType.TEXT, "hold": ColumnType.BOOLEAN}
-#: Fields that an error names before it only counts them.
-_NAMED: Final = 20
 _WIDENED: Final = ("table_name", "column_name", "type")
 
 
@@ -72,33 +71,64 @@ class Load:
 
     def run(self) -> Landing:
         """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
-        with self._session.transaction():
-            catalog = Catalog(self._session, self._dataset)
-            whole = not len(catalog) or ("documents" in catalog and "runs" in catalog)
-            catalog.make_fixed_tables()
-            contract = self._contract()
-            dictionary = Dictionary(
-                self._session.rows("read dictionary", f"FROM {self._table('dictionary')}"), contract
-            )
-            groups = [dictionary.tables_of(extractor) for extractor in self._part.extractors]
-            self._keep_contract(dictionary)
-            catalog.make_generated_tables(dictionary, groups)
-            self._stage_outcomes()
-            if self._may_have_rows(whole):
-                # A table that somebody has dropped is made again by the first part that has rows for it.
-                self._delete_rows([name for name in dictionary.table_names if name in catalog])
-            delete_claims(self._session, self._dataset)
-            self._insert_runs()
-            self._insert_steps()
-            self._insert_values(groups)
-            self._hold_back(groups)
-            self._insert_documents()
-            self._write_dictionary(dictionary)
-            return self._finish(contract)
+        slices = self._part.slices
+        ends = [piece.first for piece in slices[1:]]
+        for piece, end in zip(slices, [*ends, None], strict=True):
+            with self._session.transaction():
+                if not piece.first:
+                    self._prepare()
+                self._land(piece, outcomes.SeqRange(piece.first, end))
+                if end is None:
+                    landing = self._finish()
+        return landing
+
+    def _prepare(self) -> None:
+        """Make a place for all that the part has."""
+        catalog = Catalog(self._session, self._dataset)
+        self._whole = not len(catalog) or ("documents" in catalog and "runs" in catalog)
+        catalog.make_fixed_tables()
+        self._contract = self._asked_contract()
+        dictionary = Dictionary(
+            self._session.rows("read dictionary", f"FROM {self._table('dictionary')}"), self._contract
+        )
+        self._groups = [dictionary.tables_of(extractor) for extractor in self._part.extractors]
+        dictionary.keep_contract(self._provenance.part, self._dataset)
+        catalog.make_generated_tables(dictionary, self._groups)
+        # A table that somebody has dropped is made again by the first part that has rows for it.
+        self._generated = [name for name in dictionary.table_names if name in catalog]
+        self._temporary("_load", *outcomes.load_row(self._provenance, self._policy, self._started))
+        self._temporary("_sources", shaping.source_rows(self._part.steps))
+        self._stage_declarations(self._groups)
+        self._write_dictionary(dictionary)
+
+    def _land(self, piece: Slice, these: outcomes.SeqRange) -> None:
+        self._stage_outcomes(these)
+        if self._may_have_rows():
+            self._delete_rows()
+        delete_claims(self._session, self._dataset)
+        self._insert_runs()
+        self._insert_steps()
+        self._insert_values(piece)
+        self._hold_back()
+        self._insert_documents()
+        if not these.is_all:
+            self._remember(these)
+
+    def _remember(self, these: outcomes.SeqRange) -> None:
+        """Let the temporary tables tell of the whole part once all of its slices have landed."""
+        if not these.first:
+            self._temporary("_replaced", "SELECT document_id FROM _landing")
+            return
+        self._session.run("stage _replaced", "INSERT INTO _replaced SELECT document_id FROM _landing")
+        if these.end is None:
+            self._temporary("_landing", "FROM _replaced")
+            part = self._part
+            self._temporary("_submitted", outcomes.submitted_rows(part.submission, part.runs))
+            self._temporary("_attempts", outcomes.attempt_rows(part.runs))
 
     # the contract
 
-    def _contract(self) -> SchemaContract:
+    def _asked_contract(self) -> SchemaContract:
         """Return what is asked for, or what the last load of the workflow was asked for."""
         if self._policy.schema_contract is not None:
             return self._policy.schema_contract
@@ -111,27 +141,14 @@ class Load:
         )
         return last[0][0] if last else "evolve"
 
-    def _keep_contract(self, dictionary: Dictionary) -> None:
-        if not dictionary.refused:
-            return
-        named = "; ".join(dictionary.refused[:_NAMED])
-        if len(dictionary.refused) > _NAMED:
-            named += f" and {len(dictionary.refused) - _NAMED:,} more"
-        raise SchemaContractError(
-            f"Part {self._provenance.part}: the tables of {self._dataset} have no place for what an "
-            f"extractor has now, and schema_contract='freeze' makes none. {named}. Nothing of the part has "
-            "landed; Extend has done its work, and its answers are in the raw zone. Set schema_contract to "
-            "'evolve' or 'discard' and clear the load: nothing is sent again."
-        )
-
     # documents and runs
 
-    def _stage_outcomes(self) -> None:
+    def _stage_outcomes(self, these: outcomes.SeqRange) -> None:
         """Decide, in temporary tables, which run each document has, and which are newer than landed."""
-        key = list(tables.KEY)
-        self._temporary("_load", *self._load_row())
-        self._submitted = self._temporary("_submitted", outcomes.submitted_rows(self._part.submission))
-        self._temporary("_attempts", outcomes.attempt_rows(self._part.runs))
+        key, runs = list(tables.KEY), self._part.runs
+        submitted = outcomes.submitted_rows(self._part.submission, runs, these)
+        self._submitted = self._temporary("_submitted", submitted)
+        self._temporary("_attempts", outcomes.attempt_rows(runs, these))
         self._known = self._temporary("_known", outcomes.known_documents(self._table("documents")))
         self._known += self._temporary("_known_runs", outcomes.known_runs(self._table("runs")))
         self._temporary("_outcomes", outcomes.outcome_rows())
@@ -141,43 +158,22 @@ class Load:
         self._temporary("_runs", outcomes.not_older(attempts, "_known_runs", ["run_id"]))
         self._temporary("_counted", outcomes.counted_runs())
 
-    def _load_row(self) -> tuple[str, list[object]]:
-        origin = self._provenance
-        row: dict[str, object] = {
-            "workflow_id": origin.workflow_id,
-            "workflow_version_requested": origin.version or "",
-            "load_batch_id": origin.batch_id,
-            "repetition": origin.repetition,
-            "raw_uri": origin.raw_uri,
-            "dag_id": origin.dag_id,
-            "dag_run_id": origin.run_id,
-            "task_id": origin.task_id,
-            "map_index": origin.map_index,
-            "landed_at": origin.landed_at or self._started,
-            "min_confidence": self._policy.min_confidence,
-            "hold": self._policy.hold,
-        }
-        types = {**tables.KEY, **tables.LOAD, **tables.CONFIDENCE, **_OF_THE_LOAD}
-        columns = ", ".join(f"?::{TYPES[types[name]]} AS {name}" for name in row)
-        return f"SELECT {columns}", list(row.values())
-
-    def _may_have_rows(self, whole: bool) -> bool:
+    def _may_have_rows(self) -> bool:
         """Whether rows of the part's documents may have landed before.
 
         Each row of a document has landed with one in ``documents``, and with one in ``runs`` if it has come
         out of a run; looking for one in tables of fields, a hundred times as long, would cost the more the
-        more has landed. What somebody has deleted from these two alone is found by the part's ledger row.
-
-        :param whole: whether these two tables have always been there.
+        more has landed. What somebody has deleted from these two alone is found by the part's ledger row, and
+        that they were dropped before the part came.
         """
         ledger = f"SELECT 1 FROM {self._table('loads')} WHERE part = ?"
         again = self._session.rows("look for part", ledger, [self._provenance.part])
-        return bool(self._known or again or not whole)
+        return bool(self._known or again or not self._whole)
 
-    def _delete_rows(self, generated: Sequence[str]) -> None:
+    def _delete_rows(self) -> None:
         """Delete what the part brings anew."""
         condition = " AND ".join(f"target.{key} = landing.{key}" for key in tables.KEY)
-        for table in (*tables.REPLACED, *generated):
+        for table in (*tables.REPLACED, *self._generated):
             self._session.run(
                 f"delete from {table}",
                 f"DELETE FROM {self._table(table)} AS target USING _landing AS landing WHERE {condition}",
@@ -233,30 +229,28 @@ class Load:
 
     # extracted values
 
-    def _insert_values(self, groups: list[list[Table]]) -> None:
-        self._stage_declarations(groups)
-        self._temporary("_sources", shaping.source_rows(self._part.steps))
+    def _insert_values(self, piece: Slice) -> None:
         self._temporary("_doubts", confidence.no_doubts())
         problems = shaping.problem_rows(
-            {column.type for group in groups for table in group for column in table.columns}
+            {column.type for group in self._groups for table in group for column in table.columns}
         )
-        for page in self._part.pages:
+        for page in piece.pages:
             for name, rows in shaping.page_stages(page):
                 self._temporary(name, rows)
-            for group_id, extracted in enumerate(groups):
+            for group_id, extracted in enumerate(self._groups):
                 for table in extracted:
                     self._insert(table.name, table.all_columns, shaping.table_rows(table, group_id))
             self._insert("fields", tables.FIELDS, shaping.field_rows())
             self._insert("problems", tables.PROBLEMS, problems)
             self._session.run("stage _doubts", f"INSERT INTO _doubts {confidence.doubt_rows()}")
 
-    def _hold_back(self, groups: list[list[Table]]) -> None:
+    def _hold_back(self) -> None:
         """Take the few rows of documents that need an approval out of the generated tables again."""
         self._temporary("_assessed", confidence.assessed_rows())
         if not self._temporary("_held", confidence.held_rows()):
             return
         condition = " AND ".join(f"target.{key} = held.{key}" for key in tables.KEY)
-        for name in {table.name for group in groups for table in group}:
+        for name in {table.name for group in self._groups for table in group}:
             ((count,),) = self._session.rows(
                 f"hold back from {name}",
                 f"DELETE FROM {self._table(name)} AS target USING _held AS held WHERE {condition}",
@@ -311,7 +305,7 @@ class Load:
                 FROM _misfits CROSS JOIN _load""",
         )
 
-    def _finish(self, contract: SchemaContract) -> Landing:
+    def _finish(self) -> Landing:
         """Count what the part's documents have now, prove that it is one row each, and write the ledger."""
         self._temporary(
             "_landed",
@@ -344,10 +338,10 @@ class Load:
         landing = Landing(
             submitted, dict(by_status), dict(by_reason), float(credits), dict(+self._rows), held
         )
-        self._write_ledger(landing, runs, contract)
+        self._write_ledger(landing, runs)
         return landing
 
-    def _write_ledger(self, landing: Landing, runs: int, contract: SchemaContract) -> None:
+    def _write_ledger(self, landing: Landing, runs: int) -> None:
         loads = self._table("loads")
         self._session.run("delete from loads", f"DELETE FROM {loads} WHERE part = ?", [self._provenance.part])
         self._insert(
@@ -363,7 +357,7 @@ class Load:
                 landing.credits,
                 json.dumps(landing.by_status),
                 json.dumps(landing.rows),
-                contract,
+                self._contract,
                 self._started,
                 datetime.now(UTC),
             ],

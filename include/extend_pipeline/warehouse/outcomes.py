@@ -9,17 +9,28 @@ Every function returns text. ``_load`` is the one row that says where the part c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from extend_pipeline.documents import RUN_MISSING
 from extend_pipeline.warehouse import tables
-from extend_pipeline.warehouse.sql import literal, names, quoted, read_lines, text_columns, typed_columns
+from extend_pipeline.warehouse.records import LandingPolicy, Provenance
+from extend_pipeline.warehouse.sql import (
+    TYPES,
+    literal,
+    names,
+    quoted,
+    read_lines,
+    text_columns,
+    typed_columns,
+)
 from extend_pipeline.warehouse.staging import StagedFile
 from extend_pipeline.warehouse.table_plan import ColumnType
 
 #: Statuses that a run can stay in.
 SETTLED: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED")
 _TIMES: Final = ("created_at", "started_at", "ended_at", "updated_at", "reviewed_at")
+_OF_THE_LOAD: Final = {"load_batch_id": ColumnType.TEXT, "hold": ColumnType.BOOLEAN}
 #: What is to be known of a run that has landed before, to tell whether it is older.
 _KNOWN_RUN: Final = (
     *tables.KEY,
@@ -46,23 +57,75 @@ _NO_RUN: Final = {
 }
 
 
-def submitted_rows(submission: StagedFile) -> str:
-    """Return ``_submitted``: a row per document; of two, one to be sent stands before one that is not."""
+def load_row(origin: Provenance, policy: LandingPolicy, started: datetime) -> tuple[str, list[object]]:
+    """Return ``_load``, the one row that says where the part comes from, and its parameters."""
+    row: dict[str, object] = {
+        "workflow_id": origin.workflow_id,
+        "workflow_version_requested": origin.version or "",
+        "load_batch_id": origin.batch_id,
+        "repetition": origin.repetition,
+        "raw_uri": origin.raw_uri,
+        "dag_id": origin.dag_id,
+        "dag_run_id": origin.run_id,
+        "task_id": origin.task_id,
+        "map_index": origin.map_index,
+        "landed_at": origin.landed_at or started,
+        "min_confidence": policy.min_confidence,
+        "hold": policy.hold,
+    }
+    types = {**tables.KEY, **tables.LOAD, **tables.CONFIDENCE, **_OF_THE_LOAD}
+    columns = ", ".join(f"?::{TYPES[types[name]]} AS {name}" for name in row)
+    return f"SELECT {columns}", list(row.values())
+
+
+class SeqRange(NamedTuple):
+    """Runs of a part by their numbers, from ``first`` on and before ``end``; None is the part's end."""
+
+    first: int
+    end: int | None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it is all of the part's."""
+        return self.first == 0 and self.end is None
+
+    @property
+    def condition(self) -> str:
+        """What is true for these runs."""
+        return f"seq >= {self.first}" + ("" if self.end is None else f" AND seq < {self.end}")
+
+
+ALL: Final = SeqRange(0, None)
+
+
+def submitted_rows(submission: StagedFile, runs: StagedFile, these: SeqRange = ALL) -> str:
+    """Return ``_submitted``: a row per document; of two, one to be sent stands before one that is not.
+
+    :param these: only documents of these runs; a document without any is with the last ones.
+    """
     source = read_lines(submission, {"ordinal": "BIGINT", **text_columns(_SUBMITTED)})
+    run = f"SELECT document_id FROM {read_lines(runs, {'seq': 'BIGINT', 'document_id': 'VARCHAR'})}"
+    among = f"document_id IN ({run} WHERE {these.condition})"
+    if these.end is None:
+        among += f" OR document_id NOT IN ({run} WHERE document_id IS NOT NULL)"
     return f"""
         SELECT {typed_columns("staged", _SUBMITTED)} FROM {source} AS staged
+        WHERE {"true" if these.is_all else among}
         QUALIFY row_number() OVER (
             PARTITION BY document_id ORDER BY staged.status IS NULL DESC, ordinal DESC) = 1
     """
 
 
-def attempt_rows(runs: StagedFile) -> str:
-    """Return ``_attempts``: a row per run of the part, its newest snapshot."""
+def attempt_rows(runs: StagedFile, these: SeqRange = ALL) -> str:
+    """Return ``_attempts``: a row per run of the part, or of these, its newest snapshot."""
     source = read_lines(runs, {"seq": "BIGINT", "repaired": "BOOLEAN", **text_columns(_ATTEMPT)})
     return f"""
         SELECT * FROM (
             SELECT *, greatest({", ".join(_TIMES)}) AS observed_at
-            FROM (SELECT seq, repaired, {typed_columns("staged", _ATTEMPT)} FROM {source} AS staged)
+            FROM (
+                SELECT seq, repaired, {typed_columns("staged", _ATTEMPT)} FROM {source} AS staged
+                WHERE {these.condition}
+            )
         ) AS run
         QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY {_recency("run")} DESC, seq DESC) = 1
     """

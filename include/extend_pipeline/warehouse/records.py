@@ -270,7 +270,8 @@ class Warehouse(Protocol):
 
         Landing the same part again, or parts in another order, ends in the same rows: what a document has is
         replaced, unless it belongs to a newer run. A sent document without a run becomes ``FAILED`` with the
-        reason ``RUN_MISSING``.
+        reason ``RUN_MISSING``. Where extractions of megabytes each are in a part, a DuckDB file takes it in
+        several transactions, each document whole in one of them; after a break in between, land it again.
 
         :param submission: the documents of the part, those that were not sent with their status.
         :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone, with ``"approval"`` where

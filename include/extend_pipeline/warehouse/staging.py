@@ -19,6 +19,11 @@ from extend_provider.models import ProcessorResult, StepRun
 
 #: Staged values per page; what DuckDB needs to take a page apart is some five times as much.
 PAGE_BYTES: Final = 16 * 1024 * 1024
+#: Bytes of large extractions after which a part goes on in another transaction: when DuckDB commits one, it
+#: has up to 2,048 rows of a table in memory at once, with every value of theirs. Other extractions do not
+#: count: so many rows of them are not much.
+SLICE_BYTES: Final = 8 * 1024 * 1024
+_LARGE: Final = 64 * 1024
 #: Bytes of a file that are written at once.
 _BUFFER: Final = 1 << 18
 #: What stands between the columns of a page: a control character, which no JSON text has in it.
@@ -65,11 +70,24 @@ class StagedFile:
 
 
 @dataclasses.dataclass(slots=True)
+class Slice:
+    """Runs of a part that land together: those from number ``first`` on, to the next slice.
+
+    :ivar pages: files of their extracted values, a line each of ``shaping.PAGE_COLUMNS``.
+    :ivar large: bytes of those extractions that are large.
+    """
+
+    first: int
+    pages: list[StagedFile] = dataclasses.field(default_factory=list)
+    large: int = 0
+
+
+@dataclasses.dataclass(slots=True)
 class StagedPart:
     """A part on disk.
 
+    :ivar slices: one, unless its values are very large.
     :ivar repaired: whether a line of it had characters that are no text.
-    :ivar pages: files of extracted values, a line each of ``shaping.PAGE_COLUMNS``.
     :ivar extractors: by ``group_id``.
     :ivar group_of: the ``group_id`` of what names an extractor and its schema, as received.
     """
@@ -80,10 +98,15 @@ class StagedPart:
     steps: StagedFile
     checks: StagedFile
     files: StagedFile
-    pages: list[StagedFile]
+    slices: list[Slice]
     extractors: list[Extractor] = dataclasses.field(default_factory=list)
     group_of: dict[tuple[str, bytes | None], int] = dataclasses.field(default_factory=dict)
     repaired: bool = False
+
+    @property
+    def pages(self) -> list[StagedFile]:
+        """The pages of all slices."""
+        return [page for piece in self.slices for page in piece.pages]
 
 
 def stage(
@@ -101,13 +124,15 @@ def stage(
         StagedFile(folder / "steps.ndjson"),
         StagedFile(folder / "checks.ndjson"),
         StagedFile(folder / "files.ndjson"),
-        [],
+        [Slice(first=0)],
     )
     for ordinal, document in enumerate(submission):
         part.submission.write({"ordinal": ordinal, **document_record(document)})
     for seq, line in enumerate(raw_lines):
         raw = read_raw_line(line, f"Line {seq + 1:,} of part {name}")
         part.repaired = part.repaired or raw.repaired
+        if part.slices[-1].large > SLICE_BYTES:
+            part.slices.append(Slice(first=seq))
         part.runs.write(_run_record(seq, raw))
         _stage_steps(part, seq, raw)
     for file in (part.submission, part.runs, part.steps, part.checks, part.files, *part.pages):
@@ -165,11 +190,14 @@ def _write_value(
         b"" if result.initial_value is None else exact_text(raw.text(result.initial_value)),
     ]
     length = sum(map(len, texts))
-    if not part.pages or part.pages[-1].size + length > PAGE_BYTES:
-        if part.pages:
-            part.pages[-1].close()
-        part.pages.append(StagedFile(part.folder / f"values-{len(part.pages):05d}.csv"))
-    page = part.pages[-1]
+    if length > _LARGE:
+        part.slices[-1].large += length
+    pages = part.slices[-1].pages
+    if not pages or pages[-1].size + length > PAGE_BYTES:
+        if pages:
+            pages[-1].close()
+        pages.append(StagedFile(part.folder / f"values-{len(part.slices)}-{len(pages)}.csv"))
+    page = pages[-1]
     numbers = [b"%d" % number for number in (page.lines, seq, result_idx, group)]
     page.write_line(SEPARATOR.encode().join([*numbers, *texts]) + b"\n")
 
