@@ -33,17 +33,16 @@ down: $(INSTALLED)  ## Stop what an interrupted `make up` or `make run` left
 	$(BIN)/python -m sandbox.stack down
 
 .PHONY: test
-test: $(INSTALLED)  ## The tests, with a real scheduler and triggerer
-	$(BIN)/pytest --ignore=tests/faults -m 'not live' --numprocesses 4 --dist loadfile
-	$(BIN)/pytest --ignore=tests/faults -m live
+test: test-fast  ## All tests; those on a real Airflow share one: its parts are killed last
+	$(BIN)/pytest -m live
 
 .PHONY: test-faults
-test-faults: $(INSTALLED)  ## Kill, drop, lock and lose things on a real Airflow, and count what was paid
+test-faults: $(INSTALLED)  ## Of these, those that kill, drop, lock and lose things, and count what was paid
 	$(BIN)/pytest tests/faults
 
 .PHONY: test-fast
 test-fast: $(INSTALLED)  ## The tests that need no running Airflow
-	$(BIN)/pytest --ignore=tests/faults -m 'not live' --numprocesses 4 --dist loadfile
+	$(BIN)/pytest -m 'not live' --numprocesses 4 --dist loadfile
 
 .PHONY: lint
 lint: $(INSTALLED)  ## Ruff and mypy

@@ -1,11 +1,10 @@
-"""DAGs to be killed while they wait: in the triggerer, mapped and not, and in a worker."""
+"""DAGs to be ended while they wait: for batches, mapped and not, and for their turn to submit."""
 
 import datetime as dt
 from typing import Any
 
 from airflow.sdk import DAG
 
-from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.sensors.batch import ExtendBatchSensor
 
@@ -20,16 +19,6 @@ with DAG("kill_deferred", params={"plain": "", "first": "", "second": ""}, **COM
     ExtendBatchSensor(task_id="plain", batch_id="{{ params.plain }}", run_count=RUNS, poke_interval=2)
     ExtendBatchSensor.partial(task_id="mapped", run_count=RUNS, poke_interval=2).expand(
         batch_id=["{{ params.first }}", "{{ params.second }}"]
-    )
-
-with DAG("kill_poking", params={"plain": ""}, **COMMON):
-    ExtendBatchSensor(
-        task_id="plain", batch_id="{{ params.plain }}", run_count=RUNS, poke_interval=2, deferrable=False
-    )
-
-with DAG("kill_single_runs", **COMMON):
-    ExtendRunWorkflowOperator(
-        task_id="run", workflow_id="workflow_invoices", raw_texts=["one", "two"], poll_interval=2
     )
 
 with DAG("kill_submission", **COMMON):
