@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ def test_a_slow_cancellation_that_the_triggerer_interrupts_comes_to_its_end(live
     assert statuses(live, batches[SECOND]) == UNTOUCHED
     assert live.extend.requests_to(CANCEL) == 2 * RUNS
     for place in (PLAIN, FIRST):
-        eventually(lambda place=place: "3 runs cancelled" in log(live, run, place), True)
+        eventually(partial(says, live, run, place, "3 runs cancelled"), True)
     live.client.set_run_state(run.dag_id, run.dag_run_id, "failed")
     eventually(lambda: statuses(live, batches[SECOND]), CANCELLED)
 
@@ -57,10 +58,10 @@ def statuses(live: Live, batch_id: str) -> dict[str, int]:
     return dict(collections.Counter(run["status"] for run in listed.json()["data"]))
 
 
-def log(live: Live, run: DagRun, place: tuple[str, int]) -> str:
-    """Return the log of the task's first try, the triggerer's part included."""
+def says(live: Live, run: DagRun, place: tuple[str, int], words: str) -> bool:
+    """Whether the log of the task's first try, the triggerer's part included, has these words."""
     task = msgspec.structs.replace(live.client.task(run.dag_id, run.dag_run_id, *place), try_number=1)
-    return live.client.log(task)
+    return words in live.client.log(task)
 
 
 def eventually(what: Callable[[], Any], expected: Any, *, timeout: float = 30) -> None:
