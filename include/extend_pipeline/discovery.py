@@ -29,18 +29,6 @@ _LOOK_UPS = 16
 _NAMED_AT_ONCE = 1000
 
 
-def discover(stores: Stores, settings: Settings) -> Iterator[Document]:
-    """Yield the documents that the settings' source holds, each with the reason if it will not be sent.
-
-    Folder markers (keys that end in ``/``), and objects outside the glob or the window of modification, are
-    not documents of this run and are left out. An object that two addresses cover is yielded once.
-
-    :raises PipelineInputError: if a place does not exist or may not be read.
-    """
-    for addresses in pieces(settings):
-        yield from discover_piece(stores, settings, addresses)
-
-
 def pieces(settings: Settings) -> Iterator[range]:
     """Divide the addresses, by their places in the source: each prefix alone, objects by the thousand."""
     begin = 0
@@ -53,7 +41,13 @@ def pieces(settings: Settings) -> Iterator[range]:
 def discover_piece(
     stores: Stores, settings: Settings, addresses: range, keys: KeyRange = WHOLE
 ) -> Iterator[Document]:
-    """Yield the documents of one piece, or of a range of keys of it; see :func:`discover`."""
+    """Yield the documents of one piece, or of a range of keys of it, each with the reason if it is not sent.
+
+    Folder markers (keys that end in ``/``), and objects outside the glob or the window of modification, are
+    not documents of this run and are left out. An object that an earlier address covers is left to that one.
+
+    :raises PipelineInputError: if a place does not exist or may not be read.
+    """
     item = settings.source[addresses[0]]
     if item.is_prefix:
         yield from documents_on(stores.of(item.root).pages(item.place, keys), addresses[0], settings)

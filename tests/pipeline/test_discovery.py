@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Any
 
 import pytest
 
-from extend_pipeline.discovery import discover, is_wanted, screen
+from extend_pipeline.discovery import is_wanted, screen
 from extend_pipeline.documents import (
     EMPTY_FILE,
     OBJECT_DELETED,
@@ -18,8 +17,9 @@ from extend_pipeline.documents import (
 )
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import Settings, SourceItem
-from extend_pipeline.stores import Found, Stores
+from extend_pipeline.stores import Found
 from fixtures.s3 import S3
+from fixtures.sources import discovered, settings
 
 AWKWARD = [
     "documents/with space.pdf",
@@ -29,12 +29,6 @@ AWKWARD = [
     "documents/no #1.pdf",
     "documents/what?.pdf",
 ]
-
-
-def settings(source: Any, **others: Any) -> Settings:
-    return Settings.from_rendered(
-        {"source": source, "workflow_id": "w", "workspace": "file:///tmp/x", **others}
-    )
 
 
 @pytest.fixture
@@ -48,7 +42,7 @@ def connection(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def found(s3: S3, wanted: Settings) -> list[Document]:
-    return list(discover(Stores(wanted), wanted))
+    return discovered(wanted)
 
 
 def test_every_object_below_a_prefix_is_found_with_its_facts(s3: S3, inbox: str) -> None:

@@ -17,10 +17,8 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.discovery import discover
 from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, OBJECT_FORBIDDEN, OBJECT_REPLACED, Document
 from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
-from extend_pipeline.settings import Settings
 from extend_pipeline.stores import Absent, Forbidden, Found, Located, ObjectChangedError, Stores
 from extend_pipeline.stores.paths import PathStore, content_tag, modified_at
 from extend_pipeline.stores.web import WebStore
@@ -30,6 +28,7 @@ from extend_provider.hooks.extend import ExtendHook
 from fixtures.extend_api import ExtendApi
 from fixtures.gcs import GCS
 from fixtures.s3 import S3
+from fixtures.sources import discovered, settings
 from fixtures.web import Page, Web, serving
 
 NAMES = ["a.pdf", "deep/er/b.pdf", "deep/c #1?.txt", "deep-er.pdf", "empty.pdf", "请求 50%.pdf"]
@@ -44,15 +43,9 @@ def inbox(tmp_path: Path) -> Path:
     return folder
 
 
-def settings(source: Any, **others: Any) -> Settings:
-    return Settings.from_rendered(
-        {"source": source, "workflow_id": "w", "workspace": "file:///tmp/x", **others}
-    )
-
-
 def found(source: Any, **others: Any) -> list[Document]:
     wanted = settings(source, **others)
-    return list(discover(Stores(wanted), wanted))
+    return discovered(wanted)
 
 
 def test_all_files_below_a_folder_are_found_in_order(inbox: Path) -> None:
@@ -133,7 +126,7 @@ def test_files_are_uploaded_because_they_have_no_url(
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
     wanted = settings(f"file://{inbox}/", glob="*.txt")
     stores = Stores(wanted)
-    checked = list(check_objects(stores, discover(stores, wanted)))
+    checked = list(check_objects(stores, discovered(wanted, stores)))
     with ExtendHook() as hook:
         (file,) = file_inputs(stores, checked, hook, transfer="presign", expires_in=300)
     assert (file.url, file.name) == (None, "c #1?.txt")
@@ -144,7 +137,7 @@ def test_files_are_uploaded_because_they_have_no_url(
 def test_a_file_that_was_replaced_or_deleted_is_not_sent(inbox: Path) -> None:
     wanted = settings([f"file://{inbox}/a.pdf", f"file://{inbox}/deep-er.pdf"])
     stores = Stores(wanted)
-    documents = list(discover(stores, wanted))
+    documents = discovered(wanted, stores)
     (inbox / "a.pdf").write_bytes(b"another content")
     (inbox / "deep-er.pdf").unlink()
     ended = [item.document.reason for item in check_objects(stores, documents)]

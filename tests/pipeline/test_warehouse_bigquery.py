@@ -219,7 +219,7 @@ def test_a_transaction_that_breaks_is_undone_and_its_error_quotes_no_value(
     assert sent.endswith(";\nCOMMIT TRANSACTION")
     message = str(caught.value)
     assert "Part raw/2 into BigQuery acme-" in message
-    assert "in statement 'commit'. Nothing of it has been written." in message
+    assert "in statement 'commit'. Its transaction was undone." in message
     assert "batch_1" not in message
     assert caught.value.__context__ is None
     after = landed(bigquery_project)

@@ -107,7 +107,7 @@ class Session:
         # Raised outside of the handler, so that the engine's error is not even this one's context.
         name, remedy = fault
         raise WarehouseError(
-            f"{self.purpose}: {name} in statement {statement!r}. Nothing of it has been written. {remedy}"
+            f"{self.purpose}: {name} in statement {statement!r}. Its transaction was undone. {remedy}"
         )
 
     @contextlib.contextmanager
