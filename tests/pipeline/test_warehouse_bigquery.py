@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import itertools
 import json
@@ -20,13 +19,16 @@ from sqlglot import exp
 
 from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse, views
 from extend_pipeline.warehouse import bigquery as destination
-from extend_pipeline.warehouse.destination import DestinationSession
 from extend_pipeline.warehouse.google_credentials import credentials
 from extend_pipeline.warehouse.session import WITHHELD
 from fixtures.bigquery import BigQuery
-from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash, parts_of_every_kind
+from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER
+from pipeline.warehouse_destinations import dying_after, land_beside_duckdb, plan_land_and_ask
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
-from pipeline.warehouse_runs import WORKFLOW, document, extract_step, raw_lines, run
+from pipeline.warehouse_runs import document, extract_step, raw_lines, run
+
+#: What the emulator's own code is warned of.
+pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result:UserWarning")
 
 FIRST, SECOND = document(1), document(2)
 
@@ -89,10 +91,7 @@ def test_parts_leave_what_they_leave_in_duckdb(
     file = tmp_path / "warehouse.duckdb"
     with opened() as there:
         there.check_writable()
-    for submission, raw, origin in parts_of_every_kind():
-        with opened() as there, warehouse(file) as here:
-            results = [each.land(submission, raw, provenance=origin) for each in (there, here)]
-            assert results[0] == results[1]
+    land_beside_duckdb(opened, file)
     with opened() as there:
         there.check_writable()
     expected, found = landed(file), landed(bigquery_project)
@@ -117,32 +116,7 @@ def test_claims_and_what_has_landed_are_found(
         there.check_writable()
         there.claim([(FIRST, "a")], **key)
         assert [each.chunk for each in there.unlanded([SECOND, FIRST], **key)] == [None, "a"]
-    failed = run(SECOND, status="FAILED", steps=[], failureReason="INTERNAL_ERROR")
-    times = {"createdAt": "2026-11-21T09:00:00Z", "endTime": "2026-11-21T09:01:00Z"}
-    origin = provenance(dag_id="d", run_id="r", task_id="a_b.load")
-    with opened() as there:
-        there.claim([(SECOND, "again")], workflow_id=WORKFLOW, version=None)
-        there.land(
-            [FIRST, SECOND], raw_lines(run(FIRST, status="NEEDS_REVIEW", **times), failed), provenance=origin
-        )
-        left = there.unlanded([document(3), FIRST], workflow_id=WORKFLOW, version=None)
-        assert [each.document for each in left] == [document(3)]
-        there.claim([(SECOND, "again")], workflow_id=WORKFLOW, version=None)
-    with opened() as there:
-        (dead,) = there.dead_letters()
-        assert dead.document.uri == SECOND.uri
-        assert dead.resending
-        assert [each.credits for each in there.charges(workflow_id=WORKFLOW, version=None)] == [5.0]
-        assert [each.documents for each in there.landed_batches(WORKFLOW)] == [1]
-        (waiting,) = there.runs_in_review("extend_default")
-        assert waiting.document.uri == FIRST.uri
-        assert waiting.steps == ("exr_1",)
-        assert there.note_deleted_runs([waiting.run_id], "gone") == 1
-        assert list(there.runs_in_review("extend_default")) == []
-        assert list(there.held_runs(dag_id="d", run_id="r", group_id="a_b")) == []
-        assert there.counts()["documents"] == 2
-        there.forget_parts(list(there.landed_parts()))
-        assert list(there.landed_parts()) == []
+    plan_land_and_ask(opened)
     for view in views.VIEWS:
         bigquery_project.rows(f"SELECT * FROM `extend`.`{view}`")
 
@@ -162,7 +136,7 @@ def test_what_cannot_be_written_to_is_refused_before_anything_is_sent(
 
 
 def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(
-    bigquery_project: BigQuery, opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
+    bigquery_project: BigQuery, opened: Callable[..., Warehouse]
 ) -> None:
     with opened() as there:
         there.land(*BEFORE, provenance=provenance())
@@ -171,23 +145,10 @@ def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(
     def rows() -> list[Any]:
         return [sorted(bigquery_project.rows(f"SELECT * FROM extend.{table}"), key=repr) for table in kept]
 
-    before, original = rows(), DestinationSession._guarded
+    before = rows()
     for last in itertools.count(20, 21):
-        ran: list[str] = []
-
-        def guarded(
-            self: DestinationSession, statement: str, action: Any, ran: list[str] = ran, last: int = last
-        ) -> Any:
-            result = original(self, statement, action)
-            ran.append(statement)
-            if len(ran) == last:
-                raise Crash(statement)
-            return result
-
-        with monkeypatch.context() as patched, opened() as there:
-            patched.setattr(DestinationSession, "_guarded", guarded)
-            with contextlib.suppress(Crash):
-                there.land(*AFTER, provenance=LATER)
+        with dying_after(last) as ran, opened() as there:
+            there.land(*AFTER, provenance=LATER)
         if "commit" in ran:
             break
         assert rows() == before, f"after {ran[last - 1]}"

@@ -19,9 +19,10 @@ from extend_pipeline.warehouse import Warehouse, WarehouseError, databricks_api,
 from extend_pipeline.warehouse import databricks as destination
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.databricks import PRINCIPAL, TOKEN, Databricks
-from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash, parts_of_every_kind
+from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash
+from pipeline.warehouse_destinations import land_beside_duckdb, plan_land_and_ask
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
-from pipeline.warehouse_runs import WORKFLOW, document, extract_step, raw_lines, run
+from pipeline.warehouse_runs import document, extract_step, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
 
@@ -87,10 +88,7 @@ def test_parts_leave_what_they_leave_in_duckdb(
     databricks: Databricks, opened: Callable[..., Warehouse], tmp_path: Path
 ) -> None:
     file = tmp_path / "warehouse.duckdb"
-    for submission, raw, origin in parts_of_every_kind():
-        with opened() as there, warehouse(file) as here:
-            results = [each.land(submission, raw, provenance=origin) for each in (there, here)]
-            assert results[0] == results[1]
+    land_beside_duckdb(opened, file)
     expected, found = landed(file), landed(databricks)
     assert found.keys() == expected.keys()
     for table, rows in expected.items():
@@ -109,33 +107,7 @@ def test_claims_and_what_has_landed_are_found(
         there.claim([(each, "a") for each in many[::2]], **key)
         assert [each.chunk for each in there.unlanded(many, **key)] == ["a", None] * 750
     assert staged_tables(databricks) == []
-    failed = run(SECOND, status="FAILED", steps=[], failureReason="INTERNAL_ERROR")
-    times = {"createdAt": "2026-11-21T09:00:00Z", "endTime": "2026-11-21T09:01:00Z"}
-    origin = provenance(dag_id="d", run_id="r", task_id="a_b.load")
-    with opened() as there:
-        there.claim([(SECOND, "again")], workflow_id=WORKFLOW, version=None)
-        there.land(
-            [FIRST, SECOND], raw_lines(run(FIRST, status="NEEDS_REVIEW", **times), failed), provenance=origin
-        )
-        left = there.unlanded([document(3), FIRST], workflow_id=WORKFLOW, version=None)
-        assert [each.document for each in left] == [document(3)]
-        there.claim([(SECOND, "again")], workflow_id=WORKFLOW, version=None)
-    with opened() as there:
-        (dead,) = there.dead_letters()
-        assert dead.document.uri == SECOND.uri
-        assert dead.resending
-        assert [each.credits for each in there.charges(workflow_id=WORKFLOW, version=None)] == [5.0]
-        assert [each.documents for each in there.landed_batches(WORKFLOW)] == [1]
-        (waiting,) = there.runs_in_review("extend_default")
-        assert waiting.document.uri == FIRST.uri
-        assert waiting.steps == ("exr_1",)
-        assert there.note_deleted_runs([waiting.run_id], "gone") == 1
-        assert list(there.runs_in_review("extend_default")) == []
-        assert list(there.held_runs(dag_id="d", run_id="r", group_id="a_b")) == []
-        there.check_writable()
-        assert there.counts()["documents"] == 2
-        there.forget_parts(there.landed_parts())
-        assert there.counts()["loads"] == 0
+    plan_land_and_ask(opened)
     for view in views.VIEWS:
         databricks.rows(f"SELECT * FROM extend.{view}")
 

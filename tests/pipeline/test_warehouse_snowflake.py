@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import itertools
 import json
@@ -17,12 +16,12 @@ import snowflake.connector
 
 from extend_pipeline.warehouse import WarehouseError, open_warehouse, views
 from extend_pipeline.warehouse import snowflake as destination
-from extend_pipeline.warehouse.destination import DestinationSession
 from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.snowflake import Snowflake
-from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash, parts_of_every_kind
+from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER
+from pipeline.warehouse_destinations import dying_after, land_beside_duckdb, plan_land_and_ask
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, warehouse
-from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
+from pipeline.warehouse_runs import document, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
 
@@ -84,10 +83,7 @@ def readable(row: Any) -> str:
 
 def test_parts_leave_what_they_leave_in_duckdb(tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
-    for submission, raw, origin in parts_of_every_kind():
-        with opened() as there, warehouse(file) as here:
-            landed = [each.land(submission, raw, provenance=origin) for each in (there, here)]
-            assert landed[0] == landed[1]
+    land_beside_duckdb(opened, file)
     expected = contents_of_duckdb(file)
     assert contents().keys() == expected.keys()
     for table, rows in contents().items():
@@ -100,27 +96,12 @@ def test_claims_and_what_has_landed_are_found() -> None:
         there.check_writable()
         there.claim([(FIRST, "a")], **key)
         assert [each.chunk for each in there.unlanded([SECOND, FIRST], **key)] == [None, "a"]
-    with opened() as there:
-        failed = run(SECOND, status="FAILED", steps=[], failureReason="INTERNAL_ERROR")
-        there.land(
-            [FIRST, SECOND], raw_lines(run(FIRST, status="NEEDS_REVIEW"), failed), provenance=provenance()
-        )
-        left = there.unlanded([document(3), FIRST], workflow_id=WORKFLOW, version=None)
-        assert [each.document for each in left] == [document(3)]
-        assert [each.document.uri for each in there.dead_letters()] == [SECOND.uri]
-        assert [each.credits for each in there.charges(workflow_id=WORKFLOW, version=None)] == [5.0]
-        (waiting,) = there.runs_in_review("extend_default")
-        assert waiting.document.uri == FIRST.uri
-        assert waiting.steps == ("exr_1",)
-        assert there.note_deleted_runs([waiting.run_id], "gone") == 1
-        assert list(there.runs_in_review("extend_default")) == []
+    plan_land_and_ask(opened)
     for view in views.VIEWS:
         ask(f"SELECT * FROM extend.{view}")
 
 
-def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there() -> None:
     def rows() -> list[Any]:
         return [
             sorted(ask(f"SELECT * FROM extend.{table}"), key=repr)
@@ -129,24 +110,10 @@ def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there(
 
     with opened() as there:
         there.land(*BEFORE, provenance=provenance())
-    before, original = rows(), DestinationSession._guarded
+    before = rows()
     for last in itertools.count(1, 6):
-        ran: list[str] = []
-
-        def guarded(
-            self: DestinationSession, statement: str, action: Any, ran: list[str] = ran, last: int = last
-        ) -> Any:
-            result = original(self, statement, action)
-            if ran or statement == "start writing":
-                ran.append(statement)
-            if len(ran) == last:
-                raise Crash(statement)
-            return result
-
-        with monkeypatch.context() as patched, opened() as there:
-            patched.setattr(DestinationSession, "_guarded", guarded)
-            with contextlib.suppress(Crash):
-                there.land(*AFTER, provenance=LATER)
+        with dying_after(last, counted_from="start writing") as ran, opened() as there:
+            there.land(*AFTER, provenance=LATER)
         if "commit" in ran:
             break
         assert rows() == before, f"after {ran[last - 1]}"
