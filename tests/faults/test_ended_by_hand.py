@@ -33,6 +33,8 @@ CHUNK_SIZE = 2
 #: A command in a log, whose lines are JSON, and for how many seconds it may turn out not to be needed.
 TOLD, PATIENCE = re.compile(r"(?:its end|finish|cancel it): python -m extend_provider (cancel [^\"\\]+)"), 60
 DOCUMENTS = CHUNK_SIZE * (len(ENDINGS) + 1)
+#: When a submission goes on, by its log; and how long ending all of them takes, at the most.
+GOING_ON, ENDING_SECONDS = re.compile(r"Going on at (\S+), without a worker"), 12
 
 
 def end(scenario: Scenario, run: DagRun, ending: Ending, task_id: str, index: int = -1) -> None:
@@ -81,9 +83,12 @@ POINTS = [
     Point("collect", "running"),
     Point("load", "running"),
 ]
+MARKS = {"submit deferred": pytest.mark.long}
 
 
-@pytest.mark.parametrize("point", POINTS, ids=str)
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, id=str(point), marks=MARKS.get(str(point), ())) for point in POINTS]
+)
 def test_chunks_ended_by_hand(scenario: Scenario, point: Point) -> None:
     truths = [*scenario.seed(DOCUMENTS - CHUNK_SIZE, DAY), *scenario.seed(CHUNK_SIZE, NEXT_DAY)]
     given_back = CHUNK_SIZE * point.cancelled
@@ -180,19 +185,41 @@ def submit_queued(scenario: Scenario) -> Iterator[BringTo]:
 
 @contextlib.contextmanager
 def submit_deferred(scenario: Scenario) -> Iterator[BringTo]:
-    """Extend has accepted the chunks, answers with an error, and lists them late: their absence is proven."""
+    """Extend has accepted the chunks, answers with an error, and lists them late: their absence is proven.
+
+    Looks get rarer by and by, so there comes a time in which all of them are far from the next one.
+    """
     scenario.lane.connect(grace_seconds=240)
     lost = fault("error", accepted=True, status=500, count=None)
-    scenario.extend.configure(hold=True, listing_lag_seconds=60, faults=[lost])
-
-    def triggers(run: DagRun) -> int:
-        return sum("looked for again later" in file.read_text() for file in logs_of(scenario, run))
+    scenario.extend.configure(hold=True, listing_lag_seconds=100, faults=[lost])
 
     def bring_to(run: DagRun, deleted: DagRun) -> None:
-        scenario.wait_until(lambda: triggers(run) >= len(ENDINGS) and triggers(deleted), "triggers wait")
+        def all_wait() -> bool:
+            left = [*seconds_without_worker(scenario, run), *seconds_without_worker(scenario, deleted)]
+            return len(left) == len(ENDINGS) + 1 and min(left) > ENDING_SECONDS
+
+        scenario.wait_until(all_wait, "triggers wait")
 
     yield bring_to
-    scenario.extend.configure(faults=[])
+    scenario.extend.configure(faults=[], listing_lag_seconds=0)
+
+
+def seconds_without_worker(scenario: Scenario, run: DagRun) -> list[float]:
+    """Return for how long each submission still has no worker, if its trigger is at work."""
+    moments: dict[Path, dt.datetime] = {}
+    written: dict[Path, dict[bool, float]] = collections.defaultdict(dict)
+    for file in logs_of(scenario, run):
+        last = written[file.parent]
+        of_trigger = ".trigger." in file.name
+        last[of_trigger] = max(last.get(of_trigger, 0), file.stat().st_mtime)
+        for moment in map(dt.datetime.fromisoformat, GOING_ON.findall(file.read_text())):
+            moments[file.parent] = max(moments.get(file.parent, moment), moment)
+    now = dt.datetime.now(dt.UTC)
+    return [
+        (moment - now).total_seconds()
+        for place, moment in moments.items()
+        if written[place].get(True, 0) > written[place].get(False, 0)
+    ]
 
 
 @contextlib.contextmanager
