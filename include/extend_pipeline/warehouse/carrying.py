@@ -18,6 +18,7 @@ from typing import Final
 from extend_pipeline.warehouse import tables, unfit, views
 from extend_pipeline.warehouse.destination import DestinationSession
 from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
+from extend_pipeline.warehouse.landing import Load
 from extend_pipeline.warehouse.layout import Parts, arranged, joined, parts_of
 from extend_pipeline.warehouse.records import Landing, LandingPolicy, Provenance
 from extend_pipeline.warehouse.sql import TYPES, created, literal, names, quoted, read_lines
@@ -59,11 +60,12 @@ class Carrier:
     def land(self, policy: LandingPolicy) -> Landing:
         """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         before = self._bring_in()
-        landing = self._workbench.load(self._part, self._here, self._provenance, policy)
-        unfit.replace(self._here, self._dataset, self._there.destination.dialect)
-        after = self._arranged(before)
-        self._evolve(before, after)
-        self._carry_over(after)
+        with self._workbench.memory_for(self._part, self._here):
+            landing = Load(self._here, self._dataset, self._part, self._provenance, policy).run()
+            unfit.replace(self._here, self._dataset, self._there.destination.dialect)
+            after = self._arranged(before)
+            self._evolve(before, after)
+            self._carry_over(after)
         return landing
 
     # the slice

@@ -111,9 +111,9 @@ def _expanded(path: str) -> Path:
 def _open_postgres(connection: Connection, dataset: str) -> Warehouse:
     """Open the Postgres database that a connection of Airflow's type ``postgres`` names.
 
-    Extra fields: whatever libpq takes (``sslmode``, ``sslrootcert``, ``options``, …); ``memory_limit_mb`` and
-    ``threads`` of the DuckDB that makes rows ready, as for DuckDB; ``lock_timeout`` (seconds to wait while
-    another run plans or lands, default 120).
+    Extra fields: whatever libpq takes (``sslmode``, ``sslrootcert``, ``options``, …); ``memory_limit_mb``
+    (default 128) and ``threads`` (default 2) of the DuckDB that makes rows ready; ``lock_timeout`` (seconds
+    to wait while another run plans or lands, default 120).
     """
     from extend_pipeline.warehouse.postgres import Postgres, libpq_parameters
     from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
@@ -143,7 +143,7 @@ def _open_snowflake(connection: Connection, dataset: str) -> Warehouse:
 
     Extra fields: ``account``, ``database``, ``warehouse``, ``role``, ``region``, ``host``, ``authenticator``,
     ``token``, ``private_key_file`` and its password in ``private_key_file_pwd``, or the connection's own;
-    ``memory_limit_mb`` and ``threads`` as for DuckDB.
+    ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
     """
     from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
     from extend_pipeline.warehouse.snowflake import Snowflake
@@ -215,7 +215,7 @@ def _open_databricks(connection: Connection, dataset: str) -> Warehouse:
     with ``service_principal_oauth`` login and password are a service principal's client id and secret; with
     ``azure_tenant_id`` (and ``azure_resource_id``) those of one of Azure's. Other extra fields: ``http_path``
     of the SQL warehouse, ``catalog``, ``staging`` (a folder in a volume that rows pass through,
-    ``/Volumes/catalog/schema/volume/…``); ``memory_limit_mb`` and ``threads`` as for DuckDB.
+    ``/Volumes/catalog/schema/volume/…``); ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
     """
     _require(connection, "databricks", "databricks.sdk", "pyarrow", "sqlglot")
     from databricks.sdk import WorkspaceClient
@@ -277,7 +277,7 @@ def _open_bigquery(connection: Connection, dataset: str) -> Warehouse:
 
     Extra fields: ``project`` (that of the credentials, if it is not given), ``location`` (of a dataset that
     is made), the credentials as :mod:`extend_pipeline.warehouse.google_credentials` has them;
-    ``memory_limit_mb`` and ``threads`` as for DuckDB.
+    ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
     """
     _require(connection, "bigquery", "google.cloud.bigquery", "sqlglot")
     from google.cloud.bigquery import Client

@@ -226,17 +226,11 @@ class DuckDBWarehouse(SqlWarehouse):
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
             part = stage(submission, raw_lines, Path(folder), name=provenance.part)
             session = Session(self._connection, f"Part {provenance.part} into {self.path}")
-            return self.load(part, session, provenance, policy)
-
-    def load(
-        self, part: StagedPart, session: Session, provenance: Provenance, policy: LandingPolicy
-    ) -> Landing:
-        """Land a part that is staged, through a session of this warehouse."""
-        with self._memory_for(part, session):
-            return Load(session, self.dataset, part, provenance, policy).run()
+            with self.memory_for(part, session):
+                return Load(session, self.dataset, part, provenance, policy).run()
 
     @contextlib.contextmanager
-    def _memory_for(self, part: StagedPart, session: Session) -> Iterator[None]:
+    def memory_for(self, part: StagedPart, session: Session) -> Iterator[None]:
         """Let DuckDB have what taking the part's largest extraction apart needs, and need no more."""
         if len(part.slices) > 1:
             # Until the file is closed; what is small is put together with what is large by a later part.

@@ -28,11 +28,12 @@ class RemoteWarehouse(SqlWarehouse):
 
     Whoever plans or lands has the dataset to itself until its transaction ends; everybody can read meanwhile.
 
-    :param memory_limit_mb: what DuckDB may use while a part is made ready.
+    :param memory_limit_mb: what DuckDB may use while a part is made ready; clients and drivers take as much
+        again, and it works on disk beyond it at the same speed (measured).
     """
 
     def __init__(
-        self, destination: Destination, dataset: str, *, memory_limit_mb: int = 256, threads: int = 2
+        self, destination: Destination, dataset: str, *, memory_limit_mb: int = 128, threads: int = 2
     ) -> None:
         super().__init__(dataset, destination.name)
         self._destination = destination
