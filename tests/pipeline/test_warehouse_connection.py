@@ -149,6 +149,18 @@ def test_a_file_that_is_let_go_in_time_is_opened(held: Any) -> None:
     release.join()
 
 
+def test_a_file_that_this_process_has_open_elsewhere_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    with warehouse(file), pytest.raises(WarehouseBusyError, match=r"more than 0.3 s"):
+        warehouse(file, lock_timeout=0.3).__enter__()
+    first = warehouse(file).__enter__()
+    release = threading.Timer(0.5, first.__exit__, (None, None, None))
+    release.start()
+    with warehouse(file, lock_timeout=20) as opened:
+        opened.land([DOCUMENT], raw_lines(run(DOCUMENT)), provenance=provenance())
+    release.join()
+
+
 def test_another_dataset_in_the_same_file_is_untouched(tmp_path: Path, connect: Any) -> None:
     file = tmp_path / "warehouse.duckdb"
     land(file, [DOCUMENT], raw_lines(run(DOCUMENT)))

@@ -43,7 +43,8 @@ _ROW_GROUP: Final = 30_720
 #: What the file is called in statements, whatever its name is.
 _CATALOG: Final = "warehouse"
 _HOLDER: Final = re.compile(r"PID (\d+)")
-_LOCKED: Final = "Could not set lock"
+#: How DuckDB says that another process has the file, or this one in another place.
+_LOCKED: Final = ("Could not set lock", "Unique file handle conflict")
 
 
 class DuckDBWarehouse(SqlWarehouse):
@@ -252,7 +253,9 @@ class DuckDBWarehouse(SqlWarehouse):
 
 
 def _is_locked(error: BaseException | None) -> bool:
-    return type(error).__name__ == "IOException" and _LOCKED in str(error)
+    import duckdb
+
+    return isinstance(error, duckdb.Error) and any(said in str(error) for said in _LOCKED)
 
 
 def _holder(error: BaseException | None) -> str:
