@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from extend_provider.cancellation import CANCEL_SECONDS, CONCURRENCY, Cancellation, RemoteWork, cancel
 from extend_provider.recovery import Mark, Sought
+from extend_provider.redaction import describe_error
 
 EPILOG = """examples:
   python -m extend_provider cancel --batch-id batch_1 --batch-id batch_2 --conn-id extend_default
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         works.append(RemoteWork(options.conn_id, run_ids=tuple(options.run_id)))
     if options.workflow_id:
         mark = Mark(dict(options.metadata))
-        sought = Sought(options.workflow_id, mark, since=options.since, until=options.until or _now())
+        until = options.until or _listed_by(options.since, options.conn_id)
+        sought = Sought(options.workflow_id, mark, since=options.since, until=until)
         works.append(RemoteWork(options.conn_id, sought=sought))
     console = Console()
     outcomes = asyncio.run(_cancel_all(works, options, console))
@@ -66,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--since", type=_moment, help="when its submission was begun")
     command.add_argument(
-        "--until", type=_moment, help="when it is listed at the latest; until then it is waited for (now)"
+        "--until",
+        type=_moment,
+        help="when it is listed at the latest; until then it is waited for (by the connection)",
     )
     command.add_argument("--conn-id", default="extend_default", help="connection to Extend (%(default)s)")
     command.add_argument(
@@ -93,8 +97,16 @@ def _moment(text: str) -> str:
     return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).isoformat()
 
 
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat()
+def _listed_by(since: str, conn_id: str) -> str:
+    """Return when a submission is listed at the latest, by what the connection says of requests and lists."""
+    from extend_provider.hooks.extend import ExtendHook
+
+    try:
+        settings = ExtendHook(extend_conn_id=conn_id).settings
+    except Exception as error:  # noqa: BLE001  # Airflow's, of a connection that is not there, among them
+        _parser().error(describe_error(error))
+    seconds = settings.submission_window + settings.listing_grace
+    return (dt.datetime.fromisoformat(since) + dt.timedelta(seconds=seconds)).isoformat()
 
 
 async def _cancel_all(

@@ -123,6 +123,15 @@ class ExtendSettings:
         """Return (connect, read) timeouts in seconds for a request that may or may not be repeated."""
         return self.timeout or (CONNECT_TIMEOUT, READ_TIMEOUT if repeatable else SUBMIT_READ_TIMEOUT)
 
+    @property
+    def submission_window(self) -> float:
+        """Seconds after a submission was begun in which Extend may still accept it.
+
+        Its request leaves before the first connect timeout has passed, or not at all.
+        """
+        connect, read = self.timeouts(repeatable=False)
+        return 2 * connect + read
+
 
 def _base_url(connection: Connection) -> str:
     host = (connection.host or "").strip() or DEFAULT_BASE_URL

@@ -243,11 +243,10 @@ class Submitter:
                 return Later(self.clock() + dt.timedelta(seconds=pause), turned_away)
 
     def _intent(self, state: LedgerState, prepared: Prepared) -> Intent:
-        connect, read = self.hook.settings.timeouts(repeatable=False)
         return Intent(
             number=1 if state.intent is None else state.intent.number + 1,
             begun_at=self.clock().isoformat(),
-            window=2 * connect + read,
+            window=self.hook.settings.submission_window,
             run_count=len(prepared.inputs),
             details=prepared.details,
         )

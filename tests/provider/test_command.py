@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -48,6 +49,19 @@ def test_batches_and_runs_are_cancelled_and_told(extend_api: ExtendApi) -> None:
     assert f"Runs {run.id}: 1 runs cancelled" in done.stdout
     assert "3/3" in done.stdout
     assert extend_api.stats()["runs"] == {"CANCELLED": 6}
+
+
+def test_a_batch_whose_id_never_arrived_is_waited_for_as_long_as_it_may_be_listed_late(
+    extend_api: ExtendApi,
+) -> None:
+    since = dt.datetime.now(dt.UTC).isoformat()
+    extend_api.configure(listing_lag_seconds=6)
+    with ExtendHook() as hook:
+        batch_id = hook.create_batch("workflow_invoices", [BatchInput(FileInput(text="t"), {"chunk": "c1"})])
+    done = command("cancel", "--workflow-id", "workflow_invoices", "--metadata", "chunk=c*", "--since", since)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Batch {batch_id}: 1 runs cancelled" in done.stdout
+    assert extend_api.stats()["runs"] == {"CANCELLED": 1}
 
 
 def test_an_unknown_batch_is_not_taken_for_success() -> None:

@@ -237,8 +237,9 @@ async def test_looking_costs_a_bounded_number_of_requests(extend_api: ExtendApi)
         ["--workflow-id", "w", "--metadata", "chunk=1"],
         ["--workflow-id", "w", "--metadata", "chunk", "--since", "2026-01-01"],
         ["--workflow-id", "w", "--metadata", "chunk=1", "--since", "yesterday"],
+        ["--workflow-id", "w", "--metadata", "chunk=1", "--since", "2026-01-01", "--conn-id", "nobody"],
     ],
-    ids=["neither", "no since", "no value", "no time"],
+    ids=["neither", "no since", "no value", "no time", "no connection"],
 )
 def test_an_order_to_look_for_anything_is_refused(arguments: list[str], extend_api: ExtendApi) -> None:
     with pytest.raises(SystemExit) as refusal:
