@@ -10,11 +10,11 @@ import dataclasses
 import datetime as dt
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any, Literal, Self
 
 from greenlet import getcurrent, greenlet
 
+from extend_provider.connection import ExtendSettings, Secret
 from extend_provider.exceptions import (
     ExtendBadRequestError,
     ExtendConnectionError,
@@ -221,7 +221,13 @@ def hook_of(process: Process) -> Any:
 
     class Hook:
         extend_conn_id = "extend_default"
-        settings = SimpleNamespace(timeouts=lambda *, repeatable: world.timeouts, listing_grace=world.grace)
+        settings = ExtendSettings(
+            "extend_default",
+            base_url="https://extend.test",
+            api_key=Secret("sk-of-a-model"),
+            timeout=world.timeouts,
+            listing_grace=world.grace,
+        )
 
         def __init__(self, extend_conn_id: str, max_attempts: int = 5) -> None:
             self._max_attempts = max_attempts
