@@ -65,7 +65,7 @@ class Databricks(Destination):
     :param staging: a folder in a volume, ``/Volumes/catalog/schema/volume/…``, that rows pass through.
     """
 
-    dialect = Dialect("databricks", TYPES, longest=LONGEST)
+    dialect = Dialect("databricks", TYPES, longest=LONGEST, every_year=False)
 
     def __init__(
         self,
@@ -309,17 +309,10 @@ def _block(opening: str, statements: Sequence[str]) -> str:
 
 
 def _exported(column: str, kind: ColumnType) -> str:
-    """Return the expression, in DuckDB's dialect, of a text that Databricks reads as the same value.
-
-    A day before the year 1, or after 9999, is in no calendar of Databricks, and becomes null.
-    """
+    """Return the expression, in DuckDB's dialect, of a text that Databricks reads as the same value."""
     if kind is ColumnType.TIMESTAMP:
-        moment = f"{column} AT TIME ZONE 'UTC'"
-        return f"CASE WHEN year({moment}) BETWEEN 1 AND 9999 THEN strftime({moment}, {_MOMENT}) END"
-    text = f"CAST({column} AS VARCHAR)"
-    if kind is ColumnType.DATE:
-        return f"CASE WHEN year({column}) BETWEEN 1 AND 9999 THEN {text} END"
-    return text
+        return f"strftime({column} AT TIME ZONE 'UTC', {_MOMENT})"
+    return f"CAST({column} AS VARCHAR)"
 
 
 def _typed(text: str, kind: ColumnType) -> str:
