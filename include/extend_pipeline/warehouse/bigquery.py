@@ -26,7 +26,7 @@ from extend_pipeline.warehouse.destination import Destination
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import literal, quoted
+from extend_pipeline.warehouse.sql import literal, numbered_texts, quoted
 from extend_pipeline.warehouse.sql import names as our_names
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import Columns
@@ -212,11 +212,10 @@ class BigQuery(Destination):
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
         """See :meth:`Destination.append`; values go as text, which means the same on both sides."""
         if table in self._temporary:
-            if _exported(rows, f"SELECT {our_names(columns)} FROM ({query})", file):
+            if rows.export(f"SELECT {our_names(columns)} FROM ({query})", file):
                 self._load(file, self._temporary[table])
             return
-        texts = [f"CAST({quoted(column)} AS VARCHAR) AS c{n}" for n, column in enumerate(columns)]
-        if not _exported(rows, f"SELECT {', '.join(texts)} FROM ({query})", file):
+        if not rows.export(f"SELECT {numbered_texts(columns)} FROM ({query})", file):
             return
         staged = self._staging_table({f"c{n}": ColumnType.TEXT for n in range(len(columns))})
         self._load(file, staged)
@@ -309,15 +308,6 @@ class BigQuery(Destination):
 
 def _quoted(name: str) -> str:
     return f"`{name}`"
-
-
-def _exported(rows: Session, query: str, file: Path) -> bool:
-    """Write rows to a Parquet file, which stays if there are any."""
-    to = f"TO {literal(str(file))} (FORMAT parquet, PARQUET_VERSION v1)"
-    ((count,),) = rows.rows("export", f"COPY ({query}) {to}")
-    if not count:
-        file.unlink()
-    return bool(count)
 
 
 def _typed(text: str, kind: ColumnType) -> str:

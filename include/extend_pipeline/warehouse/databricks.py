@@ -231,9 +231,7 @@ class Databricks(Destination):
         texts = ", ".join(
             f"{_exported(quoted(column), kind)} AS c{n}" for n, (column, kind) in enumerate(columns.items())
         )
-        ((count,),) = rows.rows(
-            "export", f"COPY (SELECT {texts} FROM ({query})) TO {literal(str(file))} (FORMAT parquet)"
-        )
+        count = rows.export(f"SELECT {texts} FROM ({query})", file)
         if table in self._staged:
             self._stage(table, columns, file)
         elif count:

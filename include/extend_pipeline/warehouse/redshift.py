@@ -22,7 +22,7 @@ from extend_pipeline.warehouse.destination import Destination
 from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.session import WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import literal, names, quoted
+from extend_pipeline.warehouse.sql import literal, names, numbered_texts, quoted
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import Columns
 from extend_pipeline.warehouse.translation import Dialect
@@ -227,13 +227,7 @@ class Redshift(Destination):
 
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
         """See :meth:`Destination.append`; values go as text, which means the same on both sides."""
-        texts = ", ".join(f"CAST({quoted(column)} AS VARCHAR) AS c{n}" for n, column in enumerate(columns))
-        ((count,),) = rows.rows(
-            "export",
-            f"COPY (SELECT {texts} FROM ({query})) TO {literal(str(file))} "
-            "(FORMAT parquet, PARQUET_VERSION v1)",
-        )
-        if count:
+        if rows.export(f"SELECT {numbered_texts(columns)} FROM ({query})", file):
             defined = ", ".join(f"c{n} {TYPES[ColumnType.TEXT]}" for n in range(len(columns)))
             typed = ", ".join(_typed(f"c{n}", kind) for n, kind in enumerate(columns.values()))
             with self._staged(file) as address:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from extend_pipeline.warehouse.records import WarehouseError
@@ -60,6 +61,12 @@ class Session:
         pages = self._executed(sql, parameters)
         while page := self._guarded(statement, lambda: next(pages, None)):
             yield page
+
+    def export(self, query: str, file: Path) -> int:
+        """Write the rows of a query to Parquet as every warehouse reads it; return how many."""
+        to = f"TO {literal(str(file))} (FORMAT parquet, PARQUET_VERSION v1)"
+        ((count,),) = self.rows("export", f"COPY ({query}) {to}")
+        return int(count)
 
     def columns(self, dataset: str) -> dict[str, Columns]:
         """Return the dataset's tables with those of their columns that are of our types, views left out."""

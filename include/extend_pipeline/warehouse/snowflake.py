@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from extend_pipeline.warehouse.destination import Destination
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
-from extend_pipeline.warehouse.sql import literal, quoted
+from extend_pipeline.warehouse.sql import literal, numbered_texts, quoted
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import Columns
 from extend_pipeline.warehouse.translation import Dialect
@@ -167,13 +167,9 @@ class Snowflake(Destination):
 
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
         """See :meth:`Destination.append`; values go as text, which means the same on both sides."""
-        texts = ", ".join(f"CAST({quoted(c)} AS VARCHAR) AS c{n}" for n, c in enumerate(columns))
         # Snowflake remembers by its name what it has loaded, and would leave it out.
         parquet = file.with_name(f"{uuid.uuid4()}.parquet")
-        rows.run(
-            "export",
-            f"COPY (SELECT {texts} FROM ({query})) TO {literal(str(parquet))} (FORMAT parquet)",
-        )
+        rows.export(f"SELECT {numbered_texts(columns)} FROM ({query})", parquet)
         self._execute(f"PUT 'file://{parquet}' @{_STAGE} AUTO_COMPRESS = FALSE OVERWRITE = TRUE")
         parquet.unlink()
         typed = ", ".join(_typed(f"$1:c{n}::VARCHAR", kind) for n, kind in enumerate(columns.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from extend_pipeline.warehouse.names import Path
@@ -104,6 +104,11 @@ def read_texts(file: StagedFile, columns: Mapping[str, str]) -> str:
         f"delim = {literal(SEPARATOR)}, quote = '', escape = '', new_line = '\\n', "
         f"max_line_size = {line}, buffer_size = {2 * line})"
     )
+
+
+def numbered_texts(columns: Iterable[str]) -> str:
+    """Return the columns as texts, which mean the same in every engine, called ``c0``, ``c1`` and so on."""
+    return ", ".join(f"CAST({quoted(column)} AS VARCHAR) AS c{n}" for n, column in enumerate(columns))
 
 
 def text_columns(columns: Columns) -> dict[str, str]:
