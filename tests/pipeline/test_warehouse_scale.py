@@ -80,6 +80,29 @@ def measure_large() -> dict[str, Any]:
         return {"documents": landing.documents, "peak_megabytes": peak, "texts": query(file, lengths)}
 
 
+#: Lines of one document's list; a bank statement of a busy year has as many.
+LIST_LINES = 25_000
+_LINE = {"type": "object", "properties": {key: {"type": "string"} for key in ("day", "text", "amount")}}
+LIST_SCHEMA = {"type": "object", "properties": {"lines": {"type": "array", "items": _LINE}}}
+
+
+def measure_lists() -> dict[str, Any]:
+    """Land documents with a very long list each, as extracted, reviewed, and with a field nobody declared."""
+    value: dict[str, Any] = {
+        "lines": [{"day": "1", "text": f"line {number}", "amount": "2"} for number in range(LIST_LINES)]
+    }
+    reviewed = extract_step(value, schema=LIST_SCHEMA)
+    extraction = reviewed["result"]["extractRun"]
+    extraction |= {"reviewed": True, "initialOutput": extraction["output"]}
+    strange = extract_step({"lines": [{**line, "x": 1} for line in value["lines"]]}, schema=LIST_SCHEMA)
+    steps = [extract_step(value, schema=LIST_SCHEMA), reviewed, strange]
+    documents = [document(number) for number in range(len(steps))]
+    lines = raw_lines(*(run(each, steps=[step]) for each, step in zip(documents, steps, strict=True)))
+    with tempfile.TemporaryDirectory() as folder:
+        landing = land(Path(folder) / "warehouse.duckdb", documents, lines)
+    return {"rows": landing.rows, "peak_megabytes": peak_megabytes()}
+
+
 def peak_megabytes() -> int:
     """Return the most memory this process has had; ``getrusage`` would count what its parent had, too."""
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
@@ -110,6 +133,14 @@ def test_values_of_ten_megabytes_land_in_bounded_memory_however_many() -> None:
     figures = in_a_process_of_its_own("large")
     assert figures["documents"] == 40
     assert figures["texts"] == [[9, 24, 24], [LARGE, LARGE_ONES, LARGE_ONES]]
+    assert figures["peak_megabytes"] < MOST_MEGABYTES
+
+
+def test_a_very_long_list_lands_in_bounded_memory() -> None:
+    figures = in_a_process_of_its_own("lists")
+    assert figures["rows"]["invoices_lines"] == 3 * LIST_LINES
+    assert figures["rows"]["fields"] == (3 + 3 + 4) * LIST_LINES
+    assert figures["rows"]["problems"] == LIST_LINES
     assert figures["peak_megabytes"] < MOST_MEGABYTES
 
 
@@ -162,5 +193,6 @@ def test_a_part_that_broke_between_two_transactions_is_landed_again_from_its_fir
 
 
 if __name__ == "__main__":
-    measured = measure_large() if sys.argv[1] == "large" else measure(int(sys.argv[1]))
+    others = {"large": measure_large, "lists": measure_lists}
+    measured = others[sys.argv[1]]() if sys.argv[1] in others else measure(int(sys.argv[1]))
     sys.stdout.write(json.dumps(measured) + "\n")

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Copies of a JSON value that DuckDB 2.0 makes while ``json_tree`` takes it apart (measured, rounded up).
-_WORKING_COPIES: Final = 24
+#: Copies of a JSON value that DuckDB 2.0 makes while it is taken apart into rows (measured, rounded up).
+_WORKING_COPIES: Final = 32
 #: Rows that DuckDB compresses together, and compresses anew when a part adds to them: a quarter of its
 #: default makes closing the file twice as fast, and the file a quarter larger (measured).
 _ROW_GROUP: Final = 30_720
@@ -54,7 +54,7 @@ class DuckDBWarehouse(SqlWarehouse):
     the context is entered and closed when it is left.
 
     :param memory_limit_mb: what DuckDB may use; beyond it, it works on disk beside the file. It is raised
-        while a part lands that holds an extraction of more than a twenty-fourth of it.
+        while a part lands that holds an extraction of more than 1/32 of it.
     :param lock_timeout: seconds to wait while another process has the file open.
     :param snapshot: where :meth:`publish` puts a copy of the file for readers; None for nowhere.
     """

@@ -125,10 +125,10 @@ def declared_shapes(samples: str) -> str:
 
 def node_rows() -> str:
     """Return every place of every value of the page, and a scalar's text."""
-    return """
+    return f"""
         SELECT page.result_no, page.group_id, node.type AS json_type, node.fullkey AS place,
                node.path AS parent, node.atom ->> '$' AS text
-        FROM _page AS page, json_tree(page.value) AS node
+        FROM {_beside_nodes("_page", "value")}
     """
 
 
@@ -217,7 +217,7 @@ def field_rows() -> str:
         FULL JOIN _evidence USING (result_no, path)
         FULL JOIN (
             SELECT result_no, {_path("node.fullkey")} AS path, node.atom ->> '$' AS text
-            FROM (FROM _page WHERE initial IS NOT NULL) AS page, json_tree(page.initial) AS node
+            FROM {_beside_nodes("(FROM _page WHERE initial IS NOT NULL)", "initial")}
             WHERE node.type NOT IN {_CONTAINERS}
         ) AS machine USING (result_no, path)
         JOIN _page USING (result_no)
@@ -235,6 +235,7 @@ def problem_rows(kinds: Set[ColumnType]) -> str:
         for kind in sorted(kinds - {ColumnType.TEXT, ColumnType.JSON})
     )
     wrong = f"WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'" if casts else ""
+    of_containers = f"FROM misfit WHERE json_type IN {_CONTAINERS}"
     rounded = f"WHEN type = 'DECIMAL' AND {is_rounded('text')} THEN 'ROUNDED'"
     return f"""
         WITH misfit AS (
@@ -254,9 +255,7 @@ def problem_rows(kinds: Set[ColumnType]) -> str:
         ),
         container AS (
             SELECT page.result_no, node.fullkey AS place, node.value AS whole
-            FROM (
-                FROM _page SEMI JOIN (FROM misfit WHERE json_type IN {_CONTAINERS}) USING (result_no)
-            ) AS page, json_tree(page.value) AS node
+            FROM {_beside_nodes(f"(FROM _page SEMI JOIN ({of_containers}) USING (result_no))", "value")}
             WHERE node.type IN {_CONTAINERS}
         )
         SELECT {names(tables.KEY)}, run_id, code, table_name, column_name, path,
@@ -268,6 +267,16 @@ def problem_rows(kinds: Set[ColumnType]) -> str:
                landed_at
         FROM misfit JOIN _page USING (result_no) LEFT JOIN container USING (result_no, place)
     """
+
+
+def _beside_nodes(pages: str, column: str) -> str:
+    """Return the join of extractions, ``page``, with every ``node`` of one of their values.
+
+    The value is asked for by its number: DuckDB keeps whatever a lateral join depends on beside each of its
+    rows, and of the value itself that would be as many copies as it has nodes.
+    """
+    own = f"SELECT own.{column} FROM _page AS own WHERE own.result_no = page.result_no"
+    return f"{pages} AS page, LATERAL (SELECT tree.* FROM json_tree(({own})) AS tree) AS node"
 
 
 def _value(column: Column, number: int) -> str:
