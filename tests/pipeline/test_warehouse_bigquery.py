@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPICallError
 from sqlglot import exp
 
-from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse, views
+from extend_pipeline.warehouse import Warehouse, WarehouseError, views
 from extend_pipeline.warehouse import bigquery as destination
 from extend_pipeline.warehouse.google_credentials import credentials
 from extend_pipeline.warehouse.session import WITHHELD
 from fixtures.bigquery import BigQuery
 from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER
-from pipeline.warehouse_destinations import dying_after, land_beside_duckdb, plan_land_and_ask
+from pipeline.warehouse_destinations import dying_after, land_beside_duckdb, opener, plan_land_and_ask
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
 from pipeline.warehouse_runs import document, extract_step, raw_lines, run
 
@@ -35,13 +35,8 @@ FIRST, SECOND = document(1), document(2)
 
 @pytest.fixture
 def opened(bigquery_project: BigQuery, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Warehouse]:
-    """Open the warehouse as tasks do; it takes extra fields of the connection."""
-
-    def opened(**extra: Any) -> Warehouse:
-        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", bigquery_project.connection(**extra))
-        return open_warehouse("warehouse_test", "extend")
-
-    return opened
+    """See :func:`opener`."""
+    return opener(monkeypatch, bigquery_project.connection)
 
 
 def landed(place: BigQuery | Path) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from extend_pipeline.warehouse import databricks as destination
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.databricks import PRINCIPAL, TOKEN, Databricks
 from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash
-from pipeline.warehouse_destinations import land_beside_duckdb, plan_land_and_ask
+from pipeline.warehouse_destinations import land_beside_duckdb, opener, plan_land_and_ask
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
 from pipeline.warehouse_runs import document, extract_step, raw_lines, run
 
@@ -34,13 +34,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def opened(databricks: Databricks, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Warehouse]:
-    """Open the warehouse as tasks do; it takes extra fields of the connection."""
-
-    def opened(**extra: Any) -> Warehouse:
-        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", databricks.connection(**extra))
-        return open_warehouse("warehouse_test", "extend")
-
-    return opened
+    """See :func:`opener`."""
+    return opener(monkeypatch, databricks.connection)
 
 
 def landed(place: Databricks | Path) -> dict[str, list[str]]:

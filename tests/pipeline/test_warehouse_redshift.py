@@ -18,7 +18,7 @@ from extend_pipeline.warehouse.records import WarehouseBusyError
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.redshift import BUCKET, LONGEST, Redshift
 from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER
-from pipeline.warehouse_destinations import dying_after, land_beside_duckdb, plan_land_and_ask
+from pipeline.warehouse_destinations import dying_after, land_beside_duckdb, opener, plan_land_and_ask
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, extract_step, raw_lines, run
 
@@ -27,13 +27,8 @@ FIRST, SECOND = document(1), document(2)
 
 @pytest.fixture
 def opened(redshift: Redshift, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Warehouse]:
-    """Open the warehouse as tasks do; it takes extra fields of the connection."""
-
-    def opened(**extra: Any) -> Warehouse:
-        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", redshift.connection(**extra))
-        return open_warehouse("warehouse_test", "extend")
-
-    return opened
+    """See :func:`opener`."""
+    return opener(monkeypatch, redshift.connection)
 
 
 def landed(place: Any) -> dict[str, list[str]]:

@@ -9,13 +9,23 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse import Warehouse
+from extend_pipeline.warehouse import Warehouse, open_warehouse
 from extend_pipeline.warehouse.destination import DestinationSession
 from pipeline.test_warehouse_crash import Crash, parts_of_every_kind
 from pipeline.warehouse_files import provenance, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
+
+
+def opener(monkeypatch: pytest.MonkeyPatch, connection: Callable[..., str]) -> Callable[..., Warehouse]:
+    """Return what opens the warehouse as tasks do; it takes extra fields of the connection."""
+
+    def opened(**extra: Any) -> Warehouse:
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", connection(**extra))
+        return open_warehouse("warehouse_test", "extend")
+
+    return opened
 
 
 def land_beside_duckdb(opened: Callable[[], Warehouse], file: Path) -> None:
