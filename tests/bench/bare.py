@@ -86,7 +86,9 @@ def land(file: Path, part: Path, *, every_field: bool) -> None:
                 INSERT INTO fields
                 SELECT document_id, path, text, about.* EXCLUDE (document_id, path)
                 FROM (SELECT document_id, substr(node.fullkey, 3) AS path, node.atom ->> '$' AS text
-                      FROM part, json_tree(part.given) AS node WHERE node.type NOT IN ('OBJECT', 'ARRAY'))
+                      FROM part, LATERAL (SELECT tree.* FROM json_tree((SELECT own.given FROM part AS own
+                                          WHERE own.document_id = part.document_id)) AS tree) AS node
+                      WHERE node.type NOT IN ('OBJECT', 'ARRAY'))
                 FULL JOIN ({_EVIDENCE}) AS about USING (document_id, path)
             """)
         else:
