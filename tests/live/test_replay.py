@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -16,7 +16,7 @@ import pytest
 from extend_pipeline.replay import ReplaySettings, parts_of
 from fixtures.airflow_stack import Live
 from fixtures.dag_runs import everything
-from sandbox.stack.client import DagRun
+from sandbox.stack.client import DagRun, TaskInstance
 from sandbox.stack.samples import seed_documents, source_of
 
 ON_DEMAND, REPLAY, LAND = "extend_on_demand", "extend_replay", "replay_to_warehouse.land"
@@ -47,20 +47,19 @@ def test_tables_are_rebuilt_by_the_form_and_after_a_kill_in_the_middle(live: Liv
     assert everything(live.warehouse) == before
 
     drop_tables(live)
-    with stuck_at(parts[len(parts) // 2]) as reached:
+    half = len(parts) // 2
+    with stuck_at(parts[half]):
         run = live.client.trigger(REPLAY)
-        reached()
-        land = live.client.task(REPLAY, run.dag_run_id, LAND)
-        assert land.state == "running"
+        land = live.client.wait_for_task(REPLAY, run.dag_run_id, LAND, ("running",), timeout=240)
+        wait_for_line(live, land, f" {half} of {len(parts)}: ")
         path = f"dags/{REPLAY}/dagRuns/{run.dag_run_id}/taskInstances/{LAND}"
-        worker = psutil.Process(live.client.get(path)["pid"])
-        worker.kill()
-        live.client.wait_for_task(REPLAY, run.dag_run_id, LAND, ("up_for_retry",), timeout=60)
+        psutil.Process(live.client.get(path)["pid"]).kill()
+        live.client.wait_for_task(REPLAY, run.dag_run_id, LAND, ("up_for_retry",))
     with duckdb.connect(str(live.warehouse), read_only=True) as connection:
-        assert connection.execute("SELECT count(*) FROM extend.loads").fetchall() == [(len(parts) // 2,)]
+        assert connection.execute("SELECT count(*) FROM extend.loads").fetchall() == [(half,)]
     live.client.clear_tasks(REPLAY, run.dag_run_id, [LAND])  # it would wait a minute for its retry
     succeed(live, run)
-    assert live.client.xcom(REPLAY, run.dag_run_id, LAND)["parts"] == len(parts) - len(parts) // 2
+    assert live.client.xcom(REPLAY, run.dag_run_id, LAND)["parts"] == len(parts) - half
     assert everything(live.warehouse) == before
 
     assert live.extend.stats()["requests"] == asked
@@ -76,27 +75,21 @@ def drop_tables(live: Live) -> None:
         connection.execute("DROP SCHEMA extend CASCADE")
 
 
+def wait_for_line(live: Live, task: TaskInstance, words: str) -> None:
+    """Wait until a task that is at work has logged these words."""
+    deadline = time.monotonic() + 240
+    while words not in (log := live.client.log(task)):
+        assert time.monotonic() < deadline, f"it has not said {words!r}:\n{log}"
+        time.sleep(0.2)
+
+
 @contextlib.contextmanager
-def stuck_at(file: Path) -> Iterator[Callable[[], None]]:
-    """Let whoever reads a file wait there for ever; give what waits until somebody does."""
+def stuck_at(file: Path) -> Iterator[None]:
+    """Let whoever opens a file wait there for ever: it is a pipe, and nobody is at its other end."""
     aside = file.with_suffix(".aside")
     file.rename(aside)
     os.mkfifo(file)
-    with contextlib.ExitStack() as opened:
-
-        def reached() -> None:
-            deadline = time.monotonic() + 240
-            while True:
-                try:  # a pipe can only be opened at this end, without waiting, once it is at the other
-                    pipe = os.open(file, os.O_WRONLY | os.O_NONBLOCK)
-                except OSError:
-                    assert time.monotonic() < deadline, f"nobody has come to {file}"
-                    time.sleep(0.1)
-                else:
-                    opened.callback(os.close, pipe)
-                    return
-
-        try:
-            yield reached
-        finally:
-            aside.replace(file)
+    try:
+        yield
+    finally:
+        aside.replace(file)

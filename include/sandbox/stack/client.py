@@ -250,22 +250,21 @@ class AirflowClient(RestClient):
     ) -> TaskInstance:
         """Return the task instance when it is in one of the states, e.g. ``("deferred",)``.
 
-        :raises TimeoutError: it has not come there; with the state that it is in.
+        :raises TimeoutError: it has not come there; with the state that it is in and the end of its log.
         """
-        last: str | None = None
+        last: TaskInstance | None = None
 
         def look() -> TaskInstance | None:
             nonlocal last
             # a mapped instance comes into being while its run is under way
-            if (task := found_or_none(lambda: self.task(dag_id, run_id, task_id, map_index))) is None:
-                return None
-            last = task.state
-            return task if task.state in states else None
+            last = found_or_none(lambda: self.task(dag_id, run_id, task_id, map_index))
+            return last if last is not None and last.state in states else None
 
         if (task := self._poll(look, timeout, interval)) is not None:
             return task
+        state, log = ("not there", "") if last is None else (last.state, f"\n{self._log_end(last)}")
         raise TimeoutError(
-            f"{task_id}[{map_index}] is {last}, not {' or '.join(states)}, after {timeout:.0f} s"
+            f"{task_id}[{map_index}] is {state}, not {' or '.join(states)}, after {timeout:.0f} s{log}"
         )
 
     def set_task_state(
@@ -326,14 +325,14 @@ class AirflowClient(RestClient):
         )
         return "\n".join(_log_line(event) for event in answer["content"])
 
-    def failed_logs(self, dag_id: str, run_id: str, *, lines: int = 30) -> str:
+    def failed_logs(self, dag_id: str, run_id: str) -> str:
         """Return the end of the log of each failed task of a run, with a heading each."""
         failed = [task for task in self.tasks(dag_id, run_id) if task.state == "failed"]
-        return "\n".join(
-            f"--- {task.task_id}[{task.map_index}], try {task.try_number}\n"
-            + "\n".join(self.log(task).splitlines()[-lines:])
-            for task in failed
-        )
+        return "\n".join(self._log_end(task) for task in failed)
+
+    def _log_end(self, task: TaskInstance, lines: int = 30) -> str:
+        heading = f"--- {task.task_id}[{task.map_index}], try {task.try_number}"
+        return "\n".join([heading, *self.log(task).splitlines()[-lines:]])
 
     # Backfills
 
