@@ -17,8 +17,8 @@ from extend_pipeline.warehouse import step_rows
 from extend_pipeline.warehouse.raw_lines import RawLine, decoded, encoded, exact_text, read_raw_line
 from extend_provider.models import ProcessorResult, StepRun
 
-#: Staged values per page; what DuckDB needs to take a page apart is some five times as much.
-PAGE_BYTES: Final = 16 * 1024 * 1024
+#: Staged values per page; what DuckDB needs to take a page apart is some six times as much.
+PAGE_BYTES: Final = 8 * 1024 * 1024
 #: Bytes of large extractions after which a part goes on in another transaction: when DuckDB commits one, it
 #: has up to 2,048 rows of a table in memory at once, with every value of theirs. Other extractions do not
 #: count: so many rows of them are not much.
