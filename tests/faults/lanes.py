@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -36,6 +37,7 @@ BATCHES = {how: f"faulty_batches_{how}" for how in ("running", "deferred")}
 DAGS = (PIPELINE, NIGHTLY, *OPERATORS.values(), *BATCHES.values())
 
 PREFIX = "documents"
+_HOLDING = threading.Lock()
 
 #: What production waits minutes for: an answer, a batch to appear in the list, the warehouse's lock.
 ANSWER_SECONDS, LISTING_GRACE_SECONDS, LOCK_SECONDS = 5, 4, 2
@@ -119,13 +121,17 @@ class Lane:
 
     @contextlib.contextmanager
     def queued(self, *tasks: str) -> Iterator[None]:
-        """Keep tasks in the executor's queue for the block, by the last part of their ids."""
+        """Keep tasks in the executor's queue for the block, by the last part of their ids.
+
+        They have its slots as if they ran, so only one lane at a time has some there.
+        """
         file = self.home / "held"
-        file.write_text(" ".join(tasks))
-        try:
-            yield
-        finally:
-            file.unlink()
+        with _HOLDING:
+            file.write_text(" ".join(tasks))
+            try:
+                yield
+            finally:
+                file.unlink()
 
     def connect(
         self,
