@@ -128,7 +128,7 @@ def test_a_timeout_says_what_became_of_the_batch_and_how_to_go_on(run: Run, exte
     started = time.monotonic()
     with pytest.raises(ExtendBatchTimeoutError) as caught:
         run(sensor(batch_id, 3, timeout=0.7), Task().attempt())
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 4
     assert isinstance(caught.value, AirflowSensorTimeout), "Airflow does not retry it"
     message = str(caught.value)
     assert batch_id in message
@@ -221,7 +221,7 @@ def test_a_wrong_key_fails_at_once_and_is_never_a_skip(
     started = time.monotonic()
     with pytest.raises(ExtendAuthError) as caught:
         run(sensor(batch_id, 1, soft_fail=soft_fail), Task().attempt())
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 5
     assert batch_id in str(caught.value)
     assert not caught.value.retryable
     assert "5ecre7" not in str(caught.value)
@@ -374,7 +374,7 @@ def test_poking_ends_no_later_than_the_deadline_and_looks_rarely(extend_api: Ext
     started = time.monotonic()
     with pytest.raises(ExtendBatchTimeoutError):
         run_poking(made, Task().attempt())
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 4
     assert extend_api.requests_to(LISTING) <= 3
 
 

@@ -275,7 +275,7 @@ class TestRepeating:
         start = time.monotonic()
         with pytest.raises(ExtendRateLimitError, match="retry after 3600 s"):
             hooks.run(get_run)
-        assert time.monotonic() - start < 60
+        assert time.monotonic() - start < 2
         assert len(server.requests) == 1
 
     def test_waits_add_up_to_the_budget_at_most(self, hooks: HookRunner, serve: Any) -> None:

@@ -94,7 +94,7 @@ async def test_a_run_never_listed_is_waited_for_until_the_deadline() -> None:
     ended = await fire(batch_trigger(submit(2), 3, seconds=0.6))
     assert ended.outcome is Outcome.TIMED_OUT
     assert "2 of 3 settled" in ended.message
-    assert time.monotonic() - started > 0.5
+    assert 0.5 < time.monotonic() - started < 3
 
 
 async def test_the_deadline_survives_a_restarted_triggerer(extend_api: ExtendApi) -> None:
@@ -169,7 +169,9 @@ async def test_a_wrong_key_is_reported_at_once_as_what_it_is(
     batch_id = submit(1)
     wrong = dataclasses.replace(extend_api, key="sk_wrong_5ecre7")
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", wrong.connection_json())
+    started = time.monotonic()
     ended = await fire(batch_trigger(batch_id, 1, seconds=60))
+    assert time.monotonic() - started < 5
     assert ended.outcome is Outcome.GAVE_UP
     failure = ended.failure("Batch", "")
     assert isinstance(failure, ExtendAuthError)
@@ -190,7 +192,9 @@ async def test_an_answer_slower_than_the_deadline_is_a_timeout(
     monkeypatch.setattr("extend_provider.triggers.base.LAST_LOOK_SECONDS", 0.2)
     batch_id = submit(1)
     extend_api.configure(faults=[{"endpoint": LISTING, "kind": "slow", "seconds": 2, "count": None}])
+    started = time.monotonic()
     assert (await fire(batch_trigger(batch_id, 1, seconds=0.3))).outcome is Outcome.TIMED_OUT
+    assert time.monotonic() - started < 3
 
 
 async def test_a_cancellation_passes_through_and_the_loop_is_never_blocked(extend_api: ExtendApi) -> None:
@@ -240,7 +244,7 @@ async def test_a_triggerer_slow_to_publish_does_not_hold_up_the_wait(
     trigger._task_instance = TaskInstance()
     started = time.monotonic()
     assert (await fire(trigger)).outcome is Outcome.DONE
-    assert time.monotonic() - started < 4 * 1.5, "each news was waited for"
+    assert time.monotonic() - started < 1.5
 
 
 async def test_a_failure_to_publish_does_not_break_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
