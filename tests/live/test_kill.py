@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import collections
-import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from fixtures.airflow_stack import Live
+from live.waiting import eventually
 from sandbox.stack.client import DagRun
 
 DAG = "kill_deferred"
@@ -62,11 +60,3 @@ def says(live: Live, run: DagRun, place: tuple[str, int], words: str) -> bool:
     """Whether the log of the task's first try, the triggerer's part included, has these words."""
     task = msgspec.structs.replace(live.client.task(run.dag_id, run.dag_run_id, *place), try_number=1)
     return words in live.client.log(task)
-
-
-def eventually(what: Callable[[], Any], expected: Any, *, timeout: float = 30) -> None:
-    """Wait for something to become what it should be."""
-    deadline = time.monotonic() + timeout
-    while (found := what()) != expected:
-        assert time.monotonic() < deadline, f"{found} is not {expected} after {timeout:.0f} s"
-        time.sleep(0.3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import pytest
 from extend_pipeline.replay import ReplaySettings, parts_of
 from fixtures.airflow_stack import Live
 from fixtures.dag_runs import everything
-from sandbox.stack.client import DagRun, TaskInstance
+from live.waiting import eventually
+from sandbox.stack.client import DagRun
 from sandbox.stack.samples import seed_documents, source_of
 
 ON_DEMAND, REPLAY, LAND = "extend_on_demand", "extend_replay", "replay_to_warehouse.land"
@@ -51,7 +51,7 @@ def test_tables_are_rebuilt_by_the_form_and_after_a_kill_in_the_middle(live: Liv
     with stuck_at(parts[half]):
         run = live.client.trigger(REPLAY)
         land = live.client.wait_for_task(REPLAY, run.dag_run_id, LAND, ("running",), timeout=240)
-        wait_for_line(live, land, f" {half} of {len(parts)}: ")
+        eventually(lambda: f" {half} of {len(parts)}: " in live.client.log(land), True, timeout=240)
         path = f"dags/{REPLAY}/dagRuns/{run.dag_run_id}/taskInstances/{LAND}"
         psutil.Process(live.client.get(path)["pid"]).kill()
         live.client.wait_for_task(REPLAY, run.dag_run_id, LAND, ("up_for_retry",))
@@ -73,14 +73,6 @@ def succeed(live: Live, run: DagRun) -> None:
 def drop_tables(live: Live) -> None:
     with duckdb.connect(str(live.warehouse)) as connection:
         connection.execute("DROP SCHEMA extend CASCADE")
-
-
-def wait_for_line(live: Live, task: TaskInstance, words: str) -> None:
-    """Wait until a task that is at work has logged these words."""
-    deadline = time.monotonic() + 240
-    while words not in (log := live.client.log(task)):
-        assert time.monotonic() < deadline, f"it has not said {words!r}:\n{log}"
-        time.sleep(0.2)
 
 
 @contextlib.contextmanager

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
-import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from fixtures.airflow_stack import Live
+from live.waiting import eventually
 from sandbox.airflow_settings import AirflowSettings, PoolSettings
 from sandbox.stack.client import DagRun, TaskInstance
 from sandbox.stack.samples import seed_documents, source_of
@@ -30,13 +28,6 @@ def ready(live: Live) -> None:
         live.client.wait_for_dag(dag_id)
     live.client.set_paused(ON_DEMAND, False)
     live.extend.configure(synthetic=True)
-
-
-def eventually(what: Callable[[], Any], expected: Any, *, timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
-    while (found := what()) != expected:
-        assert time.monotonic() < deadline, f"{found} is not {expected} after {timeout:.0f} s"
-        time.sleep(0.3)
 
 
 def turned_away(live: Live) -> DagRun:
@@ -90,11 +81,11 @@ def test_the_end_of_one_of_two_runs_leaves_their_batch_to_the_other(live: Live) 
     assert live.extend.requests_to(BATCH) == 1
 
     live.client.set_run_state(first.dag_id, first.dag_run_id, "failed")
-    eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True)
+    eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True, timeout=60)
     assert live.extend.stats()["runs"] == {"PENDING": created}
 
     live.client.set_run_state(second.dag_id, second.dag_run_id, "failed")
-    eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created})
+    eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created}, timeout=60)
 
 
 def test_a_run_whose_turn_has_not_come_keeps_the_batch_that_it_has_planned_to_take_up(live: Live) -> None:
@@ -113,12 +104,12 @@ def test_a_run_whose_turn_has_not_come_keeps_the_batch_that_it_has_planned_to_ta
             second.dag_id, second.dag_run_id, SUBMIT, ("scheduled",), map_index=0, timeout=120
         )
         live.client.set_run_state(first.dag_id, first.dag_run_id, "failed")
-        eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True)
+        eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True, timeout=60)
         assert live.extend.stats()["runs"] == {"PENDING": created}
         # Its turn has come.
         wait_at_work(live, second)
         live.client.set_run_state(second.dag_id, second.dag_run_id, "failed")
-        eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created})
+        eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created}, timeout=60)
         assert live.extend.requests_to(BATCH) == 1
     finally:
         live.client.apply(AirflowSettings(pools=live.settings.pools))
@@ -133,7 +124,7 @@ def waiting(live: Live, source: str) -> DagRun:
 def wait_at_work(live: Live, run: DagRun) -> None:
     """Wait until a run's trigger is at work, not just stored: Airflow kills no trigger that has not begun."""
     live.client.wait_for_task(run.dag_id, run.dag_run_id, WAIT, ("deferred",), map_index=0, timeout=120)
-    eventually(lambda: "settled" in live.client.log(wait_task(live, run)), True)
+    eventually(lambda: "settled" in live.client.log(wait_task(live, run)), True, timeout=60)
 
 
 def wait_task(live: Live, run: DagRun) -> TaskInstance:

@@ -332,7 +332,8 @@ class AirflowClient(RestClient):
 
     def _log_end(self, task: TaskInstance, lines: int = 30) -> str:
         heading = f"--- {task.task_id}[{task.map_index}], try {task.try_number}"
-        return "\n".join([heading, *self.log(task).splitlines()[-lines:]])
+        log = found_or_none(lambda: self.log(task)) or "no log: it was not begun"
+        return "\n".join([heading, *log.splitlines()[-lines:]])
 
     # Backfills
 
