@@ -1,4 +1,4 @@
-"""What is done by hand, from a terminal: ``python -m extend_pipeline dead-letters`` and ``replay``."""
+"""What is done by hand: ``python -m extend_pipeline dead-letters``, ``replay`` and ``reservations``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from extend_pipeline import dead_letters_command, replay_command
+from extend_pipeline import dead_letters_command, replay_command, reservations_command
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.warehouse import WarehouseError
 
@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     dead_letters_command.add_command(commands)
     replay_command.add_command(commands)
+    reservations_command.add_command(commands)
     return parser
 
 

@@ -1,11 +1,14 @@
 """The ledger of batches in the workspace: what is about to be sent, and as which batch it was.
 
-    <folder>/00001.intent.json      a submission about to be made; written once, by whoever came first
+    <folder>/00001.intent.json      a submission about to be made, or a void; written once, by the first
     <folder>/00001.withdrawn.json   its request created nothing
     <folder>/batch.json             the batch that it has become
 
 The folder's name is the chunk's key, which depends on what is sent and to which workflow version alone: any
 later attempt, task or run that is about to send the same chunk finds what the first one has done.
+
+Invariant: a submission begins, and a chunk is voided, by the same write of the next number. So of a task that
+is about to send a chunk and a plan that takes its documents over, exactly one wins.
 """
 
 from __future__ import annotations
@@ -14,16 +17,20 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.documents import Document
+from extend_pipeline.exceptions import ChunkVoidedError
 from extend_pipeline.workspace import read_json, write_json, write_json_once
 from extend_provider.submission import Intent, LedgerState
 from extend_provider.task_ledger import SUBMISSION_KEY
 
 log = logging.getLogger(__name__)
+
+#: Stands for a plan where somebody has released a chunk by hand.
+RELEASED: Final = "-"
 
 
 def batch_key(
@@ -40,23 +47,78 @@ def batch_key(
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Void:
+    """A chunk is not to be sent as it was planned: another plan has its documents, or they are free.
+
+    :param number: its place among the ledger's records.
+    :param plan: the plan that has the chunk from here on, or :data:`RELEASED`.
+    :param by: the run of that plan, or who has released it, for a person.
+    :param voided_at: RFC 3339 with offset.
+    """
+
+    number: int
+    plan: str
+    by: str
+    voided_at: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a chunk is.
+
+    :param number: of the latest record; 0 if there is none.
+    :param begun: somebody has begun to send it, and nothing proves that it did not arrive.
+    :param void: the latest record, if that is a void.
+    """
+
+    number: int = 0
+    begun: bool = False
+    void: Void | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class WorkspaceLedger:
-    """See :class:`extend_provider.submission.Ledger`."""
+    """See :class:`extend_provider.submission.Ledger`.
+
+    :param plan: the plan that whoever sends the chunk works for.
+    """
 
     folder: ObjectStoragePath
+    plan: str = ""
 
     def read(self) -> LedgerState:
-        """Return the latest intent and what became of it."""
-        intent = self._latest_intent()
+        """Return the latest intent and what became of it.
+
+        :raises ChunkVoidedError: another plan has taken the chunk's documents over before it was sent.
+        """
         batch = read_json(self.folder / "batch.json")
         if batch is not None:
             return LedgerState(Intent(**batch["intent"]), batch["batch_id"])
-        if intent is None:
-            return LedgerState()
-        return LedgerState(intent, withdrawn=read_json(self._path(intent.number, "withdrawn")) is not None)
+        latest = self._latest()
+        if isinstance(latest, Void):
+            if latest.plan != self.plan:
+                raise ChunkVoidedError(self.folder.name, latest.by)
+            return LedgerState(Intent(latest.number, latest.voided_at, 0.0, 0), withdrawn=True)
+        return LedgerState() if latest is None else LedgerState(latest, withdrawn=self._is_withdrawn(latest))
+
+    def standing(self) -> Standing:
+        """Return how far the chunk is, whoever asks."""
+        if read_json(self.folder / "batch.json") is not None:
+            return Standing(begun=True)
+        latest = self._latest()
+        if isinstance(latest, Void):
+            return Standing(latest.number, void=latest)
+        if latest is None:
+            return Standing()
+        return Standing(latest.number, begun=not self._is_withdrawn(latest))
+
+    def void(self, standing: Standing, by: Void) -> bool:
+        """Void the chunk unless somebody has begun to send it since ``standing`` was read."""
+        void = dataclasses.replace(by, number=standing.number + 1)
+        return write_json_once(self._path(void.number, "intent"), {"void": dataclasses.asdict(void)})
 
     def begin(self, intent: Intent) -> bool:
-        """Write the intent, unless somebody else has just written the one of this number."""
+        """Write the intent, unless somebody else has just written the record of this number."""
         return write_json_once(self._path(intent.number, "intent"), dataclasses.asdict(intent))
 
     def withdraw(self, intent: Intent) -> None:
@@ -67,11 +129,14 @@ class WorkspaceLedger:
         """Write down the batch."""
         write_json(self.folder / "batch.json", {"batch_id": batch_id, "intent": dataclasses.asdict(intent)})
 
-    def _latest_intent(self) -> Intent | None:
-        latest: Intent | None = None
+    def _latest(self) -> Intent | Void | None:
+        latest: Intent | Void | None = None
         while (value := read_json(self._path((latest.number if latest else 0) + 1, "intent"))) is not None:
-            latest = Intent(**value)
+            latest = Void(**value["void"]) if "void" in value else Intent(**value)
         return latest
+
+    def _is_withdrawn(self, intent: Intent) -> bool:
+        return read_json(self._path(intent.number, "withdrawn")) is not None
 
     def _path(self, number: int, kind: str) -> ObjectStoragePath:
         return self.folder / f"{number:05d}.{kind}.json"

@@ -18,3 +18,18 @@ class PipelineSourceError(ExtendError):
 
 class PipelineOutcomeError(ExtendError):
     """Everything that could land has landed, and the outcome is not what the run's policy allows."""
+
+
+class ChunkVoidedError(ExtendError):
+    """A chunk was planned and not sent, and another plan has taken its documents over: nothing is lost.
+
+    :param key: the chunk's.
+    :param by: the run that has its documents now, or who has released them.
+    """
+
+    def __init__(self, key: str, by: str) -> None:
+        super().__init__(
+            f"Chunk {key} was planned and not sent, and {by} has its documents now. Nothing was sent from "
+            "here, and nothing is lost. To plan what is still free, clear 'plan'."
+        )
+        self.by = by

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from extend_pipeline.planning import Plan
+from extend_pipeline.plan import Plan
 
 #: Statuses that count as failed; a rejection by a reviewer is a decision, not a failure.
 FAILED_STATUSES = ("FAILED", "CANCELLED")
@@ -24,6 +24,7 @@ class Outcome:
     :ivar credits: credits that Extend charged for them.
     :ivar rows: rows written, by table.
     :ivar held: landed documents that are held back until somebody approves them.
+    :ivar voided: chunks whose documents another run has taken over before they were sent.
     """
 
     plan: Plan
@@ -33,9 +34,12 @@ class Outcome:
     credits: float
     rows: Counter[str]
     held: int = 0
+    voided: int = 0
 
     @classmethod
-    def of(cls, plan: Plan, landings: Iterable[Mapping[str, Any]], unsent: Mapping[str, Any]) -> Outcome:
+    def of(
+        cls, plan: Plan, landings: Iterable[Mapping[str, Any]], unsent: Mapping[str, Any], *, voided: int = 0
+    ) -> Outcome:
         """Add up what the chunks' loads, and the load of the unsent documents, reported."""
         by_status, by_reason, rows = Counter[str](), Counter[str](), Counter[str]()
         credits, chunks, held = 0.0, 0, 0
@@ -47,7 +51,7 @@ class Outcome:
             credits += landing.get("credits", 0.0)
             held += landing.get("held", 0)
         chunks = len(chunk_landings)
-        return cls(plan, chunks, by_status, by_reason, credits, rows, held)
+        return cls(plan, chunks, by_status, by_reason, credits, rows, held, voided)
 
     @property
     def failed(self) -> int:
@@ -89,6 +93,8 @@ class Outcome:
             lines.append(f"{self.in_review:,} documents wait for a reviewer at Extend.")
         if self.held:
             lines.append(f"{self.held:,} documents are held back until somebody approves them in Airflow.")
+        if self.voided:
+            lines.append(f"{self.voided:,} chunks were not sent: other runs have their documents now.")
         lines.append(f"Extend charged {self.credits:,.10g} credits.")
         return "\n".join(lines)
 
@@ -119,8 +125,8 @@ def objection(
     """
     if outcome.plan.dry_run:
         return None
-    if outcome.chunks < len(outcome.plan.chunks):
-        missing = len(outcome.plan.chunks) - outcome.chunks
+    missing = len(outcome.plan.chunks) - outcome.chunks - outcome.voided
+    if missing > 0:
         return (
             f"{missing:,} of {len(outcome.plan.chunks):,} chunks have not landed; the others have. See the "
             "failed tasks of those chunks, and clear them: documents that were sent are not sent again."

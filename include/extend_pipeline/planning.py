@@ -1,15 +1,18 @@
-"""Plan: which of the discovered documents are sent, in which chunks, at what cost; the rest is accounted for.
+"""Plan: which of the discovered documents are sent, in which chunks; the rest is accounted for.
 
-Nothing is claimed, landed or sent before the whole plan is known and within the run's bounds.
+Nothing is reserved, voided, landed or sent before the whole plan is known and within the run's bounds.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import datetime as dt
+import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, TypedDict
+from collections.abc import Callable, Iterable, Iterator
+from random import SystemRandom
+from typing import Final
 
 from airflow.sdk import ObjectStoragePath
 
@@ -17,159 +20,28 @@ from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.documents import Document
 from extend_pipeline.duration import Duration, Pace
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.plan import Plan
+from extend_pipeline.repetitions import Repetition
+from extend_pipeline.reservations import (
+    ChunkReference,
+    Held,
+    Hold,
+    Planner,
+    Reservation,
+    Reservations,
+    adopt,
+    chunk_path,
+    is_active,
+    take_over,
+)
 from extend_pipeline.settings import Settings
 from extend_pipeline.spending import Estimate, file_type, refusal
-from extend_pipeline.warehouse.records import Candidate, Warehouse
-from extend_pipeline.workspace import read_documents, write_documents, written_whole
+from extend_pipeline.warehouse.records import Candidate, Warehouse, WarehouseBusyError
+from extend_pipeline.workspace import copy_whole, read_documents, write_documents, written_whole
 
-#: Fields of a plan that are not plain values.
-_COUNTERS: Final = ("unsent", "types_to_send", "types_left")
-_ESTIMATES: Final = ("estimate", "estimate_left")
-
-
-class ChunkReference(TypedDict):
-    """What travels through XCom of a chunk: the folder of the run that planned it, its key, its size."""
-
-    folder: str
-    key: str
-    documents: int
-
-
-@dataclasses.dataclass(slots=True)
-class Plan:
-    """What a run is going to do, in numbers.
-
-    :ivar discovered: documents found in the source.
-    :ivar already_landed: of these, documents that have landed before for this workflow and version.
-    :ivar beyond_limit: of these, documents left for a later run because of ``limit``.
-    :ivar beyond_map: of these, documents left for a later run because Airflow maps no more chunks in one.
-    :ivar most_chunks: how many it maps; None for any number.
-    :ivar unsent: of these, documents that cannot be sent, by reason.
-    :ivar to_send: of these, documents in chunks of this run.
-    :ivar held: of these, documents in chunks that another run has planned and that have not landed yet. With
-        the five above this is ``discovered``.
-    :ivar bytes_to_send: size of the documents to send, in bytes.
-    :ivar uploads: how many of them are sent as bytes, because they are to be, or have no URL.
-    :ivar types_to_send: number of the documents to send by file type.
-    :ivar types_left: the same of the documents left for a later run.
-    :ivar chunks: all chunks that this run works on: its own, and those of other runs.
-    :ivar new_chunks: how many of them, the first ones, nobody has claimed yet.
-    :ivar estimate: what the documents to send are going to cost.
-    :ivar estimate_left: what the documents left for a later run are going to cost.
-    :ivar duration: how long the documents to send are going to take.
-    :ivar refused: why the plan is not carried out; None if it is.
-    """
-
-    discovered: int = 0
-    already_landed: int = 0
-    beyond_limit: int = 0
-    beyond_map: int = 0
-    most_chunks: int | None = None
-    unsent: Counter[str] = dataclasses.field(default_factory=Counter)
-    to_send: int = 0
-    held: int = 0
-    bytes_to_send: int = 0
-    uploads: int = 0
-    types_to_send: Counter[str] = dataclasses.field(default_factory=Counter)
-    types_left: Counter[str] = dataclasses.field(default_factory=Counter)
-    chunks: list[ChunkReference] = dataclasses.field(default_factory=list)
-    new_chunks: int = 0
-    estimate: Estimate = dataclasses.field(default_factory=lambda: Estimate(None))
-    estimate_left: Estimate = dataclasses.field(default_factory=lambda: Estimate(0.0))
-    duration: Duration = dataclasses.field(default_factory=Duration)
-    refused: str | None = None
-    dry_run: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        counters = {name: dict(values[name]) for name in _COUNTERS}
-        figures = {name: dataclasses.asdict(values[name]) for name in (*_ESTIMATES, "duration")}
-        return {**values, **counters, **figures}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Plan:
-        """Read back what :meth:`to_json` gave."""
-        counters = {name: Counter(value[name]) for name in _COUNTERS}
-        estimates = {name: Estimate(**value[name]) for name in _ESTIMATES}
-        return cls(**{**value, **counters, **estimates, "duration": Duration(**value["duration"])})
-
-    def summary(self) -> dict[str, Any]:
-        """Return the plan in numbers, small whatever it holds, fit for XCom."""
-        return {
-            "summary": (
-                f"{self.to_send:,} documents in {self.new_chunks:,} new chunks, {self.already_landed:,} "
-                f"landed before; credits: {self.estimate.describe()}; duration: {self.duration.describe()}"
-            ),
-            "dry_run": self.dry_run,
-            "refused": self.refused,
-            "discovered": self.discovered,
-            "already_landed": self.already_landed,
-            "unsent": self.unsent.total(),
-            "held": self.held,
-            "left": self.left,
-            "to_send": self.to_send,
-            "chunks": len(self.chunks),
-            "credits": self.estimate.credits,
-            "credits_left": self.estimate_left.credits,
-            "requests": self.duration.requests,
-            "seconds": round(self.duration.seconds),
-        }
-
-    @property
-    def left(self) -> int:
-        """Documents left for a later run."""
-        return self.beyond_limit + self.beyond_map
-
-    def describe(self) -> str:
-        """Say the plan in a few lines for the log; a dry run and a refused plan have the same lines."""
-        if not self.discovered:
-            return "0 documents: the source holds nothing to process."
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.unsent.items()))
-        counts = [
-            (self.discovered, "documents found"),
-            (self.already_landed, "landed before"),
-            (self.unsent.total(), f"cannot be sent ({reasons})" if reasons else "cannot be sent"),
-            (self.held, "on their way in chunks of other runs, which are taken up"),
-            (self.beyond_limit, "left for a later run by the limit"),
-            *(
-                [(self.beyond_map, "left for a later run by [core] max_map_length")]
-                if self.beyond_map
-                else []
-            ),
-            (self.to_send, f"to send ({self.bytes_to_send / 1e6:,.1f} MB)"),
-        ]
-        width = len(f"{self.discovered:,}")
-        return "\n".join(
-            [
-                "Plan of a dry run, nothing is sent:" if self.dry_run else "Plan:",
-                *(f"  {count:>{width},} {what}" for count, what in counts),
-                f"  Chunks: {len(self.chunks):,}, of which {self.new_chunks:,} new.",
-                f"  Credits: {self.estimate.describe()}.",
-                f"  Duration: {self.duration.describe()}.",
-                *self._what_is_left(),
-                *([f"  Refused: {self.refused}"] if self.refused else []),
-            ]
-        )
-
-    def _what_is_left(self) -> list[str]:
-        if not self.left:
-            return []
-        lines = [
-            f"  Left: {self.left:,} documents; credits {self.estimate_left.describe()}. Run again for them."
-        ]
-        if self.beyond_map:
-            runs = -(-self.left // max(self.to_send, 1))
-            lines.append(
-                f"  One run works on {self.most_chunks:,} chunks at the most ([core] max_map_length): about "
-                f"{runs:,} more runs of this size."
-            )
-        return lines
-
-
-def chunk_path(chunk: ChunkReference) -> ObjectStoragePath:
-    """Return the file that lists a chunk's documents as they were discovered; it never changes."""
-    return ObjectStoragePath(chunk["folder"]) / "chunks" / f"{chunk['key']}.jsonl"
+#: How often others may plan, or begin to send, the same documents at the same moment before a plan gives up.
+MOST_TRIES: Final = 6
+_RANDOM: Final = SystemRandom()
 
 
 def unsent_path(folder: ObjectStoragePath) -> ObjectStoragePath:
@@ -177,159 +49,253 @@ def unsent_path(folder: ObjectStoragePath) -> ObjectStoragePath:
     return folder / "unsent.jsonl"
 
 
-def make_plan(
-    warehouse: Warehouse,
-    settings: Settings,
-    found: Iterable[Document],
-    folder: ObjectStoragePath,
-    *,
-    max_chunks: int | None,
-    requests_per_second: float | None,
-) -> Plan:
-    """Plan a run, see that it is within its bounds, and claim what is new; a dry run claims nothing.
+@dataclasses.dataclass(kw_only=True)
+class Planning:
+    """One execution of a run's ``plan`` task.
 
-    :param warehouse: nobody else may plan in it from here until it is closed.
-    :param found: the discovered documents, in their order.
+    :param warehouse: nobody else may plan in it from here until it is closed, where it has locks.
+    :param found: gives the discovered documents, in their order, as often as it is asked.
     :param folder: the run's.
+    :param planner: whose plan it is.
+    :param max_chunks: as many chunks as Airflow maps; None for any number.
     :param requests_per_second: of the connection; None for no limit.
-    :raises PipelineInputError: with the plan, if it is beyond what the settings allow. Nothing is claimed.
+    :param is_active: whether the run of another planner is.
     """
-    asked_for = settings.asked_for
-    discovered = 0
 
-    def candidates() -> Iterator[Document]:
-        nonlocal discovered
-        for document in found:
-            discovered += 1
-            yield document
+    warehouse: Warehouse
+    settings: Settings
+    found: Callable[[], Iterable[Document]]
+    folder: ObjectStoragePath
+    planner: Planner
+    max_chunks: int | None = None
+    requests_per_second: float | None = None
+    is_active: Callable[[Planner, dt.datetime], bool] = is_active
+    sleep: Callable[[float], None] = time.sleep
 
-    plan = write_plan(
-        warehouse.unlanded(candidates(), **asked_for, any_claim=settings.reprocess == "failed"),
-        folder,
-        key_of=lambda documents: batch_key(documents, **asked_for),
-        chunk_size=settings.chunk_size,
-        limit=settings.limit,
-        max_chunks=max_chunks,
-        is_uploaded=lambda document: settings.transfer == "upload" or document.uri.startswith("file://"),
-    )
-    plan.already_landed = discovered - plan.discovered
-    plan.discovered = discovered
-    plan.dry_run = settings.dry_run
-    charges = warehouse.charges(workflow_id=settings.workflow_id, version=settings.version)
-    plan.estimate = Estimate.of(plan.types_to_send, charges)
-    plan.estimate_left = Estimate.of(plan.types_left, charges)
-    plan.duration = Duration.of(
-        documents=plan.to_send,
-        uploads=plan.uploads,
-        batches=-(-plan.to_send // settings.chunk_size),
-        poke_interval=settings.poke_interval,
-        requests_per_second=requests_per_second,
-        pace=Pace.of(warehouse.landed_batches(settings.workflow_id)),
-    )
-    plan.refused = refusal(plan, max_documents=settings.max_documents, max_credits=settings.max_credits)
-    if not settings.dry_run:
+    def plan(self) -> Plan:
+        """Plan, see that it is within the run's bounds, and reserve what is new; a dry run reserves nothing.
+
+        :raises PipelineInputError: with the plan, if it is beyond what the settings allow. Nothing is
+            reserved then.
+        :raises WarehouseBusyError: others keep planning the same documents at the same moment.
+        """
+        repetition = Repetition.of(self.settings, self.planner)
+        for number in range(MOST_TRIES):
+            self.sleep(_RANDOM.uniform(0.0, number))
+            with tempfile.TemporaryDirectory(prefix="extend-plan-") as folder:
+                drafts = ObjectStoragePath(f"file://{folder}")
+                plan, reservations = self._draft(repetition, drafts)
+                if repetition.is_through(plan) and not repetition.has_left:
+                    repetition = repetition.following(self.planner)
+                    plan, reservations = self._draft(repetition, drafts)
+                if plan.dry_run or self._is_reserved(plan, reservations, repetition, drafts):
+                    return plan
+        raise WarehouseBusyError(
+            f"Others were planning, or began to send, the same documents at the same moment, {MOST_TRIES} "
+            "times in a row. Nothing was reserved or sent; clear this task to plan again."
+        )
+
+    def _draft(self, repetition: Repetition, drafts: ObjectStoragePath) -> tuple[Plan, Reservations]:
+        settings = self._settings_for(repetition)
+        counted = _Counted(self.found())
+        self.warehouse.begin_planning()
+        claims = self.warehouse.claims(workflow_id=settings.workflow_id, version=settings.version)
+        reservations = Reservations(settings, self.planner, claims, self.is_active)
+        plan = write_plan(
+            self.warehouse.unlanded(counted, **settings.asked_for, claims_of=repetition.claims_of),
+            self.folder,
+            drafts,
+            reservations,
+            settings,
+            self.planner,
+            max_chunks=self.max_chunks,
+        )
+        plan.already_landed, plan.discovered = counted.count - plan.discovered, counted.count
+        plan.dry_run, plan.repetition = settings.dry_run, repetition.name
+        plan.nothing_left = repetition.is_through(plan)
+        self._estimate(plan)
+        plan.refused = refusal(plan, max_documents=settings.max_documents, max_credits=settings.max_credits)
+        return plan, reservations
+
+    def _settings_for(self, repetition: Repetition) -> Settings:
+        return self.settings.model_copy(update={"repetition": repetition.name})
+
+    def _estimate(self, plan: Plan) -> None:
+        """Say what the plan is going to cost, and how long it is going to take."""
+        settings, warehouse = self.settings, self.warehouse
+        charges = warehouse.charges(workflow_id=settings.workflow_id, version=settings.version)
+        plan.estimate = Estimate.of(plan.types_to_send, charges)
+        plan.estimate_left = Estimate.of(plan.types_left, charges)
+        plan.duration = Duration.of(
+            documents=plan.to_send,
+            uploads=plan.uploads,
+            batches=-(-plan.to_send // settings.chunk_size),
+            poke_interval=settings.poke_interval,
+            requests_per_second=self.requests_per_second,
+            pace=Pace.of(warehouse.landed_batches(settings.workflow_id)),
+        )
+
+    def _is_reserved(
+        self, plan: Plan, reservations: Reservations, repetition: Repetition, drafts: ObjectStoragePath
+    ) -> bool:
+        """Carry the plan out; False if somebody else was quicker with some of its documents.
+
+        The order is what a crash at any line leaves behind: a voided chunk is free whatever the claims say,
+        and a chunk that is claimed has its documents written down.
+        """
         if plan.refused:
-            raise PipelineInputError(f"The plan is refused; nothing was sent to Extend. {plan.describe()}")
-        warehouse.claim(newly_planned(plan), **asked_for)
-    return plan
+            told = plan.describe()
+            raise PipelineInputError(f"The plan is refused; nothing was sent to Extend. {told}")
+        settings, new = self._settings_for(repetition), plan.chunks[: plan.new_chunks]
+        if not reservations.void(plan.freed):
+            return False
+        for chunk in new:
+            copy_whole(drafts / f"{chunk['key']}.jsonl", chunk_path(settings, chunk["key"]))
+        for held in reservations.held.values():
+            if held.hold is Hold.BEGUN:
+                adopt(settings, held.reservation)
+        claims = _claims(plan, drafts, self.planner)
+        if not self.warehouse.claim(
+            claims, **settings.asked_for, freed=plan.freed, claims_of=repetition.claims_of
+        ):
+            return False
+        # A chunk of just these documents may have been another plan's before.
+        take_over(settings, [chunk["key"] for chunk in new], self.planner)
+        repetition.keep(plan)
+        return True
+
+
+def _claims(plan: Plan, drafts: ObjectStoragePath, planner: Planner) -> Iterator[tuple[Document, str]]:
+    """Yield the documents of the plan's new chunks, each with its reservation as text."""
+    for chunk in plan.chunks[: plan.new_chunks]:
+        reservation = Reservation(
+            key=chunk["key"],
+            documents=chunk["documents"],
+            repetition=chunk["repetition"],
+            planner=planner,
+        ).to_text()
+        for document in read_documents(drafts / f"{chunk['key']}.jsonl"):
+            yield document, reservation
+
+
+class _Counted:
+    """Documents that are counted as they pass."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._documents = documents
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        for document in self._documents:
+            self.count += 1
+            yield document
 
 
 def write_plan(
     candidates: Iterable[Candidate],
     folder: ObjectStoragePath,
+    drafts: ObjectStoragePath,
+    reservations: Reservations,
+    settings: Settings,
+    planner: Planner,
     *,
-    key_of: Callable[[Sequence[Document]], str],
-    chunk_size: int,
-    limit: int | None = None,
     max_chunks: int | None = None,
-    is_uploaded: Callable[[Document], bool] = lambda document: False,
 ) -> Plan:
-    """Write the chunk files and the list of unsent documents; return the plan.
+    """Write the chunks' documents and the list of unsent documents; return the plan.
 
-    A chunk's file is named by its content, so a plan that is repeated never changes one that somebody holds.
-
-    :param candidates: documents that have not landed, in the order of discovery, each with the chunk that
-        holds it already.
-    :param key_of: the key of the chunk of these documents.
-    :param limit: send at most so many documents.
-    :param max_chunks: as many chunks as Airflow maps; documents beyond them are left for a later run. A chunk
-        of this run comes before those of others, which are then left to them.
-    :param is_uploaded: whether a document is going to be uploaded.
+    :param candidates: documents that have not landed, in the order of discovery, each with the chunks that
+        hold it already.
+    :param drafts: where the new chunks' documents are written, by key; whoever reserves them copies them.
+    :param max_chunks: as many chunks as Airflow maps; documents beyond them are left for a later run. New
+        chunks come first, then those that this run has begun to send before, then those of others.
     """
     plan = Plan(most_chunks=max_chunks)
-    held = _Held(str(folder))
-    fresh = 0
+    taken_up = _TakenUp(planner)
+    freed: dict[str, None] = {}
+    own_chunks, own_documents = reservations.begun_by_us
+    limit = None if settings.limit is None else max(settings.limit - own_documents, 0)
+    room = None if max_chunks is None else max(max_chunks - own_chunks, 0) * settings.chunk_size
     with written_whole(unsent_path(folder)) as unsent:
 
         def sendable() -> Iterator[Document]:
-            nonlocal fresh
-            for document, chunk in candidates:
+            for document, chunks in candidates:
                 plan.discovered += 1
+                held = reservations.strongest(chunks)
                 if document.status is not None:
                     plan.unsent[document.reason or document.status] += 1
                     unsent.write(document.to_json() + b"\n")
-                elif chunk is not None:
-                    if held.add(chunk):
-                        count_to_send(document)
+                elif held is not None and held.hold is Hold.BEGUN:
+                    taken_up.add(held)
+                elif held is not None and held.hold is Hold.ELSEWHERE:
+                    plan.theirs[held.planner.name] += 1
                 elif limit is not None and plan.to_send >= limit:
                     plan.beyond_limit += 1
                     plan.types_left[file_type(document.name)] += 1
-                elif max_chunks is not None and held.own + fresh // chunk_size >= max_chunks:
+                elif room is not None and plan.to_send >= room:
                     plan.beyond_map += 1
                     plan.types_left[file_type(document.name)] += 1
                 else:
-                    fresh += 1
+                    freed.update(dict.fromkeys(chunks))
                     count_to_send(document)
                     yield document
 
         def count_to_send(document: Document) -> None:
             plan.to_send += 1
             plan.bytes_to_send += document.size_bytes
-            plan.uploads += is_uploaded(document)
+            plan.uploads += settings.transfer == "upload" or document.uri.startswith("file://")
             plan.types_to_send[file_type(document.name)] += 1
 
-        for documents in _batched(sendable(), chunk_size):
-            chunk = ChunkReference(folder=str(folder), key=key_of(documents), documents=len(documents))
-            write_documents(chunk_path(chunk), documents)
-            plan.chunks.append(chunk)
-    plan.new_chunks = len(plan.chunks)
-    room = None if max_chunks is None else max(max_chunks - plan.new_chunks, 0)
-    taken_up, plan.held, not_taken_up = held.within(room)
-    plan.chunks.extend(taken_up)
+        for documents in _batched(sendable(), settings.chunk_size):
+            key = batch_key(documents, **settings.asked_for)
+            write_documents(drafts / f"{key}.jsonl", documents)
+            plan.chunks.append(
+                ChunkReference(
+                    folder=str(folder),
+                    key=key,
+                    documents=len(documents),
+                    repetition=settings.repetition,
+                    plan=planner.plan,
+                )
+            )
+    plan.new_chunks, plan.freed = len(plan.chunks), list(freed)
+    left = None if max_chunks is None else max(max_chunks - plan.new_chunks, 0)
+    chunks, plan.held, not_taken_up = taken_up.within(left, str(folder))
+    plan.chunks.extend(chunks)
     plan.beyond_map += not_taken_up
     return plan
 
 
-class _Held:
-    """Chunks that hold documents already: of this run, if its plan is repeated, or of others.
+class _TakenUp:
+    """Chunks that somebody has begun to send, with how many documents of the plan they hold."""
 
-    :ivar own: how many are this run's.
-    """
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._chunks: dict[str, tuple[ChunkReference, bool]] = {}
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
         self._documents = Counter[str]()
-        self.own = 0
+        self._held: dict[str, Held] = {}
 
-    def add(self, chunk: str) -> bool:
-        """Count a document of the chunk, and return whether that is this run's."""
-        known = self._chunks.get(chunk)
-        if known is None:
-            reference: ChunkReference = json.loads(chunk)
-            known = self._chunks[chunk] = (reference, reference["folder"] == self._folder)
-            self.own += known[1]
-        self._documents[chunk] += 1
-        return known[1]
+    def add(self, held: Held) -> None:
+        """Count a document of the chunk."""
+        self._held[held.chunk] = held
+        self._documents[held.chunk] += 1
 
-    def within(self, room: int | None) -> tuple[list[ChunkReference], int, int]:
-        """Return as many chunks as there is room for, and the documents in others' that are, and are not."""
-        own = [reference for reference, is_own in self._chunks.values() if is_own]
-        others = [chunk for chunk, (_, is_own) in self._chunks.items() if not is_own]
-        end = len(others) if room is None else max(room - len(own), 0)
-        taken = [self._chunks[chunk][0] for chunk in others[:end]]
-        counts = [self._documents[chunk] for chunk in others]
-        return own + taken, sum(counts[:end]), sum(counts[end:])
+    def within(self, room: int | None, folder: str) -> tuple[list[ChunkReference], int, int]:
+        """Return as many chunks as there is room for, and the documents in those that are, and are not."""
+        chunks = sorted(self._held, key=lambda chunk: not self._is_own(chunk))
+        taken, counts = chunks[:room], [self._documents[chunk] for chunk in chunks]
+        references = [self._reference(self._held[chunk].reservation, folder) for chunk in taken]
+        return references, sum(counts[: len(taken)]), sum(counts[len(taken) :])
+
+    def _is_own(self, chunk: str) -> bool:
+        return self._held[chunk].planner.is_of_same_run(self._planner)
+
+    def _reference(self, reservation: Reservation, folder: str) -> ChunkReference:
+        return ChunkReference(
+            folder=folder,
+            key=reservation.key,
+            documents=reservation.documents,
+            repetition=reservation.repetition,
+            plan=self._planner.plan,
+        )
 
 
 def _batched(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
@@ -341,11 +307,3 @@ def _batched(documents: Iterable[Document], size: int) -> Iterator[list[Document
             chunk = []
     if chunk:
         yield chunk
-
-
-def newly_planned(plan: Plan) -> Iterator[tuple[Document, str]]:
-    """Yield the documents of the plan's new chunks, each with its chunk's reference as text."""
-    for chunk in plan.chunks[: plan.new_chunks]:
-        reference = json.dumps(chunk)
-        for document in read_documents(chunk_path(chunk)):
-            yield document, reference

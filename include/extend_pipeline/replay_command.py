@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     """Land the parts, with a progress bar."""
     settings = ReplaySettings.from_rendered(
         {
-            "workspace": options.workspace or _workspace(),
+            "workspace": options.workspace or the_workspace(),
             "dataset": options.dataset,
             "warehouse_conn_id": options.warehouse_conn_id,
             "into_dataset": options.into_dataset,
@@ -85,7 +85,11 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def _workspace() -> str:
+def the_workspace() -> str:
+    """Return where the workspace is as the Variable says.
+
+    :raises PipelineInputError: if there is no such Variable.
+    """
     from airflow.sdk import Variable
 
     try:

@@ -22,13 +22,12 @@ from airflow.sdk import ObjectStoragePath
 from extend_pipeline.attempts import Verdict
 from extend_pipeline.batch_ledger import CopiedLedger, WorkspaceLedger
 from extend_pipeline.documents import Document
-from extend_pipeline.planning import ChunkReference, chunk_path
+from extend_pipeline.reservations import ChunkReference, chunk_documents, chunk_folder
 from extend_pipeline.run import read_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.stores import Stores
 from extend_pipeline.transfer import Checked, check_objects, check_readable, check_signing, file_inputs
 from extend_pipeline.workspace import (
-    batch_folder,
     read_documents,
     read_json,
     write_documents,
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
 
 #: What the intent of a batch names: the file that lists the round's documents as they stood when it was sent.
 SUBMISSION_KEY: Final = "submission"
+#: Likewise, the pipeline that has sent it: where its answers are in the raw zone, whoever collects them.
+PIPELINE_KEY: Final = "pipeline"
 #: Likewise, where presigned URLs were sent: when they end.
 URLS_END_KEY: Final = "urls_end"
 
@@ -58,6 +59,7 @@ class Round:
 
     :param number: from 1; the first round has all documents of the chunk.
     :param folder: where its batch is recorded.
+    :param plan: the plan that whoever works on it works for.
     """
 
     settings: Settings
@@ -65,15 +67,14 @@ class Round:
     number: int
     folder: ObjectStoragePath
     documents: list[Document]
+    plan: str = ""
 
     @classmethod
     def first(cls, chunk: ChunkReference) -> Round:
-        """Return the round that every chunk has."""
-        settings = read_settings(ObjectStoragePath(chunk["folder"]))
-        folder = batch_folder(
-            settings.workspace, workflow_id=settings.workflow_id, version=settings.version, key=chunk["key"]
-        )
-        return cls(settings, chunk["key"], 1, folder, list(read_documents(chunk_path(chunk))))
+        """Return the round that every chunk has, with the settings of the run that works on it now."""
+        settings = settings_of(chunk)
+        folder, plan = chunk_folder(settings, chunk["key"]), chunk.get("plan", "")
+        return cls(settings, chunk["key"], 1, folder, list(chunk_documents(settings, chunk)), plan)
 
     @classmethod
     def all(cls, chunk: ChunkReference) -> Iterator[Round]:
@@ -142,7 +143,7 @@ class Round:
         :param required: it was recorded before, so it must be there.
         :raises ExtendError: if it is not.
         """
-        state = WorkspaceLedger(self.folder).read()
+        state = WorkspaceLedger(self.folder, self.plan).read()
         if state.batch_id is None or state.intent is None:
             if required:
                 raise ExtendError(
@@ -173,7 +174,9 @@ class Round:
         marks = {**_task_marks(context["ti"]), "chunk": self.key, "round": self.number}
         outcome = Submitter(
             hook=hook,
-            ledger=CopiedLedger(WorkspaceLedger(self.folder), context["task_state_store"], self.number),
+            ledger=CopiedLedger(
+                WorkspaceLedger(self.folder, self.plan), context["task_state_store"], self.number
+            ),
             workflow_id=self.settings.workflow_id,
             version=self.settings.version,
             priority=self.settings.priority,
@@ -214,19 +217,22 @@ class Round:
             transfer=self.settings.transfer,
             expires_in=self.settings.expires_in,
         )
-        details = {SUBMISSION_KEY: str(submission)}
+        details = {SUBMISSION_KEY: str(submission), PIPELINE_KEY: self.settings.pipeline}
         if any(file.url is not None for file in files):
             urls_end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.settings.expires_in)
             details[URLS_END_KEY] = urls_end.isoformat()
         return Prepared(list(_inputs(sendable, files, marks)), details)
 
 
+def settings_of(chunk: ChunkReference) -> Settings:
+    """Return the settings of the run that works on a chunk now, for the chunk's own repetition."""
+    settings = read_settings(ObjectStoragePath(chunk["folder"]))
+    return settings.model_copy(update={"repetition": chunk.get("repetition", settings.repetition)})
+
+
 def followers_of(settings: Settings, key: str) -> str:
     """Return where those who wait for the chunk with this key are marked."""
-    home = batch_folder(
-        settings.workspace, workflow_id=settings.workflow_id, version=settings.version, key=key
-    )
-    return str(home / "followers")
+    return str(chunk_folder(settings, key) / "followers")
 
 
 def _task_marks(ti: Any) -> dict[str, Any]:

@@ -6,12 +6,14 @@ edits half-way through cannot split a run in two.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import ObjectStoragePath, get_current_context
 
-from extend_pipeline.planning import Plan
+from extend_pipeline.plan import Plan
+from extend_pipeline.reservations import Planner, airflow_id
 from extend_pipeline.settings import Settings
 from extend_pipeline.warehouse.records import Provenance
 from extend_pipeline.workspace import read_json, write_json
@@ -43,6 +45,13 @@ def pipeline_of(ti: Any) -> str:
     return f"{ti.dag_id}.{ti.task_id.rpartition('.')[0]}"
 
 
+def planner_of(ti: Any) -> Planner:
+    """Return whose plan it is that a task makes; each execution of the task makes another one."""
+    group_id = ti.task_id.rpartition(".")[0]
+    plan = uuid.uuid4().hex[:12]
+    return Planner(plan=plan, airflow=airflow_id(), dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
+
+
 def task_provenance(**origin: Any) -> Provenance:
     """Say of a part that the running task lands it; ``origin`` is what else there is to say."""
     ti = get_current_context()["ti"]
@@ -60,7 +69,6 @@ def _required(path: ObjectStoragePath) -> dict[str, Any]:
     if value is None:
         raise FileNotFoundError(
             f"{path} is gone from the workspace. Clear the whole task group: it is discovered and planned "
-            "anew, and documents that were sent are not sent again. If it fails again, another run's chunk "
-            "held the documents: see at Extend what was sent, and reprocess the rest."
+            "anew, and documents that were sent are not sent again."
         )
     return dict(value)

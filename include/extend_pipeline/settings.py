@@ -151,8 +151,7 @@ class RenderedSettings(BaseModel):
 class Settings(RenderedSettings):
     """What one run of the pipeline is to do; see ``documents_to_warehouse`` for the meaning of each field.
 
-    ``pipeline`` and ``repetition`` are set by the run itself: the DAG and task group, and the name of the run
-    that reprocesses, empty for all others.
+    ``pipeline`` is set by the run itself: the DAG and task group.
     """
 
     reprocess: Annotated[Literal["none", "failed", "all"], BeforeValidator(_parse_reprocess)] = "none"
@@ -170,7 +169,7 @@ class Settings(RenderedSettings):
     max_credits: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     dry_run: bool = False
     pipeline: str = "pipeline"
-    repetition: str = ""
+    repetition: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")] = ""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
     parallel_listings: Annotated[int, Field(ge=1, le=32)] = 8

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from extend_pipeline.warehouse.records import Charge
 
 if TYPE_CHECKING:
-    from extend_pipeline.planning import Plan
+    from extend_pipeline.plan import Plan
 
 
 def file_type(name: str) -> str:

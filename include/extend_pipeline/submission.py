@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
-from extend_pipeline.planning import ChunkReference, Plan
+from extend_pipeline.exceptions import ChunkVoidedError
+from extend_pipeline.plan import Plan
+from extend_pipeline.reservations import PARALLEL, ChunkReference, ledger_of
 from extend_pipeline.rounds import SUBMISSION_KEY, Round, followers_of
 from extend_pipeline.settings import Settings
-from extend_provider.followers import Follower, follow
+from extend_provider.followers import Follower, follow, unfollow
 from extend_provider.kill import CancelsOnKillMixin
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 from extend_provider.submission import Later
@@ -30,9 +34,9 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
     Returns the batch id, or None when no document of the chunk can be sent any more. Pushes ``run_count``,
     and ``submission``: the file that lists the chunk's documents as they stood when it was sent. What a rate
     limit asks for, and what the proof takes that a lost submission has no batch, is waited for without a
-    worker slot.
+    worker slot. A chunk whose documents another plan has taken over is skipped.
 
-    :param chunk: the chunk's reference, see :class:`~extend_pipeline.planning.ChunkReference`.
+    :param chunk: the chunk's reference, see :class:`~extend_pipeline.reservations.ChunkReference`.
     :param cancel_on_kill: look for the batch and cancel it when the task is ended while it is on its way to
         Extend, or while it is not known whether it has got there.
     """
@@ -57,8 +61,12 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
 
         chunk, ti = Round.first(self.chunk), context["ti"]
         follow(chunk.followers, Follower.of(ti, WAIT_TASK_ID))
-        with ExtendHook(extend_conn_id=chunk.settings.extend_conn_id) as hook:
-            outcome = chunk.advance(hook, self, context, turned_away)
+        try:
+            with ExtendHook(extend_conn_id=chunk.settings.extend_conn_id) as hook:
+                outcome = chunk.advance(hook, self, context, turned_away)
+        except ChunkVoidedError as voided:
+            unfollow(chunk.followers, Follower.of(ti, WAIT_TASK_ID))
+            raise AirflowSkipException(str(voided)) from None
         if isinstance(outcome, Later):
             defer_until(self, outcome, self.execute_complete, cancel_on_kill=self.cancel_on_kill)
         ti.xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
@@ -75,3 +83,14 @@ def follow_held(settings: Settings, plan: Plan, ti: Any) -> None:
     for index, chunk in enumerate(plan.chunks):
         if index >= plan.new_chunks:
             follow(followers_of(settings, chunk["key"]), Follower(ti.dag_id, ti.run_id, task_id, index))
+
+
+def count_voided(settings: Settings, plan: Plan) -> int:
+    """Return how many chunks of a plan other plans have taken over, or somebody has released."""
+
+    def is_voided(chunk: ChunkReference) -> bool:
+        void = ledger_of(settings, chunk["key"]).standing().void
+        return void is not None and void.plan != chunk["plan"]
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return sum(pool.map(is_voided, plan.chunks))

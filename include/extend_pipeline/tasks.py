@@ -15,21 +15,23 @@ from airflow.sdk import ObjectStoragePath, conf, get_current_context
 from extend_pipeline.assets import announce
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, landed_in_rounds, objection
-from extend_pipeline.planning import ChunkReference, make_plan, unsent_path
+from extend_pipeline.planning import Planning, unsent_path
 from extend_pipeline.raw_zone import Entry, RawPart, enter, land, part_path, write_part
 from extend_pipeline.replay import check_whole
-from extend_pipeline.rounds import SUBMISSION_KEY, Round
+from extend_pipeline.reservations import ChunkReference
+from extend_pipeline.rounds import PIPELINE_KEY, SUBMISSION_KEY, Round, settings_of
 from extend_pipeline.run import (
     keep_plan,
     pipeline_of,
+    planner_of,
     read_plan,
     read_settings,
     task_provenance,
     write_settings,
 )
 from extend_pipeline.settings import Settings
-from extend_pipeline.submission import follow_held
-from extend_pipeline.workspace import read_documents, run_folder
+from extend_pipeline.submission import count_voided, follow_held
+from extend_pipeline.workspace import check_write_once, read_documents, run_folder
 from extend_provider.attempts import AttemptMemory
 
 if TYPE_CHECKING:
@@ -53,8 +55,6 @@ def discover_documents(settings: dict[str, Any]) -> str:
     ti = context["ti"]
     group_id = ti.task_id.rpartition(".")[0]
     checked = checked.model_copy(update={"pipeline": pipeline_of(ti)})
-    if checked.reprocess != "none":
-        checked = checked.model_copy(update={"repetition": f"{ti.dag_id}/{ti.run_id}/{group_id}"})
     memory = AttemptMemory(context, retries=context["task"].retries or 0, key="discovery")
     folder = _earlier_folder(memory, checked)
     if folder is None:
@@ -82,7 +82,7 @@ def _earlier_folder(memory: AttemptMemory, settings: Settings) -> ObjectStorageP
 
 
 def plan_chunks(folder: str) -> list[ChunkReference]:
-    """Leave out what has landed before, claim what is new, land what cannot be sent; return the chunks."""
+    """Leave out what has landed before, reserve what is new, land what cannot be sent; return the chunks."""
     from extend_pipeline.candidates import read_candidates
     from extend_pipeline.discovery import failed_before
     from extend_pipeline.warehouse import open_warehouse
@@ -90,6 +90,8 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
 
     home = ObjectStoragePath(folder)
     settings = read_settings(home)
+    ti = get_current_context()["ti"]
+    check_write_once(settings.workspace)
     unsent: dict[str, Any] = {}
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
         check_whole(
@@ -100,28 +102,27 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
         )
         if not settings.dry_run:
             warehouse.check_writable()
-        if settings.reprocess == "failed":
-            candidates = failed_before(warehouse, settings)
-        else:
-            candidates = read_candidates(home)
-        plan = make_plan(
-            warehouse,
-            settings,
-            candidates,
-            home,
+        failed = settings.reprocess == "failed"
+        plan = Planning(
+            warehouse=warehouse,
+            settings=settings,
+            found=lambda: failed_before(warehouse, settings) if failed else read_candidates(home),
+            folder=home,
+            planner=planner_of(ti),
             max_chunks=conf.getint("core", "max_map_length"),
             requests_per_second=ExtendHook(settings.extend_conn_id).settings.requests_per_second,
-        )
+        ).plan()
         if plan.unsent and not settings.dry_run:
             part = write_part(
                 _part_path(settings, "unsent", home.name), None, read_documents(unsent_path(home))
             )
-            unsent = _land(warehouse, settings, part).to_json()
+            repeated = settings.model_copy(update={"repetition": plan.repetition})
+            unsent = _land(warehouse, repeated, part).to_json()
     keep_plan(home, plan, unsent)
     log.log(logging.WARNING if plan.beyond_map else logging.INFO, "%s", plan.describe())
-    get_current_context()["ti"].xcom_push(key="plan", value=plan.summary())
+    ti.xcom_push(key="plan", value=plan.summary())
     if not settings.dry_run:
-        follow_held(settings, plan, get_current_context()["ti"])
+        follow_held(settings, plan, ti)
     return [] if settings.dry_run else plan.chunks
 
 
@@ -145,7 +146,7 @@ def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str,
             ExtendAsyncHook(extend_conn_id=settings.extend_conn_id),
             sent.batch_id,
             read_documents(ObjectStoragePath(sent.details[SUBMISSION_KEY])),
-            _part_path(settings, sent.batch_id, "part-00000"),
+            _part_path(settings, sent.batch_id, "part-00000", sent.details.get(PIPELINE_KEY)),
             expected=each.expected(sent),
         )
         found = f"{part.runs:,} runs of batch {part.batch_id}"
@@ -175,7 +176,7 @@ def load_chunk(
     from extend_pipeline.lineage import report_lineage
     from extend_pipeline.warehouse import LandingPolicy, open_warehouse
 
-    settings = read_settings(ObjectStoragePath(chunk["folder"]))
+    settings = settings_of(chunk)
     policy = LandingPolicy(
         settings.min_confidence, settings.on_low_confidence == "hold", settings.schema_contract
     )
@@ -209,7 +210,9 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     plan, unsent = planned
     # Of a mapped group, Airflow gives one chunk's value bare, several as a sequence, and none as None.
     landed = [landings] if isinstance(landings, Mapping) else landings or ()
-    outcome = Outcome.of(plan, landed, unsent)
+    unlanded = len(landed) < len(plan.chunks)
+    voided = count_voided(settings, plan) if unlanded else 0
+    outcome = Outcome.of(plan, landed, unsent, voided=voided)
     log.info("%s\n%s", plan.describe(), outcome.describe())
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
     reason = objection(
@@ -252,10 +255,10 @@ def _land(
     return land(warehouse, enter(entry))
 
 
-def _part_path(settings: Settings, batch: str, name: str) -> ObjectStoragePath:
+def _part_path(settings: Settings, batch: str, name: str, pipeline: str | None = None) -> ObjectStoragePath:
     return part_path(
         settings.workspace,
-        pipeline=settings.pipeline,
+        pipeline=pipeline or settings.pipeline,
         workflow_id=settings.workflow_id,
         version=settings.version,
         batch=batch,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.attempts import Verdict, next_round
-from extend_pipeline.planning import ChunkReference
+from extend_pipeline.reservations import ChunkReference
 from extend_pipeline.rounds import URLS_END_KEY, Round
 from extend_provider import validation
 from extend_provider.batch_progress import BatchProgress, Outcome
@@ -33,7 +33,7 @@ class WaitChunkOperator(ExtendBatchSensor):
     Always deferred. What it has come to is in the workspace, see :mod:`extend_pipeline.rounds`: a retry, a
     cleared task and another run with the same chunk go on from there. ``timeout`` covers all rounds.
 
-    :param chunk: the chunk's reference, see :class:`~extend_pipeline.planning.ChunkReference`.
+    :param chunk: the chunk's reference, see :class:`~extend_pipeline.reservations.ChunkReference`.
     :param missing_after: see :data:`MISSING_AFTER`; never more than half of ``timeout``.
     """
 

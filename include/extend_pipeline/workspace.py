@@ -1,7 +1,8 @@
 """The workspace: files between tasks, so that XCom carries references only.
 
-    <workspace>/runs/<dag>/<run>/<group>/…     settings, candidates, plan and chunks of one discovery
-    <workspace>/batches/<workflow>/<version>/  what was sent as which batch, keyed by content
+    <workspace>/runs/<dag>/<run>/<group>/…     settings, candidates and plan of one discovery
+    <workspace>/batches/<workflow>/<version>/  what is reserved, and was sent as which batch, keyed by content
+    <workspace>/repetitions/                   which reprocessing is open
     <workspace>/raw/<pipeline>/…               the runs as Extend answered them, see raw_zone.py
     <workspace>/replays/                       which datasets are being rebuilt from there
 
@@ -26,6 +27,7 @@ from typing import IO, Any, BinaryIO, Literal, cast
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.documents import Document
+from extend_pipeline.exceptions import PipelineInputError
 
 
 def run_folder(workspace: str, *, dag_id: str, run_id: str, group_id: str) -> ObjectStoragePath:
@@ -122,6 +124,33 @@ def read_json(path: ObjectStoragePath) -> Any | None:
             return json.loads(file.read())
     except FileNotFoundError:
         return None
+
+
+def copy_whole(source: ObjectStoragePath, target: ObjectStoragePath) -> None:
+    """Copy a file."""
+    with opened(source, "rb") as file, written_whole(target) as copy:
+        shutil.copyfileobj(file, copy)
+
+
+def check_write_once(workspace: str) -> None:
+    """See that of two who write the same file at the same moment, one is told that it was second.
+
+    What keeps documents from being paid for twice rests on it, and not every store that looks like S3 honours
+    ``If-None-Match``.
+
+    :raises PipelineInputError: if both are told that they were first.
+    """
+    probe = ObjectStoragePath(workspace) / "probes" / f"{uuid.uuid4().hex}.json"
+    try:
+        if write_json_once(probe, {}) and not write_json_once(probe, {}):
+            return
+    finally:
+        probe.unlink(missing_ok=True)
+    raise PipelineInputError(
+        f"The workspace {workspace} lets a file be written that exists already, although it was asked not "
+        "to (If-None-Match). Two tasks could then send the same documents. Nothing was sent; use a workspace "
+        "in a store that honours it: S3, Google Cloud Storage, or a disk that all workers share."
+    )
 
 
 def write_documents(path: ObjectStoragePath, documents: Iterable[Document]) -> int:

@@ -13,23 +13,22 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import TaskDeferred
 
-from extend_pipeline.batch_ledger import batch_key
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning import ChunkReference, chunk_path
+from extend_pipeline.reservations import ChunkReference
 from extend_pipeline.rounds import Round
 from extend_pipeline.run import write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.submission import SubmitChunkOperator
 from extend_pipeline.tasks import collect_chunk, load_chunk
 from extend_pipeline.waiting import WaitChunkOperator
-from extend_pipeline.workspace import write_documents
 from extend_provider.batch_progress import Outcome, RunCounter
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.waiting import Ended
 from fixtures.extend_api import ExtendApi
 from fixtures.s3 import S3
+from pipeline.chunks import planned
 from provider.task_support import TaskStateStore
 
 BATCH = "POST /workflow_runs/batch"
@@ -113,9 +112,7 @@ def waiting(extend_api: ExtendApi, s3: S3, tmp_path: Path, monkeypatch: pytest.M
         {"source": f"s3://{bucket}/in/", "workflow_id": "workflow_mixed", "workspace": str(home.parent)}
     )
     write_settings(home, settings)
-    key = batch_key(documents, **settings.asked_for)
-    chunk = ChunkReference(folder=str(home), key=key, documents=4)
-    write_documents(chunk_path(chunk), documents)
+    chunk = planned(settings, home, documents)
     extend_api.configure(
         outcomes=[
             {"status": "FAILED", "reason": "INTERNAL_ERROR", "name_glob": "[01].txt", "first_attempts": 1}

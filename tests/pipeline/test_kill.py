@@ -12,7 +12,6 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger
 
-from extend_pipeline.planning import ChunkReference
 from extend_pipeline.rounds import Round
 from extend_pipeline.waiting import WaitChunkOperator
 from extend_provider.exceptions import ExtendError
@@ -100,11 +99,9 @@ def test_nothing_is_sent_any_more_by_a_process_that_is_being_ended(
 def waiting(chunk: Chunk) -> WaitChunkOperator:
     """Return the task that waits for the chunk's batch, which failed for a passing reason."""
     batch_id = chunk.submit()
-    (listed,) = chunk.folder.parent.glob("run/chunks/*.jsonl")
-    reference = ChunkReference(folder=str(chunk.folder), key=listed.stem, documents=3)
     return WaitChunkOperator(
         task_id="wait",
-        chunk=reference,
+        chunk=chunk.reference,
         batch_id=batch_id,
         run_count=3,
         poke_interval=0.2,

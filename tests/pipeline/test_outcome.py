@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from extend_pipeline.outcome import Outcome, objection
-from extend_pipeline.planning import ChunkReference, Plan
+from extend_pipeline.plan import Plan
+from pipeline.chunks import reference
 
 
 def outcome(*, chunks: int = 1, planned: int = 1, dry_run: bool = False, **by_status: int) -> Outcome:
     landing = {"by_status": by_status, "by_reason": {"CORRUPT": by_status.get("FAILED", 0)}, "credits": 1.5}
     found = sum(by_status.values())
-    chunks_planned = [ChunkReference(folder="f", key=str(number), documents=1) for number in range(planned)]
+    chunks_planned = [reference("f", str(number), 1) for number in range(planned)]
     plan = Plan(discovered=found, to_send=found, chunks=chunks_planned, dry_run=dry_run)
     return Outcome.of(plan, [landing, *({} for _ in range(chunks - 1))] if chunks else [], {})
 

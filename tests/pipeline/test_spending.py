@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from hypothesis import strategies as st
 
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning import ChunkReference, Plan, make_plan
+from extend_pipeline.plan import Plan
+from extend_pipeline.planning import Planning
 from extend_pipeline.settings import Settings
 from extend_pipeline.spending import Estimate, file_type, refusal
 from extend_pipeline.warehouse.records import Charge
+from pipeline.chunks import planner, reference
 from pipeline.warehouse_files import land, query, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
 
@@ -78,7 +82,7 @@ def test_an_estimate_lies_between_the_cheapest_and_the_dearest_charge(
 
 
 def planned(to_send: int, credits: float | None = None, *, new_chunks: int = 1, **more: Any) -> Plan:
-    chunks = [ChunkReference(folder="f", key=str(n), documents=to_send) for n in range(new_chunks)]
+    chunks = [reference("f", str(n), to_send) for n in range(new_chunks)]
     return Plan(
         discovered=to_send,
         to_send=to_send,
@@ -141,13 +145,26 @@ def test_charges_are_what_landed_documents_of_the_workflow_cost(tmp_path: Path) 
         assert opened.charges(workflow_id="workflow_other", version=None) == []
 
 
-def plan_in(file: Path, folder: Path, found: list[Document], **settings: Any) -> Plan:
+_PLANS = itertools.count()
+
+
+def plan_in(
+    file: Path, folder: Path, found: list[Document], active: Sequence[str] = (), **settings: Any
+) -> Plan:
+    """Plan in a run that is named like its folder, while the runs of ``active`` are."""
     checked = Settings.from_rendered(
-        {"source": "s3://inbox/", "workflow_id": WORKFLOW, "workspace": f"file://{folder}", **settings}
+        {"source": "s3://inbox/", "workflow_id": WORKFLOW, "workspace": f"file://{folder.parent}", **settings}
     )
     with warehouse(file) as opened:
-        home = ObjectStoragePath(f"file://{folder}")
-        return make_plan(opened, checked, found, home, max_chunks=1000, requests_per_second=2.0)
+        return Planning(
+            warehouse=opened,
+            settings=checked,
+            found=lambda: found,
+            folder=ObjectStoragePath(f"file://{folder}"),
+            planner=planner(folder.name, plan=f"{folder.name} {next(_PLANS)}"),
+            requests_per_second=2.0,
+            is_active=lambda them, _: them.run_id in active,
+        ).plan()
 
 
 @pytest.fixture
@@ -174,7 +191,7 @@ def test_a_refused_plan_is_told_whole_and_leaves_no_claims(
         "9 documents found",
         "2 landed before",
         "1 cannot be sent (1 EMPTY_FILE)",
-        "0 on their way",
+        "0 already sent",
         "6 to send",
         "Chunks: 2, of which 2 new",
         "about 15, from 2 landed documents",
@@ -183,7 +200,7 @@ def test_a_refused_plan_is_told_whole_and_leaves_no_claims(
     ):
         assert part in text
     assert query(file, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'claims'") in ([(0,)], [(1,)])
-    assert plan_in(file, tmp_path / "next", FOUND).held == 0
+    assert plan_in(file, tmp_path / "next", FOUND).freed == []
 
 
 def test_a_dry_run_shows_the_plan_that_is_refused(file: Path, tmp_path: Path) -> None:
@@ -193,7 +210,7 @@ def test_a_dry_run_shows_the_plan_that_is_refused(file: Path, tmp_path: Path) ->
     _, *shown = dry.describe().splitlines()
     assert shown == str(refused.value).splitlines()[1:]
     assert "Refused:" in shown[-1]
-    assert plan_in(file, tmp_path / "next", FOUND).held == 0
+    assert plan_in(file, tmp_path / "next", FOUND).freed == []
 
 
 def test_a_limit_cuts_and_only_what_it_leaves_is_held_against_the_bounds(file: Path, tmp_path: Path) -> None:
@@ -201,20 +218,32 @@ def test_a_limit_cuts_and_only_what_it_leaves_is_held_against_the_bounds(file: P
     assert (plan.to_send, plan.beyond_limit, plan.refused) == (5, 1, None)
 
 
-def test_what_other_runs_hold_is_on_their_account(file: Path, tmp_path: Path) -> None:
+def test_what_an_active_run_has_planned_is_on_its_account(file: Path, tmp_path: Path) -> None:
     plan_in(file, tmp_path / "first", FOUND)
-    plan = plan_in(file, tmp_path / "second", [*FOUND, document(9)], max_documents=1, max_credits=3)
-    assert (plan.held, plan.to_send, plan.refused) == (6, 1, None)
+    found = [*FOUND, document(9)]
+    plan = plan_in(file, tmp_path / "second", found, active=["first"], max_documents=1, max_credits=3)
+    assert (plan.theirs.total(), plan.to_send, plan.refused) == (6, 1, None)
+
+
+def test_what_a_dead_run_has_planned_is_on_the_account_of_the_run_that_plans_it_anew(
+    file: Path, tmp_path: Path
+) -> None:
+    plan_in(file, tmp_path / "first", FOUND)
+    with pytest.raises(PipelineInputError, match="6 to send"):
+        plan_in(file, tmp_path / "second", FOUND, max_documents=5)
+    assert query(file, "SELECT count(DISTINCT chunk) FROM claims WHERE chunk LIKE '%first%'") == [(1,)]
+    plan = plan_in(file, tmp_path / "third", FOUND, limit=2)
+    assert (plan.to_send, plan.beyond_limit) == (2, 4)
+    assert query(file, "SELECT count(*) FROM claims") == [(2,)], "the others are free"
 
 
 def test_a_plan_repeated_after_its_claims_claims_nothing_twice(file: Path, tmp_path: Path) -> None:
     plan_in(file, tmp_path / "run", FOUND, max_documents=6, chunk_size=2)
-    # The history has changed meanwhile; what was allowed stays allowed.
-    again = plan_in(file, tmp_path / "run", FOUND, max_documents=6, max_credits=1, chunk_size=2)
-    assert (again.to_send, again.new_chunks, len(again.chunks)) == (6, 0, 3)
+    again = plan_in(file, tmp_path / "run", FOUND, active=["run"], max_documents=6, chunk_size=2)
+    assert (again.to_send, again.new_chunks, len(again.chunks)) == (6, 3, 3)
     assert query(file, "SELECT count(*), count(DISTINCT document_id) FROM claims") == [(6, 6)]
     # A run that plans next finds all of them held, not only those before a claim that is there twice.
-    assert plan_in(file, tmp_path / "next", FOUND).held == 6
+    assert plan_in(file, tmp_path / "next", FOUND, active=["run"]).theirs.total() == 6
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,13 @@ import pytest
 from airflow.sdk import BaseOperator, ObjectStoragePath
 from airflow.sdk.exceptions import TaskDeferred
 
-from extend_pipeline.batch_ledger import WorkspaceLedger, batch_key, lost_state
+from extend_pipeline.batch_ledger import WorkspaceLedger, lost_state
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN, Document
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.planning import write_plan
+from extend_pipeline.reservations import ChunkReference
 from extend_pipeline.run import write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.submission import SubmitChunkOperator
-from extend_pipeline.warehouse.records import Candidate
 from extend_pipeline.workspace import read_documents
 from extend_provider.exceptions import (
     ExtendAuthError,
@@ -36,6 +35,7 @@ from extend_provider.models import BatchInput, FileInput
 from extend_provider.submission import Intent, LedgerState
 from fixtures.extend_api import ExtendApi
 from fixtures.s3 import S3
+from pipeline.chunks import planned
 from provider.task_support import Task, run_on
 
 BATCH = "POST /workflow_runs/batch"
@@ -56,11 +56,15 @@ class Chunk:
     documents: list[Document]
     connect: Callable[[float], None]
     task: Task = dataclasses.field(default_factory=Task)
+    plan: str = "plan"
+    reference: ChunkReference = dataclasses.field(init=False)
     run: Callable[[BaseOperator, Any], Any] = run_on
 
     def of_another_run(self) -> Chunk:
         """Return the same documents in another DAG run: nothing but the workspace is shared."""
-        return dataclasses.replace(self, folder=self.folder.parent / "another run", task=Task())
+        return dataclasses.replace(
+            self, folder=self.folder.parent / "another run", task=Task(), plan="another plan"
+        )
 
     def submit(self, *, grace: float = 0.0, **overrides: Any) -> str | None:
         """Run the task once, as one attempt; an absence is believed ``grace`` seconds after the request."""
@@ -74,15 +78,9 @@ class Chunk:
             }
         )
         write_settings(self.folder, settings)
-        plan = write_plan(
-            [Candidate(document, None) for document in self.documents],
-            self.folder,
-            key_of=lambda documents: batch_key(documents, **settings.asked_for),
-            chunk_size=1000,
-        )
-        (reference,) = plan.chunks
+        self.reference = planned(settings, self.folder, self.documents, plan=self.plan)
         batch_id: str | None = self.run(
-            SubmitChunkOperator(task_id="submit", chunk=reference), self.task.attempt()
+            SubmitChunkOperator(task_id="submit", chunk=self.reference), self.task.attempt()
         )
         return batch_id
 

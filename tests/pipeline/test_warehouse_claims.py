@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import pytest
 
 from extend_pipeline.documents import OBJECT_DELETED
@@ -15,7 +17,8 @@ CHUNK, OTHER = '{"key": "a"}', '{"key": "b"}'
 def claim(file: Place, *numbers: int, chunk: str = CHUNK, repetition: str = "") -> None:
     with warehouse(file) as opened:
         claims = [(document(number), chunk) for number in numbers]
-        opened.claim(claims, workflow_id=WORKFLOW, version=None, repetition=repetition)
+        key = {"workflow_id": WORKFLOW, "version": None}
+        opened.claim(claims, **key, repetition=repetition, claims_of=repetition)
 
 
 def found(
@@ -24,9 +27,15 @@ def found(
     with warehouse(file) as opened:
         candidates = map(document, numbers)
         listed = list(
-            opened.unlanded(candidates, workflow_id=WORKFLOW, version=version, repetition=repetition)
+            opened.unlanded(
+                candidates,
+                workflow_id=WORKFLOW,
+                version=version,
+                repetition=repetition,
+                claims_of=repetition,
+            )
         )
-    return {int(each.document.etag[5:]): each.chunk for each in listed}
+    return {int(each.document.etag[5:]): "".join(each.chunks) or None for each in listed}
 
 
 def test_whoever_plans_next_is_told_the_chunk_that_holds_a_document(file: Place) -> None:
@@ -79,5 +88,64 @@ def test_nothing_to_claim_changes_nothing(file: Place) -> None:
     assert found(file, 1) == {1: None}
     with warehouse(file) as opened:
         assert list(opened.unlanded([document(1)], workflow_id=WORKFLOW, version=None)) == [
-            Candidate(document(1), None)
+            Candidate(document(1))
         ]
+
+
+def test_a_landing_ends_the_claims_of_a_document_in_every_repetition(file: Place) -> None:
+    claim(file, 1, 2)
+    claim(file, 1, 2, chunk=OTHER, repetition="again")
+    land(file, [document(1)], raw_lines(run(document(1))))
+    assert found(file, 1, 2, repetition="again") == {1: None, 2: OTHER}
+    assert found(file, 1, 2) == {2: CHUNK}
+
+
+def test_chunks_of_every_repetition_are_told_if_asked_for(file: Place) -> None:
+    claim(file, 1)
+    claim(file, 1, chunk=OTHER, repetition="again")
+    with warehouse(file) as opened:
+        ((_, chunks),) = opened.unlanded([document(1)], workflow_id=WORKFLOW, version=None)
+    assert chunks == (CHUNK, OTHER)
+
+
+def test_the_chunks_that_hold_documents_are_listed(file: Place) -> None:
+    with warehouse(file) as opened:
+        assert list(opened.claims()) == []
+    claim(file, 1, 2)
+    claim(file, 3, chunk=OTHER, repetition="again")
+    land(file, [document(2)], raw_lines(run(document(2))))
+    with warehouse(file) as opened:
+        told = [(each.repetition, each.chunk, each.documents) for each in opened.claims()]
+        assert told == [("", CHUNK, 1), ("again", OTHER, 1)]
+        assert list(opened.claims(workflow_id=WORKFLOW, version="2")) == []
+        assert {each.claimed_at.tzinfo for each in opened.claims(workflow_id=WORKFLOW)} == {UTC}
+
+
+def test_claims_of_chunks_end_in_the_transaction_that_claims_their_documents(file: Place) -> None:
+    claim(file, 1, 2)
+    with warehouse(file) as opened:
+        assert opened.claim([(document(1), OTHER)], workflow_id=WORKFLOW, version=None, freed=[CHUNK])
+    assert found(file, 1, 2) == {1: OTHER, 2: None}
+    with warehouse(file) as opened:
+        opened.end_claims([OTHER])
+    assert found(file, 1, 2) == {1: None, 2: None}
+
+
+def test_of_two_that_claim_at_once_where_nobody_is_kept_out_one_is_told(file: Place) -> None:
+    claim(file, 1)
+
+    def claims(*numbers: int, repetition: str = "", claims_of: str | None = None, chunk: str = OTHER) -> bool:
+        with warehouse(file) as opened:
+            return opened.claim(
+                [(document(number), chunk) for number in numbers],
+                workflow_id=WORKFLOW,
+                version=None,
+                repetition=repetition,
+                claims_of=claims_of,
+            )
+
+    assert not claims(1, 2)
+    assert claims(2)
+    assert claims(1, repetition="again", claims_of="again", chunk="again")
+    assert not claims(2, repetition="again", chunk="other")
+    assert found(file, 1, 2) == {1: CHUNK, 2: OTHER}

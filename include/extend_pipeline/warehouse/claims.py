@@ -1,9 +1,8 @@
 """Claims: which chunk holds a document that has been planned and has not landed yet.
 
-Invariant: a document is in one chunk at a time. Whoever plans reads the claims and writes its own while it
-has the warehouse to itself; a run that finds its documents claimed takes up the chunk that holds them instead
-of sending them a second time. A claim ends when its document lands, and only then: the run that made it may
-be gone, and its chunk is finished by the next one that comes across it.
+Invariant: a document is in one chunk of a repetition at a time. Whoever plans reads the claims and writes its
+own while it has the warehouse to itself, and reads once more what it has written, for warehouses that cannot
+keep others out. A claim ends when its document lands, in whatever repetition, or when its chunk is voided.
 """
 
 # Every name in the statements is quoted and every text made a literal by sql.py.
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from extend_pipeline.warehouse.records import Claim
 from extend_pipeline.warehouse.sql import created, names, quoted
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import CLAIMS, KEY, Columns
@@ -32,6 +32,7 @@ CANDIDATE: Final[Columns] = {
     "status": ColumnType.TEXT,
 }
 CLAIMED: Final[Columns] = {"document_id": ColumnType.TEXT, "chunk": ColumnType.TEXT}
+CHUNK: Final[Columns] = {"chunk": ColumnType.TEXT}
 
 
 def landed_positions(
@@ -61,22 +62,40 @@ def landed_positions(
 def claimed_positions(
     session: Session, dataset: str, candidates: str, key: Sequence[str], repetition: str | None
 ) -> Iterator[tuple[int, str]]:
-    """Yield in order the positions of the candidates that a chunk holds, with that chunk.
+    """Yield in order the positions of the candidates that chunks hold, with each of these chunks.
 
     :param repetition: only chunks of this reprocessing, or of the first time; None: of any.
     """
     pages = session.pages(
         "find claimed documents",
-        f"""SELECT position, min(claim.chunk) FROM {candidates} AS candidate
+        f"""SELECT DISTINCT position, claim.chunk FROM {candidates} AS candidate
             JOIN {quoted(dataset)}.claims AS claim
               ON claim.document_id = candidate.document_id AND claim.workflow_id = ?
                  AND claim.workflow_version_requested = ? AND claim.repetition = coalesce(?, claim.repetition)
             WHERE candidate.status IS NULL
-            GROUP BY position ORDER BY position""",
+            ORDER BY position, chunk""",
         [*key, repetition],
     )
     for page in pages:
         yield from page
+
+
+def claimed_chunks(
+    session: Session, dataset: str, workflow_id: str | None, version: str | None
+) -> Iterator[Claim]:
+    """Yield the chunks that hold documents, of one workflow and version if a workflow is named."""
+    conditions = "workflow_id = ? AND workflow_version_requested = ?" if workflow_id else "true"
+    pages = session.pages(
+        "read claims",
+        f"""SELECT workflow_id, workflow_version_requested, repetition, chunk, min(claimed_at), count(*)
+            FROM {quoted(dataset)}.claims WHERE {conditions}
+            GROUP BY workflow_id, workflow_version_requested, repetition, chunk
+            ORDER BY min(claimed_at), chunk""",
+        [workflow_id, version or ""] if workflow_id else [],
+    )
+    for page in pages:
+        for workflow, requested, repetition, chunk, claimed_at, documents in page:
+            yield Claim(workflow, requested or None, repetition, chunk, claimed_at.astimezone(UTC), documents)
 
 
 def write_claims(session: Session, dataset: str, claimed: str, key: Sequence[str], repetition: str) -> None:
@@ -92,6 +111,36 @@ def write_claims(session: Session, dataset: str, claimed: str, key: Sequence[str
     )
 
 
+def rival_claims(
+    session: Session, dataset: str, claimed: str, key: Sequence[str], repetition: str | None
+) -> int:
+    """Return how many of our claims meet another chunk's: somebody has planned at the same moment.
+
+    :param claimed: the relation of ours.
+    :param repetition: only those of this one; None: of any.
+    """
+    ((rivals,),) = session.rows(
+        "look for rival claims",
+        f"""SELECT count(*) FROM {claimed} AS ours JOIN {quoted(dataset)}.claims AS claim
+              ON claim.document_id = ours.document_id AND claim.workflow_id = ?
+                 AND claim.workflow_version_requested = ? AND claim.chunk <> ours.chunk
+                 AND claim.repetition = coalesce(?, claim.repetition)""",
+        [*key, repetition],
+    )
+    return int(rivals)
+
+
+def end_claims(session: Session, dataset: str, chunks: str) -> None:
+    """End all claims of chunks, in a transaction that is open.
+
+    :param chunks: a relation with their references in a column ``chunk``.
+    """
+    session.run(
+        "end claims",
+        f"DELETE FROM {quoted(dataset)}.claims WHERE chunk IN (SELECT chunk FROM {chunks})",
+    )
+
+
 def make_claims(session: Session, dataset: str) -> None:
     """Make the table, and the dataset, if they do not exist."""
     session.make_schema(dataset)
@@ -101,7 +150,7 @@ def make_claims(session: Session, dataset: str) -> None:
 
 def delete_claims(session: Session, dataset: str) -> None:
     """End the claims of the documents that land, within the transaction that lands them."""
-    same = " AND ".join(f"claim.{name} = landed.{name}" for name in (*KEY, "repetition"))
+    same = " AND ".join(f"claim.{name} = landed.{name}" for name in KEY)
     session.run(
         "delete from claims",
         f"""DELETE FROM {quoted(dataset)}.claims AS claim

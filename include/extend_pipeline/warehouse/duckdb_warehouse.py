@@ -177,7 +177,7 @@ class DuckDBWarehouse(SqlWarehouse):
     def _alone(self, session: Session) -> contextlib.AbstractContextManager[None]:
         return session.transaction()
 
-    def _start_planning(self) -> None:
+    def begin_planning(self) -> None:
         """Nothing is to be done: while the file is open here, it is open nowhere else."""
 
     def check_writable(self) -> None:

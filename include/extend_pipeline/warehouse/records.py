@@ -26,10 +26,27 @@ class WarehouseBusyError(WarehouseError):
 
 
 class Candidate(NamedTuple):
-    """A document that has not landed, and the chunk that holds it already; None if nobody has planned it."""
+    """A document that has not landed, and the chunks that hold it already: one of each repetition."""
 
     document: Document
-    chunk: str | None
+    chunks: tuple[str, ...] = ()
+
+
+class Claim(NamedTuple):
+    """A chunk that holds documents which have not landed yet.
+
+    :ivar version: the version asked for; None for the latest.
+    :ivar chunk: its reservation, as whoever planned it has written it.
+    :ivar claimed_at: timezone-aware.
+    :ivar documents: how many of its documents have not landed.
+    """
+
+    workflow_id: str
+    version: str | None
+    repetition: str
+    chunk: str
+    claimed_at: datetime
+    documents: int
 
 
 class Charge(NamedTuple):
@@ -206,7 +223,7 @@ class Warehouse(Protocol):
         workflow_id: str,
         version: str | None,
         repetition: str = "",
-        any_claim: bool = False,
+        claims_of: str | None = None,
     ) -> Iterator[Candidate]:
         """Yield, in their order, the candidates that have not been sent to this workflow and version yet.
 
@@ -216,7 +233,18 @@ class Warehouse(Protocol):
 
         :param version: the version asked for; None stands for "the latest".
         :param repetition: only what was sent in this reprocessing counts as landed.
-        :param any_claim: a chunk that holds a document may be of another reprocessing.
+        :param claims_of: only chunks of this repetition hold a document; None: of any.
+        """
+        ...
+
+    def begin_planning(self) -> None:
+        """Keep others from planning or landing until claims are written, or the end, where that can be."""
+        ...
+
+    def claims(self, *, workflow_id: str | None = None, version: str | None = None) -> Iterator[Claim]:
+        """Yield the chunks that hold documents, the oldest first.
+
+        :param workflow_id: only those of this workflow and ``version``; None for all.
         """
         ...
 
@@ -227,13 +255,23 @@ class Warehouse(Protocol):
         workflow_id: str,
         version: str | None,
         repetition: str = "",
-    ) -> None:
+        freed: Iterable[str] = (),
+        claims_of: str | None = None,
+    ) -> bool:
         """Write down, all at once, which chunk holds each document until it lands.
 
-        Call it in the same context as :meth:`unlanded`, so that nobody plans in between.
+        Call it in the same context as :meth:`unlanded`, so that nobody plans in between. A warehouse that
+        cannot keep others out is asked once more afterwards: if somebody else has claimed one of the
+        documents at the same moment, none of these claims stays, and the answer is False.
 
         :param claims: documents that nobody holds, each with its chunk's reference.
+        :param freed: chunks whose claims end at the same time.
+        :param claims_of: see :meth:`unlanded`.
         """
+        ...
+
+    def end_claims(self, chunks: Iterable[str]) -> None:
+        """End all claims of chunks: their documents are free to be planned."""
         ...
 
     def dead_letters(

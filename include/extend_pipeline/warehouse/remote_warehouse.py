@@ -111,7 +111,8 @@ class RemoteWarehouse(SqlWarehouse):
                 self._lock()
             yield
 
-    def _start_planning(self) -> None:
+    def begin_planning(self) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.begin_planning`."""
         if not self._planning:
             self.session(f"Planning in {self.name}").run("begin", "BEGIN TRANSACTION")
             self._planning = True

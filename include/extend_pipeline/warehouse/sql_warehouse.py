@@ -21,7 +21,7 @@ import msgspec
 from extend_pipeline.documents import Document
 from extend_pipeline.duration import LandedBatch
 from extend_pipeline.warehouse import charges, claims, dead_letters, landed_batches, landed_runs
-from extend_pipeline.warehouse.records import Candidate, Charge, DeadLetter, LandedRun
+from extend_pipeline.warehouse.records import Candidate, Charge, Claim, DeadLetter, LandedRun
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import created, quoted
 from extend_pipeline.warehouse.staging import StagedFile
@@ -63,8 +63,8 @@ class SqlWarehouse(abc.ABC):
         """Run what is inside as one transaction, while nobody else plans or lands in the dataset."""
 
     @abc.abstractmethod
-    def _start_planning(self) -> None:
-        """Keep others from planning or landing in the dataset until claims are written, or the end."""
+    def begin_planning(self) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.begin_planning`."""
 
     def check_writable(self) -> None:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
@@ -100,7 +100,7 @@ class SqlWarehouse(abc.ABC):
         workflow_id: str,
         version: str | None,
         repetition: str = "",
-        any_claim: bool = False,
+        claims_of: str | None = None,
     ) -> Iterator[Candidate]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.unlanded`.
 
@@ -112,7 +112,7 @@ class SqlWarehouse(abc.ABC):
             for position, document in enumerate(candidates)
         )
         with _staged(lines) as staged:
-            self._start_planning()
+            self.begin_planning()
             session = self.session(f"Planning in {self.name}")
             known = session.columns(self.dataset).keys() if staged.lines else set[str]()
             landed: Iterator[int] = iter(())
@@ -124,9 +124,14 @@ class SqlWarehouse(abc.ABC):
                 landed = claims.landed_positions(session, self.dataset, relation, key, repetition)
             if "claims" in known:
                 other = self.session(f"Planning in {self.name}")
-                whose = None if any_claim else repetition
-                claimed = claims.claimed_positions(other, self.dataset, relation, key, whose)
+                claimed = claims.claimed_positions(other, self.dataset, relation, key, claims_of)
             yield from _not_landed(staged.path, landed, claimed)
+
+    def claims(self, *, workflow_id: str | None = None, version: str | None = None) -> Iterator[Claim]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.claims`."""
+        session = self.session(f"Claims in {self.name}")
+        if "claims" in session.columns(self.dataset):
+            yield from claims.claimed_chunks(session, self.dataset, workflow_id, version)
 
     def claim(
         self,
@@ -135,19 +140,40 @@ class SqlWarehouse(abc.ABC):
         workflow_id: str,
         version: str | None,
         repetition: str = "",
-    ) -> None:
+        freed: Iterable[str] = (),
+        claims_of: str | None = None,
+    ) -> bool:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.claim`."""
-        session = self.session(f"Claims in {self.name}")
-        lines = (
-            msgspec.json.encode({"document_id": document.id, "chunk": chunk}) + b"\n"
-            for document, chunk in claimed
-        )
-        with _staged(lines) as staged, self._alone(session):
+        session, key = self.session(f"Claims in {self.name}"), (workflow_id, version or "")
+        ours: dict[str, None] = {}
+
+        def lines() -> Iterator[bytes]:
+            for document, chunk in claimed:
+                ours[chunk] = None
+                yield msgspec.json.encode({"document_id": document.id, "chunk": chunk}) + b"\n"
+
+        with _staged(lines()) as staged, _staged(_chunk_lines(freed)) as ended:
             if not staged.lines:
-                return
-            claims.make_claims(session, self.dataset)
-            relation = self._relation(session, staged, claims.CLAIMED)
-            claims.write_claims(session, self.dataset, relation, (workflow_id, version or ""), repetition)
+                return True
+            with self._alone(session):
+                claims.make_claims(session, self.dataset)
+                relation = self._relation(session, staged, claims.CLAIMED)
+                if ended.lines:
+                    claims.end_claims(session, self.dataset, self._relation(session, ended, claims.CHUNK))
+                claims.write_claims(session, self.dataset, relation, key, repetition)
+            if not claims.rival_claims(session, self.dataset, relation, key, claims_of):
+                return True
+        self.end_claims(ours)
+        return False
+
+    def end_claims(self, chunks: Iterable[str]) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.end_claims`."""
+        session = self.session(f"Claims in {self.name}")
+        with _staged(_chunk_lines(chunks)) as staged:
+            if staged.lines and "claims" in session.columns(self.dataset):
+                with self._alone(session):
+                    relation = self._relation(session, staged, claims.CHUNK)
+                    claims.end_claims(session, self.dataset, relation)
 
     def dead_letters(
         self, *, workflow_id: str | None = None, version: str | None = None
@@ -255,6 +281,10 @@ def _staged(lines: Iterable[bytes]) -> Iterator[StagedFile]:
         yield staged
 
 
+def _chunk_lines(chunks: Iterable[str]) -> Iterator[bytes]:
+    return (msgspec.json.encode({"chunk": chunk}) + b"\n" for chunk in chunks)
+
+
 def _not_landed(
     candidates: Path, landed: Iterator[int], claimed: Iterator[tuple[int, str]]
 ) -> Iterator[Candidate]:
@@ -262,10 +292,11 @@ def _not_landed(
     next_landed, next_claimed = next(landed, None), next(claimed, None)
     with candidates.open("rb") as lines:
         for position, line in enumerate(lines):
-            chunk = None
-            if next_claimed is not None and position == next_claimed[0]:
-                chunk, next_claimed = next_claimed[1], next(claimed, None)
+            chunks: list[str] = []
+            while next_claimed is not None and position == next_claimed[0]:
+                chunks.append(next_claimed[1])
+                next_claimed = next(claimed, None)
             if position == next_landed:
                 next_landed = next(landed, None)
             else:
-                yield Candidate(Document.from_json(line), chunk)
+                yield Candidate(Document.from_json(line), tuple(chunks))
