@@ -108,6 +108,15 @@ with DAG(
             title="Reprocess",
             description="What is sent again, and paid for again, although it has landed before.",
         ),
+        "repetition": Param(
+            default=None,
+            type=["null", "string"],
+            maxLength=200,
+            title="Repetition",
+            description="With everything reprocessed: a name of your own. Each document is sent once in a "
+            "repetition, and a later run continues it. Left empty: the one of this source that is open (the "
+            "log of plan names it), or else a new one.",
+        ),
     },
 ):
     documents_to_warehouse(
@@ -123,4 +132,5 @@ with DAG(
         chunk_size="{{ params.chunk_size }}",
         dry_run="{{ params.dry_run }}",
         reprocess="{{ params.reprocess }}",
+        repetition="{{ params.repetition or '' }}",
     )

@@ -35,6 +35,7 @@ def documents_to_warehouse(
     max_credits: float | str | None = None,
     dry_run: bool | str = False,
     reprocess: Literal["none", "failed", "all"] | bool | str = "none",
+    repetition: str | None = None,
     max_attempts: int | str = 3,
     chunk_size: int | str = 1000,
     parallel_listings: int | str = 8,
@@ -83,6 +84,8 @@ def documents_to_warehouse(
     :param dry_run: list and plan, say what would be sent, and send nothing.
     :param reprocess: send documents again, and pay for them again, although they have landed before: ``all``
         that the source holds, or those that ``failed``, which are looked up in the warehouse instead.
+    :param repetition: a name for what ``reprocess="all"`` sends again; each document is sent once in it, and
+        a later run continues it. Left out: the one of this source that is open, or a new one.
     :param max_attempts: how often a document is sent at the most, 1 to 10: what failed for a passing reason,
         was cancelled or has no run is sent again, alone, before the chunk lands.
     :param chunk_size: documents per batch, 1 to 1,000.
@@ -133,6 +136,7 @@ def documents_to_warehouse(
         "max_credits": max_credits,
         "dry_run": dry_run,
         "reprocess": reprocess,
+        "repetition": repetition,
         "max_attempts": max_attempts,
         "chunk_size": chunk_size,
         "parallel_listings": parallel_listings,

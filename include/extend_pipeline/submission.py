@@ -66,6 +66,7 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
                 outcome = chunk.advance(hook, self, context, turned_away)
         except ChunkVoidedError as voided:
             unfollow(chunk.followers, Follower.of(ti, WAIT_TASK_ID))
+            self.log.warning("%s", voided)
             raise AirflowSkipException(str(voided)) from None
         if isinstance(outcome, Later):
             defer_until(self, outcome, self.execute_complete, cancel_on_kill=self.cancel_on_kill)

@@ -51,6 +51,11 @@ def discover_documents(settings: dict[str, Any]) -> str:
     from extend_pipeline.stores import Stores
 
     checked = Settings.from_rendered(settings)
+    if checked.repetition and checked.reprocess != "all":
+        raise PipelineInputError(
+            f"repetition={checked.repetition!r} names what reprocess='all' sends once more; reprocess is "
+            f"{checked.reprocess!r}. Nothing was sent to Extend. Leave repetition empty, or reprocess all."
+        )
     context = get_current_context()
     ti = context["ti"]
     group_id = ti.task_id.rpartition(".")[0]

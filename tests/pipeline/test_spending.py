@@ -16,9 +16,11 @@ from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.plan import Plan
 from extend_pipeline.planning import Planning
+from extend_pipeline.reservations import ledger_of
 from extend_pipeline.settings import Settings
 from extend_pipeline.spending import Estimate, file_type, refusal
 from extend_pipeline.warehouse.records import Charge
+from extend_provider.submission import Intent
 from pipeline.chunks import planner, reference
 from pipeline.warehouse_files import land, query, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
@@ -255,3 +257,28 @@ def test_a_bound_that_bounds_nothing_is_refused(wrong: dict[str, Any]) -> None:
         Settings.from_rendered(
             {"source": "s3://inbox/", "workflow_id": WORKFLOW, "workspace": "file:///x", **wrong}
         )
+
+
+def test_a_chunk_that_is_begun_while_it_is_planned_anew_is_taken_up(file: Path, tmp_path: Path) -> None:
+    first = plan_in(file, tmp_path / "first", FOUND)
+    (chunk,) = first.chunks
+    settings = Settings(source="s3://inbox/", workflow_id=WORKFLOW, workspace=f"file://{tmp_path}")
+    ledger = ledger_of(settings, chunk["key"], chunk["plan"])
+
+    class Cleared(Sequence[str]):
+        """No run is active, but one has been cleared: its task begins to send while that is asked."""
+
+        def __contains__(self, run_id: object) -> bool:
+            assert run_id == "first"
+            return not ledger.begin(Intent(1, "2026-11-26T02:00:00+00:00", 300, 6))
+
+        def __len__(self) -> int:
+            return 0
+
+        def __getitem__(self, index: Any) -> Any:
+            raise IndexError
+
+    second = plan_in(file, tmp_path / "second", FOUND, active=Cleared(), limit=1)
+    assert (second.held, second.to_send, second.new_chunks) == (6, 0, 0)
+    assert [each["key"] for each in second.chunks] == [chunk["key"]]
+    assert ledger.read().intent is not None

@@ -100,7 +100,11 @@ def test_claims_and_what_has_landed_are_found(
     with opened() as there:
         there.check_writable()
         there.claim([(each, "a") for each in many[::2]], **key)
-        assert [each.chunk for each in there.unlanded(many, **key)] == ["a", None] * 750
+        assert [each.chunks for each in there.unlanded(many, **key)] == [("a",), ()] * 750
+        assert not there.claim([(many[0], "b")], **key), "another plan has it"
+        assert [each.documents for each in there.claims()] == [750]
+        assert there.claim([(many[1], "b")], **key, freed=["a"])
+        assert [each.chunk for each in there.claims()] == ["b"]
     assert staged_tables(databricks) == []
     plan_land_and_ask(opened)
     for view in views.VIEWS:

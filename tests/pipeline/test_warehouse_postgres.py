@@ -166,7 +166,7 @@ def test_names_of_workflows_and_versions_are_no_sql(database: Database, name: st
     with warehouse(database) as opened:
         opened.claim([(FIRST, name)], workflow_id=name, version=name)
         (found,) = opened.unlanded([FIRST], workflow_id=name, version=name)
-        assert found.chunk == name
+        assert found.chunks == (name,)
         part = provenance(raw_uri=name, repetition=name)
         opened.land([FIRST], raw_lines(run(FIRST)), provenance=part)
         assert list(opened.dead_letters(workflow_id=name, version=name)) == []
@@ -345,7 +345,7 @@ def test_whoever_plans_has_the_dataset_to_itself_until_its_claims_are_written(da
         list(first.unlanded([FIRST], workflow_id=WORKFLOW, version=None))
         first.claim([(FIRST, "a")], workflow_id=WORKFLOW, version=None)
         (found,) = second.unlanded([FIRST], workflow_id=WORKFLOW, version=None)
-        assert found.chunk == "a"
+        assert found.chunks == ("a",)
 
 
 def test_runs_that_plan_at_once_never_claim_a_document_twice(database: Database) -> None:
@@ -355,7 +355,7 @@ def test_runs_that_plan_at_once_never_claim_a_document_twice(database: Database)
         with warehouse(database) as opened:
             mine = candidates[number * 5 : number * 5 + 20]
             found = opened.unlanded(mine, workflow_id=WORKFLOW, version=None)
-            new = [(each.document, str(number)) for each in found if each.chunk is None]
+            new = [(each.document, str(number)) for each in found if not each.chunks]
             opened.claim(new, workflow_id=WORKFLOW, version=None)
 
     threads = [threading.Thread(target=plan, args=(number,)) for number in range(5)]

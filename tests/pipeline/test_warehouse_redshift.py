@@ -77,7 +77,11 @@ def test_claims_and_what_has_landed_are_found(redshift: Redshift, opened: Callab
     with opened() as there:
         there.check_writable()
         there.claim([(FIRST, "a")], **key)
-        assert [each.chunk for each in there.unlanded([SECOND, FIRST], **key)] == [None, "a"]
+        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [(), ("a",)]
+        assert not there.claim([(FIRST, "b")], **key), "another plan has it"
+        assert [each.documents for each in there.claims()] == [1]
+        assert there.claim([(SECOND, "b")], **key, freed=["a"])
+        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [("b",), ()]
     plan_land_and_ask(opened)
     for view in views.VIEWS:
         redshift.database.rows(f"SELECT * FROM extend.{view}")
@@ -163,7 +167,7 @@ def test_one_plans_or_lands_at_a_time_and_readers_are_not_kept_waiting(
     assert redshift.statements[lock - 2 : lock] == ["BEGIN", "SET statement_timeout TO 120000"]
     with opened(lock_timeout=0.3) as third:
         (found,) = third.unlanded([SECOND], workflow_id=WORKFLOW, version=None)
-        assert found.chunk == "a"
+        assert found.chunks == ("a",)
 
 
 def test_more_rows_than_a_page_and_two_answers_at_once(opened: Callable[..., Warehouse]) -> None:
@@ -172,7 +176,7 @@ def test_more_rows_than_a_page_and_two_answers_at_once(opened: Callable[..., War
         there.claim([(each, "a") for each in candidates[::2]], workflow_id=WORKFLOW, version=None)
         there.land(candidates[1:4:2], raw_lines(run(candidates[1])), provenance=provenance())
         found = list(there.unlanded(candidates, workflow_id=WORKFLOW, version=None))
-    assert [each.chunk for each in found[:4]] == ["a", "a", "a", None]
+    assert [each.chunks for each in found[:4]] == [("a",), ("a",), ("a",), ()]
     assert len(found) == 2_298
 
 

@@ -95,7 +95,11 @@ def test_claims_and_what_has_landed_are_found() -> None:
     with opened() as there:
         there.check_writable()
         there.claim([(FIRST, "a")], **key)
-        assert [each.chunk for each in there.unlanded([SECOND, FIRST], **key)] == [None, "a"]
+        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [(), ("a",)]
+        assert not there.claim([(FIRST, "b")], **key), "another plan has it"
+        assert [each.documents for each in there.claims()] == [1]
+        assert there.claim([(SECOND, "b")], **key, freed=["a"])
+        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [("b",), ()]
     plan_land_and_ask(opened)
     for view in views.VIEWS:
         ask(f"SELECT * FROM extend.{view}")

@@ -1,7 +1,7 @@
 """Runs overlap, die, are cleared and corrected: each repetition of a document is paid for once.
 
-Planning, voiding and sending are interleaved at the writes that decide between them. Whatever has happened, in
-the end everything that was reserved lands or can be released.
+Planning, voiding and sending are interleaved at the writes that decide between them. Whatever has happened,
+in the end everything that was reserved lands or can be released.
 """
 
 from __future__ import annotations

@@ -111,21 +111,20 @@ def write_claims(session: Session, dataset: str, claimed: str, key: Sequence[str
     )
 
 
-def rival_claims(
-    session: Session, dataset: str, claimed: str, key: Sequence[str], repetition: str | None
-) -> int:
+def rival_claims(session: Session, dataset: str, chunks: str, repetition: str | None) -> int:
     """Return how many of our claims meet another chunk's: somebody has planned at the same moment.
 
-    :param claimed: the relation of ours.
-    :param repetition: only those of this one; None: of any.
+    :param chunks: a relation with the references of our chunks in a column ``chunk``.
+    :param repetition: only rivals of this one; None: of any.
     """
+    same = " AND ".join(f"rival.{name} = ours.{name}" for name in KEY)
     ((rivals,),) = session.rows(
         "look for rival claims",
-        f"""SELECT count(*) FROM {claimed} AS ours JOIN {quoted(dataset)}.claims AS claim
-              ON claim.document_id = ours.document_id AND claim.workflow_id = ?
-                 AND claim.workflow_version_requested = ? AND claim.chunk <> ours.chunk
-                 AND claim.repetition = coalesce(?, claim.repetition)""",
-        [*key, repetition],
+        f"""SELECT count(*) FROM {quoted(dataset)}.claims AS ours JOIN {quoted(dataset)}.claims AS rival
+              ON {same} AND rival.chunk <> ours.chunk
+                 AND rival.repetition = coalesce(?, rival.repetition)
+            WHERE ours.chunk IN (SELECT chunk FROM {chunks})""",
+        [repetition],
     )
     return int(rivals)
 

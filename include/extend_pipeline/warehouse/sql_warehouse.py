@@ -161,7 +161,9 @@ class SqlWarehouse(abc.ABC):
                 if ended.lines:
                     claims.end_claims(session, self.dataset, self._relation(session, ended, claims.CHUNK))
                 claims.write_claims(session, self.dataset, relation, key, repetition)
-            if not claims.rival_claims(session, self.dataset, relation, key, claims_of):
+        with _staged(_chunk_lines(ours)) as staged:
+            relation = self._relation(session, staged, claims.CHUNK)
+            if not claims.rival_claims(session, self.dataset, relation, claims_of):
                 return True
         self.end_claims(ours)
         return False
