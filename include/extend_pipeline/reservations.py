@@ -213,7 +213,13 @@ class Reservations:
 
     def void(self, chunks: Iterable[str]) -> bool:
         """Void chunks that are free; False if somebody has begun to send one of them meanwhile."""
-        return take_over(self._settings, [self.held[chunk].reservation.key for chunk in chunks], self._ours)
+
+        def void(chunk: str) -> bool:
+            ledger = ledger_of(self._settings, self.held[chunk].reservation.key)
+            return _void(ledger, self._ours.plan, self._ours.name)
+
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            return all(list(pool.map(void, chunks)))
 
     def _held(self, claim: Claim, standing: Standing) -> Held:
         reservation = Reservation.of(claim)
@@ -231,14 +237,16 @@ class Reservations:
         return Held(claim.chunk, reservation, hold, standing, claim.documents)
 
 
-def take_over(settings: Settings, keys: Iterable[str], ours: Planner) -> bool:
-    """Void chunks for others than the plan of ``ours``; False if somebody has begun to send one of them."""
+def take_over(settings: Settings, keys: Iterable[str], ours: Planner) -> None:
+    """Let those of the chunks that are voided be sent again, by whoever works for the plan of ``ours``."""
 
-    def void(key: str) -> bool:
-        return _void(ledger_of(settings, key), ours.plan, ours.name)
+    def take(key: str) -> None:
+        ledger = ledger_of(settings, key)
+        if ledger.standing().void is not None:
+            _void(ledger, ours.plan, ours.name)
 
     with ThreadPoolExecutor(PARALLEL) as pool:
-        return all(list(pool.map(void, keys)))
+        list(pool.map(take, keys))
 
 
 def release(ledger: WorkspaceLedger, by: str) -> bool:
