@@ -19,11 +19,13 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import ChunkVoidedError
-from extend_pipeline.workspace import read_json, write_json, write_json_once
+from extend_pipeline.stored import Stored, read, write, write_once
+from extend_pipeline.workspace import read_json, write_json
 from extend_provider.submission import Intent, LedgerState
 from extend_provider.task_ledger import SUBMISSION_KEY
 
@@ -76,6 +78,34 @@ class Standing:
     void: Void | None = None
 
 
+class Record(Stored):
+    """One record of a ledger: an intent, its fields beside each other, or a void."""
+
+    number: int = 0
+    begun_at: str = ""
+    window: float = 0.0
+    run_count: int = 0
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
+    void: Void | None = None
+
+    @classmethod
+    def of(cls, intent: Intent) -> Record:
+        """Return the record of an intent."""
+        return cls(**dataclasses.asdict(intent))
+
+    @property
+    def intent(self) -> Intent:
+        """The intent that it is the record of."""
+        return Intent(self.number, self.begun_at, self.window, self.run_count, self.details)
+
+
+class StoredBatch(Stored):
+    """The batch that a chunk has become, and the intent that led to it."""
+
+    batch_id: str
+    intent: Record
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkspaceLedger:
     """See :class:`extend_provider.submission.Ledger`.
@@ -91,9 +121,9 @@ class WorkspaceLedger:
 
         :raises ChunkVoidedError: another plan has taken the chunk's documents over before it was sent.
         """
-        batch = read_json(self.folder / "batch.json")
+        batch = read(self._batch_path, StoredBatch)
         if batch is not None:
-            return LedgerState(Intent(**batch["intent"]), batch["batch_id"])
+            return LedgerState(batch.intent.intent, batch.batch_id)
         latest = self._latest()
         if isinstance(latest, Void):
             if latest.plan != self.plan:
@@ -103,7 +133,7 @@ class WorkspaceLedger:
 
     def standing(self) -> Standing:
         """Return how far the chunk is, whoever asks."""
-        if read_json(self.folder / "batch.json") is not None:
+        if read(self._batch_path, StoredBatch) is not None:
             return Standing(begun=True)
         latest = self._latest()
         if isinstance(latest, Void):
@@ -115,11 +145,11 @@ class WorkspaceLedger:
     def void(self, standing: Standing, by: Void) -> bool:
         """Void the chunk unless somebody has begun to send it since ``standing`` was read."""
         void = dataclasses.replace(by, number=standing.number + 1)
-        return write_json_once(self._path(void.number, "intent"), {"void": dataclasses.asdict(void)})
+        return write_once(self._path(void.number, "intent"), Record(void=void))
 
     def begin(self, intent: Intent) -> bool:
         """Write the intent, unless somebody else has just written the record of this number."""
-        return write_json_once(self._path(intent.number, "intent"), dataclasses.asdict(intent))
+        return write_once(self._path(intent.number, "intent"), Record.of(intent))
 
     def withdraw(self, intent: Intent) -> None:
         """Write down that the intent's request created nothing."""
@@ -127,12 +157,16 @@ class WorkspaceLedger:
 
     def record(self, intent: Intent, batch_id: str) -> None:
         """Write down the batch."""
-        write_json(self.folder / "batch.json", {"batch_id": batch_id, "intent": dataclasses.asdict(intent)})
+        write(self._batch_path, StoredBatch(batch_id=batch_id, intent=Record.of(intent)))
+
+    @property
+    def _batch_path(self) -> ObjectStoragePath:
+        return self.folder / "batch.json"
 
     def _latest(self) -> Intent | Void | None:
         latest: Intent | Void | None = None
-        while (value := read_json(self._path((latest.number if latest else 0) + 1, "intent"))) is not None:
-            latest = Void(**value["void"]) if "void" in value else Intent(**value)
+        while record := read(self._path((latest.number if latest else 0) + 1, "intent"), Record):
+            latest = record.void or record.intent
         return latest
 
     def _is_withdrawn(self, intent: Intent) -> bool:

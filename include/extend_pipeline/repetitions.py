@@ -9,7 +9,6 @@ the same selection is open, a run continues it, whatever has become of the runs 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,18 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.settings import Settings
-from extend_pipeline.workspace import read_json, write_json
+from extend_pipeline.stored import Stored, read, write
 
 if TYPE_CHECKING:
     from extend_pipeline.plan import Plan
     from extend_pipeline.reservations import Planner
+
+
+class Kept(Stored):
+    """What is kept of a repetition while it is open."""
+
+    name: str
+    has_left: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,11 +59,10 @@ class Repetition:
         if settings.repetition:
             return cls(settings.repetition, is_open=True, has_left=True, claims_of=settings.repetition)
         path = _path(settings)
-        kept = read_json(path)
+        kept = read(path, Kept)
         if kept is None:
             return cls(own, path, claims_of=own)
-        name = kept["name"]
-        return cls(name, path, is_open=True, has_left=kept["has_left"], claims_of=name)
+        return cls(kept.name, path, is_open=True, has_left=kept.has_left, claims_of=kept.name)
 
     def is_through(self, plan: Plan) -> bool:
         """Whether everything that the run selects has landed in this repetition, which earlier runs began."""
@@ -75,8 +80,7 @@ class Repetition:
         if plan.nothing_left:
             self.path.unlink(missing_ok=True)
         elif plan.chunks:
-            kept = {"name": self.name, "has_left": self.has_left or plan.left > 0}
-            write_json(self.path, {**kept, "kept_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")})
+            write(self.path, Kept(name=self.name, has_left=self.has_left or plan.left > 0))
 
 
 def _path(settings: Settings) -> ObjectStoragePath:
