@@ -78,7 +78,7 @@ class Standing:
     void: Void | None = None
 
 
-class Record(Stored):
+class Record(Stored, frozen=True):
     """One record of a ledger: an intent, its fields beside each other, or a void."""
 
     number: int = 0
@@ -99,7 +99,7 @@ class Record(Stored):
         return Intent(self.number, self.begun_at, self.window, self.run_count, self.details)
 
 
-class StoredBatch(Stored):
+class StoredBatch(Stored, frozen=True):
     """The batch that a chunk has become, and the intent that led to it."""
 
     batch_id: str

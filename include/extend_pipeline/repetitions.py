@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from extend_pipeline.reservations import Planner
 
 
-class Kept(Stored):
+class Kept(Stored, frozen=True):
     """What is kept of a repetition while it is open."""
 
     name: str

@@ -150,11 +150,13 @@ def test_one_dead_letter_is_one_document_whatever_was_reserved_before(
 
 def plan_of_another_run(outside: Outside, tmp_path: Path, **options: Any) -> Plan:
     """Plan all documents for a run that is over before it sends anything, within a task of another run."""
-    settings = Settings(
-        source=f"s3://{outside.bucket}/documents/",
-        workflow_id="workflow_mixed",
-        workspace=f"file://{tmp_path / 'workspace'}",
-        chunk_size=2,
+    settings = Settings.from_rendered(
+        {
+            "source": f"s3://{outside.bucket}/documents/",
+            "workflow_id": "workflow_mixed",
+            "workspace": f"file://{tmp_path / 'workspace'}",
+            "chunk_size": 2,
+        }
     )
     folder = ObjectStoragePath(f"{settings.workspace}/runs/other")
     write_settings(folder, settings)

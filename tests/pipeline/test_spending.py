@@ -262,7 +262,9 @@ def test_a_bound_that_bounds_nothing_is_refused(wrong: dict[str, Any]) -> None:
 def test_a_chunk_that_is_begun_while_it_is_planned_anew_is_taken_up(file: Path, tmp_path: Path) -> None:
     first = plan_in(file, tmp_path / "first", FOUND)
     (chunk,) = first.chunks
-    settings = Settings(source="s3://inbox/", workflow_id=WORKFLOW, workspace=f"file://{tmp_path}")
+    settings = Settings.from_rendered(
+        {"source": "s3://inbox/", "workflow_id": WORKFLOW, "workspace": f"file://{tmp_path}"}
+    )
     ledger = ledger_of(settings, chunk["key"], chunk["plan"])
 
     class Cleared(Sequence[str]):

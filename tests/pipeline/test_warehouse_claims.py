@@ -17,8 +17,7 @@ CHUNK, OTHER = '{"key": "a"}', '{"key": "b"}'
 def claim(file: Place, *numbers: int, chunk: str = CHUNK, repetition: str = "") -> None:
     with warehouse(file) as opened:
         claims = [(document(number), chunk) for number in numbers]
-        key = {"workflow_id": WORKFLOW, "version": None}
-        opened.claim(claims, **key, repetition=repetition, claims_of=repetition)
+        opened.claim(claims, workflow_id=WORKFLOW, version=None, repetition=repetition, claims_of=repetition)
 
 
 def found(

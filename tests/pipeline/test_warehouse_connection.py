@@ -168,7 +168,7 @@ def test_another_dataset_in_the_same_file_is_untouched(tmp_path: Path, connect: 
     with open_warehouse("warehouse_test", "other") as opened:
         assert opened.counts() == {}
         found = opened.unlanded([DOCUMENT], workflow_id="workflow_invoices", version=None)
-        assert list(found) == [Candidate(DOCUMENT, None)]
+        assert list(found) == [Candidate(DOCUMENT)]
     with open_warehouse("warehouse_test", "extend") as opened:
         assert opened.counts()["invoices"] == 1
 

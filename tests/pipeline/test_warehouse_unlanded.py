@@ -64,7 +64,7 @@ def test_another_version_workflow_or_content_is_another_matter(file: Place) -> N
     assert unlanded(file, [replaced], version="7") == [replaced]
     with warehouse(file) as opened:
         found = list(opened.unlanded([document(1)], workflow_id="workflow_other", version="7"))
-    assert found == [Candidate(document(1), None)]
+    assert found == [Candidate(document(1))]
 
 
 def test_the_warehouse_can_be_written_while_candidates_are_read(file: Place) -> None:

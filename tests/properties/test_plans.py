@@ -51,10 +51,10 @@ class MortalWarehouse(DuckDBWarehouse):
 
     death: str | None = None
 
-    def claim(self, claimed: Iterable[tuple[Document, str]], **how: Any) -> bool:
+    def claim(self, new: Iterable[tuple[Document, str]], **how: Any) -> bool:
         if self.death == "before the claims":
             raise Crash
-        answer = super().claim(claimed, **how)
+        answer = super().claim(new, **how)
         if self.death == "after the claims":
             raise Crash
         return answer
@@ -241,7 +241,8 @@ class Runs(RuleBasedStateMachine):
             return sum(each.documents for each in warehouse.claims())
 
     def new_settings(self) -> Settings:
-        return Settings(source="s3://inbox/", workflow_id=WORKFLOW, workspace=f"file://{self.home}")
+        given = {"source": "s3://inbox/", "workflow_id": WORKFLOW, "workspace": f"file://{self.home}"}
+        return Settings.from_rendered(given)
 
     def finished(self, run: Run) -> Plan:
         """Let a run do all that it plans."""

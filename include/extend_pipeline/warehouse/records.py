@@ -250,7 +250,7 @@ class Warehouse(Protocol):
 
     def claim(
         self,
-        claims: Iterable[tuple[Document, str]],
+        new: Iterable[tuple[Document, str]],
         *,
         workflow_id: str,
         version: str | None,
@@ -264,7 +264,7 @@ class Warehouse(Protocol):
         cannot keep others out is asked once more afterwards: if somebody else has claimed one of the
         documents at the same moment, none of these claims stays, and the answer is False.
 
-        :param claims: documents that nobody holds, each with its chunk's reference.
+        :param new: documents that nobody holds, each with its chunk's reference.
         :param freed: chunks whose claims end at the same time.
         :param claims_of: see :meth:`unlanded`.
         """

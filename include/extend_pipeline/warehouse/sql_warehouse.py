@@ -135,7 +135,7 @@ class SqlWarehouse(abc.ABC):
 
     def claim(
         self,
-        claimed: Iterable[tuple[Document, str]],
+        new: Iterable[tuple[Document, str]],
         *,
         workflow_id: str,
         version: str | None,
@@ -148,7 +148,7 @@ class SqlWarehouse(abc.ABC):
         ours: dict[str, None] = {}
 
         def lines() -> Iterator[bytes]:
-            for document, chunk in claimed:
+            for document, chunk in new:
                 ours[chunk] = None
                 yield msgspec.json.encode({"document_id": document.id, "chunk": chunk}) + b"\n"
 
