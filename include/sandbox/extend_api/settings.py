@@ -43,7 +43,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     :param endpoint: method and path template, e.g. ``POST /workflow_runs/batch``; ``*`` is every endpoint.
     :param kind: ``error`` answers ``status``; ``rate_limit`` answers 429; ``drop`` cuts the connection and
-        gives no answer; ``slow`` answers after ``seconds``; ``malformed`` answers JSON that breaks off.
+        gives no answer; ``slow`` answers after ``seconds``; ``late`` does so, too, and takes effect then even
+        if its client has left; ``malformed`` answers JSON that breaks off.
     :param accepted: whether the request takes effect before it goes wrong. A slow one that is not yet
         accepted takes no effect if its client has left by then.
     :param count: how many requests it strikes; None is all of them.
@@ -52,7 +53,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     endpoint: str = "*"
-    kind: Literal["error", "rate_limit", "drop", "slow", "malformed"] = "error"
+    kind: Literal["error", "rate_limit", "drop", "slow", "late", "malformed"] = "error"
     accepted: bool = False
     count: Annotated[int, Meta(ge=1)] | None = 1
     skip: Annotated[int, Meta(ge=0)] = 0
