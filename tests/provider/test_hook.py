@@ -168,10 +168,14 @@ class TestWhatIsSent:
         }
         assert second.params == {**first.params, "nextPageToken": token}
 
-    def test_a_page_token_that_repeats_does_not_loop(self, hooks: HookRunner, serve: Any) -> None:
-        server = serve(Reply(body={"data": [{"id": "r1"}], "nextPageToken": "again"}))
-        pages = hooks.run(lambda hook: hook.iter_run_pages())
-        assert (len(pages), len(server.requests)) == (2, 2)
+    @pytest.mark.parametrize("pages", ["iter_run_pages", "iter_file_pages"])
+    def test_a_page_token_that_repeats_does_not_loop_and_is_no_end(
+        self, hooks: HookRunner, serve: Any, pages: str
+    ) -> None:
+        server = serve(Reply(body={"data": [{"id": "r1"}], "files": [], "nextPageToken": "again"}))
+        with pytest.raises(ExtendServerError, match="incomplete"):
+            hooks.run(lambda hook: getattr(hook, pages)())
+        assert len(server.requests) == 2
 
     def test_requests_share_one_connection(self, hooks: HookRunner, serve: Any) -> None:
         server = serve(Reply(body={"data": [], "nextPageToken": "a"}), Reply(body={"data": []}))
