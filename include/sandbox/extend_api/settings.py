@@ -133,6 +133,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     repeat_between_pages: Annotated[
         int, Meta(ge=0, description="How many runs of a page come again at the head of the next one.")
     ] = 0
+    longest_list: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="How many runs can be listed of a longer list.")
+    ] = None
+    beyond_longest_list: Annotated[
+        Literal["end", "circle", "error"],
+        Meta(description="What follows then: no page, as if that were all; the same page for ever; a 500."),
+    ] = "end"
     shuffle_pages: Annotated[bool, Meta(description="Each page of runs comes in another order.")] = False
     last_page_token: Annotated[
         Literal["absent", "null"], Meta(description="nextPageToken on the last page of a list.")
