@@ -372,6 +372,27 @@ class TestSubmittingOnce:
             with pytest.raises(ExtendConnectionError, match="nothing was sent"):
                 hooks.run(submit_batch, max_attempts=1)
 
+    def test_what_had_to_leave_earlier_does_not_leave_any_more(self, serve: Any) -> None:
+        server = serve(BATCH)
+        now = datetime.now(UTC)
+        with ExtendHook(CONN_ID, max_attempts=1) as hook:
+            with pytest.raises(ExtendConnectionError, match="nothing was sent") as failure:
+                hook.create_batch("workflow_1", INPUTS, leave_by=now - timedelta(seconds=1))
+            assert failure.value.retryable
+            assert (server.connections, server.requests) == (1, [])
+            assert hook.create_batch("workflow_1", INPUTS, leave_by=now + timedelta(minutes=1)) == "batch_1"
+
+    def test_who_has_waited_for_a_turn_does_not_wait_again(self, serve: Any) -> None:
+        server = serve(BATCH, extra={"requests_per_second": 1})
+        with ExtendHook(CONN_ID) as hook:
+            hook.wait_for_turn()
+            start = time.monotonic()
+            submit_batch(hook)
+            assert time.monotonic() - start < 0.5, "its turn has come"
+            submit_batch(hook)
+            assert time.monotonic() - start > 0.5, "the next one has none"
+        assert len(server.requests) == 2
+
     def test_a_connection_that_dies_under_the_second_request_does_not_replay_it(
         self, hooks: HookRunner, serve: Any
     ) -> None:

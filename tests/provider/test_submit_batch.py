@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG, BaseOperator, task
+from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
 from extend_provider.exceptions import (
@@ -23,8 +25,10 @@ from extend_provider.hooks.extend import ExtendHook
 from extend_provider.models import BatchInput, FileInput, WorkflowRun
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.policy import Backoff
+from extend_provider.rate_limit import limiter_for
 from fixtures.extend_api import ExtendApi
-from provider.task_support import Task, run_deferred, run_on
+from provider.scripted_server import closed_port
+from provider.task_support import Task, resume, run_deferred, run_on
 
 SUBMISSION = "POST /workflow_runs/batch"
 FILE_ID = {"file": {"file_id": "file_1"}}
@@ -155,6 +159,40 @@ def test_a_wrong_key_is_final(extend_api: ExtendApi, monkeypatch: pytest.MonkeyP
     with pytest.raises(ExtendAuthError) as caught:
         operator(inputs=texts(1)).execute(Task().attempt())
     assert "5ecre7" not in str(caught.value)
+
+
+def test_the_rate_limit_is_waited_for_before_the_submission_is_begun(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = extend_api.connection_json(requests_per_second=2, timeout=1, acceptance_window=5)
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", slow)
+    for _ in range(10):
+        limiter_for("extend_default", 2).reserve()
+    task = Task()
+    assert operator(inputs=texts(1), deferrable=False).execute(task.attempt()) is not None
+    intent = task.store.values["extend_submission"]["intent"]
+    (posted,) = extend_api.journal()
+    assert intent["number"] == 1
+    waited = datetime.fromisoformat(posted["at"]) - datetime.fromisoformat(intent["begun_at"])
+    assert waited < timedelta(seconds=2), "the turn took five"
+    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
+
+
+def test_an_extend_that_cannot_be_reached_costs_no_retry(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down = json.dumps({"conn_type": "extend", "host": f"http://127.0.0.1:{closed_port()}", "password": "sk"})
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", down)
+    monkeypatch.setattr("extend_provider.submission.PATIENCE", 0.0)
+    task = Task()
+    made = operator(inputs=texts(1))
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute(task.attempt())
+    assert deferred.value.trigger.serialize()[1]["work"] is None
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
+    fresh = operator(inputs=texts(1))  # a worker of its own
+    assert resume(fresh, deferred.value, {**task.attempt(), "ti": task.attempts[0]}) is not None
+    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
 
 
 class WorkerKilled(BaseException):
