@@ -149,8 +149,8 @@ class ExtendSettings:
 def not_read(conn_id: str, error: Exception) -> ExtendError:
     """Return the error of a connection that could not be looked up; it may be there a moment later."""
     return ExtendConnectionError(
-        f"Connection {conn_id!r} could not be read, so nothing was sent. Does the secrets backend answer? "
-        f"{describe_error(error)}",
+        f"Connection {conn_id!r} could not be read, so nothing was sent: {describe_error(error)}. Unless it "
+        "is not defined at all, its secrets backend or Airflow's API does not answer at the moment.",
         retryable=True,
     )
 
