@@ -69,7 +69,7 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
             self.log.warning("%s", voided)
             raise AirflowSkipException(str(voided)) from None
         if isinstance(outcome, Later):
-            defer_until(self, outcome, self.execute_complete, cancel_on_kill=self.cancel_on_kill)
+            defer_until(self, outcome, self.execute_complete, ti, cancel_on_kill=self.cancel_on_kill)
         ti.xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
         ti.xcom_push(key=SUBMISSION_KEY, value=outcome.details[SUBMISSION_KEY])
         return outcome.batch_id

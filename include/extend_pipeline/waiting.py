@@ -112,6 +112,7 @@ class WaitChunkOperator(ExtendBatchSensor):
                 self,
                 sent,
                 self.go_on_sending,
+                context["ti"],
                 cancel_on_kill=self.cancel_on_kill,
                 policy=dataclasses.asdict(policy),
             )

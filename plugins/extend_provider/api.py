@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from io import SEEK_END, BytesIO
 from typing import Any, BinaryIO, Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -58,6 +59,7 @@ class ApiCall(Generic[T]):
     :param complete: adds to the result what only the body's own bytes tell.
     :param repeatable: False where sending twice could create, and bill, twice.
     :param body: JSON, encoded.
+    :param leave_by: when it must have begun to leave, or not at all; timezone-aware. None: any time.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -69,6 +71,7 @@ class ApiCall(Generic[T]):
     body: bytes | None = dataclasses.field(default=None, repr=False)
     upload: Upload | None = None
     complete: Callable[[T, bytes], T] | None = dataclasses.field(default=None, repr=False)
+    leave_by: datetime | None = None
 
 
 def create_runs(
@@ -116,6 +119,7 @@ def create_batch(
     *,
     version: str | int | None = None,
     priority: int | None = None,
+    leave_by: datetime | None = None,
 ) -> ApiCall[str]:
     """``POST /workflow_runs/batch``: the answer is the batch's id and nothing else."""
     body = wire.batch_body(workflow_id, inputs, version=_version(version), priority=priority)
@@ -126,6 +130,7 @@ def create_batch(
         repeatable=False,
         body=_encoded(body),
         read=wire.batch_id,
+        leave_by=leave_by,
     )
 
 
@@ -170,6 +175,13 @@ def get_run(wire: Wire, run_id: str) -> ApiCall[WorkflowRun]:
         intent=f"get run {run_id}",
         read=wire.run,
         complete=lambda run, body: dataclasses.replace(run, received=wire.run_text(body)),
+    )
+
+
+def get_workflow(wire: Wire, workflow_id: str) -> ApiCall[None]:
+    """``GET /workflows/{id}``: whether the connection's workspace has it."""
+    return ApiCall(
+        "GET", _path("workflows", workflow_id), intent=f"get workflow {workflow_id}", read=_nothing
     )
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from extend_provider import __version__
-from extend_provider.exceptions import ExtendInputError
+from extend_provider.exceptions import ExtendConnectionError, ExtendError, ExtendInputError
+from extend_provider.redaction import describe_error
 from extend_provider.wire import API_VERSIONS, DEFAULT_API_VERSION
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ REGIONS: Final[Mapping[str, str]] = {
 
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
-#: Giving up on a submission leaves its fate unknown, so it gets the five minutes of Extend's own clients.
-SUBMIT_READ_TIMEOUT: Final = 300.0
+#: How long Extend may still accept a request that has left, in seconds, whether or not its client still waits
+#: for the answer. Extend does not say; its own clients wait for five minutes.
+ACCEPTANCE_WINDOW: Final = 300.0
 #: How long accepted runs may be missing from Extend's list, in seconds. Extend does not say; an absence is
 #: believed only when this has passed since the request could last have been accepted.
 LISTING_GRACE: Final = 120.0
@@ -52,6 +54,7 @@ class ExtendSettings:
     :param base_url: without a trailing slash; a path prefix is kept.
     :param requests_per_second: None for no limit of our own.
     :param timeout: (connect, read) in seconds if the connection sets it; it then holds for every request.
+    :param acceptance_window: see :data:`ACCEPTANCE_WINDOW`.
     :param listing_grace: see :data:`LISTING_GRACE`.
     :param proxies: by URL scheme, as ``requests`` has them.
     :param verify: whether to check certificates, or the path of a CA bundle.
@@ -66,6 +69,7 @@ class ExtendSettings:
     workspace_id: str | None = None
     requests_per_second: float | None = None
     timeout: tuple[float, float] | None = None
+    acceptance_window: float = ACCEPTANCE_WINDOW
     listing_grace: float = LISTING_GRACE
     proxies: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     verify: bool | str = True
@@ -99,6 +103,8 @@ class ExtendSettings:
             workspace_id=_header_value(conn_id, "workspace_id", extra.get("workspace_id")),
             requests_per_second=_positive(conn_id, "requests_per_second", extra.get("requests_per_second")),
             timeout=_timeout(conn_id, extra.get("timeout")),
+            acceptance_window=_positive(conn_id, "acceptance_window", extra.get("acceptance_window"))
+            or ACCEPTANCE_WINDOW,
             listing_grace=_listing_grace(conn_id, extra.get("listing_grace")),
             proxies=_proxies(conn_id, extra.get("proxies") or extra.get("proxy")),
             verify=_verify(conn_id, extra.get("verify", extra.get("verify_ssl"))),
@@ -120,17 +126,33 @@ class ExtendSettings:
         return headers
 
     def timeouts(self, *, repeatable: bool) -> tuple[float, float]:
-        """Return (connect, read) timeouts in seconds for a request that may or may not be repeated."""
-        return self.timeout or (CONNECT_TIMEOUT, READ_TIMEOUT if repeatable else SUBMIT_READ_TIMEOUT)
+        """Return (connect, read) timeouts in seconds for a request that may or may not be repeated.
+
+        What creates work is waited for as long as Extend may accept it, and no longer: then it is looked for.
+        """
+        if repeatable:
+            return self.timeout or (CONNECT_TIMEOUT, READ_TIMEOUT)
+        connect, read = self.timeout or (CONNECT_TIMEOUT, self.acceptance_window)
+        return connect, min(read, self.acceptance_window)
+
+    @property
+    def departure_window(self) -> float:
+        """Seconds after a submission was begun in which its request leaves, or not at all."""
+        return 2 * self.timeouts(repeatable=False)[0]
 
     @property
     def submission_window(self) -> float:
-        """Seconds after a submission was begun in which Extend may still accept it.
+        """Seconds after a submission was begun in which Extend may still accept it."""
+        return self.departure_window + self.acceptance_window
 
-        Its request leaves before the first connect timeout has passed, or not at all.
-        """
-        connect, read = self.timeouts(repeatable=False)
-        return 2 * connect + read
+
+def not_read(conn_id: str, error: Exception) -> ExtendError:
+    """Return the error of a connection that could not be looked up; it may be there a moment later."""
+    return ExtendConnectionError(
+        f"Connection {conn_id!r} could not be read, so nothing was sent: {describe_error(error)}. Unless it "
+        "is not defined at all, its secrets backend or Airflow's API does not answer at the moment.",
+        retryable=True,
+    )
 
 
 def _base_url(connection: Connection) -> str:

@@ -11,10 +11,10 @@ from extend_provider.exceptions import (
     ExtendError,
     ExtendRateLimitError,
 )
+from extend_provider.policy import is_unauthorized
 
 _HOSTS = ", ".join(f"{host} ({region})" for region, host in REGIONS.items())
 _INVALID = {400, 422}
-_UNAUTHORIZED = 401
 
 
 def diagnose(error: ExtendError, settings: ExtendSettings) -> str:
@@ -24,7 +24,7 @@ def diagnose(error: ExtendError, settings: ExtendSettings) -> str:
             f"No answer from {settings.base_url}. Check the host, its port, and proxies and firewalls "
             f"between Airflow and it. Extend's hosts: {_HOSTS}."
         )
-    elif isinstance(error, ExtendAuthError) and error.status == _UNAUTHORIZED:
+    elif is_unauthorized(error):
         advice = (
             "Extend does not know this API key. Paste it again, and check that it belongs to the region of "
             f"{settings.base_url}."

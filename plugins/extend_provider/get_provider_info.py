@@ -75,6 +75,12 @@ def _fields() -> dict[str, Any]:
             "description": "Limit of each Airflow process, shared by its tasks and triggers; empty for none.",
             "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
         },
+        "acceptance_window": {
+            "label": "Acceptance window",
+            "description": "Seconds in which Extend may still accept a submission without an answer; "
+            "empty for 300.",
+            "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        },
         "listing_grace": {
             "label": "Listing grace",
             "description": "Seconds that accepted runs may be missing from Extend's list; empty for 120.",

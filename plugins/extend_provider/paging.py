@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
+from extend_provider.exceptions import ExtendServerError
 from extend_provider.models import Page, T
-
-log = logging.getLogger(__name__)
 
 
 class Cursor:
-    """Follows ``nextPageToken`` from page to page until there is none, or one comes a second time.
+    """Follows ``nextPageToken`` from page to page until there is none.
 
     How many items a page has says nothing: a server may cap the size below what was asked, and a page in the
-    middle may be empty. A token seen before would lead in circles; what follows it has been read already.
+    middle may be empty. Only the end of the tokens is the end of the list.
     """
 
     def __init__(self) -> None:
@@ -21,15 +18,19 @@ class Cursor:
         self._seen: set[str] = set()
 
     def advance(self, page: Page[T]) -> bool:
-        """Take the page's token and return whether there is a next page."""
+        """Take the page's token and return whether there is a next page.
+
+        :raises ExtendServerError: a token has come before, so the rest of the list cannot be had. Whoever
+            counts or looks for something must not take what has been listed for all there is.
+        """
         self.token = page.next_page_token
         if self.token is None:
             return False
         if self.token in self._seen:
-            log.warning(
-                "Extend gave a page token twice, after %d pages; the listing ends here, maybe incomplete.",
-                len(self._seen) + 1,
+            raise ExtendServerError(
+                f"Extend gave a page token twice, after {len(self._seen) + 1} pages: the list is incomplete, "
+                "and what is not in it may exist all the same. A later listing may be complete.",
+                retryable=True,
             )
-            return False
         self._seen.add(self.token)
         return True

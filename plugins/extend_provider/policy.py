@@ -1,14 +1,17 @@
 """What an answer means and what is tried again, decided without I/O for the sync and the async hook alike.
 
 Invariant: a call that could create paid work (``repeatable`` is False) is sent again only when the first try
-provably created nothing: it was turned away with 429, or it never left because no connection came about.
-After anything else its fate is unknown, which is an error of its own and is never retried here.
+provably created nothing: it was turned away with 429, or not a byte of it has left. That is not told from the
+kind of an error, which a proxy may cause before as well as after: each transport tells a :class:`Departure`
+when a request begins to leave. After anything else its fate is unknown, which is an error of its own and is
+never retried here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import random
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -46,12 +49,16 @@ class Log(Protocol):
 REQUEST_TIMEOUT = 408
 TOO_EARLY = 425
 TOO_MANY_REQUESTS = 429
+UNAUTHORIZED = 401
 _RETRYABLE_4XX = {REQUEST_TIMEOUT, TOO_EARLY, TOO_MANY_REQUESTS}
 #: How much of a message of Extend's is repeated, in characters.
 MESSAGE_LENGTH = 1000
 
 _ERRORS: Mapping[int, tuple[type[ExtendError], str]] = {
-    401: (ExtendAuthError, "Check the API key of the connection; a key works in the region it was made in."),
+    UNAUTHORIZED: (
+        ExtendAuthError,
+        "Check the API key of the connection; a key works in the region it was made in.",
+    ),
     402: (ExtendCreditsError, "The workspace is out of credits; add credits in Extend's billing settings."),
     403: (
         ExtendAuthError,
@@ -115,13 +122,37 @@ def refusal(call: ApiCall[Any], answer: Answer) -> ExtendError:
     return error_type(f"Extend refused to {call.intent}: {said} {advice}".rstrip(), **facts)
 
 
-def no_answer(
-    call: ApiCall[Any], error: BaseException, base_url: str, *, sent: bool, retryable: bool = True
-) -> ExtendError:
+class Departure:
+    """Whether a request has begun to leave this machine, whatever becomes of it then.
+
+    :param by: when it must have left, timezone-aware; None: any time.
+    :ivar begun: some of it may have left. Only False proves anything.
+    """
+
+    def __init__(self, by: datetime | None = None) -> None:
+        self._by = by
+        self.begun = False
+
+    def leave(self) -> None:
+        """Say that a connection has come about, over which the request leaves now.
+
+        :raises ExtendConnectionError: if it is too late for that: it must not leave any more.
+        """
+        now = datetime.now(UTC)
+        if self._by is not None and now > self._by:
+            late = (now - self._by).total_seconds()
+            raise ExtendConnectionError(
+                f"The request was ready {late:.1f} s after it had to leave, so nothing was sent. This "
+                "machine, its network or the place of the ledger is too slow.",
+                retryable=True,
+            )
+        self.begun = True
+
+
+def no_answer(call: ApiCall[Any], error: BaseException, base_url: str, *, sent: bool) -> ExtendError:
     """Classify a request that got no answer.
 
-    :param sent: whether any of it may have left this machine; False only if no connection came about.
-    :param retryable: False where trying again is no use, e.g. for a certificate that is not trusted.
+    :param sent: whether any of it may have left this machine, as told by a :class:`Departure`.
     """
     if sent:
         what_happened = f"The connection to {base_url} broke before an answer came: {root_cause(error)}"
@@ -129,7 +160,14 @@ def no_answer(
         what_happened = f"No connection to {base_url}, so nothing was sent: {root_cause(error)}"
     if sent and not call.repeatable:
         return unclear(call, what_happened)
-    return ExtendConnectionError(f"Could not {call.intent}. {what_happened}.", retryable=retryable)
+    # Trying again does not make a certificate trusted.
+    untrusted = any(isinstance(each, ssl.SSLCertVerificationError) for each in chain_of(error))
+    return ExtendConnectionError(f"Could not {call.intent}. {what_happened}.", retryable=not untrusted)
+
+
+def is_unauthorized(error: ExtendError) -> bool:
+    """Whether Extend does not know the API key, so that it has done nothing."""
+    return error.status == UNAUTHORIZED
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:

@@ -7,6 +7,7 @@ a mark of his own into every input's metadata, and looks for it here.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,12 +15,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch_progress import RunCounter
+from extend_provider.exceptions import ExtendError, ExtendServerError
 from extend_provider.models import RunStatus, RunSummary
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendHook
     from extend_provider.hooks.extend_async import ExtendAsyncHook
 
+_GONE = {404, 410}
 _CANCELLED = {RunStatus.CANCELLED, RunStatus.CANCELLING}
 #: How far Extend's clock may be behind ours.
 CLOCK_SKEW = dt.timedelta(minutes=5)
@@ -75,14 +78,19 @@ class _Search:
     """One look for a batch: which runs to fetch, and when it is over. Pure, whoever sends the requests.
 
     One run of each batch that was created since the submission was begun is fetched, because the list does
-    not show metadata: the cost is one request per 1,000 runs listed and one per batch.
+    not show metadata: the cost is one request per 1,000 runs listed and one per batch. A list that ends
+    before it has come to older runs may have been cut short, so its end is compared with the workflow's first
+    run; one without any run may be another workspace's, so the workflow itself is asked for.
 
+    :ivar empty: not one run was listed.
     :ivar over: what follows in the list is older than the submission.
     """
 
     def __init__(self, sought: Sought) -> None:
         self._sought = sought
         self._seen: set[str] = set()
+        self._oldest: dt.datetime | None = None
+        self.empty = True
         self.over = False
 
     @property
@@ -90,13 +98,23 @@ class _Search:
         """What to list."""
         return {"workflow_id": self._sought.workflow_id, "sort_by": "createdAt", "sort_dir": "desc"}
 
+    @property
+    def beginning(self) -> dict[str, Any]:
+        """What to list to see the workflow's first run."""
+        return {**self.listing, "sort_dir": "asc", "page_size": 1}
+
     def candidates(self, page: Iterable[RunSummary]) -> Iterator[tuple[str, str]]:
         """Yield a batch's id and a run's, of each batch that was not seen before."""
-        oldest = self._sought.not_before - CLOCK_SKEW
+        limit = self._sought.not_before - CLOCK_SKEW
+        # To the page's end: the runs of a page may come in any order.
         for run in page:
-            if run.created_at is not None and _moment(run.created_at) < oldest:
-                self.over = True
-                return
+            self.empty = False
+            created = None if run.created_at is None else _moment(run.created_at)
+            if created is not None:
+                self._oldest = created if self._oldest is None else min(self._oldest, created)
+                if created < limit:
+                    self.over = True
+                    continue
             if run.batch_id is not None and run.batch_id not in self._seen:
                 self._seen.add(run.batch_id)
                 yield run.batch_id, run.id
@@ -104,19 +122,51 @@ class _Search:
     def verdict(self, batch_id: str, metadata: Mapping[str, Any]) -> FoundBatch | None:
         return FoundBatch(batch_id, metadata) if self._sought.mark.is_on(metadata) else None
 
+    def without(self, batch_id: str, error: ExtendError) -> None:
+        """Go on where a run was deleted after it was listed; another one of its batch may still tell."""
+        if error.status not in _GONE:
+            raise error
+        self._seen.discard(batch_id)
+
+    def end_with(self, first: Iterable[RunSummary]) -> None:
+        """See that the list had come to its true end.
+
+        :param first: the workflow's first run, or nothing.
+        :raises ExtendServerError: it had not.
+        """
+        for run in first:
+            created = None if run.created_at is None else _moment(run.created_at)
+            if self._oldest is not None and created is not None and created < self._oldest:
+                raise ExtendServerError(
+                    f"Extend's list of the runs of workflow {self._sought.workflow_id} ends before its first "
+                    "run: what is not in it may exist all the same.",
+                    retryable=True,
+                )
+
 
 def find_batch(hook: ExtendHook, sought: Sought) -> FoundBatch | None:
     """Return the batch that carries our mark, or None if none is listed.
 
     Runs may be listable only some time after the submission, so None shortly after it proves nothing.
+
+    :raises ExtendError: the list could not be read to its end, which proves nothing at all.
     """
     search = _Search(sought)
     for page in hook.iter_run_pages(**search.listing):
         for batch_id, run_id in search.candidates(page):
-            if found := search.verdict(batch_id, hook.get_run(run_id).metadata):
+            try:
+                run = hook.get_run(run_id)
+            except ExtendError as error:
+                search.without(batch_id, error)
+                continue
+            if found := search.verdict(batch_id, run.metadata):
                 return found
         if search.over:
-            break
+            return None
+    if search.empty:
+        hook.check_workflow(sought.workflow_id)
+    else:
+        search.end_with(next(iter(hook.iter_run_pages(**search.beginning)), ()))
     return None
 
 
@@ -125,10 +175,20 @@ async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch 
     search = _Search(sought)
     async for page in hook.iter_run_pages(**search.listing):
         for batch_id, run_id in search.candidates(page):
-            if found := search.verdict(batch_id, (await hook.get_run(run_id)).metadata):
+            try:
+                run = await hook.get_run(run_id)
+            except ExtendError as error:
+                search.without(batch_id, error)
+                continue
+            if found := search.verdict(batch_id, run.metadata):
                 return found
         if search.over:
-            break
+            return None
+    if search.empty:
+        await hook.check_workflow(sought.workflow_id)
+    else:
+        async with contextlib.aclosing(hook.iter_run_pages(**search.beginning)) as pages:
+            search.end_with(await anext(pages, []))
     return None
 
 

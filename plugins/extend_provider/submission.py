@@ -1,9 +1,9 @@
 """Submitting a batch at most once, although Extend has no idempotency key.
 
 Invariants: an intent is written before the request and the batch's id right after the answer; between the
-two nobody else submits the same work; after an unclear answer, or none, the batch is looked for at Extend,
-and only a proven absence leads to another request. Whoever crashes at any line leaves a ledger from which the
-next one, in the same task or another, goes on.
+two nobody else submits the same work; after an unclear answer, or none, the batch is looked for at Extend, by
+the attempt that met it or by any other, and only a proven absence leads to another request. Whoever crashes
+at any line leaves a ledger from which the next one, in the same task or another, goes on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from extend_provider.policy import Backoff
 from extend_provider.recovery import Mark, Sought, find_batch
 
 if TYPE_CHECKING:
-    from extend_provider.connection import ExtendSettings
     from extend_provider.hooks.extend import ExtendHook
     from extend_provider.kill import CancelsOnKillMixin
 
@@ -37,11 +36,13 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks for a batch whose absence is not proven yet, at the least. Looks get rarer as the
 #: intent gets older: the next one is due when it is half as old again.
 LOOK_INTERVAL = 1.0
+#: Seconds between two looks, at the most, while Extend cannot be asked.
+OUTAGE_INTERVAL = 60.0
 #: Seconds that a worker waits itself before it hands over to the triggerer, which takes as long to come back.
 PATIENCE = 5.0
-#: How often a submission that was turned away with 429, or not made in time, is begun before the task gives
-#: up.
-RATE_LIMIT_ATTEMPTS = 10
+#: How often a submission is begun before the task gives up: each time it was turned away with 429, it could
+#: not leave, or it came to nothing without an answer.
+SUBMISSION_ATTEMPTS = 10
 
 _RANDOM = SystemRandom()
 
@@ -52,8 +53,7 @@ class Intent:
 
     :param number: 1 for the first submission of this work, 2 for the one after a proven absence, …
     :param begun_at: RFC 3339 with offset, right before the request.
-    :param window: seconds after ``begun_at`` in which the request may still be accepted; it leaves before the
-        first ``connect`` seconds have passed, or not at all.
+    :param window: seconds after ``begun_at`` in which the request may still be accepted.
     :param run_count: how many inputs it has.
     :param details: what the ledger's owner wants to find again with it; small and plain.
     """
@@ -135,7 +135,7 @@ class Later:
     """Before a moment there is nothing to be done; whoever comes then goes on from what the ledger says.
 
     :param at: timezone-aware.
-    :param turned_away: how often Extend has turned this submission away so far.
+    :param turned_away: how often this submission has come to nothing so far.
     :param work: what may be at Extend already; None: nothing.
     """
 
@@ -148,8 +148,11 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class _OverdueError(ExtendConnectionError):
-    """The process stood still between its intent and its request, which was not made."""
+def _may_be_begun_again(error: ExtendError) -> bool:
+    """Whether a submission may be begun again: later, or once its fate is known."""
+    if isinstance(error, ExtendUnclearSubmissionError):
+        return True
+    return error.retryable and isinstance(error, ExtendRateLimitError | ExtendConnectionError)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -188,8 +191,9 @@ class Submitter:
     def submit(self) -> Submission:
         """Return the work's batch: the recorded one, the one found at Extend, or a new one; waits here.
 
-        :raises ExtendUnclearSubmissionError: the request's fate is unknown; the next call looks for it.
-        :raises ExtendError: Extend refused the batch; nothing was created.
+        While Extend cannot be asked for a batch that it may have, that is waited out, too.
+
+        :raises ExtendError: Extend refused the batch, or may not be asked; nothing is sent any more.
         """
         outcome = self._step()
         while isinstance(outcome, Later):
@@ -227,17 +231,23 @@ class Submitter:
             prepared = self.prepare()
             if not prepared.inputs:
                 return Submission(None, 0, prepared.details)
+            once = type(self.hook)(extend_conn_id=self.hook.extend_conn_id, max_attempts=1)
+            # Before the intent: what waits behind it runs into the time in which the request must leave.
+            once.wait_for_turn()
             intent = self._intent(state, prepared)
             self._stop_if_killed()
             if not self.ledger.begin(intent):
                 self.log.info("Somebody else is submitting the same work at this moment.")
                 continue
             try:
-                return self._send(intent, prepared)
-            except (ExtendRateLimitError, _OverdueError) as error:
+                return self._send(once, intent, prepared)
+            except ExtendError as error:
                 turned_away += 1
-                if turned_away >= RATE_LIMIT_ATTEMPTS:
+                if turned_away >= SUBMISSION_ATTEMPTS or not _may_be_begun_again(error):
                     raise
+                if isinstance(error, ExtendUnclearSubmissionError):
+                    self.log.warning("The batch is looked for now: %s", error)
+                    continue
                 pause = Backoff().delay(turned_away, error.retry_after, chance=_RANDOM.random())
                 self.log.warning("No batch was created; next try in %.0f s: %s", pause, error)
                 return Later(self.clock() + dt.timedelta(seconds=pause), turned_away)
@@ -251,15 +261,17 @@ class Submitter:
             details=prepared.details,
         )
 
-    def _send(self, intent: Intent, prepared: Prepared) -> Submission:
-        once = type(self.hook)(extend_conn_id=self.hook.extend_conn_id, max_attempts=1)
+    def _send(self, once: ExtendHook, intent: Intent, prepared: Prepared) -> Submission:
+        leave_by = intent.begun + dt.timedelta(seconds=self.hook.settings.departure_window)
         self._answer_for(self._unclear(intent, self._sought(intent)))
         try:
             with once:
-                once.get_conn()
-                self._check_time(intent, once.settings)
                 batch_id = once.create_batch(
-                    self.workflow_id, prepared.inputs, version=self.version, priority=self.priority
+                    self.workflow_id,
+                    prepared.inputs,
+                    version=self.version,
+                    priority=self.priority,
+                    leave_by=leave_by,
                 )
         except ExtendUnclearSubmissionError:
             raise
@@ -271,17 +283,6 @@ class Submitter:
         self._answer_for(self._batch(intent, batch_id))
         self.log.info("Batch %s: %s inputs submitted.", batch_id, f"{intent.run_count:,}")
         return Submission(batch_id, intent.run_count, intent.details)
-
-    def _check_time(self, intent: Intent, settings: ExtendSettings) -> None:
-        """See that the request leaves in time: later, others may have taken its batch for absent already."""
-        allowed, _ = settings.timeouts(repeatable=False)
-        passed = (self.clock() - intent.begun).total_seconds()
-        if passed > allowed:
-            raise _OverdueError(
-                f"Between the intent to submit and the request {passed:.1f} s have passed, more than "
-                f"{allowed:g} s, so nothing was sent. This machine or the place of the ledger is too slow.",
-                retryable=True,
-            )
 
     def _stop_if_killed(self) -> None:
         if self.sender is not None:
@@ -319,7 +320,22 @@ class Submitter:
         work = self._unclear(intent, sought)
         self._answer_for(work)
         proven_from, asked_at = sought.proven_from, self.clock()
-        found = find_batch(self.hook, sought)
+        age = asked_at - intent.begun
+        pause = max(age / 2, dt.timedelta(seconds=LOOK_INTERVAL))
+        try:
+            found = find_batch(self.hook, sought)
+        except ExtendError as error:
+            if not error.retryable:
+                raise
+            again = self.clock() + min(pause, dt.timedelta(seconds=OUTAGE_INTERVAL))
+            self.log.warning(
+                "Whether the submission begun on %s has a batch could not be found out; nothing is sent "
+                "until then. Next look at %s: %s",
+                intent.begun_at,
+                again.isoformat(timespec="seconds"),
+                error,
+            )
+            return Later(again, turned_away, work)
         if found is not None:
             if self.count_in is not None:
                 intent = dataclasses.replace(intent, run_count=self.count_in(found.metadata))
@@ -331,8 +347,7 @@ class Submitter:
                 intent.begun_at,
             )
             return None
-        age = asked_at - intent.begun
-        again = min(asked_at + max(age / 2, dt.timedelta(seconds=LOOK_INTERVAL)), proven_from)
+        again = min(asked_at + pause, proven_from)
         self.log.warning(
             "A submission of this work was begun on %s, and its answer is not known. Its batch is not among "
             "the runs of workflow %s so far. Next look at %s; it counts as never accepted if it is not there "

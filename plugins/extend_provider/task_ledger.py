@@ -68,7 +68,7 @@ class TaskStateLedger:
     ) -> TaskStateLedger:
         """Return the ledger of the task instance, with this attempt's trace in it.
 
-        :param hook: says how long a request may go on, if one may be under way.
+        :param hook: says how long Extend may accept a request, if one may be under way.
         :param retries: the task's ``retries``.
         """
         ti, store = context["ti"], context["task_state_store"]
@@ -153,7 +153,7 @@ def lost_intent(context: Context, hook: ExtendHook) -> Intent:
     """Return the intent that attempts without a trace may have had: at any time since the run was due."""
     since, now = context["dag_run"].run_after, dt.datetime.now(dt.UTC)
     elapsed = max((now - since).total_seconds(), 0.0)
-    window = elapsed + sum(hook.settings.timeouts(repeatable=False))
+    window = elapsed + hook.settings.submission_window
     return Intent(number=1, begun_at=since.isoformat(), window=window, run_count=0)
 
 

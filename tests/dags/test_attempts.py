@@ -21,7 +21,7 @@ RunDag = Callable[..., Any]
 def receipts(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Put twelve receipts into S3; return their names."""
     # A submission may be accepted for as long as its answer is waited for, and be listed a moment later.
-    connection = outside.extend.connection_json(timeout=2, listing_grace=1)
+    connection = outside.extend.connection_json(timeout=2, acceptance_window=2, listing_grace=1)
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
     names = [f"{number:02}.txt" for number in range(12)]
     for name in names:

@@ -143,13 +143,17 @@ class Lane:
     ) -> None:
         """Write the connections: as impatient as can be, to the lane's own stand-ins.
 
-        :param answer_seconds: how long a request waits for its answer.
+        :param answer_seconds: how long a request waits for its answer, and Extend may accept it.
         :param grace_seconds: how late Extend may list what it has accepted.
         :param lock_seconds: how long a task waits for the warehouse's file.
         :param s3_url: another S3.
         """
         extend = self._connection("extend_default", host=self.extend.url)
-        patience = {"timeout": [2, answer_seconds], "listing_grace": grace_seconds}
+        patience = {
+            "timeout": [2, answer_seconds],
+            "acceptance_window": answer_seconds,
+            "listing_grace": grace_seconds,
+        }
         warehouse = self._connection("warehouse_default", host=str(self.warehouse))
         aws = self._connection("aws_default")
         endpoint = {} if s3_url is None else {"endpoint_url": s3_url}

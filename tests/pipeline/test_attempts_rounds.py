@@ -100,7 +100,10 @@ def deferred(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 @pytest.fixture
 def waiting(extend_api: ExtendApi, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Waiting:
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(timeout=2, listing_grace=1))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_EXTEND_DEFAULT",
+        extend_api.connection_json(timeout=2, acceptance_window=2, listing_grace=1),
+    )
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
     bucket = s3.bucket("inbox")
     documents = []

@@ -58,7 +58,7 @@ class Conduct:
     """How the world behaves at the next step.
 
     :ivar answer: to a submitting request.
-    :ivar late: when an unanswered request is accepted, as a part of the time that it may take.
+    :ivar late: when an unanswered request is accepted, as a part of the time in which Extend may accept it.
     :ivar lag: when an accepted batch can be listed, as a part of the grace that Extend has for it.
     :ivar listing_fails: whether the next look at the list gets no answer.
     :ivar order: seed of the order in which runs are listed.
@@ -74,14 +74,13 @@ class Conduct:
 class World:
     """Extend, the time, and everything that was asked of it.
 
+    :param acceptance: seconds in which it may accept a request whose client has given up long before.
     :param skew: how far Extend's clock is ahead of everybody else's.
     """
 
-    def __init__(
-        self, *, connect: float = 10, read: float = 300, grace: float = 120, skew: float = 0
-    ) -> None:
+    def __init__(self, *, acceptance: float = 300, grace: float = 120, skew: float = 0) -> None:
         self.now = BEGINNING
-        self.timeouts, self.grace, self.skew = (connect, read), grace, dt.timedelta(seconds=skew)
+        self.acceptance, self.grace, self.skew = acceptance, grace, dt.timedelta(seconds=skew)
         self.conduct = Conduct()
         self.batches: list[Batch] = []
         self.posts: list[Intent] = []
@@ -132,13 +131,6 @@ class Process:
     def ended(self) -> bool:
         """Whether it has returned, raised or died."""
         return bool(self._greenlet.dead)
-
-    @property
-    def must_send_by(self) -> dt.datetime | None:
-        """When a request that is about to leave has left, or failed; None if none is."""
-        if self.step != "post" or self.ended or self.intent is None:
-            return None
-        return self.intent.begun + dt.timedelta(seconds=self.intent.window)
 
     def go_on(self) -> None:
         """Let it run to its next pause; one that sleeps stays asleep until its time has come."""
@@ -225,7 +217,8 @@ def hook_of(process: Process) -> Any:
             "extend_default",
             base_url="https://extend.test",
             api_key=Secret("sk-of-a-model"),
-            timeout=world.timeouts,
+            timeout=(10.0, 1.0),
+            acceptance_window=world.acceptance,
             listing_grace=world.grace,
         )
 
@@ -238,17 +231,22 @@ def hook_of(process: Process) -> Any:
         def __exit__(self, *exc_info: object) -> None:
             return None
 
-        def get_conn(self) -> None:
-            pause("connect")
+        def wait_for_turn(self) -> None:
+            pause("turn")
 
         def create_batch(
-            self, workflow_id: str, inputs: Sequence[BatchInput], *, version: Any, priority: Any
+            self,
+            workflow_id: str,
+            inputs: Sequence[BatchInput],
+            *,
+            version: Any,
+            priority: Any,
+            leave_by: dt.datetime,
         ) -> str:
             assert self._max_attempts == 1
             assert process.intent is not None
             pause("post")
-            world.posts.append(process.intent)
-            return _answer(world, process, inputs)
+            return _posted(world, process.intent, inputs, leave_by)
 
         def iter_run_pages(self, **how: Any) -> Iterator[list[RunSummary]]:
             pause("list")
@@ -269,15 +267,17 @@ def hook_of(process: Process) -> Any:
     return Hook("extend_default")
 
 
-def _answer(world: World, process: Process, inputs: Sequence[BatchInput]) -> str:
-    deadline = process.must_send_by or world.now
+def _posted(world: World, intent: Intent, inputs: Sequence[BatchInput], leave_by: dt.datetime) -> str:
+    if world.now > leave_by:
+        raise ExtendConnectionError("too late to leave", retryable=True)
+    world.posts.append(intent)
     match world.conduct.answer:
         case "accepted":
             batch_id = world.accept(inputs, world.now)
             pause("has posted")
             return batch_id
         case "accepted unclear":
-            world.accept(inputs, world.now + (deadline - world.now) * world.conduct.late)
+            world.accept(inputs, world.now + dt.timedelta(seconds=world.acceptance) * world.conduct.late)
             pause("has posted")
             raise ExtendUnclearSubmissionError("the connection broke")
         case "lost unclear":

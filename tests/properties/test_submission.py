@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -93,14 +94,9 @@ class Submitting(RuleBasedStateMachine):
     def die(self, who: int) -> None:
         self.alive[who % len(self.alive)].die()
 
-    @rule(seconds=st.sampled_from([0.5, 5, 31, 121, 311, 900]))
-    def wait(self, seconds: float) -> None:
-        self.pass_time(seconds)
-
+    @rule(seconds=st.sampled_from([0.5, 5, 19, 31, 121, 311, 900]))
     def pass_time(self, seconds: float) -> None:
-        """Let time pass, but not longer than a request that is about to leave may take."""
-        limits = [each.must_send_by for each in self.alive if each.must_send_by is not None]
-        self.world.now = max(self.world.now, min([self.world.now + timedelta(seconds=seconds), *limits]))
+        self.world.now += timedelta(seconds=max(seconds, 0))
 
     @invariant()
     def the_work_is_at_extend_once(self) -> None:
@@ -142,6 +138,31 @@ def submit(process: Process, ledger: Ledger) -> Submission:
         clock=process.world.clock,
         sleep=process.sleep,
     ).submit()
+
+
+def go_on_to(process: Process, step: str) -> None:
+    while process.step != step:
+        process.go_on()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "too late"])
+def test_what_leaves_is_accepted_and_is_listed_as_late_as_can_be_is_not_sent_again(late: bool) -> None:
+    world, ledger = World(), MemoryLedger()
+    world.conduct = Conduct(answer="accepted unclear", late=1.0, lag=1.0)
+    first = Process(world, lambda process: submit(process, ledger))
+    go_on_to(first, "post")
+    assert first.intent is not None
+    world.now = first.intent.begun + timedelta(seconds=20, microseconds=late)
+    go_on_to(first, "has posted" if not late else "withdraw")
+    first.die()
+    second = Process(world, lambda process: submit(process, ledger))
+    world.conduct = Conduct()
+    while not second.ended:
+        world.now = second.wakes_at or world.now
+        second.go_on()
+    assert len(world.batches) == len(world.posts) == 1
+    assert world.posts[0].number == (1 if not late else 2)
+    assert second.submission is not None
 
 
 TestSubmitting = Submitting.TestCase

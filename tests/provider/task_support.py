@@ -46,6 +46,7 @@ class TaskInstance:
     run_id: str = "run"
     map_index: int = -1
     context_carrier: dict[str, str] = dataclasses.field(default_factory=dict)
+    start_date: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed.append((key, value))

@@ -64,6 +64,9 @@ def test_a_connection_uri_is_read_too() -> None:
         ({"listing_grace": "7.5"}, "listing_grace", 7.5),
         ({"listing_grace": 0}, "listing_grace", 0),
         ({"timeout": [3, 30]}, "timeout", (3, 30)),
+        ({}, "acceptance_window", 300),
+        ({"acceptance_window": ""}, "acceptance_window", 300),
+        ({"acceptance_window": "60"}, "acceptance_window", 60),
         ({"verify": "false"}, "verify", False),
         ({"verify_ssl": False}, "verify", False),
         ({"proxy": "http://p:1"}, "proxies", {"http": "http://p:1", "https": "http://p:1"}),
@@ -88,6 +91,7 @@ def test_extras(extra: dict[str, Any], field: str, value: Any) -> None:
         pytest.param({}, {"requests_per_second": [1]}, "requests_per_second", id="rate-list"),
         pytest.param({}, {"timeout": [1, 2, 3]}, "timeout", id="three-timeouts"),
         pytest.param({}, {"timeout": -1}, "timeout", id="negative-timeout"),
+        pytest.param({}, {"acceptance_window": 0}, "acceptance_window", id="no-window"),
         pytest.param({}, {"listing_grace": -1}, "listing_grace", id="negative-grace"),
         pytest.param({}, {"listing_grace": "soon"}, "listing_grace", id="grace-word"),
         pytest.param({}, {"verify": "/no/such/file"}, "verify", id="no-bundle"),
@@ -115,3 +119,17 @@ def test_a_submission_gets_more_patience_unless_the_connection_sets_a_timeout() 
     assert settings().timeouts(repeatable=True) == (10, 60)
     assert settings().timeouts(repeatable=False) == (10, 300)
     assert settings({"timeout": 5}).timeouts(repeatable=False) == (5, 5)
+
+
+def test_the_time_in_which_a_submission_may_be_accepted_is_the_servers_whatever_the_clients_timeout() -> None:
+    assert settings().submission_window == 2 * 10 + 300
+    assert settings({"timeout": 1}).submission_window == 2 * 1 + 300
+    assert settings({"timeout": [1, 900], "acceptance_window": 60}).submission_window == 2 * 1 + 60
+    assert settings({"timeout": 1}).departure_window == 2
+
+
+def test_an_answer_is_waited_for_no_longer_than_a_submission_may_be_accepted() -> None:
+    window = {"acceptance_window": 60}
+    assert settings(window).timeouts(repeatable=False) == (10, 60)
+    assert settings({"timeout": [5, 900], **window}).timeouts(repeatable=False) == (5, 60)
+    assert settings({"timeout": [5, 900], **window}).timeouts(repeatable=True) == (5, 900)

@@ -168,10 +168,14 @@ class TestWhatIsSent:
         }
         assert second.params == {**first.params, "nextPageToken": token}
 
-    def test_a_page_token_that_repeats_does_not_loop(self, hooks: HookRunner, serve: Any) -> None:
-        server = serve(Reply(body={"data": [{"id": "r1"}], "nextPageToken": "again"}))
-        pages = hooks.run(lambda hook: hook.iter_run_pages())
-        assert (len(pages), len(server.requests)) == (2, 2)
+    @pytest.mark.parametrize("pages", ["iter_run_pages", "iter_file_pages"])
+    def test_a_page_token_that_repeats_does_not_loop_and_is_no_end(
+        self, hooks: HookRunner, serve: Any, pages: str
+    ) -> None:
+        server = serve(Reply(body={"data": [{"id": "r1"}], "files": [], "nextPageToken": "again"}))
+        with pytest.raises(ExtendServerError, match="incomplete"):
+            hooks.run(lambda hook: getattr(hook, pages)())
+        assert len(server.requests) == 2
 
     def test_requests_share_one_connection(self, hooks: HookRunner, serve: Any) -> None:
         server = serve(Reply(body={"data": [], "nextPageToken": "a"}), Reply(body={"data": []}))
@@ -367,6 +371,27 @@ class TestSubmittingOnce:
             set_connection(monkeypatch, f"http://127.0.0.1:{port}", extra={"timeout": [0.2, 5]})
             with pytest.raises(ExtendConnectionError, match="nothing was sent"):
                 hooks.run(submit_batch, max_attempts=1)
+
+    def test_what_had_to_leave_earlier_does_not_leave_any_more(self, serve: Any) -> None:
+        server = serve(BATCH)
+        now = datetime.now(UTC)
+        with ExtendHook(CONN_ID, max_attempts=1) as hook:
+            with pytest.raises(ExtendConnectionError, match="nothing was sent") as failure:
+                hook.create_batch("workflow_1", INPUTS, leave_by=now - timedelta(seconds=1))
+            assert failure.value.retryable
+            assert (server.connections, server.requests) == (1, [])
+            assert hook.create_batch("workflow_1", INPUTS, leave_by=now + timedelta(minutes=1)) == "batch_1"
+
+    def test_who_has_waited_for_a_turn_does_not_wait_again(self, serve: Any) -> None:
+        server = serve(BATCH, extra={"requests_per_second": 1})
+        with ExtendHook(CONN_ID) as hook:
+            hook.wait_for_turn()
+            start = time.monotonic()
+            submit_batch(hook)
+            assert time.monotonic() - start < 0.5, "its turn has come"
+            submit_batch(hook)
+            assert time.monotonic() - start > 0.5, "the next one has none"
+        assert len(server.requests) == 2
 
     def test_a_connection_that_dies_under_the_second_request_does_not_replay_it(
         self, hooks: HookRunner, serve: Any

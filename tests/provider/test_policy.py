@@ -261,6 +261,8 @@ class TestCursor:
     def test_it_follows_tokens_through_empty_pages_until_there_is_none(self) -> None:
         assert self.tokens("a", "b", None, "never") == [None, "a", "b"]
 
-    def test_a_token_that_comes_again_ends_the_listing(self) -> None:
-        assert self.tokens("a", "b", "a", "b", "a") == [None, "a", "b"]
-        assert self.tokens("a", "a", "a") == [None, "a"]
+    @pytest.mark.parametrize("given", [("a", "b", "a"), ("a", "a")], ids=["circle", "standing"])
+    def test_a_token_that_comes_again_is_no_end_of_the_listing(self, given: tuple[str, ...]) -> None:
+        with pytest.raises(ExtendServerError, match="incomplete") as failure:
+            self.tokens(*given)
+        assert failure.value.retryable

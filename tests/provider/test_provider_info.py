@@ -55,6 +55,7 @@ def test_airflow_offers_the_connection_type_with_its_fields() -> None:
         "extra__extend__workspace_id",
         "extra__extend__api_version",
         "extra__extend__requests_per_second",
+        "extra__extend__acceptance_window",
         "extra__extend__listing_grace",
     }
     assert "login" in manager.field_behaviours["extend"]["hidden_fields"]
@@ -77,6 +78,9 @@ def test_the_form_offers_the_versions_that_are_spoken() -> None:
         ("requests_per_second", 2.5, True),
         ("requests_per_second", None, True),
         ("requests_per_second", 0, False),
+        ("acceptance_window", 60, True),
+        ("acceptance_window", None, True),
+        ("acceptance_window", 0, False),
         ("listing_grace", 0, True),
         ("listing_grace", -1, False),
         ("api_version", "2025-04-21", True),

@@ -15,7 +15,6 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from extend_provider.__main__ import main
 from extend_provider.cancellation import RemoteWork, cancel
-from extend_provider.exceptions import ExtendUnclearSubmissionError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.recovery import Mark, Sought
@@ -35,7 +34,7 @@ def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def connect(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch, *, grace: float) -> None:
-    made = extend_api.connection_json(timeout=1, listing_grace=grace)
+    made = extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=grace)
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", made)
 
 
@@ -58,8 +57,6 @@ def lost(extend_api: ExtendApi, **arguments: Any) -> ExtendLaterTrigger:
     """Return the trigger that waits for the proof that a submission without an answer came to nothing."""
     extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "error", "accepted": False}])
     task = Task(retries=3)
-    with pytest.raises(ExtendUnclearSubmissionError):
-        operator(**arguments).execute(task.attempt())
     with pytest.raises(TaskDeferred) as deferred:
         operator(**arguments).execute(task.attempt())
     trigger: ExtendLaterTrigger = carried_over(deferred.value.trigger)

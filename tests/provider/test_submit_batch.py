@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG, BaseOperator, task
+from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
 from extend_provider.exceptions import (
@@ -22,8 +24,11 @@ from extend_provider.exceptions import (
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.models import BatchInput, FileInput, WorkflowRun
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
+from extend_provider.policy import Backoff
+from extend_provider.rate_limit import limiter_for
 from fixtures.extend_api import ExtendApi
-from provider.task_support import Task
+from provider.scripted_server import closed_port
+from provider.task_support import Task, resume, run_deferred, run_on
 
 SUBMISSION = "POST /workflow_runs/batch"
 FILE_ID = {"file": {"file_id": "file_1"}}
@@ -156,16 +161,38 @@ def test_a_wrong_key_is_final(extend_api: ExtendApi, monkeypatch: pytest.MonkeyP
     assert "5ecre7" not in str(caught.value)
 
 
-@pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
-def test_a_submission_of_unknown_fate_is_sent_once_and_says_so(accepted: bool, extend_api: ExtendApi) -> None:
-    extend_api.configure(
-        faults=[{"endpoint": SUBMISSION, "kind": "error", "status": 500, "accepted": accepted}]
-    )
+def test_the_rate_limit_is_waited_for_before_the_submission_is_begun(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = extend_api.connection_json(requests_per_second=2, timeout=1, acceptance_window=5)
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", slow)
+    for _ in range(10):
+        limiter_for("extend_default", 2).reserve()
     task = Task()
-    with pytest.raises(ExtendUnclearSubmissionError):
-        operator(inputs=texts(2)).execute(task.attempt())
-    assert extend_api.requests_to(SUBMISSION) == 1
-    assert task.xcoms == {}
+    assert operator(inputs=texts(1), deferrable=False).execute(task.attempt()) is not None
+    intent = task.store.values["extend_submission"]["intent"]
+    (posted,) = extend_api.journal()
+    assert intent["number"] == 1
+    waited = datetime.fromisoformat(posted["at"]) - datetime.fromisoformat(intent["begun_at"])
+    assert waited < timedelta(seconds=2), "the turn took five"
+    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
+
+
+def test_an_extend_that_cannot_be_reached_costs_no_retry(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down = json.dumps({"conn_type": "extend", "host": f"http://127.0.0.1:{closed_port()}", "password": "sk"})
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", down)
+    monkeypatch.setattr("extend_provider.submission.PATIENCE", 0.0)
+    task = Task()
+    made = operator(inputs=texts(1))
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute(task.attempt())
+    assert deferred.value.trigger.serialize()[1]["work"] is None
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
+    fresh = operator(inputs=texts(1))  # a worker of its own
+    assert resume(fresh, deferred.value, {**task.attempt(), "ti": task.attempts[0]}) is not None
+    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
 
 
 class WorkerKilled(BaseException):
@@ -178,7 +205,10 @@ LISTING = "GET /workflow_runs"
 @pytest.fixture
 def impatient(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """An absence is proven three seconds after a submission."""
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(timeout=1, listing_grace=1))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_EXTEND_DEFAULT",
+        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
+    )
 
 
 @pytest.fixture
@@ -285,8 +315,6 @@ def test_the_new_submission_is_not_mistaken_for_the_cancelled_one(extend_api: Ex
     cancel_runs(cancelled)
     task.clear()
     extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "drop", "accepted": True}])
-    with pytest.raises(ExtendUnclearSubmissionError):
-        made.execute(task.attempt())
     assert made.execute(task.attempt()) not in {None, cancelled}
     assert times_paid(extend_api) == {2}
 
@@ -308,18 +336,64 @@ def test_what_was_cancelled_in_part_is_taken_up_and_a_retry_takes_up_anything(ex
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
 @pytest.mark.parametrize("kind", ["error", "drop"])
-def test_after_an_unclear_answer_a_retry_finds_the_batch_or_proves_its_absence(
+def test_after_an_unclear_answer_the_same_attempt_finds_the_batch_or_proves_its_absence(
     accepted: bool, kind: str, extend_api: ExtendApi
 ) -> None:
     extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": kind, "accepted": accepted}])
-    task = Task(retries=1)
-    made = operator(inputs=texts(3), retries=1)
-    with pytest.raises(ExtendUnclearSubmissionError):
-        made.execute(task.attempt())
-    batch_id = made.execute(task.attempt())
+    task = Task()
+    batch_id = operator(inputs=texts(3)).execute(task.attempt())
     assert len(runs_of(str(batch_id))) == task.xcoms["run_count"] == 3
     assert times_paid(extend_api) == {1}
     assert extend_api.requests_to(SUBMISSION) == (1 if accepted else 2)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_answers_that_stay_unclear_end_the_attempt(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.submission.SUBMISSION_ATTEMPTS", 2)
+    extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "error", "count": None}])
+    with pytest.raises(ExtendUnclearSubmissionError):
+        operator(inputs=texts(1)).execute(Task().attempt())
+    assert extend_api.requests_to(SUBMISSION) == 2
+
+
+@pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "in the worker"])
+def test_a_batch_that_extend_accepts_after_its_client_has_left_is_the_only_one(
+    deferrable: bool, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = extend_api.connection_json(timeout=0.5, acceptance_window=6, listing_grace=0.5)
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", impatient)
+    monkeypatch.setattr("extend_provider.submission.PATIENCE", 0.0)
+    extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "late", "seconds": 4}])
+    task = Task()
+    made = operator(inputs=texts(2), deferrable=deferrable)
+    assert (run_deferred if deferrable else run_on)(made, task.attempt()) is not None
+    assert extend_api.requests_to(SUBMISSION) == 1
+    assert times_paid(extend_api) == {1}
+    assert task.xcoms == {"run_count": 2}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("then", ["it is back", "a key is refused"])
+def test_an_outage_while_the_batch_is_looked_for_is_waited_out(
+    then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.submission.PATIENCE", 0.0)
+    monkeypatch.setattr(Backoff, "delay", lambda *_, **__: 0.01)
+    lost = {"endpoint": SUBMISSION, "kind": "drop", "accepted": True}
+    outage = {"endpoint": LISTING, "kind": "error", "status": 503, "count": 12}
+    refused = [{"endpoint": LISTING, "kind": "error", "status": 401}] if then == "a key is refused" else []
+    extend_api.configure(faults=[lost, outage, *refused])
+    task = Task()
+    if refused:
+        with pytest.raises(ExtendAuthError):
+            run_deferred(operator(inputs=texts(1)), task.attempt())
+    else:
+        assert run_deferred(operator(inputs=texts(1)), task.attempt()) is not None
+    assert extend_api.requests_to(SUBMISSION) == 1
+    assert extend_api.requests_to(LISTING) == 13
+    assert times_paid(extend_api) == {1}
 
 
 @pytest.mark.usefixtures("impatient")

@@ -179,7 +179,8 @@ async def test_a_wrong_key_is_reported_at_once_as_what_it_is(
     assert "5ecre7" not in str(failure)
 
 
-async def test_an_unknown_connection_is_reported_not_raised() -> None:
+async def test_an_unknown_connection_is_reported_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extend_provider.hooks.extend_async.MISSING_SECONDS", 0.0)
     trigger = ExtendBatchTrigger(batch_id="b", run_count=1, extend_conn_id="no_such", policy=policy())
     ended = await fire(trigger)
     assert ended.outcome is Outcome.GAVE_UP

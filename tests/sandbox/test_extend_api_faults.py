@@ -54,6 +54,18 @@ def test_a_slow_answer_outlasts_a_clients_patience(extend_api: ExtendApi, accept
     assert extend_api.stats()["runs_created"] == ({"one.txt": 1} if accepted else {})
 
 
+def test_a_late_request_takes_effect_although_its_client_has_left(extend_api: ExtendApi) -> None:
+    extend_api.configure(faults=[{"endpoint": BATCH, "kind": "late", "seconds": 0.6}])
+    with pytest.raises(requests.ReadTimeout):
+        _submit(extend_api, timeout=0.2)
+    assert extend_api.stats()["runs_created"] == {}
+    deadline = time.monotonic() + 5
+    while not extend_api.stats()["runs_created"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert extend_api.stats()["runs_created"] == {"one.txt": 1}
+
+
 def test_a_slow_answer_is_the_proper_one(extend_api: ExtendApi) -> None:
     extend_api.configure(faults=[{"kind": "slow", "seconds": 0.3}])
     started = time.monotonic()

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+import requests
 
 from fixtures.extend_api import ExtendApi
 from sandbox.extend_api.store import Order
@@ -189,3 +190,20 @@ def test_an_order_walks_both_ways_from_anywhere_after_removals() -> None:
     assert list(order.walk(ascending=True, after=4)) == [5, 6, 7, 8]
     assert list(order.walk(ascending=False, after=5)) == [3, 2, 1]
     assert list(order.walk(ascending=False, after=None)) == [8, 7, 6, 5, 3, 2, 1]
+
+
+def test_a_list_can_be_too_long_for_its_server(extend_api: ExtendApi, batch_id: str) -> None:
+    params = {"sortBy": "createdAt", "maxPageSize": 10}
+
+    def page(token: str | None = None) -> requests.Response:
+        return extend_api.call("GET", "/workflow_runs", params={**params, "nextPageToken": token})
+
+    extend_api.configure(longest_list=20)
+    assert [len(page) for page in _pages(extend_api, **params)] == [10, 10]
+    extend_api.configure(beyond_longest_list="circle")
+    token = page(page().json()["nextPageToken"]).json()["nextPageToken"]
+    assert page(token).json()["nextPageToken"] == token
+    extend_api.configure(beyond_longest_list="error")
+    assert page(token).status_code == 500
+    extend_api.configure(longest_list=25)
+    assert [len(page) for page in _pages(extend_api, **params)] == [10, 10, 5]

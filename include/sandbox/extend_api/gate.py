@@ -31,6 +31,8 @@ WORKSPACE_HEADER = "x-extend-workspace-id"
 REQUEST_ID_HEADER = "x-extend-request-id"
 #: The key in a request's scope under which the server leaves the connection's transport.
 TRANSPORT = "sandbox.transport"
+#: What Extend calls a status, and so whether it says that asking again may help; others by their hundred.
+_CODES = {401: "UNAUTHORIZED", 402: "USAGE_BLOCKED", 404: "NOT_FOUND", 410: "ENDPOINT_REMOVED"}
 _encoder = msgspec.json.Encoder()
 
 
@@ -105,6 +107,8 @@ async def _limited(emulator: Emulator, endpoint: str, handler: Handler, request:
     fault = emulator.faults.strike(endpoint)
     if fault is None:
         return await _let_in(emulator, handler, request)
+    if fault.kind == "late":
+        await request.body()  # kept by the request: nothing needs the client any more
     if fault.accepted:
         response = await _let_in(emulator, handler, request)
         return await _struck(fault, response) or response
@@ -117,7 +121,7 @@ async def _struck(fault: Fault, response: Response | None) -> Response | None:
     :param response: the proper answer, when the request has already taken effect.
     """
     headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-    if fault.kind == "slow":
+    if fault.kind in {"slow", "late"}:
         with contextlib.suppress(asyncio.CancelledError):  # a server that is being ended does not wait
             await asyncio.sleep(fault.seconds)
         return None
@@ -128,7 +132,8 @@ async def _struck(fault: Fault, response: Response | None) -> Response | None:
         return Response(whole[: len(whole) // 2], media_type="application/json")
     if fault.kind == "rate_limit":
         raise ApiError(429, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded.", headers=headers)
-    raise ApiError(fault.status, "INTERNAL_ERROR", "An unexpected error occurred.", headers=headers)
+    code = _CODES.get(fault.status, "INTERNAL_ERROR" if fault.status >= 500 else "INVALID_REQUEST")
+    raise ApiError(fault.status, code, "An unexpected error occurred.", headers=headers)
 
 
 def _check_rate(emulator: Emulator, request: Request) -> None:

@@ -20,7 +20,7 @@ from sandbox.extend_api.reviews import correct
 from sandbox.extend_api.shapes import NEWEST, SHAPES
 from sandbox.extend_api.shapes.common import checked_metadata, decode
 from sandbox.extend_api.shapes.v2025_04_21 import processor_run_id
-from sandbox.extend_api.store import RunQuery
+from sandbox.extend_api.store import Page, RunQuery
 
 PROBES_AT_A_TIME = 20
 
@@ -60,12 +60,33 @@ async def list_runs(call: Call) -> Any:
     size = queries.page_size(params, settings)
     after = queries.page_position(params, settings)
     page = call.emulator.store.page(query, size, after)
+    if settings.longest_list is not None:
+        page = _cut_short(call.emulator, query, page, after)
     runs = page.items
     if settings.repeat_between_pages and after is not None:
         runs = _repeated(call.emulator, query, after, settings.repeat_between_pages) + runs
     if settings.shuffle_pages:
         random.shuffle(runs)
     return {**call.shapes.run_list(runs), **queries.next_page(params, page.next_position, settings)}
+
+
+def _cut_short(emulator: Emulator, query: RunQuery, page: Page[Run], after: int | None) -> Page[Run]:
+    """Return the page as a server gives it that does not list as many runs as there are."""
+    settings = emulator.settings
+    end = emulator.store.page(query, settings.longest_list or 1, None).next_position
+
+    def beyond(position: int | None) -> bool:
+        if position is None or end is None:
+            return False
+        return position >= end if query.ascending else position <= end
+
+    if settings.beyond_longest_list == "end":
+        return dataclasses.replace(page, next_position=None) if beyond(page.next_position) else page
+    if not beyond(after):
+        return page
+    if settings.beyond_longest_list == "error":
+        raise ApiError(500, "INTERNAL_ERROR", "The list is too long.")
+    return dataclasses.replace(page, next_position=after)
 
 
 def _repeated(emulator: Emulator, query: RunQuery, after: int, count: int) -> list[Run]:

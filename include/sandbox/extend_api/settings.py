@@ -43,7 +43,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     :param endpoint: method and path template, e.g. ``POST /workflow_runs/batch``; ``*`` is every endpoint.
     :param kind: ``error`` answers ``status``; ``rate_limit`` answers 429; ``drop`` cuts the connection and
-        gives no answer; ``slow`` answers after ``seconds``; ``malformed`` answers JSON that breaks off.
+        gives no answer; ``slow`` answers after ``seconds``; ``late`` does so, too, and takes effect then even
+        if its client has left; ``malformed`` answers JSON that breaks off.
     :param accepted: whether the request takes effect before it goes wrong. A slow one that is not yet
         accepted takes no effect if its client has left by then.
     :param count: how many requests it strikes; None is all of them.
@@ -52,7 +53,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     endpoint: str = "*"
-    kind: Literal["error", "rate_limit", "drop", "slow", "malformed"] = "error"
+    kind: Literal["error", "rate_limit", "drop", "slow", "late", "malformed"] = "error"
     accepted: bool = False
     count: Annotated[int, Meta(ge=1)] | None = 1
     skip: Annotated[int, Meta(ge=0)] = 0
@@ -132,6 +133,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     repeat_between_pages: Annotated[
         int, Meta(ge=0, description="How many runs of a page come again at the head of the next one.")
     ] = 0
+    longest_list: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="How many runs can be listed of a longer list.")
+    ] = None
+    beyond_longest_list: Annotated[
+        Literal["end", "circle", "error"],
+        Meta(description="What follows then: no page, as if that were all; the same page for ever; a 500."),
+    ] = "end"
     shuffle_pages: Annotated[bool, Meta(description="Each page of runs comes in another order.")] = False
     last_page_token: Annotated[
         Literal["absent", "null"], Meta(description="nextPageToken on the last page of a list.")

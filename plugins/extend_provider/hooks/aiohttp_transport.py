@@ -1,4 +1,4 @@
-"""What the asynchronous hook asks of aiohttp: proxies, TLS, streamed bodies, and what its failures mean."""
+"""What the asynchronous hook asks of aiohttp: proxies, TLS, streamed bodies, and when a request leaves."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from extend_provider.api import ApiCall
 from extend_provider.connection import ExtendSettings
-from extend_provider.exceptions import ExtendError
 from extend_provider.multipart import Form
-from extend_provider.policy import no_answer
 
 UPLOAD_CHUNK = 256 * 1024
 
@@ -57,10 +54,17 @@ async def chunks(body: Form) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def failure(call: ApiCall[Any], error: Exception, settings: ExtendSettings) -> ExtendError:
-    """Tell whether anything had been sent, from the type of aiohttp's error."""
-    before_sending = isinstance(
-        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
-    )
-    untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError)
-    return no_answer(call, error, settings.base_url, sent=not before_sending, retryable=not untrusted)
+def telling() -> aiohttp.TraceConfig:
+    """Return what tells the :class:`~extend_provider.policy.Departure` of each request that it leaves.
+
+    A request names it as its ``trace_request_ctx``. By then there is a connection to write to: a proxy has
+    made its tunnel, and the certificate is checked.
+    """
+
+    async def leave(session: Any, context: Any, params: Any) -> None:
+        context.trace_request_ctx.leave()
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_end.append(leave)
+    config.on_connection_reuseconn.append(leave)
+    return config

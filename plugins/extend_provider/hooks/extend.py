@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import ssl
+import datetime as dt
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
 import requests
 import tenacity
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.http.hooks.http import HttpHook
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
 from extend_provider import api
 from extend_provider.api import ApiCall
-from extend_provider.connection import ExtendSettings
+from extend_provider.connection import ExtendSettings, not_read
 from extend_provider.diagnosis import diagnose
-from extend_provider.exceptions import ExtendError, ExtendInputError
+from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend_async import ExtendAsyncHook
+from extend_provider.hooks.requests_transport import TellingAdapter, observed
 from extend_provider.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
 from extend_provider.multipart import Form, content_headers
 from extend_provider.paging import Cursor
-from extend_provider.policy import Answer, Backoff, chain_of, no_answer, result_of, retrying
+from extend_provider.policy import (
+    Answer,
+    Backoff,
+    Departure,
+    is_unauthorized,
+    no_answer,
+    result_of,
+    retrying,
+)
 from extend_provider.rate_limit import limiter_for
 from extend_provider.wire import Wire, wire_for
 
@@ -37,7 +45,8 @@ class ExtendHook(HttpHook):
 
     Every method raises :class:`~extend_provider.exceptions.ExtendError`. Rate limiting, server faults and
     broken connections are waited out, except where a request may have created something: see
-    :mod:`extend_provider.policy`. Use it as a context manager, or call :meth:`close`.
+    :mod:`extend_provider.policy`. When Extend does not know the API key, the connection is read once more: it
+    may have been rotated. Use it as a context manager, or call :meth:`close`.
 
     :param extend_conn_id: connection of type ``extend``.
     :param max_attempts: tries per request, the first included.
@@ -57,18 +66,42 @@ class ExtendHook(HttpHook):
         backoff: Backoff | None = None,
     ) -> None:
         super().__init__(method="GET", http_conn_id=extend_conn_id)
+        self.keep_alive_adapter = TellingAdapter()
         self.extend_conn_id = extend_conn_id
         self.max_attempts = max_attempts
         self.backoff = backoff or Backoff()
+        self._settings: ExtendSettings | None = None
         self._session: requests.Session | None = None
+        self._has_turn = False
 
     # ------------------------------------------------------------------ connection
 
-    @cached_property
+    @property
     def settings(self) -> ExtendSettings:
-        """What the connection says; looked up on first use."""
-        connection = self.get_connection(self.extend_conn_id)
+        """What the connection says; looked up on first use.
+
+        :raises ExtendConnectionError: it cannot be looked up at this moment.
+        """
+        if self._settings is None:
+            self._settings = self._look_up()
+        return self._settings
+
+    def _look_up(self) -> ExtendSettings:
+        try:
+            connection = self.get_connection(self.extend_conn_id)
+        except (AirflowNotFoundException, PermissionError):
+            raise
+        except Exception as error:  # noqa: BLE001  # of whatever secrets backend there is
+            raise not_read(self.extend_conn_id, error) from None
         return ExtendSettings.from_connection(connection, connection.extra_dejson)
+
+    def _has_changed(self, used: ExtendSettings) -> bool:
+        """Whether the connection is not what it was; it is read again, unless somebody has done so."""
+        if self._settings is used:
+            self._settings = self._look_up()
+            if self._session is not None:
+                self._set_up(self._session)
+        return self.settings != used
 
     @property
     def wire(self) -> Wire:
@@ -96,11 +129,15 @@ class ExtendHook(HttpHook):
             self.merged_extra = {"timeout": settings.timeouts(repeatable=False), "allow_redirects": False}
             session = requests.Session()
             session.auth = _keep_authorization
-            session.cert = settings.cert
-            session.trust_env = settings.trust_env
-            session.headers.update(settings.headers)
+            self._set_up(session)
             self._session = self._configure_session_from_mount_adapters(session)
         return self._session
+
+    def _set_up(self, session: requests.Session) -> None:
+        settings = self.settings
+        session.cert = settings.cert
+        session.trust_env = settings.trust_env
+        session.headers.update(settings.headers)
 
     def close(self) -> None:
         """Close the session's connections; the next request opens new ones."""
@@ -122,12 +159,14 @@ class ExtendHook(HttpHook):
     def test_connection(self) -> tuple[bool, str]:
         """Ask for one run, once, and tell what is wrong with the connection if there is no good answer."""
         try:
-            self._send_once(api.list_runs(self.wire, page_size=1))
-        except ExtendInputError as error:
-            return False, str(error)
+            settings = self.settings
         except ExtendError as error:
-            return False, diagnose(error, self.settings)
-        return True, f"Connected to {self.settings.base_url}, API version {self.api_version}."
+            return False, str(error)
+        try:
+            self._send_once(api.list_runs(self.wire, page_size=1))
+        except ExtendError as error:
+            return False, diagnose(error, settings)
+        return True, f"Connected to {settings.base_url}, API version {settings.api_version}."
 
     # ------------------------------------------------------------------ requests
 
@@ -137,27 +176,53 @@ class ExtendHook(HttpHook):
         result: T = tenacity.Retrying(**options)(self._send_once, call)
         return result
 
-    def _send_once(self, call: ApiCall[T]) -> T:
-        settings = self.settings
-        session = self.get_conn()
+    def wait_for_turn(self) -> None:
+        """Wait until ``requests_per_second`` allow a request; the next one is then sent without a wait.
+
+        :raises ExtendError: the connection cannot be read.
+        """
+        self._wait(self.settings)
+        self._has_turn = True
+
+    @staticmethod
+    def _wait(settings: ExtendSettings) -> None:
         if settings.requests_per_second is not None:
             time.sleep(limiter_for(settings.conn_id, settings.requests_per_second).reserve())
-        body = Form(call.upload) if call.upload else call.body
+
+    def _send_once(self, call: ApiCall[T]) -> T:
+        """Send a call; with another key once more, as a key that Extend does not know has done nothing."""
+        settings = self.settings
         try:
-            response = session.request(
-                call.method,
-                settings.base_url + call.path,
-                params=call.params,
-                data=body,
-                headers=content_headers(body),
-                timeout=settings.timeouts(repeatable=call.repeatable),
-                # Given per request, because a session's own give way to the environment's.
-                proxies=dict(settings.proxies),
-                verify=settings.verify,
-                allow_redirects=False,
-            )
+            return self._exchange(call, settings)
+        except ExtendError as error:
+            if not is_unauthorized(error) or not self._has_changed(settings):
+                raise
+            self.log.warning("Connection %s has changed; it was read again.", self.extend_conn_id)
+        return self._exchange(call, self.settings)
+
+    def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:
+        session = self.get_conn()
+        if not self._has_turn:
+            self._wait(settings)
+        self._has_turn = False
+        body = Form(call.upload) if call.upload else call.body
+        departure = Departure(call.leave_by)
+        try:
+            with observed(departure):
+                response = session.request(
+                    call.method,
+                    settings.base_url + call.path,
+                    params=call.params,
+                    data=body,
+                    headers=content_headers(body),
+                    timeout=settings.timeouts(repeatable=call.repeatable),
+                    # Given per request, because a session's own give way to the environment's.
+                    proxies=dict(settings.proxies),
+                    verify=settings.verify,
+                    allow_redirects=False,
+                )
         except requests.RequestException as error:
-            raise _no_answer(call, error, settings) from None
+            raise no_answer(call, error, settings.base_url, sent=departure.begun) from None
         return result_of(call, Answer(response.status_code, response.headers, response.content))
 
     # ------------------------------------------------------------------ workflow runs
@@ -242,16 +307,22 @@ class ExtendHook(HttpHook):
         *,
         version: str | int | None = None,
         priority: int | None = None,
+        leave_by: dt.datetime | None = None,
     ) -> str:
         """Submit up to 1,000 inputs in one request and return the batch's id.
 
+        :param leave_by: when the request must have left, or not at all; timezone-aware.
         :raises ExtendUnclearSubmissionError: if it is unknown whether the batch exists.
         """
         if priority is not None and not self.wire.batch_has_priority:
             self.log.warning(
                 "API version %s fixes the priority of batches; %d is ignored.", self.api_version, priority
             )
-        return self.send(api.create_batch(self.wire, workflow_id, inputs, version=version, priority=priority))
+        return self.send(
+            api.create_batch(
+                self.wire, workflow_id, inputs, version=version, priority=priority, leave_by=leave_by
+            )
+        )
 
     def iter_run_pages(
         self,
@@ -301,6 +372,14 @@ class ExtendHook(HttpHook):
         """Delete a run."""
         self.send(api.delete_run(self.wire, run_id))
 
+    def check_workflow(self, workflow_id: str) -> None:
+        """See that the connection's workspace has a workflow, where the API version can tell.
+
+        :raises ExtendNotFoundError: it has not.
+        """
+        if self.wire.has_workflows:
+            self.send(api.get_workflow(self.wire, workflow_id))
+
     # ------------------------------------------------------------------ files
 
     def upload_file(
@@ -346,11 +425,3 @@ class ExtendHook(HttpHook):
 def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Leave the request's Authorization alone; without an auth, requests would take one from ~/.netrc."""
     return request
-
-
-def _no_answer(call: ApiCall[Any], error: requests.RequestException, settings: ExtendSettings) -> ExtendError:
-    """Tell whether anything had been sent, from where in urllib3 the error arose."""
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    untrusted = any(isinstance(each, ssl.SSLCertVerificationError) for each in chain_of(error))
-    before_sending = untrusted or isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError)
-    return no_answer(call, error, settings.base_url, sent=not before_sending, retryable=not untrusted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
@@ -10,22 +11,35 @@ from typing import Any, BinaryIO, Self, TypeVar
 import aiohttp
 import tenacity
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.http.hooks.http import HttpAsyncHook, SessionConfig
 
 from extend_provider import api
 from extend_provider.api import ApiCall
-from extend_provider.connection import ExtendSettings
+from extend_provider.connection import ExtendSettings, not_read
 from extend_provider.diagnosis import diagnose
-from extend_provider.exceptions import ExtendError, ExtendInputError
-from extend_provider.hooks.aiohttp_transport import chunks, failure, request_options, request_timeout
+from extend_provider.exceptions import ExtendError
+from extend_provider.hooks.aiohttp_transport import chunks, request_options, request_timeout, telling
 from extend_provider.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
 from extend_provider.multipart import Form, content_headers
 from extend_provider.paging import Cursor
-from extend_provider.policy import Answer, Backoff, result_of, retrying
+from extend_provider.policy import (
+    Answer,
+    Backoff,
+    Departure,
+    is_unauthorized,
+    no_answer,
+    result_of,
+    retrying,
+)
 from extend_provider.rate_limit import limiter_for
 from extend_provider.wire import Wire, wire_for
 
 T = TypeVar("T")
+
+#: Seconds for which a connection may be missing: Airflow says so, too, while its secrets backend or its API
+#: does not answer (task-sdk 1.3.2).
+MISSING_SECONDS = 60.0
 
 
 class ExtendAsyncHook(HttpAsyncHook):
@@ -56,18 +70,45 @@ class ExtendAsyncHook(HttpAsyncHook):
         self.max_attempts = max_attempts
         self.backoff = backoff or Backoff()
         self._settings: ExtendSettings | None = None
+        self._missing_since: float | None = None
         self._transport: dict[str, Any] | None = None
         self._session: aiohttp.ClientSession | None = None
 
     # ------------------------------------------------------------------ connection
 
     async def get_settings(self) -> ExtendSettings:
-        """Return what the connection says; looked up on first use, without blocking the loop."""
+        """Return what the connection says; looked up on first use, without blocking the loop.
+
+        :raises ExtendConnectionError: it cannot be looked up at this moment.
+        """
         if self._settings is None:
-            connection = await get_async_connection(self.extend_conn_id, hook=self)
-            extra = await get_async_extra_dejson(connection)
-            self._settings = ExtendSettings.from_connection(connection, extra)
+            self._settings = await self._look_up()
         return self._settings
+
+    async def _look_up(self) -> ExtendSettings:
+        try:
+            connection = await get_async_connection(self.extend_conn_id, hook=self)
+        except PermissionError:
+            raise
+        except AirflowNotFoundException as error:
+            now = time.monotonic()
+            self._missing_since = self._missing_since or now
+            if now - self._missing_since >= MISSING_SECONDS:
+                raise
+            raise not_read(self.extend_conn_id, error) from None
+        except Exception as error:  # noqa: BLE001  # of whatever secrets backend there is
+            raise not_read(self.extend_conn_id, error) from None
+        self._missing_since = None
+        extra = await get_async_extra_dejson(connection)
+        return ExtendSettings.from_connection(connection, extra)
+
+    async def _has_changed(self, used: ExtendSettings) -> bool:
+        """Whether the connection is not what it was; it is read again, unless somebody has done so."""
+        if self._settings is used:
+            settings = await self._look_up()
+            if self._settings is used:
+                self._settings, self._transport = settings, None
+        return self.settings != used
 
     @property
     def settings(self) -> ExtendSettings:
@@ -113,10 +154,10 @@ class ExtendAsyncHook(HttpAsyncHook):
 
     async def get_session(self) -> aiohttp.ClientSession:
         """Return the hook's one session, opened on first use."""
-        settings = await self.get_settings()
+        await self.get_settings()
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                headers=settings.headers, cookie_jar=aiohttp.DummyCookieJar()
+                cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[telling()]
             )
         return self._session
 
@@ -142,7 +183,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         """Ask for one run, once, and tell what is wrong with the connection if there is no good answer."""
         try:
             settings = await self.get_settings()
-        except ExtendInputError as error:
+        except ExtendError as error:
             return False, str(error)
         try:
             await self._send_once(api.list_runs(self.wire, page_size=1))
@@ -158,28 +199,37 @@ class ExtendAsyncHook(HttpAsyncHook):
         return await tenacity.AsyncRetrying(**options)(self._send_once, call)
 
     async def _send_once(self, call: ApiCall[T]) -> T:
-        session, transport, settings = (
-            await self.get_session(),
-            await self._transport_options(),
-            self.settings,
-        )
+        """Send a call; with another key once more, as a key that Extend does not know has done nothing."""
+        settings = await self.get_settings()
+        try:
+            return await self._exchange(call, settings)
+        except ExtendError as error:
+            if not is_unauthorized(error) or not await self._has_changed(settings):
+                raise
+            self.log.warning("Connection %s has changed; it was read again.", self.extend_conn_id)
+        return await self._exchange(call, self.settings)
+
+    async def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:
+        session, transport = await self.get_session(), await self._transport_options()
         if settings.requests_per_second is not None:
             await asyncio.sleep(limiter_for(settings.conn_id, settings.requests_per_second).reserve())
         body = Form(call.upload) if call.upload else call.body
+        departure = Departure(call.leave_by)
         try:
             async with session.request(
                 call.method,
                 settings.base_url + call.path,
                 params=call.params,
                 data=chunks(body) if isinstance(body, Form) else body,
-                headers=content_headers(body),
+                headers={**settings.headers, **content_headers(body)},
                 timeout=request_timeout(settings, repeatable=call.repeatable),
                 allow_redirects=False,
+                trace_request_ctx=departure,
                 **transport,
             ) as response:
                 answer = Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise failure(call, error, settings) from None
+            raise no_answer(call, error, settings.base_url, sent=departure.begun) from None
         return result_of(call, answer)
 
     # ------------------------------------------------------------------ workflow runs
@@ -324,6 +374,14 @@ class ExtendAsyncHook(HttpAsyncHook):
     async def delete_run(self, run_id: str) -> None:
         """Delete a run."""
         await self.send(api.delete_run(self.wire, run_id))
+
+    async def check_workflow(self, workflow_id: str) -> None:
+        """See that the connection's workspace has a workflow, where the API version can tell.
+
+        :raises ExtendNotFoundError: it has not.
+        """
+        if self.wire.has_workflows:
+            await self.send(api.get_workflow(self.wire, workflow_id))
 
     # ------------------------------------------------------------------ files
 

@@ -34,12 +34,13 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
     runs is pushed as XCom ``run_count``. Everything that can be wrong with the arguments is refused before
     the request, with the input's index.
 
-    A retry never submits again: it returns the batch that an earlier attempt has submitted. If an attempt
-    lost Extend's answer, or its worker died, the next one looks for the batch among the workflow's runs, and
-    sends again only once it is proven that there is none: at the earliest after the request's timeout and
-    the connection's ``listing_grace``. To be found, each input carries ``airflow_submission`` in its
-    metadata. That wait, and the one that a rate limit asks for, is in the triggerer; clearing the task
-    meanwhile cancels nothing, and the next attempt goes on from there.
+    A retry never submits again: it returns the batch that an earlier attempt has submitted. An attempt that
+    has lost Extend's answer, or whose predecessor's worker died, looks for the batch among the workflow's
+    runs, and sends again only once it is proven that there is none: at the earliest after the connection's
+    ``acceptance_window`` and ``listing_grace``. To be found, each input carries ``airflow_submission`` in its
+    metadata. That wait, the one until Extend can be asked at all, and the one that a rate limit asks for are
+    in the triggerer and cost no retry; ``execution_timeout`` bounds them. Clearing the task meanwhile cancels
+    nothing, and the next attempt goes on from there.
 
     The inputs' URLs, texts, passwords and secrets are redacted in the rendered template. A subclass that
     overrides :meth:`get_inputs` builds them in the worker, so that they never enter a template field at all.
@@ -59,7 +60,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
     :param deferrable: wait in the triggerer, without a worker slot, before Extend can be asked again.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument or an input is refused; nothing was sent.
-    :raises ExtendUnclearSubmissionError: whether the batch exists is unknown; the next attempt looks for it.
+    :raises ExtendUnclearSubmissionError: for the tenth time there was no clear answer.
     :raises ExtendError: Extend refused the batch; nothing was created.
     """
 
@@ -170,7 +171,9 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             return submitter.submit()
         outcome = submitter.advance(turned_away)
         if isinstance(outcome, Later):
-            defer_until(self, outcome, self.execute_complete, cancel_on_kill=self.cancel_on_kill)
+            defer_until(
+                self, outcome, self.execute_complete, submitter.ti, cancel_on_kill=self.cancel_on_kill
+            )
         return outcome
 
     def _is_void(self, submission: Submission, ledger: TaskStateLedger, ti: Any) -> bool:

@@ -101,23 +101,26 @@ class ExtendWaitTrigger(CancellingTrigger):
         # The first import of the http provider takes its time, which is not the loop's to spend.
         hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
         display = TaskDisplay(self.task_instance, self.log)
+        # Its connection is looked up with the first look, and with later ones while that fails.
+        hook = hooks.ExtendAsyncHook(extend_conn_id=self.extend_conn_id)
         try:
-            async with hooks.ExtendAsyncHook(extend_conn_id=self.extend_conn_id) as hook:
-                while True:
-                    step = await self._step(hook, wait)
-                    if step.changed:
-                        self._tell(step, wait.progress, display)
-                    if step.ended is not None:
-                        await display.settle()
-                        return self.report(step.ended)
-                    await asyncio.sleep(step.delay)
+            while True:
+                step = await self._step(hook, wait)
+                if step.changed:
+                    self._tell(step, wait.progress, display)
+                if step.ended is not None:
+                    await display.settle()
+                    return self.report(step.ended)
+                await asyncio.sleep(step.delay)
         finally:
             display.stop()
+            await hook.close()
 
     async def _step(self, hook: ExtendAsyncHook, wait: Wait) -> Step:
         remaining = max(self.policy.deadline - time.time(), 0.0)
         try:
             async with asyncio.timeout(remaining + LAST_LOOK_SECONDS):
+                await hook.get_settings()
                 progress = await self.look(hook)
         except TimeoutError:
             slow = ExtendConnectionError("Extend's answer did not arrive in time.", retryable=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -64,14 +65,26 @@ class ExtendLaterTrigger(CancellingTrigger):
 
 
 def defer_until(
-    task: BaseOperator, later: Later, method: Callable[..., Any], *, cancel_on_kill: bool, **state: Any
+    task: BaseOperator,
+    later: Later,
+    method: Callable[..., Any],
+    ti: Any,
+    *,
+    cancel_on_kill: bool,
+    **state: Any,
 ) -> NoReturn:
     """Give the worker slot back until a submission can go on.
 
+    ``execution_timeout`` bounds the attempt, however often it is deferred.
+
+    :param ti: the task instance.
     :param method: of the task; called then with an event that has ``turned_away`` and ``state``.
     :param cancel_on_kill: cancel what may be at Extend if the task is ended meanwhile.
     """
     task.log.info("Going on at %s, without a worker until then.", later.at.isoformat(timespec="seconds"))
+    timeout: dt.timedelta | None = task.execution_timeout
+    if timeout is not None:
+        timeout = max(ti.start_date + timeout - dt.datetime.now(dt.UTC), dt.timedelta())
     if later.work is not None:
         task.log.info("If the task is ended where no triggerer notices: %s", later.work.command)
     task.defer(
@@ -82,6 +95,6 @@ def defer_until(
             cancel_on_kill=cancel_on_kill,
         ),
         method_name=method.__name__,
-        timeout=task.execution_timeout,
+        timeout=timeout,
     )
     raise AssertionError("defer() raises")

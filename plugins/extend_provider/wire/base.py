@@ -48,6 +48,8 @@ class Wire(ABC):
     names_runs_at_creation: ClassVar[bool]
     #: Whether a batch has a priority of its own; otherwise it is fixed.
     batch_has_priority: ClassVar[bool]
+    #: Whether workflows themselves can be asked for.
+    has_workflows: ClassVar[bool]
 
     @abstractmethod
     def run_body(

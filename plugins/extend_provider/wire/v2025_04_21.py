@@ -46,6 +46,7 @@ class Wire20250421(Wire):
     several_files_per_request = True
     names_runs_at_creation = True
     batch_has_priority = False
+    has_workflows = False
 
     def run_body(
         self,

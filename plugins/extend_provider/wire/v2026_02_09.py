@@ -57,6 +57,7 @@ class Wire20260209(Wire):
     several_files_per_request = False
     names_runs_at_creation = False
     batch_has_priority = True
+    has_workflows = True
 
     def run_body(
         self,

@@ -1,0 +1,67 @@
+"""What the synchronous hook asks of requests: connections that say when a request begins to leave."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from requests_toolbelt.adapters.socket_options import (  # type: ignore[import-untyped]  # ships no types
+    TCPKeepAliveAdapter,
+)
+
+from extend_provider.policy import Departure
+
+_leaving: ContextVar[Departure | None] = ContextVar("leaving", default=None)
+
+
+@contextlib.contextmanager
+def observed(departure: Departure) -> Iterator[None]:
+    """Have the request of the block tell when it leaves."""
+    token = _leaving.set(departure)
+    try:
+        yield
+    finally:
+        _leaving.reset(token)
+
+
+class _Telling:
+    """A connection of urllib3's, of any kind: connects first, then tells, then writes the request."""
+
+    def request(self, *args: Any, **options: Any) -> None:
+        connection: Any = self
+        # http.client connects as it writes. What fails up to here (name, address, proxy, tunnel, certificate)
+        # has sent nothing.
+        if connection.is_closed:
+            connection.connect()
+        departure = _leaving.get()
+        if departure is not None:
+            departure.leave()
+        super().request(*args, **options)  # type: ignore[misc]  # urllib3's, further down the bases
+
+
+class TellingAdapter(TCPKeepAliveAdapter):  # type: ignore[misc]  # has no types
+    """The http provider's own adapter, over connections that tell when a request leaves."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*args, **options)
+        _let_tell(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Return the pools of a proxy, made when it is first asked for."""
+        known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **options)
+        if not known:
+            _let_tell(manager)
+        return manager
+
+
+def _let_tell(manager: Any) -> None:
+    def telling(pool: Any) -> Any:
+        connection = type(pool.ConnectionCls.__name__, (_Telling, pool.ConnectionCls), {})
+        return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+    classes = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: telling(pool) for scheme, pool in classes.items()}
