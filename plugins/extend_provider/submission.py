@@ -253,11 +253,13 @@ class Submitter:
 
     def _send(self, intent: Intent, prepared: Prepared) -> Submission:
         once = type(self.hook)(extend_conn_id=self.hook.extend_conn_id, max_attempts=1)
-        self._answer_for(self._unclear(intent, self._sought(intent)))
         try:
+            self._stop_if_killed()
+            self._answer_for(self._unclear(intent, self._sought(intent)))
             with once:
                 once.get_conn()
                 self._check_time(intent, once.settings)
+                self._stop_if_killed()
                 batch_id = once.create_batch(
                     self.workflow_id, prepared.inputs, version=self.version, priority=self.priority
                 )
