@@ -88,7 +88,7 @@ def release_from_worker(work: RemoteWork, ti: Any, owner: str | None, log: Any) 
         log.warning(
             "%s: the task was ended; cancelling. Should it not get to its end: %s", work, work.command
         )
-        seconds = WORKER_SECONDS - (time.monotonic() - begun)
+        seconds = round(WORKER_SECONDS - (time.monotonic() - begun), 1)
         outcome = cancel_from_worker(work, seconds=seconds, look_seconds=LOOK_SECONDS)
         log.warning("%s: %s", outcome.work, outcome)
 

@@ -9,7 +9,7 @@ import asyncio
 
 from airflow.triggers.base import BaseTrigger
 
-from extend_provider.cancellation import RemoteWork, cancel
+from extend_provider.cancellation import RemoteWork, budget, cancel
 from extend_provider.kill import left_alone, outlast, stays
 from extend_provider.redaction import describe_error
 
@@ -53,8 +53,10 @@ class CancellingTrigger(BaseTrigger):
             return
         # Said first, because a triggerer that is stopped meanwhile says nothing more.
         self.log.warning(
-            "%s: the task was ended; cancelling what has not settled. Should that not get to its end: %s",
+            "%s: the task was ended; cancelling what has not settled, for at most %.0f s. Should that not "
+            "get to its end: %s",
             work,
+            budget(work),
             work.command,
         )
         outcome = await cancel(work)
