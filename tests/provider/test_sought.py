@@ -87,8 +87,9 @@ def kill(trigger: ExtendLaterTrigger) -> None:
 
 
 def test_a_batch_that_turns_up_while_its_absence_is_being_proven_is_cancelled(
-    extend_api: ExtendApi, state: dict[str, str | None]
+    extend_api: ExtendApi, state: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("extend_provider.cancellation.CANCEL_SECONDS", 0.7)  # the proof takes longer
     trigger = lost(extend_api)
     extend_api.configure(listing_lag_seconds=1)
     accepted_after_all(extend_api, trigger)
