@@ -40,4 +40,5 @@ pytest_plugins = [
     "fixtures.redshift",
     "fixtures.minilake",
     "fixtures.databricks",
+    "fixtures.xcoms",
 ]

@@ -74,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--conn-id", default="extend_default", help="connection to Extend (%(default)s)")
     command.add_argument(
-        "--timeout", type=float, default=CANCEL_SECONDS, help="seconds that a batch may take (%(default)g)"
+        "--timeout",
+        type=float,
+        help=f"seconds that a batch may take ({CANCEL_SECONDS:g}, and what it takes to look for it)",
     )
     command.add_argument(
         "--concurrency", type=int, default=CONCURRENCY, help="requests at a time (%(default)d)"

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 OnTimeout = Literal["leave", "cancel"]
 ON_TIMEOUT: tuple[str, ...] = get_args(OnTimeout)
 
-#: Seconds that a cancellation may take where nobody is about to kill the process.
+#: Seconds that a cancellation may take where nobody is about to kill the process, see :func:`budget`.
 CANCEL_SECONDS = 300.0
 #: Requests at a time.
 CONCURRENCY = 8
-#: Seconds between two passes over runs that are not listed yet or could not be reached.
-PAUSE_SECONDS = 1.0
+#: Seconds between two looks at what is not listed yet or could not be reached, at first and at most: looks
+#: that bring nothing new get rarer.
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
 #: Nothing more to do for a run in one of these.
 _OVER = SETTLED | {RunStatus.CANCELLING}
@@ -143,23 +144,33 @@ class Cancellation:
         )
 
 
+def budget(work: RemoteWork) -> float:
+    """Return the seconds that a cancellation may take: the proof that there is no batch takes its own."""
+    if work.sought is None:
+        return CANCEL_SECONDS
+    proof = (work.sought.proven_from - dt.datetime.now(dt.UTC)).total_seconds()
+    return CANCEL_SECONDS + max(proof, 0.0)
+
+
 async def cancel(
     work: RemoteWork,
     *,
-    seconds: float = CANCEL_SECONDS,
+    seconds: float | None = None,
     look_seconds: float | None = None,
     concurrency: int = CONCURRENCY,
     on_change: Callable[[Cancellation], None] = lambda _: None,
 ) -> Cancellation:
     """Cancel the runs that have not settled; returns what became of them and raises nothing of Extend's.
 
-    :param seconds: how long it may take.
+    What may pass by itself, an outage of the list among it, is waited out as long as there is time.
+
+    :param seconds: how long it may take; None: see :func:`budget`.
     :param look_seconds: how much of it may go by before a batch without an id is found; None: all of it.
     :param concurrency: requests at a time.
     :param on_change: told of every run that is dealt with.
     """
     canceller = _Canceller(work, concurrency, on_change)
-    limit = seconds
+    limit = seconds = budget(work) if seconds is None else seconds
     try:
         async with asyncio.timeout(seconds):
             if work.sought is not None:
@@ -169,7 +180,8 @@ async def cancel(
                 limit = seconds
             await canceller.run()
     except TimeoutError:
-        canceller.tally.reason = f"time was up after {limit:g} s."
+        last = canceller.tally.reason
+        canceller.tally.reason = f"time was up after {limit:g} s" + (f"; at last: {last}" if last else ".")
     except Exception as error:  # noqa: BLE001  # whoever cancels goes on to end a task, and says what is left
         canceller.tally.reason = str(error) if isinstance(error, ExtendError) else describe_error(error)
     return canceller.tally
@@ -204,39 +216,54 @@ class _Canceller:
         self._refused: dict[str, str] = {}
 
     async def find(self, sought: Sought) -> None:
-        """Look for the batch until it is found, or its absence is proven."""
+        """Look for the batch until it is found, or a complete listing proves its absence."""
         pause = PAUSE_SECONDS
         async with await self._hook() as hook:
             while True:
-                asked_at = dt.datetime.now(dt.UTC)
-                if found := await find_batch_async(hook, sought):
-                    self._work = self.tally.work = self._work.found(found.batch_id)
-                    return
-                remaining = (sought.proven_from - asked_at).total_seconds()
-                if remaining <= 0:
-                    self.tally.seen = 0
-                    return
-                await asyncio.sleep(min(pause, remaining))
-                pause *= 1.5
+                unproven = (sought.proven_from - dt.datetime.now(dt.UTC)).total_seconds()
+                try:
+                    found = await find_batch_async(hook, sought)
+                except ExtendError as error:
+                    self._wait_out(error)
+                else:
+                    self.tally.reason = None
+                    if found:
+                        self._work = self.tally.work = self._work.found(found.batch_id)
+                        return
+                    if unproven <= 0:
+                        self.tally.seen = 0
+                        return
+                await asyncio.sleep(min(pause, unproven) if unproven > 0 else pause)
+                pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
     async def run(self) -> None:
         if self._work.sought is not None:
             return  # there is none
+        pause = PAUSE_SECONDS
         async with await self._hook() as hook:
             while True:
-                self.tally.reason = None
-                async with contextlib.aclosing(self._pages(hook)) as pages:
-                    async for page in pages:
-                        await self._cancel_page(hook, page)
-                if self.tally.left <= len(self._refused):
-                    break
+                dealt_with, self.tally.reason = len(self._dealt_with), None
+                try:
+                    await self._pass(hook)
+                except ExtendError as error:
+                    self._wait_out(error)
+                else:
+                    if self.tally.left <= len(self._refused):
+                        break
                 self.tally.reason = self.tally.reason or "not all of them are listed yet."
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(pause)
+                idle = len(self._dealt_with) == dealt_with
+                pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS) if idle else PAUSE_SECONDS
         self.tally.reason = next(iter(self._refused.values()), None)
         if not self.tally.seen:
             self.tally.reason = (
                 "not one is listed; check the id, and that the connection is of its workspace."
             )
+
+    def _wait_out(self, error: ExtendError) -> None:
+        if not error.retryable:
+            raise error
+        self.tally.reason = str(error)
 
     async def _hook(self) -> ExtendAsyncHook:
         # The first import of the http provider takes its time, which is not the loop's to spend.
@@ -250,6 +277,11 @@ class _Canceller:
         if self._work.batch_id:
             async for page in hook.iter_run_pages(batch_id=self._work.batch_id):
                 yield page
+
+    async def _pass(self, hook: ExtendAsyncHook) -> None:
+        async with contextlib.aclosing(self._pages(hook)) as pages:
+            async for page in pages:
+                await self._cancel_page(hook, page)
 
     async def _cancel_page(self, hook: ExtendAsyncHook, page: Iterable[RunSummary]) -> None:
         # A listing may show a run twice.

@@ -15,8 +15,7 @@ from typing import Any
 
 from airflow.sdk import ObjectStoragePath
 
-#: States in which nobody waits for the task's work any more.
-ENDED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+from extend_provider.ownership import given_up
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,26 +48,6 @@ class Follower:
     def __str__(self) -> str:
         index = "" if self.map_index < 0 else f" [{self.map_index}]"
         return f"{self.dag_id}.{self.task_id}{index} of run {self.run_id}"
-
-
-def given_up(ti: Any) -> bool:
-    """Whether a task instance has ended for good, or is gone together with its run.
-
-    Asks Airflow, in the triggerer and in a worker alike, and blocks meanwhile. A cleared task's row stays and
-    has no state; the row of a run that was deleted is not there.
-
-    :param ti: the task instance, or a :class:`Follower`.
-    """
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=ti.dag_id,
-        task_ids=[ti.task_id],
-        run_ids=[ti.run_id],
-        map_index=-1 if ti.map_index is None else ti.map_index,
-    )
-    rows = states.get(ti.run_id)
-    return not rows or all(state in ENDED_STATES for state in rows.values())
 
 
 def follow(folder: str, follower: Follower) -> None:

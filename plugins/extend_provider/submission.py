@@ -263,9 +263,12 @@ class Submitter:
 
     def _send(self, once: ExtendHook, intent: Intent, prepared: Prepared) -> Submission:
         leave_by = intent.begun + dt.timedelta(seconds=self.hook.settings.departure_window)
-        self._answer_for(self._unclear(intent, self._sought(intent)))
         try:
+            self._stop_if_killed()
+            self._answer_for(self._unclear(intent, self._sought(intent)))
             with once:
+                once.get_conn()
+                self._stop_if_killed()
                 batch_id = once.create_batch(
                     self.workflow_id,
                     prepared.inputs,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from extend_provider import validation
-from extend_provider.attempts import first_try, generation
+from extend_provider.attempts import first_try, generation, is_generation_of
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.models import BatchInput
 from extend_provider.recovery import Mark
@@ -74,12 +74,12 @@ class TaskStateLedger:
         ti, store = context["ti"], context["task_state_store"]
         parts = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index), workflow_id, version or "")
         identity = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-        current = generation(ti, retries)
+        current = generation(ti)
         entry: Any = store.get(SUBMISSION_KEY)
         known = entry if entry and entry["identity"] == identity else None
-        goes_on = known is not None and (on_clear == "reattach" or known["since"] == current)
+        begun = known is not None and is_generation_of(ti, retries, known["generation"])
+        goes_on = known is not None and (on_clear == "reattach" or begun)
         since = known["since"] if known is not None and goes_on else current
-        begun = known is not None and known["generation"] == current
         first = known["first"] if known is not None and begun else ti.try_number
         ledger = cls(store, identity, since, current, first, on_clear)
         if goes_on:

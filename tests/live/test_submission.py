@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime as dt
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +16,7 @@ from sandbox.stack.client import DagRun, TaskInstance
 from sandbox.stack.samples import seed_documents, source_of
 
 SUBMISSION, ON_DEMAND = "kill_submission", "extend_on_demand"
+LOST, RESUBMISSION = "lost_submission", "resubmission"
 SUBMIT, WAIT = (f"documents_to_warehouse.chunk.{name}" for name in ("submit", "wait"))
 BATCH = "POST /workflow_runs/batch"
 CANCEL = "POST /workflow_runs/{id}/cancel"
@@ -68,6 +71,57 @@ def test_a_rate_limit_that_ends_is_waited_out_in_the_triggerer_and_costs_no_atte
     live.client.wait_for_task(run.dag_id, run.dag_run_id, "submit", ("deferred",), timeout=60)
     assert_it_pays_once(live, run)
     assert live.client.task(run.dag_id, run.dag_run_id, "submit").try_number == 1
+
+
+def test_a_cleared_task_submits_anew_with_tracing_off_and_the_run_not_reset_and_a_retry_does_not(
+    live: Live,
+) -> None:
+    live.client.wait_for_dag(RESUBMISSION)
+    live.extend.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True, "count": 1}])
+    run = live.client.trigger(RESUBMISSION)
+    ended = live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=90)
+    assert ended.state == "success", live.client.failed_logs(run.dag_id, run.dag_run_id)
+    assert live.extend.requests_to(BATCH) == 1, "the retry has found what the first attempt had sent"
+    tries = live.client.task(run.dag_id, run.dag_run_id, "submit").try_number
+    # A run that has ended is not started by this; so it goes on only because it is put back by hand.
+    live.client.clear_tasks(run.dag_id, run.dag_run_id, ["submit"], reset_run=False)
+    live.client.set_run_state(run.dag_id, run.dag_run_id, "queued")
+    live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=90)
+    assert live.client.task(run.dag_id, run.dag_run_id, "submit").try_number == tries + 1
+    assert live.extend.requests_to(BATCH) == 2
+
+
+def test_a_trigger_that_hears_of_a_clear_when_the_next_attempt_is_through_leaves_its_batch_alone(
+    live: Live,
+) -> None:
+    live.client.wait_for_dag(LOST)
+    drop = {"endpoint": BATCH, "kind": "drop", "accepted": True, "count": 1}
+    live.extend.configure(hold=True, listing_lag_seconds=30, faults=[drop])
+    run = live.client.trigger(LOST)
+    where = (run.dag_id, run.dag_run_id)
+    live.client.wait_for_task(*where, "submit", ("deferred",), timeout=60)
+    old = live.client.task(*where, "submit")
+    eventually(lambda: "looked for again later" in live.client.log(old), True)
+    with standing_still(live, "triggerer"):
+        eventually(lambda: bool(live.extend.call("GET", "/workflow_runs").json()["data"]), True, timeout=60)
+        live.client.clear_tasks(*where, ["submit"])
+        live.client.wait_for_task(*where, "submit", ("success",), timeout=90)
+    eventually(lambda: "nothing is cancelled" in live.client.log(old), True, timeout=60)
+    assert live.extend.stats()["runs"] == {"PENDING": RUNS}
+    assert live.extend.requests_to(BATCH) == 1
+
+
+@contextlib.contextmanager
+def standing_still(live: Live, component: str) -> Iterator[None]:
+    """Let a component's processes stand still."""
+    processes = live.stack.component(component).descendants()
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 def test_the_end_of_one_of_two_runs_leaves_their_batch_to_the_other(live: Live) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fixtures.data_tests import broken_in_file
 from fixtures.postgres import Database
+from fixtures.xcoms import Place as XCom
 from pipeline.warehouse_files import Place
+
+
+@pytest.fixture(autouse=True)
+def airflow_xcoms(xcoms: dict[XCom, Any]) -> None:
+    """Keep XComs although no Airflow is there."""
 
 
 @pytest.fixture(params=["duckdb", "postgres"])

@@ -86,12 +86,15 @@ class Task:
         dag_run = SimpleNamespace(run_after=self._run_after)
         return {"ti": ti, "task_state_store": self.store, "dag_run": dag_run}
 
-    def clear(self, *, keeps_state: bool = True, running: bool = False) -> None:
+    def clear(self, *, keeps_state: bool = True, keeps_trace: bool = False, running: bool = False) -> None:
         """Do what clearing the task does: Airflow 3.3 keeps the store's content, 3.4 does not.
 
+        :param keeps_trace: tracing is off, and the clear does not reset the run: the task gets the trace
+            context of the run, which it had before.
         :param running: in a worker, whose end Airflow learns of by a missed heartbeat: it counts as a retry.
         """
-        self._clears += 1
+        if not keeps_trace:
+            self._clears += 1
         if not running:
             self._max_tries = len(self.attempts) + self.retries
         if not keeps_state:

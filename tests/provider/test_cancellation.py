@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import datetime as dt
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from extend_provider.cancellation import Cancellation, RemoteWork, cancel, cancel_from_worker
+from extend_provider.cancellation import Cancellation, RemoteWork, budget, cancel, cancel_from_worker
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.models import BatchInput, FileInput
+from extend_provider.policy import Backoff
+from extend_provider.recovery import Mark, Sought
 from fixtures.extend_api import ExtendApi
 
 CANCEL = "POST /workflow_runs/{id}/cancel"
@@ -169,3 +174,95 @@ def test_a_worker_cancels_in_any_thread_even_with_a_loop_of_its_own(extend_api: 
 
     assert asyncio.run(inside_a_loop()).complete
     assert settled(extend_api) == {"CANCELLED": 4}
+
+
+@pytest.fixture
+def brief_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the hook give up on a request within moments."""
+    monkeypatch.setattr(Backoff, "delay", lambda *_, **__: 0.01)
+
+
+LISTING = "GET /workflow_runs"
+#: More failures in a row than the hook has tries for a request.
+OUTAGE = {"endpoint": LISTING, "kind": "error", "status": 503, "count": 12}
+
+
+@pytest.mark.usefixtures("brief_tries")
+@pytest.mark.parametrize("skip", [0, 1], ids=["from the start", "within a listing"])
+async def test_an_outage_of_the_list_is_ridden_out(skip: int, extend_api: ExtendApi) -> None:
+    work = batch(6)
+    extend_api.configure(max_page_size=4, faults=[{**OUTAGE, "skip": skip}])
+    outcome = await cancel(work)
+    assert (counts(outcome), outcome.complete) == ((6, 0, 0), True)
+    assert settled(extend_api) == {"CANCELLED": 6}
+
+
+@pytest.mark.usefixtures("brief_tries")
+async def test_an_outage_without_an_end_takes_the_whole_budget_and_is_told(extend_api: ExtendApi) -> None:
+    work = batch(2)
+    extend_api.configure(faults=[{**OUTAGE, "count": None}])
+    started = time.monotonic()
+    outcome = await cancel(work, seconds=3)
+    assert time.monotonic() - started >= 3
+    text = str(outcome)
+    assert "2 may still be at work: time was up after 3 s; at last: Extend failed to list" in text
+    assert text.endswith(work.command)
+
+
+@pytest.mark.usefixtures("brief_tries")
+async def test_what_does_not_pass_by_itself_ends_it_at_once(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = batch(2)
+    wrong_key = json.dumps({"conn_type": "extend", "host": extend_api.url, "password": "wrong"})
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", wrong_key)
+    started = time.monotonic()
+    for each in (work, dataclasses.replace(work, batch_id=None, sought=lost(600))):
+        outcome = await cancel(each)
+        assert not outcome.complete
+        assert "Check the API key" in str(outcome)
+    assert time.monotonic() - started < 10
+
+
+def lost(until: float) -> Sought:
+    """Return what is known of a batch without an id, which is listed within so many seconds from now."""
+    now = dt.datetime.now(dt.UTC)
+    until_ = (now + dt.timedelta(seconds=until)).isoformat()
+    return Sought("workflow_invoices", Mark({"chunk": "this"}), now.isoformat(), until_)
+
+
+def accept(api: ExtendApi, count: int = 2) -> None:
+    api.submit_batch([{"file": {"text": "t"}, "metadata": {"chunk": "this"}}] * count)
+
+
+@pytest.mark.usefixtures("brief_tries")
+async def test_only_a_complete_listing_proves_that_there_is_no_batch(extend_api: ExtendApi) -> None:
+    """The list fails until after the moment from which on it would prove the absence."""
+    work = RemoteWork("extend_default", run_count=2, sought=lost(0.5))
+    accept(extend_api)
+    extend_api.configure(faults=[{**OUTAGE, "count": 14}])
+    outcome = await cancel(work)
+    assert (counts(outcome), outcome.complete) == ((2, 0, 0), True)
+    assert settled(extend_api) == {"CANCELLED": 2}
+    extend_api.configure(faults=[{**OUTAGE, "count": None}])
+    outcome = await cancel(dataclasses.replace(work, sought=lost(0.5)), seconds=3)
+    assert not outcome.complete
+    assert "it was not found at Extend: time was up after 3 s; at last: Extend failed to list" in str(outcome)
+
+
+async def test_a_batch_is_looked_for_as_long_as_its_absence_is_not_proven_and_cancelled_after(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.cancellation.CANCEL_SECONDS", 1.5)
+    extend_api.configure(listing_lag_seconds=3)
+    work = RemoteWork("extend_default", run_count=2, sought=lost(3.5))
+    accept(extend_api)
+    assert (await cancel(work)).complete
+    assert settled(extend_api) == {"CANCELLED": 2}
+
+
+def test_the_proof_of_absence_comes_on_top_of_what_a_cancellation_may_take() -> None:
+    sought = RemoteWork("extend_default", sought=lost(660))
+    assert budget(sought) == pytest.approx(960, abs=1)
+    assert budget(dataclasses.replace(sought, sought=lost(-660))) == 300
+    assert budget(RemoteWork("extend_default", "batch_1")) == 300

@@ -15,9 +15,12 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from extend_provider.__main__ import main
 from extend_provider.cancellation import RemoteWork, cancel
+from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.recovery import Mark, Sought
+from extend_provider.submission import Intent, Submitter
+from extend_provider.task_ledger import TaskStateLedger
 from extend_provider.triggers.later import ExtendLaterTrigger
 from fixtures.extend_api import ExtendApi
 from provider.task_support import Task, TaskInstance, carried_over
@@ -82,8 +85,9 @@ def kill(trigger: ExtendLaterTrigger) -> None:
 
 
 def test_a_batch_that_turns_up_while_its_absence_is_being_proven_is_cancelled(
-    extend_api: ExtendApi, state: dict[str, str | None]
+    extend_api: ExtendApi, state: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("extend_provider.cancellation.CANCEL_SECONDS", 0.7)  # the proof takes longer
     trigger = lost(extend_api)
     extend_api.configure(listing_lag_seconds=1)
     accepted_after_all(extend_api, trigger)
@@ -153,6 +157,45 @@ def test_a_kill_during_the_post_cancels_the_batch_if_the_task_was_ended(
     except WorkerKilled:
         assert not answered
     assert extend_api.stats()["runs"] == left
+
+
+@pytest.mark.parametrize("when", ["in begin", "after begin", "right before the request"])
+@pytest.mark.parametrize("ended", ["failed", None], ids=["ended", "cleared"])
+def test_after_a_kill_between_the_intent_and_the_request_nothing_leaves(
+    extend_api: ExtendApi,
+    state: dict[str, str | None],
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    ended: str | None,
+) -> None:
+    state["task"] = ended
+    made, task = operator(), Task(retries=3)
+    place, name = {
+        "in begin": (TaskStateLedger, "_write"),
+        "after begin": (TaskStateLedger, "begin"),
+        "right before the request": (Submitter, "_check_time"),
+    }[when]
+    real = getattr(place, name)
+
+    def killed(self: Any, *arguments: Any, **options: Any) -> Any:
+        told = real(self, *arguments, **options)
+        if isinstance(self, Submitter) or isinstance(arguments[0], Intent):
+            made.on_kill()
+        return told
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, name, killed)
+        with pytest.raises(ExtendError, match="being ended, so nothing was sent"):
+            made.execute(task.attempt())
+    looked = extend_api.requests_to("GET /workflow_runs")
+    assert extend_api.requests_to(SUBMISSION) == 0
+    assert looked == 0 or when == "right before the request", "there was nothing to look for yet"
+    assert operator().execute(task.attempt()) is not None, (
+        "the intent was withdrawn, so nothing is proven first"
+    )
+    assert extend_api.requests_to(SUBMISSION) == 1
+    assert extend_api.requests_to("GET /workflow_runs") == looked
+    assert extend_api.stats()["runs"] == {"PENDING": 3}
 
 
 def test_what_is_not_listed_in_time_is_told_with_the_command_that_finishes_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -267,6 +268,8 @@ def test_a_clear_takes_the_batch_up(keeps_state: bool, extend_api: ExtendApi) ->
         pytest.param({"keeps_state": False}, True, id="airflow-3.4"),
         pytest.param({"running": True}, True, id="running"),
         pytest.param({}, False, id="without trace"),
+        pytest.param({"keeps_trace": True}, True, id="airflow-3.3, tracing off, run not reset"),
+        pytest.param({"keeps_trace": True, "keeps_state": False}, True, id="airflow-3.4, the same"),
     ],
 )
 def test_a_clear_submits_again_if_it_is_to_and_its_retries_do_not(
@@ -279,6 +282,45 @@ def test_a_clear_submits_again_if_it_is_to_and_its_retries_do_not(
     second = made.execute(task.attempt())
     assert second != first
     assert made.execute(task.attempt()) == second
+    assert extend_api.requests_to(SUBMISSION) == 2
+
+
+@pytest.mark.parametrize("traced", [True, False], ids=["traced", "without trace"])
+@pytest.mark.parametrize("retries", [(1, 5), (5, 1)], ids=["more", "fewer"])
+def test_a_retry_does_not_submit_again_because_the_dag_has_another_number_of_retries_by_then(
+    retries: tuple[int, int], traced: bool, extend_api: ExtendApi
+) -> None:
+    before, after = retries
+    task = Task(retries=before, traced=traced)
+    first = operator(inputs=texts(1), retries=before, on_clear="resubmit").execute(task.attempt())
+    made = operator(inputs=texts(1), retries=after, on_clear="resubmit")
+    assert made.execute(task.attempt()) == first
+    assert extend_api.requests_to(SUBMISSION) == 1
+
+
+def test_a_clear_that_nothing_tells_from_a_retry_pays_nothing_again(extend_api: ExtendApi) -> None:
+    task = Task(retries=1)
+    made = operator(inputs=texts(1), retries=1, on_clear="resubmit")
+    first = made.execute(task.attempt())
+    task.clear(running=True, keeps_trace=True)
+    assert made.execute(task.attempt()) == first
+    assert extend_api.requests_to(SUBMISSION) == 1
+
+
+@pytest.mark.parametrize("traced", [True, False], ids=["traced", "without trace"])
+def test_what_the_release_before_has_written_is_taken_up_by_a_retry_and_submitted_anew_by_a_clear(
+    traced: bool, extend_api: ExtendApi
+) -> None:
+    task = Task(retries=2, traced=traced)
+    made = operator(inputs=texts(1), retries=2, on_clear="resubmit")
+    first = made.execute(task.attempt())
+    # The first of three tries, or its trace context, was what a generation was called by then.
+    trace = task.attempts[0].context_carrier.get("traceparent")
+    called = hashlib.sha256((trace or "1").encode()).hexdigest()[:8]
+    task.store.values["extend_submission"].update(since=called, generation=called)
+    assert made.execute(task.attempt()) == first
+    task.clear(keeps_trace=True)
+    assert made.execute(task.attempt()) != first
     assert extend_api.requests_to(SUBMISSION) == 2
 
 

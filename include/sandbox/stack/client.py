@@ -287,11 +287,13 @@ class AirflowClient(RestClient):
         task_ids: Sequence[str | tuple[str, int]],
         *,
         downstream: bool = False,
+        reset_run: bool = True,
     ) -> None:
         """Have tasks done again.
 
         :param task_ids: ids, or pairs of id and map index.
         :param downstream: what follows them too.
+        :param reset_run: start the run again if it has ended.
         """
         body = {
             "dry_run": False,
@@ -299,6 +301,7 @@ class AirflowClient(RestClient):
             "task_ids": list(task_ids),
             "only_failed": False,
             "include_downstream": downstream,
+            "reset_dag_runs": reset_run,
         }
         self._json("POST", f"dags/{quote(dag_id)}/clearTaskInstances", json=body)
 

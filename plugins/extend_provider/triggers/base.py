@@ -2,7 +2,7 @@
 
 Invariants: the triggerer's loop is never blocked (asynchronous requests; Airflow's own calls in a thread); a
 cancellation passes through untouched; the deadline is a wall-clock time, which a restarted triggerer keeps;
-what is at Extend is cancelled when the task has ended, and left alone when somebody else goes on with it.
+what is at Extend is cancelled when the task has ended under this trigger, and else left alone.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class ExtendWaitTrigger(CancellingTrigger):
         its DAG run is deleted, while it is deferred.
     """
 
-    def __init__(self, *, extend_conn_id: str, policy: dict[str, Any], cancel_on_kill: bool = True) -> None:
-        super().__init__(cancel_on_kill=cancel_on_kill)
+    def __init__(self, *, extend_conn_id: str, policy: dict[str, Any], **options: Any) -> None:
+        super().__init__(**options)
         self.extend_conn_id = extend_conn_id
         self.policy = WaitPolicy(**policy)
 
@@ -76,6 +76,7 @@ class ExtendWaitTrigger(CancellingTrigger):
             "extend_conn_id": self.extend_conn_id,
             "policy": dataclasses.asdict(self.policy),
             "cancel_on_kill": self.cancel_on_kill,
+            "owner": self.owner,
         }
         return f"{kind.__module__}.{kind.__qualname__}", {**arguments, **self.arguments()}
 

@@ -9,7 +9,7 @@ import asyncio
 
 from airflow.triggers.base import BaseTrigger
 
-from extend_provider.cancellation import RemoteWork, cancel
+from extend_provider.cancellation import RemoteWork, budget, cancel
 from extend_provider.kill import left_alone, outlast, stays
 from extend_provider.redaction import describe_error
 
@@ -18,11 +18,13 @@ class CancellingTrigger(BaseTrigger):
     """Cancels its work when its task was ended; outlasts the triggerer, which repeats its cancellation.
 
     :param cancel_on_kill: whether it does.
+    :param owner: the mark of the process that has deferred the task, see :mod:`extend_provider.ownership`.
     """
 
-    def __init__(self, *, cancel_on_kill: bool = True) -> None:
+    def __init__(self, *, cancel_on_kill: bool = True, owner: str | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
         self.cancel_on_kill = cancel_on_kill
+        self.owner = owner
         self._release: asyncio.Task[None] | None = None
 
     @property
@@ -43,7 +45,7 @@ class CancellingTrigger(BaseTrigger):
 
     async def _give_back(self, work: RemoteWork) -> None:
         try:
-            if await asyncio.to_thread(stays, work, self.task_instance, self.log):
+            if await asyncio.to_thread(stays, work, self.task_instance, self.owner, self.log):
                 return
         except Exception as error:  # noqa: BLE001  # Airflow's answer is needed, and cancelling is for good
             why = f"whether anybody still waits for it could not be found out: {describe_error(error)}."
@@ -51,8 +53,10 @@ class CancellingTrigger(BaseTrigger):
             return
         # Said first, because a triggerer that is stopped meanwhile says nothing more.
         self.log.warning(
-            "%s: the task was ended; cancelling what has not settled. Should that not get to its end: %s",
+            "%s: the task was ended; cancelling what has not settled, for at most %.0f s. Should that not "
+            "get to its end: %s",
             work,
+            budget(work),
             work.command,
         )
         outcome = await cancel(work)

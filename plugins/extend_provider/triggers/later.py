@@ -54,6 +54,7 @@ class ExtendLaterTrigger(CancellingTrigger):
             "state": self.state,
             "work": work,
             "cancel_on_kill": self.cancel_on_kill,
+            "owner": self.owner,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

@@ -21,13 +21,19 @@ with DAG("kill_deferred", params={"plain": "", "first": "", "second": ""}, **COM
         batch_id=["{{ params.first }}", "{{ params.second }}"]
     )
 
+INPUTS: list[dict[str, Any]] = [
+    {"file": {"text": f"text {index}"}, "metadata": {"document_id": f"d{index}"}} for index in range(RUNS)
+]
+RETRIED: dict[str, Any] = {"retries": 1, "retry_delay": dt.timedelta(seconds=1)}
+
 with DAG("kill_submission", **COMMON):
-    submit = ExtendSubmitBatchOperator(
-        task_id="submit",
-        workflow_id="workflow_invoices",
-        inputs=[
-            {"file": {"text": f"text {index}"}, "metadata": {"document_id": f"d{index}"}}
-            for index in range(RUNS)
-        ],
-    )
+    submit = ExtendSubmitBatchOperator(task_id="submit", workflow_id="workflow_invoices", inputs=INPUTS)
     ExtendBatchSensor(task_id="wait", batch_id=submit.output, run_count=RUNS, poke_interval=2)
+
+with DAG("lost_submission", **COMMON):
+    ExtendSubmitBatchOperator(task_id="submit", workflow_id="workflow_invoices", inputs=INPUTS, **RETRIED)
+
+with DAG("resubmission", **COMMON):
+    ExtendSubmitBatchOperator(
+        task_id="submit", workflow_id="workflow_invoices", inputs=INPUTS, on_clear="resubmit", **RETRIED
+    )
