@@ -44,6 +44,7 @@ def file_ids() -> list[str]:
 
 def operator(**arguments: Any) -> ExtendRunWorkflowOperator:
     defaults = {"task_id": "run", "workflow_id": "workflow_invoices", "poll_interval": 0.1, "timeout": 20}
+    defaults["deferrable"] = True
     return ExtendRunWorkflowOperator(**{**defaults, **arguments})
 
 

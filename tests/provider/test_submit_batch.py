@@ -36,7 +36,8 @@ def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def operator(**arguments: Any) -> ExtendSubmitBatchOperator:
-    return ExtendSubmitBatchOperator(**{"task_id": "submit", "workflow_id": "workflow_invoices", **arguments})
+    defaults = {"task_id": "submit", "workflow_id": "workflow_invoices", "deferrable": True}
+    return ExtendSubmitBatchOperator(**{**defaults, **arguments})
 
 
 def texts(count: int) -> list[dict[str, Any]]:

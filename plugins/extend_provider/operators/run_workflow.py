@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from extend_provider import validation
@@ -117,7 +118,7 @@ class ExtendRunWorkflowOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         metadata: Mapping[str, Any] | None = None,
         secrets: Mapping[str, Any] | None = None,
         wait_for_completion: bool = True,
-        deferrable: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         on_needs_review: OnNeedsReview = "land",
         timeout: timedelta | float = timedelta(days=1),
         on_timeout: OnTimeout = "leave",

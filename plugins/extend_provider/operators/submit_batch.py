@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk.configuration import conf
 
 from extend_provider import validation
 from extend_provider.exceptions import ExtendInputError
@@ -56,7 +57,8 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         anew in any case.
     :param cancel_on_kill: when the task is marked failed or success, or its DAG run is deleted, while it
         submits, or while it is not known whether the batch exists: look for it, and cancel its runs.
-    :param deferrable: wait in the triggerer, without a worker slot, before Extend can be asked again.
+    :param deferrable: wait in the triggerer, without a worker slot, before Extend can be asked again. The
+        default is Airflow's, ``[operators] default_deferrable``.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument or an input is refused; nothing was sent.
     :raises ExtendUnclearSubmissionError: whether the batch exists is unknown; the next attempt looks for it.
@@ -76,7 +78,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         priority: int | str | None = None,
         on_clear: OnClear = "reattach",
         cancel_on_kill: bool = True,
-        deferrable: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         extend_conn_id: str = "extend_default",
         **kwargs: Any,
     ) -> None:
