@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendHook
     from extend_provider.hooks.extend_async import ExtendAsyncHook
 
-_CANCELLED = {RunStatus.CANCELLED, RunStatus.CANCELLING}
+#: Nothing comes of a run in one of these.
+CANCELLED = frozenset({RunStatus.CANCELLED, RunStatus.CANCELLING})
 #: How far Extend's clock may be behind ours.
 CLOCK_SKEW = dt.timedelta(minutes=5)
 
@@ -41,8 +42,9 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sought:
-    """The batch of a submission whose answer is not known.
+    """What a submission whose answer is not known has led to: a batch, or single runs.
 
+    :param runs: how many single runs it would have created; None: a batch.
     :param since: when the submission was about to be made, RFC 3339 with offset.
     :param until: if it is not listed after this moment, it does not exist; likewise.
     """
@@ -51,6 +53,7 @@ class Sought:
     mark: Mark
     since: str
     until: str
+    runs: int | None = None
 
     @property
     def not_before(self) -> dt.datetime:
@@ -65,7 +68,10 @@ class Sought:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FoundBatch:
-    """A batch that carries our mark, and the metadata of the one run of it that was fetched."""
+    """A batch that carries our mark, and the metadata of the one run of it that was fetched.
+
+    :param batch_id: its id; of single runs their ids, the oldest first, with a comma between them.
+    """
 
     batch_id: str
     metadata: Mapping[str, Any]
@@ -74,8 +80,9 @@ class FoundBatch:
 class _Search:
     """One look for a batch: which runs to fetch, and when it is over. Pure, whoever sends the requests.
 
-    One run of each batch that was created since the submission was begun is fetched, because the list does
-    not show metadata: the cost is one request per 1,000 runs listed and one per batch.
+    One run of each batch that was created since the submission was begun is fetched, or every single run,
+    because the list does not show metadata: the cost is one request per 1,000 runs listed and one per batch,
+    or single run.
 
     :ivar over: what follows in the list is older than the submission.
     """
@@ -83,6 +90,9 @@ class _Search:
     def __init__(self, sought: Sought) -> None:
         self._sought = sought
         self._seen: set[str] = set()
+        self._runs: list[tuple[str, Mapping[str, Any]]] = []
+        # Whether what is not listed now does not exist.
+        self._last = dt.datetime.now(dt.UTC) >= sought.proven_from
         self.over = False
 
     @property
@@ -91,18 +101,33 @@ class _Search:
         return {"workflow_id": self._sought.workflow_id, "sort_by": "createdAt", "sort_dir": "desc"}
 
     def candidates(self, page: Iterable[RunSummary]) -> Iterator[tuple[str, str]]:
-        """Yield a batch's id and a run's, of each batch that was not seen before."""
+        """Yield a batch's id and a run's, of each batch that was not seen before; a single run's id twice."""
         oldest = self._sought.not_before - CLOCK_SKEW
         for run in page:
             if run.created_at is not None and _moment(run.created_at) < oldest:
                 self.over = True
                 return
-            if run.batch_id is not None and run.batch_id not in self._seen:
-                self._seen.add(run.batch_id)
-                yield run.batch_id, run.id
+            if (run.batch_id is None) != (self._sought.runs is not None):
+                continue
+            found = run.batch_id or run.id
+            if found not in self._seen:
+                self._seen.add(found)
+                yield found, run.id
 
     def verdict(self, batch_id: str, metadata: Mapping[str, Any]) -> FoundBatch | None:
-        return FoundBatch(batch_id, metadata) if self._sought.mark.is_on(metadata) else None
+        if not self._sought.mark.is_on(metadata):
+            return None
+        if self._sought.runs is None:
+            return FoundBatch(batch_id, metadata)
+        self._runs.append((batch_id, metadata))
+        return self._found() if len(self._runs) == self._sought.runs else None
+
+    def rest(self) -> FoundBatch | None:
+        """Return single runs of which others are gone for good, e.g. deleted: the request was taken."""
+        return self._found() if self._runs and self._last else None
+
+    def _found(self) -> FoundBatch:
+        return FoundBatch(",".join(run_id for run_id, _ in reversed(self._runs)), self._runs[0][1])
 
 
 def find_batch(hook: ExtendHook, sought: Sought) -> FoundBatch | None:
@@ -117,7 +142,7 @@ def find_batch(hook: ExtendHook, sought: Sought) -> FoundBatch | None:
                 return found
         if search.over:
             break
-    return None
+    return search.rest()
 
 
 async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch | None:
@@ -129,7 +154,7 @@ async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch 
                 return found
         if search.over:
             break
-    return None
+    return search.rest()
 
 
 def was_cancelled(hook: ExtendHook, batch_id: str, run_count: int) -> bool:
@@ -138,7 +163,7 @@ def was_cancelled(hook: ExtendHook, batch_id: str, run_count: int) -> bool:
     for page in hook.iter_run_pages(batch_id=batch_id):
         counter.add(page)
     progress = counter.progress()
-    return progress.listed >= run_count and set(progress.by_status) <= _CANCELLED
+    return progress.listed >= run_count and set(progress.by_status) <= CANCELLED
 
 
 def _moment(timestamp: str) -> dt.datetime:

@@ -49,6 +49,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
 
 def operator(**arguments: Any) -> ExtendSubmitBatchOperator:
     inputs = [{"file": {"text": f"t{number}"}, "metadata": {"number": number}} for number in range(3)]
+    arguments = {"deferrable": True, **arguments}
     return ExtendSubmitBatchOperator(
         task_id="submit", workflow_id=WORKFLOW, inputs=inputs, retries=3, **arguments
     )
