@@ -55,7 +55,8 @@ class WaitChunkOperator(ExtendBatchSensor):
         if not validation.run_count(self.run_count):
             return super().execute(context)
         self.dashboard_url = ""
-        missing_after = min(self.missing_after.total_seconds(), self.timeout / 2)
+        missing_after = validation.positive_seconds(self.missing_after, "missing_after")
+        missing_after = min(missing_after, self.timeout / 2)
         policy = dataclasses.replace(self._policy(context), missing_after=missing_after)
         # From the first round on, because Extend may have lost runs of each since they were looked at.
         current = Round.first(self.chunk)

@@ -56,20 +56,6 @@ class RunSubmitter(Submitter):
         ]
         return ",".join(run.id for run in runs)
 
-    def _send(self, intent: Intent, prepared: Prepared) -> Submission:
-        submission = super()._send(intent, prepared)
-        if self.name is not None and not self.hook.wire.names_runs_at_creation:
-            for record in self.records:
-                self._name(record["id"])
-        return submission
-
-    def _name(self, run_id: str) -> None:
-        """Name a run, once its id is recorded; its name is worth no error."""
-        try:
-            self.hook.update_run(run_id, name=self.name)
-        except ExtendError as error:
-            self.log.warning("Run %s was created but not named %r: %s", run_id, self.name, error)
-
     def _sought(self, intent: Intent) -> Sought:
         return dataclasses.replace(super()._sought(intent), runs=intent.run_count or len(self.files))
 
@@ -135,6 +121,7 @@ class RunsOfTask:
                 )
             if not outcome.taken_up:
                 turned_away = 0
+                self._name(submitter)
             elif self.ledger.is_cleared(self.ti) and self._is_cancelled(outcome):
                 self.log.warning("%s: cancelled before; created anew.", outcome.batch_id)
                 self.ledger.part(number).renewed()
@@ -146,6 +133,16 @@ class RunsOfTask:
             self.records += submitter.records or [FollowedRuns.created(run_id) for run_id in ids]
             position += outcome.run_count
         return None
+
+    def _name(self, submitter: RunSubmitter) -> None:
+        """Name new runs where their request cannot; their names are worth no error."""
+        if submitter.name is None or self.hook.wire.names_runs_at_creation:
+            return
+        for record in submitter.records:
+            try:
+                self.hook.update_run(record["id"], name=submitter.name)
+            except ExtendError as error:
+                self.log.warning("Run %s was not named %r: %s", record["id"], submitter.name, error)
 
     def _submission(
         self, submitter: RunSubmitter, *, deferrable: bool, turned_away: int

@@ -99,7 +99,7 @@ class TaskStateLedger:
         if goes_on:
             store.set(SUBMISSION_KEY, {**entry, **ledger._origin}, retention=_never())
         else:
-            lost = known is None and ti.try_number > (first_try(ti, retries) if on_clear == "resubmit" else 1)
+            lost = not entry and ti.try_number > (first_try(ti, retries) if on_clear == "resubmit" else 1)
             ledger._write(lost_intent(context, hook) if lost else None)
         return ledger
 

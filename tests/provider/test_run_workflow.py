@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import copy
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -109,6 +110,7 @@ def test_everything_the_request_can_say_is_said(file_ids: list[str], extend_api:
         run = hook.get_run(result["id"])
     assert run.metadata["customer"] == "acme"
     assert set(run.metadata) == {"customer", "airflow_submission"}
+    assert extend_api.requests_to("POST /workflow_runs/{id}") == 1, "named once it is recorded"
     assert run.workflow_version == "draft"
     assert run.workflow_id == "workflow_mixed"
     classified = [
@@ -345,6 +347,36 @@ def test_after_a_kill_at_the_third_of_ten_files_each_is_sent_once(
     assert [each["name"] for each in results] == [f"{index}.txt" for index in range(10)]
     assert times_sent(extend_api, 10) == {f"{index}.txt": 1 for index in range(10)}
     assert extend_api.requests_to(CREATION) == 10
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("step", range(1, 9))
+def test_wherever_a_worker_dies_each_file_is_sent_once(
+    step: int, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, files = Task(retries=3), named(2)
+    made = operator(files=files, retries=3)
+    count = itertools.count(1)
+
+    def dying(call: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            if not after and next(count) == step:
+                raise WorkerKilled
+            result = call(*arguments, **options)
+            if after and next(count) == step:
+                raise WorkerKilled
+            return result
+
+        return wrapped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(task.store, "set", dying(task.store.set, after=False))
+        patched.setattr(ExtendHook, "create_runs", dying(ExtendHook.create_runs, after=True))
+        with pytest.raises((WorkerKilled, TaskDeferred)):
+            made.execute(task.attempt())
+    results = run_deferred(made, task.attempt())
+    assert [each["name"] for each in results] == ["0.txt", "1.txt"]
+    assert times_sent(extend_api, 2) == {"0.txt": 1, "1.txt": 1}
 
 
 @pytest.mark.usefixtures("impatient")
