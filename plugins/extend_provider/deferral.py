@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 #: Key in the task state store of what a deferred task waits for, and how.
 DEFERRAL_KEY = "extend_deferral"
 SILENT = (
-    "The triggerer did not report in time (is one running?), or execution_timeout has passed before everything "
-    "was sent. Which limit it was is not known, so nothing was cancelled: what is at Extend goes on, and a "
+    "The triggerer did not report in time (is one running?), or execution_timeout has passed before "
+    "everything was sent. Which limit it was is not known, so nothing was cancelled: what is at Extend goes on, and a "
     "retry takes it up."
 )
 
