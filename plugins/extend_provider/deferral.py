@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 DEFERRAL_KEY = "extend_deferral"
 SILENT = (
     "The triggerer did not report in time (is one running?), or execution_timeout has passed before "
-    "everything was sent. Which limit it was is not known, so nothing was cancelled: what is at Extend goes on, and a "
-    "retry takes it up."
+    "everything was sent. Which limit it was is not known, so nothing was cancelled: what is at Extend goes "
+    "on, and a retry takes it up."
 )
 
 
