@@ -256,7 +256,10 @@ CLEARS = pytest.mark.parametrize(
 def test_a_clear_takes_the_runs_up(
     how: dict[str, bool], extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(timeout=1, listing_grace=1))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_EXTEND_DEFAULT",
+        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
+    )
     task = Task(retries=3)
     made = operator(raw_texts=["one", "two"], retries=3)
     first = run_deferred(made, task.attempt())
@@ -303,7 +306,10 @@ class WorkerKilled(BaseException):
 @pytest.fixture
 def impatient(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """An absence is proven three seconds after a submission."""
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(timeout=1, listing_grace=1))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_EXTEND_DEFAULT",
+        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
+    )
 
 
 def times_sent(extend_api: ExtendApi, count: int) -> dict[str, int]:
@@ -386,7 +392,7 @@ def test_wherever_a_worker_dies_each_file_is_sent_once(
 def test_a_lost_answer_is_recovered_from_and_nothing_is_sent_twice(
     kind: str, accepted: bool, api_version: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = extend_api.connection_json(api_version, timeout=1, listing_grace=1)
+    connection = extend_api.connection_json(api_version, timeout=1, acceptance_window=1, listing_grace=1)
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
     task, files = Task(retries=1), named(3)
     fault = {"endpoint": CREATION, "kind": kind, "accepted": accepted, "count": 1}
@@ -410,7 +416,10 @@ def attempted(made: ExtendRunWorkflowOperator, task: Task) -> Any:
 def test_single_runs_are_told_from_those_of_another_task_and_from_batches(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(timeout=1, listing_grace=1))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_EXTEND_DEFAULT",
+        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
+    )
     extend_api.configure(faults=[{"endpoint": CREATION, "kind": "drop", "accepted": False}])
     task, other = Task(retries=1), Task()
     made = operator(raw_texts=["one"], retries=1)

@@ -425,7 +425,10 @@ CHANGES = pytest.mark.parametrize(
 def test_inputs_that_have_changed_since_are_refused_unless_the_batch_is_to_be_taken_up(
     change: dict[str, Any], then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json(timeout=1, listing_grace=1))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_EXTEND_DEFAULT",
+        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
+    )
     task = Task(retries=2)
     first = operator(inputs=texts(2), retries=2).execute(task.attempt())
     if then != "retry":
