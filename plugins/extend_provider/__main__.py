@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.workflow_id:
         mark = Mark(dict(options.metadata))
         until = options.until or _listed_by(options.since, options.conn_id)
-        sought = Sought(options.workflow_id, mark, since=options.since, until=until)
+        sought = Sought(options.workflow_id, mark, since=options.since, until=until, runs=options.runs)
         works.append(RemoteWork(options.conn_id, sought=sought))
     console = Console()
     outcomes = asyncio.run(_cancel_all(works, options, console))
@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         "--until",
         type=_moment,
         help="when it is listed at the latest; until then it is waited for (by the connection)",
+    )
+    command.add_argument(
+        "--runs", type=int, help="what is looked for is so many single runs (default: a batch)"
     )
     command.add_argument("--conn-id", default="extend_default", help="connection to Extend (%(default)s)")
     command.add_argument(

@@ -84,6 +84,7 @@ def create_runs(
     metadata: Mapping[str, Any] | None = None,
     secrets: Mapping[str, Any] | None = None,
     name: str | None = None,
+    leave_by: datetime | None = None,
 ) -> list[ApiCall[tuple[WorkflowRun, ...]]]:
     """``POST /workflow_runs``: one call for all inputs, or one for each where the version takes one file."""
     if not inputs:
@@ -107,6 +108,7 @@ def create_runs(
                 )
             ),
             read=wire.created_runs,
+            leave_by=leave_by,
         )
         for group in groups
     ]

@@ -8,11 +8,7 @@ earlier one, before a clear, have left.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-from extend_provider.exceptions import ExtendError, ExtendUnclearSubmissionError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -88,44 +84,3 @@ class AttemptMemory:
         """Leave nothing."""
         if self._store is not None:
             self._store.delete(self._key)
-
-
-def created_before(memory: AttemptMemory, work: str) -> dict[str, Any] | None:
-    """Return what :func:`create_once` returned in an earlier attempt, None if nothing was created.
-
-    :param work: what is created, e.g. ``a batch of workflow_1``.
-    :raises ExtendUnclearSubmissionError: an earlier attempt began to create it and may have succeeded.
-    """
-    left = memory.recall()
-    if left is None:
-        return None
-    if "result" in left:
-        result: dict[str, Any] = left["result"]
-        return result
-    created = f" It had created {', '.join(left['created'])}." if left.get("created") else ""
-    raise ExtendUnclearSubmissionError(
-        f"An earlier attempt began to create {work} at {left.get('begun_at')} and did not get to its end."
-        f"{created} Look for it in Extend's dashboard. This attempt has sent nothing; clear the task to send "
-        "everything again."
-    )
-
-
-def create_once(memory: AttemptMemory, create: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Create paid work so that no retry does it again: the intent is written first, the result after.
-
-    Only a refusal that proves that nothing was created takes the intent back.
-
-    :param create: creates it and returns a small JSON object that names it.
-    """
-    intent: dict[str, Any] = {"begun_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    memory.remember(intent)
-    try:
-        result = create()
-    except ExtendError as error:
-        if error.created_run_ids:
-            memory.remember({**intent, "created": list(error.created_run_ids)})
-        elif not isinstance(error, ExtendUnclearSubmissionError):
-            memory.forget()
-        raise
-    memory.remember({"result": result})
-    return result

@@ -32,6 +32,8 @@ SETTLED = frozenset(
         RunStatus.NEEDS_REVIEW,
     }
 )
+#: Settled, and without a result.
+FAILED = frozenset({RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED})
 IN_FLIGHT = frozenset({RunStatus.PENDING, RunStatus.PROCESSING, RunStatus.CANCELLING})
 
 #: How much an interval grows while nothing changes, and shrinks when something did.
@@ -174,6 +176,12 @@ class FollowedRuns:
             "failure": failure or run.rejection_note,
         }
 
+    @staticmethod
+    def created(run_id: str) -> dict[str, Any]:
+        """Return what is kept of a run of which nothing but its id is known yet."""
+        unknown = dict.fromkeys(("dashboard_url", "name", "failure"))
+        return {"id": run_id, "status": RunStatus.PENDING, **unknown}
+
     @property
     def records(self) -> list[dict[str, Any]]:
         """The records, in the order of submission."""
@@ -186,7 +194,8 @@ class FollowedRuns:
 
     def take(self, run: WorkflowRun) -> None:
         """Take in a fresh answer for one of the runs."""
-        self._records[run.id] = self.record(run, self._records[run.id]["name"])
+        name = self._records[run.id]["name"] or next(iter(run.file_names), None)
+        self._records[run.id] = self.record(run, name)
 
     def progress(self) -> BatchProgress:
         """Return the counts."""
@@ -223,7 +232,8 @@ def decide(
     :param now: the present, in seconds since the epoch.
     :param deadline: when waiting ends, in seconds since the epoch.
     :param unchanged_for: seconds for which every look has shown these counts.
-    :param missing_after: seconds after which runs that are not listed count as gone; None: never.
+    :param missing_after: seconds after which runs that are not listed count as gone, if others are; None:
+        never.
     """
     waits_for_review = on_needs_review == "wait" and progress.in_review > 0
     if progress.complete and not waits_for_review:
@@ -234,7 +244,8 @@ def decide(
                 "dashboard and clear this task, or use 'land' or 'wait'.",
             )
         return Decision(Outcome.DONE, str(progress))
-    gone = missing_after is not None and unchanged_for >= missing_after
+    # An empty list is no evidence: it is what a wrong id, or another workspace's connection, gets too.
+    gone = missing_after is not None and unchanged_for >= missing_after and progress.listed > 0
     if gone and progress.short and not waits_for_review:
         return Decision(Outcome.SHORT, f"{progress}. Nothing has changed for {unchanged_for:,.0f} s.")
     if now >= deadline:
@@ -242,6 +253,45 @@ def decide(
     return Decision(
         Outcome.WAIT, f"{progress}; waiting for the reviewers" if waits_for_review else str(progress)
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FailurePolicy:
+    """How many runs of a batch may fail. A run that is gone has failed.
+
+    :param max_failed: more than this are too many; None: any number.
+    :param max_failed_ratio: a larger share of the runs submitted, 0 to 1, is too much; None: any.
+    """
+
+    max_failed: int | None = None
+    max_failed_ratio: float | None = None
+
+    def judge(self, counts: Mapping[str, Any], *, gone: bool) -> tuple[str | None, bool]:
+        """Return what is to be said of the runs that failed, None if none did, and whether it is an error.
+
+        Runs that are gone are an error as long as nobody has said how many may be.
+
+        :param counts: of a wait that has ended, see :meth:`BatchProgress.as_dict`.
+        :param gone: whether runs that are not listed are gone.
+        """
+        by_status = counts.get("by_status", {})
+        kinds = {status: by_status[status] for status in sorted(FAILED) if by_status.get(status)}
+        expected = counts.get("expected", 0)
+        if gone:
+            kinds["gone"] = expected - counts["listed"]
+        failed = sum(kinds.values())
+        if not failed:
+            return None, False
+        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        said = f"{failed:,} of {expected:,} runs failed ({told})"
+        if self.max_failed is not None and failed > self.max_failed:
+            return f"{said}, more than max_failed={self.max_failed}.", True
+        if self.max_failed_ratio is not None and failed > self.max_failed_ratio * expected:
+            return f"{said}, a larger share than max_failed_ratio={self.max_failed_ratio:g}.", True
+        if self == FailurePolicy():
+            unsaid = f"{said}; neither max_failed nor max_failed_ratio says how many may."
+            return unsaid, gone
+        return f"{said}, no more than is allowed.", False
 
 
 def timed_out(progress: BatchProgress | None, deadline: float, note: str = "") -> Decision:

@@ -46,7 +46,8 @@ _OVER = SETTLED | {RunStatus.CANCELLING}
 class RemoteWork:
     """What a task has at Extend: a batch, or single runs.
 
-    :param sought: how to find the batch if its id is not known.
+    :param run_ids: of single runs; there may be more that are sought.
+    :param sought: how to find what was submitted if its id is not known.
     :param run_count: how many runs the batch has; None if that is not known, then those listed are all.
     :param followers: where those who wait for it are marked, see :mod:`extend_provider.followers`; None: it
         is this task's alone.
@@ -61,7 +62,8 @@ class RemoteWork:
 
     def __str__(self) -> str:
         if self.sought is not None:
-            return f"The batch of the submission begun on {self.sought.since}"
+            what = "batch" if self.sought.runs is None else "runs"
+            return f"The {what} of the submission begun on {self.sought.since}"
         return f"Batch {self.batch_id}" if self.batch_id else f"Runs {', '.join(self.run_ids)}"
 
     def to_json(self) -> dict[str, Any]:
@@ -77,7 +79,9 @@ class RemoteWork:
         return cls(**{**plain, "run_ids": tuple(plain["run_ids"]), "sought": sought})
 
     def found(self, batch_id: str) -> Self:
-        """Return the same work with the id of its batch."""
+        """Return the same work with the id of its batch, or the ids of the runs that were sought."""
+        if self.sought is not None and self.sought.runs is not None:
+            return dataclasses.replace(self, run_ids=(*self.run_ids, *batch_id.split(",")), sought=None)
         return dataclasses.replace(self, batch_id=batch_id, sought=None)
 
     @property
@@ -97,6 +101,8 @@ class RemoteWork:
             for key, pattern in self.sought.mark.patterns.items():
                 yield from ("--metadata", f"{key}={pattern}")
             yield from ("--since", self.sought.since, "--until", self.sought.until)
+            if self.sought.runs is not None:
+                yield from ("--runs", str(self.sought.runs))
 
 
 @dataclasses.dataclass(slots=True)
@@ -174,6 +180,7 @@ async def cancel(
     try:
         async with asyncio.timeout(seconds):
             if work.sought is not None:
+                await canceller.run()  # what is known
                 limit = min(look_seconds or seconds, seconds)
                 async with asyncio.timeout(limit):
                     await canceller.find(work.sought)
@@ -231,13 +238,15 @@ class _Canceller:
                         self._work = self.tally.work = self._work.found(found.batch_id)
                         return
                     if unproven <= 0:
-                        self.tally.seen = 0
+                        self.tally.seen = len(self._work.run_ids)
+                        if self._work.run_ids:
+                            self._work = self.tally.work = dataclasses.replace(self._work, sought=None)
                         return
                 await asyncio.sleep(min(pause, unproven) if unproven > 0 else pause)
                 pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
     async def run(self) -> None:
-        if self._work.sought is not None:
+        if self._work.sought is not None and not self._work.run_ids:
             return  # there is none
         pause = PAUSE_SECONDS
         async with await self._hook() as hook:

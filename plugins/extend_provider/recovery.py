@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendHook
     from extend_provider.hooks.extend_async import ExtendAsyncHook
 
+#: Nothing comes of a run in one of these.
+CANCELLED = frozenset({RunStatus.CANCELLED, RunStatus.CANCELLING})
 _GONE = {404, 410}
-_CANCELLED = {RunStatus.CANCELLED, RunStatus.CANCELLING}
 #: How far Extend's clock may be behind ours.
 CLOCK_SKEW = dt.timedelta(minutes=5)
 
@@ -44,8 +45,9 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sought:
-    """The batch of a submission whose answer is not known.
+    """What a submission whose answer is not known has led to: a batch, or single runs.
 
+    :param runs: how many single runs it would have created; None: a batch.
     :param since: when the submission was about to be made, RFC 3339 with offset.
     :param until: if it is not listed after this moment, it does not exist; likewise.
     """
@@ -54,6 +56,7 @@ class Sought:
     mark: Mark
     since: str
     until: str
+    runs: int | None = None
 
     @property
     def not_before(self) -> dt.datetime:
@@ -68,7 +71,10 @@ class Sought:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FoundBatch:
-    """A batch that carries our mark, and the metadata of the one run of it that was fetched."""
+    """A batch that carries our mark, and the metadata of the one run of it that was fetched.
+
+    :param batch_id: its id; of single runs their ids, the oldest first, with a comma between them.
+    """
 
     batch_id: str
     metadata: Mapping[str, Any]
@@ -77,10 +83,11 @@ class FoundBatch:
 class _Search:
     """One look for a batch: which runs to fetch, and when it is over. Pure, whoever sends the requests.
 
-    One run of each batch that was created since the submission was begun is fetched, because the list does
-    not show metadata: the cost is one request per 1,000 runs listed and one per batch. A list that ends
-    before it has come to older runs may have been cut short, so its end is compared with the workflow's first
-    run; one without any run may be another workspace's, so the workflow itself is asked for.
+    One run of each batch that was created since the submission was begun is fetched, or every single run,
+    because the list does not show metadata: the cost is one request per 1,000 runs listed and one per batch,
+    or single run. A list that ends before it has come to older runs may have been cut short, so its end is
+    compared with the workflow's first run; one without any run may be another workspace's, so the workflow
+    itself is asked for.
 
     :ivar empty: not one run was listed.
     :ivar over: what follows in the list is older than the submission.
@@ -89,6 +96,9 @@ class _Search:
     def __init__(self, sought: Sought) -> None:
         self._sought = sought
         self._seen: set[str] = set()
+        self._runs: list[tuple[str, Mapping[str, Any]]] = []
+        # Whether what is not listed now does not exist.
+        self._last = dt.datetime.now(dt.UTC) >= sought.proven_from
         self._oldest: dt.datetime | None = None
         self.empty = True
         self.over = False
@@ -104,7 +114,7 @@ class _Search:
         return {**self.listing, "sort_dir": "asc", "page_size": 1}
 
     def candidates(self, page: Iterable[RunSummary]) -> Iterator[tuple[str, str]]:
-        """Yield a batch's id and a run's, of each batch that was not seen before."""
+        """Yield a batch's id and a run's, of each batch that was not seen before; a single run's id twice."""
         limit = self._sought.not_before - CLOCK_SKEW
         # To the page's end: the runs of a page may come in any order.
         for run in page:
@@ -115,12 +125,27 @@ class _Search:
                 if created < limit:
                     self.over = True
                     continue
-            if run.batch_id is not None and run.batch_id not in self._seen:
-                self._seen.add(run.batch_id)
-                yield run.batch_id, run.id
+            if (run.batch_id is None) != (self._sought.runs is not None):
+                continue
+            found = run.batch_id or run.id
+            if found not in self._seen:
+                self._seen.add(found)
+                yield found, run.id
 
     def verdict(self, batch_id: str, metadata: Mapping[str, Any]) -> FoundBatch | None:
-        return FoundBatch(batch_id, metadata) if self._sought.mark.is_on(metadata) else None
+        if not self._sought.mark.is_on(metadata):
+            return None
+        if self._sought.runs is None:
+            return FoundBatch(batch_id, metadata)
+        self._runs.append((batch_id, metadata))
+        return self._found() if len(self._runs) == self._sought.runs else None
+
+    def rest(self) -> FoundBatch | None:
+        """Return single runs of which others are gone for good, e.g. deleted: the request was taken."""
+        return self._found() if self._runs and self._last else None
+
+    def _found(self) -> FoundBatch:
+        return FoundBatch(",".join(run_id for run_id, _ in reversed(self._runs)), self._runs[0][1])
 
     def without(self, batch_id: str, error: ExtendError) -> None:
         """Go on where a run was deleted after it was listed; another one of its batch may still tell."""
@@ -162,12 +187,12 @@ def find_batch(hook: ExtendHook, sought: Sought) -> FoundBatch | None:
             if found := search.verdict(batch_id, run.metadata):
                 return found
         if search.over:
-            return None
+            return search.rest()
     if search.empty:
         hook.check_workflow(sought.workflow_id)
     else:
         search.end_with(next(iter(hook.iter_run_pages(**search.beginning)), ()))
-    return None
+    return search.rest()
 
 
 async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch | None:
@@ -183,13 +208,13 @@ async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch 
             if found := search.verdict(batch_id, run.metadata):
                 return found
         if search.over:
-            return None
+            return search.rest()
     if search.empty:
         await hook.check_workflow(sought.workflow_id)
     else:
         async with contextlib.aclosing(hook.iter_run_pages(**search.beginning)) as pages:
             search.end_with(await anext(pages, []))
-    return None
+    return search.rest()
 
 
 def was_cancelled(hook: ExtendHook, batch_id: str, run_count: int) -> bool:
@@ -198,7 +223,7 @@ def was_cancelled(hook: ExtendHook, batch_id: str, run_count: int) -> bool:
     for page in hook.iter_run_pages(batch_id=batch_id):
         counter.add(page)
     progress = counter.progress()
-    return progress.listed >= run_count and set(progress.by_status) <= _CANCELLED
+    return progress.listed >= run_count and set(progress.by_status) <= CANCELLED
 
 
 def _moment(timestamp: str) -> dt.datetime:

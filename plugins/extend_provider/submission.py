@@ -1,4 +1,4 @@
-"""Submitting a batch at most once, although Extend has no idempotency key.
+"""Submitting work at most once, a batch or single runs, although Extend has no idempotency key.
 
 Invariants: an intent is written before the request and the batch's id right after the answer; between the
 two nobody else submits the same work; after an unclear answer, or none, the batch is looked for at Extend, by
@@ -23,7 +23,6 @@ from extend_provider.exceptions import (
     ExtendRateLimitError,
     ExtendUnclearSubmissionError,
 )
-from extend_provider.models import BatchInput
 from extend_provider.policy import Backoff
 from extend_provider.recovery import Mark, Sought, find_batch
 
@@ -74,7 +73,8 @@ class Intent:
 class LedgerState:
     """What is known of one piece of work: its latest intent, and what it led to.
 
-    :param batch_id: the batch, once its id has been recorded.
+    :param batch_id: the batch, once its id has been recorded; of single runs their ids, see
+        :mod:`extend_provider.run_submission`.
     :param withdrawn: the intent's request provably created nothing.
     """
 
@@ -107,12 +107,12 @@ class Ledger(Protocol):
 class Prepared:
     """What is to be sent, made at the last moment.
 
-    :param inputs: 1 to 1,000; each carries the mark of the work in its metadata. Empty: there is nothing to
-        send any more.
+    :param inputs: 1 to 1,000 :class:`~extend_provider.models.BatchInput`; each carries the mark of the work
+        in its metadata. Empty: there is nothing to send any more.
     :param details: kept with the intent.
     """
 
-    inputs: Sequence[BatchInput]
+    inputs: Sequence[Any]
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -163,8 +163,8 @@ class Submitter:
         is made exactly once per intent.
     :param mark: tells by what the metadata of this work's runs is known.
     :param prepare: makes the inputs; called only when they are going to be sent.
-    :param count_in: how many inputs a batch has, from the metadata of one of its runs; for a ledger whose
-        intents may not know it.
+    :param recall: completes an intent from the metadata of one of its runs; for a ledger whose intents may
+        not know how many inputs there were.
     :param sender: the operator that sends: it answers for what may be at Extend if it is killed.
     :param ti: its task instance.
     :param followers: where others that wait for the same work are marked, see
@@ -178,7 +178,7 @@ class Submitter:
     workflow_id: str
     mark: Callable[[], Mark]
     prepare: Callable[[], Prepared]
-    count_in: Callable[[Mapping[str, Any]], int] | None = None
+    recall: Callable[[Intent, Mapping[str, Any]], Intent] | None = None
     version: str | None = None
     priority: int | None = None
     sender: CancelsOnKillMixin | None = None
@@ -269,13 +269,7 @@ class Submitter:
             with once:
                 once.get_conn()
                 self._stop_if_killed()
-                batch_id = once.create_batch(
-                    self.workflow_id,
-                    prepared.inputs,
-                    version=self.version,
-                    priority=self.priority,
-                    leave_by=leave_by,
-                )
+                batch_id = self._post(once, prepared, leave_by)
         except ExtendUnclearSubmissionError:
             raise
         except ExtendError:
@@ -283,9 +277,23 @@ class Submitter:
             self.ledger.withdraw(intent)
             raise
         self.ledger.record(intent, batch_id)
-        self._answer_for(self._batch(intent, batch_id))
-        self.log.info("Batch %s: %s inputs submitted.", batch_id, f"{intent.run_count:,}")
+        work = self._batch(intent, batch_id)
+        self._answer_for(work)
+        self.log.info("%s: %s inputs submitted.", work, f"{intent.run_count:,}")
         return Submission(batch_id, intent.run_count, intent.details)
+
+    def _post(self, hook: ExtendHook, prepared: Prepared, leave_by: dt.datetime) -> str:
+        """Send the one request; return the id of what it has created.
+
+        :param leave_by: later, others may have taken what it creates for absent already.
+        """
+        return hook.create_batch(
+            self.workflow_id,
+            prepared.inputs,
+            version=self.version,
+            priority=self.priority,
+            leave_by=leave_by,
+        )
 
     def _stop_if_killed(self) -> None:
         if self.sender is not None:
@@ -309,12 +317,9 @@ class Submitter:
         return RemoteWork(self.hook.extend_conn_id, run_count=count, followers=self.followers, sought=sought)
 
     def _taken_up(self, intent: Intent, batch_id: str) -> Submission:
-        self.log.info(
-            "This work was submitted as batch %s on %s; it is taken up, and nothing is sent again.",
-            batch_id,
-            intent.begun_at,
-        )
-        self._answer_for(self._batch(intent, batch_id))
+        work = self._batch(intent, batch_id)
+        self.log.info("%s: submitted on %s; taken up, and nothing is sent again.", work, intent.begun_at)
+        self._answer_for(work)
         return Submission(batch_id, intent.run_count, intent.details, taken_up=True)
 
     def _look_for(self, intent: Intent, turned_away: int) -> Submission | Later | None:
@@ -340,8 +345,8 @@ class Submitter:
             )
             return Later(again, turned_away, work)
         if found is not None:
-            if self.count_in is not None:
-                intent = dataclasses.replace(intent, run_count=self.count_in(found.metadata))
+            if self.recall is not None:
+                intent = self.recall(intent, found.metadata)
             self.ledger.record(intent, found.batch_id)
             return self._taken_up(intent, found.batch_id)
         if asked_at >= proven_from:

@@ -148,6 +148,22 @@ def positive_seconds(value: Any, field: str) -> float:
     return float(seconds)
 
 
+def count(value: Any, field: str) -> int | None:
+    """Return a number of 0 or more, None when not given."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ExtendInputError(f"{field} is {value!r}; it must be 0 or more.")
+    return value
+
+
+def ratio(value: Any, field: str) -> float | None:
+    """Return a share from 0 to 1, None when not given."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ExtendInputError(f"{field} is {value!r}; it must be a share from 0 to 1.")
+    return float(value)
+
+
 def file_input(value: Any, field: str) -> FileInput:
     """Return one file from a mapping ``{url | file_id | text, name?, password?}`` or a ready FileInput."""
     file = value if isinstance(value, FileInput) else FileInput(**_known(value, field, _FILE_KEYS))

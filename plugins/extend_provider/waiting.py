@@ -39,7 +39,8 @@ class WaitPolicy:
     :param max_poll_errors: how many failed looks in a row are tolerated; None: any number until the deadline.
     :param limit: the name of the argument that set the deadline.
     :param missing_after: seconds after which runs that are not listed count as gone, if all others have
-        settled and nothing has changed since; None: never, they are waited for until the deadline.
+        settled, nothing has changed since, and some are listed; None: never, they are waited for until the
+        deadline.
     """
 
     deadline: float
@@ -48,6 +49,10 @@ class WaitPolicy:
     max_poll_errors: int | None = None
     limit: str = "timeout"
     missing_after: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the policy as keyword arguments."""
+        return dataclasses.asdict(self)
 
     @property
     def shortest_interval(self) -> float:

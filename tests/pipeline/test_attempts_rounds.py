@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import TaskDeferred
 
 from extend_pipeline.documents import Document
@@ -227,3 +228,16 @@ def test_looking_at_a_round_costs_one_listing_and_one_request_per_failure(waitin
     helper = {"GET /workflow_runs": 2, "GET /workflow_runs/{id}": 4}  # of this test's own looks
     cost = {key: after[key] - before[key] - helper[key] for key in helper}
     assert cost == {"GET /workflow_runs": 1, "GET /workflow_runs/{id}": 2}
+
+
+def test_after_an_outage_of_the_triggerer_the_round_is_taken_up_as_if_it_had_been_reported(
+    waiting: Waiting,
+) -> None:
+    first = waiting.execute()
+    waiting.api.runs(first["batch_id"])
+    error = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
+    resumed = waiting.operator()
+    second = deferred(lambda: resumed.resume_execution(TRIGGER_FAIL_REPR, error, waiting.context))
+    assert second["batch_id"] != first["batch_id"]
+    assert second["run_count"] == 2
+    assert times_paid(waiting.api) == [1, 1, 2, 2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from extend_provider.batch_progress import (
     IN_FLIGHT,
     SETTLED,
     BatchProgress,
+    FailurePolicy,
     FollowedRuns,
     OnNeedsReview,
     Outcome,
@@ -241,3 +243,36 @@ def test_followed_runs_ask_only_for_what_has_not_settled() -> None:
         "failure": "INTERNAL_ERROR: broke",
     }
     assert runs.progress().by_status == {"FAILED": 2, "PROCESSED": 1, "NEEDS_REVIEW": 1, "NEW_ONE": 1}
+
+
+@pytest.mark.parametrize(
+    ("policy", "by_status", "gone", "said", "too_many"),
+    [
+        pytest.param({}, {"PROCESSED": 4}, 0, None, False, id="none-failed"),
+        pytest.param({"max_failed": 0}, {"PROCESSED": 3, "NEEDS_REVIEW": 1}, 0, None, False, id="in-review"),
+        pytest.param({}, {"FAILED": 4}, 0, "4 of 4 runs failed (4 FAILED)", False, id="any-number"),
+        pytest.param({"max_failed": 0}, {"PROCESSED": 3, "CANCELLED": 1}, 0, "max_failed=0", True, id="one"),
+        pytest.param(
+            {"max_failed": 1}, {"PROCESSED": 2, "REJECTED": 1}, 1, "1 gone", True, id="gone-adds-up"
+        ),
+        pytest.param({"max_failed": 2}, {"PROCESSED": 2, "REJECTED": 1}, 1, "1 gone", False, id="allowed"),
+        pytest.param({}, {"PROCESSED": 3}, 1, "neither max_failed nor", True, id="gone-and-nobody-said"),
+        pytest.param(
+            {"max_failed_ratio": 0.25}, {"PROCESSED": 3, "FAILED": 1}, 0, "1 of 4", False, id="share"
+        ),
+        pytest.param(
+            {"max_failed_ratio": 0.24}, {"PROCESSED": 3, "FAILED": 1}, 0, "larger share", True, id="more"
+        ),
+        pytest.param(
+            {"max_failed": 9, "max_failed_ratio": 0.0}, {"PROCESSED": 3}, 1, "larger share", True, id="either"
+        ),
+    ],
+)
+def test_which_failures_are_too_many(
+    policy: dict[str, Any], by_status: dict[str, int], gone: int, said: str | None, too_many: bool
+) -> None:
+    counts = BatchProgress(sum(by_status.values()) + gone, by_status).as_dict()
+    text, error = FailurePolicy(**policy).judge(counts, gone=bool(gone))
+    assert error == too_many
+    assert (text is None) == (said is None)
+    assert said is None or said in str(text)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -36,7 +39,7 @@ from extend_provider.models import BatchInput, FileInput
 from extend_provider.sensors.batch import ExtendBatchSensor, ExtendBatchTimeoutError
 from extend_provider.waiting import Ended
 from fixtures.extend_api import ExtendApi
-from provider.task_support import Task, run_deferred
+from provider.task_support import Task, event_of, run_deferred
 
 LISTING = "GET /workflow_runs"
 TRIGGER_TIMED_OUT = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
@@ -57,8 +60,8 @@ def submit(count: int) -> str:
 
 
 def sensor(batch_id: str | None, run_count: Any, **arguments: Any) -> ExtendBatchSensor:
-    arguments = {"task_id": "wait", "poke_interval": 0.1, "timeout": 20, **arguments}
-    return ExtendBatchSensor(batch_id=batch_id, run_count=run_count, **arguments)
+    defaults = {"task_id": "wait", "poke_interval": 0.1, "timeout": 20, "deferrable": True}
+    return ExtendBatchSensor(batch_id=batch_id, run_count=run_count, **{**defaults, **arguments})
 
 
 def run_poking(made: ExtendBatchSensor, context: Any) -> Any:
@@ -327,16 +330,182 @@ def test_without_a_task_state_store_an_attempt_has_its_own_time() -> None:
     assert deferral(sensor("batch_1", 1, timeout=60), context)[0] == pytest.approx(time.time() + 60, abs=5)
 
 
-def test_a_triggerer_that_never_reports_is_a_clear_timeout() -> None:
-    made = sensor("batch_1", 1)
-    with pytest.raises(ExtendBatchTimeoutError, match=r"batch_1.*triggerer.*Nothing was cancelled"):
-        made.resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, Task().attempt())
-    to_cancel = sensor(submit(2), 2, on_timeout="cancel")
-    with pytest.raises(ExtendBatchTimeoutError, match=r"triggerer.*on_timeout='cancel'"):
-        to_cancel.resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, Task().attempt())
-    made.soft_fail = True
+def deferred_and_late(made: ExtendBatchSensor, context: Any, seconds: float = 0.5) -> None:
+    """Defer, and let time pass in which no triggerer runs."""
+    with pytest.raises(TaskDeferred):
+        made.execute(context)
+    time.sleep(seconds)
+
+
+def resumed_without_report(made: ExtendBatchSensor, context: Any) -> Any:
+    return copy.copy(made).resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, context)
+
+
+@pytest.mark.parametrize(
+    ("limits", "error", "left"),
+    [
+        pytest.param(
+            {"timeout": timedelta(days=1), "execution_timeout": timedelta(seconds=0.3)},
+            AirflowTaskTimeout,
+            "PENDING",
+            id="execution_timeout",
+        ),
+        pytest.param(
+            {"timeout": 0.4, "execution_timeout": timedelta(seconds=0.3)},
+            AirflowTaskTimeout,
+            "PENDING",
+            id="both, execution_timeout first",
+        ),
+        pytest.param({"timeout": 0.3}, ExtendBatchTimeoutError, "CANCELLED", id="timeout"),
+    ],
+)
+def test_after_an_outage_of_the_triggerer_the_limit_that_has_ended_the_wait_decides(
+    limits: dict[str, Any], error: type[BaseException], left: str, extend_api: ExtendApi
+) -> None:
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    made, context = sensor(submit(2), 2, on_timeout="cancel", **limits), Task().attempt()
+    deferred_and_late(made, context)
+    with pytest.raises(error, match="Batch batch_"):
+        resumed_without_report(made, context)
+    assert extend_api.stats()["runs"] == {left: 2}
+
+
+def test_a_batch_that_settled_during_the_outage_is_done_although_its_time_is_up(
+    extend_api: ExtendApi,
+) -> None:
+    extend_api.configure(hold=True)
+    task = Task()
+    made, context = sensor(submit(2), 2, timeout=0.3, on_timeout="cancel"), task.attempt()
+    deferred_and_late(made, context)
+    extend_api.configure(hold=False)
+    time.sleep(0.3)
+    looks = extend_api.requests_to(LISTING)
+    assert resumed_without_report(made, context)["by_status"] == {"PROCESSED": 2}
+    assert extend_api.requests_to(LISTING) == looks + 1
+    assert task.xcoms["progress"]["settled"] == 2
+
+
+def test_a_report_that_a_worker_takes_up_late_is_not_the_last_word(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    made, context = sensor(submit(2), 2, timeout=0.3, on_timeout="cancel"), Task().attempt()
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute(context)
+    event = event_of(deferred.value)
+    assert event["outcome"] == "timed_out"
+    extend_api.configure(hold=False)
+    time.sleep(0.3)
+    counts = made.resume_execution("execute_complete", {"event": event}, context)
+    assert counts["by_status"] == {"PROCESSED": 2}
+
+
+def test_a_deferral_that_ended_before_its_time_is_begun_again(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    made, context = sensor(submit(1), 1, on_timeout="cancel"), Task().attempt()
+    deferred_and_late(made, context, 0)
+    for _ in range(2):
+        with pytest.raises(TaskDeferred):
+            resumed_without_report(made, context)
+    assert extend_api.stats()["runs"] == {"PENDING": 1}
+
+
+def test_where_it_is_not_known_what_has_passed_nothing_is_cancelled_or_skipped(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    task = Task(retries=1)
+    made = sensor(submit(1), 1, timeout=0.3, on_timeout="cancel", soft_fail=True, retries=1)
+    with pytest.raises(ExtendBatchError, match="nothing was cancelled") as caught:
+        resumed_without_report(made, task.attempt())
+    assert caught.value.retryable
+    deferred_and_late(made, task.attempt())
+    with pytest.raises(ExtendBatchError, match="nothing was cancelled"):  # what another attempt waited for
+        resumed_without_report(made, task.attempt())
+    made.never_fail, made.soft_fail = True, False
     with pytest.raises(AirflowSkipException):
-        made.resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, Task().attempt())
+        resumed_without_report(made, task.attempt())
+    assert extend_api.stats()["runs"] == {"PENDING": 1}
+
+
+FAILED_RUNS = [
+    {"status": "FAILED", "name_glob": "0.txt"},
+    {"status": "REJECTED", "name_glob": "1.txt"},
+]
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param({}, None, id="any-number"),
+        pytest.param({"max_failed": 2}, None, id="as-many-as-allowed"),
+        pytest.param(
+            {"max_failed": 1}, r"2 of 4 runs failed \(1 FAILED, 1 REJECTED\), more than max", id="more"
+        ),
+        pytest.param({"max_failed_ratio": 0.5}, None, id="share-allowed"),
+        pytest.param({"max_failed_ratio": 0.49}, "a larger share than max_failed_ratio=0.49", id="share"),
+    ],
+)
+def test_failed_runs_are_told_and_too_many_fail_the_task(
+    run: Run,
+    arguments: dict[str, Any],
+    says: str | None,
+    extend_api: ExtendApi,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    extend_api.configure(outcomes=FAILED_RUNS)
+    made = sensor(submit(4), 4, **arguments)
+    if says is None:
+        assert run(made, Task().attempt())["settled"] == 4
+    else:
+        with pytest.raises(ExtendBatchError, match=says):
+            run(made, Task().attempt())
+    assert says or "2 of 4 runs failed (1 FAILED, 1 REJECTED)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("run", [run_deferred, run_poking], ids=["deferred", "poke"])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param({}, r"1 of 3 runs failed \(1 gone\); neither max_failed", id="nobody-said"),
+        pytest.param({"max_failed": 0}, "more than max_failed=0", id="too-many"),
+        pytest.param({"max_failed": 1}, None, id="allowed"),
+    ],
+)
+def test_runs_that_never_appear_end_the_wait_as_failed_ones(
+    run: Run, arguments: dict[str, Any], says: str | None
+) -> None:
+    made = sensor(submit(2), 3, missing_after=timedelta(seconds=0.4), **arguments)
+    if says is None:
+        assert run(made, Task().attempt())["listed"] == 2
+        return
+    with pytest.raises(ExtendBatchError, match=says) as caught:
+        run(made, Task().attempt())
+    assert type(caught.value) is ExtendBatchError
+
+
+@MODES
+def test_a_batch_of_which_nothing_is_listed_is_never_taken_for_gone(run: Run) -> None:
+    made = sensor("batch_of_another_workspace", 3, missing_after=0.2, max_failed=3, timeout=1)
+    with pytest.raises(ExtendBatchTimeoutError, match="Not one run was ever listed"):
+        run(made, Task().attempt())
+
+
+@pytest.mark.parametrize(("setting", "deferred"), [("True", True), ("False", False)])
+def test_whether_to_defer_is_airflows_setting_unless_it_is_said(setting: str, deferred: bool) -> None:
+    made = """
+from airflow.sdk import DAG
+from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
+from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
+from extend_provider.sensors.batch import ExtendBatchSensor
+run = ExtendRunWorkflowOperator(task_id="run", workflow_id="w", raw_texts=["t"])
+submit = ExtendSubmitBatchOperator(task_id="submit", workflow_id="w", inputs=[{"file": {"text": "t"}}])
+wait = ExtendBatchSensor(task_id="wait", batch_id="b", run_count=1)
+said = ExtendBatchSensor(task_id="said", batch_id="b", run_count=1, deferrable=True)
+print([each.deferrable for each in (run, submit, wait, said)])
+"""
+    environment = {**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": setting}
+    told = subprocess.run(
+        [sys.executable, "-c", made], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert told.splitlines()[-1] == str([deferred, deferred, deferred, True])
 
 
 def test_soft_fail_does_not_skip_when_the_trigger_broke() -> None:
@@ -385,6 +554,9 @@ def test_poking_ends_no_later_than_the_deadline_and_looks_rarely(extend_api: Ext
         pytest.param({"on_timeout": "kill"}, "on_timeout is 'kill'", id="fate"),
         pytest.param({"run_count": -1}, "run_count is -1", id="count"),
         pytest.param({"poke_interval": 0}, "poke_interval is 0", id="interval"),
+        pytest.param({"max_failed": -1}, "max_failed is -1", id="max-failed"),
+        pytest.param({"max_failed_ratio": 1.1}, "max_failed_ratio is 1.1", id="ratio"),
+        pytest.param({"missing_after": 0}, "missing_after is 0", id="missing"),
     ],
 )
 def test_wrong_literals_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:

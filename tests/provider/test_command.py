@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
+from extend_provider.cancellation import RemoteWork
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.models import BatchInput, FileInput
+from extend_provider.recovery import Mark, Sought
 from fixtures.extend_api import ExtendApi
 
 
@@ -62,6 +65,21 @@ def test_a_batch_whose_id_never_arrived_is_waited_for_as_long_as_it_may_be_liste
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Batch {batch_id}: 1 runs cancelled" in done.stdout
     assert extend_api.stats()["runs"] == {"CANCELLED": 1}
+
+
+def test_single_runs_whose_ids_never_arrived_are_looked_for_beside_those_that_are_known(
+    extend_api: ExtendApi,
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    with ExtendHook() as hook:
+        known = hook.create_run("workflow_invoices", FileInput(text="one"))
+        hook.create_run("workflow_invoices", FileInput(text="two"), metadata={"k": "a/2:1"})
+        hook.create_batch("workflow_invoices", [BatchInput(FileInput(text="t"), {"k": "a/2:1"})])
+    sought = Sought("workflow_invoices", Mark({"k": "a/2:*"}), now.isoformat(), now.isoformat(), runs=1)
+    work = RemoteWork("extend_default", run_ids=(known.id,), sought=sought)
+    done = command(*shlex.split(work.command)[3:])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert extend_api.stats()["runs"] == {"CANCELLED": 2, "PENDING": 1}
 
 
 def test_an_unknown_batch_is_not_taken_for_success() -> None:

@@ -39,6 +39,7 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def operator(**arguments: Any) -> ExtendSubmitBatchOperator:
     inputs = [{"file": {"text": "t"}, "metadata": {"document_id": "d"}}]
+    arguments = {"deferrable": True, **arguments}
     return ExtendSubmitBatchOperator(
         task_id="submit", workflow_id="workflow_invoices", inputs=inputs, **arguments
     )

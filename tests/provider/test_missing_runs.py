@@ -24,8 +24,13 @@ def test_a_short_list_is_not_yet_until_it_has_not_changed_for_long_enough() -> N
     assert outcomes(waiting(100), (0, SHORT), (99, SHORT), (100, SHORT)) == ["wait", "wait", "short"]
 
 
-def test_an_empty_list_is_a_short_one() -> None:
-    assert outcomes(waiting(100), (0, BatchProgress(3, {})), (100, BatchProgress(3, {}))) == ["wait", "short"]
+def test_an_empty_list_is_no_evidence_however_long_it_stays_so() -> None:
+    nothing = BatchProgress(3, {})
+    assert outcomes(waiting(100), (0, nothing), (1e6, nothing), (1e9, nothing)) == [
+        "wait",
+        "wait",
+        "timed_out",
+    ]
 
 
 def test_without_the_setting_it_is_waited_for() -> None:

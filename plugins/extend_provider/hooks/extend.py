@@ -261,6 +261,7 @@ class ExtendHook(HttpHook):
         metadata: Mapping[str, Any] | None = None,
         secrets: Mapping[str, Any] | None = None,
         name: str | None = None,
+        leave_by: dt.datetime | None = None,
     ) -> list[WorkflowRun]:
         """Run a workflow on each file: one request on 2025-04-21, one request per file on 2026-02-09.
 
@@ -268,6 +269,7 @@ class ExtendHook(HttpHook):
         :param priority: 1 to 100, lower first.
         :param metadata: comes back with each run.
         :param name: of each run.
+        :param leave_by: when the request must have left, or not at all; timezone-aware.
         :raises ExtendError: with ``created_run_ids`` if some of several requests had succeeded.
         """
         calls = api.create_runs(
@@ -279,6 +281,7 @@ class ExtendHook(HttpHook):
             metadata=metadata,
             secrets=secrets,
             name=name,
+            leave_by=leave_by,
         )
         runs: list[WorkflowRun] = []
         for call in calls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
@@ -268,6 +269,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         metadata: Mapping[str, Any] | None = None,
         secrets: Mapping[str, Any] | None = None,
         name: str | None = None,
+        leave_by: dt.datetime | None = None,
     ) -> list[WorkflowRun]:
         """Run a workflow on each file: one request on 2025-04-21, one request per file on 2026-02-09.
 
@@ -275,6 +277,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         :param priority: 1 to 100, lower first.
         :param metadata: comes back with each run.
         :param name: of each run.
+        :param leave_by: when the request must have left, or not at all; timezone-aware.
         :raises ExtendError: with ``created_run_ids`` if some of several requests had succeeded.
         """
         calls = api.create_runs(
@@ -286,6 +289,7 @@ class ExtendAsyncHook(HttpAsyncHook):
             metadata=metadata,
             secrets=secrets,
             name=name,
+            leave_by=leave_by,
         )
         runs: list[WorkflowRun] = []
         for call in calls:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk.configuration import conf
 
 from extend_provider import validation
 from extend_provider.exceptions import ExtendInputError
+from extend_provider.fingerprint import fingerprint
 from extend_provider.kill import CancelsOnKillMixin
 from extend_provider.models import BatchInput
 from extend_provider.recovery import was_cancelled
 from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs
 from extend_provider.submission import Later, Prepared, Submission, Submitter
-from extend_provider.task_ledger import ON_CLEAR, OnClear, TaskStateLedger, marked_count
+from extend_provider.task_ledger import (
+    INPUTS_KEY,
+    ON_CHANGED_INPUTS,
+    ON_CLEAR,
+    OnChangedInputs,
+    OnClear,
+    TaskStateLedger,
+    check_inputs,
+    recalled,
+)
 from extend_provider.triggers.later import defer_until
 
 if TYPE_CHECKING:
@@ -48,16 +60,20 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
     :param workflow_id: the workflow, e.g. ``workflow_…``.
     :param inputs: mappings ``{"file": {"url" | "file_id" | "text", "name"?, "password"?}, "metadata"?,
         "secrets"?}`` or :class:`~extend_provider.models.BatchInput`. ``metadata`` (up to 10 KB of JSON, the
-        75 bytes of ``airflow_submission`` included) comes back with the input's run.
+        95 bytes of ``airflow_submission`` included) comes back with the input's run.
     :param version: version number or ``draft``; None: the latest deployed one.
     :param priority: 1 to 100, lower first; None: Extend's default, 90 for batches. On API version 2025-04-21
         it is fixed.
     :param on_clear: what clearing the task means: ``reattach`` returns the batch that was submitted before,
-        whatever the inputs are now, unless all of its runs were cancelled; ``resubmit`` submits, and pays,
-        anew in any case.
+        unless all of its runs were cancelled; ``resubmit`` submits, and pays, anew in any case.
+    :param on_changed_inputs: the inputs are no longer those of the batch that is there: ``fail`` sends
+        nothing and leaves the batch alone; ``reattach`` returns it all the same. What counts are files
+        (a URL without its query), names, texts and metadata; inputs that :meth:`get_inputs` builds are not
+        compared.
     :param cancel_on_kill: when the task is marked failed or success, or its DAG run is deleted, while it
         submits, or while it is not known whether the batch exists: look for it, and cancel its runs.
-    :param deferrable: wait in the triggerer, without a worker slot, before Extend can be asked again.
+    :param deferrable: wait in the triggerer, without a worker slot, before Extend can be asked again. The
+        default is Airflow's, ``[operators] default_deferrable``.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument or an input is refused; nothing was sent.
     :raises ExtendUnclearSubmissionError: for the tenth time there was no clear answer.
@@ -76,8 +92,9 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         version: str | int | None = None,
         priority: int | str | None = None,
         on_clear: OnClear = "reattach",
+        on_changed_inputs: OnChangedInputs = "fail",
         cancel_on_kill: bool = True,
-        deferrable: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         extend_conn_id: str = "extend_default",
         **kwargs: Any,
     ) -> None:
@@ -87,10 +104,12 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         self.version = version
         self.priority = priority
         self.on_clear = on_clear
+        self.on_changed_inputs = on_changed_inputs
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
         self.extend_conn_id = extend_conn_id
         validation.choice(on_clear, "on_clear", ON_CLEAR)
+        validation.choice(on_changed_inputs, "on_changed_inputs", ON_CHANGED_INPUTS)
         validation.check_literal(validation.version, version)
         validation.check_literal(validation.priority, priority)
         if type(self).execute is ExtendSubmitBatchOperator.execute:
@@ -141,7 +160,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             if not inputs:
                 self.log.info("Nothing to submit to workflow %s.", workflow_id)
                 return Prepared([])
-            return Prepared(ledger.marked(validation.batch_inputs(inputs)))
+            return _prepared(ledger, validation.batch_inputs(inputs))
 
         submitter = Submitter(
             hook=self.hook,
@@ -150,7 +169,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             version=version,
             priority=priority,
             mark=lambda: ledger.mark,
-            count_in=marked_count,
+            recall=recalled,
             prepare=prepare,
             sender=self,
             ti=context["ti"],
@@ -162,6 +181,8 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
                 self.log.warning("All runs of batch %s were cancelled; submitting anew.", submission.batch_id)
                 submitter.ledger = ledger = ledger.renewed()
                 submission = self._submission(submitter)
+            elif submission.taken_up:
+                self._check_inputs(submission)
         # Whoever waits needs it: neither the answer nor any status of the batch tells how many runs it has.
         context["ti"].xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
         return submission.batch_id
@@ -176,9 +197,26 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             )
         return outcome
 
+    def _check_inputs(self, submission: Submission) -> None:
+        built_late = type(self).get_inputs is not ExtendSubmitBatchOperator.get_inputs
+        if self.on_changed_inputs == "fail" and not built_late:
+            inputs = validation.batch_inputs(Sealed.open(self.inputs))
+            check_inputs(submission.details, fingerprint(inputs), f"Batch {submission.batch_id}")
+
     def _is_void(self, submission: Submission, ledger: TaskStateLedger, ti: Any) -> bool:
         """Whether the task was cleared and its batch had been cancelled as a whole, e.g. with its run."""
-        cleared = 1 < ti.try_number == ledger.first
-        if not cleared or not submission.taken_up or submission.batch_id is None:
+        if not ledger.is_cleared(ti) or not submission.taken_up or submission.batch_id is None:
             return False
         return was_cancelled(self.hook, submission.batch_id, submission.run_count)
+
+
+def _prepared(ledger: TaskStateLedger, inputs: Sequence[BatchInput]) -> Prepared:
+    """Return the inputs with the mark in each one's metadata."""
+    told, count = fingerprint(inputs), len(inputs)
+    marked = [
+        dataclasses.replace(
+            each, metadata=ledger.marked(each.metadata, count, told, f"inputs[{index}].metadata")
+        )
+        for index, each in enumerate(inputs)
+    ]
+    return Prepared(marked, {INPUTS_KEY: told})

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
-from airflow.sdk.exceptions import (
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-    TaskDeferralTimeout,
-)
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from extend_provider import validation
 from extend_provider.attempts import AttemptMemory
-from extend_provider.batch_progress import ON_NEEDS_REVIEW, BatchProgress, OnNeedsReview, Outcome, RunCounter
-from extend_provider.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork, cancel_from_worker
+from extend_provider.batch_progress import (
+    ON_NEEDS_REVIEW,
+    BatchProgress,
+    FailurePolicy,
+    OnNeedsReview,
+    Outcome,
+    RunCounter,
+)
+from extend_provider.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork
+from extend_provider.deferral import WaitsForRunsMixin
 from extend_provider.exceptions import ExtendBatchError, ExtendError
-from extend_provider.kill import CancelsOnKillMixin
 from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
-from extend_provider.triggers.base import PROGRESS_KEY, REPORT_GRACE_SECONDS
+from extend_provider.triggers.base import PROGRESS_KEY
 from extend_provider.triggers.batch import ExtendBatchTrigger
-from extend_provider.waiting import Ended, Step, Wait, WaitPolicy, first_deadline
+from extend_provider.waiting import Ended, Step, Wait, WaitPolicy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,7 +47,7 @@ class ExtendBatchTimeoutError(ExtendBatchError, AirflowSensorTimeout):
     """The deadline has passed. To Airflow a sensor's timeout: not retried, and a skip with ``soft_fail``."""
 
 
-class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
+class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
     """Waits until as many runs as were submitted are listed and every one has settled.
 
     Returns the counts: ``{"summary", "expected", "listed", "settled", "by_status": {status: number}}``. The
@@ -66,21 +68,32 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
         ``wait`` goes on until the reviewer has decided, ``fail`` lets the rest settle and fails then.
     :param on_timeout: what becomes of the batch when ``timeout`` has passed: ``leave`` lets it go on,
         ``cancel`` cancels the runs that have not settled. ``execution_timeout`` ends an attempt and cancels
-        nothing.
+        nothing. Whichever has passed, Extend is asked once more first: a batch that has settled is done.
+    :param max_failed: fail, once every run has settled, if more runs failed, were rejected or cancelled.
+        None: any number may, and a warning says how many did.
+    :param max_failed_ratio: the same by share of the runs submitted, 0 to 1.
+    :param missing_after: seconds for which fewer runs may be listed than were submitted, all of them settled
+        and nothing changing, before the missing ones count as gone, and as failed: an error, unless
+        ``max_failed`` or ``max_failed_ratio`` allow it. A batch of which not one run is listed is never
+        taken for gone. None: missing runs are waited for until ``timeout``.
     :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
         its DAG run is deleted, while it waits. Clearing it, and restarts of Airflow, never cancel anything.
-    :param deferrable: wait in the triggerer, without a worker slot; False: as ``mode`` says.
+    :param deferrable: wait in the triggerer, without a worker slot; False: as ``mode`` says. The default is
+        Airflow's, ``[operators] default_deferrable``.
     :param max_poll_errors: how many failed looks in a row are tolerated if they may pass by themselves (rate
         limit, server fault, no connection); None: any number until the deadline. Others fail at once. With
         ``mode="reschedule"`` each look is a process of its own, and failures are not counted.
     :param extend_conn_id: connection to Extend.
     :raises ExtendBatchTimeoutError: the deadline has passed.
-    :raises ExtendBatchError: ``on_needs_review="fail"`` and runs are in review.
+    :raises ExtendBatchError: ``on_needs_review="fail"`` and runs are in review, too many runs failed, or runs
+        are gone.
     :raises ExtendError: asking Extend failed for good, e.g. because of a wrong API key.
     """
 
     template_fields: Sequence[str] = ("batch_id", "run_count", "on_needs_review", "extend_conn_id")
     operator_extra_links = (ExtendDashboardLink(),)
+    fate: ClassVar[str] = FATE
+    timeout_error: ClassVar[type[ExtendBatchError]] = ExtendBatchTimeoutError
     #: Where others that wait for the same batch are marked; a subclass that shares its batch says so.
     followers: str | None = None
 
@@ -92,7 +105,10 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
         on_needs_review: OnNeedsReview = "land",
         on_timeout: OnTimeout = "leave",
         cancel_on_kill: bool = True,
-        deferrable: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        max_failed: int | None = None,
+        max_failed_ratio: float | None = None,
+        missing_after: timedelta | float | None = None,
         max_poll_errors: int | None = None,
         extend_conn_id: str = "extend_default",
         **kwargs: Any,
@@ -104,6 +120,9 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
         self.on_timeout = on_timeout
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
+        self.max_failed = validation.count(max_failed, "max_failed")
+        self.max_failed_ratio = validation.ratio(max_failed_ratio, "max_failed_ratio")
+        self.missing_after = missing_after
         self.max_poll_errors = max_poll_errors
         self.extend_conn_id = extend_conn_id
         self.dashboard_url: str | None = None
@@ -113,6 +132,8 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
         validation.choice(on_timeout, "on_timeout", ON_TIMEOUT)
         validation.check_literal(validation.run_count, run_count)
         validation.positive_seconds(self.poke_interval, "poke_interval")
+        if missing_after is not None:
+            validation.positive_seconds(missing_after, "missing_after")
 
     @cached_property
     def hook(self) -> ExtendHook:
@@ -140,28 +161,24 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
         validation.batch_id(self.batch_id, run_count)
         policy = self._policy(context)
         if self.deferrable:
-            self._defer(policy, run_count)
+            self._defer(context, policy, run_count)
         self._wait = Wait(policy)
         self.take_in_hand(self._work, context["ti"])
         with self.hook:
             counts: dict[str, Any] = super().execute(context)
         return counts
 
-    def _defer(self, policy: WaitPolicy, run_count: int) -> NoReturn:
+    def _defer(self, context: Context, policy: WaitPolicy, run_count: int) -> NoReturn:
         self.log.info("%s: waiting for %s runs in the triggerer.", self._work, f"{run_count:,}")
-        self.defer(
-            trigger=ExtendBatchTrigger(
-                batch_id=str(self.batch_id),
-                run_count=run_count,
-                followers=self.followers,
-                extend_conn_id=self.extend_conn_id,
-                policy=dataclasses.asdict(policy),
-                cancel_on_kill=self.cancel_on_kill,
-            ),
-            method_name=self.execute_complete.__name__,
-            # The trigger's own deadline comes first and says more than Airflow's.
-            timeout=timedelta(seconds=max(policy.deadline - time.time(), 0.0) + REPORT_GRACE_SECONDS),
+        trigger = ExtendBatchTrigger(
+            batch_id=str(self.batch_id),
+            run_count=run_count,
+            followers=self.followers,
+            extend_conn_id=self.extend_conn_id,
+            policy=policy.as_dict(),
+            cancel_on_kill=self.cancel_on_kill,
         )
+        self._defer_to(context, trigger)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once, decide as the trigger does."""
@@ -191,20 +208,14 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
         return self._conclude(ended)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the deferral; the base's version with ``soft_fail`` skips on real failures too."""
+        """Resume after the deferral; with ``soft_fail`` a passed ``timeout`` is a skip, and nothing else."""
         try:
-            return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout as error:
-            silence = f"{self._work}: the triggerer did not report by the deadline; is one running?"
-            message = f"{silence} {self._fate()}"
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(message) from error
-            raise ExtendBatchTimeoutError(message) from error
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException:
+            raise
         except AirflowSensorTimeout as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(f"{error}") from error
-            raise
-        except AirflowSkipException:
             raise
         except Exception as error:
             if self.never_fail:
@@ -212,23 +223,21 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
             raise
 
     def _conclude(self, ended: Ended) -> dict[str, Any]:
-        if ended.outcome is Outcome.DONE and ended.progress is not None:
-            self.log.info("%s: %s", self._work, ended.message)
-            return ended.progress
-        if ended.outcome is not Outcome.TIMED_OUT:
-            raise ended.failure(str(self._work), FATE)
-        if ended.limit == "execution_timeout":
-            raise AirflowTaskTimeout(f"execution_timeout: {ended.failure(str(self._work), FATE)}")
-        raise ExtendBatchTimeoutError(ended.failure(str(self._work), self._fate()).message)
+        if ended.outcome not in {Outcome.DONE, Outcome.SHORT} or ended.progress is None:
+            self._give_up(ended)
+        self.log.info("%s: %s", self._work, ended.message)
+        self._judge_failures(ended.progress, gone=ended.outcome is Outcome.SHORT)
+        return ended.progress
 
-    def _fate(self) -> str:
-        """Do to the batch what is to be done after ``timeout``, and say what became of it."""
-        if self.on_timeout == "leave":
-            return FATE
-        outcome = f"on_timeout='cancel': {cancel_from_worker(self._work)}"
-        # The base class swallows the error's text where soft_fail makes a skip of it.
-        self.log.warning("%s: %s", self._work, outcome)
-        return outcome
+    def _judge_failures(self, counts: dict[str, Any], *, gone: bool) -> None:
+        said, too_many = FailurePolicy(self.max_failed, self.max_failed_ratio).judge(counts, gone=gone)
+        if too_many:
+            raise ExtendBatchError(
+                f"{self._work}: {said} All that are listed have ended, and nothing was cancelled; Extend has "
+                "their results. Raise the limit, or submit what failed again."
+            )
+        if said is not None:
+            self.log.warning("%s: %s", self._work, said)
 
     def _tell(self, context: Context, progress: BatchProgress) -> None:
         self.log.info("%s: %s", self._work, progress)
@@ -238,14 +247,10 @@ class ExtendBatchSensor(CancelsOnKillMixin, BaseSensorOperator):
         push_dashboard_url(self, context, progress.dashboard_url)
 
     def _policy(self, context: Context) -> WaitPolicy:
-        deadline, limit = first_deadline(
-            self._started_at(context),
-            self.timeout,
-            attempt_started_at=time.time(),
-            execution_timeout=self.execution_timeout,
-        )
-        validation.choice(self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
-        return WaitPolicy(deadline, self.poke_interval, self.on_needs_review, self.max_poll_errors, limit)
+        missing_after = self.missing_after
+        if missing_after is not None:
+            missing_after = validation.positive_seconds(missing_after, "missing_after")
+        return self._policy_from(self._started_at(context), self.poke_interval, missing_after)
 
     def _started_at(self, context: Context) -> float:
         """When the first attempt began to wait, in seconds since the epoch."""

@@ -117,6 +117,18 @@ class ExtendWaitTrigger(CancellingTrigger):
             display.stop()
             await hook.close()
 
+    async def look_once(self) -> Ended | None:
+        """Ask Extend once, in a worker, and judge; None if the wait is not over."""
+        from extend_provider.hooks.extend import ExtendAsyncHook
+
+        wait = Wait(self.policy)
+        try:
+            async with ExtendAsyncHook(extend_conn_id=self.extend_conn_id) as hook:
+                ended = (await self._step(hook, wait)).ended
+        except Exception as error:  # noqa: BLE001  # as in the triggerer: how it went is a report
+            ended = wait.broken(error)
+        return None if ended is None else self.report(ended)
+
     async def _step(self, hook: ExtendAsyncHook, wait: Wait) -> Step:
         remaining = max(self.policy.deadline - time.time(), 0.0)
         try:

@@ -160,7 +160,7 @@ def operators(lane: str, how: str) -> None:
 def batches(lane: str, how: str) -> None:
     with DAG(f"faulty_batches_{how}_{lane}", schedule=None, is_paused_upon_creation=False):
         at_extend: dict[str, Any] = {"extend_conn_id": f"extend_{lane}", "pool": f"extend_{lane}"}
-        send = {"workflow_id": "workflow_invoices", **at_extend}
+        send: dict[str, Any] = {"workflow_id": "workflow_invoices", "deferrable": True, **at_extend}
         wait: dict[str, Any] = {
             "run_count": 1,
             "deferrable": how == "deferred",

@@ -13,6 +13,7 @@ COMMON: dict[str, Any] = {
     "schedule": None,
     "start_date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     "is_paused_upon_creation": False,
+    "default_args": {"deferrable": True},
 }
 
 with DAG("kill_deferred", params={"plain": "", "first": "", "second": ""}, **COMMON):
