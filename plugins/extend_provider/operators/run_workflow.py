@@ -70,7 +70,7 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
     :param name: name of the runs.
     :param version: version number or ``draft``; None: the latest deployed one.
     :param priority: 1 to 100, lower first; None: Extend's default, 50.
-    :param metadata: comes back with each run; up to 10 KB of JSON, the 90 bytes of ``airflow_submission``
+    :param metadata: comes back with each run; up to 10 KB of JSON, the 100 bytes of ``airflow_submission``
         included.
     :param secrets: passed to the workflow's steps.
     :param wait_for_completion: False returns as soon as the runs exist.

@@ -60,7 +60,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
     :param workflow_id: the workflow, e.g. ``workflow_…``.
     :param inputs: mappings ``{"file": {"url" | "file_id" | "text", "name"?, "password"?}, "metadata"?,
         "secrets"?}`` or :class:`~extend_provider.models.BatchInput`. ``metadata`` (up to 10 KB of JSON, the
-        95 bytes of ``airflow_submission`` included) comes back with the input's run.
+        100 bytes of ``airflow_submission`` included) comes back with the input's run.
     :param version: version number or ``draft``; None: the latest deployed one.
     :param priority: 1 to 100, lower first; None: Extend's default, 90 for batches. On API version 2025-04-21
         it is fixed.
