@@ -9,12 +9,14 @@ from typing import Any, Literal
 from airflow.sdk import TaskGroup, TriggerRule, XComArg, task, task_group
 
 from extend_pipeline.assets import landed_group, written_tables
+from extend_pipeline.collecting import collect_chunk
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.outages import AskingOperator
 from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.rounds import SUBMISSION_KEY
 from extend_pipeline.settings import check_literals
 from extend_pipeline.submission import SubmitChunkOperator
-from extend_pipeline.tasks import collect_chunk, discover_documents, finish_run, load_chunk, plan_chunks
+from extend_pipeline.tasks import discover_documents, finish_run, load_chunk, plan_chunks
 from extend_pipeline.waiting import MISSING_AFTER, WaitChunkOperator
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 
@@ -181,10 +183,15 @@ def documents_to_warehouse(
                 extend_conn_id=extend_conn_id,
                 pool=pool,
             )
-            parts = _task("collect", collect_chunk)(chunk, submit.output)
-            wait >> parts
+            collect = AskingOperator(
+                task_id="collect",
+                function=collect_chunk,
+                arguments=[chunk, submit.output],
+                timeout=timeout,
+            )
+            wait >> collect
             load = _task("load", load_chunk, pool=warehouse_pool)
-            return load(chunk, XComArg(submit, key=SUBMISSION_KEY), parts)
+            return load(chunk, XComArg(submit, key=SUBMISSION_KEY), collect.output)
 
         landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
         landed = landed_group(group.dag.dag_id, group_id)

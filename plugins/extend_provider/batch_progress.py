@@ -223,7 +223,8 @@ def decide(
     :param now: the present, in seconds since the epoch.
     :param deadline: when waiting ends, in seconds since the epoch.
     :param unchanged_for: seconds for which every look has shown these counts.
-    :param missing_after: seconds after which runs that are not listed count as gone; None: never.
+    :param missing_after: seconds after which runs that are not listed count as gone, if any other one is
+        listed; None: never.
     """
     waits_for_review = on_needs_review == "wait" and progress.in_review > 0
     if progress.complete and not waits_for_review:
@@ -234,7 +235,8 @@ def decide(
                 "dashboard and clear this task, or use 'land' or 'wait'.",
             )
         return Decision(Outcome.DONE, str(progress))
-    gone = missing_after is not None and unchanged_for >= missing_after
+    # Of nothing that is listed nothing is known: the connection may be of another workspace than the batch.
+    gone = missing_after is not None and unchanged_for >= missing_after and progress.listed > 0
     if gone and progress.short and not waits_for_review:
         return Decision(Outcome.SHORT, f"{progress}. Nothing has changed for {unchanged_for:,.0f} s.")
     if now >= deadline:

@@ -128,6 +128,8 @@ async def _struck(fault: Fault, response: Response | None) -> Response | None:
         return Response(whole[: len(whole) // 2], media_type="application/json")
     if fault.kind == "rate_limit":
         raise ApiError(429, "RATE_LIMIT_EXCEEDED", "Rate limit exceeded.", headers=headers)
+    if fault.status in (404, 410):
+        raise ApiError(fault.status, "NOT_FOUND", "Nothing of this name is here.", headers=headers)
     raise ApiError(fault.status, "INTERNAL_ERROR", "An unexpected error occurred.", headers=headers)
 
 
