@@ -103,13 +103,16 @@ def documents_to_warehouse(
         typed tables (``discard``) and are in ``fields`` and ``problems`` alone.
     :param max_failed: fail the run, after everything has landed, if more documents failed.
     :param max_failed_ratio: the same by share of the settled documents, 0 to 1.
-    :param timeout: how long a chunk may take, all attempts together.
+    :param timeout: how long a chunk may take, all attempts together; and how long an outage of Extend is
+        waited out while its runs are collected. No outage costs a retry.
     :param on_timeout: then the batch goes on at Extend (``leave``: clear the task to wait for it again), or
         what has not settled is cancelled (``cancel``).
     :param cancel_on_kill: ending a waiting task by hand (mark failed or success, delete the run) cancels what
         has not settled at Extend, unless another run waits for the same chunk; clearing it never does.
     :param missing_after: how long a batch may list fewer runs than were submitted, all of them settled and
-        nothing changing, before the missing ones count as gone; at the most half of ``timeout``.
+        nothing changing, before the missing ones count as gone; at the most half of ``timeout``. Up to 3 of
+        them, or 10 % and at the most 50, are sent again; with more, or with no run listed at all, the task
+        fails and says what to do.
     :param poke_interval: how long to wait between two looks at a batch, at the most.
     :param extend_conn_id: connection of type ``extend``.
     :param aws_conn_id: connection that reads ``s3://`` sources.

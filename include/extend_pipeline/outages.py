@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import BaseOperator
 
 from extend_provider.exceptions import (
@@ -70,7 +71,7 @@ def ask_later(
     defer_until(task, later, method, cancel_on_kill=False, **state)
 
 
-class AskingOperator(BaseOperator):
+class AskingOperator(BaseOperator, SkipMixin):
     """Calls a function that asks Extend, and may be called again; waits out an outage without a worker.
 
     Returns what the function returns. An outage costs no retry.
@@ -78,32 +79,43 @@ class AskingOperator(BaseOperator):
     :param function: what to call.
     :param arguments: with what; a template.
     :param timeout: how long it may take, outages included.
+    :param short_circuit: skip all that comes after the task if the function returns nothing.
     :raises ExtendBatchTimeoutError: Extend gave no answer for so long.
     """
 
     template_fields: Sequence[str] = ("arguments",)
 
     def __init__(
-        self, *, function: Callable[..., Any], arguments: list[Any], timeout: dt.timedelta, **kwargs: Any
+        self,
+        *,
+        function: Callable[..., Any],
+        arguments: list[Any],
+        timeout: dt.timedelta,
+        short_circuit: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.function = function
         self.arguments = arguments
         self.timeout = timeout
+        self.short_circuit = short_circuit
 
     def execute(self, context: Context) -> Any:
         """Call the function."""
-        return self._call(time.time() + self.timeout.total_seconds())
+        return self._call(context, time.time() + self.timeout.total_seconds())
 
     def ask_again(self, context: Context, event: Any = None) -> Any:
         """Call it again after an outage."""
-        return self._call(event["deadline"], event["failures"])
+        return self._call(context, event["deadline"], event["failures"])
 
-    def _call(self, deadline: float, failures: int = 0) -> Any:
+    def _call(self, context: Context, deadline: float, failures: int = 0) -> Any:
         try:
-            return self.function(*self.arguments)
+            result = self.function(*self.arguments)
         except ExtendError as error:
             if not is_outage(error):
                 raise
             fate = "Nothing is lost, at Extend or here; clear this task to go on."
             ask_later(self, error, self.ask_again, deadline=deadline, failures=failures, fate=fate)
+        if self.short_circuit and not result:
+            self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))
+        return result

@@ -7,7 +7,9 @@ import functools
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskDeferred
 
 from extend_pipeline.collecting import collect_chunk
 from extend_pipeline.outages import AskingOperator, is_gone, is_outage
@@ -126,3 +128,23 @@ def test_what_is_no_outage_fails_at_once(waiting: Waiting) -> None:
     with pytest.raises(ExtendError, match="is PENDING") as failure:
         collecting(waiting).execute(Task().attempt())
     assert not isinstance(failure.value, ExtendBatchTimeoutError)
+
+
+@pytest.mark.parametrize("result", ["folder", None])
+def test_what_comes_after_is_skipped_if_there_is_nothing(result: str | None) -> None:
+    with DAG("dag"):
+        asks = AskingOperator(
+            task_id="ask",
+            function=lambda: result,
+            arguments=[],
+            timeout=dt.timedelta(1),
+            short_circuit=True,
+        )
+        asks >> EmptyOperator(task_id="land") >> EmptyOperator(task_id="after", trigger_rule="all_done")
+    context: Any = {**Task().attempt(), "task": asks}
+    if result:
+        assert asks.execute(context) == result
+        return
+    with pytest.raises(DownstreamTasksSkipped) as skipped:
+        asks.execute(context)
+    assert sorted(skipped.value.tasks) == ["after", "land"]
