@@ -228,3 +228,12 @@ def test_what_somebody_has_accepted_stays_accepted() -> None:
     assert merged(Evidence(accepted=7), Evidence(missing=7)).granted(10) == 7
     assert merged(Evidence(), Evidence(missing=7, accepted=7)).granted(10) == 7
     assert merged(Evidence(accepted=7), Evidence(missing=8)).granted(10) == 0
+
+
+def test_a_document_whose_run_went_well_unseen_and_is_deleted_later_is_not_sent_again() -> None:
+    sent = ["a", "b", "c", "d"]
+    whole_list = seen(sent, [RunEnd("d", "FAILED", "INVALID_WORKFLOW", run_id="run d")], whole=False)
+    left = [RunEnd(one, "PROCESSED", run_id=f"run {one}") for one in ("b", "c")]
+    later = seen(sent, left, whole=True)
+    assert next_round(sent, later, number=1, max_attempts=2) == ("a", "d")
+    assert next_round(sent, merged(whole_list, later), number=1, max_attempts=2) == ()
