@@ -1,4 +1,4 @@
-"""What is done by hand: ``python -m extend_pipeline dead-letters``, ``replay`` and ``reservations``."""
+"""What is done by hand, from a terminal: ``python -m extend_pipeline`` and a command."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from extend_pipeline import dead_letters_command, replay_command, reservations_command
-from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
+from extend_pipeline import dead_letters_command, missing_command, replay_command, reservations_command
 from extend_pipeline.warehouse import WarehouseError
+from extend_provider.exceptions import ExtendError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         options.run(options)
-    except (WarehouseError, PipelineInputError, PipelineOutcomeError) as error:
+    except (WarehouseError, ExtendError) as error:
         Console(stderr=True).print(str(error), markup=False, highlight=False)
         return 1
     return 0
@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m extend_pipeline", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     dead_letters_command.add_command(commands)
+    missing_command.add_command(commands)
     replay_command.add_command(commands)
     reservations_command.add_command(commands)
     return parser

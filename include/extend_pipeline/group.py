@@ -9,12 +9,14 @@ from typing import Any, Literal
 from airflow.sdk import TaskGroup, TriggerRule, XComArg, task, task_group
 
 from extend_pipeline.assets import landed_group, written_tables
+from extend_pipeline.collecting import collect_chunk
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.outages import AskingOperator
 from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.rounds import SUBMISSION_KEY
 from extend_pipeline.settings import check_literals
 from extend_pipeline.submission import SubmitChunkOperator
-from extend_pipeline.tasks import collect_chunk, discover_documents, finish_run, load_chunk, plan_chunks
+from extend_pipeline.tasks import discover_documents, finish_run, load_chunk, plan_chunks
 from extend_pipeline.waiting import MISSING_AFTER, WaitChunkOperator
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 
@@ -104,13 +106,16 @@ def documents_to_warehouse(
         typed tables (``discard``) and are in ``fields`` and ``problems`` alone.
     :param max_failed: fail the run, after everything has landed, if more documents failed.
     :param max_failed_ratio: the same by share of the settled documents, 0 to 1.
-    :param timeout: how long a chunk may take, all attempts together.
+    :param timeout: how long a chunk may take, all attempts together; and how long an outage of Extend is
+        waited out while its runs are collected. No outage costs a retry.
     :param on_timeout: then the batch goes on at Extend (``leave``: clear the task to wait for it again), or
         what has not settled is cancelled (``cancel``).
     :param cancel_on_kill: ending a waiting task by hand (mark failed or success, delete the run) cancels what
         has not settled at Extend, unless another run waits for the same chunk; clearing it never does.
     :param missing_after: how long a batch may list fewer runs than were submitted, all of them settled and
-        nothing changing, before the missing ones count as gone; at the most half of ``timeout``.
+        nothing changing, before the missing ones count as gone; at the most half of ``timeout``. Up to 3 of
+        them, or 10 % and at the most 50, are sent again; with more, or with no run listed at all, the task
+        fails and says what to do.
     :param poke_interval: how long to wait between two looks at a batch, at the most.
     :param extend_conn_id: connection of type ``extend``.
     :param aws_conn_id: connection that reads ``s3://`` sources.
@@ -185,10 +190,15 @@ def documents_to_warehouse(
                 extend_conn_id=extend_conn_id,
                 pool=pool,
             )
-            parts = _task("collect", collect_chunk)(chunk, submit.output)
-            wait >> parts
+            collect = AskingOperator(
+                task_id="collect",
+                function=collect_chunk,
+                arguments=[chunk, submit.output],
+                timeout=timeout,
+            )
+            wait >> collect
             load = _task("load", load_chunk, pool=warehouse_pool)
-            return load(chunk, XComArg(submit, key=SUBMISSION_KEY), parts)
+            return load(chunk, XComArg(submit, key=SUBMISSION_KEY), collect.output)
 
         landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
         landed = landed_group(group.dag.dag_id, group_id)

@@ -138,17 +138,6 @@ class PartWriter:
         self._runs += 1
 
 
-def find_part(path: ObjectStoragePath, batch_id: str | None) -> RawPart | None:
-    """Return the part of a batch that was written before; None if there is none."""
-    part = RawPart(str(path), batch_id, documents=0, runs=0, size_bytes=0)
-    try:
-        size = path.stat().st_size
-        documents, runs = sum(1 for _ in part.read_documents()), sum(1 for _ in part.read_lines())
-    except FileNotFoundError:
-        return None
-    return dataclasses.replace(part, documents=documents, runs=runs, size_bytes=size)
-
-
 def write_part(
     path: ObjectStoragePath,
     batch_id: str | None,

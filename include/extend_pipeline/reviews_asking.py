@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+from extend_pipeline.outages import is_gone
 from extend_pipeline.raw_zone import run_line
 from extend_pipeline.reviews import NEWS, Verdict, verdict
 from extend_pipeline.warehouse.records import LandedRun
-from extend_provider.exceptions import ExtendError, ExtendNotFoundError, ExtendServerError
+from extend_provider.exceptions import ExtendError, ExtendServerError
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendAsyncHook
@@ -75,7 +76,7 @@ async def _answer(hook: ExtendAsyncHook, known: LandedRun) -> tuple[Verdict, Wor
     try:
         run = await hook.get_run(known.run_id)
     except ExtendError as error:
-        if isinstance(error, ExtendNotFoundError) or error.status == 410:
+        if is_gone(error):
             log.warning("Run %s of %s is gone: %s", known.run_id, known.document.uri, error)
             return Verdict.DELETED, None
         if isinstance(error, ExtendServerError):

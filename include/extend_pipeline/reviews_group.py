@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import datetime as dt
+from typing import Any, Final
 
 from airflow.sdk import TaskGroup, task
 
 from extend_pipeline.assets import landed_group, written_tables
+from extend_pipeline.outages import AskingOperator
 from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.reviews import ReviewSettings
 from extend_pipeline.reviews_tasks import ask_for_reviews, find_reviews, land_reviews
 from extend_pipeline.settings import check_literals
+
+#: How long a look waits out an outage of Extend; the next one would ask for the same runs.
+ASK_TIMEOUT: Final = dt.timedelta(hours=6)
 
 
 def reviews_to_warehouse(
@@ -50,7 +55,13 @@ def reviews_to_warehouse(
         landed = landed_group(group.dag.dag_id, group_id)
         outlets = [landed, written_tables(landed)]
         find: Any = task.short_circuit(task_id="find", pool=warehouse_pool)(find_reviews)
-        ask: Any = task.short_circuit(task_id="ask")(ask_for_reviews)
+        ask = AskingOperator(
+            task_id="ask",
+            function=ask_for_reviews,
+            arguments=[find(settings)],
+            timeout=ASK_TIMEOUT,
+            short_circuit=True,
+        )
         land: Any = task(task_id="land", pool=warehouse_pool, outlets=outlets)(land_reviews)
-        land(ask(find(settings)))
+        land(ask.output)
     return group

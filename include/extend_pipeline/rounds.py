@@ -1,12 +1,12 @@
 """The rounds of a chunk in the workspace: what each one sends, as which batch it was, what became of it.
 
     batches/<workflow>/<version>/<chunk key>/              the first round: the ledger of its batch
-    …/<chunk key>/verdict.json                             its verdict: what the second round sends
+    …/<chunk key>/evidence.json                            what Extend has told of how its runs ended
     …/<chunk key>/round-2/…                                the same for the second round, and so on
 
-Invariant: a verdict is written once. Whoever else has the same chunk at the same moment, or comes after a
-crash, a retry or a clear, finds it, and finds the batch through the round's own ledger; so both go on with
-the same documents in the same batch.
+Invariant: a round is what was begun first. What it sends is decided on the evidence, by the settings of the
+run that works now; the round's own ledger says what it has become. Whoever else has the same chunk at the
+same moment, or comes after a crash, a retry or a clear, goes on with the same documents in the same batch.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.attempts import Verdict
+from extend_pipeline.attempts import Evidence, next_round
 from extend_pipeline.batch_ledger import CopiedLedger, WorkspaceLedger
 from extend_pipeline.documents import Document
+from extend_pipeline.evidence import read_evidence
 from extend_pipeline.reservations import ChunkReference, chunk_documents, chunk_folder
 from extend_pipeline.run import read_settings
 from extend_pipeline.settings import Settings
@@ -29,10 +30,7 @@ from extend_pipeline.stores import Stores
 from extend_pipeline.transfer import Checked, check_objects, check_readable, check_signing, file_inputs
 from extend_pipeline.workspace import (
     read_documents,
-    read_json,
     write_documents,
-    write_json,
-    write_json_once,
 )
 from extend_provider.exceptions import ExtendError
 from extend_provider.kill import CancelsOnKillMixin as Sender
@@ -100,42 +98,62 @@ class Round:
         return current
 
     def following(self) -> Round | None:
-        """Return the next round, if this one's verdict asks for one."""
-        verdict = self.verdict()
-        if verdict is None or not verdict.again:
-            return None
-        again = set(verdict.again)
-        number = self.number + 1
+        """Return the next round: as it was begun, by whomever; else as this run decides on the evidence."""
+        folder = self._next_folder
+        due = self._begun(folder) or self._due(self.settings.max_attempts)
+        documents = [document for document in self.documents if document.id in due]
+        return (
+            dataclasses.replace(self, number=self.number + 1, folder=folder, documents=documents)
+            if documents
+            else None
+        )
+
+    @property
+    def _next_folder(self) -> ObjectStoragePath:
         home = self.folder if self.number == 1 else self.folder.parent
-        due = [document for document in self.documents if document.id in again]
-        return dataclasses.replace(self, number=number, folder=home / f"round-{number}", documents=due)
+        return home / f"round-{self.number + 1}"
+
+    def has_next(self) -> bool:
+        """Whether somebody has begun to send the next round."""
+        return bool(self._begun(self._next_folder))
+
+    def _begun(self, folder: ObjectStoragePath) -> set[str]:
+        """Return the documents that somebody has begun to send as the round in that folder."""
+        state = WorkspaceLedger(folder).read()
+        if state.intent is None or state.withdrawn:
+            return set()
+        try:
+            begun = read_documents(ObjectStoragePath(state.intent.details[SUBMISSION_KEY]))
+            return {document.id for document in begun}
+        except FileNotFoundError:  # written down again by whoever takes the batch up
+            return self._due(self.number + 1)
+
+    def _due(self, max_attempts: int) -> set[str]:
+        sent, evidence = self.sent(), self.evidence()
+        if sent is None or evidence is None:
+            return set()
+        due = next_round(
+            [document.id for document in self.sent_documents()],
+            evidence,
+            number=self.number,
+            max_attempts=max_attempts,
+            urls_end=urls_end(sent),
+        )
+        return set(due)
 
     @property
     def followers(self) -> str:
         """Where those who wait for the chunk are marked, whichever round they have come to."""
         return followers_of(self.settings, self.key)
 
-    def verdict(self) -> Verdict | None:
-        """Return what became of the round; None while that is open."""
-        value = read_json(self.folder / "verdict.json")
-        return None if value is None else Verdict(tuple(value["again"]), value["missing"])
-
-    def judge(self, verdict: Verdict) -> Verdict:
-        """Write down what became of the round; return what was written first, by whomever."""
-        write_json_once(self.folder / "verdict.json", dataclasses.asdict(verdict))
-        return self.verdict() or verdict
+    def evidence(self) -> Evidence | None:
+        """Return what is known of how the round has ended; None while nobody has looked at it."""
+        return read_evidence(self.folder)
 
     def expected(self, sent: Submission) -> int:
-        """Return how many runs the round's batch has, without those that are known to be gone."""
-        verdict = self.verdict()
-        return sent.run_count - (verdict.missing if verdict else 0)
-
-    def note_missing(self, missing: int) -> None:
-        """Write down that runs which were there at the verdict are gone since; what is sent again stays."""
-        verdict = self.verdict()
-        if verdict is not None and missing > verdict.missing:
-            changed = dataclasses.replace(verdict, missing=missing)
-            write_json(self.folder / "verdict.json", dataclasses.asdict(changed))
+        """Return how many runs the round's batch has, without those that count as gone."""
+        evidence = self.evidence()
+        return sent.run_count - (evidence.granted(sent.run_count) if evidence else 0)
 
     def sent(self, *, required: bool = False) -> Submission | None:
         """Return the batch that the round has become; None before it is recorded.
@@ -222,6 +240,12 @@ class Round:
             urls_end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.settings.expires_in)
             details[URLS_END_KEY] = urls_end.isoformat()
         return Prepared(list(_inputs(sendable, files, marks)), details)
+
+
+def urls_end(sent: Submission) -> dt.datetime | None:
+    """Return when the presigned URLs of a batch end, timezone-aware; None if it has none."""
+    moment = sent.details.get(URLS_END_KEY)
+    return dt.datetime.fromisoformat(moment) if moment else None
 
 
 def settings_of(chunk: ChunkReference) -> Settings:

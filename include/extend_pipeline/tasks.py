@@ -5,7 +5,6 @@ What they decide is decided by the pure modules beside this one. Nothing heavy i
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from extend_pipeline.planning import Planning, unsent_path
 from extend_pipeline.raw_zone import Entry, RawPart, enter, land, part_path, write_part
 from extend_pipeline.replay import check_whole
 from extend_pipeline.reservations import ChunkReference
-from extend_pipeline.rounds import PIPELINE_KEY, SUBMISSION_KEY, Round, settings_of
+from extend_pipeline.rounds import settings_of
 from extend_pipeline.run import (
     keep_plan,
     pipeline_of,
@@ -131,35 +130,6 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     return [] if settings.dry_run else plan.chunks
 
 
-def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str, Any]]:
-    """Fetch the settled runs of all rounds of a chunk into the raw zone; return the parts, first round first.
-
-    :param batch_id: the first round's batch; None if nothing of the chunk could be sent.
-    """
-    if batch_id is None:
-        log.info("Chunk %s: nothing of it could be sent, so there is nothing to collect.", chunk["key"])
-        return []
-    from extend_pipeline.collection import collect
-    from extend_provider.hooks.extend import ExtendAsyncHook
-
-    parts = []
-    for each in Round.all(chunk):
-        sent, settings = each.sent(required=each.number == 1), each.settings
-        if sent is None or sent.batch_id is None:
-            continue
-        part = collect(
-            ExtendAsyncHook(extend_conn_id=settings.extend_conn_id),
-            sent.batch_id,
-            read_documents(ObjectStoragePath(sent.details[SUBMISSION_KEY])),
-            _part_path(settings, sent.batch_id, "part-00000", sent.details.get(PIPELINE_KEY)),
-            expected=each.expected(sent),
-        )
-        found = f"{part.runs:,} runs of batch {part.batch_id}"
-        log.info("Chunk %s, round %s: %s are in the raw zone.", chunk["key"], each.number, found)
-        parts.append(dataclasses.asdict(part))
-    return parts
-
-
 def load_chunk(
     chunk: ChunkReference, submission: str | None, parts: list[dict[str, Any]] | None
 ) -> dict[str, Any]:
@@ -260,10 +230,10 @@ def _land(
     return land(warehouse, enter(entry))
 
 
-def _part_path(settings: Settings, batch: str, name: str, pipeline: str | None = None) -> ObjectStoragePath:
+def _part_path(settings: Settings, batch: str, name: str) -> ObjectStoragePath:
     return part_path(
         settings.workspace,
-        pipeline=pipeline or settings.pipeline,
+        pipeline=settings.pipeline,
         workflow_id=settings.workflow_id,
         version=settings.version,
         batch=batch,

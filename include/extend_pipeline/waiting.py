@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from extend_pipeline.attempts import Verdict, next_round
+from extend_pipeline.attempts import Evidence, tolerated_missing
+from extend_pipeline.evidence import note
+from extend_pipeline.missing_command import advice
+from extend_pipeline.outages import ask_later, is_outage
 from extend_pipeline.reservations import ChunkReference
-from extend_pipeline.rounds import URLS_END_KEY, Round
+from extend_pipeline.rounds import Round, urls_end
 from extend_provider import validation
 from extend_provider.batch_progress import BatchProgress, Outcome
+from extend_provider.exceptions import ExtendBatchError, ExtendError, ExtendNotFoundError
 from extend_provider.followers import Follower, follow, others, unfollow
 from extend_provider.kill import left_alone
-from extend_provider.sensors.batch import ExtendBatchSensor
+from extend_provider.sensors.batch import FATE, ExtendBatchSensor, ExtendBatchTimeoutError
 from extend_provider.submission import Later, Submission
 from extend_provider.triggers.later import defer_until
 from extend_provider.waiting import Ended, WaitPolicy
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 #: How long a batch may list fewer runs than were submitted, all others settled and nothing changing, before
 #: the missing ones count as gone. Generous, because what is missing is sent again, and paid for again.
 MISSING_AFTER: Final = dt.timedelta(hours=1)
+
+#: What Extend does not know at all is asked for as seldom as after so many failures: somebody has to act.
+SELDOM: Final = 3
 
 
 class WaitChunkOperator(ExtendBatchSensor):
@@ -79,25 +87,55 @@ class WaitChunkOperator(ExtendBatchSensor):
             self.batch_id = ended.batch_id
         if ended.progress is not None:
             self.run_count = ended.progress["expected"]
-        counts = super().execute_complete(context, event)
+        policy = WaitPolicy(**ended.policy) if ended.policy else self._policy(context)
+        if _is_unknown(ended):
+            self._ask_later(ended.failure(self._name, ""), policy, ended, SELDOM)
+        super().execute_complete(context, event)
+        return self._take_up(context, ended, policy)
+
+    def look_again(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on with a round that had settled when Extend gave no answer."""
+        ended, policy = Ended.from_event(event["ended"]), WaitPolicy(**event["policy"])
+        self.batch_id = ended.batch_id
+        if _is_unknown(ended):
+            return self._wait_for(context, Round.of_batch(self.chunk, ended.batch_id), policy)
+        return self._take_up(context, ended, policy, event["failures"])
+
+    def _take_up(
+        self, context: Context, ended: Ended, policy: WaitPolicy, failures: int = 0
+    ) -> dict[str, Any]:
         current = Round.of_batch(self.chunk, ended.batch_id)
         sent = current.sent()
-        policy = WaitPolicy(**ended.policy) if ended.policy else self._policy(context)
         if sent is None or sent.batch_id != ended.batch_id:
             return self._wait_for(context, current, policy)
-        given_up = ended.outcome is Outcome.SHORT
-        if current.verdict() is None:
-            verdict = self._verdict(current, sent, given_up=given_up)
-            if verdict is None:
-                return self._wait_for(context, current, policy)
-            current.judge(verdict)
-        elif given_up and ended.progress is not None:
-            current.note_missing(sent.run_count - ended.progress["listed"])
+        try:
+            evidence = self._look(current, sent, given_up=ended.outcome is Outcome.SHORT)
+        except ExtendError as error:
+            if not is_outage(error) and not isinstance(error, ExtendNotFoundError):
+                raise
+            self._ask_later(error, policy, ended, failures)
+        if evidence is None:
+            if time.time() >= policy.deadline:
+                raise ExtendBatchTimeoutError(f"{self._name} has not settled. {FATE}")
+            return self._wait_for(context, current, policy)
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)
         unfollow(current.followers, Follower.of(context["ti"]))
-        return counts
+        return dict(ended.progress or {})
+
+    def _ask_later(self, error: ExtendError, policy: WaitPolicy, ended: Ended, failures: int = 0) -> NoReturn:
+        unknown = self._nothing_listed(ended) if isinstance(error, ExtendNotFoundError) else ""
+        ask_later(
+            self,
+            error,
+            self.look_again,
+            deadline=policy.deadline,
+            fate=f"{unknown} {self._name}: nothing was sent again. {FATE}".lstrip(),
+            failures=failures,
+            ended=ended.as_event(),
+            policy=dataclasses.asdict(policy),
+        )
 
     def go_on_sending(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Go on with the submission of a round that had to wait."""
@@ -140,10 +178,11 @@ class WaitChunkOperator(ExtendBatchSensor):
         with ExtendHook(extend_conn_id=self.extend_conn_id) as hook:
             return current.advance(hook, self, context, turned_away)
 
-    def _verdict(self, current: Round, sent: Submission, *, given_up: bool) -> Verdict | None:
-        """Look at the runs that did not end well; None if the round is not over after all.
+    def _look(self, current: Round, sent: Submission, *, given_up: bool) -> Evidence | None:
+        """Look at the runs that did not end well; return what is known, None if the round is not over yet.
 
-        :param given_up: runs that are not listed count as gone.
+        :param given_up: runs that are not listed count as gone, unless not one is there.
+        :raises ExtendBatchError: so many are gone that a person has to say what is to become of them.
         """
         from extend_pipeline.collection import inspect
         from extend_provider.hooks.extend import ExtendAsyncHook
@@ -151,13 +190,15 @@ class WaitChunkOperator(ExtendBatchSensor):
         found = inspect(
             ExtendAsyncHook(extend_conn_id=self.extend_conn_id), str(sent.batch_id), sent.run_count
         )
-        if found.unsettled or (found.listed < sent.run_count and not given_up):
+        if found.gone and not found.present:
+            raise ExtendNotFoundError(f"{len(found.gone):,} runs are listed, and not one of them is there.")
+        short = len(found.statuses) < current.expected(sent) and not given_up
+        if found.unsettled or short or not found.present:
             self.log.info("%s is not settled after all; waiting goes on.", self._name)
             return None
-        missing = max(sent.run_count - found.listed + found.gone, 0)
-        urls_end = sent.details.get(URLS_END_KEY)
-        urls_ended = dt.datetime.fromisoformat(urls_end) if urls_end else None
-        if late := sum(end.came_too_late(urls_ended) for end in found.ends):
+        documents = [document.id for document in current.sent_documents()]
+        evidence = note(current.folder, found.evidence(documents, sent.run_count), fine=found.fine)
+        if late := sum(end.came_too_late(urls_end(sent)) for end in found.ends):
             self.log.warning(
                 "%s: Extend began with %s of the documents after their presigned URLs had ended (expires_in="
                 "%s s). Raise expires_in, or set transfer='upload'.",
@@ -165,26 +206,24 @@ class WaitChunkOperator(ExtendBatchSensor):
                 f"{late:,}",
                 f"{current.settings.expires_in:,}",
             )
-        again = next_round(
-            [document.id for document in current.sent_documents()],
-            found.ends,
-            known_whole=found.whole,
-            number=current.number,
-            max_attempts=current.settings.max_attempts,
-            urls_end=urls_ended,
-        )
         self.log.info(
-            "%s, round %s: %s of %s runs failed or were cancelled, %s are gone; %s documents are worth "
-            "another attempt (max_attempts=%s).",
+            "%s, round %s: %s of %s runs failed or were cancelled, %s are gone (max_attempts=%s).",
             self._name,
             current.number,
             f"{found.failed:,}",
             f"{sent.run_count:,}",
-            f"{missing:,}",
-            f"{len(again):,}",
+            f"{evidence.missing:,}",
             current.settings.max_attempts,
         )
-        return Verdict(again, missing)
+        if evidence.is_doubtful(sent.run_count) and not current.has_next():
+            raise ExtendBatchError(
+                f"{self._name}: {len(evidence.without_run):,} of {sent.run_count:,} documents have no run at "
+                f"Extend, and at the most {tolerated_missing(sent.run_count):,} are sent again unasked: a "
+                "list that lacks more is more likely wrong. Nothing was sent again. Clear this task to look "
+                "again. "
+                f"{advice(current.folder, self.extend_conn_id)}"
+            )
+        return evidence
 
     def _fate(self) -> str:
         """Leave a batch that others wait for as it is, though its time is up here."""
@@ -196,6 +235,8 @@ class WaitChunkOperator(ExtendBatchSensor):
         return f"on_timeout='cancel', but others wait for it, e.g. {rest[0]}. {left_alone(self._work)}"
 
     def _conclude(self, ended: Ended) -> dict[str, Any]:
+        if ended.outcome is Outcome.TIMED_OUT and not (ended.progress or {}).get("listed"):
+            ended = dataclasses.replace(ended, message=f"{ended.message} {self._nothing_listed(ended)}")
         if ended.outcome is Outcome.SHORT and ended.progress is not None:
             self.log.warning("%s: %s The missing runs count as gone.", self._name, ended.message)
             return ended.progress
@@ -203,3 +244,18 @@ class WaitChunkOperator(ExtendBatchSensor):
 
     def _judge_failures(self, counts: dict[str, Any], *, gone: bool) -> None:
         """Leave it to the run: how many failures are too many is said once all rounds are through."""
+
+    def _nothing_listed(self, ended: Ended) -> str:
+        current = Round.of_batch(self.chunk, ended.batch_id)
+        listed = "is listed any more" if current.evidence() else "was ever listed"
+        return (
+            f"Not one run {listed}: check that connection {self.extend_conn_id!r} is of the workspace and "
+            "region that the batch was sent to, and correct it. Nothing was sent again. "
+            f"{advice(current.folder, self.extend_conn_id)}"
+        )
+
+
+def _is_unknown(ended: Ended) -> bool:
+    """Whether the wait ended because Extend knows nothing of the batch."""
+    error = ended.error or {}
+    return ended.outcome is Outcome.GAVE_UP and error.get("type") == ExtendNotFoundError.__name__

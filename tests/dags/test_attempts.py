@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from extend_pipeline.__main__ import main
 from extend_provider.hooks.extend import ExtendHook
 from fixtures.dag_runs import Outside
 
@@ -192,6 +193,28 @@ def test_a_run_that_is_gone_after_the_last_attempt_is_said_to_be_missing(
     assert in_the_warehouse(outside)["04.txt"] == ("FAILED", "RUN_MISSING", 0)
     assert runs_per_document(outside) == expected(receipts)
     assert outside.rows("SELECT count(*) FROM extend.dead_letters") == [(1,)]
+
+
+def test_what_is_accepted_as_gone_lands_and_is_sent_again_when_somebody_says_so(
+    outside: Outside, run_dag: RunDag, receipts: list[str]
+) -> None:
+    def delete(run_id: str) -> Any:
+        return outside.extend.call("DELETE", f"/workflow_runs/{run_id}")
+
+    gone = receipts[:5]
+    with Meanwhile(outside, delete, *gone):
+        assert run_dag("persistent", logical_date=None).state == "failed"
+    assert set(outside.extend.stats()["runs_created"].values()) == {1}, "more than three of twelve"
+    (listed,) = (outside.warehouse.parent / "workspace").glob("batches/*/*/*/documents-*.jsonl")
+    assert main(["missing", f"file://{listed.parent}", "--accept"]) == 0
+
+    assert run_dag("persistent", logical_date=None).state == "success"
+    assert set(runs_per_document(outside).values()) == {1}
+    missing = {name for name, (_, reason, _) in in_the_warehouse(outside).items() if reason == "RUN_MISSING"}
+    assert missing == set(gone)
+    assert resend(run_dag) == "success"
+    assert runs_per_document(outside) == {name: 2 if name in gone else 1 for name in receipts}
+    assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
 
 
 @pytest.mark.parametrize("when", ["before the request", "before the record"])

@@ -14,14 +14,14 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import TaskDeferred
 
+from extend_pipeline.collecting import collect_chunk
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.reservations import ChunkReference
-from extend_pipeline.rounds import Round
 from extend_pipeline.run import write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.submission import SubmitChunkOperator
-from extend_pipeline.tasks import collect_chunk, load_chunk
+from extend_pipeline.tasks import load_chunk
 from extend_pipeline.waiting import WaitChunkOperator
 from extend_provider.batch_progress import Outcome, RunCounter
 from extend_provider.exceptions import ExtendError
@@ -209,14 +209,6 @@ def test_what_was_marked_as_success_before_it_was_through_does_not_land(
 ) -> None:
     with pytest.raises(PipelineInputError, match="marked as success before it was through"):
         load_chunk(waiting.chunk, submission, parts)
-
-
-def test_the_first_verdict_stands(waiting: Waiting) -> None:
-    waiting.complete(waiting.execute())
-    first = Round.first(waiting.chunk)
-    verdict = first.verdict()
-    assert verdict is not None
-    assert first.judge(dataclasses.replace(verdict, again=())) == verdict
 
 
 def test_looking_at_a_round_costs_one_listing_and_one_request_per_failure(waiting: Waiting) -> None:

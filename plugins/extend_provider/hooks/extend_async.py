@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
 
@@ -341,7 +341,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         sort_by: str = "createdAt",
         sort_dir: str = "asc",
         page_size: int = api.MAX_PAGE_SIZE,
-    ) -> AsyncIterator[list[RunSummary]]:
+    ) -> AsyncGenerator[list[RunSummary], None]:
         """List runs page by page. While runs are at work, pages may overlap or miss some: count by id."""
         cursor, more = Cursor(), True
         while more:
@@ -404,7 +404,7 @@ class ExtendAsyncHook(HttpAsyncHook):
 
     async def iter_file_pages(
         self, *, name_contains: str | None = None, sort_dir: str = "asc", page_size: int = api.MAX_PAGE_SIZE
-    ) -> AsyncIterator[list[StoredFile]]:
+    ) -> AsyncGenerator[list[StoredFile], None]:
         """List files page by page."""
         cursor, more = Cursor(), True
         while more:
