@@ -46,6 +46,7 @@ def ask_later(
     task: BaseOperator,
     error: ExtendError,
     method: Callable[..., Any],
+    ti: Any,
     *,
     deadline: float,
     fate: str,
@@ -55,6 +56,7 @@ def ask_later(
     """Let a task that Extend did not answer go on later, without a worker until then.
 
     :param method: of the task; called then with an event that has ``failures``, ``deadline`` and ``state``.
+    :param ti: the task instance.
     :param deadline: when the task fails instead, in seconds since the epoch.
     :param fate: what became of the remote work, and what to do next.
     :param failures: how often it was put off before.
@@ -68,7 +70,7 @@ def ask_later(
     task.log.warning("Asked again later (%s times so far): %s", failures, error)
     later = Later(at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(pause, left)))
     state = {"failures": failures + 1, "deadline": deadline, **state}
-    defer_until(task, later, method, cancel_on_kill=False, **state)
+    defer_until(task, later, method, ti, cancel_on_kill=False, **state)
 
 
 class AskingOperator(BaseOperator, SkipMixin):
@@ -115,7 +117,8 @@ class AskingOperator(BaseOperator, SkipMixin):
             if not is_outage(error):
                 raise
             fate = "Nothing is lost, at Extend or here; clear this task to go on."
-            ask_later(self, error, self.ask_again, deadline=deadline, failures=failures, fate=fate)
+            ti = context["ti"]
+            ask_later(self, error, self.ask_again, ti, deadline=deadline, failures=failures, fate=fate)
         if self.short_circuit and not result:
             self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))
         return result

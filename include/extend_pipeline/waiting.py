@@ -89,7 +89,7 @@ class WaitChunkOperator(ExtendBatchSensor):
             self.run_count = ended.progress["expected"]
         policy = WaitPolicy(**ended.policy) if ended.policy else self._policy(context)
         if _is_unknown(ended):
-            self._ask_later(ended.failure(self._name, ""), policy, ended, SELDOM)
+            self._ask_later(context, ended.failure(self._name, ""), policy, ended, SELDOM)
         super().execute_complete(context, event)
         return self._take_up(context, ended, policy)
 
@@ -113,7 +113,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         except ExtendError as error:
             if not is_outage(error) and not isinstance(error, ExtendNotFoundError):
                 raise
-            self._ask_later(error, policy, ended, failures)
+            self._ask_later(context, error, policy, ended, failures)
         if evidence is None:
             if time.time() >= policy.deadline:
                 raise ExtendBatchTimeoutError(f"{self._name} has not settled. {FATE}")
@@ -124,12 +124,15 @@ class WaitChunkOperator(ExtendBatchSensor):
         unfollow(current.followers, Follower.of(context["ti"]))
         return dict(ended.progress or {})
 
-    def _ask_later(self, error: ExtendError, policy: WaitPolicy, ended: Ended, failures: int = 0) -> NoReturn:
+    def _ask_later(
+        self, context: Context, error: ExtendError, policy: WaitPolicy, ended: Ended, failures: int = 0
+    ) -> NoReturn:
         unknown = self._nothing_listed(ended) if isinstance(error, ExtendNotFoundError) else ""
         ask_later(
             self,
             error,
             self.look_again,
+            context["ti"],
             deadline=policy.deadline,
             fate=f"{unknown} {self._name}: nothing was sent again. {FATE}".lstrip(),
             failures=failures,
