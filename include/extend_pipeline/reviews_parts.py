@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
+import msgspec
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline import raw_zone
@@ -129,7 +130,7 @@ def note_deleted_parts(
 ) -> None:
     """Say on the rows of the documents in the parts of this name that Extend does not have their runs."""
     for entry in _entries(folder, name, settings):
-        raw_zone.note_deleted(warehouse, raw_zone.enter(dataclasses.replace(entry, deleted=message)))
+        raw_zone.note_deleted(warehouse, raw_zone.enter(msgspec.structs.replace(entry, deleted=message)))
 
 
 def _entries(folder: ObjectStoragePath, name: str, settings: Settings | ReviewSettings) -> Iterator[Entry]:

@@ -19,12 +19,13 @@ from extend_pipeline.workspace import read_json, write_json
 
 def write_settings(folder: ObjectStoragePath, settings: Settings) -> None:
     """Keep the settings of a run."""
-    write_json(folder / "settings.json", settings.model_dump(mode="json"))
+    write_json(folder / "settings.json", settings.to_stored())
 
 
 def read_settings(folder: ObjectStoragePath) -> Settings:
     """Read the settings of a run."""
-    return Settings.from_rendered(_required(folder / "settings.json"))
+    path = folder / "settings.json"
+    return Settings.from_stored(_required(path), str(path))
 
 
 def keep_plan(folder: ObjectStoragePath, plan: Plan, unsent: Mapping[str, Any]) -> None:

@@ -204,7 +204,7 @@ def test_an_entry_that_cannot_be_read_is_told_of(workspace: str) -> None:
     enter(entry(part))
     broken = ObjectStoragePath(part.uri.replace(".jsonl.gz", ".json"))
     broken.write_bytes(b'{"part": {}')
-    with pytest.raises(PipelineInputError, match=r"part-00000.json is no entry .*JSONDecodeError"):
+    with pytest.raises(PipelineInputError, match=r"part-00000.json cannot be read .*JSONDecodeError"):
         read_index(workspace)
 
 

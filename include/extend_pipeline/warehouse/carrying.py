@@ -57,11 +57,12 @@ class Carrier:
         self._numbers = itertools.count()
         self._slices = self._sliced()
 
-    def land(self, policy: LandingPolicy) -> Landing:
+    def land(self, policy: LandingPolicy, *, withhold: bool = False) -> Landing:
         """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         before = self._bring_in()
         with self._workbench.memory_for(self._part, self._here):
-            landing = Load(self._here, self._dataset, self._part, self._provenance, policy).run()
+            load = Load(self._here, self._dataset, self._part, self._provenance, policy, withhold=withhold)
+            landing = load.run()
             unfit.replace(self._here, self._dataset, self._there.destination.dialect)
             after = self._arranged(before)
             self._evolve(before, after)

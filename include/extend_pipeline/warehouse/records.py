@@ -133,7 +133,8 @@ class LandedRun:
 SchemaContract = Literal["evolve", "freeze", "discard"]
 
 
-class LandingPolicy(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class LandingPolicy:
     """What is asked of a landing.
 
     :param min_confidence: fields below it are counted; None keeps what holds for a run that has landed.
@@ -162,6 +163,7 @@ class Landing:
         have landed before, from the part that counts them.
     :ivar rows: rows written, by table.
     :ivar held: documents whose rows are held back until somebody approves them.
+    :ivar refused: whether the part's values were withheld from the tables of its extractors.
     """
 
     documents: int
@@ -170,6 +172,7 @@ class Landing:
     credits: float
     rows: dict[str, int]
     held: int = 0
+    refused: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values, fit for XCom."""
@@ -265,6 +268,7 @@ class Warehouse(Protocol):
         *,
         provenance: Provenance,
         policy: LandingPolicy = AS_BEFORE,
+        withhold: bool = False,
     ) -> Landing:
         """Land one part whole, or nothing of it: one ``documents`` row for each document of the submission.
 
@@ -276,7 +280,11 @@ class Warehouse(Protocol):
         :param submission: the documents of the part, those that were not sent with their status.
         :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone, with ``"approval"`` where
             somebody has decided about a run's low confidence, and ``"decided": {"by": …, "at": …}``.
+        :param withhold: a part that the contract ``freeze`` refuses lands without its values: documents, runs
+            and ``fields`` have their rows, the tables of its extractors none, and a row in ``problems``
+            (``SCHEMA_CONTRACT``) names the part.
         :raises WarehouseError: if nothing could be landed; the message names the part and the statement.
+        :raises SchemaContractError: if the contract ``freeze`` refuses the part and nothing is withheld.
         """
         ...
 
@@ -300,6 +308,10 @@ class Warehouse(Protocol):
 
         None have landed if the table of documents is gone, whatever the ledger says.
         """
+        ...
+
+    def refused_parts(self) -> Iterator[str]:
+        """Yield those of :meth:`landed_parts` whose values were withheld, see :meth:`land`."""
         ...
 
     def forget_parts(self, parts: Iterable[str]) -> None:

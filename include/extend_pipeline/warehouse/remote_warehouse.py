@@ -66,6 +66,7 @@ class RemoteWarehouse(SqlWarehouse):
         *,
         provenance: Provenance,
         policy: LandingPolicy = AS_BEFORE,
+        withhold: bool = False,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         session = self.session(f"Part {provenance.part} into {self.name}")
@@ -76,7 +77,7 @@ class RemoteWarehouse(SqlWarehouse):
                 self._planning = False
                 session.run("end planning", "COMMIT")
             with self._alone(session):
-                return Carrier(workbench, session, part, provenance, folder).land(policy)
+                return Carrier(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
 
     @contextlib.contextmanager
     def _workbench(self) -> Iterator[DuckDBWarehouse]:

@@ -26,7 +26,7 @@ from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import created, quoted
 from extend_pipeline.warehouse.staging import StagedFile
 from extend_pipeline.warehouse.table_plan import ColumnType
-from extend_pipeline.warehouse.tables import Columns
+from extend_pipeline.warehouse.tables import REFUSED, Columns
 
 T = TypeVar("T")
 
@@ -209,6 +209,14 @@ class SqlWarehouse(abc.ABC):
         session = self.session(f"Landed parts in {self.name}")
         if {"documents", "loads"} <= session.columns(self.dataset).keys():
             for page in session.pages("read loads", f"SELECT part FROM {quoted(self.dataset)}.loads"):
+                yield from (part for (part,) in page)
+
+    def refused_parts(self) -> Iterator[str]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.refused_parts`."""
+        session = self.session(f"Refused parts in {self.name}")
+        if {"documents", "problems"} <= session.columns(self.dataset).keys():
+            refused = f"SELECT value FROM {quoted(self.dataset)}.problems WHERE code = ?"
+            for page in session.pages("read refusals", refused, [REFUSED]):
                 yield from (part for (part,) in page)
 
     def forget_parts(self, parts: Iterable[str]) -> None:
