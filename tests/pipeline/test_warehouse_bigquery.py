@@ -127,7 +127,7 @@ def test_what_cannot_be_written_to_is_refused_before_anything_is_sent(
     )
     with opened() as there, pytest.raises(WarehouseError, match=refused):
         there.check_writable()
-    assert bigquery_project.tables() == {"claims", "_preflight"}
+    assert bigquery_project.tables() == {"claims", "_preflight", "_schema_version"}
 
 
 def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(

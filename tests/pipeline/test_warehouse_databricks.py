@@ -76,7 +76,7 @@ def told(place: Databricks) -> dict[str, list[Any]]:
 
 def staged_tables(place: Databricks) -> list[str]:
     names = place.rows(f"SELECT table_name FROM duckdb_tables() WHERE database_name = '{place.catalog}'")
-    return [name for (name,) in names if name.startswith("_")]
+    return [name for (name,) in names if name.startswith("_staged_")]
 
 
 def test_parts_leave_what_they_leave_in_duckdb(

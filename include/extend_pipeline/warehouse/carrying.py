@@ -186,18 +186,7 @@ class Carrier:
         """Make the tables and columns that are new, widen what has become wider, renew the views."""
         self._there.make_schema(self._dataset)
         for name, columns in (part for parts in after.values() for part in parts.items()):
-            target = self._table(name)
-            if name not in before:
-                self._there.run(f"make {name}", created(target, columns))
-                self._there.after_creating(self._dataset, name, columns)
-                continue
-            for column, kind in columns.items():
-                word = f"{quoted(column)} {TYPES[kind]}"
-                if column not in before[name]:
-                    self._there.run(f"add to {name}", f"ALTER TABLE {target} ADD COLUMN {word}")
-                elif before[name][column] is not kind:
-                    for statement in self._there.destination.widening(target, column, kind):
-                        self._there.run(f"widen {name}", statement)
+            self._there.fit_table(self._dataset, name, columns, before.get(name))
         made = {view: views.made_view(self._dataset, view) for view in views.VIEWS}
         self._there.make_views(self._dataset, made)
 

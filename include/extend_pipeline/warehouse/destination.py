@@ -107,6 +107,10 @@ class Destination(abc.ABC):
         """Return the statements, in DuckDB's dialect, that change a column to a type that holds more."""
         return (f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET DATA TYPE {TYPES[kind]}",)
 
+    def index(self, dataset: str, table: str, column: str) -> None:
+        """Index a table that is there by a column, unless it is; nothing, if the engine has no indexes."""
+        return
+
     def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
         """Do what the engine wants for a new table, an index for instance; nothing, if nothing is said."""
         return
@@ -141,9 +145,18 @@ class DestinationSession(Session):
         """See :meth:`Destination.append`."""
         self._guarded(statement, lambda: self.destination.append(table, columns, rows, query, file))
 
-    def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
-        """See :meth:`Destination.after_creating`."""
+    def make_table(self, dataset: str, table: str, columns: Columns) -> None:
+        """Make a table, with what the engine wants for it."""
+        super().make_table(dataset, table, columns)
         self._guarded(f"index {table}", lambda: self.destination.after_creating(dataset, table, columns))
+
+    def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
+        """See :meth:`Destination.widening`."""
+        return self.destination.widening(table, column, kind)
+
+    def index(self, dataset: str, table: str, column: str) -> None:
+        """See :meth:`Destination.index`."""
+        self._guarded(f"index {table}", lambda: self.destination.index(dataset, table, column))
 
     def start_writing(self) -> None:
         """See :meth:`Destination.start_writing`."""

@@ -225,6 +225,7 @@ class DuckDBWarehouse(SqlWarehouse):
         withhold: bool = False,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        self._settle(make=True)
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
             part = stage(submission, raw_lines, Path(folder), name=provenance.part)
             session = Session(self._connection, f"Part {provenance.part} into {self.path}")

@@ -76,6 +76,7 @@ class RemoteWarehouse(SqlWarehouse):
             if self._planning:
                 self._planning = False
                 session.run("end planning", "COMMIT")
+            self._settle(make=True)
             with self._alone(session):
                 return Carrier(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
 
@@ -111,6 +112,9 @@ class RemoteWarehouse(SqlWarehouse):
             if not begun:
                 self._lock()
             yield
+
+    def _held(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._planning else self._alone(session)
 
     def _start_planning(self) -> None:
         if not self._planning:

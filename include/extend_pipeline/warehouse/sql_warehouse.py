@@ -20,7 +20,14 @@ import msgspec
 
 from extend_pipeline.documents import Document
 from extend_pipeline.duration import LandedBatch
-from extend_pipeline.warehouse import charges, claims, dead_letters, landed_batches, landed_runs
+from extend_pipeline.warehouse import (
+    charges,
+    claims,
+    dead_letters,
+    landed_batches,
+    landed_runs,
+    migrations,
+)
 from extend_pipeline.warehouse.records import Candidate, Charge, DeadLetter, LandedRun
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import created, quoted
@@ -49,6 +56,7 @@ class SqlWarehouse(abc.ABC):
     def __init__(self, dataset: str, name: str) -> None:
         self.dataset = dataset
         self.name = name
+        self._is_settled = False
 
     @abc.abstractmethod
     def session(self, purpose: str) -> Session:
@@ -62,12 +70,17 @@ class SqlWarehouse(abc.ABC):
     def _alone(self, session: Session) -> contextlib.AbstractContextManager[None]:
         """Run what is inside as one transaction, while nobody else plans or lands in the dataset."""
 
+    def _held(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        """Like :meth:`_alone`, or within the planning that has begun."""
+        return self._alone(session)
+
     @abc.abstractmethod
     def _start_planning(self) -> None:
         """Keep others from planning or landing in the dataset until claims are written, or the end."""
 
     def check_writable(self) -> None:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        self._settle()
         session = self.session(f"Documents could not land in {self.name}")
         probe = f"{quoted(self.dataset)}.{_PROBE}"
         with (
@@ -84,7 +97,7 @@ class SqlWarehouse(abc.ABC):
             session.run("drop it", f"DROP TABLE {probe}")
             raise _UndoneError
         with self._alone(session):
-            known = session.columns(self.dataset)
+            known = self._tables(session)
             session.start_writing()
             for table in known:
                 target = f"{quoted(self.dataset)}.{quoted(table)}"
@@ -112,9 +125,10 @@ class SqlWarehouse(abc.ABC):
             for position, document in enumerate(candidates)
         )
         with _staged(lines) as staged:
+            self._settle()
             self._start_planning()
             session = self.session(f"Planning in {self.name}")
-            known = session.columns(self.dataset).keys() if staged.lines else set[str]()
+            known = self._tables(session).keys() if staged.lines else set[str]()
             landed: Iterator[int] = iter(())
             claimed: Iterator[tuple[int, str]] = iter(())
             if known & {"documents", "claims"}:
@@ -142,12 +156,15 @@ class SqlWarehouse(abc.ABC):
             msgspec.json.encode({"document_id": document.id, "chunk": chunk}) + b"\n"
             for document, chunk in claimed
         )
-        with _staged(lines) as staged, self._alone(session):
+        with _staged(lines) as staged:
             if not staged.lines:
                 return
-            claims.make_claims(session, self.dataset)
-            relation = self._relation(session, staged, claims.CLAIMED)
-            claims.write_claims(session, self.dataset, relation, (workflow_id, version or ""), repetition)
+            self._settle(make=True)
+            with self._alone(session):
+                claims.make_claims(session, self.dataset)
+                relation = self._relation(session, staged, claims.CLAIMED)
+                key = (workflow_id, version or "")
+                claims.write_claims(session, self.dataset, relation, key, repetition)
 
     def dead_letters(
         self, *, workflow_id: str | None = None, version: str | None = None
@@ -200,6 +217,7 @@ class SqlWarehouse(abc.ABC):
         with _staged(lines) as staged:
             if not staged.lines:
                 return 0
+            self._settle()
             with self._alone(session):
                 relation = self._relation(session, staged, landed_runs.DELETED)
                 return landed_runs.note_deleted_runs(session, self.dataset, relation, message)
@@ -207,14 +225,14 @@ class SqlWarehouse(abc.ABC):
     def landed_parts(self) -> Iterator[str]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.landed_parts`."""
         session = self.session(f"Landed parts in {self.name}")
-        if {"documents", "loads"} <= session.columns(self.dataset).keys():
+        if {"documents", "loads"} <= self._tables(session).keys():
             for page in session.pages("read loads", f"SELECT part FROM {quoted(self.dataset)}.loads"):
                 yield from (part for (part,) in page)
 
     def refused_parts(self) -> Iterator[str]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.refused_parts`."""
         session = self.session(f"Refused parts in {self.name}")
-        if {"documents", "problems"} <= session.columns(self.dataset).keys():
+        if {"documents", "problems"} <= self._tables(session).keys():
             refused = f"SELECT value FROM {quoted(self.dataset)}.problems WHERE code = ?"
             for page in session.pages("read refusals", refused, [REFUSED]):
                 yield from (part for (part,) in page)
@@ -222,7 +240,8 @@ class SqlWarehouse(abc.ABC):
     def forget_parts(self, parts: Iterable[str]) -> None:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.forget_parts`."""
         session = self.session(f"Landed parts in {self.name}")
-        if "loads" not in session.columns(self.dataset):
+        self._settle()
+        if "loads" not in self._tables(session):
             return
         lines = (msgspec.json.encode({"part": part}) + b"\n" for part in parts)
         with _staged(lines) as staged, self._alone(session):
@@ -236,7 +255,7 @@ class SqlWarehouse(abc.ABC):
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.counts`."""
         session = self.session(f"Counting {self.name}")
         counts: dict[str, int] = {}
-        for table in sorted(session.columns(self.dataset)):
+        for table in sorted(self._tables(session)):
             ((count,),) = session.rows(
                 "count rows", f"SELECT count(*) FROM {quoted(self.dataset)}.{quoted(table)}"
             )
@@ -246,8 +265,32 @@ class SqlWarehouse(abc.ABC):
     def _asked_of_documents(self, purpose: str, question: Callable[[Session], Iterable[T]]) -> Iterator[T]:
         """Ask once there is something to ask; a dataset in which nothing has landed has no answers."""
         session = self.session(f"{purpose} in {self.name}")
-        if "documents" in session.columns(self.dataset):
+        if "documents" in self._tables(session):
             yield from question(session)
+
+    def _tables(self, session: Session) -> dict[str, Columns]:
+        """Return the dataset's tables with their columns; refuse a dataset that a newer release has made."""
+        there = session.columns(self.dataset)
+        if not self._is_settled:
+            migrations.version(session, self.dataset, there)
+        there.pop(migrations.TABLE, None)
+        return there
+
+    def _settle(self, *, make: bool = False) -> None:
+        """Bring the dataset to this release's layout, once while the warehouse is open.
+
+        :param make: something is about to be made in it, if there is nothing yet.
+        """
+        if self._is_settled:
+            return
+        session = self.session(f"Layout of {self.name}")
+        there = session.columns(self.dataset)
+        found = migrations.version(session, self.dataset, there)
+        if found == migrations.MIGRATIONS[-1].version:
+            self._is_settled = True
+        elif there or make:
+            with self._held(session):
+                self._is_settled = migrations.migrate(session, self.dataset, make=make)
 
 
 @contextlib.contextmanager
