@@ -20,9 +20,9 @@ import msgspec
 from airflow.sdk import ObjectStoragePath
 from pydantic import AfterValidator
 
-from extend_pipeline import raw_zone
+from extend_pipeline import raw_index
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
-from extend_pipeline.raw_zone import Entry, Place, part_name
+from extend_pipeline.raw_index import Entry, Place, part_name
 from extend_pipeline.settings import RenderedSettings, parse_workspace
 from extend_pipeline.warehouse.records import Warehouse, WarehouseError
 from extend_pipeline.workspace import write_json
@@ -107,7 +107,7 @@ def check_whole(warehouse: Warehouse, *, workspace: str, warehouse_conn_id: str,
             "the failed task of extend_replay, or run 'python -m extend_pipeline replay' again: it goes on "
             "where it stopped."
         )
-    lost = raw_zone.lost_parts(workspace, Place(warehouse_conn_id, dataset), warehouse.landed_parts())
+    lost = raw_index.lost_parts(workspace, Place(warehouse_conn_id, dataset), warehouse.landed_parts())
     if lost:
         raise WarehouseError(
             f"{place} does not have {lost:,} parts that have landed there by the raw zone's index: it was "
@@ -126,7 +126,7 @@ def parts_of(settings: ReplaySettings) -> list[Entry]:
 
     :raises PipelineInputError: if there are none.
     """
-    entries = raw_zone.read_index(settings.workspace)
+    entries = raw_index.read_index(settings.workspace)
     found = [entry for entry in entries if settings.origin in entry.places]
     if not found:
         others = sorted({str(place) for entry in entries for place in entry.places})
@@ -197,15 +197,15 @@ def replay(
 def _land(warehouse: Warehouse, entry: Entry, settings: ReplaySettings, total: Replayed) -> bool:
     """Land a part and count it; return whether the contract has refused it."""
     if entry.deleted is not None:
-        noted = raw_zone.note_deleted(warehouse, entry, into=settings.destination)
+        noted = raw_index.note_deleted(warehouse, entry, into=settings.destination)
         total.rows.update(documents=noted)
         return False
     contract = settings.schema_contract or entry.policy.schema_contract
     asked = dataclasses.replace(entry.policy, schema_contract=contract)
     changed = msgspec.structs.replace(entry, policy=asked)
-    landing = raw_zone.land(warehouse, changed, into=settings.destination, withhold=True)
+    landing = raw_index.land(warehouse, changed, into=settings.destination, withhold=True)
     if changed != entry and settings.destination == entry.place and not landing.refused:
-        raw_zone.rewrite(changed)  # so that a later replay comes to the same tables
+        raw_index.rewrite(changed)  # so that a later replay comes to the same tables
     total.documents += entry.part.documents
     total.runs += entry.part.runs
     total.refused += landing.refused

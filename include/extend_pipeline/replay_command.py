@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
-from extend_pipeline.raw_zone import Entry
+from extend_pipeline.raw_index import Entry
 from extend_pipeline.replay import (
     ReplaySettings,
     begin,

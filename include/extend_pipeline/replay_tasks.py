@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline.assets import announce
-from extend_pipeline.raw_zone import Entry
+from extend_pipeline.raw_index import Entry
 from extend_pipeline.replay import (
     ReplaySettings,
     begin,

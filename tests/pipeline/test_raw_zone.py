@@ -21,18 +21,8 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.collection import collect
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.raw_zone import (
-    Entry,
-    RawPart,
-    enter,
-    land,
-    note_deleted,
-    part_path,
-    read_index,
-    run_line,
-    with_decision,
-    write_part,
-)
+from extend_pipeline.raw_index import Entry, enter, land, note_deleted, read_index
+from extend_pipeline.raw_zone import RawPart, part_path, run_line, with_decision, write_part
 from extend_pipeline.warehouse import LandingPolicy, Provenance
 from extend_provider.hooks.extend import ExtendAsyncHook
 from fixtures.s3 import S3

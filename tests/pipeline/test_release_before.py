@@ -12,7 +12,7 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batch_ledger import WorkspaceLedger
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.raw_zone import read_index
+from extend_pipeline.raw_index import read_index
 from extend_pipeline.replay import ReplaySettings, check_whole, not_landed, parts_of, replay, whole_parts
 from extend_pipeline.run import keep_plan, read_plan, read_settings, write_settings
 from extend_pipeline.warehouse import WarehouseError

@@ -16,10 +16,11 @@ import duckdb
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from extend_pipeline import raw_zone
+from extend_pipeline import raw_index, raw_zone
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
-from extend_pipeline.raw_zone import Entry, RawPart, part_path, write_part
+from extend_pipeline.raw_index import Entry
+from extend_pipeline.raw_zone import RawPart, part_path, write_part
 from extend_pipeline.replay import (
     ReplaySettings,
     begin,
@@ -55,7 +56,7 @@ def entered(
     )
     origin = Provenance(workflow_id=WORKFLOW, batch_id="batch_1", counted=changes.pop("counted", True))
     given = {"dataset": "extend", "warehouse_conn_id": "warehouse_test", "provenance": origin, **changes}
-    return raw_zone.enter(Entry(part=part, **given))
+    return raw_index.enter(Entry(part=part, **given))
 
 
 def doubtful(number: int, **changes: Any) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def landed(tmp_path: Path) -> Path:
         raw_lines(doubtful(1), waiting, doubtful(3)), policy=HOLD,
     )  # fmt: skip
     with warehouse(file) as opened:
-        raw_zone.land(opened, part)
+        raw_index.land(opened, part)
         for name, documents, lines in (
             ("unsent", [skipped], []),
             ("approved", [document(1)], [decided(1, "APPROVED", "2026-11-22T10:00:00+00:00")]),
@@ -89,7 +90,7 @@ def landed(tmp_path: Path) -> Path:
             ("rejected", [document(1)], [decided(1, "REJECTED", "2026-11-22T11:00:00+00:00")]),
             ("approved again", [document(1)], [decided(1, "APPROVED", "2026-11-22T12:00:00+00:00")]),
         ):
-            raw_zone.land(opened, entered(tmp_path, name, documents, lines, counted=not lines))
+            raw_index.land(opened, entered(tmp_path, name, documents, lines, counted=not lines))
     return file
 
 
@@ -147,11 +148,11 @@ def test_a_landing_tells_how_many_documents_are_held_back(tmp_path: Path) -> Non
     documents = [document(number) for number in (1, 2, 3)]
     lines = raw_lines(doubtful(1), run(document(2)), doubtful(3))
     with warehouse(tmp_path / "held.duckdb") as opened:
-        landing = raw_zone.land(opened, entered(tmp_path, "held", documents, lines, policy=HOLD))
+        landing = raw_index.land(opened, entered(tmp_path, "held", documents, lines, policy=HOLD))
         assert (landing.held, landing.credits) == (2, 7.5)
         line = decided(1, "APPROVED", "2026-11-22T10:00:00+00:00")
         again = entered(tmp_path, "approved", [document(1)], [line], counted=False)
-        approved = raw_zone.land(opened, again)
+        approved = raw_index.land(opened, again)
         assert (approved.held, approved.credits) == (0, 0.0)
 
 
@@ -244,7 +245,7 @@ def landed_there(tmp_path: Path, file: Path, *numbers: int) -> None:
     """Let parts land, as a pipeline does."""
     with warehouse(file) as opened:
         for number in numbers:
-            raw_zone.land(
+            raw_index.land(
                 opened,
                 entered(tmp_path, f"part-{number}", [document(number)], raw_lines(run(document(number)))),
             )
@@ -307,7 +308,7 @@ def test_runs_that_are_gone_are_in_no_ledger_and_no_loss(tmp_path: Path) -> None
     gone = json.dumps({"run_id": run(document(0))["id"]}).encode() + b"\n"
     entry = entered(tmp_path, "gone", [document(0)], [gone], deleted="It is gone.")
     with warehouse(file) as opened:
-        raw_zone.note_deleted(opened, entry)
+        raw_index.note_deleted(opened, entry)
         check_whole(opened, **place_of(tmp_path))
     assert [each.deleted for each in parts_of(settings(tmp_path))] == [None, "It is gone."]
 
@@ -316,9 +317,9 @@ def test_names_are_compared_and_no_entry_is_opened(
     tmp_path: Path, landed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened_entries: list[str] = []
-    original = raw_zone._read_entry
+    original = raw_index._read_entry
     monkeypatch.setattr(
-        raw_zone, "_read_entry", lambda uri, *more: opened_entries.append(uri) or original(uri, *more)
+        raw_index, "_read_entry", lambda uri, *more: opened_entries.append(uri) or original(uri, *more)
     )
     with warehouse(landed) as opened:
         check_whole(opened, **place_of(tmp_path))
@@ -405,9 +406,9 @@ def refused(tmp_path: Path) -> Path:
             part = entered(tmp_path, f"part-{number}", [document(number)], raw_lines(each), policy=FROZEN)
             if number == 2:
                 with pytest.raises(SchemaContractError, match="Nothing of the part has landed"):
-                    raw_zone.land(opened, part)
+                    raw_index.land(opened, part)
             else:
-                raw_zone.land(opened, part)
+                raw_index.land(opened, part)
     return file
 
 

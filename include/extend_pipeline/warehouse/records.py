@@ -9,6 +9,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
+import msgspec
+
 from extend_pipeline.documents import Document
 from extend_pipeline.duration import LandedBatch
 
@@ -124,9 +126,7 @@ class LandedRun:
     @classmethod
     def from_json(cls, line: bytes) -> LandedRun:
         """Read a run back from what :meth:`to_json` wrote."""
-        fields = json.loads(line)
-        document, steps = Document.from_mapping(fields.pop("document")), tuple(fields.pop("steps"))
-        return cls(document, steps=steps, **fields)
+        return msgspec.json.decode(line, type=cls)
 
 
 #: What becomes of fields that the tables of an extractor have no place for yet.
