@@ -2,7 +2,7 @@
 
     <workspace>/runs/<dag>/<run>/<group>/…     settings, candidates, plan and chunks of one discovery
     <workspace>/batches/<workflow>/<version>/  what was sent as which batch, keyed by content
-    <workspace>/raw/<pipeline>/…               the runs as Extend answered them, see raw_zone.py
+    <workspace>/raw/<pipeline>/…               the runs as Extend answered them, see raw_zone.py, raw_index.py
     <workspace>/replays/                       which datasets are being rebuilt from there
 
 Any address that Airflow's object storage knows will do: ``file:///…`` on one machine,

@@ -95,6 +95,11 @@ class Destination(abc.ABC):
         :param statement: ``CREATE OR REPLACE VIEW …`` in the engine's dialect.
         """
 
+    def drop_view(self, dataset: str, view: str) -> None:
+        """Drop a view if it exists, so that the columns that it reads can be changed."""
+        statement = f"DROP VIEW IF EXISTS {quoted(dataset)}.{quoted(view)}"
+        list(self.pages(self.dialect.translated(statement)))
+
     def start_writing(self) -> None:
         """From here to the end of the transaction, rows are deleted and appended and nothing is made."""
         return
@@ -161,6 +166,10 @@ class DestinationSession(Session):
     def start_writing(self) -> None:
         """See :meth:`Destination.start_writing`."""
         self._guarded("start writing", self.destination.start_writing)
+
+    def drop_view(self, dataset: str, view: str) -> None:
+        """See :meth:`Destination.drop_view`."""
+        self._guarded(f"drop {view}", lambda: self.destination.drop_view(dataset, view))
 
     def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:
         """Make the views that do not exist, and those that are not what these statements make."""

@@ -115,9 +115,9 @@ def _fit(session: Session, dataset: str, there: Mapping[str, Columns], layout: M
         for column, kind in layout[table].items()
         if column in there[table]
     )
-    if changed:  # no engine changes the type of a column that a view reads
+    if changed:  # few engines change the type of a column that a view reads
         for view in views.VIEWS:
-            session.run(f"drop {view}", f"DROP VIEW IF EXISTS {quoted(dataset)}.{quoted(view)}")
+            session.drop_view(dataset, view)
     for table, columns in layout.items():
         if has_landed or table in there:
             session.fit_table(dataset, table, columns, there.get(table))

@@ -116,6 +116,10 @@ class Session:
         """Index a table that is there by a column, where the engine has indexes and this one is missing."""
         return
 
+    def drop_view(self, dataset: str, view: str) -> None:
+        """Drop a view if it exists, so that the columns that it reads can be changed."""
+        self.run(f"drop {view}", f"DROP VIEW IF EXISTS {quoted(dataset)}.{quoted(view)}")
+
     def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:
         """Make the views that do not exist, and those that are not what these statements make.
 
