@@ -318,9 +318,12 @@ def test_names_are_compared_and_no_entry_is_opened(
 ) -> None:
     opened_entries: list[str] = []
     original = raw_index._read_entry
-    monkeypatch.setattr(
-        raw_index, "_read_entry", lambda uri, *more: opened_entries.append(uri) or original(uri, *more)
-    )
+
+    def read(uri: str, *more: Any) -> Entry | None:
+        opened_entries.append(uri)
+        return original(uri, *more)
+
+    monkeypatch.setattr(raw_index, "_read_entry", read)
     with warehouse(landed) as opened:
         check_whole(opened, **place_of(tmp_path))
         assert opened_entries == []

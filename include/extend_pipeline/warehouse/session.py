@@ -125,7 +125,7 @@ class Session:
 
         A comment on a view marks the statement that has made it.
         """
-        marks = dict(
+        marks: dict[str, str | None] = dict(
             self.rows(
                 "read views",
                 "SELECT view_name, comment FROM duckdb_views() "
