@@ -47,7 +47,9 @@ def read_plan(folder: ObjectStoragePath) -> tuple[Plan, dict[str, Any]] | None:
     if plain is None:
         return None
     kept, _ = opened(plain, str(path), newest=_PLAN)
+    chunks = kept["plan"].pop("chunks", [])  # another release may refer to a chunk by other words
     plan = msgspec.convert(kept["plan"], Plan, dec_hook=lambda kind, counts: Counter(counts))
+    plan.chunks = chunks
     return plan, kept["unsent"]
 
 
