@@ -4,7 +4,10 @@ Everything that Extend has answered is kept in the raw zone. This DAG lands it a
 and without paying**: into the same dataset after tables were lost, or beside it into another one.
 
 Leave the form as it is to land what is missing; tick *Land everything again* after a single table was dropped
-or rows were changed. It goes on where it stopped when its task is cleared. Other loads wait meanwhile.
+or rows were changed. A part that the schema contract *freeze* refuses stops no other: it is counted, and
+`problems` names it (`SCHEMA_CONTRACT`).
+
+It goes on where it stopped when its task is cleared. Other loads wait meanwhile.
 
 | Variable | Meaning |
 |---|---|
@@ -65,6 +68,14 @@ with DAG(
             description="Also what the load ledger knows: brings back a table that was dropped alone, and "
             "rows that were changed.",
         ),
+        "schema_contract": Param(
+            default=None,
+            type=["null", "string"],
+            enum=[None, "evolve", "freeze", "discard"],
+            title="Schema contract",
+            description="What becomes of fields that the tables do not have. Left empty: what it was when "
+            "they landed. With evolve or discard, what freeze has refused lands too.",
+        ),
     },
 ):
     replay_to_warehouse(
@@ -74,4 +85,5 @@ with DAG(
         into_dataset="{{ params.into_dataset or '' }}",
         into_warehouse_conn_id="{{ params.into_warehouse_conn_id or '' }}",
         again="{{ params.again }}",
+        schema_contract="{{ params.schema_contract or '' }}",
     )

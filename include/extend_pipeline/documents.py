@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -75,11 +74,6 @@ class Document:
     def from_json(cls, line: bytes) -> Document:
         """Read a document back from what :meth:`to_json` wrote, whatever else the line tells of it."""
         return _DECODER.decode(line)
-
-    @classmethod
-    def from_mapping(cls, record: Mapping[str, Any]) -> Document:
-        """Read a document back from such a line that has been read already."""
-        return cls(**{field.name: record[field.name] for field in dataclasses.fields(cls)})
 
 
 _ENCODER: Final = msgspec.json.Encoder()

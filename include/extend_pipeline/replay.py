@@ -2,7 +2,9 @@
 
 Parts land in the order in which they first landed, whatever order they are found in: a name that the
 dictionary has given, a decision or a threshold that a later part builds on is there when it is needed. What
-has landed is in the load ledger of the destination, so a replay that was interrupted goes on there.
+has landed is in the load ledger of the destination, so a replay that was interrupted goes on there; and it is
+marked in the raw zone, so that the destination is known there as the dataset was. A part that the schema
+contract refuses stops no other: its documents land, so that nobody pays for them again, and its values wait.
 """
 
 from __future__ import annotations
@@ -12,15 +14,15 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from airflow.sdk import ObjectStoragePath
 from pydantic import AfterValidator
 
-from extend_pipeline import raw_zone
+from extend_pipeline import raw_index
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
-from extend_pipeline.raw_zone import Entry
+from extend_pipeline.raw_index import Entry, Place, part_name
 from extend_pipeline.settings import RenderedSettings, parse_workspace
 from extend_pipeline.warehouse.records import Warehouse, WarehouseError
 from extend_pipeline.workspace import write_json
@@ -45,11 +47,17 @@ class ReplaySettings(RenderedSettings):
     into_dataset: str | None = None
     into_warehouse_conn_id: str | None = None
     again: bool = False
+    schema_contract: Literal["evolve", "freeze", "discard"] | None = None
 
     @property
-    def destination(self) -> tuple[str, str]:
-        """The connection and the dataset that the tables are to be in."""
-        return self.into_warehouse_conn_id or self.warehouse_conn_id, self.into_dataset or self.dataset
+    def origin(self) -> Place:
+        """Where the parts have landed."""
+        return Place(self.warehouse_conn_id, self.dataset)
+
+    @property
+    def destination(self) -> Place:
+        """Where the tables are to be."""
+        return Place(self.into_warehouse_conn_id or self.warehouse_conn_id, self.into_dataset or self.dataset)
 
 
 @dataclasses.dataclass(slots=True)
@@ -57,12 +65,15 @@ class Replayed:
     """What a replay has done.
 
     :ivar documents: rows of ``documents`` that it has written, a document of two parts twice.
+    :ivar refused: parts that the contract ``freeze`` has refused, so that their values are in no table of an
+        extractor; ``problems`` has a row for each.
     :ivar rows: rows written, by table.
     """
 
     parts: int = 0
     documents: int = 0
     runs: int = 0
+    refused: int = 0
     rows: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def to_json(self) -> dict[str, Any]:
@@ -86,7 +97,7 @@ def check_whole(warehouse: Warehouse, *, workspace: str, warehouse_conn_id: str,
     What they have lost would be sent, and paid for, once more.
 
     :param warehouse: the open warehouse.
-    :raises WarehouseError: if a replay has not come to its end, or the tables are gone and nothing replayed.
+    :raises WarehouseError: if a replay has not come to its end, or parts that landed are in no table now.
     """
     place = f"Dataset {dataset!r} of connection {warehouse_conn_id!r}"
     remedy = "Nothing was planned or sent, because documents that landed before would be paid for once more."
@@ -96,16 +107,14 @@ def check_whole(warehouse: Warehouse, *, workspace: str, warehouse_conn_id: str,
             "the failed task of extend_replay, or run 'python -m extend_pipeline replay' again: it goes on "
             "where it stopped."
         )
-    # Where nothing but claims is, the first load has still to come, or has failed: nothing is lost.
-    if next(warehouse.landed_parts(), None) is None and set(warehouse.counts()) != {"claims"}:
-        entries = raw_zone.read_index(workspace)
-        lost = sum((each.dataset, each.warehouse_conn_id) == (dataset, warehouse_conn_id) for each in entries)
-        if lost:
-            raise WarehouseError(
-                f"{place} is empty, and the raw zone has {lost:,} parts that have landed there. {remedy} "
-                "Trigger extend_replay, or run 'python -m extend_pipeline replay'; to begin anew on purpose, "
-                "name another dataset."
-            )
+    lost = raw_index.lost_parts(workspace, Place(warehouse_conn_id, dataset), warehouse.landed_parts())
+    if lost:
+        raise WarehouseError(
+            f"{place} does not have {lost:,} parts that have landed there by the raw zone's index: it was "
+            f"dropped, restored from an older copy, or the connection leads elsewhere now. {remedy} "
+            "Trigger extend_replay, or run 'python -m extend_pipeline replay': it lands what is missing. To "
+            "begin anew on purpose, name another dataset."
+        )
 
 
 def _mark(workspace: str, warehouse_conn_id: str, dataset: str) -> ObjectStoragePath:
@@ -113,15 +122,14 @@ def _mark(workspace: str, warehouse_conn_id: str, dataset: str) -> ObjectStorage
 
 
 def parts_of(settings: ReplaySettings) -> list[Entry]:
-    """Return the parts that have landed in a dataset, in the order in which they did.
+    """Return the parts that have landed in a dataset, or were to, in the order in which they did first.
 
     :raises PipelineInputError: if there are none.
     """
-    entries = raw_zone.read_index(settings.workspace)
-    place = (settings.dataset, settings.warehouse_conn_id)
-    found = [entry for entry in entries if (entry.dataset, entry.warehouse_conn_id) == place]
+    entries = raw_index.read_index(settings.workspace)
+    found = [entry for entry in entries if settings.origin in entry.places]
     if not found:
-        others = sorted({f"{entry.dataset} ({entry.warehouse_conn_id})" for entry in entries})
+        others = sorted({str(place) for entry in entries for place in entry.places})
         raise PipelineInputError(
             f"The raw zone in {settings.workspace} has no part that landed in dataset {settings.dataset!r} "
             f"of connection {settings.warehouse_conn_id!r}. It has parts of: {', '.join(others) or 'none'}."
@@ -129,17 +137,25 @@ def parts_of(settings: ReplaySettings) -> list[Entry]:
     return found
 
 
+def whole_parts(warehouse: Warehouse) -> set[str]:
+    """Return the parts that the load ledger of the destination knows with their values."""
+    return set(warehouse.landed_parts()) - set(warehouse.refused_parts())
+
+
 def not_landed(entries: Sequence[Entry], landed: Collection[str]) -> list[Entry]:
-    """Return what is left to land: everything from the first part on that the ledger does not know.
+    """Return what is left to land: everything from the first part on that has not landed.
 
     What follows that part may have landed already, by a pipeline that went on meanwhile; it lands once more,
     so that each part still comes after those that it builds on. What only tells of deleted runs is in no
     ledger, and goes with the part before it.
+
+    :param landed: see :func:`whole_parts`.
     """
+    names = {part_name(part) for part in landed}
     known = 0
     for number, entry in enumerate(entries, start=1):
         if entry.deleted is None:
-            if entry.provenance.part not in landed:
+            if part_name(entry.provenance.part) not in names:
                 break
             known = number
     return list(entries[known:])
@@ -151,32 +167,47 @@ def forget(warehouse: Warehouse, entries: Sequence[Entry]) -> None:
 
 
 def replay(
-    warehouse: Warehouse, entries: Sequence[Entry], done: Callable[[Entry], object] = lambda entry: None
+    warehouse: Warehouse,
+    entries: Sequence[Entry],
+    settings: ReplaySettings,
+    done: Callable[[Entry, bool], object] = lambda entry, refused: None,
 ) -> Replayed:
     """Land parts again, one after the other, each whole or not at all.
 
-    :param done: called after each.
+    :param warehouse: the settings' destination.
+    :param done: called after each, with whether the contract has refused it.
     :raises PipelineOutcomeError: if a part is damaged; those before it have landed.
     """
     total = Replayed()
     for entry in entries:
-        total.rows.update(_land(warehouse, entry))
+        try:
+            refused = _land(warehouse, entry, settings, total)
+        except _DAMAGE as error:
+            raise PipelineOutcomeError(
+                f"Part {entry.part.uri} of the raw zone is damaged or gone ({type(error).__name__}). The "
+                "parts before it have landed, nothing of this one. Bring its files back and replay once "
+                "more: it goes on from there. If they are lost, clear the collect task of their chunk: it "
+                "asks Extend again."
+            ) from None
         total.parts += 1
-        total.documents += entry.part.documents if entry.deleted is None else 0
-        total.runs += entry.part.runs if entry.deleted is None else 0
-        done(entry)
+        done(entry, refused)
     return total
 
 
-def _land(warehouse: Warehouse, entry: Entry) -> dict[str, int]:
-    """Land a part; return the rows written, by table."""
-    try:
-        if entry.deleted is None:
-            return raw_zone.land(warehouse, entry).rows
-        return {"documents": raw_zone.note_deleted(warehouse, entry)}
-    except _DAMAGE as error:
-        raise PipelineOutcomeError(
-            f"Part {entry.part.uri} of the raw zone is damaged or gone ({type(error).__name__}). The parts "
-            "before it have landed, nothing of this one. Bring its files back and replay once more: it goes "
-            "on from there. If they are lost, clear the collect task of their chunk: it asks Extend again."
-        ) from None
+def _land(warehouse: Warehouse, entry: Entry, settings: ReplaySettings, total: Replayed) -> bool:
+    """Land a part and count it; return whether the contract has refused it."""
+    if entry.deleted is not None:
+        noted = raw_index.note_deleted(warehouse, entry, into=settings.destination)
+        total.rows.update(documents=noted)
+        return False
+    contract = settings.schema_contract or entry.policy.schema_contract
+    asked = dataclasses.replace(entry.policy, schema_contract=contract)
+    changed = msgspec.structs.replace(entry, policy=asked)
+    landing = raw_index.land(warehouse, changed, into=settings.destination, withhold=True)
+    if changed != entry and settings.destination == entry.place and not landing.refused:
+        raw_index.rewrite(changed)  # so that a later replay comes to the same tables
+    total.documents += entry.part.documents
+    total.runs += entry.part.runs
+    total.refused += landing.refused
+    total.rows.update(landing.rows)
+    return landing.refused

@@ -9,9 +9,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.raw_zone import Entry
-from extend_pipeline.replay import ReplaySettings, begin, end, forget, not_landed, parts_of, replay
+from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
+from extend_pipeline.raw_index import Entry
+from extend_pipeline.replay import (
+    ReplaySettings,
+    begin,
+    end,
+    forget,
+    not_landed,
+    parts_of,
+    replay,
+    whole_parts,
+)
 from extend_pipeline.warehouse import open_warehouse, publish_snapshot
 
 EPILOG = """examples:
@@ -19,6 +28,7 @@ EPILOG = """examples:
   python -m extend_pipeline replay                           land what is missing: the dataset was dropped
   python -m extend_pipeline replay --again                   land everything: a table was dropped or changed
   python -m extend_pipeline replay --into-dataset rebuilt    beside the tables that are there
+  python -m extend_pipeline replay --schema-contract evolve  also what the contract freeze has refused
 
 Extend is asked nothing. What was interrupted goes on where it stopped when it is run again, without --again.
 While it runs, tasks that need the warehouse wait."""
@@ -43,11 +53,19 @@ def add_command(commands: Any) -> None:
     command.add_argument(
         "--again", action="store_true", help="land also what has landed; what is there is replaced"
     )
+    command.add_argument(
+        "--schema-contract",
+        choices=("evolve", "freeze", "discard"),
+        help="what becomes of fields that the tables do not have (as it was when the parts landed)",
+    )
     command.add_argument("--dry-run", action="store_true", help="say what there is to do, and do nothing")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Land the parts, with a progress bar."""
+    """Land the parts, with a progress bar.
+
+    :raises PipelineOutcomeError: after all have landed, if the schema contract has refused some.
+    """
     settings = ReplaySettings.from_rendered(
         {
             "workspace": options.workspace or the_workspace(),
@@ -56,6 +74,7 @@ def run(options: argparse.Namespace) -> None:
             "into_dataset": options.into_dataset,
             "into_warehouse_conn_id": options.into_warehouse_conn_id,
             "again": options.again,
+            "schema_contract": options.schema_contract,
         }
     )
     console = Console()
@@ -64,7 +83,7 @@ def run(options: argparse.Namespace) -> None:
         if settings.again and not options.dry_run:
             begin(settings)
             forget(warehouse, entries)
-        landed = set() if settings.again else set(warehouse.landed_parts())
+        landed = set() if settings.again else whole_parts(warehouse)
         due = not_landed(entries, landed)
         _tell(console, "In the raw zone", entries)
         _tell(console, "To be landed", due)
@@ -73,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
         begin(settings)
         with _progress(console) as progress:
             bar = progress.add_task("landing", total=len(due))
-            total = replay(warehouse, due, lambda entry: progress.advance(bar))
+            total = replay(warehouse, due, settings, lambda entry, refused: progress.advance(bar))
     end(settings)
     publish_snapshot(*settings.destination)
     place = ".".join(reversed(settings.destination))
@@ -83,6 +102,13 @@ def run(options: argparse.Namespace) -> None:
         markup=False,
         highlight=False,
     )
+    if total.refused:
+        raise PipelineOutcomeError(
+            f"{total.refused:,} of these parts have fields that the tables have no place for, and the "
+            "contract 'freeze' makes none: their values are in fields alone, and problems has a row "
+            "SCHEMA_CONTRACT for each. Nothing is blocked by that. Replay with --schema-contract evolve, or "
+            "discard, to land them in the tables."
+        )
 
 
 def the_workspace() -> str:

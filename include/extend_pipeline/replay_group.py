@@ -22,6 +22,7 @@ def replay_to_warehouse(
     into_dataset: str | None = None,
     into_warehouse_conn_id: str | None = None,
     again: bool | str = False,
+    schema_contract: str | None = None,
     warehouse_pool: str = "extend_warehouse",
 ) -> TaskGroup:
     """Add the rebuilding of tables to the DAG that is being defined.
@@ -35,6 +36,9 @@ def replay_to_warehouse(
     :param into_warehouse_conn_id: the same of the connection.
     :param again: land all parts, not only those that the destination does not have; rows that are there are
         replaced by the same ones, so that a table that was dropped comes back, and a row that was changed.
+    :param schema_contract: ``evolve``, ``freeze`` or ``discard``: what becomes of fields that the tables do
+        not have; None: what it was when each part landed. A part that ``freeze`` refuses lands without its
+        values, stops no other, and has a row in ``problems``.
     :param warehouse_pool: Airflow pool of one slot, because a DuckDB file has one writer.
     :return: the task group.
     :raises PipelineInputError: when the DAG file is parsed, if a literal setting is wrong.
@@ -46,6 +50,7 @@ def replay_to_warehouse(
         "into_dataset": into_dataset,
         "into_warehouse_conn_id": into_warehouse_conn_id,
         "again": again,
+        "schema_contract": schema_contract,
     }
     check_literals(settings, ReplaySettings)
     defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
+import msgspec
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline import raw_zone
-from extend_pipeline.raw_zone import Entry, PartWriter, RawPart, part_path
+from extend_pipeline import raw_index
+from extend_pipeline.raw_index import Entry
+from extend_pipeline.raw_zone import PartWriter, RawPart, part_path
 from extend_pipeline.reviews import ReviewSettings
 from extend_pipeline.run import task_provenance
 from extend_pipeline.settings import Settings
@@ -36,8 +38,7 @@ class RunsPart:
     @classmethod
     def from_json(cls, line: bytes) -> RunsPart:
         """Read back what :meth:`PartsWriter` has written of a part."""
-        record = json.loads(line)
-        return cls(**{**record, "part": RawPart(**record["part"])})
+        return msgspec.json.decode(line, type=cls)
 
 
 class PartsWriter:
@@ -114,7 +115,7 @@ def land_parts(
     """Land the parts of this name."""
     landed = LandedParts(Counter(), Counter())
     for entry in _entries(folder, name, settings):
-        landing = raw_zone.land(warehouse, raw_zone.enter(entry))
+        landing = raw_index.land(warehouse, raw_index.enter(entry))
         landed.by_status.update(landing.by_status)
         landed.rows.update(landing.rows)
     return landed
@@ -129,7 +130,7 @@ def note_deleted_parts(
 ) -> None:
     """Say on the rows of the documents in the parts of this name that Extend does not have their runs."""
     for entry in _entries(folder, name, settings):
-        raw_zone.note_deleted(warehouse, raw_zone.enter(dataclasses.replace(entry, deleted=message)))
+        raw_index.note_deleted(warehouse, raw_index.enter(msgspec.structs.replace(entry, deleted=message)))
 
 
 def _entries(folder: ObjectStoragePath, name: str, settings: Settings | ReviewSettings) -> Iterator[Entry]:

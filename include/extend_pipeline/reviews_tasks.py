@@ -40,7 +40,7 @@ def find_reviews(settings: dict[str, Any]) -> str | None:
         waiting = warehouse.runs_in_review(checked.extend_conn_id, include_deleted=checked.include_deleted)
         found = write_runs(_runs_path(folder), waiting)
     log.info("%s documents wait for a reviewer.", f"{found:,}")
-    write_json(folder / "settings.json", checked.model_dump(mode="json"))
+    write_json(folder / "settings.json", checked.to_stored())
     return str(folder) if found else None
 
 
@@ -104,7 +104,8 @@ def _described(verdicts: Counter[Verdict]) -> str:
 
 
 def _settings(folder: ObjectStoragePath) -> ReviewSettings:
-    return ReviewSettings.from_rendered(_kept(folder / "settings.json"))
+    path = folder / "settings.json"
+    return ReviewSettings.from_stored(_kept(path), str(path))
 
 
 def _kept(path: ObjectStoragePath) -> dict[str, Any]:

@@ -7,37 +7,52 @@ edits half-way through cannot split a run in two.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline.plan import Plan
 from extend_pipeline.reservations import Planner, airflow_id
 from extend_pipeline.settings import Settings
+from extend_pipeline.stored import opened, sealed
 from extend_pipeline.warehouse.records import Provenance
 from extend_pipeline.workspace import read_json, write_json
+
+#: The format of a run's plan, see stored.py.
+_PLAN: Final = 1
 
 
 def write_settings(folder: ObjectStoragePath, settings: Settings) -> None:
     """Keep the settings of a run."""
-    write_json(folder / "settings.json", settings.model_dump(mode="json"))
+    write_json(folder / "settings.json", settings.to_stored())
 
 
 def read_settings(folder: ObjectStoragePath) -> Settings:
     """Read the settings of a run."""
-    return Settings.from_rendered(_required(folder / "settings.json"))
+    path = folder / "settings.json"
+    return Settings.from_stored(_required(path), str(path))
 
 
 def keep_plan(folder: ObjectStoragePath, plan: Plan, unsent: Mapping[str, Any]) -> None:
     """Keep the plan of a run and what the landing of its unsent documents reported."""
-    write_json(folder / "plan.json", {"plan": plan.to_json(), "unsent": dict(unsent)})
+    kept = {"plan": plan.to_json(), "unsent": dict(unsent)}
+    write_json(folder / "plan.json", sealed(kept, version=_PLAN))
 
 
 def read_plan(folder: ObjectStoragePath) -> tuple[Plan, dict[str, Any]] | None:
-    """Read back what :func:`keep_plan` kept; None if the run never came to a plan."""
-    kept = read_json(folder / "plan.json")
-    return None if kept is None else (Plan.from_json(kept["plan"]), kept["unsent"])
+    """Read back what :func:`keep_plan` kept, in this release or another one; None if there is no plan."""
+    path = folder / "plan.json"
+    plain = read_json(path)
+    if plain is None:
+        return None
+    kept, _ = opened(plain, str(path), newest=_PLAN)
+    chunks = kept["plan"].pop("chunks", [])  # another release may refer to a chunk by other words
+    plan = msgspec.convert(kept["plan"], Plan, dec_hook=lambda kind, counts: Counter(counts))
+    plan.chunks = chunks
+    return plan, kept["unsent"]
 
 
 def pipeline_of(ti: Any) -> str:

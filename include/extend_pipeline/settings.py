@@ -22,9 +22,12 @@ from pydantic import (
 )
 
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.stored import opened, sealed
 from extend_pipeline.stores.records import Located
 from extend_provider import validation
 
+#: In which settings are stored, see stored.py.
+_FORMAT = 1
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 #: Names of buckets, containers, access points and hosts.
 _AUTHORITY = re.compile(r"[A-Za-z0-9._:-]{3,255}")
@@ -146,6 +149,20 @@ class RenderedSettings(BaseModel):
             return cls.model_validate(_given(values))
         except ValidationError as error:
             raise PipelineInputError(_explain(error)) from None
+
+    def to_stored(self) -> dict[str, Any]:
+        """Return the settings as a run's folder keeps them."""
+        return sealed(self.model_dump(mode="json"), version=_FORMAT)
+
+    @classmethod
+    def from_stored(cls, plain: Any, where: str) -> Self:
+        """Read back what :meth:`to_stored` gave, in this release or another one; what is unknown is left out.
+
+        :param where: what it was read from, for errors.
+        :raises PipelineInputError: if a newer release has written it in another form, or a value is wrong.
+        """
+        values, _ = opened(plain, where, newest=_FORMAT)
+        return cls.from_rendered({name: values[name] for name in values if name in cls.model_fields})
 
 
 class Settings(RenderedSettings):

@@ -8,7 +8,7 @@ none, format 0. There are two kinds of change:
 - A change after which a release before would misread the file. :attr:`Stored.FORMAT` is raised by one, and
   :meth:`Stored.upgraded` makes the older form into the newer one. A release before refuses the file by name.
 
-    class Intent(Stored):
+    class Intent(Stored, frozen=True, kw_only=True):
         number: int
         window: float = 300.0
 

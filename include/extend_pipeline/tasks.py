@@ -15,7 +15,8 @@ from extend_pipeline.assets import announce
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, landed_in_rounds, objection
 from extend_pipeline.planning import Planning, unsent_path
-from extend_pipeline.raw_zone import Entry, RawPart, enter, land, part_path, write_part
+from extend_pipeline.raw_index import Entry, enter, land
+from extend_pipeline.raw_zone import RawPart, part_path, write_part
 from extend_pipeline.replay import check_whole
 from extend_pipeline.reservations import ChunkReference
 from extend_pipeline.rounds import settings_of

@@ -3,7 +3,7 @@
     <workspace>/runs/<dag>/<run>/<group>/…     settings, candidates and plan of one discovery
     <workspace>/batches/<workflow>/<version>/  what is reserved, and was sent as which batch, keyed by content
     <workspace>/repetitions/                   which reprocessing is open
-    <workspace>/raw/<pipeline>/…               the runs as Extend answered them, see raw_zone.py
+    <workspace>/raw/<pipeline>/…               the runs as Extend answered them, see raw_zone.py, raw_index.py
     <workspace>/replays/                       which datasets are being rebuilt from there
 
 Any address that Airflow's object storage knows will do: ``file:///…`` on one machine,

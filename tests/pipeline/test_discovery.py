@@ -175,5 +175,4 @@ def test_a_document_is_its_address_and_content_alone() -> None:
     assert screen("s3://b/a.pdf", found).id == screen("s3://b/a.pdf", later).id
     document = screen("s3://b/a.pdf", found)
     assert Document.from_json(document.to_json()) == document
-    assert Document.from_mapping(json.loads(document.to_json())) == document
     assert json.loads(document.to_json())["document_id"] == document.id

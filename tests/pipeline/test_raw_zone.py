@@ -21,18 +21,8 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.collection import collect
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.raw_zone import (
-    Entry,
-    RawPart,
-    enter,
-    land,
-    note_deleted,
-    part_path,
-    read_index,
-    run_line,
-    with_decision,
-    write_part,
-)
+from extend_pipeline.raw_index import Entry, enter, land, note_deleted, read_index
+from extend_pipeline.raw_zone import RawPart, part_path, run_line, with_decision, write_part
 from extend_pipeline.warehouse import LandingPolicy, Provenance
 from extend_provider.hooks.extend import ExtendAsyncHook
 from fixtures.s3 import S3
@@ -204,7 +194,7 @@ def test_an_entry_that_cannot_be_read_is_told_of(workspace: str) -> None:
     enter(entry(part))
     broken = ObjectStoragePath(part.uri.replace(".jsonl.gz", ".json"))
     broken.write_bytes(b'{"part": {}')
-    with pytest.raises(PipelineInputError, match=r"part-00000.json is no entry .*JSONDecodeError"):
+    with pytest.raises(PipelineInputError, match=r"part-00000.json cannot be read .*JSONDecodeError"):
         read_index(workspace)
 
 

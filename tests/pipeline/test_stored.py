@@ -22,14 +22,14 @@ class Place:
     conn_id: str = "warehouse_default"
 
 
-class Note(Stored):
+class Note(Stored, frozen=True, kw_only=True):
     text: str
     place: Place
     facts: dict[str, str] = msgspec.field(default_factory=dict)
     at: dt.datetime | None = None
 
 
-class LaterNote(Stored):
+class LaterNote(Stored, frozen=True, kw_only=True):
     FORMAT = 2
 
     body: str

@@ -23,7 +23,13 @@ from extend_pipeline.warehouse.google_credentials import credentials
 from extend_pipeline.warehouse.session import WITHHELD
 from fixtures.bigquery import BigQuery
 from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER
-from pipeline.warehouse_destinations import dying_after, land_beside_duckdb, opener, plan_land_and_ask
+from pipeline.warehouse_destinations import (
+    dying_after,
+    land_beside_duckdb,
+    migrate_and_refuse,
+    opener,
+    plan_land_and_ask,
+)
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
 from pipeline.warehouse_runs import document, extract_step, raw_lines, run
 
@@ -120,6 +126,10 @@ def test_claims_and_what_has_landed_are_found(
         bigquery_project.rows(f"SELECT * FROM `extend`.`{view}`")
 
 
+def test_a_dataset_of_another_release_is_migrated_or_refused(opened: Callable[..., Warehouse]) -> None:
+    migrate_and_refuse(opened)
+
+
 def test_what_cannot_be_written_to_is_refused_before_anything_is_sent(
     bigquery_project: BigQuery, opened: Callable[..., Warehouse]
 ) -> None:
@@ -131,7 +141,7 @@ def test_what_cannot_be_written_to_is_refused_before_anything_is_sent(
     )
     with opened() as there, pytest.raises(WarehouseError, match=refused):
         there.check_writable()
-    assert bigquery_project.tables() == {"claims", "_preflight"}
+    assert bigquery_project.tables() == {"claims", "_preflight", "_schema_version"}
 
 
 def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(

@@ -20,7 +20,7 @@ from extend_pipeline.warehouse import databricks as destination
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.databricks import PRINCIPAL, TOKEN, Databricks
 from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER, Crash
-from pipeline.warehouse_destinations import land_beside_duckdb, opener, plan_land_and_ask
+from pipeline.warehouse_destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
 from pipeline.warehouse_runs import document, extract_step, raw_lines, run
 
@@ -76,7 +76,7 @@ def told(place: Databricks) -> dict[str, list[Any]]:
 
 def staged_tables(place: Databricks) -> list[str]:
     names = place.rows(f"SELECT table_name FROM duckdb_tables() WHERE database_name = '{place.catalog}'")
-    return [name for (name,) in names if name.startswith("_")]
+    return [name for (name,) in names if name.startswith("_staged_")]
 
 
 def test_parts_leave_what_they_leave_in_duckdb(
@@ -109,6 +109,10 @@ def test_claims_and_what_has_landed_are_found(
     plan_land_and_ask(opened)
     for view in views.VIEWS:
         databricks.rows(f"SELECT * FROM extend.{view}")
+
+
+def test_a_dataset_of_another_release_is_migrated_or_refused(opened: Callable[..., Warehouse]) -> None:
+    migrate_and_refuse(opened)
 
 
 def test_values_at_the_edges_are_what_they_are_in_duckdb(

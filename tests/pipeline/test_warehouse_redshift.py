@@ -18,7 +18,13 @@ from extend_pipeline.warehouse.records import WarehouseBusyError
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.redshift import BUCKET, LONGEST, Redshift
 from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER
-from pipeline.warehouse_destinations import dying_after, land_beside_duckdb, opener, plan_land_and_ask
+from pipeline.warehouse_destinations import (
+    dying_after,
+    land_beside_duckdb,
+    migrate_and_refuse,
+    opener,
+    plan_land_and_ask,
+)
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, extract_step, raw_lines, run
 
@@ -85,6 +91,10 @@ def test_claims_and_what_has_landed_are_found(redshift: Redshift, opened: Callab
     plan_land_and_ask(opened)
     for view in views.VIEWS:
         redshift.database.rows(f"SELECT * FROM extend.{view}")
+
+
+def test_a_dataset_of_another_release_is_migrated_or_refused(opened: Callable[..., Warehouse]) -> None:
+    migrate_and_refuse(opened)
 
 
 def test_a_text_too_long_is_cut_visibly_and_told_of(

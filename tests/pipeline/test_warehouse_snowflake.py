@@ -19,7 +19,12 @@ from extend_pipeline.warehouse import snowflake as destination
 from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.snowflake import Snowflake
 from pipeline.test_warehouse_crash import AFTER, BEFORE, LATER
-from pipeline.warehouse_destinations import dying_after, land_beside_duckdb, plan_land_and_ask
+from pipeline.warehouse_destinations import (
+    dying_after,
+    land_beside_duckdb,
+    migrate_and_refuse,
+    plan_land_and_ask,
+)
 from pipeline.warehouse_files import OF_THE_LEDGER, provenance, warehouse
 from pipeline.warehouse_runs import document, raw_lines, run
 
@@ -103,6 +108,10 @@ def test_claims_and_what_has_landed_are_found() -> None:
     plan_land_and_ask(opened)
     for view in views.VIEWS:
         ask(f"SELECT * FROM extend.{view}")
+
+
+def test_a_dataset_of_another_release_is_migrated_or_refused() -> None:
+    migrate_and_refuse(opened)
 
 
 def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there() -> None:

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse import Warehouse, open_warehouse
+from extend_pipeline.warehouse import Warehouse, WarehouseError, migrations, open_warehouse
 from extend_pipeline.warehouse.destination import DestinationSession
+from extend_pipeline.warehouse.migrations import migrate
+from extend_pipeline.warehouse.table_plan import ColumnType
 from pipeline.test_warehouse_crash import Crash, parts_of_every_kind
-from pipeline.warehouse_files import provenance, warehouse
+from pipeline.test_warehouse_migrations import LATER, NEWEST, STEPS
+from pipeline.warehouse_files import DATASET, provenance, warehouse
 from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
@@ -65,6 +68,33 @@ def plan_land_and_ask(opened: Callable[[], Warehouse]) -> None:
         assert there.counts()["documents"] == 2
         there.forget_parts(list(there.landed_parts()))
         assert list(there.landed_parts()) == []
+
+
+def migrate_and_refuse(opened: Callable[..., Warehouse]) -> None:
+    """Bring a dataset of the release before to a later layout, in the engine's words; be older then."""
+    versions = f'"{DATASET}"."{migrations.TABLE}"'
+    with opened() as there:
+        there.land([FIRST], raw_lines(run(FIRST)), provenance=provenance())
+        session = there.session("Before")  # type: ignore[attr-defined]
+        session.run("forget the version", f"DROP TABLE {versions}")
+    with opened() as there:
+        assert list(there.unlanded([FIRST], workflow_id=WORKFLOW, version=None)) == []
+        session = there.session("Look")  # type: ignore[attr-defined]
+        assert session.rows("look", f"SELECT max(version) FROM {versions}") == [(NEWEST,)]
+    with opened() as there:
+        session = there.session("Later")  # type: ignore[attr-defined]
+        with there._alone(session):  # type: ignore[attr-defined]
+            assert migrate(session, DATASET, make=False, layout=LATER, migrations=STEPS)
+        columns = session.columns(DATASET)
+        assert columns["documents"]["attempts"] is ColumnType.DECIMAL
+        assert columns["pages"] == LATER["pages"]
+        assert session.rows("look", f'SELECT language FROM "{DATASET}"."documents"') == [("de",)]
+        ((attempts,),) = session.rows("look", f'SELECT attempts FROM "{DATASET}"."documents"')
+        assert float(attempts) == 1
+    with opened() as there, pytest.raises(WarehouseError, match="a newer release"):
+        list(there.unlanded([SECOND], workflow_id=WORKFLOW, version=None))
+    with opened() as there, pytest.raises(WarehouseError, match="a newer release"):
+        there.land([SECOND], raw_lines(run(SECOND)), provenance=provenance())
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ Place = Path | Database
 DATASET = "extend"
 #: Columns that tell of a load rather than of a document.
 OF_THE_LOAD = ("landed_at", "rows_by_table")
-OF_THE_LEDGER = ("started_at", "ended_at", *OF_THE_LOAD)
+OF_THE_LEDGER = ("started_at", "ended_at", "applied_at", *OF_THE_LOAD)
 
 
 @overload
@@ -60,10 +60,12 @@ def query(place: Place, sql: str, parameters: Sequence[object] | None = None) ->
 
 
 def contents(place: Place) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all tables' rows, sorted, without what tells of the load."""
+    """Return all tables' rows, sorted, without what tells of the load or the layout."""
     with _reader(place) as connection:
         tables = connection.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE schema_name = ?", [DATASET]
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = ? "
+            "AND NOT starts_with(table_name, '_')",
+            [DATASET],
         ).fetchall()
         return {
             table: sorted(

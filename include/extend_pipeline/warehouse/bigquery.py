@@ -274,6 +274,9 @@ class BigQuery(Destination):
         listed = [each for each in self._client.list_tables(dataset) if each.table_type == "VIEW"]
         return {each.table_id: self._client.get_table(each.reference).description or "" for each in listed}
 
+    def drop_view(self, dataset: str, view: str) -> None:
+        """Do nothing: here a view keeps no column of its tables from being changed."""
+
     def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
         """See :meth:`Destination.make_view`."""
         marked = f" OPTIONS (description = {literal(mark)}) AS "

@@ -57,11 +57,12 @@ class Carrier:
         self._numbers = itertools.count()
         self._slices = self._sliced()
 
-    def land(self, policy: LandingPolicy) -> Landing:
+    def land(self, policy: LandingPolicy, *, withhold: bool = False) -> Landing:
         """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         before = self._bring_in()
         with self._workbench.memory_for(self._part, self._here):
-            landing = Load(self._here, self._dataset, self._part, self._provenance, policy).run()
+            load = Load(self._here, self._dataset, self._part, self._provenance, policy, withhold=withhold)
+            landing = load.run()
             unfit.replace(self._here, self._dataset, self._there.destination.dialect)
             after = self._arranged(before)
             self._evolve(before, after)
@@ -185,18 +186,7 @@ class Carrier:
         """Make the tables and columns that are new, widen what has become wider, renew the views."""
         self._there.make_schema(self._dataset)
         for name, columns in (part for parts in after.values() for part in parts.items()):
-            target = self._table(name)
-            if name not in before:
-                self._there.run(f"make {name}", created(target, columns))
-                self._there.after_creating(self._dataset, name, columns)
-                continue
-            for column, kind in columns.items():
-                word = f"{quoted(column)} {TYPES[kind]}"
-                if column not in before[name]:
-                    self._there.run(f"add to {name}", f"ALTER TABLE {target} ADD COLUMN {word}")
-                elif before[name][column] is not kind:
-                    for statement in self._there.destination.widening(target, column, kind):
-                        self._there.run(f"widen {name}", statement)
+            self._there.fit_table(self._dataset, name, columns, before.get(name))
         made = {view: views.made_view(self._dataset, view) for view in views.VIEWS}
         self._there.make_views(self._dataset, made)
 

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
-from extend_pipeline.warehouse import tables, views
+from extend_pipeline.warehouse import migrations, tables, views
 from extend_pipeline.warehouse.dictionary import Dictionary, Table
 from extend_pipeline.warehouse.sql import TYPES, created, literal, quoted
 from extend_pipeline.warehouse.tables import Columns
@@ -34,6 +33,7 @@ class Catalog:
             f"WHERE database_name = current_database() AND schema_name = {literal(dataset)}",
         ):
             self._columns.setdefault(table, set()).add(column)
+        self._columns.pop(migrations.TABLE, None)  # it tells of the others
 
     def __contains__(self, table: str) -> bool:
         """Whether there is a table of this name."""
@@ -47,7 +47,8 @@ class Catalog:
         """Make the tables that every dataset has, with their columns, and the views."""
         for table, wanted in tables.FIXED.items():
             self._make_table(table, wanted)
-        self._make_views()
+        made = {view: views.made_view(self._dataset, view) for view in views.VIEWS}
+        self._session.make_views(self._dataset, made)
 
     def make_generated_tables(self, dictionary: Dictionary, groups: list[list[Table]]) -> None:
         """Make, complete and widen the tables that the part has rows for."""
@@ -73,22 +74,6 @@ class Catalog:
                 f"ALTER TABLE {self._name(name)} ADD COLUMN {quoted(column)} {TYPES[columns[column]]}",
             )
             existing.add(column)
-
-    def _make_views(self) -> None:
-        """Make the views that do not exist, and those that another statement has made: a comment marks it."""
-        marks: dict[str, str | None] = dict(
-            self._session.rows(
-                "read views",
-                "SELECT view_name, comment FROM duckdb_views() "
-                f"WHERE database_name = current_database() AND schema_name = {literal(self._dataset)}",
-            )
-        )
-        for view in views.VIEWS:
-            statement = views.made_view(self._dataset, view)
-            mark = hashlib.sha256(statement.encode()).hexdigest()
-            if marks.get(view) != mark:
-                comment = f"COMMENT ON VIEW {self._name(view)} IS {literal(mark)}"
-                self._session.run(f"make {view}", f"{statement}; {comment}")
 
     def _name(self, name: str) -> str:
         return f"{quoted(self._dataset)}.{quoted(name)}"

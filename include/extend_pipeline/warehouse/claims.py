@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.warehouse.records import Claim
-from extend_pipeline.warehouse.sql import created, names, quoted
+from extend_pipeline.warehouse.sql import names, quoted
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import CLAIMS, KEY, Columns
 
@@ -144,7 +144,7 @@ def make_claims(session: Session, dataset: str) -> None:
     """Make the table, and the dataset, if they do not exist."""
     session.make_schema(dataset)
     if "claims" not in session.columns(dataset):
-        session.run("make claims", created(f"{quoted(dataset)}.claims", CLAIMS))
+        session.make_table(dataset, "claims", CLAIMS)
 
 
 def delete_claims(session: Session, dataset: str) -> None:

@@ -95,6 +95,11 @@ class Destination(abc.ABC):
         :param statement: ``CREATE OR REPLACE VIEW …`` in the engine's dialect.
         """
 
+    def drop_view(self, dataset: str, view: str) -> None:
+        """Drop a view if it exists, so that the columns that it reads can be changed."""
+        statement = f"DROP VIEW IF EXISTS {quoted(dataset)}.{quoted(view)}"
+        list(self.pages(self.dialect.translated(statement)))
+
     def start_writing(self) -> None:
         """From here to the end of the transaction, rows are deleted and appended and nothing is made."""
         return
@@ -106,6 +111,10 @@ class Destination(abc.ABC):
     def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
         """Return the statements, in DuckDB's dialect, that change a column to a type that holds more."""
         return (f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET DATA TYPE {TYPES[kind]}",)
+
+    def index(self, dataset: str, table: str, column: str) -> None:
+        """Index a table that is there by a column, unless it is; nothing, if the engine has no indexes."""
+        return
 
     def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
         """Do what the engine wants for a new table, an index for instance; nothing, if nothing is said."""
@@ -141,13 +150,26 @@ class DestinationSession(Session):
         """See :meth:`Destination.append`."""
         self._guarded(statement, lambda: self.destination.append(table, columns, rows, query, file))
 
-    def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
-        """See :meth:`Destination.after_creating`."""
+    def make_table(self, dataset: str, table: str, columns: Columns) -> None:
+        """Make a table, with what the engine wants for it."""
+        super().make_table(dataset, table, columns)
         self._guarded(f"index {table}", lambda: self.destination.after_creating(dataset, table, columns))
+
+    def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
+        """See :meth:`Destination.widening`."""
+        return self.destination.widening(table, column, kind)
+
+    def index(self, dataset: str, table: str, column: str) -> None:
+        """See :meth:`Destination.index`."""
+        self._guarded(f"index {table}", lambda: self.destination.index(dataset, table, column))
 
     def start_writing(self) -> None:
         """See :meth:`Destination.start_writing`."""
         self._guarded("start writing", self.destination.start_writing)
+
+    def drop_view(self, dataset: str, view: str) -> None:
+        """See :meth:`Destination.drop_view`."""
+        self._guarded(f"drop {view}", lambda: self.destination.drop_view(dataset, view))
 
     def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:
         """Make the views that do not exist, and those that are not what these statements make."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from extend_pipeline.warehouse import tables, views
 from extend_pipeline.warehouse.names import Path, beside, identifier, identifiers, path_of, path_text
-from extend_pipeline.warehouse.records import SchemaContract, SchemaContractError
+from extend_pipeline.warehouse.records import SchemaContract
 from extend_pipeline.warehouse.staging import Extractor
 from extend_pipeline.warehouse.table_plan import ColumnType, PlannedColumn, PlannedTable, plan_tables
 
@@ -93,21 +93,16 @@ class Dictionary:
         """All generated tables."""
         return list(self._tables)
 
-    def keep_contract(self, part: str, dataset: str) -> None:
-        """Stop the landing of a part whose extractors want what the contract ``freeze`` does not let in.
-
-        :raises SchemaContractError: if there is such a thing.
-        """
+    def refusal(self, dataset: str) -> str:
+        """Say what the contract ``freeze`` does not let in; empty if there is no such thing."""
         if not self.refused:
-            return
+            return ""
         named = "; ".join(self.refused[:_NAMED])
         if len(self.refused) > _NAMED:
             named += f" and {len(self.refused) - _NAMED:,} more"
-        raise SchemaContractError(
-            f"Part {part}: the tables of {dataset} have no place for what an "
-            f"extractor has now, and schema_contract='freeze' makes none. {named}. Nothing of the part has "
-            "landed; Extend has done its work, and its answers are in the raw zone. Set schema_contract to "
-            "'evolve' or 'discard' and clear the load: nothing is sent again."
+        return (
+            f"The tables of {dataset} have no place for what an extractor has now, and "
+            f"schema_contract='freeze' makes none. {named}."
         )
 
     def layout(self, table: Table) -> dict[str, ColumnType]:

@@ -222,13 +222,15 @@ class DuckDBWarehouse(SqlWarehouse):
         *,
         provenance: Provenance,
         policy: LandingPolicy = AS_BEFORE,
+        withhold: bool = False,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        self._settle(make=True)
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
             part = stage(submission, raw_lines, Path(folder), name=provenance.part)
             session = Session(self._connection, f"Part {provenance.part} into {self.path}")
             with self.memory_for(part, session):
-                return Load(session, self.dataset, part, provenance, policy).run()
+                return Load(session, self.dataset, part, provenance, policy, withhold=withhold).run()
 
     @contextlib.contextmanager
     def memory_for(self, part: StagedPart, session: Session) -> Iterator[None]:

@@ -25,6 +25,7 @@ from extend_pipeline.warehouse.records import (
     LandingPolicy,
     Provenance,
     SchemaContract,
+    SchemaContractError,
     WarehouseError,
 )
 from extend_pipeline.warehouse.sql import (
@@ -51,6 +52,7 @@ class Load:
     :param session: an open connection; a transaction is begun and ended on it.
     :param dataset: the schema.
     :param part: the part as :func:`extend_pipeline.warehouse.staging.stage` left it.
+    :param withhold: see :meth:`extend_pipeline.warehouse.records.Warehouse.land`.
     """
 
     def __init__(
@@ -60,12 +62,15 @@ class Load:
         part: StagedPart,
         provenance: Provenance,
         policy: LandingPolicy,
+        *,
+        withhold: bool = False,
     ) -> None:
         self._session = session
         self._dataset = dataset
         self._part = part
         self._provenance = provenance
         self._policy = policy
+        self._withhold = withhold
         self._started = datetime.now(UTC)
         self._rows: Counter[str] = Counter()
 
@@ -88,11 +93,18 @@ class Load:
         self._whole = not len(catalog) or ("documents" in catalog and "runs" in catalog)
         catalog.make_fixed_tables()
         self._contract = self._asked_contract()
-        dictionary = Dictionary(
-            self._session.rows("read dictionary", f"FROM {self._table('dictionary')}"), self._contract
-        )
+        dictionary = self._read_dictionary()
         self._groups = [dictionary.tables_of(extractor) for extractor in self._part.extractors]
-        dictionary.keep_contract(self._provenance.part, self._dataset)
+        self._refusal = dictionary.refusal(self._dataset)
+        if self._refusal and not self._withhold:
+            raise SchemaContractError(
+                f"Part {self._provenance.part}: {self._refusal} Nothing of the part has landed; Extend has "
+                "done its work, and its answers are in the raw zone. Set schema_contract to 'evolve' or "
+                "'discard' and clear the load: nothing is sent again."
+            )
+        if self._refusal:
+            dictionary = self._read_dictionary()  # without what was refused
+            self._groups = [[] for _ in self._part.extractors]
         catalog.make_generated_tables(dictionary, self._groups)
         # A table that somebody has dropped is made again by the first part that has rows for it.
         self._generated = [name for name in dictionary.table_names if name in catalog]
@@ -100,6 +112,7 @@ class Load:
         self._temporary("_sources", shaping.source_rows(self._part.steps))
         self._stage_declarations(self._groups)
         self._write_dictionary(dictionary)
+        self._tell_refusal()
 
     def _land(self, piece: Slice, these: outcomes.SeqRange) -> None:
         self._stage_outcomes(these)
@@ -127,6 +140,36 @@ class Load:
             self._temporary("_attempts", outcomes.attempt_rows(part.runs))
 
     # the contract
+
+    def _read_dictionary(self) -> Dictionary:
+        rows = self._session.rows("read dictionary", f"FROM {self._table('dictionary')}")
+        return Dictionary(rows, self._contract)
+
+    def _tell_refusal(self) -> None:
+        """Tell that the part's values are withheld, or not any more."""
+        part = self._provenance.part
+        if self._is_known_part():
+            self._session.run(
+                "delete refusal",
+                f"DELETE FROM {self._table('problems')} WHERE document_id IS NULL AND code = ? AND value = ?",
+                [tables.REFUSED, part],
+            )
+        if self._refusal:
+            message = (
+                f"{self._refusal} The part's documents have landed, with values in fields alone. Replay with "
+                "schema_contract 'evolve' or 'discard': nothing is sent again."
+            )
+            self._insert(
+                "problems",
+                tables.PROBLEMS,
+                """SELECT NULL, workflow_id, workflow_version_requested, NULL, ?, NULL, NULL, NULL, ?, ?,
+                          landed_at FROM _load""",
+                [tables.REFUSED, part, message],
+            )
+
+    def _is_known_part(self) -> bool:
+        ledger = f"SELECT 1 FROM {self._table('loads')} WHERE part = ?"
+        return bool(self._session.rows("look for part", ledger, [self._provenance.part]))
 
     def _asked_contract(self) -> SchemaContract:
         """Return what is asked for, or what the last load of the workflow was asked for."""
@@ -166,9 +209,7 @@ class Load:
         more has landed. What somebody has deleted from these two alone is found by the part's ledger row, and
         that they were dropped before the part came.
         """
-        ledger = f"SELECT 1 FROM {self._table('loads')} WHERE part = ?"
-        again = self._session.rows("look for part", ledger, [self._provenance.part])
-        return bool(self._known or again or not self._whole)
+        return bool(self._known or not self._whole or self._is_known_part())
 
     def _delete_rows(self) -> None:
         """Delete what the part brings anew."""
@@ -336,7 +377,13 @@ class Load:
             if reason is not None:
                 by_reason[reason] += count
         landing = Landing(
-            submitted, dict(by_status), dict(by_reason), float(credits), dict(+self._rows), held
+            submitted,
+            dict(by_status),
+            dict(by_reason),
+            float(credits),
+            dict(+self._rows),
+            held,
+            refused=bool(self._refusal),
         )
         self._write_ledger(landing, runs)
         return landing

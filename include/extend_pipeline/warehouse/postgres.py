@@ -213,6 +213,12 @@ class Postgres(Destination):
             if column in columns and column != leading:
                 self._session.execute(f"CREATE INDEX ON {target} ({quoted(column)})".encode())
 
+    def index(self, dataset: str, table: str, column: str) -> None:
+        """See :meth:`Destination.index`; the name is what Postgres itself gives."""
+        name = quoted(f"{table}_{column}_idx")
+        target = f"{quoted(dataset)}.{quoted(table)} ({quoted(column)})"
+        self._session.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {target}".encode())
+
     def fault(self, error: Exception) -> tuple[str, str] | None:
         """See :meth:`Destination.fault`."""
         import psycopg

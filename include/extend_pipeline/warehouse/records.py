@@ -9,6 +9,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
+import msgspec
+
 from extend_pipeline.documents import Document
 from extend_pipeline.duration import LandedBatch
 
@@ -141,16 +143,15 @@ class LandedRun:
     @classmethod
     def from_json(cls, line: bytes) -> LandedRun:
         """Read a run back from what :meth:`to_json` wrote."""
-        fields = json.loads(line)
-        document, steps = Document.from_mapping(fields.pop("document")), tuple(fields.pop("steps"))
-        return cls(document, steps=steps, **fields)
+        return msgspec.json.decode(line, type=cls)
 
 
 #: What becomes of fields that the tables of an extractor have no place for yet.
 SchemaContract = Literal["evolve", "freeze", "discard"]
 
 
-class LandingPolicy(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class LandingPolicy:
     """What is asked of a landing.
 
     :param min_confidence: fields below it are counted; None keeps what holds for a run that has landed.
@@ -179,6 +180,7 @@ class Landing:
         have landed before, from the part that counts them.
     :ivar rows: rows written, by table.
     :ivar held: documents whose rows are held back until somebody approves them.
+    :ivar refused: whether the part's values were withheld from the tables of its extractors.
     """
 
     documents: int
@@ -187,6 +189,7 @@ class Landing:
     credits: float
     rows: dict[str, int]
     held: int = 0
+    refused: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values, fit for XCom."""
@@ -303,6 +306,7 @@ class Warehouse(Protocol):
         *,
         provenance: Provenance,
         policy: LandingPolicy = AS_BEFORE,
+        withhold: bool = False,
     ) -> Landing:
         """Land one part whole, or nothing of it: one ``documents`` row for each document of the submission.
 
@@ -314,7 +318,11 @@ class Warehouse(Protocol):
         :param submission: the documents of the part, those that were not sent with their status.
         :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone, with ``"approval"`` where
             somebody has decided about a run's low confidence, and ``"decided": {"by": …, "at": …}``.
+        :param withhold: a part that the contract ``freeze`` refuses lands without its values: documents, runs
+            and ``fields`` have their rows, the tables of its extractors none, and a row in ``problems``
+            (``SCHEMA_CONTRACT``) names the part.
         :raises WarehouseError: if nothing could be landed; the message names the part and the statement.
+        :raises SchemaContractError: if the contract ``freeze`` refuses the part and nothing is withheld.
         """
         ...
 
@@ -338,6 +346,10 @@ class Warehouse(Protocol):
 
         None have landed if the table of documents is gone, whatever the ledger says.
         """
+        ...
+
+    def refused_parts(self) -> Iterator[str]:
+        """Yield those of :meth:`landed_parts` whose values were withheld, see :meth:`land`."""
         ...
 
     def forget_parts(self, parts: Iterable[str]) -> None:

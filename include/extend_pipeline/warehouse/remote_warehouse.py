@@ -66,6 +66,7 @@ class RemoteWarehouse(SqlWarehouse):
         *,
         provenance: Provenance,
         policy: LandingPolicy = AS_BEFORE,
+        withhold: bool = False,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
         session = self.session(f"Part {provenance.part} into {self.name}")
@@ -75,8 +76,9 @@ class RemoteWarehouse(SqlWarehouse):
             if self._planning:
                 self._planning = False
                 session.run("end planning", "COMMIT")
+            self._settle(make=True)
             with self._alone(session):
-                return Carrier(workbench, session, part, provenance, folder).land(policy)
+                return Carrier(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
 
     @contextlib.contextmanager
     def _workbench(self) -> Iterator[DuckDBWarehouse]:
@@ -110,6 +112,9 @@ class RemoteWarehouse(SqlWarehouse):
             if not begun:
                 self._lock()
             yield
+
+    def _held(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._planning else self._alone(session)
 
     def begin_planning(self) -> None:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.begin_planning`."""

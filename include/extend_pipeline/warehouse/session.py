@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from extend_pipeline.warehouse.records import WarehouseError
-from extend_pipeline.warehouse.sql import TYPES, literal, quoted
+from extend_pipeline.warehouse.sql import TYPES, created, literal, quoted
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import Columns
 
@@ -86,6 +87,56 @@ class Session:
     def make_schema(self, dataset: str) -> None:
         """Make the schema unless it exists."""
         self.run("make schema", f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}")
+
+    def make_table(self, dataset: str, table: str, columns: Columns) -> None:
+        """Make a table, with what the engine wants for it."""
+        self.run(f"make {table}", created(f"{quoted(dataset)}.{quoted(table)}", columns))
+
+    def fit_table(self, dataset: str, table: str, columns: Columns, before: Columns | None) -> None:
+        """Make a table, or give it the columns and types that it does not have yet.
+
+        :param before: what it has; None: it does not exist.
+        """
+        if before is None:
+            self.make_table(dataset, table, columns)
+            return
+        target = f"{quoted(dataset)}.{quoted(table)}"
+        for column, kind in columns.items():
+            if column not in before:
+                self.run(f"add to {table}", f"ALTER TABLE {target} ADD COLUMN {quoted(column)} {TYPES[kind]}")
+            elif before[column] is not kind:
+                for statement in self.widening(target, column, kind):
+                    self.run(f"widen {table}", statement)
+
+    def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
+        """Return the statements that change a column to a type that holds more."""
+        return (f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} TYPE {TYPES[kind]}",)
+
+    def index(self, dataset: str, table: str, column: str) -> None:
+        """Index a table that is there by a column, where the engine has indexes and this one is missing."""
+        return
+
+    def drop_view(self, dataset: str, view: str) -> None:
+        """Drop a view if it exists, so that the columns that it reads can be changed."""
+        self.run(f"drop {view}", f"DROP VIEW IF EXISTS {quoted(dataset)}.{quoted(view)}")
+
+    def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:
+        """Make the views that do not exist, and those that are not what these statements make.
+
+        A comment on a view marks the statement that has made it.
+        """
+        marks: dict[str, str | None] = dict(
+            self.rows(
+                "read views",
+                "SELECT view_name, comment FROM duckdb_views() "
+                f"WHERE database_name = current_database() AND schema_name = {literal(dataset)}",
+            )
+        )
+        for view, statement in statements.items():
+            mark = hashlib.sha256(statement.encode()).hexdigest()
+            if marks.get(view) != mark:
+                comment = f"COMMENT ON VIEW {quoted(dataset)}.{quoted(view)} IS {literal(mark)}"
+                self.run(f"make {view}", f"{statement}; {comment}")
 
     def start_writing(self) -> None:
         """From here to the end of the transaction, rows are deleted and appended and nothing is made."""

@@ -20,13 +20,20 @@ import msgspec
 
 from extend_pipeline.documents import Document
 from extend_pipeline.duration import LandedBatch
-from extend_pipeline.warehouse import charges, claims, dead_letters, landed_batches, landed_runs
+from extend_pipeline.warehouse import (
+    charges,
+    claims,
+    dead_letters,
+    landed_batches,
+    landed_runs,
+    migrations,
+)
 from extend_pipeline.warehouse.records import Candidate, Charge, Claim, DeadLetter, LandedRun
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import created, quoted
 from extend_pipeline.warehouse.staging import StagedFile
 from extend_pipeline.warehouse.table_plan import ColumnType
-from extend_pipeline.warehouse.tables import Columns
+from extend_pipeline.warehouse.tables import REFUSED, Columns
 
 T = TypeVar("T")
 
@@ -49,6 +56,7 @@ class SqlWarehouse(abc.ABC):
     def __init__(self, dataset: str, name: str) -> None:
         self.dataset = dataset
         self.name = name
+        self._is_settled = False
 
     @abc.abstractmethod
     def session(self, purpose: str) -> Session:
@@ -62,12 +70,17 @@ class SqlWarehouse(abc.ABC):
     def _alone(self, session: Session) -> contextlib.AbstractContextManager[None]:
         """Run what is inside as one transaction, while nobody else plans or lands in the dataset."""
 
+    def _held(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        """Like :meth:`_alone`, or within the planning that has begun."""
+        return self._alone(session)
+
     @abc.abstractmethod
     def begin_planning(self) -> None:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.begin_planning`."""
 
     def check_writable(self) -> None:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        self._settle()
         session = self.session(f"Documents could not land in {self.name}")
         probe = f"{quoted(self.dataset)}.{_PROBE}"
         with (
@@ -84,7 +97,7 @@ class SqlWarehouse(abc.ABC):
             session.run("drop it", f"DROP TABLE {probe}")
             raise _UndoneError
         with self._alone(session):
-            known = session.columns(self.dataset)
+            known = self._tables(session)
             session.start_writing()
             for table in known:
                 target = f"{quoted(self.dataset)}.{quoted(table)}"
@@ -112,9 +125,10 @@ class SqlWarehouse(abc.ABC):
             for position, document in enumerate(candidates)
         )
         with _staged(lines) as staged:
+            self._settle()
             self.begin_planning()
             session = self.session(f"Planning in {self.name}")
-            known = session.columns(self.dataset).keys() if staged.lines else set[str]()
+            known = self._tables(session).keys() if staged.lines else set[str]()
             landed: Iterator[int] = iter(())
             claimed: Iterator[tuple[int, str]] = iter(())
             if known & {"documents", "claims"}:
@@ -130,7 +144,7 @@ class SqlWarehouse(abc.ABC):
     def claims(self, *, workflow_id: str | None = None, version: str | None = None) -> Iterator[Claim]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.claims`."""
         session = self.session(f"Claims in {self.name}")
-        if "claims" in session.columns(self.dataset):
+        if "claims" in self._tables(session):
             yield from claims.claimed_chunks(session, self.dataset, workflow_id, version)
 
     def claim(
@@ -155,6 +169,7 @@ class SqlWarehouse(abc.ABC):
         with _staged(lines()) as staged, _staged(_chunk_lines(freed)) as ended:
             if not staged.lines:
                 return True
+            self._settle(make=True)
             with self._alone(session):
                 claims.make_claims(session, self.dataset)
                 relation = self._relation(session, staged, claims.CLAIMED)
@@ -172,7 +187,8 @@ class SqlWarehouse(abc.ABC):
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.end_claims`."""
         session = self.session(f"Claims in {self.name}")
         with _staged(_chunk_lines(chunks)) as staged:
-            if staged.lines and "claims" in session.columns(self.dataset):
+            if staged.lines and "claims" in self._tables(session):
+                self._settle()
                 with self._alone(session):
                     relation = self._relation(session, staged, claims.CHUNK)
                     claims.end_claims(session, self.dataset, relation)
@@ -228,6 +244,7 @@ class SqlWarehouse(abc.ABC):
         with _staged(lines) as staged:
             if not staged.lines:
                 return 0
+            self._settle()
             with self._alone(session):
                 relation = self._relation(session, staged, landed_runs.DELETED)
                 return landed_runs.note_deleted_runs(session, self.dataset, relation, message)
@@ -235,14 +252,23 @@ class SqlWarehouse(abc.ABC):
     def landed_parts(self) -> Iterator[str]:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.landed_parts`."""
         session = self.session(f"Landed parts in {self.name}")
-        if {"documents", "loads"} <= session.columns(self.dataset).keys():
+        if {"documents", "loads"} <= self._tables(session).keys():
             for page in session.pages("read loads", f"SELECT part FROM {quoted(self.dataset)}.loads"):
+                yield from (part for (part,) in page)
+
+    def refused_parts(self) -> Iterator[str]:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.refused_parts`."""
+        session = self.session(f"Refused parts in {self.name}")
+        if {"documents", "problems"} <= self._tables(session).keys():
+            refused = f"SELECT value FROM {quoted(self.dataset)}.problems WHERE code = ?"
+            for page in session.pages("read refusals", refused, [REFUSED]):
                 yield from (part for (part,) in page)
 
     def forget_parts(self, parts: Iterable[str]) -> None:
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.forget_parts`."""
         session = self.session(f"Landed parts in {self.name}")
-        if "loads" not in session.columns(self.dataset):
+        self._settle()
+        if "loads" not in self._tables(session):
             return
         lines = (msgspec.json.encode({"part": part}) + b"\n" for part in parts)
         with _staged(lines) as staged, self._alone(session):
@@ -256,7 +282,7 @@ class SqlWarehouse(abc.ABC):
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.counts`."""
         session = self.session(f"Counting {self.name}")
         counts: dict[str, int] = {}
-        for table in sorted(session.columns(self.dataset)):
+        for table in sorted(self._tables(session)):
             ((count,),) = session.rows(
                 "count rows", f"SELECT count(*) FROM {quoted(self.dataset)}.{quoted(table)}"
             )
@@ -266,8 +292,32 @@ class SqlWarehouse(abc.ABC):
     def _asked_of_documents(self, purpose: str, question: Callable[[Session], Iterable[T]]) -> Iterator[T]:
         """Ask once there is something to ask; a dataset in which nothing has landed has no answers."""
         session = self.session(f"{purpose} in {self.name}")
-        if "documents" in session.columns(self.dataset):
+        if "documents" in self._tables(session):
             yield from question(session)
+
+    def _tables(self, session: Session) -> dict[str, Columns]:
+        """Return the dataset's tables with their columns; refuse a dataset that a newer release has made."""
+        there = session.columns(self.dataset)
+        if not self._is_settled:
+            migrations.version(session, self.dataset, there)
+        there.pop(migrations.TABLE, None)
+        return there
+
+    def _settle(self, *, make: bool = False) -> None:
+        """Bring the dataset to this release's layout, once while the warehouse is open.
+
+        :param make: something is about to be made in it, if there is nothing yet.
+        """
+        if self._is_settled:
+            return
+        session = self.session(f"Layout of {self.name}")
+        there = session.columns(self.dataset)
+        found = migrations.version(session, self.dataset, there)
+        if found == migrations.MIGRATIONS[-1].version:
+            self._is_settled = True
+        elif there or make:
+            with self._held(session):
+                self._is_settled = migrations.migrate(session, self.dataset, make=make)
 
 
 @contextlib.contextmanager

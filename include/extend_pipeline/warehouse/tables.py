@@ -201,6 +201,9 @@ PROBLEMS: Final[Columns] = {
     "landed_at": _TIMESTAMP,
 }
 
+#: The code in ``problems`` of a part, named by ``value``, that the contract ``freeze`` has refused.
+REFUSED: Final = "SCHEMA_CONTRACT"
+
 #: The generated tables and columns, and the path in the extraction that each stands for.
 DICTIONARY: Final[Columns] = {
     "table_name": _TEXT,

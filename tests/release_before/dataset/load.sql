@@ -1,0 +1,12 @@
+COPY extend.checks FROM '{folder}/dataset/extend_checks.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.claims FROM '{folder}/dataset/extend_claims.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend."dictionary" FROM '{folder}/dataset/extend_dictionary.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.documents FROM '{folder}/dataset/extend_documents.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.fields FROM '{folder}/dataset/extend_fields.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.files FROM '{folder}/dataset/extend_files.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.loads FROM '{folder}/dataset/extend_loads.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.problems FROM '{folder}/dataset/extend_problems.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.receipt FROM '{folder}/dataset/extend_receipt.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.receipt_items FROM '{folder}/dataset/extend_receipt_items.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.runs FROM '{folder}/dataset/extend_runs.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
+COPY extend.steps FROM '{folder}/dataset/extend_steps.csv' (FORMAT 'csv', allow_quoted_nulls false, quote '"', delimiter ',', header 1);
