@@ -166,21 +166,18 @@ def test_a_declared_field_without_a_value_is_a_field(
     assert problems(only_file) == []
 
 
-@pytest.mark.parametrize("keys", [("tags[0]", "tags.0"), ("tags.0", "tags[0]"), ("bank", '["bank"]')])
-def test_of_two_keys_for_a_field_the_better_spelled_one_has_it(
-    only_file: Path, keys: tuple[str, str]
-) -> None:
-    told(
-        "2026-02-09", only_file, {"tags": ["x"]}, {"tags[0]": {"ocrConfidence": 0.9}} | {
-            key: {"ocrConfidence": 0.9 if key == "tags[0]" else 0.1} for key in keys if key.startswith("tags")
-        } | {key: {"ocrConfidence": 0.3} for key in keys if "bank" in key},
-    )  # fmt: skip
-    rows = dict(query(only_file, "SELECT path, ocr_confidence FROM fields WHERE value = 'x'"))
-    assert rows == {"tags[0]": 0.9}
-    assert [code for code, *_ in problems(only_file)] == ["EVIDENCE_WITHOUT_FIELD"] * (
-        2 if "bank" in keys else 1
-    )
-    assert query(only_file, "SELECT lowest_confidence < 0.5 FROM documents") == [(True,)]
+@pytest.mark.parametrize("item", [{"description": "x"}, {}], ids=["with a value", "without one"])
+def test_of_two_keys_for_a_field_the_better_spelled_one_has_it(only_file: Path, item: Any) -> None:
+    metadata = {
+        "line_items.0.description": {"ocrConfidence": 0.1},
+        "line_items[0].description": {"ocrConfidence": 0.9},
+    }
+    told("2026-02-09", only_file, {"line_items": [item]}, metadata)
+    assert confidences(only_file) == {"line_items[0].description": 0.9, "line_items.0.description": 0.1}
+    assert [row[:2] for row in problems(only_file)] == [
+        ("EVIDENCE_WITHOUT_FIELD", "line_items.0.description")
+    ]
+    assert query(only_file, "SELECT lowest_confidence FROM documents") == [(0.1,)]
 
 
 def test_a_key_that_can_mean_two_fields_is_told_of(only_file: Path) -> None:
@@ -188,6 +185,15 @@ def test_a_key_that_can_mean_two_fields_is_told_of(only_file: Path) -> None:
     told("2026-02-09", only_file, value, {"a.b": {"ocrConfidence": 0.5}}, schema=None)
     assert [row[:2] for row in problems(only_file)] == [("AMBIGUOUS_EVIDENCE", "a.b")]
     assert query(only_file, "SELECT count(*), count(ocr_confidence) FROM fields") == [(2, 1)]
+
+
+def test_names_that_look_like_positions_keep_their_own(only_file: Path) -> None:
+    value = {"a[0]b": "awkward", "a": [{"b": "item"}]}
+    metadata = {"a[0]b": {"ocrConfidence": 0.25}, "a.0.b": {"ocrConfidence": 0.5}}
+    told("2026-02-09", only_file, value, metadata, schema=None)
+    rows = query(only_file, "SELECT value, ocr_confidence FROM fields ORDER BY ALL")
+    assert rows == [("awkward", 0.25), ("item", 0.5)]
+    assert problems(only_file) == []
 
 
 def test_documents_of_one_part_may_spell_and_be_shaped_otherwise(only_file: Path) -> None:
@@ -424,7 +430,7 @@ nested = st.dictionaries(
 )
 several = st.lists(nested, min_size=1, max_size=8)
 whatever = settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )

@@ -162,7 +162,8 @@ def test_an_output_of_no_known_shape_is_the_value(only_file: Path, version: str,
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_review_of_nothing_is_told_as_an_edit(only_file: Path, version: str) -> None:
     """The machine has found nothing, the reviewer something; or the other way round."""
-    some, nothing = {"value": {"invoice_number": "INV-1"}, "metadata": {}}, {"value": None, "metadata": {}}
+    some: Any = {"value": {"invoice_number": "INV-1"}, "metadata": {}}
+    nothing: Any = {"value": None, "metadata": {}}
     told = "SELECT path, value, machine_value FROM fields WHERE edited"
     for number, (output, initial, row) in enumerate(
         [(some, nothing, ("INV-1", None)), (nothing, some, (None, "INV-1"))]

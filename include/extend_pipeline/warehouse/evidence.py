@@ -174,7 +174,8 @@ def absent_paths() -> str:
             FROM known LEFT JOIN there
               ON there.result_no = known.result_no AND there.path = regexp_extract(known.path, '^.*\\]')
             WHERE numbers = [] OR there.path IS NOT NULL
-            QUALIFY row_number() OVER (PARTITION BY known.result_no, known.path ORDER BY key) = 1
+            QUALIFY row_number() OVER (
+                PARTITION BY known.result_no, known.path ORDER BY key <> known.path, key) = 1
         )
         UPDATE _evidence SET path = named.path
         FROM (FROM absent ANTI JOIN there USING (result_no, path)) AS named
