@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.warehouse_files import Place, land, query
-from pipeline.warehouse_runs import INVOICE, INVOICE_SCHEMA, document, raw_lines, run, run_of_2025
+from pipeline.warehouse_runs import INVOICE_SCHEMA, document, raw_lines, run, run_of_2025
 
 FIRST = document(1)
 VERSIONS = ("2026-02-09", "2025-04-21")
@@ -206,9 +206,23 @@ def test_a_flat_map_of_fields_keeps_confidences_and_references(only_file: Path, 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_value_of_a_field_called_value_is_no_flat_map(only_file: Path, version: str) -> None:
-    for value in ({"value": "x"}, {"id": "i", "type": 3, "value": "x"}, {**INVOICE, "value": 1}):
-        file = only_file.with_name(f"{len(value)}.duckdb")
-        land(file, [FIRST], answer(version, None, output={"value": value, "metadata": {}}))
-        found = query(file, "SELECT value FROM fields WHERE path = 'value'")
-        assert found == [(str(value["value"]),)]
+@pytest.mark.parametrize("kind", ["invoice", 3])
+@pytest.mark.parametrize("more", [{}, {"newer": {"a": 1}}])
+def test_a_value_with_the_names_of_a_field_is_no_flat_map(
+    only_file: Path, version: str, kind: str | int, more: Any
+) -> None:
+    output = {"value": {"id": "i", "type": kind, "value": "x"}, "metadata": {"id": {"ocrConfidence": 0.5}}}
+    land(only_file, [FIRST], answer(version, None, output={**output, **more}))
+    assert query(only_file, "SELECT path, value, ocr_confidence FROM fields ORDER BY path") == [
+        ("id", "i", 0.5),
+        ("type", str(kind), None),
+        ("value", "x", None),
+    ]
+
+
+def test_a_member_that_only_looks_like_a_field_is_kept_whole(only_file: Path) -> None:
+    output = {"total": of_fields(), "odd": {"id": "i", "type": 3, "value": "x"}}
+    land(only_file, [FIRST], answer("2026-02-09", None, output=output))
+    assert {path for (path,) in query(only_file, "SELECT path FROM fields")} == {
+        *("total", "odd.id", "odd.type", "odd.value"),
+    }

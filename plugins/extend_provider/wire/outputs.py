@@ -58,7 +58,7 @@ def extracted(output: Any, *, done: bool = False) -> Extraction | None:
     if not isinstance(output, dict):
         return Extraction(output, {})
     about = output.get("metadata")
-    if "value" in output and not _is_field(output["value"]):
+    if "value" in output and not _is_field_called_value(output):
         return Extraction(output["value"], _with_current_citations(about))
     if any(map(_is_field, output.values())):
         return Extraction(
@@ -71,10 +71,14 @@ def extracted(output: Any, *, done: bool = False) -> Extraction | None:
 
 
 def _is_field(value: Any) -> bool:
-    """Whether this is a field of a fields-array extractor: one called ``value`` looks like a whole output."""
-    return (
-        isinstance(value, dict) and "value" in value and isinstance(value.get("type"), str) and "id" in value
-    )
+    """Whether this is a field of a fields-array extractor."""
+    return isinstance(value, dict) and {"id", "value"} <= value.keys() and isinstance(value.get("type"), str)
+
+
+def _is_field_called_value(output: Json) -> bool:
+    """Whether ``value`` is a field among others: alone, it could be a whole value that has the same names."""
+    others = (field for name, field in output.items() if name not in {"value", "metadata"})
+    return _is_field(output["value"]) and ("references" in output["value"] or any(map(_is_field, others)))
 
 
 def _of_field(field: Json) -> dict[str, Any]:
