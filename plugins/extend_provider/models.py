@@ -132,14 +132,25 @@ class RunSummary:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Extraction:
+    """What an extractor put out.
+
+    :param value: an object as a rule; null, a text or a list are values too.
+    :param metadata: by path into ``value``, spelled as Extend does (``line_items[0].amount``): confidences
+        and citations, the latter with ``page: {number, width, height}`` in both API versions.
+    """
+
+    value: Any = dataclasses.field(repr=False)
+    metadata: Mapping[str, Any] = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ProcessorResult:
     """What one processor made of a file.
 
     :param schema: JSON Schema of an extractor's value; None for other kinds and for extractors without one.
-    :param value: the extracted value.
-    :param metadata: by path into ``value`` (``line_items[0].amount``): confidences and citations, the latter
-        with ``page: {number, width, height}`` in both API versions.
-    :param initial_value: what the extractor had made of it before a review; None if there was none.
+    :param extraction: what an extractor put out; None for other kinds, and as long as it has not.
+    :param initial: what the extractor had made of it before a review; None if there was none.
     :param classification: ``{id, type, confidence, …}`` of a classifier.
     :param splits: the files that a splitter made.
     :param edits: by path: what a reviewer changed, and the note to it.
@@ -152,9 +163,8 @@ class ProcessorResult:
     processor_name: str | None = None
     processor_version: str | None = None
     schema: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
-    value: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
-    metadata: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
-    initial_value: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    extraction: Extraction | None = None
+    initial: Extraction | None = None
     classification: Mapping[str, Any] | None = None
     splits: tuple[Split, ...] = ()
     edits: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
@@ -164,6 +174,16 @@ class ProcessorResult:
     dashboard_url: str | None = None
     reviewed: bool = False
     edited: bool = False
+
+    @property
+    def value(self) -> Any:
+        """The extracted value; None if there is none."""
+        return None if self.extraction is None else self.extraction.value
+
+    @property
+    def metadata(self) -> Mapping[str, Any] | None:
+        """What is said of the extracted value's fields; None without an extraction."""
+        return None if self.extraction is None else self.extraction.metadata
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

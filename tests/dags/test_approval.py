@@ -55,9 +55,11 @@ def test_with_nothing_to_approve_nobody_is_asked(outside: Outside, run_dag: RunD
     assert typed(outside) == ["sure 0", "sure 1"]
 
 
+@pytest.mark.parametrize("keys", ["brackets", "dots"])
 def test_approved_documents_enter_the_typed_tables_without_a_request(
-    outside: Outside, run_dag: RunDag
+    outside: Outside, run_dag: RunDag, keys: str
 ) -> None:
+    outside.extend.configure(metadata_keys=keys)
     put(outside, sure=1, doubtful=3)
     run, asked = answered(outside, run_dag, APPROVE)
     assert run.state == "success"
@@ -70,6 +72,7 @@ def test_approved_documents_enter_the_typed_tables_without_a_request(
     assert "X-Amz" not in asked.body
     assert told(run)["documents_to_warehouse"] == {"APPROVED": 3}
     assert told(run)["receipt"] == {"rows": 3, "documents": 3}
+    assert outside.rows("SELECT count(*) FROM extend.problems") == [(0,)]
 
 
 @pytest.mark.parametrize(

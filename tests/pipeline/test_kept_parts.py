@@ -14,7 +14,8 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.collection import collect
 from extend_pipeline.documents import Document
-from extend_pipeline.raw_zone import Entry, RawPart, enter
+from extend_pipeline.raw_index import Entry, enter
+from extend_pipeline.raw_zone import RawPart
 from extend_pipeline.warehouse import Provenance
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendAsyncHook

@@ -42,7 +42,7 @@ def results(raw: RawLine) -> list[Any]:
         for part in (
             step.result.value,
             step.result.metadata,
-            step.result.initial_value,
+            step.result.initial and step.result.initial.value,
             step.result.schema,
         )
     ]

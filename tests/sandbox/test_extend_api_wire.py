@@ -287,3 +287,52 @@ def test_a_file_that_is_too_large_or_missing_is_refused(extend_api: ExtendApi) -
     assert (older.status_code, older.json()["code"]) == (400, "FILE_SIZE_TOO_LARGE")
     assert extend_api.call("POST", "/files/upload", data={"file": "text"}).status_code == 400
     assert extend_api.call("GET", "/files").json()["data"] == []
+
+
+STATEMENT = b"""\
+"Statement of account"
+"Bank","Orwell Savings"
+"Account no","0042"
+"From","2026-01-01"
+"To","2026-01-31"
+"Currency","GBP"
+"Opening balance","(10.00)"
+"Date","Transaction","Paid out","Paid in","Balance"
+"2026-01-04","Feed","1,000.50","","(1,010.50)"
+"Closing balance","","","","(1,010.50)"
+"""
+
+
+def _statement(extend_api: ExtendApi, content: bytes) -> str:
+    """Return the id of a run that has read this file as a bank statement."""
+    upload = extend_api.call("POST", "/files/upload", files={"file": ("statement.csv", content)}).json()
+    batch_id = extend_api.submit_batch([{"file": {"id": upload["id"]}}], "workflow_statements")
+    [run] = extend_api.runs(batch_id)
+    return str(run["id"])
+
+
+@pytest.mark.parametrize("version", [NEWEST, OLDER])
+def test_an_extraction_is_answered_as_the_switches_have_it(extend_api: ExtendApi, version: str) -> None:
+    def output(content: bytes) -> Any:
+        run_id = _statement(extend_api, content)
+        run = extend_api.call("GET", f"/workflow_runs/{run_id}", version=version).json()
+        if version == OLDER:
+            return run["workflowRun"]["outputs"][0]["output"]
+        return run["stepRuns"][0]["result"]["extractRun"]["output"]
+
+    plain = output(STATEMENT)
+    assert "transactions[0].amount" in plain["metadata"]
+    assert output(b'"nothing","at all"')["value"]["transactions"] == []
+    extend_api.configure(metadata_keys="dots", nothing_found="null")
+    dotted = output(STATEMENT)
+    assert dotted["value"] == plain["value"]
+    assert {key.replace("[0]", ".0") for key in plain["metadata"]} == set(dotted["metadata"])
+    assert output(b'"nothing","at all"') == {"value": None, "metadata": {}}
+
+
+def test_a_review_finds_the_page_of_a_field_however_it_is_spelled(extend_api: ExtendApi) -> None:
+    extend_api.configure(metadata_keys="dots", outcomes=[{"status": "NEEDS_REVIEW"}])
+    run_id = _statement(extend_api, STATEMENT)
+    edited = extend_api.review(run_id, "approve", edits={"transactions[0].amount": 12.5})
+    [step] = edited["stepRuns"]
+    assert step["result"]["extractRun"]["edits"]["transactions[0].amount"]["page"] == 1

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse import confidence, outcomes, shaping, tables
+from extend_pipeline.warehouse import confidence, evidence, outcomes, places, shaping, tables
 from extend_pipeline.warehouse.catalog import Catalog
 from extend_pipeline.warehouse.claims import delete_claims
 from extend_pipeline.warehouse.dictionary import Dictionary, Table
@@ -278,12 +278,24 @@ class Load:
         for page in piece.pages:
             for name, rows in shaping.page_stages(page):
                 self._temporary(name, rows)
+            self._stage_evidence()
             for group_id, extracted in enumerate(self._groups):
                 for table in extracted:
                     self._insert(table.name, table.all_columns, shaping.table_rows(table, group_id))
             self._insert("fields", tables.FIELDS, shaping.field_rows())
             self._insert("problems", tables.PROBLEMS, problems)
             self._session.run("stage _doubts", f"INSERT INTO _doubts {confidence.doubt_rows()}")
+
+    def _stage_evidence(self) -> None:
+        """Lead the page's evidence to its fields, and tell of what has none or cannot be read."""
+        entries = self._temporary("_evidence", evidence.evidence_rows())
+        found = self._temporary("_found", evidence.exactly_found_rows())
+        ((unclear,),) = self._session.rows("count unclear evidence", evidence.unclear_entries())
+        if found < entries:
+            self._temporary("_found", evidence.found_rows())
+            self._session.run("name absent fields", evidence.absent_paths())
+        if found < entries or unclear:
+            self._insert("problems", tables.PROBLEMS, evidence.problem_rows())
 
     def _hold_back(self) -> None:
         """Take the few rows of documents that need an approval out of the generated tables again."""
@@ -301,14 +313,14 @@ class Load:
     def _stage_declarations(self, groups: list[list[Table]]) -> None:
         extractors = [(number, extractor.name) for number, extractor in enumerate(self._part.extractors)]
         self._temporary("_groups", *inline_rows({"group_id": "BIGINT", "extractor": "VARCHAR"}, extractors))
-        places = (
+        declared = (
             place
             for group_id, group in enumerate(groups)
-            for place in shaping.declared_places(group_id, group)
+            for place in places.declared_places(group_id, group)
         )
-        numbered = [(number, *place) for number, place in enumerate(places)]
-        samples, parameters = inline_rows(shaping.SAMPLE_COLUMNS, numbered)
-        self._temporary("_declared", shaping.declared_shapes(samples), parameters)
+        numbered = [(number, *place) for number, place in enumerate(declared)]
+        samples, parameters = inline_rows(places.SAMPLE_COLUMNS, numbered)
+        self._temporary("_declared", places.declared_shapes(samples), parameters)
 
     # the books
 

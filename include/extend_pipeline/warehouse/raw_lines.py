@@ -56,9 +56,9 @@ class RawLine(NamedTuple):
     cuts: tuple[bytes, ...] = ()
     decided: Mapping[str, Any] = MappingProxyType({})
 
-    def text(self, value: Mapping[str, Any]) -> bytes:
-        """Return an object of the run as JSON on one line; what was cut out, as it was received."""
-        number = value.get(_CUT)
+    def text(self, value: Any) -> bytes:
+        """Return a value of the run as JSON on one line; what was cut out, as it was received."""
+        number = value.get(_CUT) if isinstance(value, Mapping) else None
         return encoded(value) if number is None else self.cuts[number]
 
     def whole(self, value: Any) -> Any:

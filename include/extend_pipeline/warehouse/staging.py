@@ -15,7 +15,7 @@ from typing import Any, Final
 from extend_pipeline.documents import Document
 from extend_pipeline.warehouse import step_rows
 from extend_pipeline.warehouse.raw_lines import RawLine, decoded, encoded, exact_text, read_raw_line
-from extend_provider.models import ProcessorResult, StepRun
+from extend_provider.models import Extraction, ProcessorResult, StepRun
 
 #: Staged values per page; what DuckDB needs to take a page apart is some six times as much.
 PAGE_BYTES: Final = 8 * 1024 * 1024
@@ -46,11 +46,13 @@ class StagedFile:
 
     :ivar lines: lines so far; ``size``: bytes so far.
     :ivar longest: bytes of the longest line, which DuckDB wants to know.
+    :ivar reviewed: whether a line has a value from before a review.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines = self.size = self.longest = 0
+        self.reviewed = False
         self._file = path.open("wb", buffering=_BUFFER)
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -164,12 +166,12 @@ def _stage_steps(part: StagedPart, seq: int, raw: RawLine) -> None:
     for step_idx, step in enumerate(raw.run.steps):
         result = step.result
         result_idx = group = None
-        if result is not None and result.kind == "extract" and result.value is not None:
+        if result is not None and result.extraction is not None:
             group = _group(part, raw, step, result)
             extractor = part.extractors[group].name
             result_idx = results_of[extractor]
             results_of[extractor] += 1
-            _write_value(part, raw, result, seq, result_idx, group)
+            _write_value(part, raw, result.extraction, result.initial, (seq, result_idx, group))
         place = {"seq": seq, "step_idx": step_idx}
         extraction = {"result_idx": result_idx, "group_id": group}
         told = {**step_rows.step_record(raw.run, step), "output": raw.whole(step.output)}
@@ -181,13 +183,13 @@ def _stage_steps(part: StagedPart, seq: int, raw: RawLine) -> None:
 
 
 def _write_value(
-    part: StagedPart, raw: RawLine, result: ProcessorResult, seq: int, result_idx: int, group: int
+    part: StagedPart, raw: RawLine, found: Extraction, initial: Extraction | None, place: tuple[int, int, int]
 ) -> None:
     # A confidence and a corner of a polygon need no more digits than a double has.
     texts = [
-        exact_text(raw.text(result.value or {})),
-        raw.text(result.metadata or {}),
-        b"" if result.initial_value is None else exact_text(raw.text(result.initial_value)),
+        exact_text(raw.text(found.value)),
+        raw.text(found.metadata),
+        b"" if initial is None else exact_text(raw.text(initial.value)),
     ]
     length = sum(map(len, texts))
     if length > _LARGE:
@@ -198,7 +200,8 @@ def _write_value(
             pages[-1].close()
         pages.append(StagedFile(part.folder / f"values-{len(part.slices)}-{len(pages)}.csv"))
     page = pages[-1]
-    numbers = [b"%d" % number for number in (page.lines, seq, result_idx, group)]
+    page.reviewed = page.reviewed or initial is not None
+    numbers = [b"%d" % number for number in (page.lines, *place)]
     page.write_line(SEPARATOR.encode().join([*numbers, *texts]) + b"\n")
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import multiprocessing
 import os
 import random
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +27,7 @@ from sandbox.extend_api.settings import OutcomeRule, Settings
 from sandbox.extend_api.store import Store
 from sandbox.extend_api.workflows import ProcessorKind, Step, classification
 
+_POSITION = re.compile(r"\[(\d+)\]")
 REVIEW_STEP = Step("step_review", "Human review", "HUMAN_REVIEW")
 _RUN_PREFIXES: Mapping[ProcessorKind | None, str] = {
     "parse": "pr",
@@ -189,13 +191,33 @@ def _synthetic_output(step: Step, name: str) -> dict[str, Any] | None:
 
 def _done_step(run: Run, done: StepDone, files: Mapping[str, StoredFile], settings: Settings) -> StepRun:
     """Return a step that ``run`` went through, with its result and what it cost: each page it was read."""
+    output = _answered(done.output, settings) if done.step.processor_kind == "extract" else done.output
     pages = done.pages if done.step.processor_kind and not done.step.merges else 0
     return dataclasses.replace(
         _step_run(run, done.step, model.PROCESSED, tuple(files[file_id] for file_id in done.file_ids)),
         credits=pages * settings.credits_per_page,
         pages=pages,
-        output=done.output,
+        output=output,
     )
+
+
+def _answered(output: bytes, settings: Settings) -> bytes:
+    """Return an extraction as the settings have it answered."""
+    if settings.metadata_keys == "brackets" and settings.nothing_found == "nulls":
+        return output
+    extraction = msgspec.json.decode(output)
+    if settings.metadata_keys == "dots":
+        extraction["metadata"] = {
+            _POSITION.sub(r".\1", key): about for key, about in extraction["metadata"].items()
+        }
+    if settings.nothing_found == "null" and _is_empty(extraction["value"]):
+        extraction = {"value": None, "metadata": {}}
+    return msgspec.json.encode(extraction)
+
+
+def _is_empty(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+    return all(each is None or (isinstance(each, dict | list) and _is_empty(each)) for each in inner)
 
 
 def _failed_step(run: Run, code: str, message: str) -> StepRun:

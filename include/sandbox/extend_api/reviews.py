@@ -104,8 +104,14 @@ def _replace(value: Any, path: str, new: Any) -> Any:
 
 
 def _cited_page(output: Mapping[str, Any], path: str) -> int | None:
-    citations = output.get("metadata", {}).get(path, {}).get("citations") or [{}]
+    spelled = {_parts(key): about for key, about in output.get("metadata", {}).items()}
+    citations = spelled.get(_parts(path), {}).get("citations") or [{}]
     return (citations[0].get("page") or {}).get("number")
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Return what a path is made of, however it is spelled."""
+    return tuple(part.strip("[]") for part in _PATH_PART.findall(path))
 
 
 def _reclassify(emulator: Emulator, run: Run, kind: str | None) -> None:
@@ -134,6 +140,6 @@ def correct(step: StepRun, reviewed_output: Mapping[str, Any]) -> None:
     if step.output is None or step.step.processor_kind != "extract" or not isinstance(value, dict):
         raise InvalidRequest("Only an extraction's value can be corrected", "reviewedOutput")
     output = msgspec.json.decode(step.reviewed_output or step.output)
-    output["value"] |= value
+    output["value"] = {**(output["value"] or {}), **value}
     step.reviewed_output = msgspec.json.encode(output)
     step.reviewed, step.updated_at = True, now_ms()

@@ -150,6 +150,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = "reject"
 
     # The other unverified points of the contract.
+    metadata_keys: Annotated[
+        Literal["brackets", "dots"],
+        Meta(description="An extraction's metadata: line_items[0].amount or .0.amount (contract, 3.8)."),
+    ] = "brackets"
+    nothing_found: Annotated[
+        Literal["nulls", "null"],
+        Meta(description="The value of an extraction without a single one: its fields, or null."),
+    ] = "nulls"
     organization_key: Annotated[
         bool, Meta(description="The key is organization-scoped: x-extend-workspace-id is required.")
     ] = False
