@@ -26,6 +26,8 @@ from extend_pipeline.settings import Settings
 from extend_pipeline.warehouse.records import Claim
 from extend_pipeline.workspace import batch_folder, copy_whole, read_documents
 
+#: Of reservations; one without it is of a release that wrote none.
+FORMAT: Final = 1
 #: How long a chunk is left to a run of another Airflow, which cannot be asked whether it is still active. If
 #: it is, and comes to the chunk later, it finds it voided and sends nothing.
 LEASE: Final = dt.timedelta(hours=24)
@@ -77,7 +79,7 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """A chunk as the claims of its documents name it.
 
     :param planner: None in what a release before this one has written, which has ``folder`` instead: that of
@@ -89,7 +91,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     repetition: str = ""
     planner: Planner | None = None
     folder: str | None = None
-    version: int = 1
+    format: int = FORMAT
 
     def to_text(self) -> str:
         """Return the reservation as the column ``chunk`` of the table of claims has it."""
@@ -97,8 +99,22 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @classmethod
     def of(cls, claim: Claim) -> Reservation:
-        """Read a reservation back, also one of an older release."""
-        found = msgspec.json.decode(claim.chunk, type=cls)
+        """Read a reservation back, also one of an older release.
+
+        :raises PipelineInputError: if it is none, or of a newer format.
+        """
+        try:
+            found = msgspec.json.decode(claim.chunk, type=cls)
+        except msgspec.MsgspecError as error:
+            raise PipelineInputError(
+                f"A row of the table 'claims' names no chunk that can be read ({type(error).__name__}). "
+                "Nothing was sent. Delete the rows whose column 'chunk' is no reservation."
+            ) from None
+        if found.format > FORMAT:
+            raise PipelineInputError(
+                f"The reservation of chunk {found.key} is of format {found.format}, and this release reads "
+                f"formats up to {FORMAT}: a newer one has written it. Nothing was sent. Install it here too."
+            )
         planner = found.planner or _planner_of(found.folder or "")
         return msgspec.structs.replace(found, repetition=claim.repetition, planner=planner)
 
@@ -266,7 +282,7 @@ def _void(ledger: WorkspaceLedger, plan: str, by: str) -> bool:
 
 
 def _key(claim: Claim) -> str:
-    return msgspec.json.decode(claim.chunk, type=Reservation).key
+    return Reservation.of(claim).key
 
 
 def ledger_of(settings: Settings, key: str, plan: str = "") -> WorkspaceLedger:

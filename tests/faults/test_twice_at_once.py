@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from faults.lanes import NIGHTLY
-from faults.scenario import BATCH, DAY, Scenario
+from faults.scenario import BATCH, DAY, GROUP, Scenario
 from sandbox.stack.client import AirflowApiError, Backfill, DagRun
 
 
@@ -24,17 +24,26 @@ def nights(scenario: Scenario, days: list[dt.date]) -> list[DagRun]:
     return [run for run in runs if run.data_interval_start and run.data_interval_start.date() in days]
 
 
-def test_nightly_and_manual_in_the_same_second(scenario: Scenario) -> None:
+@pytest.mark.parametrize("limit", [None, 1], ids=["all", "one document"])
+def test_nightly_and_manual_in_the_same_second(scenario: Scenario, limit: int | None) -> None:
+    """Whoever plans first has the documents; the other one says so, and everything is sent, once."""
     truths = scenario.seed(30)
     scenario.extend.configure(latency_seconds=1)
     nightly = backfill(scenario, [DAY])
-    manual = scenario.start(chunk_size=7)
+    manual = scenario.start(chunk_size=7, limit=limit)
     scenario.client.wait_for_backfill(nightly, timeout=300)
     night, manual = scenario.succeed(*nights(scenario, [DAY]), manual)
     assert night.start_date is not None
     assert manual.start_date is not None
     assert abs(night.start_date - manual.start_date) < dt.timedelta(seconds=3)
     scenario.verdict(truths, night, manual, posts=None)
+    plans = [
+        scenario.client.xcom(run.dag_id, run.dag_run_id, f"{GROUP}.plan", "plan") for run in (night, manual)
+    ]
+    sent = sum(plan["to_send"] for plan in plans)
+    assert sent == sum(truth.status != "SKIPPED" for truth in truths)
+    shared = sum(sum(plan["theirs"].values()) + plan["held"] + plan["already_landed"] for plan in plans)
+    assert shared >= (sent if limit is None else 1), "the later plan has found what the earlier one has"
 
 
 def test_backfill_twice_and_reprocessed(scenario: Scenario) -> None:

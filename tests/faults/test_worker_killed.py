@@ -41,7 +41,7 @@ def test_killed(scenario: Scenario, task: str, function: str, when: str, skip: i
 @pytest.mark.parametrize(
     ("function", "when"),
     [
-        pytest.param("extend_pipeline.rounds:Round.judge", "after", id="before the second intent"),
+        pytest.param("extend_pipeline.waiting:note", "after", id="before the second intent"),
         pytest.param(f"{LEDGER}.record", "before", id="after the second answer, before the record"),
     ],
 )

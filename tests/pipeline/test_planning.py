@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from extend_pipeline.batch_ledger import Standing, Void
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.duration import Duration
+from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.plan import Plan
 from extend_pipeline.planning import unsent_path, write_plan
 from extend_pipeline.reservations import (
@@ -208,6 +209,18 @@ def test_a_reservation_of_a_later_release_is_read_as_far_as_it_is_known(home: Ho
     text = Reservation(key="a", documents=3, planner=US).to_text()
     later = json.dumps({**json.loads(text), "what_comes_later": {"x": 1}})
     assert Reservation.of(Claim("w", None, "", later, NOW, 2)).planner == US
+
+
+LATER_FORMAT = '{"key": "a", "documents": 1, "format": 2}'
+
+
+@pytest.mark.parametrize(
+    ("chunk", "told"),
+    [("{", "DecodeError"), ("{}", "ValidationError"), (LATER_FORMAT, "a newer one has written it")],
+)
+def test_a_reservation_that_cannot_be_read_stops_the_plan(chunk: str, told: str) -> None:
+    with pytest.raises(PipelineInputError, match=told):
+        Reservation.of(Claim("w", None, "", chunk, NOW, 1))
 
 
 def test_nothing_found_is_said_plainly(home: Home) -> None:

@@ -101,6 +101,7 @@ PARAMS: dict[str, Any] = {
     "chunk_size": 1000,
     "expires_in": 1800,
     "reprocess": "none",
+    "limit": Param(default=None, type=["null", "integer"]),
 }
 
 
@@ -121,6 +122,7 @@ def pipeline(lane: str) -> None:
             source="{{ params.source }}",
             chunk_size="{{ params.chunk_size }}",
             reprocess="{{ params.reprocess }}",
+            limit="{{ params.limit or '' }}",
             **impatient(lane),
         )
 
