@@ -92,10 +92,10 @@ def evidence_rows() -> str:
 
 
 def exactly_found_rows() -> str:
-    """Return the place of each entry that is spelled as ``fields`` has it: of all of them, as a rule."""
+    """Return the places of the entries that are clear and spelled as in ``fields``: all, as a rule."""
     return """
         SELECT result_no, key, place, 1 AS ways
-        FROM _evidence JOIN (
+        FROM (FROM _evidence WHERE NOT unreadable AND NOT unclear) JOIN (
             SELECT group_id, path AS key, any_value(place) AS place
             FROM _places GROUP BY ALL HAVING count(*) = 1
         ) USING (group_id, key) SEMI JOIN _nodes USING (result_no, place)
@@ -133,11 +133,6 @@ def found_rows() -> str:
         )
         QUALIFY row_number() OVER (PARTITION BY result_no, place ORDER BY rank, key) = 1
     """
-
-
-def unclear_entries() -> str:
-    """Return how many entries are unreadable, or so for all that is known here."""
-    return "SELECT count(*) FROM _evidence WHERE unreadable OR unclear"
 
 
 def absent_paths() -> str:

@@ -290,11 +290,9 @@ class Load:
         """Lead the page's evidence to its fields, and tell of what has none or cannot be read."""
         entries = self._temporary("_evidence", evidence.evidence_rows())
         found = self._temporary("_found", evidence.exactly_found_rows())
-        ((unclear,),) = self._session.rows("count unclear evidence", evidence.unclear_entries())
         if found < entries:
             self._temporary("_found", evidence.found_rows())
             self._session.run("name absent fields", evidence.absent_paths())
-        if found < entries or unclear:
             self._insert("problems", tables.PROBLEMS, evidence.problem_rows())
 
     def _hold_back(self) -> None:
