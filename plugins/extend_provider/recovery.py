@@ -7,7 +7,6 @@ a mark of his own into every input's metadata, and looks for it here.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
@@ -187,8 +186,7 @@ async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch 
     if search.empty:
         await hook.check_workflow(sought.workflow_id)
     else:
-        async with contextlib.aclosing(hook.iter_run_pages(**search.beginning)) as pages:
-            search.end_with(await anext(pages, []))
+        search.end_with(await anext(hook.iter_run_pages(**search.beginning), []))
     return None
 
 
