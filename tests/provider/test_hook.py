@@ -379,7 +379,7 @@ class TestSubmittingOnce:
             with pytest.raises(ExtendConnectionError, match="nothing was sent") as failure:
                 hook.create_batch("workflow_1", INPUTS, leave_by=now - timedelta(seconds=1))
             assert failure.value.retryable
-            assert (server.connections, server.requests) == (1, [])
+            assert server.requests == []
             assert hook.create_batch("workflow_1", INPUTS, leave_by=now + timedelta(minutes=1)) == "batch_1"
 
     def test_who_has_waited_for_a_turn_does_not_wait_again(self, serve: Any) -> None:
