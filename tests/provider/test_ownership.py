@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -213,7 +213,7 @@ def test_after_a_clear_and_a_retry_an_explicit_end_cancels_by_the_last_trigger_a
         airflow.task.clear()
         operator = submit()
         context = airflow.begin(operator)
-        triggers.append(airflow.deferred(functools.partial(operator.execute, context)))
+        triggers.append(airflow.deferred(partial(operator.execute, context)))
     accept(extend_api, triggers[0])
     airflow.state = "failed"
     for old in triggers[:-1]:
