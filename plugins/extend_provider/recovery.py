@@ -7,6 +7,7 @@ a mark of his own into every input's metadata, and looks for it here.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
