@@ -78,13 +78,6 @@ class Plan:
         values.pop("freed")
         return {**values, **counters, **figures}
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Plan:
-        """Read back what :meth:`to_json` gave."""
-        counters = {name: Counter(value.get(name, {})) for name in _COUNTERS}
-        estimates = {name: Estimate(**value[name]) for name in _ESTIMATES}
-        return cls(**{**value, **counters, **estimates, "duration": Duration(**value["duration"])})
-
     def summary(self) -> dict[str, Any]:
         """Return the plan in numbers, small whatever it holds, fit for XCom."""
         return {

@@ -91,7 +91,7 @@ def count_voided(settings: Settings, plan: Plan) -> int:
 
     def is_voided(chunk: ChunkReference) -> bool:
         void = ledger_of(settings, chunk["key"]).standing().void
-        return void is not None and void.plan != chunk["plan"]
+        return void is not None and void.plan != chunk.get("plan", "")
 
     with ThreadPoolExecutor(PARALLEL) as pool:
         return sum(pool.map(is_voided, plan.chunks))

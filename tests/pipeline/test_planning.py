@@ -30,6 +30,7 @@ from extend_pipeline.reservations import (
     hold_of,
     ledger_of,
 )
+from extend_pipeline.run import keep_plan, read_plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.spending import Estimate
 from extend_pipeline.warehouse.records import Candidate, Claim
@@ -137,7 +138,10 @@ def test_what_an_active_run_has_planned_is_left_to_it(home: Home) -> None:
     assert (plan.theirs.total(), plan.held, plan.to_send) == (2, 0, 1)
     assert "2 left to the run that has planned them (2 to run nightly of DAG dag)" in plan.describe()
     assert plan.summary()["theirs"] == {"run nightly of DAG dag": 2}
-    assert Plan.from_json(plan.to_json()).theirs == plan.theirs
+    keep_plan(home.folder, plan, {})
+    kept = read_plan(home.folder)
+    assert kept is not None
+    assert kept[0].theirs == plan.theirs
 
 
 def test_what_a_dead_run_has_planned_is_planned_anew_within_the_bounds(home: Home) -> None:
@@ -266,7 +270,8 @@ def test_a_plan_survives_the_workspace(home: Home) -> None:
     plan.estimate = Estimate(3.5, based_on=12, unseen=1)
     plan.duration = Duration(17, 2.5, 60.0, 12)
     plan.types_left["pdf"] = 3
-    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    keep_plan(home.folder, plan, {"rows": {}})
+    assert read_plan(home.folder) == (plan, {"rows": {}})
 
 
 def test_a_reference_stays_small_whatever_the_chunk(home: Home) -> None:

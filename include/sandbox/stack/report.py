@@ -30,6 +30,7 @@ ALWAYS_THERE = {
     "loads": "part that has landed",
     "dictionary": "table or column, with its name at Extend",
     "claims": "document that is planned and has not landed",
+    "_schema_version": "layout that these tables have had",
     "latest_documents": "address, with the newest content and run",
     "low_confidence_fields": "field worth a second look",
     "in_review": "document that waits for somebody",
