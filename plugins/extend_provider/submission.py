@@ -267,7 +267,6 @@ class Submitter:
             self._stop_if_killed()
             self._answer_for(self._unclear(intent, self._sought(intent)))
             with once:
-                once.get_conn()
                 self._stop_if_killed()
                 batch_id = self._post(once, prepared, leave_by)
         except ExtendUnclearSubmissionError:

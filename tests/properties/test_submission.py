@@ -142,6 +142,7 @@ def submit(process: Process, ledger: Ledger) -> Submission:
 
 def go_on_to(process: Process, step: str) -> None:
     while process.step != step:
+        assert not process.ended, process.error
         process.go_on()
 
 

@@ -100,7 +100,9 @@ def kill(trigger: CancellingTrigger) -> None:
 
 def submit() -> ExtendSubmitBatchOperator:
     inputs = [{"file": {"text": "t"}}] * 2
-    return ExtendSubmitBatchOperator(task_id="task", workflow_id=WORKFLOW, inputs=inputs, retries=3)
+    return ExtendSubmitBatchOperator(
+        task_id="task", workflow_id=WORKFLOW, inputs=inputs, retries=3, deferrable=True
+    )
 
 
 def looking_for_a_lost_batch(api: ExtendApi, airflow: Airflow) -> CancellingTrigger:
@@ -134,7 +136,10 @@ def accept(api: ExtendApi, trigger: CancellingTrigger) -> None:
 
 def waiting_for_a_batch(api: ExtendApi, airflow: Airflow) -> CancellingTrigger:
     operator = ExtendBatchSensor(
-        task_id="task", batch_id=api.submit_batch([{"file": {"text": "t"}}] * 2), run_count=2
+        task_id="task",
+        batch_id=api.submit_batch([{"file": {"text": "t"}}] * 2),
+        run_count=2,
+        deferrable=True,
     )
     context = airflow.begin(operator)
     return airflow.deferred(lambda: operator.execute(context))
@@ -142,7 +147,7 @@ def waiting_for_a_batch(api: ExtendApi, airflow: Airflow) -> CancellingTrigger:
 
 def waiting_for_runs(api: ExtendApi, airflow: Airflow) -> CancellingTrigger:
     files = [{"url": "https://files.example/a.pdf"}, {"url": "https://files.example/b.pdf"}]
-    operator = ExtendRunWorkflowOperator(task_id="task", workflow_id=WORKFLOW, files=files)
+    operator = ExtendRunWorkflowOperator(task_id="task", workflow_id=WORKFLOW, files=files, deferrable=True)
     context = airflow.begin(operator)
     return airflow.deferred(lambda: operator.execute(context))
 

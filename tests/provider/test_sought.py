@@ -19,7 +19,7 @@ from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.recovery import Mark, Sought
-from extend_provider.submission import Intent
+from extend_provider.submission import Intent, Submitter
 from extend_provider.task_ledger import TaskStateLedger
 from extend_provider.triggers.later import ExtendLaterTrigger
 from fixtures.extend_api import ExtendApi
@@ -174,13 +174,13 @@ def test_after_a_kill_between_the_intent_and_the_request_nothing_leaves(
     place, name = {
         "in begin": (TaskStateLedger, "_write"),
         "after begin": (TaskStateLedger, "begin"),
-        "right before the request": (ExtendHook, "get_conn"),
+        "right before the request": (Submitter, "_answer_for"),
     }[when]
     real = getattr(place, name)
 
     def killed(self: Any, *arguments: Any, **options: Any) -> Any:
         told = real(self, *arguments, **options)
-        if isinstance(self, ExtendHook) or isinstance(arguments[0], Intent):
+        if isinstance(self, Submitter) or isinstance(arguments[0], Intent):
             made.on_kill()
         return told
 
