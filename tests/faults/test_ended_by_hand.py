@@ -282,14 +282,12 @@ class Alone:
     """Tasks that stand alone: the plain one, and those that are mapped.
 
     :param dag: the DAG, by how its tasks wait.
-    :param cleared: how many runs at Extend a place has after its task was cleared.
-    :param marked: and after it was marked.
+    :param marked: how many runs at Extend a place has after its task was marked; cleared, it has one.
     """
 
     dag: dict[str, str]
     plain: str
     mapped: str
-    cleared: int
     marked: int = 1
 
     @property
@@ -303,9 +301,9 @@ class Alone:
         return (*self.tasks, (self.mapped, 1))
 
 
-SINGLE_RUNS = Alone(OPERATORS, "plain", "mapped", cleared=2)  # clearing it is how to send anew
-SUBMISSIONS = Alone(BATCHES, "submit", "submit_mapped", cleared=1)
-WAITS = Alone(BATCHES, "wait", "wait_mapped", cleared=1)
+SINGLE_RUNS = Alone(OPERATORS, "plain", "mapped")
+SUBMISSIONS = Alone(BATCHES, "submit", "submit_mapped")
+WAITS = Alone(BATCHES, "wait", "wait_mapped")
 
 
 @pytest.mark.parametrize(
@@ -355,7 +353,7 @@ def test_alone_ended_by_hand_before_they_begin(scenario: Scenario, kind: Alone, 
                 end(scenario, run, ending, task_id, index)
         delete(scenario, deleted)
     scenario.lane.open_pools()
-    conclude(scenario, dataclasses.replace(kind, cleared=1, marked=0), runs)
+    conclude(scenario, dataclasses.replace(kind, marked=0), runs)
 
 
 def conclude(
@@ -372,7 +370,7 @@ def conclude(
     *ended, goes_on = PLACES
     expected = {f"{run.dag_run_id}/{goes_on}": 1 for run in runs.values()}
     for ending, run in runs.items():
-        times = kind.cleared if ending == "clear" else kind.marked
+        times = 1 if ending == "clear" else kind.marked
         expected |= {f"{run.dag_run_id}/{place}": times for place in ended}
     expected |= {f"{deleted.dag_run_id}/{place}": 1 for place in PLACES} if deleted else {}
     created = scenario.created()

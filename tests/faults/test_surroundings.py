@@ -75,13 +75,25 @@ def test_warehouse_locked_by_another_process(scenario: Scenario) -> None:
     assert scenario.attempts(run)["load"] > 1
 
 
+def test_workspace_refuses_what_is_reserved(scenario: Scenario) -> None:
+    truths = scenario.seed()
+    with Files(scenario).refuses("batches"):
+        run = scenario.start()
+        scenario.task(run, "plan", "up_for_retry")
+    scenario.succeed(run)
+    scenario.verdict(truths, run, posts=1)
+
+
 @pytest.mark.parametrize("kind", ["files", "bucket"])
 def test_workspace_refuses_the_intent_and_later_the_raw_runs(scenario: Scenario, kind: str) -> None:
     truths = scenario.seed()
     workspace = WORKSPACES[kind](scenario)
     scenario.extend.configure(hold=True)
+    scenario.lane.open_pools(batches=0)
+    run = scenario.start()
+    scenario.task(run, "submit", "scheduled")
     with workspace.refuses("batches"):
-        run = scenario.start()
+        scenario.lane.open_pools()
         scenario.task(run, "submit", "up_for_retry")
         assert scenario.created() == {}
     scenario.task(run, "wait", "deferred")
