@@ -27,11 +27,11 @@ else:
     _Operator = object
 
 #: Seconds that a worker has for all of it; Airflow kills it five seconds after the first signal.
-WORKER_SECONDS = 4.0
+WORKER_SECONDS = 4.5
 #: How many of them may go by in looking for a batch whose id is not known: it may still arrive.
 LOOK_SECONDS = 1.5
 #: Seconds of them in which Airflow must have answered whether the task was ended.
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 3.0
 #: How many others that wait for the same work are named.
 TOLD_FOLLOWERS = 3
 
