@@ -307,19 +307,27 @@ def chunk_documents(settings: Settings, reference: ChunkReference) -> Iterator[D
 
     A release before this one kept them in the folder of the run that planned them, which may have expired;
     then those that were about to be sent are the chunk's.
+
+    :raises FileNotFoundError: if they are nowhere; a workspace that cannot be read raises what it raises.
     """
-    key = reference["key"]
-    places = [chunk_path(settings, key), ObjectStoragePath(reference["folder"]) / "chunks" / f"{key}.jsonl"]
-    places += sorted(chunk_folder(settings, key).glob("documents-*.jsonl"), key=str)
-    for path in places:
-        if path.exists():
+    for path in _places_of_documents(settings, reference):
+        try:
             for document in read_documents(path):
                 yield dataclasses.replace(document, status=None, reason=None, message=None)
-            return
-    raise PipelineInputError(
-        f"{places[0]} is gone from the workspace, so chunk {key} cannot be sent. Nothing was sent from here. "
-        "Clear 'plan': what nobody has begun to send is planned anew."
+        except FileNotFoundError:
+            continue
+        return
+    raise FileNotFoundError(
+        f"{chunk_path(settings, reference['key'])} is gone from the workspace, so its documents cannot be "
+        "sent. Nothing was sent from here. Clear 'plan': what nobody has begun to send is planned anew."
     )
+
+
+def _places_of_documents(settings: Settings, reference: ChunkReference) -> Iterator[ObjectStoragePath]:
+    key = reference["key"]
+    yield chunk_path(settings, key)
+    yield ObjectStoragePath(reference["folder"]) / "chunks" / f"{key}.jsonl"
+    yield from sorted(chunk_folder(settings, key).glob("documents-*.jsonl"), key=str)
 
 
 def adopt(settings: Settings, reservation: Reservation) -> None:

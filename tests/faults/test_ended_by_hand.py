@@ -31,7 +31,10 @@ ENDINGS: tuple[Ending, ...] = ("clear", "failed", "success")
 NEXT_DAY = DAY + dt.timedelta(days=1)
 CHUNK_SIZE = 2
 #: A command in a log, whose lines are JSON, and for how many seconds it may turn out not to be needed.
-TOLD, PATIENCE = re.compile(r"(?:its end|finish|cancel it|has not settled): python -m extend_provider (cancel [^\"\\]+)"), 60
+TOLD, PATIENCE = (
+    re.compile(r"(?:its end|finish|cancel it|has not settled): python -m extend_provider (cancel [^\"\\]+)"),
+    60,
+)
 DOCUMENTS = CHUNK_SIZE * (len(ENDINGS) + 1)
 #: When a submission goes on, by its log; and how long ending all of them takes, at the most.
 GOING_ON, ENDING_SECONDS = re.compile(r"Going on at (\S+), without a worker"), 12

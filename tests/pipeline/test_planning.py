@@ -27,6 +27,9 @@ from extend_pipeline.reservations import (
     Planner,
     Reservation,
     Reservations,
+    chunk_documents,
+    chunk_folder,
+    chunk_path,
     hold_of,
     ledger_of,
 )
@@ -34,9 +37,9 @@ from extend_pipeline.run import keep_plan, read_plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.spending import Estimate
 from extend_pipeline.warehouse.records import Candidate, Claim
-from extend_pipeline.workspace import read_documents
+from extend_pipeline.workspace import read_documents, write_documents
 from extend_provider.submission import Intent
-from pipeline.chunks import planner
+from pipeline.chunks import planner, reference
 
 US = planner()
 NOW = datetime.now(UTC)
@@ -284,3 +287,29 @@ def test_of_another_airflow_a_run_is_active_as_long_as_its_lease() -> None:
     elsewhere = Planner(plan="p", airflow="another", dag_id="dag", run_id="run")
     assert is_active(elsewhere, datetime.now(UTC) - LEASE / 2)
     assert not is_active(elsewhere, datetime.now(UTC) - LEASE * 1.01)
+
+
+@pytest.mark.parametrize("place", ["its own place", "the planner's folder", "the submission", "nowhere"])
+def test_a_chunks_documents_are_found_wherever_a_release_has_kept_them(home: Home, place: str) -> None:
+    settings, found = home.settings(), documents([True, True])
+    chunk = reference(f"file://{home.path}/runs/theirs", "a", 2)
+    folder = chunk_folder(settings, "a")
+    skipped = dataclasses.replace(found[1], status="FAILED", reason="OBJECT_DELETED", message="gone")
+    match place:
+        case "its own place":
+            write_documents(chunk_path(settings, "a"), found)
+        case "the planner's folder":
+            write_documents(ObjectStoragePath(chunk["folder"]) / "chunks" / "a.jsonl", found)
+        case "the submission":
+            write_documents(folder / "documents-0.jsonl", [found[0], skipped])
+        case _:
+            with pytest.raises(FileNotFoundError, match="Clear 'plan'"):
+                list(chunk_documents(settings, chunk))
+            return
+    assert list(chunk_documents(settings, chunk)) == found
+
+
+def test_a_workspace_that_cannot_be_read_is_not_taken_for_one_that_has_lost_a_chunk(home: Home) -> None:
+    (home.path / "batches").touch()  # a mount that is gone
+    with pytest.raises(NotADirectoryError):
+        list(chunk_documents(home.settings(), reference("file:///elsewhere", "a", 2)))
