@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -99,7 +100,9 @@ def test_a_key_can_be_rotated_more_than_once_in_a_long_wait(
 async def test_requests_at_the_same_time_survive_a_rotation(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.script = [RUN, UNKNOWN_KEY, UNKNOWN_KEY, UNKNOWN_KEY, RUN]
+    # Refused slowly, so that all three have arrived with the old key before the first one comes again.
+    refused = dataclasses.replace(UNKNOWN_KEY, delay=0.5)
+    server.script = [RUN, refused, refused, refused, RUN]
     async with ExtendAsyncHook(CONN_ID, backoff=QUICK) as hook:
         await hook.get_run("run_1")
         set_connection(monkeypatch, server.url, key="sk_new")
