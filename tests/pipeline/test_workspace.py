@@ -10,7 +10,9 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batch_ledger import WorkspaceLedger, batch_key
 from extend_pipeline.documents import Document
+from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.workspace import (
+    check_write_once,
     compressed_writer,
     read_compressed_lines,
     read_documents,
@@ -121,3 +123,19 @@ def test_a_batch_key_depends_on_what_is_sent_where_and_on_nothing_else() -> None
         batch_key([first, second], workflow_id="w", version=None, repetition="run 2"),
     ]
     assert len({key, *others}) == 5
+
+
+def test_a_store_that_writes_once_is_told_from_one_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = f"file://{tmp_path}"
+    check_write_once(workspace)
+
+    def overwrites(path: Path, data: bytes) -> None:  # as a look-alike of S3 that ignores If-None-Match
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    monkeypatch.setattr("extend_pipeline.workspace._link_new", overwrites)
+    with pytest.raises(PipelineInputError, match="If-None-Match"):
+        check_write_once(workspace)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "the probe is taken away"
