@@ -249,6 +249,9 @@ def test_the_command_lists_reservations_and_releases_what_is_not_sent(
     assert main(["reservations", "--older-than", "1"]) == 0
     assert "0 documents in 0 chunks reserved." in capsys.readouterr().out
 
+    assert main(["reservations", "--release", "--older-than", "24"]) == 0
+    assert reserved(outside) == 5, "none is as old"
+    capsys.readouterr()
     assert main(["reservations", "--release"]) == 0
     told = capsys.readouterr().out
     (sent,) = {2, 3} - {5 - reserved(outside)}
