@@ -51,8 +51,8 @@ def test_a_component_that_nobody_stopped_is_reported_dead(live: Live) -> None:
         with pytest.raises(ComponentDied, match="s3 ended with exit code 137"):
             live.stack.check_alive()
     finally:
-        live.stack.kill("s3")
-        live.stack.start("s3")
+        assert live.stack.start_ended() == ["s3"]
+    live.stack.check_alive()
 
 
 def test_an_unknown_component_is_refused_with_those_that_there_are(live: Live) -> None:

@@ -73,7 +73,10 @@ def up(arguments: argparse.Namespace) -> int:
         )
         console.print("Ctrl-C stops everything.")
         while True:
-            stack.check_alive()
+            for ended in stack.start_ended():
+                console.print(
+                    f"{ended} had ended by itself and was started again; why: {stack.component(ended).log}"
+                )
             pause(0.5)
 
 

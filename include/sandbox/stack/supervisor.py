@@ -152,6 +152,14 @@ class Stack:
         self.component(name).start()
         self._wait_until_healthy([name])
 
+    def start_ended(self) -> list[str]:
+        """Start the components that ended by themselves, and return their names."""
+        ended = [name for name, component in self._components.items() if component.exit_code is not None]
+        for name in ended:
+            self.component(name).start()
+        self._wait_until_healthy(ended)
+        return ended
+
     def stop(self, name: str) -> None:
         """End a component in good order."""
         self.component(name).stop()
