@@ -10,11 +10,11 @@ from airflow.sdk import TaskGroup, TriggerRule, XComArg, task, task_group
 
 from extend_pipeline.assets import landed_group, written_tables
 from extend_pipeline.collecting import collect_chunk
+from extend_pipeline.conventions import open_group
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.outages import AskingOperator
-from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.rounds import SUBMISSION_KEY
-from extend_pipeline.settings import check_literals
+from extend_pipeline.settings import PipelineShape, check_literals, check_shape
 from extend_pipeline.submission import SubmitChunkOperator
 from extend_pipeline.tasks import discover_documents, finish_run, load_chunk, plan_chunks
 from extend_pipeline.waiting import MISSING_AFTER, WaitChunkOperator
@@ -23,7 +23,7 @@ from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 
 def documents_to_warehouse(
     *,
-    source: str | Sequence[str] = "",
+    source: str | Sequence[str] | XComArg = "",
     workflow_id: str,
     workspace: str,
     group_id: str = "documents_to_warehouse",
@@ -127,8 +127,22 @@ def documents_to_warehouse(
     :return: the task group, to be put before or after other tasks.
     :raises PipelineInputError: when the DAG file is parsed, if a literal setting is wrong.
     """
+    shape = {
+        "group_id": group_id,
+        "pool": pool,
+        "warehouse_pool": warehouse_pool,
+        "on_needs_review": on_needs_review,
+        "on_low_confidence": on_low_confidence,
+        "on_timeout": on_timeout,
+        "cancel_on_kill": cancel_on_kill,
+        "timeout": timeout,
+        "missing_after": missing_after,
+        "poke_interval": poke_interval,
+        "approval_timeout": approval_timeout,
+    }
+    check_shape(shape, PipelineShape)
     settings: dict[str, Any] = {
-        "source": source if isinstance(source, str) else list(source),
+        "source": source,
         "workflow_id": workflow_id,
         "workspace": workspace,
         "version": version,
@@ -161,14 +175,11 @@ def documents_to_warehouse(
         "dataset": dataset,
     }
     check_literals(settings)
-    if on_low_confidence == "hold" and min_confidence is None:
+    if on_low_confidence == "hold" and min_confidence in (None, ""):
         raise PipelineInputError(
             "on_low_confidence='hold' needs min_confidence: below it documents are held."
         )
-    # Later tasks come first, so that a chunk that has begun is finished before the next one begins.
-    defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
-
-    with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
+    with open_group(group_id) as group:
         folder = _task("discover", discover_documents)(settings)
         chunks = _task("plan", plan_chunks, pool=warehouse_pool)(folder)
 
@@ -201,7 +212,7 @@ def documents_to_warehouse(
             return load(chunk, XComArg(submit, key=SUBMISSION_KEY), collect.output)
 
         landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
-        landed = landed_group(group.dag.dag_id, group_id)
+        landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
         # Whatever became of the chunks, the run is added up; it fails there if a chunk is missing.
         _task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=outlets)(folder, landings)

@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from os import PathLike
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,8 +35,8 @@ def is_templated(value: Any) -> bool:
         return any(is_templated(element) for element in value.values())
     if isinstance(value, (list, tuple, set)):
         return any(is_templated(element) for element in value)
-    # What Airflow's own templater resolves: anything with a resolve method that is not a path.
-    return callable(value) or (hasattr(value, "resolve") and not isinstance(value, PathLike))
+    # What Airflow's own templater resolves: anything with a resolve method that is no path, local or remote.
+    return callable(value) or (hasattr(value, "resolve") and not hasattr(value, "joinpath"))
 
 
 def check_literal(check: Callable[..., Any], value: Any, *args: Any) -> None:

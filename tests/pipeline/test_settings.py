@@ -157,7 +157,7 @@ def test_settings_survive_the_workspace() -> None:
     settings = Settings.from_rendered(
         {**GIVEN, "source": ["s3://bbb/a.pdf", "s3://bbb/p/"], "modified_from": "2026-11-01T00:00:00Z"}
     )
-    again = Settings.from_rendered(settings.model_dump(mode="json"))
+    again = Settings.from_stored(settings.to_stored(), "settings.json")
     assert again == settings
     assert again.source[0] == SourceItem("s3://bbb", "a.pdf", False)
     assert again.modified_from == dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -175,7 +175,7 @@ def test_only_what_failed_needs_no_source() -> None:
     without = {**GIVEN, "source": ""}
     settings = Settings.from_rendered({**without, "reprocess": "failed"})
     assert settings.source == ()
-    assert Settings.from_rendered(settings.model_dump(mode="json")) == settings
+    assert Settings.from_stored(settings.to_stored(), "settings.json") == settings
     for reprocess in ("none", "all"):
         with pytest.raises(PipelineInputError, match="source: no address is given"):
             Settings.from_rendered({**without, "reprocess": reprocess})
