@@ -61,7 +61,7 @@ def day_folders(source: str, day: dt.datetime, days_back: int | str = 0) -> str:
     """
     if not str(days_back).strip().isdecimal() or int(days_back) > _MOST_DAYS:
         raise PipelineInputError(
-            f"The Variable extend_lookback_days is {days_back!r}; it must be a number from 0 to {_MOST_DAYS}: how "
+            f"The Variable extend_lookback_days is {days_back!r}; it must be 0 to {_MOST_DAYS}: how "
             "many days before its own one a run looks at again. Nothing was sent to Extend."
         )
     days = [day - dt.timedelta(days=back) for back in range(int(days_back), -1, -1)]
