@@ -2,9 +2,8 @@
 
 What a DAG calls is :func:`documents_to_warehouse`, and :func:`reviews_to_warehouse` for what reviewers have
 decided since, and :func:`replay_to_warehouse` to rebuild tables; a DAG that works on what has landed is
-scheduled on :func:`landed_table`. :func:`day_folders` writes folders of days
-as a source. They are imported on first use, so that the modules that know nothing of
-Airflow stay cheap to import.
+scheduled on :func:`landed_table`. :func:`day_folders` writes the folders of some days as a source. They are
+imported on first use, so that the modules that know nothing of Airflow stay cheap to import.
 """
 
 from __future__ import annotations

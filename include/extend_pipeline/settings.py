@@ -96,9 +96,7 @@ def _moment(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_no_bool)]
 Share = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1)]
 Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
-ConnId = Annotated[
-    str, BeforeValidator(_text), _fits(r"[\w#!()\-.:/\\]{1,250}", "the id of a connection in Airflow")
-]
+ConnId = Annotated[str, BeforeValidator(_text), _judged(validation.conn_id)]
 Dataset = Annotated[
     str,
     BeforeValidator(_text),
