@@ -113,6 +113,9 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         extend_conn_id: str = "extend_default",
         **kwargs: Any,
     ) -> None:
+        for name in ("timeout", "poke_interval"):
+            if kwargs.get(name):  # a timeout of 0 is one look
+                validation.positive_seconds(kwargs[name], name)
         super().__init__(**kwargs)
         self.batch_id = batch_id
         self.run_count = run_count
@@ -137,8 +140,6 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         validation.check_literal(validation.optional_text, batch_id, "batch_id")
         validation.check_literal(validation.run_count, run_count)
         validation.positive_seconds(self.poke_interval, "poke_interval")
-        if self.timeout:  # 0 is Airflow's: one look
-            validation.positive_seconds(self.timeout, "timeout")
         if missing_after is not None:
             validation.positive_seconds(missing_after, "missing_after")
 
