@@ -30,8 +30,8 @@ def documents_to_warehouse(
     version: str | int | None = None,
     priority: int | str | None = None,
     glob: str | None = None,
-    modified_from: dt.datetime | str | None = None,
-    modified_to: dt.datetime | str | None = None,
+    modified_from: dt.date | str | None = None,
+    modified_to: dt.date | str | None = None,
     limit: int | str | None = None,
     max_documents: int | str | None = None,
     max_credits: float | str | None = None,
@@ -42,7 +42,7 @@ def documents_to_warehouse(
     chunk_size: int | str = 1000,
     parallel_listings: int | str = 8,
     transfer: Literal["presign", "upload"] = "presign",
-    expires_in: int = 1800,
+    expires_in: int | str = 1800,
     on_needs_review: Literal["land", "wait", "fail"] = "land",
     min_confidence: float | str | None = None,
     on_low_confidence: Literal["flag", "hold"] = "flag",
@@ -66,17 +66,20 @@ def documents_to_warehouse(
     """Add the whole pipeline to the DAG that is being defined.
 
     Everything that says *what* to process may be a Jinja template; it is rendered once, by the first task.
+    What shapes the DAG may not, see :class:`~extend_pipeline.settings.PipelineShape`. Behind a skipped task
+    the whole group is skipped.
 
     :param source: an ``s3://bucket/prefix`` to list; or a list of addresses (or one text, a line each), of
-        which those that end in ``/`` are prefixes and the others single objects. Likewise ``gs://``,
+        which those that end in ``/`` are prefixes and the others single objects; or the output of a task that
+        returns such. Likewise ``gs://``,
         ``abfs://``, ``file:///`` and whatever else Airflow's providers bring; ``https://`` addresses are
         single documents. ``reprocess="failed"`` needs none.
     :param workflow_id: the Extend workflow.
     :param workspace: where files between tasks and the raw zone live, e.g. ``s3://aws_default@bucket/extend``.
     :param version: a published version's number, or ``draft``; Extend's latest when left out.
     :param priority: 1 (first) to 100; Extend's default for batches is 90.
-    :param glob: only objects whose key, after the prefix, matches; ``*`` also crosses ``/``.
-    :param modified_from: only objects last modified at this time or later.
+    :param glob: only objects whose key, after the prefix, matches; see :mod:`extend_pipeline.globs`.
+    :param modified_from: only objects last modified at this time or later, UTC without a zone.
     :param modified_to: only objects last modified before this time.
     :param limit: send at most so many documents; the rest is left for a later run.
     :param max_documents: refuse the whole plan, before anything is claimed or sent, if more documents are to

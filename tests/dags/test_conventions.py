@@ -18,7 +18,7 @@ from fixtures.dag_runs import Outside
 
 RunDag = Callable[..., Any]
 
-GIVEN = {"source": "s3://inbox/p/", "workflow_id": "w", "workspace": "file:///data/extend"}
+GIVEN: dict[str, Any] = {"source": "s3://inbox/p/", "workflow_id": "w", "workspace": "file:///data/extend"}
 
 
 def states(run: Any) -> dict[str, str]:
