@@ -140,8 +140,8 @@ def test_a_printed_backfill_reads_the_folders_of_its_first_and_last_day(printed:
 
     words = shlex.split(printed, comments=True)
     options = get_parser().parse_args(words[1:])
-    dag = DagBag(str(ROOT / "dags")).dags[options.dag_id]
-    runs = DagSerialization.from_dict(DagSerialization.to_dict(dag)).iter_dagrun_infos_between(
+    dag: Any = DagBag(str(ROOT / "dags")).dags[options.dag_id]
+    runs: Any = DagSerialization.from_dict(DagSerialization.to_dict(dag)).iter_dagrun_infos_between(
         options.from_date, options.to_date
     )
     read = [day_folders("s3://inbox", run.data_interval.start) for run in runs]
@@ -160,7 +160,7 @@ def test_a_backfill_reads_the_folder_of_its_own_day_alone(run_type: str, folders
     import jinja2
     from airflow.dag_processing.dagbag import DagBag
 
-    dag = DagBag(str(ROOT / "dags")).dags["extend_nightly"]
+    dag: Any = DagBag(str(ROOT / "dags")).dags["extend_nightly"]
     source = dag.get_task("documents_to_warehouse.discover").op_args[0]["source"]
 
     class Values:
