@@ -78,6 +78,11 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _trimmed(value: Any) -> Any:
+    text = _text(value)
+    return text.strip() if isinstance(text, str) else text
+
+
 def _moment(value: Any) -> Any:
     """Read a time as ISO 8601 has it; bare digits are a day, and no seconds since 1970."""
     text = _text(value)
@@ -96,13 +101,15 @@ def _moment(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_no_bool)]
 Share = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1)]
 Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
-ConnId = Annotated[str, BeforeValidator(_text), _judged(validation.conn_id)]
+ConnId = Annotated[str, BeforeValidator(_trimmed), _judged(validation.conn_id)]
 Dataset = Annotated[
     str,
-    BeforeValidator(_text),
+    BeforeValidator(_trimmed),
     _fits(r"[a-z_][a-z0-9_]{0,62}", "at most 63 lower-case letters, digits and underscores, no digit first"),
 ]
-Workspace = Annotated[str, _judged(parse_workspace), AfterValidator(lambda value: value.rstrip("/"))]
+Workspace = Annotated[
+    str, BeforeValidator(_trimmed), _judged(parse_workspace), AfterValidator(lambda value: value.rstrip("/"))
+]
 
 
 def _parse_source_of(value: Any, info: ValidationInfo) -> tuple[SourceItem, ...]:
@@ -128,7 +135,7 @@ class AskedFor(TypedDict):
 class RenderedSettings(BaseModel):
     """Settings of which some may be templates until the first task."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def from_rendered(cls, values: Mapping[str, Any], *, context: str | None = None) -> Self:
@@ -170,7 +177,7 @@ class Settings(RenderedSettings):
     workflow_id: Annotated[str, BeforeValidator(validation.workflow_id)]
     version: Annotated[str | None, BeforeValidator(validation.version)] = None
     priority: Annotated[int | None, BeforeValidator(validation.priority)] = None
-    glob: Annotated[str, BeforeValidator(_text), _judged(check_glob)] | None = None
+    glob: Annotated[str, BeforeValidator(_trimmed), _judged(check_glob)] | None = None
     modified_from: Moment | None = None
     modified_to: Moment | None = None
     limit: Annotated[Whole, Field(ge=1)] | None = None

@@ -147,6 +147,21 @@ def test_rendered_text_becomes_what_it_means() -> None:
     assert (settings.priority, settings.version, settings.glob) == (7, "3", None)
 
 
+def test_the_name_of_a_repetition_stays_as_it_was_given() -> None:
+    assert Settings.from_rendered({**GIVEN, "repetition": " schema 7 "}).repetition == " schema 7 "
+
+
+def test_what_an_earlier_release_took_goes_on() -> None:
+    kept = {**GIVEN, "source": [["s3://inbox", "a*b//", True]], "workspace": "file://relative/extend"}
+    kept |= {"glob": "*.pdf,*.png", "dataset": "Analytics"}
+    kept |= {"modified_from": "2026-11-02T00:00:00", "modified_to": "2026-11-01T00:00:00"}
+    settings = Settings.from_stored(kept, "settings.json")
+    assert settings.source == (SourceItem("s3://inbox", "a*b//", True),)
+    assert (settings.workspace, settings.glob) == ("file://relative/extend", "*.pdf,*.png")
+    with pytest.raises(PipelineInputError):
+        Settings.from_rendered({**kept, "source": "s3://inbox/"})
+
+
 @pytest.mark.parametrize("nothing", ["", "None", None])
 def test_what_a_form_leaves_empty_takes_its_default(nothing: str | None) -> None:
     settings = Settings.from_rendered({**GIVEN, "limit": nothing, "version": nothing, "chunk_size": nothing})
