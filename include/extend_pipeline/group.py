@@ -201,7 +201,7 @@ def documents_to_warehouse(
                 on_timeout=on_timeout,
                 cancel_on_kill=cancel_on_kill,
                 poke_interval=poke_interval.total_seconds(),
-                extend_conn_id=extend_conn_id,
+                extend_conn_id=extend_conn_id or "extend_default",
                 pool=pool,
             )
             collect = AskingOperator(

@@ -72,5 +72,6 @@ with DAG(
                 modified_to="20990101",
                 dry_run="{{ false }}",
                 repetition="{{ '' }}",
+                extend_conn_id="{{ '' }}",
                 poke_interval=dt.timedelta(seconds=1),
             )
