@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, ObjectStoragePath
 
 from extend_pipeline import documents_to_warehouse, replay_to_warehouse, reviews_to_warehouse
@@ -233,3 +234,18 @@ def test_a_window_that_ends_before_it_begins_is_refused(end: str) -> None:
 def test_a_workspace_is_no_source(source: Any, workspace: str) -> None:
     with pytest.raises(PipelineInputError, match=r"workspace: .* lie within each other"):
         define(documents_to_warehouse, source=source, workspace=workspace, workflow_id=TEMPLATE)
+
+
+def test_the_output_of_another_task_is_a_source_behind_that_task() -> None:
+    with DAG("d", schedule=None) as dag:
+        listed = EmptyOperator(task_id="listed").output
+        documents_to_warehouse(**{**NEEDED[documents_to_warehouse], "source": listed})
+    assert dag.get_task("listed").downstream_task_ids == {"documents_to_warehouse.discover"}
+
+
+@pytest.mark.parametrize("argument", ["pool", "timeout", "on_timeout", "cancel_on_kill", "on_low_confidence"])
+def test_the_output_of_another_task_shapes_no_dag(argument: str) -> None:
+    with DAG("d", schedule=None):
+        output = EmptyOperator(task_id="listed").output
+        with pytest.raises(PipelineInputError, match=rf" {argument}: may not be a template"):
+            documents_to_warehouse(**{**NEEDED[documents_to_warehouse], argument: output})
