@@ -109,7 +109,8 @@ def test_an_object_storage_for_xcoms_changes_nothing(outside: Outside, tmp_path:
 def test_retries_are_three_unless_the_author_says_otherwise(
     of_dag: dict[str, Any], of_group: dict[str, Any], expected: int
 ) -> None:
-    with DAG("d", schedule=None, default_args=of_dag) as dag, TaskGroup("outer", default_args=of_group):
+    outer: Any = TaskGroup
+    with DAG("d", schedule=None, default_args=of_dag) as dag, outer("outer", default_args=of_group):
         documents_to_warehouse(**GIVEN, min_confidence=0.5, on_low_confidence="hold")
     assert {task.retries for task in dag.tasks} == {expected}
     assert all(task.has_retry_policy for task in dag.tasks)
