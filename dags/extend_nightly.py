@@ -1,16 +1,22 @@
 """### Documents of the day, every night
 
 Takes the files that arrived under `<extend_source>/<day>/` in S3, runs them through an Extend workflow and
-lands the results in the warehouse. The day is the start of the run's data interval, so a **backfill** of a
-period is one command, and documents that have landed before are neither sent nor paid for again:
+lands the results in the warehouse. The day is the start of the run's data interval. The folders of the few
+days before it are read again, for files that arrived late; what has landed is left out by a join, and neither
+sent nor paid for again. The log of `discover` says which folders a run reads.
 
-    airflow backfill create --dag-id extend_nightly --from-date 2026-11-01 --to-date 2026-11-30
+A **backfill** of a period is one command, and reads each day's own folder:
+
+    airflow backfill create --dag-id extend_nightly --from-date 2026-10-01 --to-date 2026-10-31T23:59:59
+
+`--to-date` is a time: as a bare date it is the midnight at which that day begins, and leaves the day out.
 
 | Variable | Meaning |
 |---|---|
 | `extend_source` | prefix above the days, e.g. `s3://acme-inbox/documents` |
 | `extend_workflow_id` | the Extend workflow |
 | `extend_workspace` | files between tasks and the raw zone, e.g. `s3://aws_default@acme-data/extend` |
+| `extend_lookback_days` | how many days before its own a night reads again; 3 without the Variable |
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ import datetime as dt
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
-from extend_pipeline import documents_to_warehouse
+from extend_pipeline import day_folders, documents_to_warehouse
 
 with DAG(
     "extend_nightly",
@@ -31,11 +37,14 @@ with DAG(
     default_args={"owner": "data-platform", "retries": 3, "retry_delay": dt.timedelta(minutes=1)},
     tags=["extend", "documents"],
     doc_md=__doc__,
+    user_defined_macros={"day_folders": day_folders},
 ):
     documents_to_warehouse(
         # A run that somebody starts without a date has no interval; it takes the day on which it runs.
-        source="{{ var.value.extend_source }}/"
-        "{{ data_interval_start | default(dag_run.run_after, true) | ds }}/",
+        # A backfill has a run for each day, so that none needs to look back.
+        source="{{ day_folders(var.value.extend_source, "
+        "data_interval_start | default(dag_run.run_after, true), "
+        "0 if dag_run.run_type == 'backfill' else var.value.get('extend_lookback_days', 3)) }}",
         workflow_id="{{ var.value.extend_workflow_id }}",
         workspace="{{ var.value.extend_workspace }}",
         max_failed_ratio=0.5,

@@ -58,7 +58,7 @@ with DAG(
             default=None,
             type=["null", "string"],
             title="Only names like",
-            description="A pattern for what follows the prefix, e.g. *.pdf or acme/*.",
+            description="A pattern for what follows the prefix, e.g. acme/* or **/*.{pdf,PDF}.",
         ),
         "limit": Param(
             default=None,
@@ -117,6 +117,20 @@ with DAG(
             "repetition, and a later run continues it. Left empty: the one of this source that is open (the "
             "log of plan names it), or else a new one.",
         ),
+        "warehouse_conn_id": Param(
+            default="warehouse_default",
+            type="string",
+            minLength=1,
+            title="Warehouse connection",
+            description="The connection of the warehouse that the documents land in.",
+        ),
+        "dataset": Param(
+            default="extend",
+            type="string",
+            pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+            title="Dataset",
+            description="The schema there. What landed in another one counts as new, and is paid for again.",
+        ),
     },
 ):
     documents_to_warehouse(
@@ -132,5 +146,7 @@ with DAG(
         chunk_size="{{ params.chunk_size }}",
         dry_run="{{ params.dry_run }}",
         reprocess="{{ params.reprocess }}",
+        warehouse_conn_id="{{ params.warehouse_conn_id }}",
+        dataset="{{ params.dataset }}",
         repetition="{{ params.repetition or '' }}",
     )

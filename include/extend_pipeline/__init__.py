@@ -2,8 +2,8 @@
 
 What a DAG calls is :func:`documents_to_warehouse`, and :func:`reviews_to_warehouse` for what reviewers have
 decided since, and :func:`replay_to_warehouse` to rebuild tables; a DAG that works on what has landed is
-scheduled on :func:`landed_table`. They are imported on first use, so that the modules that know nothing of
-Airflow stay cheap to import.
+scheduled on :func:`landed_table`. :func:`day_folders` writes the folders of some days as a source. They are
+imported on first use, so that the modules that know nothing of Airflow stay cheap to import.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from extend_pipeline.addresses import day_folders
     from extend_pipeline.assets import landed_table
     from extend_pipeline.group import documents_to_warehouse
     from extend_pipeline.replay_group import replay_to_warehouse
     from extend_pipeline.reviews_group import reviews_to_warehouse
 
-__all__ = ["documents_to_warehouse", "landed_table", "replay_to_warehouse", "reviews_to_warehouse"]
+__all__ = [
+    "day_folders",
+    "documents_to_warehouse",
+    "landed_table",
+    "replay_to_warehouse",
+    "reviews_to_warehouse",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -32,6 +39,10 @@ def __getattr__(name: str) -> Any:
         from extend_pipeline.replay_group import replay_to_warehouse
 
         return replay_to_warehouse
+    if name == "day_folders":
+        from extend_pipeline.addresses import day_folders
+
+        return day_folders
     if name == "landed_table":
         from extend_pipeline.assets import landed_table
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from extend_pipeline import dead_letters_command, missing_command, replay_command, reservations_command
 from extend_pipeline.warehouse import WarehouseError
 from extend_provider.exceptions import ExtendError
+from extend_provider.terminal import log_to_stderr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,4 +39,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    log_to_stderr()
     sys.exit(main())

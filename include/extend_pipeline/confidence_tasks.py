@@ -26,6 +26,7 @@ from extend_pipeline.confidence import (
     decision_of,
     question,
 )
+from extend_pipeline.conventions import skip_behind
 from extend_pipeline.reviews_parts import PartsWriter, land_parts, read_runs, write_runs
 from extend_pipeline.run import read_settings
 from extend_pipeline.workspace import read_json, write_json
@@ -57,7 +58,7 @@ def add_approval(
     approve = ApproveHeldOperator(task_id="approve", folder=held, response_timeout=response_timeout)
     made: Any = task(
         task_id="release",
-        trigger_rule=TriggerRule.NONE_FAILED,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         outlets=[written_tables(landed)],
         pool=warehouse_pool,
     )(release_held)
@@ -72,6 +73,7 @@ def find_held(folder: str | None) -> str | None:
     from extend_pipeline.warehouse import open_warehouse
 
     if folder is None:
+        skip_behind(get_current_context()["ti"], "discover")
         return None
     home = ObjectStoragePath(folder)
     settings = read_settings(home)

@@ -7,7 +7,7 @@ import itertools
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -50,16 +50,22 @@ def run(options: argparse.Namespace) -> None:
     with open_warehouse(options.warehouse_conn_id, options.dataset) as warehouse:
         letters = warehouse.dead_letters(workflow_id=options.workflow_id, version=options.version)
         if options.resend:
-            for command in resend_commands(letters, options.dag_id):
+            destination = {"warehouse_conn_id": options.warehouse_conn_id, "dataset": options.dataset}
+            for command in resend_commands(letters, options.dag_id, destination):
                 print(command)  # noqa: T201  # for a shell to read
         else:
             _show(letters, options.limit, Console())
 
 
-def resend_commands(letters: Iterable[DeadLetter], dag_id: str) -> Iterator[str]:
-    """Yield the commands that send these again: one per workflow and version."""
+def resend_commands(
+    letters: Iterable[DeadLetter], dag_id: str, destination: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the commands that send these again: one per workflow and version.
+
+    :param destination: the form's fields that say where the dead letters were found, and are to land.
+    """
     for workflow_id, version in dict.fromkeys((letter.workflow_id, letter.version) for letter in letters):
-        conf = {"reprocess": "failed", "workflow_id": workflow_id, "version": version}
+        conf = {"reprocess": "failed", "workflow_id": workflow_id, "version": version, **destination}
         yield shlex.join(["airflow", "dags", "trigger", dag_id, "--conf", json.dumps(conf)])
 
 

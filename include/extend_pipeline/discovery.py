@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime as dt
-import fnmatch
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from extend_pipeline.documents import (
     UNSUPPORTED_FILE_TYPE,
     Document,
 )
+from extend_pipeline.globs import matches
 from extend_pipeline.settings import Settings, SourceItem
 from extend_pipeline.stores import WHOLE, Absent, Forbidden, Found, KeyRange, Located, Stores
 from extend_provider.file_types import is_supported
@@ -113,14 +113,14 @@ def screen(uri: str, found: Found) -> Document:
 def is_wanted(key: str, modified: dt.datetime, item: SourceItem, settings: Settings) -> bool:
     """Whether an object belongs to this run: named itself, or listed, no folder marker, in glob and window.
 
-    The glob is matched against what follows the prefix; ``*`` also crosses ``/``. The window holds its
+    The glob is matched against what follows the prefix. The window holds its
     beginning and not its end, so that adjoining windows share no object.
     """
     if key.endswith("/"):
         return False
     if not item.is_prefix:
         return True
-    if settings.glob and not fnmatch.fnmatchcase(key[len(item.key) :].lstrip("/"), settings.glob):
+    if settings.glob and not matches(settings.glob, key[len(item.key) :].lstrip("/")):
         return False
     after = settings.modified_from is None or modified >= _aware(settings.modified_from)
     before = settings.modified_to is None or modified < _aware(settings.modified_to)

@@ -10,11 +10,11 @@ from airflow.sdk import TaskGroup, TriggerRule, XComArg, task, task_group
 
 from extend_pipeline.assets import landed_group, written_tables
 from extend_pipeline.collecting import collect_chunk
+from extend_pipeline.conventions import open_group
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.outages import AskingOperator
-from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.rounds import SUBMISSION_KEY
-from extend_pipeline.settings import check_literals
+from extend_pipeline.settings import PipelineShape, check_literals, check_shape
 from extend_pipeline.submission import SubmitChunkOperator
 from extend_pipeline.tasks import discover_documents, finish_run, load_chunk, plan_chunks
 from extend_pipeline.waiting import MISSING_AFTER, WaitChunkOperator
@@ -23,15 +23,15 @@ from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 
 def documents_to_warehouse(
     *,
-    source: str | Sequence[str] = "",
+    source: str | Sequence[str] | XComArg = "",
     workflow_id: str,
     workspace: str,
     group_id: str = "documents_to_warehouse",
     version: str | int | None = None,
     priority: int | str | None = None,
     glob: str | None = None,
-    modified_from: dt.datetime | str | None = None,
-    modified_to: dt.datetime | str | None = None,
+    modified_from: dt.date | str | None = None,
+    modified_to: dt.date | str | None = None,
     limit: int | str | None = None,
     max_documents: int | str | None = None,
     max_credits: float | str | None = None,
@@ -42,7 +42,7 @@ def documents_to_warehouse(
     chunk_size: int | str = 1000,
     parallel_listings: int | str = 8,
     transfer: Literal["presign", "upload"] = "presign",
-    expires_in: int = 1800,
+    expires_in: int | str = 1800,
     on_needs_review: Literal["land", "wait", "fail"] = "land",
     min_confidence: float | str | None = None,
     on_low_confidence: Literal["flag", "hold"] = "flag",
@@ -66,17 +66,20 @@ def documents_to_warehouse(
     """Add the whole pipeline to the DAG that is being defined.
 
     Everything that says *what* to process may be a Jinja template; it is rendered once, by the first task.
+    What shapes the DAG may not, see :class:`~extend_pipeline.settings.PipelineShape`. Behind a skipped task
+    the whole group is skipped.
 
     :param source: an ``s3://bucket/prefix`` to list; or a list of addresses (or one text, a line each), of
-        which those that end in ``/`` are prefixes and the others single objects. Likewise ``gs://``,
+        which those that end in ``/`` are prefixes and the others single objects; or the output of a task that
+        returns such. Likewise ``gs://``,
         ``abfs://``, ``file:///`` and whatever else Airflow's providers bring; ``https://`` addresses are
         single documents. ``reprocess="failed"`` needs none.
     :param workflow_id: the Extend workflow.
     :param workspace: where files between tasks and the raw zone live, e.g. ``s3://aws_default@bucket/extend``.
     :param version: a published version's number, or ``draft``; Extend's latest when left out.
     :param priority: 1 (first) to 100; Extend's default for batches is 90.
-    :param glob: only objects whose key, after the prefix, matches; ``*`` also crosses ``/``.
-    :param modified_from: only objects last modified at this time or later.
+    :param glob: only objects whose key, after the prefix, matches; see :mod:`extend_pipeline.globs`.
+    :param modified_from: only objects last modified at this time or later, UTC without a zone.
     :param modified_to: only objects last modified before this time.
     :param limit: send at most so many documents; the rest is left for a later run.
     :param max_documents: refuse the whole plan, before anything is claimed or sent, if more documents are to
@@ -127,8 +130,22 @@ def documents_to_warehouse(
     :return: the task group, to be put before or after other tasks.
     :raises PipelineInputError: when the DAG file is parsed, if a literal setting is wrong.
     """
+    shape = {
+        "group_id": group_id,
+        "pool": pool,
+        "warehouse_pool": warehouse_pool,
+        "on_needs_review": on_needs_review,
+        "on_low_confidence": on_low_confidence,
+        "on_timeout": on_timeout,
+        "cancel_on_kill": cancel_on_kill,
+        "timeout": timeout,
+        "missing_after": missing_after,
+        "poke_interval": poke_interval,
+        "approval_timeout": approval_timeout,
+    }
+    check_shape(shape, PipelineShape)
     settings: dict[str, Any] = {
-        "source": source if isinstance(source, str) else list(source),
+        "source": source,
         "workflow_id": workflow_id,
         "workspace": workspace,
         "version": version,
@@ -161,14 +178,11 @@ def documents_to_warehouse(
         "dataset": dataset,
     }
     check_literals(settings)
-    if on_low_confidence == "hold" and min_confidence is None:
+    if on_low_confidence == "hold" and min_confidence in (None, ""):
         raise PipelineInputError(
             "on_low_confidence='hold' needs min_confidence: below it documents are held."
         )
-    # Later tasks come first, so that a chunk that has begun is finished before the next one begins.
-    defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
-
-    with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
+    with open_group(group_id) as group:
         folder = _task("discover", discover_documents)(settings)
         chunks = _task("plan", plan_chunks, pool=warehouse_pool)(folder)
 
@@ -187,7 +201,7 @@ def documents_to_warehouse(
                 on_timeout=on_timeout,
                 cancel_on_kill=cancel_on_kill,
                 poke_interval=poke_interval.total_seconds(),
-                extend_conn_id=extend_conn_id,
+                extend_conn_id=extend_conn_id or "extend_default",
                 pool=pool,
             )
             collect = AskingOperator(
@@ -201,7 +215,7 @@ def documents_to_warehouse(
             return load(chunk, XComArg(submit, key=SUBMISSION_KEY), collect.output)
 
         landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
-        landed = landed_group(group.dag.dag_id, group_id)
+        landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
         # Whatever became of the chunks, the run is added up; it fails there if a chunk is missing.
         _task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=outlets)(folder, landings)

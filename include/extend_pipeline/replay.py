@@ -14,16 +14,15 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from airflow.sdk import ObjectStoragePath
-from pydantic import AfterValidator
 
 from extend_pipeline import raw_index
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.raw_index import Entry, Place, part_name
-from extend_pipeline.settings import RenderedSettings, parse_workspace
+from extend_pipeline.settings import ConnId, Dataset, RenderedSettings, Workspace
 from extend_pipeline.warehouse.records import Warehouse, WarehouseError
 from extend_pipeline.workspace import write_json
 
@@ -41,11 +40,11 @@ _DAMAGE: Final = (
 class ReplaySettings(RenderedSettings):
     """What a replay is to do; see ``replay_to_warehouse``."""
 
-    workspace: Annotated[str, AfterValidator(parse_workspace)]
-    dataset: str = "extend"
-    warehouse_conn_id: str = "warehouse_default"
-    into_dataset: str | None = None
-    into_warehouse_conn_id: str | None = None
+    workspace: Workspace
+    dataset: Dataset = "extend"
+    warehouse_conn_id: ConnId = "warehouse_default"
+    into_dataset: Dataset | None = None
+    into_warehouse_conn_id: ConnId | None = None
     again: bool = False
     schema_contract: Literal["evolve", "freeze", "discard"] | None = None
 

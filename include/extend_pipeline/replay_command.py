@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
         if options.dry_run:
             return
         begin(settings)
-        with _progress(console) as progress:
+        with _progress() as progress:
             bar = progress.add_task("landing", total=len(due))
             total = replay(warehouse, due, settings, lambda entry, refused: progress.advance(bar))
     end(settings)
@@ -137,12 +137,12 @@ def _tell(console: Console, what: str, entries: Sequence[Entry]) -> None:
     )
 
 
-def _progress(console: Console) -> Progress:
+def _progress() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("parts"),
         TimeRemainingColumn(),
-        console=console,
+        console=Console(stderr=True),
     )

@@ -7,10 +7,10 @@ from typing import Any
 from airflow.sdk import TaskGroup, task
 
 from extend_pipeline.assets import landed_group, written_tables
+from extend_pipeline.conventions import open_group
 from extend_pipeline.replay import ReplaySettings
 from extend_pipeline.replay_tasks import find_parts, replay_parts
-from extend_pipeline.retry import PIPELINE_RETRY_POLICY
-from extend_pipeline.settings import check_literals
+from extend_pipeline.settings import check_literals, check_shape
 
 
 def replay_to_warehouse(
@@ -43,6 +43,7 @@ def replay_to_warehouse(
     :return: the task group.
     :raises PipelineInputError: when the DAG file is parsed, if a literal setting is wrong.
     """
+    check_shape({"group_id": group_id, "warehouse_pool": warehouse_pool})
     settings = {
         "workspace": workspace,
         "dataset": dataset,
@@ -53,10 +54,9 @@ def replay_to_warehouse(
         "schema_contract": schema_contract,
     }
     check_literals(settings, ReplaySettings)
-    defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
-    with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
+    with open_group(group_id) as group:
         find: Any = task(task_id="find", pool=warehouse_pool)(find_parts)
-        landed = landed_group(group.dag.dag_id, group_id)
+        landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
         land: Any = task(task_id="land", pool=warehouse_pool, outlets=outlets)(replay_parts)
         land(find(settings))

@@ -73,7 +73,7 @@ def _counted(claims: list[Claim]) -> str:
 
 
 def _released(claims: list[Claim], workspace: str) -> Iterator[Claim]:
-    for claim in track(claims, "Releasing"):
+    for claim in track(claims, "Releasing", console=Console(stderr=True)):
         if release(_ledger(claim, workspace), "whoever has released them by hand"):
             yield claim
 

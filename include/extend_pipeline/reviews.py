@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AfterValidator
-
-from extend_pipeline.settings import RenderedSettings, parse_workspace
+from extend_pipeline.settings import ConnId, Dataset, RenderedSettings, Workspace
 from extend_pipeline.warehouse.outcomes import SETTLED
 from extend_pipeline.warehouse.records import LandedRun
 from extend_provider.models import RunStatus, WorkflowRun
@@ -23,11 +21,11 @@ DELETED_MESSAGE: Final = (
 class ReviewSettings(RenderedSettings):
     """What one look at the runs in review is to do; see ``reviews_to_warehouse``."""
 
-    workspace: Annotated[str, AfterValidator(parse_workspace)]
+    workspace: Workspace
     include_deleted: bool = False
-    dataset: str = "extend"
-    extend_conn_id: str = "extend_default"
-    warehouse_conn_id: str = "warehouse_default"
+    dataset: Dataset = "extend"
+    extend_conn_id: ConnId = "extend_default"
+    warehouse_conn_id: ConnId = "warehouse_default"
 
 
 class Verdict(StrEnum):

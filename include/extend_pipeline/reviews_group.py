@@ -8,11 +8,11 @@ from typing import Any, Final
 from airflow.sdk import TaskGroup, task
 
 from extend_pipeline.assets import landed_group, written_tables
+from extend_pipeline.conventions import open_group
 from extend_pipeline.outages import AskingOperator
-from extend_pipeline.retry import PIPELINE_RETRY_POLICY
 from extend_pipeline.reviews import ReviewSettings
 from extend_pipeline.reviews_tasks import ask_for_reviews, find_reviews, land_reviews
-from extend_pipeline.settings import check_literals
+from extend_pipeline.settings import check_literals, check_shape
 
 #: How long a look waits out an outage of Extend; the next one would ask for the same runs.
 ASK_TIMEOUT: Final = dt.timedelta(hours=6)
@@ -42,6 +42,7 @@ def reviews_to_warehouse(
     :return: the task group; what comes after it is skipped when there is no news.
     :raises PipelineInputError: when the DAG file is parsed, if a literal setting is wrong.
     """
+    check_shape({"group_id": group_id, "warehouse_pool": warehouse_pool})
     settings = {
         "workspace": workspace,
         "include_deleted": include_deleted,
@@ -50,9 +51,8 @@ def reviews_to_warehouse(
         "dataset": dataset,
     }
     check_literals(settings, ReviewSettings)
-    defaults: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
-    with TaskGroup(group_id, default_args=defaults) as group:  # type: ignore[arg-type]  # attrs converts it
-        landed = landed_group(group.dag.dag_id, group_id)
+    with open_group(group_id) as group:
+        landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
         find: Any = task.short_circuit(task_id="find", pool=warehouse_pool)(find_reviews)
         ask = AskingOperator(

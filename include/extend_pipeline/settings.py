@@ -1,15 +1,16 @@
 """The settings of one pipeline run, checked before anything is listed or sent.
 
 A DAG author writes literals, a form or a template gives text. Literals are checked when the DAG file is
-parsed, rendered values when the first task starts; one model does both.
+parsed, rendered values when the first task starts; one model does both. What shapes the DAG itself is known
+when the file is parsed, and can be no template: :class:`GroupShape`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal, Self, TypedDict, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -19,105 +20,102 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    field_validator,
 )
 
+from extend_pipeline.addresses import SourceItem, check_apart, parse_source, parse_workspace
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.globs import check_glob
 from extend_pipeline.stored import opened, sealed
-from extend_pipeline.stores.records import Located
 from extend_provider import validation
+from extend_provider.redaction import without_credentials
+
+__all__ = ["Settings", "SourceItem", "check_literals", "parse_source", "parse_workspace"]
 
 #: In which settings are stored, see stored.py.
 _FORMAT = 1
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-#: Names of buckets, containers, access points and hosts.
-_AUTHORITY = re.compile(r"[A-Za-z0-9._:-]{3,255}")
+#: The context of values that a run has checked before it kept them: a newer rule refuses none of them.
+_KEPT: Final = "kept"
+#: What an address may hold beside a connection's id.
+_PASSWORD: Final = re.compile(r"(://[^\s/:@]*):[^\s/@]*@")
+_HIDDEN: Final = r"\1:***@"
+_LONGEST: Final = dt.timedelta(days=3660)
+
+T = TypeVar("T")
 
 
-class SourceItem(NamedTuple):
-    """One address to look at: a prefix to list, or exactly one object.
+def _judged(check: Callable[[T], object]) -> AfterValidator:
+    """Apply a check that only says no, but not to what another run has kept."""
 
-    :param root: the store and what is in it, ``s3://bucket`` or ``file://``; ``key`` follows after a slash.
-    """
+    def judge(value: T, info: ValidationInfo) -> T:
+        if value is not None and info.context != _KEPT:
+            check(value)
+        return value
 
-    root: str
-    key: str
-    is_prefix: bool
-
-    @property
-    def place(self) -> Located:
-        """The address in its two parts."""
-        return Located(self.root, self.key)
-
-    @property
-    def uri(self) -> str:
-        """The address as a person writes it."""
-        return self.place.uri
-
-    def covers(self, root: str, key: str) -> bool:
-        """Whether an object is looked at because of this address."""
-        return root == self.root and (key.startswith(self.key) if self.is_prefix else key == self.key)
+    return AfterValidator(judge)
 
 
-def parse_source(value: Any) -> tuple[SourceItem, ...]:
-    """Read a source: one address is a prefix; of several, those that end in ``/`` are.
+def _fits(pattern: str, what: str) -> AfterValidator:
+    """Take only texts of a form."""
 
-    An ``https://`` address is one document, as nothing can be listed there.
+    def check(value: str) -> None:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {what}")
 
-    :param value: an address, several on lines of their own, or a list of them.
-    :raises ValueError: naming the address that is none.
-    """
-    if isinstance(value, str):
-        addresses = [line.strip() for line in value.splitlines() if line.strip()]
-    else:
-        if any(not isinstance(item, str) for item in value):
-            return tuple(SourceItem(*item) for item in value)
-        addresses = list(value)
-    if not addresses:
-        raise ValueError("no address is given; write for example s3://bucket/folder/")
-    alone = isinstance(value, str) and len(addresses) == 1
-    return tuple(_parse_address(address, alone) for address in addresses)
+    return _judged(check)
 
 
-def _parse_address(address: str, alone: bool) -> SourceItem:
-    scheme, separator, _ = address.partition("://")
-    place = Located.of(address)
-    authority = place.root.partition("://")[2]
-    if not separator or not _SCHEME.fullmatch(scheme):
-        raise ValueError(f"{address!r} is not an address of the form s3://bucket/folder/")
-    if scheme in ("http", "https"):
-        return _parse_web_address(place, scheme, authority)
-    if scheme == "file":
-        if authority or not place.key or not {"..", "."}.isdisjoint(place.key.split("/")):
-            raise ValueError(f"{address!r} is not a whole path of the form file:///folder/")
-    elif not _AUTHORITY.fullmatch(authority):
-        # What stands before an @ is a connection or a key; neither is a part of what tells documents apart.
-        raise ValueError(
-            f"{address!r} is not an address of the form {scheme}://bucket/folder/; which connection opens it "
-            f"is said by {'aws_conn_id' if scheme == 's3' else 'source_conn_id'}"
-        )
-    return SourceItem(*place, is_prefix=alone or not place.key or place.key.endswith("/"))
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not True or False")  # noqa: TRY004  # pydantic takes ValueErrors
+    return value
 
 
-def _parse_web_address(place: Located, scheme: str, authority: str) -> SourceItem:
-    if not {"?", "#", "@"}.isdisjoint(place.uri):
-        raise ValueError(
-            "an https:// address with a user or a query is refused: it may hold a secret, and addresses are "
-            "shown in tables and logs; copy the document to a bucket"
-        )
-    if scheme != "https" or not _AUTHORITY.fullmatch(authority) or place.key.endswith("/") or not place.key:
-        raise ValueError(f"{place.uri!r} is not the address of a document, https://host/folder/file.pdf")
-    return SourceItem(*place, is_prefix=False)
+def _text(value: Any) -> Any:
+    """Read a number as its digits: Jinja makes one of them where it renders native objects."""
+    if isinstance(value, bytes):
+        raise ValueError("must be a text")  # noqa: TRY004
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def parse_workspace(value: str) -> str:
-    """Check the address of a workspace."""
-    if "://" not in value:
-        raise ValueError(f"{value!r} is not an address such as file:///data/extend or s3://bucket/folder")
-    return value.rstrip("/")
+def _trimmed(value: Any) -> Any:
+    text = _text(value)
+    return text.strip() if isinstance(text, str) else text
+
+
+def _moment(value: Any) -> Any:
+    """Read a time as ISO 8601 has it; bare digits are a day, and no seconds since 1970."""
+    text = _text(value)
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        return dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001  # UTC, as every time without a zone
+    if isinstance(value, dt.datetime):
+        return value
+    try:
+        if text.strip().isdigit() and len(text.strip()) != len("20261101"):
+            raise ValueError  # noqa: TRY301
+        return dt.datetime.fromisoformat(text.strip())
+    except (AttributeError, ValueError):
+        raise ValueError("must be a time such as 2026-11-01 or 2026-11-01T02:00:00Z") from None
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Share = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1)]
+Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
+ConnId = Annotated[str, BeforeValidator(_trimmed), _judged(validation.conn_id)]
+Dataset = Annotated[
+    str,
+    BeforeValidator(_trimmed),
+    _fits(r"[a-z_][a-z0-9_]{0,62}", "at most 63 lower-case letters, digits and underscores, no digit first"),
+]
+Workspace = Annotated[
+    str, BeforeValidator(_trimmed), _judged(parse_workspace), AfterValidator(lambda value: value.rstrip("/"))
+]
 
 
 def _parse_source_of(value: Any, info: ValidationInfo) -> tuple[SourceItem, ...]:
     """Read a source; what failed before is in the warehouse, so that it needs none."""
+    if info.context == _KEPT:
+        return tuple(SourceItem(*item) for item in value)
     return () if not value and info.data.get("reprocess") == "failed" else parse_source(value)
 
 
@@ -137,16 +135,16 @@ class AskedFor(TypedDict):
 class RenderedSettings(BaseModel):
     """Settings of which some may be templates until the first task."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def from_rendered(cls, values: Mapping[str, Any]) -> Self:
+    def from_rendered(cls, values: Mapping[str, Any], *, context: str | None = None) -> Self:
         """Build the settings from rendered values.
 
         :raises PipelineInputError: naming each setting that is wrong and its value.
         """
         try:
-            return cls.model_validate(_given(values))
+            return cls.model_validate(_given(values), context=context)
         except ValidationError as error:
             raise PipelineInputError(_explain(error)) from None
 
@@ -162,7 +160,8 @@ class RenderedSettings(BaseModel):
         :raises PipelineInputError: if a newer release has written it in another form, or a value is wrong.
         """
         values, _ = opened(plain, where, newest=_FORMAT)
-        return cls.from_rendered({name: values[name] for name in values if name in cls.model_fields})
+        known = {name: values[name] for name in values if name in cls.model_fields}
+        return cls.from_rendered(known, context=_KEPT)
 
 
 class Settings(RenderedSettings):
@@ -178,33 +177,48 @@ class Settings(RenderedSettings):
     workflow_id: Annotated[str, BeforeValidator(validation.workflow_id)]
     version: Annotated[str | None, BeforeValidator(validation.version)] = None
     priority: Annotated[int | None, BeforeValidator(validation.priority)] = None
-    glob: str | None = None
-    modified_from: dt.datetime | None = None
-    modified_to: dt.datetime | None = None
-    limit: Annotated[int, Field(ge=1)] | None = None
-    max_documents: Annotated[int, Field(ge=1)] | None = None
-    max_credits: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    glob: Annotated[str, BeforeValidator(_trimmed), _judged(check_glob)] | None = None
+    modified_from: Moment | None = None
+    modified_to: Moment | None = None
+    limit: Annotated[Whole, Field(ge=1)] | None = None
+    max_documents: Annotated[Whole, Field(ge=1)] | None = None
+    max_credits: Annotated[float, BeforeValidator(_no_bool), Field(gt=0)] | None = None
     dry_run: bool = False
     pipeline: str = "pipeline"
-    repetition: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")] = ""
-    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
-    chunk_size: Annotated[int, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
-    parallel_listings: Annotated[int, Field(ge=1, le=32)] = 8
+    repetition: Annotated[str, BeforeValidator(_text), Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")] = ""
+    max_attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
+    chunk_size: Annotated[Whole, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
+    parallel_listings: Annotated[Whole, Field(ge=1, le=32)] = 8
     poke_interval: Annotated[float, Field(gt=0)] = 60.0
     transfer: Literal["presign", "upload"] = "presign"
-    expires_in: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 1800
+    expires_in: Annotated[Whole, Field(ge=1, le=7 * 24 * 3600)] = 1800
     on_needs_review: Literal["land", "wait", "fail"] = "land"
-    min_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    min_confidence: Share | None = None
     on_low_confidence: Literal["flag", "hold"] = "flag"
     schema_contract: Literal["evolve", "freeze", "discard"] = "evolve"
-    max_failed: Annotated[int, Field(ge=0)] | None = None
-    max_failed_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
-    workspace: Annotated[str, AfterValidator(parse_workspace)]
-    dataset: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "extend"
-    extend_conn_id: str = "extend_default"
-    aws_conn_id: str = "aws_default"
-    source_conn_id: str | None = None
-    warehouse_conn_id: str = "warehouse_default"
+    max_failed: Annotated[Whole, Field(ge=0)] | None = None
+    max_failed_ratio: Share | None = None
+    workspace: Workspace
+    dataset: Dataset = "extend"
+    extend_conn_id: ConnId = "extend_default"
+    aws_conn_id: ConnId = "aws_default"
+    source_conn_id: ConnId | None = None
+    warehouse_conn_id: ConnId = "warehouse_default"
+
+    @field_validator("modified_to")
+    @classmethod
+    def _ends_after_it_begins(cls, end: dt.datetime | None, info: ValidationInfo) -> dt.datetime | None:
+        begin = info.data.get("modified_from")
+        if begin is not None and end is not None and info.context != _KEPT and _aware(end) <= _aware(begin):
+            raise ValueError(f"must be later than modified_from, which is {begin.isoformat()}")
+        return end
+
+    @field_validator("workspace")
+    @classmethod
+    def _lies_apart(cls, workspace: str, info: ValidationInfo) -> str:
+        if info.context != _KEPT:
+            check_apart(info.data.get("source", ()), workspace)
+        return workspace
 
     @property
     def asked_for(self) -> AskedFor:
@@ -212,24 +226,87 @@ class Settings(RenderedSettings):
         return {"workflow_id": self.workflow_id, "version": self.version, "repetition": self.repetition}
 
 
+class GroupShape(BaseModel):
+    """What makes the tasks of a group: literals all of them, as they are made when the file is parsed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    group_id: Annotated[str, _fits(r"[\w-]{1,200}", "letters, digits, dashes and underscores")]
+    warehouse_pool: Annotated[str, _fits(r"\S(.*\S)?", "the name of a pool in Airflow")]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_known(cls, value: Any) -> Any:
+        if _is_late(value):
+            raise ValueError("may not be a template: it shapes the DAG when the file is parsed")
+        return value
+
+
+def _span(value: Any) -> Any:
+    if not isinstance(value, dt.timedelta) or not dt.timedelta(0) < value <= _LONGEST:
+        raise ValueError("must be a datetime.timedelta of more than 0, for example timedelta(hours=1)")
+    return value
+
+
+Span = Annotated[dt.timedelta, BeforeValidator(_span)]
+
+
+class PipelineShape(GroupShape):
+    """The same of ``documents_to_warehouse``; see there for the meaning of each field."""
+
+    pool: Annotated[str, _fits(r"\S(.*\S)?", "the name of a pool in Airflow")]
+    on_needs_review: Literal["land", "wait", "fail"]
+    on_low_confidence: Literal["flag", "hold"]
+    on_timeout: Literal["leave", "cancel"]
+    cancel_on_kill: bool
+    timeout: Span
+    missing_after: Span
+    poke_interval: Span
+    approval_timeout: Span
+
+
+def check_shape(values: Mapping[str, Any], model: type[GroupShape] = GroupShape) -> None:
+    """Check what shapes the DAG.
+
+    :raises PipelineInputError: naming each argument that is wrong and its value.
+    """
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        raise PipelineInputError(_explain(error)) from None
+
+
 def check_literals(values: Mapping[str, Any], model: type[RenderedSettings] = Settings) -> None:
     """Check those values that are already known when the DAG file is parsed.
 
     :raises PipelineInputError: naming each setting that is wrong and its value.
     """
-    templated = {name for name, value in values.items() if validation.is_templated(value)}
-    literals = {name: value for name, value in _given(values).items() if name not in templated}
+    late = {name for name, value in values.items() if _is_late(value)}
+    literals = {name: value for name, value in _given(values).items() if name not in late}
     try:
         model.model_validate(literals)
     except ValidationError as error:
-        wrong = [e for e in error.errors() if e["loc"][0] not in templated]
+        wrong = [e for e in error.errors() if e["loc"][0] not in late]
         if wrong:
             raise PipelineInputError(_explain(error, only=wrong)) from None
 
 
+def _is_late(value: Any) -> bool:
+    """Whether a value is known only when the task runs; functions are not called inside of settings."""
+    return not callable(value) and validation.is_templated(value)
+
+
+def _aware(moment: dt.datetime) -> dt.datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what was left empty: a form gives an empty text, a template ``None`` as a word."""
-    return {name: value for name, value in values.items() if value not in (None, "", "None")}
+    return {name: value for name, value in values.items() if not _is_empty(value)}
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
 def _explain(error: ValidationError, only: list[Any] | None = None) -> str:
@@ -239,6 +316,7 @@ def _explain(error: ValidationError, only: list[Any] | None = None) -> str:
         cause = detail.get("ctx", {}).get("error")
         text = str(cause) if isinstance(cause, ValueError) else detail["msg"]
         # What is wrong with an address is told with it, or without where it may hold a secret.
-        given = "" if detail["type"] == "missing" or name == "source" else f" (given: {detail['input']!r})"
-        lines.append(f"{name}: {text}{given}")
+        told = detail["type"] == "missing" or name == "source"
+        given = "" if told else f" (given: {detail['input']!r:.200})"
+        lines.append(f"{name}: {_PASSWORD.sub(_HIDDEN, without_credentials(text + given))}")
     return "The pipeline's settings are wrong, and nothing was sent to Extend. " + "; ".join(lines)

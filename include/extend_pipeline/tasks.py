@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import ObjectStoragePath, conf, get_current_context
 
 from extend_pipeline.assets import announce
+from extend_pipeline.conventions import skip_behind
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.outcome import Outcome, landed_in_rounds, objection
 from extend_pipeline.planning import Planning, unsent_path
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from extend_pipeline.warehouse import Landing, LandingPolicy, Warehouse
 
 log = logging.getLogger(__name__)
+
+#: Addresses of a source that the log names.
+_TOLD_ADDRESSES: Final = 20
 
 
 def discover_documents(settings: dict[str, Any]) -> str:
@@ -69,8 +73,11 @@ def discover_documents(settings: dict[str, Any]) -> str:
     if checked.reprocess == "failed":
         log.info("What failed before is looked up in the warehouse.")
         return str(folder)
+    shown = [item.uri for item in checked.source[:_TOLD_ADDRESSES]]
+    more = len(checked.source) - len(shown)
+    log.info("Reading %s%s.", ", ".join(shown), f" and {more:,} more" if more else "")
     found = write_candidates(folder, Stores(checked), checked)
-    log.info("%s: %s documents found.", ", ".join(item.uri for item in checked.source[:5]), f"{found:,}")
+    log.info("%s documents found there.", f"{found:,}")
     return str(folder)
 
 
@@ -173,9 +180,12 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     :param folder: the run's folder; None if even the discovery failed.
     :param landings: what the chunks' loads returned; those that did not land are missing.
     :raises PipelineOutcomeError: if the outcome is not what the settings allow; everything has landed then.
+    :raises AirflowSkipException: the discovery was skipped, and everything behind it.
     """
     from extend_pipeline.warehouse import publish_snapshot
 
+    if folder is None:
+        skip_behind(get_current_context()["ti"], "discover")
     planned = read_plan(ObjectStoragePath(folder)) if folder else None
     if folder is None or planned is None:
         raise PipelineOutcomeError(

@@ -78,6 +78,8 @@ class WaitChunkOperator(ExtendBatchSensor):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def _share(self, current: Round, context: Context) -> None:
+        # As the first task has rendered it, so that a batch is waited for where it was sent.
+        self.extend_conn_id = current.settings.extend_conn_id
         self.followers, self._follower = current.followers, Follower.of(context["ti"])
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:

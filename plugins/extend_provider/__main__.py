@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from extend_provider.cancellation import CANCEL_SECONDS, CONCURRENCY, Cancellation, RemoteWork, cancel
 from extend_provider.recovery import Mark, Sought
 from extend_provider.redaction import describe_error
+from extend_provider.terminal import log_to_stderr
 
 EPILOG = """examples:
   python -m extend_provider cancel --batch-id batch_1 --batch-id batch_2 --conn-id extend_default
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sought = Sought(options.workflow_id, mark, since=options.since, until=until, runs=options.runs)
         works.append(RemoteWork(options.conn_id, sought=sought))
     console = Console()
-    outcomes = asyncio.run(_cancel_all(works, options, console))
+    outcomes = asyncio.run(_cancel_all(works, options))
     for outcome in outcomes:
         console.print(f"{outcome.work}: {outcome}", highlight=False, soft_wrap=True, markup=False)
     return 0 if all(outcome.complete for outcome in outcomes) else 1
@@ -114,12 +115,10 @@ def _listed_by(since: str, conn_id: str) -> str:
     return (dt.datetime.fromisoformat(since) + dt.timedelta(seconds=seconds)).isoformat()
 
 
-async def _cancel_all(
-    works: Sequence[RemoteWork], options: argparse.Namespace, console: Console
-) -> list[Cancellation]:
+async def _cancel_all(works: Sequence[RemoteWork], options: argparse.Namespace) -> list[Cancellation]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     outcomes = []
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         for work in works:
             bar = progress.add_task(str(work.batch_id or ("Runs" if work.run_ids else "Batch")), total=None)
 
@@ -133,4 +132,5 @@ async def _cancel_all(
 
 
 if __name__ == "__main__":
+    log_to_stderr()
     sys.exit(main())

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from os import PathLike
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +24,8 @@ MAX_BATCH_INPUTS = 1_000
 #: Files of one run request on 2025-04-21; one request per file is made on 2026-02-09, under the same limit.
 MAX_RUN_FILES = 50
 
+#: What Airflow takes as the id of a connection.
+_CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 _FILE_SOURCES = ("url", "file_id", "text")
 _FILE_KEYS = frozenset({*_FILE_SOURCES, "name", "password"})
 
@@ -36,8 +38,8 @@ def is_templated(value: Any) -> bool:
         return any(is_templated(element) for element in value.values())
     if isinstance(value, (list, tuple, set)):
         return any(is_templated(element) for element in value)
-    # What Airflow's own templater resolves: anything with a resolve method that is not a path.
-    return callable(value) or (hasattr(value, "resolve") and not isinstance(value, PathLike))
+    # What Airflow's own templater resolves: anything with a resolve method that is no path, local or remote.
+    return callable(value) or (hasattr(value, "resolve") and not hasattr(value, "joinpath"))
 
 
 def check_literal(check: Callable[..., Any], value: Any, *args: Any) -> None:
@@ -123,6 +125,22 @@ def choice(value: Any, field: str, allowed: Iterable[str]) -> str:
     return value
 
 
+def flag(value: Any, field: str) -> bool:
+    """Return a yes or no. A template would be a text, and so a yes, whatever it comes to."""
+    if not isinstance(value, bool):
+        raise ExtendInputError(f"{field} is {value!r}; it must be True or False, and no template.")
+    return value
+
+
+def conn_id(value: Any, field: str = "extend_conn_id") -> str:
+    """Return the id of a connection. The value may be a connection's address, so it is not shown."""
+    if not isinstance(value, str) or not _CONN_ID.fullmatch(value):
+        raise ExtendInputError(
+            f"{field} is not the id of a connection in Airflow; it is of type {type(value).__name__}."
+        )
+    return value
+
+
 def run_count(value: Any) -> int:
     """Return how many runs were submitted. A rendered template's digits count as a number."""
     number = int(value) if isinstance(value, str) and _is_digits(value) else value
@@ -144,7 +162,9 @@ def positive_seconds(value: Any, field: str) -> float:
     """Return a duration in seconds."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
-        raise ExtendInputError(f"{field} is {value!r}; it must be more than 0 seconds.")
+        raise ExtendInputError(
+            f"{field} is {value!r}; it must be more than 0 seconds, as a number or a timedelta."
+        )
     return float(seconds)
 
 
@@ -242,9 +262,7 @@ def check_one_kind(files: Any, raw_texts: Any) -> None:
 
 def check_literal_elements(values: Any, field: str, limit: int, check: Callable[[Any, str], Any]) -> None:
     """Check, while the DAG file is parsed, the count and every element of a list that holds no template."""
-    if values is None or isinstance(values, str) or not isinstance(values, Iterable):
-        return
-    if hasattr(values, "resolve"):
+    if values is None or (not isinstance(values, (list, tuple)) and is_templated(values)):
         return
     elements = _elements(values, field)
     _check_count(len(elements), field, limit, "")

@@ -88,7 +88,8 @@ def test_openlineage_hears_of_the_prefix_and_the_tables(outside: Outside, tmp_pa
     load = ends["extend_nightly.documents_to_warehouse.chunk.load"]
     # Airflow itself adds the workspace's files that the task has opened, and cuts the slash at the end.
     inputs = {(found["namespace"], found["name"]) for found in load["inputs"] if found["namespace"] != "file"}
-    assert inputs == {(f"s3://{outside.bucket}", f"documents/{DAY}")}
+    days = [DAY - dt.timedelta(days=back) for back in range(4)]
+    assert inputs == {(f"s3://{outside.bucket}", f"documents/{day}") for day in days}
     outputs = {found["name"]: found for found in load["outputs"]}
     assert {f"warehouse.extend.{table}" for table in ("documents", "invoice", "fields")} <= set(outputs)
     assert {found["namespace"] for found in outputs.values()} == {f"duckdb://{outside.warehouse}"}

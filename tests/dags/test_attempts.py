@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import threading
 import time
 from collections import Counter
@@ -266,6 +268,27 @@ def test_an_object_that_is_gone_by_the_second_attempt_keeps_its_first_outcome(
     assert landed["01.txt"] == ("PROCESSED", None, 2)
     assert landed["02.txt"] == ("FAILED", "INTERNAL_ERROR", 3)
     assert len(landed) == len(receipts)
+
+
+def test_what_is_sent_again_lands_where_the_command_has_found_it(
+    outside: Outside, run_dag: RunDag, receipts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = {"warehouse_conn_id": "warehouse_default", "dataset": "analytics"}
+    outside.extend.configure(outcomes=[fails("01.txt", reason="INVALID_WORKFLOW")])
+    conf = {"source": f"s3://{outside.bucket}/documents/", **elsewhere}
+    assert run_dag("extend_on_demand", logical_date=None, run_conf=conf).state == "success"
+    outside.extend.configure(outcomes=[])
+
+    capsys.readouterr()
+    assert main(["dead-letters", "--dataset", "analytics", "--resend"]) == 0
+    *words, printed = shlex.split(capsys.readouterr().out)
+    conf = json.loads(printed)
+    assert words[:3] == ["airflow", "dags", "trigger"]
+    assert run_dag(words[3], logical_date=None, run_conf=conf).state == "success"
+    assert outside.rows("SELECT status, count(*) FROM analytics.documents GROUP BY ALL") == [
+        ("PROCESSED", len(receipts))
+    ]
+    assert sorted(outside.extend.stats()["runs_created"].values()) == [1] * (len(receipts) - 1) + [2]
 
 
 def resend(run_dag: RunDag, **conf: Any) -> str:

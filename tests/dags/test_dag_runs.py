@@ -34,7 +34,7 @@ def fill(outside: Outside, *days: dt.date, per_day: int = 20) -> dict[str, tuple
 
 def test_a_night_lands_every_document_of_its_day_once(outside: Outside, run_dag: RunDag) -> None:
     truth = fill(outside, DAY)
-    fill_other_day = outside.put("documents/2026-11-18/other.txt", b"another day")
+    fill_other_day = outside.put("documents/2026-11-15/other.txt", b"another day")
     run = run_dag("extend_nightly", logical_date=NIGHT)
 
     assert run.state == "success"

@@ -147,6 +147,21 @@ def test_rendered_text_becomes_what_it_means() -> None:
     assert (settings.priority, settings.version, settings.glob) == (7, "3", None)
 
 
+def test_the_name_of_a_repetition_stays_as_it_was_given() -> None:
+    assert Settings.from_rendered({**GIVEN, "repetition": " schema 7 "}).repetition == " schema 7 "
+
+
+def test_what_an_earlier_release_took_goes_on() -> None:
+    kept = {**GIVEN, "source": [["s3://inbox", "a*b//", True]], "workspace": "file://relative/extend"}
+    kept |= {"glob": "*.pdf,*.png", "dataset": "Analytics"}
+    kept |= {"modified_from": "2026-11-02T00:00:00", "modified_to": "2026-11-01T00:00:00"}
+    settings = Settings.from_stored(kept, "settings.json")
+    assert settings.source == (SourceItem("s3://inbox", "a*b//", True),)
+    assert (settings.workspace, settings.glob) == ("file://relative/extend", "*.pdf,*.png")
+    with pytest.raises(PipelineInputError):
+        Settings.from_rendered({**kept, "source": "s3://inbox/"})
+
+
 @pytest.mark.parametrize("nothing", ["", "None", None])
 def test_what_a_form_leaves_empty_takes_its_default(nothing: str | None) -> None:
     settings = Settings.from_rendered({**GIVEN, "limit": nothing, "version": nothing, "chunk_size": nothing})
@@ -157,7 +172,7 @@ def test_settings_survive_the_workspace() -> None:
     settings = Settings.from_rendered(
         {**GIVEN, "source": ["s3://bbb/a.pdf", "s3://bbb/p/"], "modified_from": "2026-11-01T00:00:00Z"}
     )
-    again = Settings.from_rendered(settings.model_dump(mode="json"))
+    again = Settings.from_stored(settings.to_stored(), "settings.json")
     assert again == settings
     assert again.source[0] == SourceItem("s3://bbb", "a.pdf", False)
     assert again.modified_from == dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -175,7 +190,7 @@ def test_only_what_failed_needs_no_source() -> None:
     without = {**GIVEN, "source": ""}
     settings = Settings.from_rendered({**without, "reprocess": "failed"})
     assert settings.source == ()
-    assert Settings.from_rendered(settings.model_dump(mode="json")) == settings
+    assert Settings.from_stored(settings.to_stored(), "settings.json") == settings
     for reprocess in ("none", "all"):
         with pytest.raises(PipelineInputError, match="source: no address is given"):
             Settings.from_rendered({**without, "reprocess": reprocess})

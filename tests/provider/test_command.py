@@ -50,7 +50,7 @@ def test_batches_and_runs_are_cancelled_and_told(extend_api: ExtendApi) -> None:
     assert f"Batch {first}: 3 runs cancelled, 0 had settled before." in done.stdout
     assert f"Batch {second}: 2 runs cancelled, 0 had settled before." in done.stdout
     assert f"Runs {run.id}: 1 runs cancelled" in done.stdout
-    assert "3/3" in done.stdout
+    assert "3/3" in done.stderr
     assert extend_api.stats()["runs"] == {"CANCELLED": 6}
 
 

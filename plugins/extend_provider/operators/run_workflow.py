@@ -173,6 +173,12 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
         self._check_literals()
 
     def _check_literals(self) -> None:
+        validation.flag(self.deferrable, "deferrable")
+        validation.flag(self.cancel_on_kill, "cancel_on_kill")
+        validation.check_literal(validation.conn_id, self.extend_conn_id)
+        validation.flag(self.wait_for_completion, "wait_for_completion")
+        validation.count(self.max_poll_errors, "max_poll_errors")
+        validation.check_literal(validation.optional_text, self.name, "name")
         validation.check_literal(validation.workflow_id, self.workflow_id)
         validation.check_literal(validation.version, self.version)
         validation.check_literal(validation.priority, self.priority)

@@ -108,6 +108,9 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
         self.extend_conn_id = extend_conn_id
+        validation.flag(self.deferrable, "deferrable")
+        validation.flag(self.cancel_on_kill, "cancel_on_kill")
+        validation.check_literal(validation.conn_id, self.extend_conn_id)
         validation.choice(on_clear, "on_clear", ON_CLEAR)
         validation.choice(on_changed_inputs, "on_changed_inputs", ON_CHANGED_INPUTS)
         validation.check_literal(validation.version, version)

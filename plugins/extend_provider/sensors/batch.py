@@ -113,6 +113,9 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         extend_conn_id: str = "extend_default",
         **kwargs: Any,
     ) -> None:
+        for name in ("timeout", "poke_interval"):
+            if kwargs.get(name):  # a timeout of 0 is one look
+                validation.positive_seconds(kwargs[name], name)
         super().__init__(**kwargs)
         self.batch_id = batch_id
         self.run_count = run_count
@@ -130,6 +133,11 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         self._last_step: Step | None = None
         validation.check_literal(validation.choice, on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
         validation.choice(on_timeout, "on_timeout", ON_TIMEOUT)
+        validation.flag(self.deferrable, "deferrable")
+        validation.flag(self.cancel_on_kill, "cancel_on_kill")
+        validation.check_literal(validation.conn_id, self.extend_conn_id)
+        validation.count(max_poll_errors, "max_poll_errors")
+        validation.check_literal(validation.optional_text, batch_id, "batch_id")
         validation.check_literal(validation.run_count, run_count)
         validation.positive_seconds(self.poke_interval, "poke_interval")
         if missing_after is not None:
