@@ -13,7 +13,7 @@ from sandbox.s3.answers import WsgiApp
 from sandbox.s3.asked import Asked
 from sandbox.s3.rules import Rules
 
-_ENTRY = re.compile(rb"<Contents>.*?<Key>(.*?)</Key>.*?</Contents>", re.DOTALL)
+_ENTRY = re.compile(rb"<(Contents|Version)>.*?<Key>(.*?)</Key>.*?(?=</\1>)", re.DOTALL)
 
 
 class Listings:
@@ -73,7 +73,7 @@ def _with_restore_status(
     status, headers, *rest = told
 
     def restored(entry: re.Match[bytes]) -> bytes:
-        text = entry[1].decode()
+        text = entry[2].decode()
         key = unquote_plus(text) if asked.query.get("encoding-type") == "url" else text
         header = _restore_header(asked.bucket, key)
         if not header:
@@ -88,7 +88,7 @@ def _with_restore_status(
         element = (
             f"<RestoreStatus><IsRestoreInProgress>{ongoing}</IsRestoreInProgress>{until}</RestoreStatus>"
         )
-        return entry[0].replace(b"</Contents>", element.encode() + b"</Contents>")
+        return entry[0] + element.encode()
 
     body = _ENTRY.sub(restored, body)
     length = ("Content-Length", str(len(body)))
