@@ -117,6 +117,20 @@ def test_what_was_archived_meanwhile_is_skipped(s3: S3, inbox: str, connect: Cal
         assert ended["03.pdf"] == OBJECT_ARCHIVED
 
 
+def test_intelligent_tiering_is_skipped_as_far_as_it_is_told(
+    s3: S3, inbox: str, connect: Callable[..., Stores]
+) -> None:
+    document = put(s3, "in/a.pdf", StorageClass="INTELLIGENT_TIERING")
+    named = settings(["s3://inbox/in/a.pdf"])
+    connect()
+    assert [*discovered(settings("s3://inbox/in/")), *discovered(named)] == [document, document]
+    s3.rule(inbox, archive_tier="ARCHIVE_ACCESS")
+    assert discovered(settings("s3://inbox/in/")) == [document]
+    assert [each.reason for each in discovered(named)] == [OBJECT_ARCHIVED]
+    s3.rule(inbox, restoring=True)
+    assert [each.reason for each in discovered(settings("s3://inbox/in/"))] == [OBJECT_ARCHIVED]
+
+
 def test_a_look_alike_that_does_not_know_of_restoring_is_listed_all_the_same(
     s3: S3, inbox: str, connect: Callable[..., Stores]
 ) -> None:

@@ -108,6 +108,21 @@ def test_what_is_archived_is_seen_and_not_read_until_it_is_restored(
     assert "RestoreStatus" not in s3.client.list_objects_v2(Bucket=bucket)["Contents"][0]
 
 
+def test_an_archive_tier_is_told_by_the_head_alone_and_by_the_listing_while_it_is_left(
+    s3: S3, bucket: str
+) -> None:
+    s3.client.put_object(Bucket=bucket, Key="a.pdf", Body=BODY, StorageClass="INTELLIGENT_TIERING")
+    optional = {"Bucket": bucket, "OptionalObjectAttributes": ["RestoreStatus"]}
+    s3.rule(bucket, archive_tier="ARCHIVE_ACCESS")
+    assert s3.client.head_object(Bucket=bucket, Key="a.pdf")["ArchiveStatus"] == "ARCHIVE_ACCESS"
+    assert told(get(presigned(s3, bucket)))[:2] == (403, "InvalidObjectState")
+    assert "RestoreStatus" not in s3.client.list_objects_v2(**optional)["Contents"][0]
+    s3.rule(bucket, restoring=True)
+    for entries in ("Contents", "Versions"):
+        call = s3.client.list_objects_v2 if entries == "Contents" else s3.client.list_object_versions
+        assert call(**optional)[entries][0]["RestoreStatus"] == {"IsRestoreInProgress": True}
+
+
 def test_a_requester_pays_or_is_refused(s3: S3, bucket: str) -> None:
     s3.rule(bucket, requester_pays=True)
     asked = {"Bucket": bucket, "Key": "a.pdf"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: How the names of directory buckets end: they list in no order, only from the beginning, and sign otherwise.
 DIRECTORY_BUCKET: Final = "--x-s3"
 #: Throttling (``SlowDown``) and passing errors are tried again so often, after a growing while of up to 20 s.
-_ATTEMPTS: Final = 8
+_ATTEMPTS: Final = 6
 _BACKOFF: Final = 0.2
 _BUSY: Final = (429, 500, 502, 503, 504)
 #: Seconds until S3 answers with one byte.

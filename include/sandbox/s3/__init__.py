@@ -17,6 +17,8 @@ And where a test says so for a bucket, a prefix or a key (``sandbox.s3.admin`` h
 - actions that the user's policy lacks: ``s3:GetObject``, ``s3:GetObjectVersion`` (403 as soon as a version is
   named), ``s3:ListBucket`` (403 for absent keys too), ``s3:ListBucketVersions``, ``s3:PutObject``,
   ``kms:Decrypt`` (403 on GET, 200 on HEAD);
+- archive tiers of Intelligent-Tiering (403 ``InvalidObjectState``, HEAD 200 with ``x-amz-archive-status``; a
+  listing tells them while they are restored alone);
 - SSE-C (400, on HEAD without a body); requester pays (403 without ``x-amz-request-payer``);
 - 301 ``PermanentRedirect`` in place of 400 for another region; ended credentials (400 ``ExpiredToken``);
 - throttling (503 ``SlowDown``) for a number of requests;

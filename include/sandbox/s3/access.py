@@ -58,6 +58,11 @@ class AccessChecks:
             return refusal.answer(environ, start_response)
         if any(rule.ignores_if_none_match for rule in rules):
             environ.pop("HTTP_IF_NONE_MATCH", None)
+        told = [("x-amz-archive-status", rule.archive_tier) for rule in rules if rule.archive_tier]
+        if asked.reads and told:
+            return self._app(
+                environ, lambda status, headers, *rest: start_response(status, headers + told, *rest)
+            )
         return self._app(environ, start_response)
 
     def _refusal(self, environ: dict[str, Any], asked: Asked, rules: list[Rule]) -> Refusal | None:
@@ -112,6 +117,8 @@ def _not_allowed(asked: Asked, rules: list[Rule]) -> Refusal | None:
         return _lacking(asked, "s3:ListBucket", terse=terse) if "s3:ListBucket" in lacking else None
     if any(rule.sse_c for rule in rules):
         return Refusal(400, "InvalidRequest", _SSE_C)
+    if asked.method == "GET" and any(rule.archive_tier for rule in rules):
+        return Refusal(403, "InvalidObjectState", "The operation is not valid for the object's access tier")
     kms_key = kept.kms_key_of(asked.bucket, asked.key, version_id)
     if asked.method == "GET" and kms_key is not None:
         for rule in rules:

@@ -14,6 +14,7 @@ from sandbox.s3.asked import Asked
 from sandbox.s3.rules import Rules
 
 _ENTRY = re.compile(rb"<(Contents|Version)>.*?<Key>(.*?)</Key>.*?(?=</\1>)", re.DOTALL)
+_RESTORING = b"<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>"
 
 
 class Listings:
@@ -34,7 +35,36 @@ class Listings:
             _begin_after(environ, asked)
         if environ.get("HTTP_X_AMZ_OPTIONAL_OBJECT_ATTRIBUTES") != "RestoreStatus":
             return self._app(environ, start_response)
-        return _with_restore_status(self._app, environ, start_response, asked)
+        return self._with_restore_status(environ, start_response, asked)
+
+    def _with_restore_status(
+        self, environ: dict[str, Any], start_response: Callable[..., Any], asked: Asked
+    ) -> Iterable[bytes]:
+        told: list[Any] = []
+        body = b"".join(self._app(environ, lambda *answer: told.extend(answer)))
+        status, headers, *rest = told
+        body = _ENTRY.sub(lambda entry: entry[0] + self._restore_status(asked, entry[2].decode()), body)
+        length = ("Content-Length", str(len(body)))
+        kept_headers = [pair for pair in headers if pair[0].lower() != "content-length"]
+        start_response(status, [*kept_headers, length], *rest)
+        return [body]
+
+    def _restore_status(self, asked: Asked, text: str) -> bytes:
+        """Return what follows in an entry; nothing where nothing was restored."""
+        key = unquote_plus(text) if asked.query.get("encoding-type") == "url" else text
+        if any(rule.restoring for rule in self._rules.holding(asked.bucket, key)):
+            return _RESTORING
+        found = kept.object_of(asked.bucket, key)
+        header = "" if found is None else str(found.response_dict.get("x-amz-restore", ""))
+        if not header:
+            return b""
+        if 'ongoing-request="true"' in header:
+            return _RESTORING
+        until = f"{found._expiry:%Y-%m-%dT%H:%M:%S.000Z}"
+        return (
+            "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress>"
+            f"<RestoreExpiryDate>{until}</RestoreExpiryDate></RestoreStatus>"
+        ).encode()
 
 
 def _begin_after(environ: dict[str, Any], asked: Asked) -> None:
@@ -63,41 +93,3 @@ def _replace(environ: dict[str, Any], **values: str | None) -> None:
     # moto reads the query from here.
     path = environ["RAW_URI"].partition("?")[0]
     environ["RAW_URI"] = environ["REQUEST_URI"] = f"{path}?{environ['QUERY_STRING']}"
-
-
-def _with_restore_status(
-    app: WsgiApp, environ: dict[str, Any], start_response: Callable[..., Any], asked: Asked
-) -> Iterable[bytes]:
-    told: list[Any] = []
-    body = b"".join(app(environ, lambda *answer: told.extend(answer)))
-    status, headers, *rest = told
-
-    def restored(entry: re.Match[bytes]) -> bytes:
-        text = entry[2].decode()
-        key = unquote_plus(text) if asked.query.get("encoding-type") == "url" else text
-        header = _restore_header(asked.bucket, key)
-        if not header:
-            return entry[0]
-        ongoing = "true" if 'ongoing-request="true"' in header else "false"
-        expiry = kept.object_of(asked.bucket, key)._expiry
-        until = (
-            ""
-            if ongoing == "true"
-            else f"<RestoreExpiryDate>{expiry:%Y-%m-%dT%H:%M:%S.000Z}</RestoreExpiryDate>"
-        )
-        element = (
-            f"<RestoreStatus><IsRestoreInProgress>{ongoing}</IsRestoreInProgress>{until}</RestoreStatus>"
-        )
-        return entry[0] + element.encode()
-
-    body = _ENTRY.sub(restored, body)
-    length = ("Content-Length", str(len(body)))
-    start_response(
-        status, [*(pair for pair in headers if pair[0].lower() != "content-length"), length], *rest
-    )
-    return [body]
-
-
-def _restore_header(bucket: str, key: str) -> str:
-    found = kept.object_of(bucket, key)
-    return "" if found is None else str(found.response_dict.get("x-amz-restore", ""))

@@ -19,6 +19,8 @@ class Rule:
     :param kms_key_id: ``kms:Decrypt`` is denied for objects under this key alone.
     :param terse: a denial says "Access Denied" and not what is missing, as across accounts.
     :param sse_c: the objects are encrypted with a key that only who stored them has.
+    :param archive_tier: of Intelligent-Tiering, ``ARCHIVE_ACCESS``: a head tells it, a GET gets 403.
+    :param restoring: a listing tells that the objects are being restored.
     :param requester_pays: whoever asks has to say that they pay.
     :param redirect: who signs for another region is told by 301, not by 400.
     :param expired: the user's temporary credentials have ended.
@@ -34,6 +36,8 @@ class Rule:
     kms_key_id: str | None = None
     terse: bool = False
     sse_c: bool = False
+    archive_tier: str | None = None
+    restoring: bool = False
     requester_pays: bool = False
     redirect: bool = False
     expired: bool = False
