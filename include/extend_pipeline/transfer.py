@@ -23,7 +23,7 @@ from extend_pipeline.documents import (
     document_id,
 )
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.stores import Absent, Forbidden, Found, Located, Stores, Unusable
+from extend_pipeline.stores import Absent, Forbidden, Found, Located, Seen, Stores, Unusable
 from extend_pipeline.stores.relisting import ListsFromAnywhere, relist
 from extend_provider.models import FileInput
 
@@ -77,7 +77,9 @@ def _listed_again(stores: Stores, documents: Sequence[Document]) -> dict[Located
 
 def _check(stores: Stores, document: Document, listed: Mapping[Located, Found | Absent]) -> Checked:
     place = Located.of(document.uri)
-    seen = listed.get(place) or stores.of(place.root).look_up(place)
+    seen: Seen | None = listed.get(place)
+    if seen is None:
+        seen = stores.of(place.root).look_up(place)
     if isinstance(seen, Absent):
         return _ended(document, "FAILED", OBJECT_DELETED, "The object was deleted after its discovery.")
     if isinstance(seen, Forbidden):

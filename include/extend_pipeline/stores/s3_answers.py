@@ -21,6 +21,8 @@ _REGION: Final = frozenset(
     {"301", "307", "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed"}
     | {"AuthorizationQueryParametersError", "IllegalLocationConstraintException"}
 )
+#: A head has no body, so no code.
+_SSE_C: Final = frozenset({"400", "InvalidRequest"})
 #: What else 403 may mean: S3 has no word of its own for it.
 PAYER: Final = (
     '; if the bucket is Requester Pays, set "requester_pays": true in the connection\'s extra instead'
@@ -75,8 +77,10 @@ class Answer(NamedTuple):
             return "credentials", "renew the credentials of the connection"
         if self.code == "InvalidObjectState":
             return "an archive", "restore the objects first"
-        if self.status == 400:
+        if self.code in _SSE_C:
             return "SSE-C", "encrypt them anew with SSE-S3 or SSE-KMS: Extend cannot send a customer's key"
+        if self.code not in FORBIDDEN:
+            return "what S3 asks for", "see its answer and the bucket's settings"
         action = "s3:GetObjectVersion" if "s3:GetObjectVersion" in self.message else "s3:GetObject"
         return action, f"allow {action} on the objects, in the bucket's policy and in IAM{PAYER}"
 

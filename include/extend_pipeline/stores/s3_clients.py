@@ -80,10 +80,10 @@ class S3Clients:
         from botocore.exceptions import ClientError
 
         try:
-            told = self.plain.head_bucket(Bucket=bucket)["ResponseMetadata"]
+            headers = self.plain.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
         except ClientError as error:
-            told = error.response["ResponseMetadata"]
-        return told["HTTPHeaders"].get("x-amz-bucket-region") or None
+            headers = error.response["ResponseMetadata"]["HTTPHeaders"]
+        return headers.get("x-amz-bucket-region") or None
 
 
 def read_one_byte(url: str, client: S3Client, clients: S3Clients | None) -> Answer | None:
@@ -132,7 +132,8 @@ def _client(hook: S3Hook, region: str | None = None) -> S3Client:
 
 def _pay(request: AWSRequest, signature_version: str, **_: Any) -> None:
     """Say that the requester pays: in a URL as a parameter, since its reader sends no header of ours."""
+    url = request.url or ""
     if not signature_version.endswith("query"):
         request.headers["x-amz-request-payer"] = "requester"
-    elif "x-amz-request-payer" not in request.url:
-        request.url += f"{'&' if '?' in request.url else '?'}x-amz-request-payer=requester"
+    elif "x-amz-request-payer" not in url:
+        request.url = f"{url}{'&' if '?' in url else '?'}x-amz-request-payer=requester"

@@ -56,7 +56,7 @@ class Listings:
             return _RESTORING
         found = kept.object_of(asked.bucket, key)
         header = "" if found is None else str(found.response_dict.get("x-amz-restore", ""))
-        if not header:
+        if found is None or not header:
             return b""
         if 'ongoing-request="true"' in header:
             return _RESTORING

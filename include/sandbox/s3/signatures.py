@@ -119,7 +119,7 @@ class Signatures:
         if float(query["Expires"]) < time.time():
             return denied("Request has expired")
         signer = _Until(self._credentials, query["Expires"])
-        headers = HTTPHeaders()
+        headers: Any = HTTPHeaders()
         for name, value in query.items():
             if name.lower().startswith("x-amz-") or name.lower() in ("content-type", "content-md5"):
                 headers[name] = value
