@@ -178,6 +178,7 @@ def test_a_folder_of_which_nothing_may_be_read_stops_the_run_and_says_what_is_mi
     assert "s3://inbox/in/bad/" in str(caught.value)
     assert "'aws_default'" in str(caught.value)
     assert "X-Amz" not in str(caught.value)
+    assert "&quot;" not in str(caught.value)
     check_rights(connect(), good, "aws_default")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -50,7 +51,7 @@ class Answer(NamedTuple):
     def read(cls, status: int, body: str) -> Answer:
         """Read the answer to a plain request."""
         found = {name: re.search(rf"<{name}>(.*?)</{name}>", body, re.DOTALL) for name in ("Code", "Message")}
-        code, message = (match[1] if match else "" for match in found.values())
+        code, message = (html.unescape(match[1]) if match else "" for match in found.values())
         return cls(status, code or str(status), message)
 
     @property
