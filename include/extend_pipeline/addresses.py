@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.stores.records import Located
+from extend_pipeline.stores.records import Located, canonical
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 #: Names of buckets, containers, access points and hosts.
@@ -157,7 +157,7 @@ def _parse_web_address(place: Located, scheme: str, authority: str) -> SourceIte
 
 
 def parse_workspace(value: str) -> str:
-    """Check the address of a workspace.
+    """Check the address of a workspace, and return it as it is compared.
 
     :raises ValueError: if it is none, or depends on where a process was started.
     """
@@ -171,7 +171,7 @@ def parse_workspace(value: str) -> str:
             raise ValueError(f"{value!r} is not a whole path such as file:///data/extend")
     elif not _AUTHORITY.fullmatch(bucket):
         raise ValueError(f"{value!r} is not an address of the form {scheme}://<connection id>@bucket/folder")
-    return value.rstrip("/")
+    return canonical(value.rstrip("/"))
 
 
 def check_apart(source: Iterable[SourceItem], workspace: str) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from extend_pipeline.documents import (
+    ARCHIVED_MESSAGE,
     EMPTY_FILE,
+    OBJECT_ARCHIVED,
     OBJECT_DELETED,
     OBJECT_FORBIDDEN,
     UNSUPPORTED_FILE_TYPE,
@@ -17,7 +19,7 @@ from extend_pipeline.documents import (
 )
 from extend_pipeline.globs import matches
 from extend_pipeline.settings import Settings, SourceItem
-from extend_pipeline.stores import WHOLE, Absent, Forbidden, Found, KeyRange, Located, Stores
+from extend_pipeline.stores import WHOLE, Absent, Found, KeyRange, Located, Seen, Stores, Unusable
 from extend_provider.file_types import is_supported
 
 if TYPE_CHECKING:
@@ -107,6 +109,10 @@ def screen(uri: str, found: Found) -> Document:
     if found.size_bytes == 0:
         message = "The object holds no bytes."
         return Document(uri, found.tag, 0, modified, "SKIPPED", EMPTY_FILE, message)
+    if found.archived:
+        return Document(
+            uri, found.tag, found.size_bytes, modified, "SKIPPED", OBJECT_ARCHIVED, ARCHIVED_MESSAGE
+        )
     return Document(uri, found.tag, found.size_bytes, modified)
 
 
@@ -157,9 +163,11 @@ class _Addresses:
                 yield item
 
 
-def _looked_up(item: SourceItem, seen: Found | Absent | Forbidden) -> Document:
+def _looked_up(item: SourceItem, seen: Seen) -> Document:
     if isinstance(seen, Found):
         return screen(item.uri, seen)
+    if isinstance(seen, Unusable):
+        return Document(item.uri, "", 0, "", seen.status, seen.reason, seen.message)
     if isinstance(seen, Absent):
         reason, message = (
             OBJECT_DELETED,

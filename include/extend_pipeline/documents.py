@@ -22,8 +22,12 @@ UNSUPPORTED_FILE_TYPE = "UNSUPPORTED_FILE_TYPE"
 OBJECT_DELETED = "OBJECT_DELETED"
 OBJECT_REPLACED = "OBJECT_REPLACED"
 OBJECT_FORBIDDEN = "OBJECT_FORBIDDEN"
+OBJECT_ARCHIVED = "OBJECT_ARCHIVED"
 RUN_MISSING = "RUN_MISSING"
 RUN_DELETED = "RUN_DELETED"
+
+#: What a row with ``OBJECT_ARCHIVED`` says.
+ARCHIVED_MESSAGE = "The object lies in an archive. Restore it, and the next run over this address sends it."
 
 
 def document_id(uri: str, content_tag: str) -> str:

@@ -27,6 +27,7 @@ from extend_pipeline.addresses import SourceItem, check_apart, parse_source, par
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.globs import check_glob
 from extend_pipeline.stored import opened, sealed
+from extend_pipeline.stores.records import canonical
 from extend_provider import validation
 from extend_provider.redaction import without_credentials
 
@@ -108,14 +109,17 @@ Dataset = Annotated[
     _fits(r"[a-z_][a-z0-9_]{0,62}", "at most 63 lower-case letters, digits and underscores, no digit first"),
 ]
 Workspace = Annotated[
-    str, BeforeValidator(_trimmed), _judged(parse_workspace), AfterValidator(lambda value: value.rstrip("/"))
+    str,
+    BeforeValidator(_trimmed),
+    _judged(parse_workspace),
+    AfterValidator(lambda value: canonical(value.rstrip("/"))),
 ]
 
 
 def _parse_source_of(value: Any, info: ValidationInfo) -> tuple[SourceItem, ...]:
     """Read a source; what failed before is in the warehouse, so that it needs none."""
     if info.context == _KEPT:
-        return tuple(SourceItem(*item) for item in value)
+        return tuple(SourceItem(canonical(root), *rest) for root, *rest in value)
     return () if not value and info.data.get("reprocess") == "failed" else parse_source(value)
 
 

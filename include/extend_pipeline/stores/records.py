@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 
 class ObjectChangedError(Exception):
     """An object was replaced while it was being read. The task's retry sees what it is then."""
+
+
+#: What Hadoop and Spark call S3.
+_S3_ALIASES: Final = ("s3a://", "s3n://")
+
+
+def canonical(address: str) -> str:
+    """Return an address as documents are told apart by: ``s3a://`` and ``s3n://`` are S3."""
+    return f"s3://{address[6:]}" if address.startswith(_S3_ALIASES) else address
 
 
 class Located(NamedTuple):
@@ -23,8 +32,8 @@ class Located(NamedTuple):
 
     @classmethod
     def of(cls, uri: str) -> Located:
-        """Take an address apart."""
-        scheme, _, rest = uri.partition("://")
+        """Take an address apart, see :func:`canonical`."""
+        scheme, _, rest = canonical(uri).partition("://")
         authority, _, key = rest.partition("/")
         return cls(f"{scheme}://{authority}", key)
 
@@ -40,6 +49,8 @@ class Found(NamedTuple):
     :param tag: what changes with its content: see each store for what that is.
     :param modified: in UTC.
     :param version: what the store reads just this content by; None where it keeps the current one alone.
+    :param archived: it lies in an archive, and cannot be read before it is restored.
+    :param policy: what else than its address decides who may read it, such as the key that encrypts it.
     """
 
     key: str
@@ -47,6 +58,8 @@ class Found(NamedTuple):
     size_bytes: int
     modified: dt.datetime
     version: str | None = None
+    archived: bool = False
+    policy: str = ""
 
 
 class Absent(NamedTuple):
@@ -57,12 +70,52 @@ class Forbidden(NamedTuple):
     """The credentials do not allow to read the object."""
 
 
+class Unusable(NamedTuple):
+    """Something is there, and what is wrong with it is its own affair.
+
+    :param reason: one of the reasons of documents.py; ``message`` says it in a sentence for a person.
+    """
+
+    key: str
+    reason: str
+    message: str
+    status: Literal["FAILED", "SKIPPED"] = "FAILED"
+
+
 class KeyRange(NamedTuple):
     """Keys that sort after ``after`` and not after ``until``; None has no end."""
 
     after: str = ""
     until: str | None = None
 
+
+class ListedPage(NamedTuple):
+    """What one request for a listing tells.
+
+    :param found: the objects that are there, by their keys.
+    :param through: the last key that it tells of; None if it tells of all that follow.
+    """
+
+    found: Mapping[str, Found]
+    through: str | None
+
+
+def just_before(key: str) -> str:
+    """Return a text such that of what sorts after it, the key is the first (but for keys that nobody has)."""
+    last = ord(key[-1]) - 1
+    if last < 0:
+        return key[:-1]
+    # No text holds a surrogate.
+    end = chr(0xD7FF if 0xD800 <= last <= 0xDFFF else last)
+    longer = f"{key[:-1]}{end}{chr(0x10FFFF)}"
+    return longer if len(longer.encode()) <= MOST_KEY_BYTES else key[:-1]
+
+
+#: How long a key may be.
+MOST_KEY_BYTES: Final = 1024
+
+#: What a look at one address finds.
+Seen: TypeAlias = Found | Absent | Forbidden | Unusable
 
 #: All keys.
 WHOLE: Final = KeyRange()
@@ -90,7 +143,7 @@ class Store(Protocol):
         """Whether the store lists in the order of keys and can begin anywhere in it."""
         ...
 
-    def look_up(self, place: Located) -> Found | Absent | Forbidden:
+    def look_up(self, place: Located) -> Seen:
         """Return one object as it stands now."""
         ...
 
