@@ -16,12 +16,13 @@ from extend_pipeline.documents import (
     OBJECT_DELETED,
     OBJECT_FORBIDDEN,
     OBJECT_REPLACED,
+    OBJECT_UNREACHABLE,
     Document,
     DocumentStatus,
     document_id,
 )
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.stores import Absent, Forbidden, Located, Stores
+from extend_pipeline.stores import Absent, Forbidden, Located, Stores, Unusable
 from extend_provider.models import FileInput
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def _check(stores: Stores, document: Document) -> Checked:
         return _ended(document, "FAILED", OBJECT_DELETED, "The object was deleted after its discovery.")
     if isinstance(seen, Forbidden):
         return _ended(document, "FAILED", OBJECT_FORBIDDEN, "The object may not be read any more.")
+    if isinstance(seen, Unusable):
+        return _ended(document, seen.status, seen.reason, seen.message)
     if seen.tag != document.etag:
         now = document_id(document.uri, seen.tag)
         message = (
@@ -63,21 +66,24 @@ def _check(stores: Stores, document: Document) -> Checked:
 
 
 def check_readable(checked: Sequence[Checked], conn_id: str) -> None:
-    """See that not every object is kept away: that tells of credentials, not of documents.
+    """See that not every object is kept away: that tells of credentials or a network, not of documents.
 
-    A single one is a document's own affair, and so are some among others that may be read.
+    A single one that may not be read is a document's own affair, and so are some among others.
 
     :param conn_id: of the connection that reads them.
-    :raises PipelineSourceError: if two or more may not be read, and no other can be.
+    :raises PipelineSourceError: if two or more may not be read, and no other can be; or none can be reached.
     """
-    forbidden = [item.document for item in checked if item.document.reason == OBJECT_FORBIDDEN]
-    there = [item for item in checked if item.document.reason != OBJECT_DELETED]
-    if len(forbidden) < 2 or len(forbidden) < len(there):
+    there = [item.document for item in checked if item.document.reason != OBJECT_DELETED]
+    reasons = {document.reason for document in there}
+    if not there or not reasons <= {OBJECT_FORBIDDEN, OBJECT_UNREACHABLE}:
         return
-    places = sorted({"/".join(document.uri.split("/", 3)[:3]) for document in forbidden})
+    if len(there) < 2 and OBJECT_UNREACHABLE not in reasons:
+        return
+    places = sorted({"/".join(document.uri.split("/", 3)[:3]) for document in there})
+    told = "" if OBJECT_UNREACHABLE not in reasons else f" {there[0].message}"
     raise PipelineSourceError(
-        f"Not one of {len(forbidden):,} documents in {', '.join(places)} may be read with the connection "
-        f"{conn_id!r} any more (403). Nothing was sent to Extend. Renew its credentials or their rights; the "
+        f"Not one of {len(there):,} documents in {', '.join(places)} may be read with the connection "
+        f"{conn_id!r} any more.{told} Nothing was sent to Extend. Renew its credentials or their rights; the "
         "next attempt of this task looks again.",
         retryable=True,
     )

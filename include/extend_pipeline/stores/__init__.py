@@ -13,7 +13,9 @@ from extend_pipeline.stores.records import (
     KeyRange,
     Located,
     ObjectChangedError,
+    Seen,
     Store,
+    Unusable,
 )
 
 if TYPE_CHECKING:
@@ -27,8 +29,10 @@ __all__ = [
     "KeyRange",
     "Located",
     "ObjectChangedError",
+    "Seen",
     "Store",
     "Stores",
+    "Unusable",
 ]
 
 
@@ -65,6 +69,10 @@ class Stores:
             from extend_pipeline.stores.web import WebStore
 
             return WebStore()
+        if scheme == "file":
+            from extend_pipeline.stores.local import LocalStore
+
+            return LocalStore()
         from extend_pipeline.stores.paths import PathStore
 
         return PathStore.connect(root, self._settings.source_conn_id)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+
+from extend_pipeline.documents import OBJECT_FORBIDDEN
 
 
 class ObjectChangedError(Exception):
@@ -37,15 +39,16 @@ class Located(NamedTuple):
 class Found(NamedTuple):
     """An object as its store tells of it.
 
-    :param tag: what changes with its content: see each store for what that is.
-    :param modified: in UTC.
+    :param tag: what changes with its content: see each store for what that is. Empty if it tells nothing.
+    :param size_bytes: None if it tells none, or one that cannot be.
+    :param modified: in UTC; None if it tells no time, or one that cannot be.
     :param version: what the store reads just this content by; None where it keeps the current one alone.
     """
 
     key: str
     tag: str
-    size_bytes: int
-    modified: dt.datetime
+    size_bytes: int | None
+    modified: dt.datetime | None
     version: str | None = None
 
 
@@ -57,6 +60,19 @@ class Forbidden(NamedTuple):
     """The credentials do not allow to read the object."""
 
 
+class Unusable(NamedTuple):
+    """Something is there, and what is wrong with it is its own affair.
+
+    :param key: ends in a slash if it is a folder that cannot be listed.
+    :param reason: one of the reasons of documents.py; ``message`` says it in a sentence for a person.
+    """
+
+    key: str
+    reason: str
+    message: str
+    status: Literal["FAILED", "SKIPPED"] = "FAILED"
+
+
 class KeyRange(NamedTuple):
     """Keys that sort after ``after`` and not after ``until``; None has no end."""
 
@@ -64,14 +80,61 @@ class KeyRange(NamedTuple):
     until: str | None = None
 
 
+#: What a look at one address finds.
+Seen: TypeAlias = Found | Absent | Forbidden | Unusable
+
 #: All keys.
 WHOLE: Final = KeyRange()
+#: Times that mean none: the first and the last year that a calendar has.
+_NO_YEARS: Final = (dt.MINYEAR, dt.MAXYEAR)
+#: As many bytes as a column of a warehouse can say.
+_MOST_BYTES: Final = 2**63 - 1
+
+
+def told_time(value: object) -> dt.datetime | None:
+    """Return a time that a store tells, in UTC; None if it tells none, or one that cannot be.
+
+    :param value: seconds since 1970, ISO 8601, or a time; one without a zone is in UTC.
+    """
+    try:
+        if isinstance(value, str):
+            value = dt.datetime.fromisoformat(value)
+        elif isinstance(value, int | float):
+            value = dt.datetime.fromtimestamp(value, dt.UTC)
+        if not isinstance(value, dt.datetime) or value.year in _NO_YEARS:
+            return None
+        return value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def told_size(value: object) -> int | None:
+    """Return a number of bytes that a store tells; None if it tells none, or one that cannot be."""
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None
+    return value if isinstance(value, int) and 0 <= value <= _MOST_BYTES else None
+
+
+def dated_tag(modified: dt.datetime, size: object) -> str:
+    """Return the tag of an object that has no other: when it was modified, with its size."""
+    return f"{modified:%Y%m%dT%H%M%S.%f}-{size or 0}"
+
+
+def forbidden(key: str) -> Unusable:
+    """Say that an object may not be read."""
+    return Unusable(key, OBJECT_FORBIDDEN, "The connection may not read this object.")
+
+
+def unlisted_folder(folder: str) -> Unusable:
+    """Say that a folder below the source may not be listed."""
+    message = "This folder may not be listed. What is in it is not known, and none of it was sent."
+    return Unusable(f"{folder}/", OBJECT_FORBIDDEN, message)
 
 
 class Store(Protocol):
     """Objects under one root, or under several that one connection opens."""
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
+    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[Sequence[Found | Unusable]]:
         """Yield the objects whose keys begin with the prefix's, in the order of their keys where it has one.
 
         :param keys: only these; stores that :meth:`split` into one range are asked for :data:`WHOLE` alone.
@@ -90,7 +153,7 @@ class Store(Protocol):
         """Whether the store lists in the order of keys and can begin anywhere in it."""
         ...
 
-    def look_up(self, place: Located) -> Found | Absent | Forbidden:
+    def look_up(self, place: Located) -> Seen:
         """Return one object as it stands now."""
         ...
 
