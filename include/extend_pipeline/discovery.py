@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from extend_pipeline.document_names import is_litter, written
+from extend_pipeline.document_names import is_litter, leads_elsewhere, written
 from extend_pipeline.documents import (
     EMPTY_FILE,
     NAME_UNUSABLE,
@@ -137,6 +137,9 @@ def _unfit_name(uri: str, below: str | None = None) -> Unusable | None:
             "The address holds control characters, or bytes that are no text in UTF-8; it is shown with them "
             "spelt out. Rename the file."
         )
+        return Unusable(uri, NAME_UNUSABLE, message)
+    if leads_elsewhere(uri):
+        message = "The key has a folder '.' or '..', so that no URL leads to the object. Copy it elsewhere."
         return Unusable(uri, NAME_UNUSABLE, message)
     return None
 

@@ -17,6 +17,8 @@ from extend_provider.file_types import SUPPORTED_EXTENSIONS
 _UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 #: Python's name of such a byte is this character and the byte.
 _BYTES: Final = range(0xDC80, 0xDD00)
+#: What every reader of a URL takes for a way from folder to folder.
+_DOTS: Final = re.compile(r"/\.\.?(?:/|$)")
 #: Folders, and names after the last slash, that macOS, Windows, Office and file servers leave behind.
 _LITTER: Final = re.compile(
     r"(?:^|/)(?:"
@@ -39,6 +41,11 @@ def _spelt(code: int) -> str:
     if code in _BYTES:
         code -= _BYTES.start - 0x80
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+
+
+def leads_elsewhere(uri: str) -> bool:
+    """Whether no URL leads to the object, because its key has a folder ``.`` or ``..``."""
+    return not uri.startswith(("file:", "https:")) and _DOTS.search(uri) is not None
 
 
 def is_litter(key: str) -> bool:

@@ -42,6 +42,7 @@ from extend_pipeline.stores.local import LocalStore
 from extend_pipeline.stores.paths import PathStore
 from extend_pipeline.stores.records import told_size, told_time
 from extend_pipeline.stores.web import WebStore
+from extend_pipeline.transfer import check_objects, check_readable
 from fixtures.gcs import GCS
 from fixtures.s3 import S3
 from fixtures.sources import discovered, settings
@@ -122,7 +123,7 @@ def test_every_name_in_a_bucket_has_its_row(
     expected = {**KEYS, longest: GOOD}
     if root.startswith("s3"):  # but not with a line feed: moto takes no such key, as S3 does
         expected |= {key: end for key, end in CONTROLLED.items() if "\n" not in key}
-        expected |= {"nul\0.pdf": (FAILED, NAME_UNUSABLE)}
+        expected |= dict.fromkeys(("nul\0.pdf", "a/../b.pdf", "a/./b.pdf"), (FAILED, NAME_UNUSABLE))
     for key in expected:
         put("acme-inbox", f"in/{key}", b"" if key == "empty.pdf" else b"text")
     put("acme-inbox", "in/folder/", b"")
@@ -415,6 +416,60 @@ def test_what_a_store_refuses_of_one_object_is_that_objects_own_affair(
         named = [f"abfs://acme-inbox/{name}.pdf" for name in ("archived", "gone")]
         documents = discovered(settings(named, source_conn_id="inbox"))
     assert [document.reason for document in documents] == [OBJECT_UNREADABLE, OBJECT_DELETED]
+
+
+def test_a_folder_of_a_bucket_that_may_not_be_listed_has_a_row(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_INBOX", s3.connection_json())
+    root = f"s3://{s3.bucket()}"
+    for key in ("a.pdf", "closed/b.pdf", "open/c.pdf"):
+        s3.put("acme-inbox", f"in/{key}", b"text")
+    store = PathStore.connect(root, "inbox")
+    listing, refused = store.fs.ls, {"/in/closed"}
+
+    def ls(path: str, **options: Any) -> Any:
+        if path.endswith(tuple(refused)):
+            raise PermissionError
+        return listing(path, **options)
+
+    monkeypatch.setattr(store.fs, "ls", ls)
+    seen = [each for page in store.pages(Located(root, "in/")) for each in page]
+    assert [each.key for each in seen] == ["in/a.pdf", "in/closed/", "in/open/c.pdf"]
+    assert [isinstance(each, Unusable) for each in seen] == [False, True, False]
+    pages = store.pages(Located(root, "in/"))
+    next(pages)
+    refused.add("/in")  # it is the credentials that have ended
+    with pytest.raises(PipelineInputError, match="may not be listed"):
+        list(pages)
+
+
+def test_what_is_bad_by_the_time_it_is_sent_has_its_row(folder: Path, trusted: Web) -> None:
+    trusted.pages.update({f"/{name}.pdf": Page(b"text", TAGGED) for name in "abcd"})
+    named = [f"{trusted.url}/{name}.pdf" for name in "abcd"]
+    wanted = settings([f"file://{folder}/a.pdf", f"file://{folder}/.hidden.pdf", *named])
+    stores = Stores(wanted)
+    documents = discovered(wanted, stores)
+    assert {document.status for document in documents} == {None}
+    (folder / "a.pdf").unlink()
+    os.mkfifo(folder / "a.pdf")
+    for name, status in {"a": 503, "b": 403, "c": 404}.items():
+        trusted.pages[f"/{name}.pdf"] = Page(status=status)
+    checked = list(check_objects(stores, documents))
+    assert [item.document.reason for item in checked] == [
+        NOT_A_FILE,
+        None,
+        OBJECT_UNREACHABLE,
+        OBJECT_FORBIDDEN,
+        OBJECT_DELETED,
+        None,
+    ]
+    check_readable(checked, "any")
+    check_readable([checked[4], checked[0]], "any")
+    for kept_away in (checked[2:3], checked[2:5]):
+        with pytest.raises(PipelineSourceError, match=r"Not one of .* may be read") as raised:
+            check_readable(kept_away, "any")
+        assert raised.value.retryable
 
 
 def test_half_a_character_in_the_source_itself_is_a_wrong_setting() -> None:
