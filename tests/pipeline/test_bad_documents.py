@@ -331,6 +331,9 @@ PAGES = {
     ),
     "/epoch.pdf": (Page(b"text", {"Last-Modified": "-1"}), (FAILED, OBJECT_UNIDENTIFIED)),
     "/untold.pdf": (Page(b"text"), (FAILED, OBJECT_UNIDENTIFIED)),
+    # A host that dates each answer anew would make it a new document each time.
+    "/anew.pdf": (Page(b"text", {"Last-Modified": "now"}), UNIDENTIFIED),
+    "/head-is-empty.pdf": (Page(b"text", TAGGED, head_length=0), GOOD),
     "/empty.pdf": (Page(b"", OLD), (SKIPPED, EMPTY_FILE)),
     "/closed.pdf": (Page(status=403), (FAILED, OBJECT_FORBIDDEN)),
     "/law.pdf": (Page(status=451), (FAILED, OBJECT_FORBIDDEN)),
@@ -363,16 +366,14 @@ def test_every_address_on_the_web_has_its_row(trusted: Web) -> None:
     assert ends(discovered(settings(list(expected))), "") == spelt(expected)
 
 
-def test_a_host_that_dates_each_answer_anew_tells_nothing(trusted: Web) -> None:
-    now = dt.datetime.now(dt.UTC)
-    for seconds, tagged in [(0, False), (60, True), (-60, True)]:
-        moment = now - dt.timedelta(seconds=seconds)
-        headers = {"Last-Modified": email.utils.format_datetime(moment, usegmt=True)}
-        # The host's own Date is told beside the one that the server adds, and is the first.
-        trusted.pages["/a.pdf"] = Page(b"text", headers)
-        seen = WebStore().look_up(Located(trusted.url, "a.pdf"))
-        assert isinstance(seen, Found)
-        assert bool(seen.tag) is tagged
+@pytest.mark.parametrize("seconds", [-60, 60])
+def test_a_document_of_the_last_or_the_next_minute_is_told_apart(trusted: Web, seconds: int) -> None:
+    moment = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+    headers = {"Last-Modified": email.utils.format_datetime(moment, usegmt=True)}
+    trusted.pages["/a.pdf"] = Page(b"text", headers)
+    seen = WebStore().look_up(Located(trusted.url, "a.pdf"))
+    assert isinstance(seen, Found)
+    assert seen.tag == f"{moment:%Y%m%dT%H%M%S}-4"
 
 
 def test_where_no_document_can_be_reached_the_run_stops_and_asks_again(trusted: Web, tmp_path: Path) -> None:
@@ -475,6 +476,14 @@ def test_what_is_bad_by_the_time_it_is_sent_has_its_row(folder: Path, trusted: W
 def test_half_a_character_in_the_source_itself_is_a_wrong_setting() -> None:
     with pytest.raises(PipelineInputError, match="no text"):
         settings(["file:///in/caf\udce9.txt"])
+
+
+def test_a_file_is_known_again_by_every_release(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"text")
+    os.utime(tmp_path / "a.pdf", (1, 1.5))
+    seen = LocalStore().look_up(Located("file://", f"{tmp_path}/a.pdf".lstrip("/")))
+    assert isinstance(seen, Found)
+    assert seen.tag == "19700101T000001.500000-4"
 
 
 def test_a_file_that_is_no_file_any_more_is_not_read(tmp_path: Path) -> None:
