@@ -73,6 +73,11 @@ class ApiCall(Generic[T]):
     complete: Callable[[T, bytes], T] | None = dataclasses.field(default=None, repr=False)
     leave_by: datetime | None = None
 
+    @property
+    def is_brief(self) -> bool:
+        """Whether the answer comes soon: the request creates no work and carries no file."""
+        return self.repeatable and self.upload is None
+
 
 def create_runs(
     wire: Wire,
