@@ -104,8 +104,10 @@ def result_of(call: ApiCall[T], answer: Answer) -> T:
 def refusal(call: ApiCall[Any], answer: Answer) -> ExtendError:
     """Classify an answer that is not a success, by status and by either version's error body or none."""
     body, status = _error_body(answer.body), answer.status
-    said = _said(body) or _without_words(answer)
+    words = _words(body)
+    said = _sentence(words) if words else _without_words(answer)
     facts: dict[str, Any] = {
+        "said": words,
         "status": status,
         "code": text(body, "code"),
         "request_id": text(body, "requestId") or answer.headers.get("x-extend-request-id"),
@@ -298,12 +300,13 @@ def _error_body(body: bytes) -> Json:
     return {**decoded, **mapping(decoded, "error")} if isinstance(decoded, dict) else {}
 
 
-def _said(body: Json) -> str | None:
-    """Return Extend's message as a sentence, without the file URLs that it may quote."""
-    message = text(body, "message") or text(body, "error")
-    if message is None:
-        return None
-    message = without_credentials(message)[:MESSAGE_LENGTH].strip()
+def _words(body: Json) -> str | None:
+    """Return Extend's message, without the credentials of file URLs that it may quote."""
+    return without_credentials(text(body, "message") or text(body, "error") or "").strip() or None
+
+
+def _sentence(words: str) -> str:
+    message = words[:MESSAGE_LENGTH].strip()
     return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
