@@ -116,8 +116,10 @@ def refusal(call: ApiCall[Any], answer: Answer) -> ExtendError:
     body, status = _error_body(answer.body), answer.status
     if status == PROXY_AUTHENTICATION_REQUIRED:
         return proxy_refusal(call, status, answer.via)
-    said = _said(body) or _without_words(answer)
+    words = _words(body)
+    said = _sentence(words) if words else _without_words(answer)
     facts: dict[str, Any] = {
+        "said": words,
         "status": status,
         "code": text(body, "code"),
         "request_id": text(body, "requestId") or answer.headers.get("x-extend-request-id"),
@@ -335,12 +337,13 @@ def _error_body(body: bytes) -> Json:
     return {**decoded, **mapping(decoded, "error")} if isinstance(decoded, dict) else {}
 
 
-def _said(body: Json) -> str | None:
-    """Return Extend's message as a sentence, without the file URLs that it may quote."""
-    message = text(body, "message") or text(body, "error")
-    if message is None:
-        return None
-    message = without_credentials(message)[:MESSAGE_LENGTH].strip()
+def _words(body: Json) -> str | None:
+    """Return Extend's message, without the credentials of file URLs that it may quote."""
+    return without_credentials(text(body, "message") or text(body, "error") or "").strip() or None
+
+
+def _sentence(words: str) -> str:
+    message = words[:MESSAGE_LENGTH].strip()
     return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
