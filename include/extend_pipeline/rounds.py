@@ -29,6 +29,7 @@ from extend_pipeline.sending import Sending
 from extend_pipeline.settings import Settings
 from extend_pipeline.stores import Stores
 from extend_pipeline.transfer import Checked, check_objects, check_readable, check_signing, file_inputs
+from extend_pipeline.uploads import Uploads
 from extend_pipeline.workspace import (
     read_documents,
     write_documents,
@@ -230,11 +231,17 @@ class Round:
             stores,
             sendable,
             hook,
+            Uploads(self.folder, hook.settings),
             transfer=self.settings.transfer,
             expires_in=self.settings.expires_in,
         )
+        ended = {file.id: file for file in files if isinstance(file, Document)}
+        checked = [
+            dataclasses.replace(item, document=ended.get(item.document.id, item.document)) for item in checked
+        ]
+        check_readable(checked, self.settings.aws_conn_id)
         details = {PIPELINE_KEY: self.settings.pipeline}
-        if any(file.url is not None for file in files):
+        if any(isinstance(file, FileInput) and file.url is not None for file in files):
             urls_end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.settings.expires_in)
             details[URLS_END_KEY] = urls_end.isoformat()
         documents = [item.document for item in checked]
@@ -280,8 +287,10 @@ def _task_marks(ti: Any) -> dict[str, Any]:
 
 
 def _inputs(
-    checked: Sequence[Checked], files: Sequence[FileInput], marks: Mapping[str, Any]
+    checked: Sequence[Checked], files: Sequence[FileInput | Document], marks: Mapping[str, Any]
 ) -> Iterator[BatchInput]:
     for item, file in zip(checked, files, strict=True):
+        if isinstance(file, Document):
+            continue
         identity = {"document_id": item.document.id, "source_uri": item.document.uri}
         yield BatchInput(file=file, metadata={**identity, **marks})

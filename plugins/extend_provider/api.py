@@ -229,12 +229,11 @@ def upload_file(
     password: str | None = None,
     convert_to_pdf: bool = False,
 ) -> ApiCall[StoredFile]:
-    """``POST /files/upload``: each upload makes another file, so it is not repeatable."""
+    """``POST /files/upload``: each upload makes another file, which costs nothing, so it may be repeated."""
     return ApiCall(
         "POST",
         "/files/upload",
         intent=f"upload file {name!r}",
-        repeatable=False,
         params={"convertToPdf": "true"} if convert_to_pdf else {},
         upload=Upload.of(name, content, {} if password is None else {"password": password}),
         read=wire.file,

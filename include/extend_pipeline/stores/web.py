@@ -12,9 +12,10 @@ import datetime as dt
 import email.utils
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
 from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
+from extend_pipeline.stores.contents import spooled
 from extend_pipeline.stores.records import (
     WHOLE,
     Absent,
@@ -72,14 +73,18 @@ class WebStore:
     def check_signing(self, expires_in: int) -> None:
         """Nothing is signed."""
 
-    def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
+    def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
         """Download the document, and see that it is still the one with this tag."""
-        with self._ask("GET", place) as answer:
-            content = answer.content
-            now = _seen(place, answer)
-        if not isinstance(now, Found) or now.tag != found_tag:
-            raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
-        return content
+
+        def copy(file: IO[bytes]) -> None:
+            with self._ask("GET", place) as answer:
+                for piece in answer.iter_content(_PIECE_BYTES):
+                    file.write(piece)
+                now = _seen(place, answer, read=file.tell())
+            if not isinstance(now, Found) or now.tag != found_tag:
+                raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
+
+        return spooled(place.uri, copy)
 
     @contextlib.contextmanager
     def _ask(self, method: str, place: Located) -> Iterator[Response]:
@@ -130,8 +135,11 @@ def _length(answer: Response) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _seen(place: Located, answer: Response) -> Found | Absent | Forbidden:
-    """Return what an answer tells; the size is counted if it does not tell it."""
+def _seen(place: Located, answer: Response, read: int | None = None) -> Found | Absent | Forbidden:
+    """Return what an answer tells; the size is counted if it does not tell it.
+
+    :param read: how many bytes the document has, if it has been read.
+    """
     status = answer.status_code
     if status in _ABSENT:
         return Absent()
@@ -143,7 +151,7 @@ def _seen(place: Located, answer: Response) -> Found | Absent | Forbidden:
             status=status,
             retryable=status >= 500 or status in _PASSING,
         )
-    size = _length(answer)
+    size = _length(answer) if read is None else read
     if size is None:
         size = sum(len(piece) for piece in answer.iter_content(_PIECE_BYTES))
     return _found(place, answer.headers, size)
