@@ -22,14 +22,21 @@ from extend_pipeline.documents import (
     document_id,
 )
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.stores import Absent, Forbidden, Located, Stores, Unusable
-from extend_provider.models import FileInput
+from extend_pipeline.stores import Absent, Forbidden, Located, ObjectChangedError, Stores, Unusable
+from extend_pipeline.stores.contents import UnreadableError
+from extend_provider.exceptions import ExtendBadRequestError
+from extend_provider.models import FileInput, StoredFile
+from extend_provider.refusals import FILE_REASONS, reason_of
 
 if TYPE_CHECKING:
+    from extend_pipeline.uploads import Uploads
     from extend_provider.hooks.extend import ExtendHook
 
 #: Objects looked at, or uploaded, at the same time.
 PARALLEL = 16
+#: Extend's word for a file that is larger than it takes, also where only the status says so.
+FILE_TOO_LARGE = "FILE_SIZE_TOO_LARGE"
+CONTENT_TOO_LARGE = 413
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,15 +113,19 @@ def file_inputs(
     stores: Stores,
     checked: Sequence[Checked],
     hook: ExtendHook,
+    uploads: Uploads,
     *,
     transfer: Literal["presign", "upload"],
     expires_in: int,
-) -> list[FileInput]:
-    """Return an input for each document, in order.
+) -> list[FileInput | Document]:
+    """Return an input for each document, in order, or the document as it has ended.
 
+    :param uploads: where the ids of uploaded files are remembered; none is uploaded twice.
     :param transfer: ``presign`` makes URLs that are valid for ``expires_in`` seconds from now; what lies in a
         store without such is uploaded all the same. An upload is read under the condition that it is still
         the content whose identity was recorded.
+    :raises PipelineSourceError: if a store, or Extend, takes none of several, or gives up in the middle.
+    :raises ExtendError: if Extend refuses something else than a file.
     """
 
     def signed(item: Checked) -> FileInput | None:
@@ -122,13 +133,78 @@ def file_inputs(
         url = stores.of(place.root).signed_url(place, item.version_id, expires_in)
         return None if url is None else FileInput(url=url, name=item.document.name)
 
-    def upload(item: Checked) -> FileInput:
-        place = Located.of(item.document.uri)
-        content = stores.of(place.root).read(place, item.document.etag, item.version_id)
-        return FileInput(file_id=hook.upload_file(item.document.name, content).id, name=item.document.name)
-
     # Signing needs no network, so threads would only be in each other's way.
     files = [signed(item) if transfer == "presign" else None for item in checked]
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        uploads = pool.map(upload, [item for item, file in zip(checked, files, strict=True) if file is None])
-        return [next(uploads) if file is None else file for file in files]
+    to_upload = [item for item, file in zip(checked, files, strict=True) if file is None]
+    uploaded = iter(_upload_all(stores, to_upload, hook, uploads))
+    return [next(uploaded) if file is None else file for file in files]
+
+
+def _upload_all(
+    stores: Stores, items: Sequence[Checked], hook: ExtendHook, uploads: Uploads
+) -> list[FileInput | Document]:
+    if not items:
+        return []
+
+    def upload(item: Checked) -> FileInput | _Refused | Document:
+        document = item.document
+        file_id = uploads.known(document.id)
+        if file_id is None:
+            sent = _upload(stores, item, hook)
+            if not isinstance(sent, StoredFile):
+                return sent
+            file_id = sent.id
+            uploads.add(document.id, file_id)
+        return FileInput(file_id=file_id, name=document.name)
+
+    with uploads:
+        pool = concurrent.futures.ThreadPoolExecutor(PARALLEL)
+        try:
+            futures = [pool.submit(upload, item) for item in items]
+            # What ends one of them for good would end the others, too.
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    broken = [future for future in futures if not future.cancelled() and future.exception()]
+    results = [future.result() for future in broken or futures]
+    refused = [result for result in results if isinstance(result, _Refused)]
+    if len(refused) == len(items) > 1 and not all(each.of_the_file for each in refused):
+        raise PipelineSourceError(
+            f"Extend takes none of {len(items):,} files, the first one for this: "
+            f"{refused[0].document.message} No batch was sent, and no document has ended. Mend what they "
+            "have in common, then clear this task."
+        )
+    return [result.document if isinstance(result, _Refused) else result for result in results]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Refused:
+    """A document whose file Extend does not take; whether that is for what the file itself is."""
+
+    document: Document
+    of_the_file: bool
+
+
+def _upload(stores: Stores, item: Checked, hook: ExtendHook) -> StoredFile | _Refused | Document:
+    """Upload one object; what is wrong with it alone ends its document."""
+    document, place = item.document, Located.of(item.document.uri)
+    try:
+        with stores.of(place.root).read(place, document.etag, item.version_id) as content:
+            return hook.upload_file(document.name, content)
+    except UnreadableError as error:
+        return _ended(document, error.status, error.reason, str(error)).document
+    except ObjectChangedError:
+        now = _check(stores, document).document
+        if now.status is None:
+            raise
+        return now
+    except ExtendBadRequestError as error:
+        if error.retryable:
+            raise
+        return _refused(document, error)
+
+
+def _refused(document: Document, error: ExtendBadRequestError) -> _Refused:
+    reason = FILE_TOO_LARGE if error.status == CONTENT_TOO_LARGE else reason_of(error)
+    message = f"Extend refused the file at upload: {error.said or error.message}"
+    return _Refused(_ended(document, "FAILED", reason, message).document, reason in FILE_REASONS)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.documents import (
     EMPTY_FILE,
@@ -25,12 +26,15 @@ from extend_pipeline.documents import (
     OBJECT_UNREADABLE,
     Document,
 )
-from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
+from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.stores import Absent, Forbidden, Found, Located, ObjectChangedError, Stores, Unusable
+from extend_pipeline.stores.contents import UnreadableError
 from extend_pipeline.stores.paths import PathStore, content_tag, modified_at
 from extend_pipeline.stores.web import WebStore
 from extend_pipeline.transfer import check_objects, file_inputs
+from extend_pipeline.uploads import Uploads
 from extend_provider.hooks.extend import ExtendHook
+from extend_provider.models import FileInput
 from fixtures.extend_api import ExtendApi
 from fixtures.gcs import GCS
 from fixtures.s3 import S3
@@ -133,7 +137,9 @@ def test_files_are_uploaded_because_they_have_no_url(
     stores = Stores(wanted)
     checked = list(check_objects(stores, discovered(wanted, stores)))
     with ExtendHook() as hook:
-        (file,) = file_inputs(stores, checked, hook, transfer="presign", expires_in=300)
+        uploads = Uploads(ObjectStoragePath(f"file://{inbox}/uploads"), hook.settings)
+        (file,) = file_inputs(stores, checked, hook, uploads, transfer="presign", expires_in=300)
+    assert isinstance(file, FileInput)
     assert (file.url, file.name) == (None, "c #1?.txt")
     assert file.file_id
     assert extend_api.requests_to("POST /files/upload") == 1
@@ -184,7 +190,7 @@ def test_a_bucket_is_listed_looked_up_read_and_signed(bucket: tuple[str, Put]) -
         seen = store.look_up(place)
         assert isinstance(seen, Found)
         assert seen[:3] == each[:3]
-        assert store.read(place, each.tag, None) == b"some text"
+        assert store.read(place, each.tag, None).read() == b"some text"
         url = store.signed_url(place, None, 300)
         assert urllib.request.urlopen(str(url)).read() == b"some text"
     put("in/a.pdf", b"other text")
@@ -326,7 +332,7 @@ def test_a_document_on_the_web_is_known_by_what_its_host_tells(
         seen = WebStore().look_up(place)
         assert isinstance(seen, Found)
         assert (seen.key, seen.tag, seen.size_bytes) == (name, tag, size)
-        assert WebStore().read(place, tag, None) == b"text"
+        assert WebStore().read(place, tag, None).read() == b"text"
         assert WebStore().signed_url(place, None, 300) == place.uri
         with pytest.raises(ObjectChangedError):
             WebStore().read(place, "v2", None)
@@ -394,9 +400,9 @@ def test_a_document_that_is_cut_short_is_not_taken_for_whole(trusted: Web) -> No
     trusted.pages["/a.pdf"] = Page(b"te", {"ETag": "v"}, length=4)
     place = Located(trusted.url, "a.pdf")
     assert isinstance(WebStore().look_up(place), Found)
-    with pytest.raises(PipelineSourceError, match="ChunkedEncodingError") as raised:
+    with pytest.raises(UnreadableError, match="ChunkedEncodingError") as raised:
         WebStore().read(place, "v", None)
-    assert raised.value.retryable
+    assert raised.value.reason == OBJECT_UNREACHABLE
 
 
 def test_a_document_is_not_read_from_where_anybody_could_change_it(trusted: Web) -> None:

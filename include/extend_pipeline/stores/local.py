@@ -9,13 +9,15 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, BinaryIO, Final
 
 from extend_pipeline.documents import NOT_A_FILE, OBJECT_DELETED, OBJECT_UNREADABLE
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.stores.contents import UnreadableError, spooled
 from extend_pipeline.stores.records import (
     WHOLE,
     Absent,
@@ -49,14 +51,14 @@ class LocalStore:
         while folders:
             folder = folders.pop()
             try:
-                keys = _keys(folder)
+                found = _keys(folder)
             except OSError as error:
                 if folder == top:
                     raise _unlisted(prefix, error) from None
                 if not isinstance(error, _ABSENT):
                     yield [unlisted_folder(folder)]
                 continue
-            leading = [key for key in keys if f"{key}/".startswith(prefix.key[: len(key) + 1])]
+            leading = [key for key in found if f"{key}/".startswith(prefix.key[: len(key) + 1])]
             below = dict.fromkeys(key for key in leading if _is_folder(key))
             folders += reversed(below)
             seen = (_see(key) for key in leading if key.startswith(prefix.key) and key not in below)
@@ -81,20 +83,31 @@ class LocalStore:
     def check_signing(self, expires_in: int) -> None:
         """Nothing is signed."""
 
-    def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
-        """Read the file, and see before and afterwards that it is still the one with this tag."""
-        self._check(place, found_tag)
+    def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
+        """Copy the file, and see before and afterwards that it is still the one with this tag."""
+
+        def copy(file: IO[bytes]) -> None:
+            with Path(f"/{place.key}").open("rb") as source:
+                shutil.copyfileobj(source, file)
+
+        changed = ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
+        if not self._is_still(place, found_tag):  # a pipe is never opened: it would wait for a writer
+            raise changed
         try:
-            content = Path(f"/{place.key}").read_bytes()
-        except _ABSENT:
-            content = b""
-        self._check(place, found_tag)
+            content = spooled(place.uri, copy)
+        except FileNotFoundError:
+            raise changed from None
+        except PermissionError:
+            unreadable = forbidden(place.key)
+            raise UnreadableError(unreadable.reason, unreadable.message) from None
+        if not self._is_still(place, found_tag):
+            content.close()
+            raise changed
         return content
 
-    def _check(self, place: Located, found_tag: str) -> None:
+    def _is_still(self, place: Located, found_tag: str) -> bool:
         now = self.look_up(place)
-        if not isinstance(now, Found) or now.tag != found_tag:
-            raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
+        return isinstance(now, Found) and now.tag == found_tag
 
 
 def _keys(folder: str) -> list[str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self
 
-from extend_pipeline.documents import OBJECT_UNREADABLE
+from extend_pipeline.documents import OBJECT_FORBIDDEN, OBJECT_UNREADABLE
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.stores.contents import UnreadableError, spooled
 from extend_pipeline.stores.filesystems import can_sign, open_filesystem, pages_of, plain_errors, status_of
 from extend_pipeline.stores.records import (
     WHOLE,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 #: Answers about one object; what the store cannot do at the moment is none.
 _REFUSED: Final = frozenset(range(400, 500)) - {408, 425, 429}
+_PIECE_BYTES: Final = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,16 +136,25 @@ class PathStore:
     def check_signing(self, expires_in: int) -> None:
         """Nothing that could be seen beforehand."""
 
-    def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
-        """Read the object, and see afterwards that it is still the one with this tag."""
+    def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
+        """Copy the object to the disk, and see afterwards that it is still the one with this tag."""
+
+        def copy(file: IO[bytes]) -> None:
+            with plain_errors(), self.fs.open(self._path(place.key), "rb") as source:
+                shutil.copyfileobj(source, file, _PIECE_BYTES)
+
+        changed = ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
         try:
-            with plain_errors():
-                content: bytes = self.fs.cat_file(self._path(place.key))
+            content = spooled(place.uri, copy)
         except FileNotFoundError:
-            content = b""
+            raise changed from None
+        except PermissionError:
+            message = "The object may not be read, although it is listed."
+            raise UnreadableError(OBJECT_FORBIDDEN, message) from None
         now = self.look_up(place)
         if not isinstance(now, Found) or now.tag != found_tag:
-            raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
+            content.close()
+            raise changed
         return content
 
     def _path(self, key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import BinaryIO, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from extend_pipeline.documents import OBJECT_FORBIDDEN
 
@@ -168,9 +168,13 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
-        """Return the object's content, if it is still the one with this tag.
+    def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
+        """Return the object's content, from its start, if it is still the one with this tag.
 
-        :raises ObjectChangedError: if it is another one.
+        It can seek to its start, comes by the piece, and is the caller's to close.
+
+        :raises ObjectChangedError: if it is another one, or there is none.
+        :raises UnreadableError: if this one cannot be had; see contents.py.
+        :raises PipelineSourceError: if it breaks off.
         """
         ...

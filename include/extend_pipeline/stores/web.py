@@ -14,11 +14,12 @@ import email.utils
 import ssl
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
 from extend_pipeline.document_names import written
 from extend_pipeline.documents import OBJECT_UNREACHABLE, OBJECT_UNREADABLE
-from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
+from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.stores.contents import UnreadableError, spooled
 from extend_pipeline.stores.records import (
     WHOLE,
     Absent,
@@ -99,20 +100,21 @@ class WebStore:
     def check_signing(self, expires_in: int) -> None:
         """Nothing is signed."""
 
-    def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
-        """Download the document, and see that it is still the one with this tag.
+    def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
+        """Download the document, and see that it is still the one with this tag."""
 
-        :raises PipelineSourceError: if its host cannot be reached, or breaks off.
-        """
-        try:
+        def copy(file: IO[bytes]) -> None:
             with self._ask("GET", place) as answer:
-                content = answer.content
-                now = _seen(place, answer, self.timeout)
+                for piece in answer.iter_content(_PIECE_BYTES):
+                    file.write(piece)
+                now = _seen(place, answer, self.timeout, read=file.tell())
+            if not isinstance(now, Found) or now.tag != found_tag:
+                raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
+
+        try:
+            return spooled(place.uri, copy)
         except _UnusableError as error:
-            raise PipelineSourceError(f"{place.uri!r}: {error.seen.message}", retryable=True) from None
-        if not isinstance(now, Found) or now.tag != found_tag:
-            raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
-        return content
+            raise UnreadableError(error.seen.reason, error.seen.message) from None
 
     @contextlib.contextmanager
     def _ask(self, method: str, place: Located) -> Iterator[Response]:
@@ -142,7 +144,7 @@ class WebStore:
         except requests.TooManyRedirects:
             message = "The address leads from one to the next, and never to a document."
             raise _UnusableError(place, OBJECT_UNREADABLE, message, is_final=True) from None
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, ValueError) as error:
             distrust = _distrust(error)
             if distrust is not None:
                 message = (
@@ -224,8 +226,11 @@ def _tag(answer: Response, size: int) -> str:
     return "" if is_dated_anew else f"{modified:%Y%m%dT%H%M%S}-{size}"
 
 
-def _seen(place: Located, answer: Response, seconds: float) -> Seen:
-    """Return what an answer tells; the size is counted if it does not tell it, for so long at the most."""
+def _seen(place: Located, answer: Response, seconds: float, read: int | None = None) -> Seen:
+    """Return what an answer tells; the size is counted if it does not tell it, for so long at the most.
+
+    :param read: how many bytes the document has, if it has been read.
+    """
     status = answer.status_code
     if status in _ABSENT:
         return Absent()
@@ -234,7 +239,7 @@ def _seen(place: Located, answer: Response, seconds: float) -> Seen:
     if status >= 400:
         reason = OBJECT_UNREACHABLE if status in _PASSING or status >= 500 else OBJECT_UNREADABLE
         return Unusable(place.key, reason, f"The document's host answers HTTP {status}.")
-    size = _length(answer)
+    size = _length(answer) if read is None else read
     if size is None:
         size = _count(answer, time.monotonic() + seconds)
     return Found(place.key, _tag(answer, size or 0), size, _time(answer, "Last-Modified"))
