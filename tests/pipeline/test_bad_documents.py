@@ -38,6 +38,7 @@ from extend_pipeline.documents import (
 from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
 from extend_pipeline.settings import SourceItem
 from extend_pipeline.stores import Found, Located, Stores, Unusable
+from extend_pipeline.stores.contents import UnreadableError
 from extend_pipeline.stores.local import LocalStore
 from extend_pipeline.stores.paths import PathStore
 from extend_pipeline.stores.records import told_size, told_time
@@ -473,9 +474,37 @@ def test_what_is_bad_by_the_time_it_is_sent_has_its_row(folder: Path, trusted: W
         assert raised.value.retryable
 
 
-def test_half_a_character_in_the_source_itself_is_a_wrong_setting() -> None:
+@pytest.mark.parametrize("name", ["caf\udce9.txt", "nul\0.txt"])
+def test_a_source_that_is_no_text_is_a_wrong_setting(name: str) -> None:
     with pytest.raises(PipelineInputError, match="no text"):
-        settings(["file:///in/caf\udce9.txt"])
+        settings([f"file:///in/{name}"])
+
+
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        ({"size": 4, "ETag": "e", "LastModified": "0001-01-01T00:00:00Z"}, GOOD),
+        ({"size": "4", "updated": "2026-11-21T02:03:04Z"}, GOOD),
+        ({"size": 4, "LastModified": "yesterday"}, (FAILED, OBJECT_UNIDENTIFIED)),
+        ({"size": 4, "ETag": '""'}, (FAILED, OBJECT_UNIDENTIFIED)),
+        ({"size": -4, "ETag": "e"}, (FAILED, SIZE_UNKNOWN)),
+        ({"ETag": "e"}, (FAILED, SIZE_UNKNOWN)),
+        ({"size": 2**70, "ETag": "e"}, (FAILED, SIZE_UNKNOWN)),
+    ],
+)
+def test_what_a_bucket_tells_that_cannot_be_is_one_documents_affair(
+    told: dict[str, Any], end: Any, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_INBOX", s3.connection_json())
+    store = PathStore.connect("s3://acme-inbox", "inbox")
+    good = {"name": "acme-inbox/good.pdf", "type": "file", "size": 4, "ETag": "e"}
+    bad = {"name": "acme-inbox/bad.pdf", "type": "file", **told}
+    monkeypatch.setattr(store.fs, "ls", lambda path, **options: [good, bad, bad])
+    documents = list(
+        documents_on(store.pages(Located("s3://acme-inbox", "")), 0, settings("s3://acme-inbox/"))
+    )
+    assert ends(documents, "s3://acme-inbox/") == {"bad.pdf": end, "good.pdf": GOOD}
+    assert len(documents) == 2
 
 
 def test_a_file_is_known_again_by_every_release(tmp_path: Path) -> None:
@@ -486,12 +515,27 @@ def test_a_file_is_known_again_by_every_release(tmp_path: Path) -> None:
     assert seen.tag == "19700101T000001.500000-4"
 
 
-def test_a_file_that_is_no_file_any_more_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "a.pdf").write_bytes(b"text")
-    place = Located("file://", f"{tmp_path}/a.pdf".lstrip("/"))
-    before = LocalStore().look_up(place)
-    assert isinstance(before, Found)
-    (tmp_path / "a.pdf").unlink()
-    os.mkfifo(tmp_path / "a.pdf")
-    with pytest.raises(Exception, match="replaced or deleted"):
-        LocalStore().read(place, before.tag, None)  # and does not wait for a writer
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_what_is_bad_by_the_time_it_is_read_says_why(closed: Path, trusted: Web) -> None:
+    trusted.pages["/a.pdf"] = Page(b"text", TAGGED)
+    wanted = settings(
+        [f"file://{closed}/{name}.pdf" for name in ("good", "closed")] + [f"{trusted.url}/a.pdf"]
+    )
+    stores = Stores(wanted)
+    documents = discovered(wanted, stores)
+    (closed / "good.pdf").unlink()
+    os.mkfifo(closed / "good.pdf")
+    trusted.pages["/a.pdf"] = Page(status=503)
+
+    def why(document: Document) -> tuple[str, str]:
+        place = Located.of(document.uri)
+        rights = as_nobody() if place.root == "file://" else contextlib.nullcontext()
+        with rights, pytest.raises(UnreadableError) as raised:
+            stores.of(place.root).read(place, document.etag, None)
+        return raised.value.status, raised.value.reason
+
+    assert [why(document) for document in documents] == [
+        (SKIPPED, NOT_A_FILE),  # and nobody waits for one who writes into it
+        (FAILED, OBJECT_FORBIDDEN),
+        (FAILED, OBJECT_UNREACHABLE),
+    ]

@@ -90,24 +90,26 @@ class LocalStore:
             with Path(f"/{place.key}").open("rb") as source:
                 shutil.copyfileobj(source, file)
 
-        changed = ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
-        if not self._is_still(place, found_tag):  # a pipe is never opened: it would wait for a writer
-            raise changed
+        self._check(place, found_tag)  # a pipe is never opened: it would wait for a writer
         try:
             content = spooled(place.uri, copy)
-        except FileNotFoundError:
-            raise changed from None
-        except PermissionError:
-            unreadable = forbidden(place.key)
-            raise UnreadableError(unreadable.reason, unreadable.message) from None
-        if not self._is_still(place, found_tag):
+        except (FileNotFoundError, PermissionError):
+            self._check(place, found_tag)
+            raise
+        try:
+            self._check(place, found_tag)
+        except BaseException:
             content.close()
-            raise changed
+            raise
         return content
 
-    def _is_still(self, place: Located, found_tag: str) -> bool:
+    def _check(self, place: Located, found_tag: str) -> None:
+        """See that the file is still the one with this tag, and may be read."""
         now = self.look_up(place)
-        return isinstance(now, Found) and now.tag == found_tag
+        if isinstance(now, Unusable):
+            raise UnreadableError(*now[1:])
+        if not isinstance(now, Found) or now.tag != found_tag:
+            raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
 
 
 def _keys(folder: str) -> list[str]:

@@ -108,6 +108,8 @@ class WebStore:
                 for piece in answer.iter_content(_PIECE_BYTES):
                     file.write(piece)
                 now = _seen(place, answer, self.timeout, read=file.tell())
+            if isinstance(now, Unusable):
+                raise UnreadableError(*now[1:])
             if not isinstance(now, Found) or now.tag != found_tag:
                 raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
 
