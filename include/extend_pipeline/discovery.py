@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from extend_pipeline.document_names import is_litter, leads_elsewhere, written
 from extend_pipeline.documents import (
+    ARCHIVED_MESSAGE,
     EMPTY_FILE,
     NAME_UNUSABLE,
+    OBJECT_ARCHIVED,
     OBJECT_DELETED,
     OBJECT_UNIDENTIFIED,
     SIZE_UNKNOWN,
@@ -157,6 +159,8 @@ def _unfit_facts(found: Found) -> Unusable | None:
             "told whether it was paid for. Copy it to a bucket."
         )
         return Unusable(found.key, OBJECT_UNIDENTIFIED, message)
+    if found.archived:
+        return Unusable(found.key, OBJECT_ARCHIVED, ARCHIVED_MESSAGE, "SKIPPED")
     return None
 
 

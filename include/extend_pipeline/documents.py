@@ -33,6 +33,9 @@ OBJECT_ARCHIVED = "OBJECT_ARCHIVED"
 RUN_MISSING = "RUN_MISSING"
 RUN_DELETED = "RUN_DELETED"
 
+#: What a row with ``OBJECT_ARCHIVED`` says.
+ARCHIVED_MESSAGE = "The object lies in an archive. Restore it, and the next run over this address sends it."
+
 
 def document_id(uri: str, content_tag: str) -> str:
     """Return the identity of the content found at ``uri``: 32 lower-case hexadecimal digits.

@@ -59,6 +59,7 @@ class Planning:
     :param planner: whose plan it is.
     :param max_chunks: as many chunks as Airflow maps; None for any number.
     :param requests_per_second: of the connection; None for no limit.
+    :param check: told of what the plan would send, before it is carried out; raises if that is not to be.
     :param is_active: whether the run of another planner is.
     """
 
@@ -69,6 +70,7 @@ class Planning:
     planner: Planner
     max_chunks: int | None = None
     requests_per_second: float | None = None
+    check: Callable[[Iterable[Document]], object] = lambda _: None
     is_active: Callable[[Planner, dt.datetime], bool] = is_active
     sleep: Callable[[float], None] = time.sleep
 
@@ -147,6 +149,7 @@ class Planning:
             told = plan.describe()
             raise PipelineInputError(f"The plan is refused; nothing was sent to Extend. {told}")
         settings, new = self._settings_for(repetition), plan.chunks[: plan.new_chunks]
+        self.check(_drafted(new, drafts))
         if not reservations.void(plan.freed):
             return False
         for chunk in new:
@@ -163,6 +166,11 @@ class Planning:
         take_over(settings, [chunk["key"] for chunk in new], self.planner)
         repetition.keep(plan)
         return True
+
+
+def _drafted(chunks: Iterable[ChunkReference], drafts: ObjectStoragePath) -> Iterator[Document]:
+    for chunk in chunks:
+        yield from read_documents(drafts / f"{chunk['key']}.jsonl")
 
 
 def _claims(plan: Plan, drafts: ObjectStoragePath, planner: Planner) -> Iterator[tuple[Document, str]]:

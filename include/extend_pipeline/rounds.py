@@ -23,6 +23,7 @@ from extend_pipeline.attempts import Evidence, next_round
 from extend_pipeline.batch_ledger import CopiedLedger, WorkspaceLedger
 from extend_pipeline.documents import Document
 from extend_pipeline.evidence import read_evidence
+from extend_pipeline.probing import probed
 from extend_pipeline.reservations import ChunkReference, chunk_documents, chunk_folder
 from extend_pipeline.run import read_settings
 from extend_pipeline.sending import Sending
@@ -226,6 +227,7 @@ class Round:
             check_signing(stores, self.documents, self.settings.expires_in)
         checked = list(check_objects(stores, self.documents))
         check_readable(checked, self.settings.aws_conn_id)
+        checked = probed(stores, checked, self.settings.aws_conn_id)
         sendable = [item for item in checked if item.document.status is None]
         files = file_inputs(
             stores,

@@ -23,7 +23,7 @@ from pydantic import (
 
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.stored import opened, sealed
-from extend_pipeline.stores.records import Located
+from extend_pipeline.stores.records import Located, canonical
 from extend_provider import validation
 
 #: In which settings are stored, see stored.py.
@@ -70,7 +70,7 @@ def parse_source(value: Any) -> tuple[SourceItem, ...]:
         addresses = [line.strip() for line in value.splitlines() if line.strip()]
     else:
         if any(not isinstance(item, str) for item in value):
-            return tuple(SourceItem(*item) for item in value)
+            return tuple(SourceItem(canonical(root), *rest) for root, *rest in value)
         addresses = list(value)
     if not addresses:
         raise ValueError("no address is given; write for example s3://bucket/folder/")
@@ -115,7 +115,7 @@ def parse_workspace(value: str) -> str:
     """Check the address of a workspace."""
     if "://" not in value:
         raise ValueError(f"{value!r} is not an address such as file:///data/extend or s3://bucket/folder")
-    return value.rstrip("/")
+    return canonical(value.rstrip("/"))
 
 
 def _parse_source_of(value: Any, info: ValidationInfo) -> tuple[SourceItem, ...]:

@@ -90,6 +90,8 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     """Leave out what has landed before, reserve what is new, land what cannot be sent; return the chunks."""
     from extend_pipeline.candidates import read_candidates
     from extend_pipeline.discovery import failed_before
+    from extend_pipeline.probing import check_rights
+    from extend_pipeline.stores import Stores
     from extend_pipeline.warehouse import open_warehouse
     from extend_provider.hooks.extend import ExtendHook
 
@@ -116,6 +118,7 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
             planner=planner_of(ti),
             max_chunks=conf.getint("core", "max_map_length"),
             requests_per_second=ExtendHook(settings.extend_conn_id).settings.requests_per_second,
+            check=lambda documents: check_rights(Stores(settings), documents, settings.aws_conn_id),
         ).plan()
         if plan.unsent and not settings.dry_run:
             part = write_part(

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from extend_pipeline.documents import (
+    ARCHIVED_MESSAGE,
+    OBJECT_ARCHIVED,
     OBJECT_DELETED,
     OBJECT_FORBIDDEN,
     OBJECT_REPLACED,
@@ -22,8 +24,17 @@ from extend_pipeline.documents import (
     document_id,
 )
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.stores import Absent, Forbidden, Located, ObjectChangedError, Stores, Unusable
+from extend_pipeline.stores import (
+    Absent,
+    Forbidden,
+    Found,
+    Located,
+    ObjectChangedError,
+    Stores,
+    Unusable,
+)
 from extend_pipeline.stores.contents import UnreadableError
+from extend_pipeline.stores.relisting import ListsFromAnywhere, relist
 from extend_provider.exceptions import ExtendBadRequestError
 from extend_provider.models import FileInput, StoredFile
 from extend_provider.refusals import FILE_REASONS, reason_of
@@ -41,21 +52,48 @@ CONTENT_TOO_LARGE = 413
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Checked:
-    """A document as it stands right before it is sent, and the version to read where its store keeps them."""
+    """A document as it stands right before it is sent.
+
+    :param version_id: the version to read, where its store keeps them.
+    :param policy: see :class:`~extend_pipeline.stores.Found`.
+    """
 
     document: Document
     version_id: str | None = None
+    policy: str = ""
 
 
 def check_objects(stores: Stores, documents: Iterable[Document]) -> Iterator[Checked]:
-    """Look at each document's object again; yield it as it stands, in order."""
+    """Look at each document's object again; yield it as it stands, in order.
+
+    What came from a listing is listed again where that is cheaper: the tag that the listing tells decides
+    whether it was replaced. With it come the versions, where S3 keeps them and the policy allows to list them
+    (``s3:ListBucketVersions``): then Extend reads just what was checked, whatever replaces it meanwhile.
+    """
+    documents = list(documents)
+    listed = _listed_again(stores, documents)
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        yield from pool.map(lambda document: _check(stores, document), documents)
+        yield from pool.map(lambda document: _check(stores, document, listed), documents)
 
 
-def _check(stores: Stores, document: Document) -> Checked:
+def _listed_again(stores: Stores, documents: Sequence[Document]) -> dict[Located, Found | Absent]:
+    keys: dict[Located, set[str]] = {}
+    for document in documents:
+        place = Located.of(document.uri)
+        if (prefix := stores.listing_of(place)) is not None:
+            keys.setdefault(prefix, set()).add(place.key)
+    told: dict[Located, Found | Absent] = {}
+    for prefix, wanted in keys.items():
+        store = stores.of(prefix.root)
+        if isinstance(store, ListsFromAnywhere):
+            found = relist(store, prefix, sorted(wanted))
+            told |= {Located(prefix.root, key): seen for key, seen in found.items()}
+    return told
+
+
+def _check(stores: Stores, document: Document, listed: Mapping[Located, Found | Absent]) -> Checked:
     place = Located.of(document.uri)
-    seen = stores.of(place.root).look_up(place)
+    seen = listed.get(place) or stores.of(place.root).look_up(place)
     if isinstance(seen, Absent):
         return _ended(document, "FAILED", OBJECT_DELETED, "The object was deleted after its discovery.")
     if isinstance(seen, Forbidden):
@@ -69,7 +107,9 @@ def _check(stores: Stores, document: Document) -> Checked:
             "next run over this address."
         )
         return _ended(document, "SKIPPED", OBJECT_REPLACED, message)
-    return Checked(document, seen.version)
+    if seen.archived:
+        return _ended(document, "SKIPPED", OBJECT_ARCHIVED, ARCHIVED_MESSAGE)
+    return Checked(document, seen.version, seen.policy)
 
 
 def check_readable(checked: Sequence[Checked], conn_id: str) -> None:

@@ -14,7 +14,6 @@ import requests
 from botocore.exceptions import ClientError
 
 from fixtures.s3 import S3
-from sandbox.s3.server import presigned_expiry
 
 AWKWARD_KEYS = [
     "inbox/two words.txt",
@@ -52,18 +51,6 @@ def test_a_presigned_url_ends(s3: S3) -> None:
 
     assert answer.status_code == 403
     assert "Request has expired" in answer.text
-
-
-@pytest.mark.parametrize(
-    ("query", "expiry"),
-    [
-        pytest.param("X-Amz-Date=20261121T100000Z&X-Amz-Expires=60", 1795255260.0, id="version 4"),
-        pytest.param("Signature=x&Expires=1795255260", 1795255260.0, id="version 2"),
-        pytest.param("list-type=2", None, id="not presigned"),
-    ],
-)
-def test_the_expiry_is_read_from_both_signature_versions(query: str, expiry: float | None) -> None:
-    assert presigned_expiry(query) == expiry
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from extend_pipeline.stores.records import (
     Seen,
     Store,
     Unusable,
+    canonical,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "Store",
     "Stores",
     "Unusable",
+    "canonical",
 ]
 
 
@@ -58,6 +60,15 @@ class Stores:
             if key not in self._opened:
                 self._opened[key] = self._open(scheme, root)
             return self._opened[key]
+
+    def listing_of(self, place: Located) -> Located | None:
+        """Return the prefix of the source that an object was found below, if it is worth to list it again."""
+        if self._settings.parallel_listings == 1:  # said of stores that cannot begin a listing in the middle
+            return None
+        for item in self._settings.source:
+            if item.is_prefix and item.covers(*place) and self.of(item.root).can_split(item.place):
+                return item.place
+        return None
 
     def _open(self, scheme: str, root: str) -> Store:
         # Imported here, because each brings the libraries of its own kind.

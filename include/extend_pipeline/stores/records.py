@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from extend_pipeline.documents import OBJECT_FORBIDDEN
@@ -11,6 +11,15 @@ from extend_pipeline.documents import OBJECT_FORBIDDEN
 
 class ObjectChangedError(Exception):
     """An object was replaced while it was being read. The task's retry sees what it is then."""
+
+
+#: What Hadoop and Spark call S3.
+_S3_ALIASES: Final = ("s3a://", "s3n://")
+
+
+def canonical(address: str) -> str:
+    """Return an address as documents are told apart by: ``s3a://`` and ``s3n://`` are S3."""
+    return f"s3://{address[6:]}" if address.startswith(_S3_ALIASES) else address
 
 
 class Located(NamedTuple):
@@ -25,8 +34,8 @@ class Located(NamedTuple):
 
     @classmethod
     def of(cls, uri: str) -> Located:
-        """Take an address apart."""
-        scheme, _, rest = uri.partition("://")
+        """Take an address apart, see :func:`canonical`."""
+        scheme, _, rest = canonical(uri).partition("://")
         authority, _, key = rest.partition("/")
         return cls(f"{scheme}://{authority}", key)
 
@@ -43,6 +52,8 @@ class Found(NamedTuple):
     :param size_bytes: None if it tells none, or one that cannot be.
     :param modified: in UTC; None if it tells no time, or one that cannot be.
     :param version: what the store reads just this content by; None where it keeps the current one alone.
+    :param archived: it lies in an archive, and cannot be read before it is restored.
+    :param policy: what else than its address decides who may read it, such as the key that encrypts it.
     """
 
     key: str
@@ -50,6 +61,8 @@ class Found(NamedTuple):
     size_bytes: int | None
     modified: dt.datetime | None
     version: str | None = None
+    archived: bool = False
+    policy: str = ""
 
 
 class Absent(NamedTuple):
@@ -79,6 +92,31 @@ class KeyRange(NamedTuple):
     after: str = ""
     until: str | None = None
 
+
+class ListedPage(NamedTuple):
+    """What one request for a listing tells.
+
+    :param found: the objects that are there, by their keys.
+    :param through: the last key that it tells of; None if it tells of all that follow.
+    """
+
+    found: Mapping[str, Found]
+    through: str | None
+
+
+def just_before(key: str) -> str:
+    """Return a text such that of what sorts after it, the key is the first (but for keys that nobody has)."""
+    last = ord(key[-1]) - 1
+    if last < 0:
+        return key[:-1]
+    # No text holds a surrogate.
+    end = chr(0xD7FF if 0xD800 <= last <= 0xDFFF else last)
+    longer = f"{key[:-1]}{end}{chr(0x10FFFF)}"
+    return longer if len(longer.encode()) <= MOST_KEY_BYTES else key[:-1]
+
+
+#: How long a key may be.
+MOST_KEY_BYTES: Final = 1024
 
 #: What a look at one address finds.
 Seen: TypeAlias = Found | Absent | Forbidden | Unusable

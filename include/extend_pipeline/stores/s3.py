@@ -1,13 +1,16 @@
 """S3 through the AWS connection: long listings in ranges of keys, reading by presigned URL.
 
 An object's tag is its ETag: the same for the same content however often that is uploaded in the same way.
+Who signs for which region is in s3_clients.py, what a refusal means in s3_answers.py.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from extend_pipeline.documents import OBJECT_ARCHIVED, OBJECT_FORBIDDEN
@@ -20,9 +23,17 @@ from extend_pipeline.stores.records import (
     Forbidden,
     Found,
     KeyRange,
+    ListedPage,
     Located,
     ObjectChangedError,
+    Seen,
+    Unusable,
+    just_before,
+    told_size,
+    told_time,
 )
+from extend_pipeline.stores.s3_answers import ABSENT, FORBIDDEN, PAYER, REFUSED, Answer
+from extend_pipeline.stores.s3_clients import DIRECTORY_BUCKET, S3Clients, read_one_byte
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -30,13 +41,13 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef
 
-_ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
-_FORBIDDEN = frozenset({"403", "AccessDenied", "Forbidden", "AllAccessDisabled"})
-_REFUSED = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"})
 #: Statuses that tell nothing of an object: too slow, too many requests.
 _PASSING = frozenset({408, 429})
-#: How the names of directory buckets end: they list in no order, and only from the beginning.
-_DIRECTORY_BUCKET = "--x-s3"
+#: Storage classes whose objects have to be restored before they are read.
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_RESTORABLE = _ARCHIVES | {"INTELLIGENT_TIERING"}
+#: How long the URL lives by which one byte is read, in seconds.
+_PROBE_SECONDS = 300
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,23 +57,22 @@ class S3Store:
     client: S3Client
     aws_conn_id: str
     hook: S3Hook | None = None
+    clients: S3Clients | None = None
+    _tells_no_versions: set[str] = dataclasses.field(default_factory=set)
 
     @classmethod
     def connect(cls, aws_conn_id: str) -> Self:
         """Open S3 through an Airflow connection."""
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-        hook = S3Hook(aws_conn_id=aws_conn_id)
-        return cls(hook.get_conn(), aws_conn_id, hook)
+        clients = S3Clients.connect(aws_conn_id)
+        return cls(clients.plain, aws_conn_id, clients.hook, clients)
 
     def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
         """Yield one page of the listing at a time."""
         from botocore.exceptions import ClientError
 
-        paginator = self.client.get_paginator("list_objects_v2")
         last = keys.after
         try:
-            for page in paginator.paginate(Bucket=_bucket(prefix), Prefix=prefix.key, StartAfter=keys.after):
+            for page in self._listed_pages(prefix, keys.after):
                 entries = page.get("Contents")
                 if not entries:
                     continue
@@ -76,9 +86,46 @@ class S3Store:
         except ClientError as error:
             raise self._unreadable(prefix, error) or error from None
 
+    def _listed_pages(self, prefix: Located, after: str) -> Iterator[Mapping[str, Any]]:
+        """Yield S3's answers; what is restored is told by S3 alone, and asked of no look-alike twice."""
+        from botocore.exceptions import ClientError
+
+        paginator = self.client.get_paginator("list_objects_v2")
+        wanted: dict[str, Any] = {"Bucket": _bucket(prefix), "Prefix": prefix.key, "StartAfter": after}
+        pages = iter(paginator.paginate(**wanted, OptionalObjectAttributes=["RestoreStatus"]))
+        try:
+            first = next(pages)
+        except ClientError as error:
+            if Answer.of(error).status != HTTPStatus.NOT_IMPLEMENTED:
+                raise
+            yield from paginator.paginate(**wanted)
+            return
+        yield first
+        yield from pages
+
+    def page_from(self, prefix: Located, key: str) -> ListedPage | None:
+        """List once, from a key on, with the versions of what is there if the policy allows to list them."""
+        from botocore.exceptions import ClientError
+
+        bucket, after = _bucket(prefix), just_before(key)
+        asked: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix.key}
+        if bucket not in self._tells_no_versions:
+            with contextlib.suppress(ClientError):
+                answer = self.client.list_object_versions(
+                    **asked, KeyMarker=after, OptionalObjectAttributes=["RestoreStatus"]
+                )
+                if (page := _versions_page(answer, after)) is not None:
+                    return page
+            self._tells_no_versions.add(bucket)
+        try:
+            first = next(iter(self._listed_pages(prefix, after)))
+        except ClientError:
+            return None
+        return _objects_page(first, after)
+
     def can_split(self, prefix: Located) -> bool:
         """Whether the bucket lists in the order of keys."""
-        return not _bucket(prefix).endswith(_DIRECTORY_BUCKET)
+        return not _bucket(prefix).endswith(DIRECTORY_BUCKET)
 
     def split(self, prefix: Located, after: str) -> list[KeyRange]:
         """Divide by the characters that occur in the keys, see :func:`divide`."""
@@ -95,34 +142,77 @@ class S3Store:
         except ClientError as error:
             raise self._unreadable(prefix, error) or error from None
 
-    def look_up(self, place: Located) -> Found | Absent | Forbidden:
-        """Ask for the object's head."""
+    def look_up(self, place: Located) -> Seen:
+        """Ask for the object's head.
+
+        :raises PipelineSourceError: if S3 refuses the credentials, or is too busy whenever it is asked.
+        """
         from botocore.exceptions import ClientError
 
         try:
-            head = self.client.head_object(Bucket=_bucket(place), Key=place.key)
+            return _headed(place.key, self.client.head_object(Bucket=_bucket(place), Key=place.key))
         except ClientError as error:
-            if _code(error) in _ABSENT:
-                return Absent()
-            if _code(error) in _FORBIDDEN:
-                return Forbidden()
-            raise
-        # A bucket that once kept versions, and does not now, calls the current one "null".
-        version = None if head.get("VersionId") == "null" else head.get("VersionId")
-        return Found(
-            place.key,
-            _tag(head),
-            int(head["ContentLength"]),
-            head["LastModified"].astimezone(dt.UTC),
-            version,
+            answer = Answer.of(error)
+        if answer.code in ABSENT:
+            return Absent()
+        if answer.code in FORBIDDEN:
+            return Forbidden()
+        if answer.status == HTTPStatus.BAD_REQUEST:
+            answer = self._spelled_out(place) or answer  # a head has no body that tells why
+        self.check_answer(place, answer)
+        return Unusable(place.key, OBJECT_FORBIDDEN, answer.refusal())
+
+    def _spelled_out(self, place: Located) -> Answer | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            self.client.get_object(Bucket=_bucket(place), Key=place.key, Range="bytes=0-0")["Body"].close()
+        except ClientError as error:
+            return Answer.of(error)
+        return None
+
+    def check_answer(self, place: Located, answer: Answer) -> None:
+        """See that an answer tells of an object, not of credentials or a busy store.
+
+        :raises PipelineSourceError: if it does not.
+        """
+        if answer.code not in REFUSED and not answer.is_passing:
+            return
+        renew = f"Renew the credentials of the connection {self.aws_conn_id!r}. "
+        raise PipelineSourceError(
+            f"S3 answers {answer.status} {answer.code} for {place.uri!r}. Nothing was sent to Extend. "
+            f"{renew if answer.code in REFUSED else ''}The next attempt of this task asks again.",
+            status=answer.status,
+            retryable=True,
         )
 
     def signed_url(self, place: Located, version: str | None, expires_in: int) -> str:
-        """Return a presigned URL."""
-        params = {"Bucket": _bucket(place), "Key": place.key}
+        """Return a presigned URL, for the region of the bucket."""
+        bucket = _bucket(place)
+        params = {"Bucket": bucket, "Key": place.key}
         if version:
             params["VersionId"] = version
-        return self.client.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_in)
+        signer = self.client if self.clients is None else self.clients.signing(bucket)
+        return signer.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_in)
+
+    def try_reading(self, place: Located, version: str | None) -> Answer | None:
+        """Read one byte as Extend will: by a presigned URL and nothing else. Return what S3 refuses it with.
+
+        None as well where the object is gone, or where this machine reaches S3 in no such plain way, which
+        says nothing of Extend.
+
+        :raises PipelineSourceError: if S3 refuses the credentials, or is too busy whenever it is asked.
+        """
+        answer = read_one_byte(self.signed_url(place, version, _PROBE_SECONDS), self.client, self.clients)
+        if answer is None or answer.code in ABSENT:
+            return None
+        self.check_answer(place, answer)
+        return answer
+
+    def encrypted_by(self, place: Located) -> str:
+        """Return the KMS key of an object, as far as its head tells."""
+        seen = self.look_up(place)
+        return seen.policy if isinstance(seen, Found) else ""
 
     def check_signing(self, expires_in: int) -> None:
         """Refuse presigned URLs that would outlive the credentials that sign them.
@@ -167,9 +257,9 @@ class S3Store:
         code = _code(error)
         if code == "NoSuchBucket":
             what = "does not exist"
-        elif code in _FORBIDDEN:
-            what = "may not be listed with these credentials"
-        elif code in _REFUSED:
+        elif code in FORBIDDEN:
+            what = f"may not be listed with these credentials (s3:ListBucket is missing{PAYER})"
+        elif code in REFUSED:
             what = f"could not be listed, because S3 refused the credentials ({code})"
         else:
             return None
@@ -190,9 +280,9 @@ def _code(error: ClientError) -> str:
 def _unread(place: Located, error: ClientError) -> Exception:
     """Return what a refusal to give an object says: of the object, or of the store and its credentials."""
     code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _ABSENT | {"412", "PreconditionFailed", "NoSuchVersion"}:
+    if code in ABSENT | {"412", "PreconditionFailed", "NoSuchVersion"}:
         return ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
-    if code in _REFUSED or not 400 <= status < 500 or status in _PASSING:
+    if code in REFUSED or not 400 <= status < 500 or status in _PASSING:
         return PipelineSourceError(
             f"{place.uri} could not be read: S3 answers {code} (HTTP {status}). Its chunk was not sent to "
             "Extend; the next attempt of this task asks again.",
@@ -202,21 +292,69 @@ def _unread(place: Located, error: ClientError) -> Exception:
     if code == "InvalidObjectState":
         message = "The object is in an archive, from which it has to be restored before it can be read."
         return UnreadableError(OBJECT_ARCHIVED, message, "SKIPPED")
-    if code in _FORBIDDEN:
+    if code in FORBIDDEN:
         return UnreadableError(OBJECT_FORBIDDEN, "The object may not be read (403), although it is listed.")
     said = str(error.response.get("Error", {}).get("Message", ""))[:200]
     return UnreadableError(OBJECT_FORBIDDEN, f"S3 does not give the object: {code}: {said}".rstrip(": "))
 
 
 def _tag(entry: Mapping[str, Any]) -> str:
-    return str(entry["ETag"]).strip('"')
+    return str(entry.get("ETag") or "").strip('"')
 
 
 def _listed(entry: Mapping[str, Any]) -> Found:
-    modified = entry["LastModified"]
+    modified = entry.get("LastModified")
     # S3 tells times in UTC; botocore's own zone of that name is slow to convert.
-    modified = modified.astimezone(dt.UTC) if modified.utcoffset() else modified.replace(tzinfo=dt.UTC)
-    return Found(entry["Key"], _tag(entry), entry["Size"], modified)
+    if modified is not None and not modified.utcoffset():
+        modified = modified.replace(tzinfo=dt.UTC)
+    archived = entry.get("StorageClass") in _RESTORABLE and _is_archived(entry)
+    version = _version(entry)
+    return Found(
+        entry["Key"], _tag(entry), told_size(entry.get("Size")), told_time(modified), version, archived
+    )
+
+
+def _version(entry: Mapping[str, Any]) -> str | None:
+    """Return the version; a bucket that once kept them, and does not now, calls the current one "null"."""
+    version = entry.get("VersionId")
+    return None if version == "null" else version
+
+
+def _is_archived(entry: Mapping[str, Any]) -> bool:
+    """Whether what is listed has to be restored; of Intelligent-Tiering that is told while it is alone."""
+    restore = entry.get("RestoreStatus") or {}
+    if restore.get("IsRestoreInProgress"):
+        return True
+    return entry["StorageClass"] in _ARCHIVES and not restore.get("RestoreExpiryDate")
+
+
+def _headed(key: str, head: Mapping[str, Any]) -> Found:
+    in_archive = head.get("StorageClass") in _ARCHIVES or bool(head.get("ArchiveStatus"))
+    return Found(
+        key,
+        _tag(head),
+        told_size(head.get("ContentLength")),
+        told_time(head.get("LastModified")),
+        _version(head),
+        archived=in_archive and 'ongoing-request="false"' not in head.get("Restore", ""),
+        policy=head.get("SSEKMSKeyId", ""),
+    )
+
+
+def _versions_page(answer: Mapping[str, Any], after: str) -> ListedPage | None:
+    versions = answer.get("Versions", [])
+    if any(entry["Key"] <= after for entry in (*versions[:1], *answer.get("DeleteMarkers", [])[:1])):
+        return None
+    current = {entry["Key"]: _listed(entry) for entry in versions if entry["IsLatest"]}
+    return ListedPage(current, answer["NextKeyMarker"] if answer["IsTruncated"] else None)
+
+
+def _objects_page(answer: Mapping[str, Any], after: str) -> ListedPage | None:
+    entries = answer.get("Contents", [])
+    if entries and entries[0]["Key"] <= after:
+        return None
+    found = {entry["Key"]: _listed(entry) for entry in entries}
+    return ListedPage(found, entries[-1]["Key"] if entries and answer["IsTruncated"] else None)
 
 
 def _unordered(prefix: Located) -> PipelineInputError:

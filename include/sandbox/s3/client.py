@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sandbox.documents import SampleObject
 
-# They open nothing: the server listens on the loopback interface and checks no signature.
+# They open nothing: the server listens on the loopback interface, and knows no other user.
 ACCESS_KEY_ID = "sandbox"
 SECRET_ACCESS_KEY = "sandbox-secret"
 REGION = "us-east-1"
@@ -20,23 +20,29 @@ _UPLOADS = 8
 _IN_FLIGHT = 4 * _UPLOADS
 
 
-def client(endpoint_url: str) -> Any:
-    """Return a boto3 S3 client of the server at ``endpoint_url``."""
+def client(endpoint_url: str, region: str = REGION, **config: Any) -> Any:
+    """Return a boto3 S3 client of the server at ``endpoint_url``.
+
+    :param config: of ``botocore.config.Config``, e.g. ``signature_version``.
+    """
     import boto3
     from botocore.config import Config
 
     return boto3.client(
         "s3",
         endpoint_url=endpoint_url,
-        region_name=REGION,
+        region_name=region,
         aws_access_key_id=ACCESS_KEY_ID,
         aws_secret_access_key=SECRET_ACCESS_KEY,
-        config=Config(s3={"addressing_style": "path"}, max_pool_connections=2 * _UPLOADS),
+        config=Config(s3={"addressing_style": "path"}, max_pool_connections=2 * _UPLOADS, **config),
     )
 
 
-def airflow_connection(endpoint_url: str) -> dict[str, Any]:
-    """Return the Airflow connection of type ``aws`` that reaches the server, ready for ``json.dumps``."""
+def airflow_connection(endpoint_url: str, **extra: Any) -> dict[str, Any]:
+    """Return the Airflow connection of type ``aws`` that reaches the server, ready for ``json.dumps``.
+
+    :param extra: over the usual fields of the connection's extra, e.g. ``requester_pays``.
+    """
     return {
         "conn_type": "aws",
         "login": ACCESS_KEY_ID,
@@ -45,6 +51,7 @@ def airflow_connection(endpoint_url: str) -> dict[str, Any]:
             "endpoint_url": endpoint_url,
             "region_name": REGION,
             "config_kwargs": {"s3": {"addressing_style": "path"}},
+            **extra,
         },
     }
 

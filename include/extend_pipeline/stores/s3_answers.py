@@ -1,0 +1,87 @@
+"""S3's refusals: which are one object's own affair, which tell of the connection, and what helps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+
+ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
+FORBIDDEN: Final = frozenset({"403", "AccessDenied", "Forbidden", "AllAccessDisabled"})
+#: The credentials themselves are wrong, whatever is asked for.
+REFUSED: Final = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+)
+PASSING: Final = frozenset({"RequestTimeout", "RequestTimeTooSkewed", "Throttling", "429"})
+#: The request was for another region than the bucket's.
+_REGION: Final = frozenset(
+    {"301", "307", "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed"}
+    | {"AuthorizationQueryParametersError", "IllegalLocationConstraintException"}
+)
+#: What else 403 may mean: S3 has no word of its own for it.
+PAYER: Final = (
+    '; if the bucket is Requester Pays, set "requester_pays": true in the connection\'s extra instead'
+)
+
+
+class Answer(NamedTuple):
+    """What S3 answers in place of an object.
+
+    :param code: S3's own, or the HTTP status where the answer has no body.
+    """
+
+    status: int
+    code: str
+    message: str = ""
+
+    @classmethod
+    def of(cls, error: ClientError) -> Answer:
+        """Read a client's error."""
+        told: Mapping[str, str] = error.response.get("Error", {})  # type: ignore[assignment]
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return cls(status, str(told.get("Code", "")), str(told.get("Message", "")))
+
+    @classmethod
+    def read(cls, status: int, body: str) -> Answer:
+        """Read the answer to a plain request."""
+        found = {name: re.search(rf"<{name}>(.*?)</{name}>", body, re.DOTALL) for name in ("Code", "Message")}
+        code, message = (match[1] if match else "" for match in found.values())
+        return cls(status, code or str(status), message)
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether asking again, later, may help."""
+        return self.code in PASSING or self.status >= 500
+
+    def lacks(self, *, encrypted_by: str = "") -> tuple[str, str]:
+        """Return what is missing, and how to give it.
+
+        :param encrypted_by: the KMS key of the object, where that is known.
+        """
+        # S3 says "Access Denied" and no more across accounts. Who may see the head of an object and not read
+        # it lacks the key.
+        if "kms:" in self.message or (encrypted_by and self.code in FORBIDDEN):
+            key = encrypted_by or "that encrypts them"
+            return "kms:Decrypt", f"allow kms:Decrypt on the KMS key {key}, in its key policy and in IAM"
+        if self.code in _REGION:
+            return (
+                "region",
+                "let the connection's endpoint_url be that of the bucket's region, or leave it out",
+            )
+        if self.code in REFUSED:
+            return "credentials", "renew the credentials of the connection"
+        if self.code == "InvalidObjectState":
+            return "an archive", "restore the objects first"
+        if self.status == 400:
+            return "SSE-C", "encrypt them anew with SSE-S3 or SSE-KMS: Extend cannot send a customer's key"
+        action = "s3:GetObjectVersion" if "s3:GetObjectVersion" in self.message else "s3:GetObject"
+        return action, f"allow {action} on the objects, in the bucket's policy and in IAM{PAYER}"
+
+    def refusal(self) -> str:
+        """Say in a sentence or two why an object cannot be read."""
+        what, how = self.lacks()
+        told = f": {self.message}" if self.message else ""
+        return f"S3 refuses to read the object ({self.status} {self.code}{told}). Missing: {what}; {how}."

@@ -1,0 +1,80 @@
+"""What a request asks for, in AWS's names for operations and actions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+#: What a request for an object does, in the words of policies.
+ACTIONS = {
+    "GET": "s3:GetObject",
+    "HEAD": "s3:GetObject",
+    "PUT": "s3:PutObject",
+    "POST": "s3:PutObject",
+    "DELETE": "s3:DeleteObject",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """One request.
+
+    :param key: empty for a bucket; of a listing, ``prefix`` is what it asks for.
+    """
+
+    method: str
+    bucket: str
+    key: str
+    query: Mapping[str, str]
+
+    @classmethod
+    def of(cls, environ: Mapping[str, Any]) -> Self:
+        """Read a WSGI environment."""
+        path = str(environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
+        bucket, _, key = path.removeprefix("/").partition("/")
+        given = parse_qs(str(environ.get("QUERY_STRING", "")), keep_blank_values=True)
+        return cls(
+            str(environ["REQUEST_METHOD"]), bucket, key, {name: values[0] for name, values in given.items()}
+        )
+
+    @property
+    def reads(self) -> bool:
+        """Whether it asks for an object or its head."""
+        return bool(self.key) and self.method in ("GET", "HEAD")
+
+    @property
+    def lists(self) -> bool:
+        """Whether it asks for a bucket's keys."""
+        return self.method == "GET" and bool(self.bucket) and not self.key
+
+    @property
+    def versions(self) -> bool:
+        """Whether it is a listing of versions."""
+        return self.lists and "versions" in self.query
+
+    @property
+    def covered(self) -> str:
+        """What rules for a prefix are held against."""
+        return self.key or self.query.get("prefix", "")
+
+    @property
+    def action(self) -> str:
+        """What the user must be allowed to do."""
+        if self.reads and "versionId" in self.query:
+            return "s3:GetObjectVersion"
+        if self.key:
+            return ACTIONS.get(self.method, "")
+        if self.versions:
+            return "s3:ListBucketVersions"
+        return "s3:ListBucket" if self.method in ("GET", "HEAD") and self.bucket else ""
+
+    @property
+    def operation(self) -> str:
+        """What is counted: ``HeadObject``, ``ListObjectsV2`` and so on."""
+        if self.versions:
+            return "ListObjectVersions"
+        if self.lists and "list-type" in self.query:
+            return "ListObjectsV2"
+        return f"{self.method.capitalize()}{'Object' if self.key else 'Bucket'}"
