@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from botocore.stub import Stubber
 
 from extend_pipeline.candidates import read_candidates, write_candidates
 from extend_pipeline.discovery import documents_on, is_wanted, screen
@@ -42,6 +43,7 @@ from extend_pipeline.stores.contents import UnreadableError
 from extend_pipeline.stores.local import LocalStore
 from extend_pipeline.stores.paths import PathStore
 from extend_pipeline.stores.records import told_size, told_time
+from extend_pipeline.stores.s3 import S3Store
 from extend_pipeline.stores.web import WebStore
 from extend_pipeline.transfer import check_objects, check_readable
 from fixtures.gcs import GCS
@@ -472,6 +474,26 @@ def test_what_is_bad_by_the_time_it_is_sent_has_its_row(folder: Path, trusted: W
         with pytest.raises(PipelineSourceError, match=r"Not one of .* may be read") as raised:
             check_readable(kept_away, "any")
         assert raised.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        ({"LastModified": dt.datetime.min.replace(tzinfo=dt.UTC)}, GOOD),
+        ({"LastModified": None}, GOOD),
+        *(({"ETag": told}, (FAILED, OBJECT_UNIDENTIFIED)) for told in ('""', None)),
+        *(({"Size": told}, (FAILED, SIZE_UNKNOWN)) for told in (-4, None)),
+    ],
+)
+def test_what_s3_lists_that_cannot_be_is_one_documents_affair(told: dict[str, Any], end: Any, s3: S3) -> None:
+    moment = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
+    good = {"Key": "good.pdf", "Size": 4, "ETag": '"e"', "LastModified": moment}
+    with Stubber(s3.client) as stub:
+        bad = {name: value for name, value in {**good, "Key": "bad.pdf", **told}.items() if value is not None}
+        stub.add_response("list_objects_v2", {"Contents": [bad, good]})
+        pages = S3Store(s3.client, "aws_default").pages(Located("s3://acme-inbox", ""))
+        documents = list(documents_on(pages, 0, settings("s3://acme-inbox/")))
+    assert ends(documents, "s3://acme-inbox/") == {"bad.pdf": end, "good.pdf": GOOD}
 
 
 @pytest.mark.parametrize("name", ["caf\udce9.txt", "nul\0.txt"])
