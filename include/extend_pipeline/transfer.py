@@ -197,6 +197,7 @@ def _upload_all(
             uploads.add(document.id, file_id)
         return FileInput(file_id=file_id, name=document.name)
 
+    hook.get_conn()  # one session for all threads
     with uploads:
         pool = concurrent.futures.ThreadPoolExecutor(PARALLEL)
         try:

@@ -353,7 +353,10 @@ def _without_words(answer: Answer) -> str:
     if location.hostname:
         return f"a redirect to {location.scheme}://{location.hostname}; check the connection's host."
     content_type = answer.headers.get("Content-Type")
-    return f"no message, a body of type {content_type}." if content_type and answer.body else "no message."
+    if not (content_type and answer.body):
+        return "no message."
+    who = f"the proxy {answer.via}" if answer.via else "a proxy or gateway on the way"
+    return f"no message, a body of type {content_type}, which may be of {who}."
 
 
 def _unreadable(call: ApiCall[Any], answer: Answer, why: str) -> ExtendError:

@@ -210,16 +210,23 @@ def test_a_file_is_known_for_a_while_and_to_its_workspace(
 
 
 class Breaking(io.BytesIO):
-    """Content that its store stops sending after a while."""
+    """Content that its store stops sending after so many bytes."""
+
+    after = 0
 
     def read(self, size: int | None = -1) -> bytes:
-        if self.tell() >= 40_000:
+        if self.tell() >= self.after:
             raise ReadTimeoutError(endpoint_url="s3")
         return super().read(16_384)
 
 
-def test_content_that_breaks_off_is_read_anew_and_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("after", [0, 40_000])
+def test_content_that_breaks_off_is_read_anew_and_arrives_whole(
+    monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
     data = bytes(range(256)) * 400
+    breaking = Breaking(data)
+    breaking.after = after
     anew: list[io.BytesIO] = []
 
     def reopen() -> io.BytesIO:
@@ -230,7 +237,7 @@ def test_content_that_breaks_off_is_read_anew_and_arrives_whole(monkeypatch: pyt
         extra = {"conn_type": "extend", "host": server.url, "password": "sk_test"}
         monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", json.dumps(extra))
         hook = ExtendHook(backoff=Backoff(initial=0.01))
-        with hook, Content("s3://b/k", len(data), Breaking(data), reopen) as content:
+        with hook, Content("s3://b/k", len(data), breaking, reopen) as content:
             assert hook.upload_file("a.pdf", content).id == "file_1"  # type: ignore[arg-type]
         assert data in server.requests[-1].body
     assert len(anew) == 1
@@ -245,23 +252,20 @@ def test_content_that_ends_early_is_an_error_and_not_a_shorter_file() -> None:
     assert failure.value.retryable
 
 
-def test_large_files_are_uploaded_by_the_piece(chunk: Chunk) -> None:
-    megabytes, count = 16, 8
-    body = b"Receipt\n" + bytes(megabytes << 20)
-    replace(chunk, 0, body=body)
-    large = chunk.documents[0]
+def test_large_files_are_uploaded_by_the_piece(chunk: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", chunk.api.connection_json())
+    megabytes, count = 8, 8
+    chunk.documents *= count
+    replace(chunk, *range(count), body=b"Receipt\n" + bytes(megabytes << 20))
+    checked = [Checked(document) for document in chunk.documents[:count]]
     wanted = {"source": "s3://inbox/", "workflow_id": "w", "workspace": str(chunk.folder)}
     stores = Stores(Settings.from_rendered(wanted))
     with ExtendHook() as hook:
         uploads = Uploads(chunk.folder, hook.settings)
-        hook.get_conn()
         stores.of("s3://inbox")
         tracemalloc.start()
-        files = file_inputs(
-            stores, [Checked(large)] * count, hook, uploads, transfer="upload", expires_in=300
-        )
+        files = file_inputs(stores, checked, hook, uploads, transfer="upload", expires_in=300)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert all(isinstance(file, FileInput) and file.file_id for file in files)
-    assert chunk.api.requests_to(UPLOAD) == count
+    assert len({file.file_id for file in files if isinstance(file, FileInput)} - {None}) == count
     assert peak < 4 << 20, f"{peak:,} bytes for {count} files of {megabytes} MB"

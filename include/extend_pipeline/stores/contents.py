@@ -36,7 +36,7 @@ def breaking_off(uri: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, PermissionError):
         raise
-    except (OSError, EOFError, *_library_errors()) as error:
+    except _broken() as error:
         why = getattr(error, "strerror", None) or type(error).__name__
         raise PipelineSourceError(
             f"{uri} could not be read to its end: {why}. Its chunk was not sent to Extend; the next attempt "
@@ -45,12 +45,12 @@ def breaking_off(uri: str) -> Iterator[None]:
         ) from None
 
 
-def _library_errors() -> tuple[type[Exception], ...]:
+def _broken() -> tuple[type[Exception], ...]:
     # Not before something is read: whoever parses a DAG needs neither.
     from botocore.exceptions import BotoCoreError
     from urllib3.exceptions import HTTPError
 
-    return BotoCoreError, HTTPError
+    return OSError, EOFError, BotoCoreError, HTTPError
 
 
 def spooled(uri: str, copy: Callable[[IO[bytes]], object]) -> BinaryIO:
@@ -110,20 +110,26 @@ class Content(io.RawIOBase):
         """
         if self._position >= self._size:
             return b""
-        with breaking_off(self._uri):
-            if self._stream is None or self._read != self._position:
-                self._start()
-            piece = cast("Any", self._stream).read(None if size < 0 else size)
-            if not piece:
-                raise EOFError
+        try:
+            with breaking_off(self._uri):
+                piece = self._piece(None if size < 0 else size)
+        except BaseException:
+            self._close_stream()  # nothing more comes of it
+            raise
         self._position = self._read = self._read + len(piece)
-        return bytes(piece)
+        return piece
 
-    def _start(self) -> None:
-        if self._position:
-            raise io.UnsupportedOperation("Content is read from its start on.")
-        self._close_stream()
-        self._stream, self._read = self._reopen(), 0
+    def _piece(self, size: int | None) -> bytes:
+        if self._stream is None or self._read != self._position:
+            if self._position:
+                raise io.UnsupportedOperation("Content is read from its start on.")
+            self._close_stream()
+            self._stream, self._read = self._reopen(), 0
+        # Libraries' own streams take None for the rest, but not each of them a negative number.
+        piece = cast("Any", self._stream).read(size)
+        if not piece:
+            raise EOFError
+        return cast("bytes", piece)
 
     def _close_stream(self) -> None:
         if self._stream is not None:

@@ -69,7 +69,7 @@ def _proxy(settings: ExtendSettings) -> tuple[str | None, str | None]:
     try:
         proxy = value if "://" in value else f"http://{value.removeprefix('//')}"
         parts = urlsplit(proxy)
-        host, port = parts.hostname, parts.port
+        host, _ = parts.hostname, parts.port
         for each in (parts.username, parts.password):
             unquote(each or "").encode("latin-1")  # what a proxy's credentials are sent as
     except ValueError:  # it would show the password
@@ -89,7 +89,7 @@ def _proxy(settings: ExtendSettings) -> tuple[str | None, str | None]:
             f"Connection {settings.conn_id!r}: an http:// host is not reached through the https:// proxy "
             f"{host} in {source}; use https:// for the host, or http:// for the proxy."
         )
-    return proxy, f"{parts.scheme}://{host}{'' if port is None else f':{port}'} of {source}"
+    return proxy, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} of {source}"
 
 
 def _authorities(settings: ExtendSettings) -> tuple[bool | str, str]:
