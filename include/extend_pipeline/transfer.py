@@ -235,7 +235,7 @@ def _upload(stores: Stores, item: Checked, hook: ExtendHook) -> StoredFile | _Re
     except UnreadableError as error:
         return _ended(document, error.status, error.reason, str(error)).document
     except ObjectChangedError:
-        now = _check(stores, document).document
+        now = _check(stores, document, {}).document
         if now.status is None:
             raise
         return now

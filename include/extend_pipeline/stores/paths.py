@@ -77,7 +77,7 @@ class PathStore:
         except PermissionError:
             raise self._unlisted(prefix, "may not be listed") from None
 
-    def _folders(self, prefix: Located) -> Iterator[list[Found | Unusable]]:
+    def _folders(self, prefix: Located) -> Iterator[Sequence[Found | Unusable]]:
         top = prefix.key.rpartition("/")[0]
         folders = [top]
         while folders:
