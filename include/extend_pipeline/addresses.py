@@ -108,6 +108,8 @@ def _parse_address(address: str, alone: bool) -> SourceItem:
     scheme, separator, _ = address.partition("://")
     place = Located.of(address)
     authority = place.root.partition("://")[2]
+    if "\0" in address or address != address.encode(errors="replace").decode():
+        raise ValueError(f"{address!r} is no text: it holds NUL or half a character; name the folder instead")
     if not separator or not _SCHEME.fullmatch(scheme):
         raise ValueError(f"{address!r} is not an address of the form s3://bucket/folder/")
     if scheme in ("http", "https"):

@@ -14,17 +14,19 @@ import concurrent.futures
 import contextlib
 import gc
 import itertools
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, TypeAlias
 
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.discovery import discover_piece, documents_on, pieces
-from extend_pipeline.documents import Document
+from extend_pipeline.documents import OBJECT_UNREACHABLE, Document
+from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.settings import Settings
-from extend_pipeline.stores import Found, KeyRange, Stores
+from extend_pipeline.stores import Found, KeyRange, Stores, Unusable
 from extend_pipeline.workspace import read_documents, read_json, write_documents, write_json
 
+_Page: TypeAlias = Sequence[Found | Unusable]
 #: Pages that a listing has before it is worth dividing: finding out where takes dozens of requests.
 OPENING_PAGES: Final = 50
 
@@ -34,9 +36,13 @@ def write_candidates(folder: ObjectStoragePath, stores: Stores, settings: Settin
 
     Long listings are divided into ranges of keys, ``settings.parallel_listings`` of which are listed at a
     time. Parts that an earlier attempt in the same folder has finished are left as they are.
+
+    :raises PipelineSourceError: if there are documents, and not one of them could be reached: that tells of a
+        network, not of documents.
     """
     parts: list[str] = []
     count = 0
+    unreachable: dict[str, int] = {}
     with _untroubled_by_garbage():
         for number, addresses in enumerate(pieces(settings)):
             name = f"{number:05d}-00000"
@@ -46,6 +52,16 @@ def write_candidates(folder: ObjectStoragePath, stores: Stores, settings: Settin
             }
             parts += [name, *ranges]
             count += opening["documents"] + _list_ranges(folder, stores, settings, addresses, ranges)
+            unreachable[name] = opening.get("unreachable", 0)
+    if count and sum(unreachable.values()) == count:
+        for name in unreachable:  # the next attempt asks again
+            _done_path(folder, name).unlink(missing_ok=True)
+        first = next(read_documents(_part(folder, parts[0])))
+        raise PipelineSourceError(
+            f"Not one of {count:,} documents could be reached. {first.uri!r}: {first.message} Nothing was "
+            "sent to Extend; the next attempt of this task asks again.",
+            retryable=True,
+        )
     write_json(_home(folder) / "parts.json", parts)
     return count
 
@@ -86,14 +102,14 @@ def _open(
         or settings.parallel_listings == 1
         or not stores.of(item.root).can_split(item.place)
     ):
-        found = discover_piece(stores, settings, addresses)
+        found = _Counted(discover_piece(stores, settings, addresses))
         count = write_documents(_part(folder, name), found)
-    else:
-        store, seen = stores.of(item.root), _Seen()
-        pages = seen.noting(itertools.islice(store.pages(item.place), OPENING_PAGES))
-        count = write_documents(_part(folder, name), documents_on(pages, addresses[0], settings))
-        if seen.pages == OPENING_PAGES:
-            ranges = store.split(item.place, seen.last_key)
+        return _say_done(folder, name, count, unreachable=found.unreachable)
+    store, seen = stores.of(item.root), _Seen()
+    pages = seen.noting(itertools.islice(store.pages(item.place), OPENING_PAGES))
+    count = write_documents(_part(folder, name), documents_on(pages, addresses[0], settings))
+    if seen.pages == OPENING_PAGES:
+        ranges = store.split(item.place, seen.last_key)
     return _say_done(folder, name, count, ranges)
 
 
@@ -122,6 +138,19 @@ def _list_ranges(
             raise
 
 
+class _Counted:
+    """Documents of which those are counted, as they pass, that could not be reached."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._documents = documents
+        self.unreachable = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        for document in self._documents:
+            self.unreachable += document.reason == OBJECT_UNREACHABLE
+            yield document
+
+
 class _Seen:
     """How far a listing has been read.
 
@@ -131,7 +160,7 @@ class _Seen:
     def __init__(self) -> None:
         self.pages, self.last_key = 0, ""
 
-    def noting(self, pages: Iterator[list[Found]]) -> Iterator[list[Found]]:
+    def noting(self, pages: Iterator[_Page]) -> Iterator[_Page]:
         for page in pages:
             self.pages, self.last_key = self.pages + 1, page[-1].key
             yield page
@@ -145,13 +174,22 @@ def _part(folder: ObjectStoragePath, name: str) -> ObjectStoragePath:
     return _home(folder) / f"{name}.jsonl"
 
 
+def _done_path(folder: ObjectStoragePath, name: str) -> ObjectStoragePath:
+    return _home(folder) / f"{name}.done.json"
+
+
 def _done(folder: ObjectStoragePath, name: str) -> dict[str, Any] | None:
-    return read_json(_home(folder) / f"{name}.done.json")
+    return read_json(_done_path(folder, name))
 
 
 def _say_done(
-    folder: ObjectStoragePath, name: str, documents: int, ranges: list[KeyRange] | None = None
+    folder: ObjectStoragePath,
+    name: str,
+    documents: int,
+    ranges: list[KeyRange] | None = None,
+    *,
+    unreachable: int = 0,
 ) -> dict[str, Any]:
-    done = {"documents": documents, "ranges": ranges or []}
-    write_json(_home(folder) / f"{name}.done.json", done)
+    done = {"documents": documents, "ranges": ranges or [], "unreachable": unreachable}
+    write_json(_done_path(folder, name), done)
     return done

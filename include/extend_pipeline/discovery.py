@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import datetime as dt
 import itertools
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from extend_pipeline.document_names import is_litter, leads_elsewhere, written
 from extend_pipeline.documents import (
     ARCHIVED_MESSAGE,
     EMPTY_FILE,
+    NAME_UNUSABLE,
     OBJECT_ARCHIVED,
     OBJECT_DELETED,
-    OBJECT_FORBIDDEN,
+    OBJECT_UNIDENTIFIED,
+    SIZE_UNKNOWN,
+    SYSTEM_FILE,
     UNSUPPORTED_FILE_TYPE,
     Document,
 )
 from extend_pipeline.globs import matches
 from extend_pipeline.settings import Settings, SourceItem
-from extend_pipeline.stores import WHOLE, Absent, Found, KeyRange, Located, Seen, Stores, Unusable
+from extend_pipeline.stores import WHOLE, Absent, Forbidden, Found, KeyRange, Located, Seen, Stores, Unusable
+from extend_pipeline.stores.records import forbidden, told_time
 from extend_provider.file_types import is_supported
 
 if TYPE_CHECKING:
@@ -57,22 +64,30 @@ def discover_piece(
         yield from _look_up(stores, addresses, settings)
 
 
-def documents_on(pages: Iterable[Iterable[Found]], number: int, settings: Settings) -> Iterator[Document]:
-    """Yield the documents of listed pages.
+def documents_on(
+    pages: Iterable[Iterable[Found | Unusable]], number: int, settings: Settings
+) -> Iterator[Document]:
+    """Yield the documents of listed pages; what is listed twice in a row is one.
 
     :param number: the place in the source of the prefix that was listed.
     """
     item = settings.source[number]
+    folder = len(item.key.rpartition("/")[0])
     earlier = _Addresses(settings.source[:number])
+    last = None
     for found in itertools.chain.from_iterable(pages):
         key = found.key
-        if not is_wanted(key, found.modified, item, settings):
+        modified = found.modified if isinstance(found, Found) else None
+        is_folder = isinstance(found, Unusable) and key.endswith("/")
+        if key == last or not (is_folder or is_wanted(key, modified, item, settings)):
             continue
         if number and any(
-            is_wanted(key, found.modified, other, settings) for other in earlier.covering(item.root, key)
+            is_folder or is_wanted(key, modified, other, settings)
+            for other in earlier.covering(item.root, key)
         ):
             continue
-        yield screen(f"{item.root}/{key}", found)
+        last = key
+        yield screen(f"{item.root}/{key}", found, key[folder:])
 
 
 def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document]:
@@ -84,43 +99,76 @@ def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document
     for letter in warehouse.dead_letters(workflow_id=settings.workflow_id, version=settings.version):
         document = letter.document
         root, key = Located.of(document.uri)
-        modified = dt.datetime.fromisoformat(document.last_modified)
+        modified = told_time(document.last_modified)
         for item in settings.source or (SourceItem(root, "", is_prefix=True),):
             if item.covers(root, key) and is_wanted(key, modified, item, settings):
                 yield document
                 break
 
 
-def screen(uri: str, found: Found) -> Document:
-    """Make a document of an object, deciding whether it can be sent at all."""
-    modified = found.modified.isoformat()
-    if not is_supported(found.key):
-        name = uri.rpartition("/")[2]
-        suffix = name.rpartition(".")[2] if "." in name else "none"
-        return Document(
-            uri,
-            found.tag,
-            found.size_bytes,
-            modified,
-            "SKIPPED",
-            UNSUPPORTED_FILE_TYPE,
-            f"Extend does not read files of this type (extension: {suffix}).",
+def screen(uri: str, found: Found | Unusable, below: str | None = None) -> Document:
+    """Make a document of what was listed, deciding whether it can be sent at all.
+
+    :param below: what follows the source's own folder in its key; None for the name alone.
+    """
+    if isinstance(found, Unusable):
+        is_folder = found.key.endswith("/")
+        return _ended(uri, found if is_folder else _unfit_name(uri, below) or found)
+    modified = "" if found.modified is None else found.modified.isoformat()
+    document = Document(uri, found.tag, found.size_bytes or 0, modified)
+    unfit = _unfit_name(uri, below) or _unfit_facts(found)
+    if unfit is None:
+        return document
+    return dataclasses.replace(
+        document, uri=written(uri), status=unfit.status, reason=unfit.reason, message=unfit.message
+    )
+
+
+def _unfit_name(uri: str, below: str | None = None) -> Unusable | None:
+    """Return why no document of this name is sent; None if one may be."""
+    if is_litter(posixpath.basename(uri) if below is None else below):
+        message = "A system has left this file behind; it is no document."
+        return Unusable(uri, SYSTEM_FILE, message, "SKIPPED")
+    shown = written(uri)
+    if not is_supported(uri):
+        suffix = posixpath.splitext(shown)[1].removeprefix(".") or "none"
+        message = f"Extend does not read files of this type (extension: {suffix})."
+        return Unusable(uri, UNSUPPORTED_FILE_TYPE, message, "SKIPPED")
+    if shown != uri:
+        message = (
+            "The address holds control characters, or bytes that are no text in UTF-8; it is shown with them "
+            "spelt out. Rename the file."
         )
+        return Unusable(uri, NAME_UNUSABLE, message)
+    if leads_elsewhere(uri):
+        message = "The key has a folder '.' or '..', so that no URL leads to the object. Copy it elsewhere."
+        return Unusable(uri, NAME_UNUSABLE, message)
+    return None
+
+
+def _unfit_facts(found: Found) -> Unusable | None:
+    """Return why what the store tells keeps a document from being sent; None if nothing does."""
+    if found.size_bytes is None:
+        message = "Its store tells no size, or one that cannot be. Copy it anew."
+        return Unusable(found.key, SIZE_UNKNOWN, message)
     if found.size_bytes == 0:
-        message = "The object holds no bytes."
-        return Document(uri, found.tag, 0, modified, "SKIPPED", EMPTY_FILE, message)
-    if found.archived:
-        return Document(
-            uri, found.tag, found.size_bytes, modified, "SKIPPED", OBJECT_ARCHIVED, ARCHIVED_MESSAGE
+        return Unusable(found.key, EMPTY_FILE, "The object holds no bytes.", "SKIPPED")
+    if not found.tag:
+        message = (
+            "Its store tells neither an ETag of the content nor when that was modified, so it could not be "
+            "told whether it was paid for. Copy it to a bucket."
         )
-    return Document(uri, found.tag, found.size_bytes, modified)
+        return Unusable(found.key, OBJECT_UNIDENTIFIED, message)
+    if found.archived:
+        return Unusable(found.key, OBJECT_ARCHIVED, ARCHIVED_MESSAGE, "SKIPPED")
+    return None
 
 
-def is_wanted(key: str, modified: dt.datetime, item: SourceItem, settings: Settings) -> bool:
+def is_wanted(key: str, modified: dt.datetime | None, item: SourceItem, settings: Settings) -> bool:
     """Whether an object belongs to this run: named itself, or listed, no folder marker, in glob and window.
 
-    The glob is matched against what follows the prefix. The window holds its
-    beginning and not its end, so that adjoining windows share no object.
+    The glob is matched against what follows the prefix. The window holds its beginning and not its end, so
+    that adjoining windows share no object; but all hold what has no time, which would be in none otherwise.
     """
     if key.endswith("/"):
         return False
@@ -128,6 +176,8 @@ def is_wanted(key: str, modified: dt.datetime, item: SourceItem, settings: Setti
         return True
     if settings.glob and not matches(settings.glob, key[len(item.key) :].lstrip("/")):
         return False
+    if modified is None:
+        return True
     after = settings.modified_from is None or modified >= _aware(settings.modified_from)
     before = settings.modified_to is None or modified < _aware(settings.modified_to)
     return after and before
@@ -142,9 +192,14 @@ def _look_up(stores: Stores, addresses: range, settings: Settings) -> Iterator[D
     named = dict.fromkeys(settings.source[number] for number in addresses)
     chosen = [item for item in named if not any(earlier.covering(item.root, item.key))]
     with concurrent.futures.ThreadPoolExecutor(_LOOK_UPS) as pool:
-        found = pool.map(lambda item: stores.of(item.root).look_up(item.place), chosen)
-        for item, seen in zip(chosen, found, strict=True):
+        for item, seen in zip(chosen, pool.map(lambda item: _look(stores, item), chosen), strict=True):
             yield _looked_up(item, seen)
+
+
+def _look(stores: Stores, item: SourceItem) -> Seen:
+    """Look at a named object; not at one whose name its store might not even take."""
+    unfit = None if written(item.uri) == item.uri else _unfit_name(item.uri)
+    return unfit or stores.of(item.root).look_up(item.place)
 
 
 class _Addresses:
@@ -166,13 +221,11 @@ class _Addresses:
 def _looked_up(item: SourceItem, seen: Seen) -> Document:
     if isinstance(seen, Found):
         return screen(item.uri, seen)
-    if isinstance(seen, Unusable):
-        return Document(item.uri, "", 0, "", seen.status, seen.reason, seen.message)
     if isinstance(seen, Absent):
-        reason, message = (
-            OBJECT_DELETED,
-            "There is no object at this address; a prefix to be listed ends in '/'.",
-        )
-    else:
-        reason, message = OBJECT_FORBIDDEN, "The connection may not read this object."
-    return Document(item.uri, "", 0, "", "FAILED", reason, message)
+        message = "There is no object at this address; a prefix to be listed ends in '/'."
+        seen = Unusable(item.key, OBJECT_DELETED, message)
+    return _ended(item.uri, forbidden(item.key) if isinstance(seen, Forbidden) else seen)
+
+
+def _ended(uri: str, why: Unusable) -> Document:
+    return Document(written(uri), "", 0, "", why.status, why.reason, why.message)

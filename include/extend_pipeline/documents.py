@@ -19,9 +19,16 @@ DocumentStatus = Literal["PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CAN
 # Reasons that are ours; a failed run carries Extend's own failure reason instead.
 EMPTY_FILE = "EMPTY_FILE"
 UNSUPPORTED_FILE_TYPE = "UNSUPPORTED_FILE_TYPE"
+SYSTEM_FILE = "SYSTEM_FILE"
+NOT_A_FILE = "NOT_A_FILE"
+NAME_UNUSABLE = "NAME_UNUSABLE"
+SIZE_UNKNOWN = "SIZE_UNKNOWN"
+OBJECT_UNIDENTIFIED = "OBJECT_UNIDENTIFIED"
 OBJECT_DELETED = "OBJECT_DELETED"
 OBJECT_REPLACED = "OBJECT_REPLACED"
 OBJECT_FORBIDDEN = "OBJECT_FORBIDDEN"
+OBJECT_UNREADABLE = "OBJECT_UNREADABLE"
+OBJECT_UNREACHABLE = "OBJECT_UNREACHABLE"
 OBJECT_ARCHIVED = "OBJECT_ARCHIVED"
 RUN_MISSING = "RUN_MISSING"
 RUN_DELETED = "RUN_DELETED"
@@ -43,10 +50,10 @@ def document_id(uri: str, content_tag: str) -> str:
 class Document:
     """One discovered object, and, when it is already known, why it will not be sent.
 
-    :param uri: address of the object, e.g. ``s3://bucket/key``.
+    :param uri: address of the object, e.g. ``s3://bucket/key``, as it can be written everywhere.
     :param etag: the object's ETag as listed, without quotes.
-    :param size_bytes: size in bytes.
-    :param last_modified: RFC 3339, UTC.
+    :param size_bytes: size in bytes; 0 if it is not known.
+    :param last_modified: RFC 3339, UTC; empty if it is not known.
     :param status: None while the document is to be sent; otherwise how it ended without being sent.
     :param reason: one of this module's reasons, together with ``status``.
     :param message: the reason in a sentence for a person.
@@ -67,8 +74,8 @@ class Document:
 
     @property
     def name(self) -> str:
-        """The file's name: what stands after the last slash of the address."""
-        return self.uri.rsplit("/", 1)[-1]
+        """The file's name: what stands after the last slash of the address, or the folder's."""
+        return self.uri.rstrip("/").rsplit("/", 1)[-1]
 
     def to_json(self) -> bytes:
         """Return the document as one line of JSON, its identity included."""

@@ -26,9 +26,11 @@ from extend_pipeline.evidence import read_evidence
 from extend_pipeline.probing import probed
 from extend_pipeline.reservations import ChunkReference, chunk_documents, chunk_folder
 from extend_pipeline.run import read_settings
+from extend_pipeline.sending import Sending
 from extend_pipeline.settings import Settings
 from extend_pipeline.stores import Stores
 from extend_pipeline.transfer import Checked, check_objects, check_readable, check_signing, file_inputs
+from extend_pipeline.uploads import Uploads
 from extend_pipeline.workspace import (
     read_documents,
     write_documents,
@@ -227,21 +229,36 @@ class Round:
         check_readable(checked, self.settings.aws_conn_id)
         checked = probed(stores, checked, self.settings.aws_conn_id)
         sendable = [item for item in checked if item.document.status is None]
-        # Each preparation has a file of its own, so that the intent that wins names what it has sent.
-        submission = self.folder / f"documents-{uuid.uuid4().hex}.jsonl"
-        write_documents(submission, (item.document for item in checked))
         files = file_inputs(
             stores,
             sendable,
             hook,
+            Uploads(self.folder, hook.settings),
             transfer=self.settings.transfer,
             expires_in=self.settings.expires_in,
         )
-        details = {SUBMISSION_KEY: str(submission), PIPELINE_KEY: self.settings.pipeline}
-        if any(file.url is not None for file in files):
+        ended = {file.id: file for file in files if isinstance(file, Document)}
+        checked = [
+            dataclasses.replace(item, document=ended.get(item.document.id, item.document)) for item in checked
+        ]
+        check_readable(checked, self.settings.aws_conn_id)
+        details = {PIPELINE_KEY: self.settings.pipeline}
+        if any(isinstance(file, FileInput) and file.url is not None for file in files):
             urls_end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.settings.expires_in)
             details[URLS_END_KEY] = urls_end.isoformat()
-        return Prepared(list(_inputs(sendable, files, marks)), details)
+        documents = [item.document for item in checked]
+        return self._prepared(Sending(documents, list(_inputs(sendable, files, marks))), details)
+
+    def _prepared(self, sending: Sending, details: Mapping[str, Any]) -> Prepared:
+        """Write down how the documents stand; Extend may take some and refuse the others."""
+        # Each preparation has a file of its own, so that the intent that wins names what it has sent.
+        submission = self.folder / f"documents-{uuid.uuid4().hex}.jsonl"
+        write_documents(submission, sending.documents)
+        return Prepared(
+            sending.inputs,
+            {SUBMISSION_KEY: str(submission), **details},
+            without=lambda refused: self._prepared(sending.without(refused), details),
+        )
 
 
 def urls_end(sent: Submission) -> dt.datetime | None:
@@ -272,8 +289,10 @@ def _task_marks(ti: Any) -> dict[str, Any]:
 
 
 def _inputs(
-    checked: Sequence[Checked], files: Sequence[FileInput], marks: Mapping[str, Any]
+    checked: Sequence[Checked], files: Sequence[FileInput | Document], marks: Mapping[str, Any]
 ) -> Iterator[BatchInput]:
     for item, file in zip(checked, files, strict=True):
+        if isinstance(file, Document):
+            continue
         identity = {"document_id": item.document.id, "source_uri": item.document.uri}
         yield BatchInput(file=file, metadata={**identity, **marks})

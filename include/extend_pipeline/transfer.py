@@ -18,20 +18,37 @@ from extend_pipeline.documents import (
     OBJECT_DELETED,
     OBJECT_FORBIDDEN,
     OBJECT_REPLACED,
+    OBJECT_UNREACHABLE,
     Document,
     DocumentStatus,
     document_id,
 )
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.stores import Absent, Forbidden, Found, Located, Seen, Stores, Unusable
+from extend_pipeline.stores import (
+    Absent,
+    Forbidden,
+    Found,
+    Located,
+    ObjectChangedError,
+    Seen,
+    Stores,
+    Unusable,
+)
+from extend_pipeline.stores.contents import UnreadableError
 from extend_pipeline.stores.relisting import ListsFromAnywhere, relist
-from extend_provider.models import FileInput
+from extend_provider.exceptions import ExtendBadRequestError
+from extend_provider.models import FileInput, StoredFile
+from extend_provider.refusals import FILE_REASONS, reason_of
 
 if TYPE_CHECKING:
+    from extend_pipeline.uploads import Uploads
     from extend_provider.hooks.extend import ExtendHook
 
 #: Objects looked at, or uploaded, at the same time.
 PARALLEL = 16
+#: Extend's word for a file that is larger than it takes, also where only the status says so.
+FILE_TOO_LARGE = "FILE_SIZE_TOO_LARGE"
+CONTENT_TOO_LARGE = 413
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,21 +116,24 @@ def _check(stores: Stores, document: Document, listed: Mapping[Located, Found | 
 
 
 def check_readable(checked: Sequence[Checked], conn_id: str) -> None:
-    """See that not every object is kept away: that tells of credentials, not of documents.
+    """See that not every object is kept away: that tells of credentials or a network, not of documents.
 
-    A single one is a document's own affair, and so are some among others that may be read.
+    A single one that may not be read is a document's own affair, and so are some among others.
 
     :param conn_id: of the connection that reads them.
-    :raises PipelineSourceError: if two or more may not be read, and no other can be.
+    :raises PipelineSourceError: if two or more may not be read, and no other can be; or none can be reached.
     """
-    forbidden = [item.document for item in checked if item.document.reason == OBJECT_FORBIDDEN]
-    there = [item for item in checked if item.document.reason != OBJECT_DELETED]
-    if len(forbidden) < 2 or len(forbidden) < len(there):
+    there = [item.document for item in checked if item.document.reason != OBJECT_DELETED]
+    reasons = {document.reason for document in there}
+    if not there or not reasons <= {OBJECT_FORBIDDEN, OBJECT_UNREACHABLE}:
         return
-    places = sorted({"/".join(document.uri.split("/", 3)[:3]) for document in forbidden})
+    if len(there) < 2 and OBJECT_UNREACHABLE not in reasons:
+        return
+    places = sorted({"/".join(document.uri.split("/", 3)[:3]) for document in there})
+    told = "" if OBJECT_UNREACHABLE not in reasons else f" {there[0].message}"
     raise PipelineSourceError(
-        f"Not one of {len(forbidden):,} documents in {', '.join(places)} may be read with the connection "
-        f"{conn_id!r} any more (403). Nothing was sent to Extend. Renew its credentials or their rights; the "
+        f"Not one of {len(there):,} documents in {', '.join(places)} may be read with the connection "
+        f"{conn_id!r} any more.{told} Nothing was sent to Extend. Renew its credentials or their rights; the "
         "next attempt of this task looks again.",
         retryable=True,
     )
@@ -136,15 +156,19 @@ def file_inputs(
     stores: Stores,
     checked: Sequence[Checked],
     hook: ExtendHook,
+    uploads: Uploads,
     *,
     transfer: Literal["presign", "upload"],
     expires_in: int,
-) -> list[FileInput]:
-    """Return an input for each document, in order.
+) -> list[FileInput | Document]:
+    """Return an input for each document, in order, or the document as it has ended.
 
+    :param uploads: where the ids of uploaded files are remembered; none is uploaded twice.
     :param transfer: ``presign`` makes URLs that are valid for ``expires_in`` seconds from now; what lies in a
         store without such is uploaded all the same. An upload is read under the condition that it is still
         the content whose identity was recorded.
+    :raises PipelineSourceError: if a store, or Extend, takes none of several, or gives up in the middle.
+    :raises ExtendError: if Extend refuses something else than a file.
     """
 
     def signed(item: Checked) -> FileInput | None:
@@ -152,13 +176,79 @@ def file_inputs(
         url = stores.of(place.root).signed_url(place, item.version_id, expires_in)
         return None if url is None else FileInput(url=url, name=item.document.name)
 
-    def upload(item: Checked) -> FileInput:
-        place = Located.of(item.document.uri)
-        content = stores.of(place.root).read(place, item.document.etag, item.version_id)
-        return FileInput(file_id=hook.upload_file(item.document.name, content).id, name=item.document.name)
-
     # Signing needs no network, so threads would only be in each other's way.
     files = [signed(item) if transfer == "presign" else None for item in checked]
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        uploads = pool.map(upload, [item for item, file in zip(checked, files, strict=True) if file is None])
-        return [next(uploads) if file is None else file for file in files]
+    to_upload = [item for item, file in zip(checked, files, strict=True) if file is None]
+    uploaded = iter(_upload_all(stores, to_upload, hook, uploads))
+    return [next(uploaded) if file is None else file for file in files]
+
+
+def _upload_all(
+    stores: Stores, items: Sequence[Checked], hook: ExtendHook, uploads: Uploads
+) -> list[FileInput | Document]:
+    if not items:
+        return []
+
+    def upload(item: Checked) -> FileInput | _Refused | Document:
+        document = item.document
+        file_id = uploads.known(document.id)
+        if file_id is None:
+            sent = _upload(stores, item, hook)
+            if not isinstance(sent, StoredFile):
+                return sent
+            file_id = sent.id
+            uploads.add(document.id, file_id)
+        return FileInput(file_id=file_id, name=document.name)
+
+    hook.get_conn()  # one session for all threads
+    with uploads:
+        pool = concurrent.futures.ThreadPoolExecutor(PARALLEL)
+        try:
+            futures = [pool.submit(upload, item) for item in items]
+            # What ends one of them for good would end the others, too.
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    broken = [future for future in futures if not future.cancelled() and future.exception()]
+    results = [future.result() for future in broken or futures]
+    refused = [result for result in results if isinstance(result, _Refused)]
+    if len(refused) == len(items) > 1 and not all(each.of_the_file for each in refused):
+        raise PipelineSourceError(
+            f"Extend takes none of {len(items):,} files, the first one for this: "
+            f"{refused[0].document.message} No batch was sent, and no document has ended. Mend what they "
+            "have in common, then clear this task."
+        )
+    return [result.document if isinstance(result, _Refused) else result for result in results]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Refused:
+    """A document whose file Extend does not take; whether that is for what the file itself is."""
+
+    document: Document
+    of_the_file: bool
+
+
+def _upload(stores: Stores, item: Checked, hook: ExtendHook) -> StoredFile | _Refused | Document:
+    """Upload one object; what is wrong with it alone ends its document."""
+    document, place = item.document, Located.of(item.document.uri)
+    try:
+        with stores.of(place.root).read(place, document.etag, item.version_id) as content:
+            return hook.upload_file(document.name, content)
+    except UnreadableError as error:
+        return _ended(document, error.status, error.reason, str(error)).document
+    except ObjectChangedError:
+        now = _check(stores, document, {}).document
+        if now.status is None:
+            raise
+        return now
+    except ExtendBadRequestError as error:
+        if error.retryable:
+            raise
+        return _refused(document, error)
+
+
+def _refused(document: Document, error: ExtendBadRequestError) -> _Refused:
+    reason = FILE_TOO_LARGE if error.status == CONTENT_TOO_LARGE else reason_of(error)
+    message = f"Extend refused the file at upload: {error.said or error.message}"
+    return _Refused(_ended(document, "FAILED", reason, message).document, reason in FILE_REASONS)

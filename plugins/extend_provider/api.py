@@ -73,6 +73,11 @@ class ApiCall(Generic[T]):
     complete: Callable[[T, bytes], T] | None = dataclasses.field(default=None, repr=False)
     leave_by: datetime | None = None
 
+    @property
+    def is_brief(self) -> bool:
+        """Whether the answer comes soon: the request creates no work and carries no file."""
+        return self.repeatable and self.upload is None
+
 
 def create_runs(
     wire: Wire,
@@ -224,12 +229,11 @@ def upload_file(
     password: str | None = None,
     convert_to_pdf: bool = False,
 ) -> ApiCall[StoredFile]:
-    """``POST /files/upload``: each upload makes another file, so it is not repeatable."""
+    """``POST /files/upload``: each upload makes another file, which costs nothing, so it may be repeated."""
     return ApiCall(
         "POST",
         "/files/upload",
         intent=f"upload file {name!r}",
-        repeatable=False,
         params={"convertToPdf": "true"} if convert_to_pdf else {},
         upload=Upload.of(name, content, {} if password is None else {"password": password}),
         read=wire.file,

@@ -56,10 +56,10 @@ class ExtendSettings:
     :param timeout: (connect, read) in seconds if the connection sets it; it then holds for every request.
     :param acceptance_window: see :data:`ACCEPTANCE_WINDOW`.
     :param listing_grace: see :data:`LISTING_GRACE`.
-    :param proxies: by URL scheme, as ``requests`` has them.
+    :param proxies: by URL scheme, as ``requests`` has them; they go before the environment's.
     :param verify: whether to check certificates, or the path of a CA bundle.
     :param cert: path of a client certificate, or (certificate, key).
-    :param trust_env: whether HTTP_PROXY and the like count.
+    :param trust_env: whether HTTP_PROXY, REQUESTS_CA_BUNDLE and the like count.
     """
 
     conn_id: str
@@ -125,12 +125,12 @@ class ExtendSettings:
             headers["x-extend-workspace-id"] = self.workspace_id
         return headers
 
-    def timeouts(self, *, repeatable: bool) -> tuple[float, float]:
-        """Return (connect, read) timeouts in seconds for a request that may or may not be repeated.
+    def timeouts(self, *, brief: bool) -> tuple[float, float]:
+        """Return (connect, read) timeouts in seconds for a request, see :attr:`~.api.ApiCall.is_brief`.
 
         What creates work is waited for as long as Extend may accept it, and no longer: then it is looked for.
         """
-        if repeatable:
+        if brief:
             return self.timeout or (CONNECT_TIMEOUT, READ_TIMEOUT)
         connect, read = self.timeout or (CONNECT_TIMEOUT, self.acceptance_window)
         return connect, min(read, self.acceptance_window)
@@ -138,7 +138,7 @@ class ExtendSettings:
     @property
     def departure_window(self) -> float:
         """Seconds after a submission was begun in which its request leaves, or not at all."""
-        return 2 * self.timeouts(repeatable=False)[0]
+        return 2 * self.timeouts(brief=False)[0]
 
     @property
     def submission_window(self) -> float:
@@ -213,7 +213,9 @@ def _proxies(conn_id: str, value: Any) -> Mapping[str, str]:
         return {"http": value, "https": value}
     if value and not isinstance(value, Mapping):
         raise ExtendInputError(f'Connection {conn_id!r}: proxies must be a URL or {{"https": URL}}.')
-    return value or {}
+    if not all(isinstance(each, str | None) for pair in (value or {}).items() for each in pair):
+        raise ExtendInputError(f'Connection {conn_id!r}: proxies must be a URL or {{"https": URL}}.')
+    return {scheme: url or "" for scheme, url in (value or {}).items()}
 
 
 def _verify(conn_id: str, value: Any) -> bool | str:

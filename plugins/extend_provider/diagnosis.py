@@ -9,6 +9,7 @@ from extend_provider.exceptions import (
     ExtendConnectionError,
     ExtendCreditsError,
     ExtendError,
+    ExtendInputError,
     ExtendRateLimitError,
 )
 from extend_provider.policy import is_unauthorized
@@ -19,6 +20,8 @@ _INVALID = {400, 422}
 
 def diagnose(error: ExtendError, settings: ExtendSettings) -> str:
     """Return what is wrong and what to change in the connection."""
+    if isinstance(error, ExtendInputError):
+        return str(error)
     if isinstance(error, ExtendConnectionError):
         advice = (
             f"No answer from {settings.base_url}. Check the host, its port, and proxies and firewalls "

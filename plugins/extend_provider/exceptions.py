@@ -16,6 +16,7 @@ class ExtendError(Exception):
     :param retryable: whether the same request may succeed later.
     :param request_id: Extend's id of the request, for their support.
     :param retry_after: seconds that Extend asked to wait.
+    :param said: Extend's own words, whole; without credentials, and not shown.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class ExtendError(Exception):
         retryable: bool = False,
         request_id: str | None = None,
         retry_after: float | None = None,
+        said: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -35,6 +37,7 @@ class ExtendError(Exception):
         self.retryable = retryable
         self.request_id = request_id
         self.retry_after = retry_after
+        self.said = said
         #: Runs that earlier requests of the same call had created when this one failed.
         self.created_run_ids: tuple[str, ...] = ()
 

@@ -46,6 +46,7 @@ class Log(Protocol):
         """Log a warning."""
 
 
+PROXY_AUTHENTICATION_REQUIRED = 407
 REQUEST_TIMEOUT = 408
 TOO_EARLY = 425
 TOO_MANY_REQUESTS = 429
@@ -53,6 +54,11 @@ UNAUTHORIZED = 401
 _RETRYABLE_4XX = {REQUEST_TIMEOUT, TOO_EARLY, TOO_MANY_REQUESTS}
 #: How much of a message of Extend's is repeated, in characters.
 MESSAGE_LENGTH = 1000
+
+_TRUST = (
+    "Where a proxy inspects TLS, name the file of its authorities in the connection's extra (verify) or in "
+    "REQUESTS_CA_BUNDLE."
+)
 
 _ERRORS: Mapping[int, tuple[type[ExtendError], str]] = {
     UNAUTHORIZED: (
@@ -77,11 +83,15 @@ _ERRORS: Mapping[int, tuple[type[ExtendError], str]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer as it came; ``headers`` ignores case."""
+    """An HTTP answer as it came; ``headers`` ignores case.
+
+    :param via: the proxy that the request was given to, without its password.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = dataclasses.field(repr=False)
+    via: str | None = None
 
 
 def result_of(call: ApiCall[T], answer: Answer) -> T:
@@ -104,8 +114,12 @@ def result_of(call: ApiCall[T], answer: Answer) -> T:
 def refusal(call: ApiCall[Any], answer: Answer) -> ExtendError:
     """Classify an answer that is not a success, by status and by either version's error body or none."""
     body, status = _error_body(answer.body), answer.status
-    said = _said(body) or _without_words(answer)
+    if status == PROXY_AUTHENTICATION_REQUIRED:
+        return proxy_refusal(call, status, answer.via)
+    words = _words(body)
+    said = _sentence(words) if words else _without_words(answer)
     facts: dict[str, Any] = {
+        "said": words,
         "status": status,
         "code": text(body, "code"),
         "request_id": text(body, "requestId") or answer.headers.get("x-extend-request-id"),
@@ -149,20 +163,45 @@ class Departure:
         self.begun = True
 
 
-def no_answer(call: ApiCall[Any], error: BaseException, base_url: str, *, sent: bool) -> ExtendError:
+def no_answer(
+    call: ApiCall[Any], error: BaseException, base_url: str, *, sent: bool, via: str | None = None
+) -> ExtendError:
     """Classify a request that got no answer.
 
     :param sent: whether any of it may have left this machine, as told by a :class:`Departure`.
+    :param via: the proxy that it was to go through, without its password.
     """
+    place = f"{base_url} through the proxy {via}" if via else base_url
     if sent:
-        what_happened = f"The connection to {base_url} broke before an answer came: {root_cause(error)}"
+        what_happened = f"The connection to {place} broke before an answer came: {root_cause(error)}"
     else:
-        what_happened = f"No connection to {base_url}, so nothing was sent: {root_cause(error)}"
+        what_happened = f"No connection to {place}, so nothing was sent: {root_cause(error)}"
     if sent and not call.repeatable:
         return unclear(call, what_happened)
     # Trying again does not make a certificate trusted.
     untrusted = any(isinstance(each, ssl.SSLCertVerificationError) for each in chain_of(error))
-    return ExtendConnectionError(f"Could not {call.intent}. {what_happened}.", retryable=not untrusted)
+    advice = f" {_TRUST}" if untrusted else ""
+    return ExtendConnectionError(
+        f"Could not {call.intent}. {what_happened}.{advice}", retryable=not untrusted
+    )
+
+
+def proxy_refusal(call: ApiCall[Any], status: int, via: str | None) -> ExtendError:
+    """Return the error of a request that a proxy would not pass on, or make a tunnel for.
+
+    Asking again helps where the proxy itself failed; credentials that it refuses over and over get locked.
+    """
+    if status == PROXY_AUTHENTICATION_REQUIRED:
+        advice = "It wants other credentials: write them into its URL, http://user:password@host:port."
+    elif status >= 500:
+        advice = "It does not get through to the host: see whether it knows its name and may reach it."
+    else:
+        advice = "Have the connection's host allowed there, or go past the proxy: name the host in NO_PROXY."
+    return ExtendConnectionError(
+        f"Could not {call.intent}. The proxy {via or 'on the way'} did not pass the request on (HTTP "
+        f"{status}), so nothing was sent to Extend. {advice}",
+        retryable=status >= 500 or status in _RETRYABLE_4XX,
+    )
 
 
 def is_unauthorized(error: ExtendError) -> bool:
@@ -298,12 +337,13 @@ def _error_body(body: bytes) -> Json:
     return {**decoded, **mapping(decoded, "error")} if isinstance(decoded, dict) else {}
 
 
-def _said(body: Json) -> str | None:
-    """Return Extend's message as a sentence, without the file URLs that it may quote."""
-    message = text(body, "message") or text(body, "error")
-    if message is None:
-        return None
-    message = without_credentials(message)[:MESSAGE_LENGTH].strip()
+def _words(body: Json) -> str | None:
+    """Return Extend's message, without the credentials of file URLs that it may quote."""
+    return without_credentials(text(body, "message") or text(body, "error") or "").strip() or None
+
+
+def _sentence(words: str) -> str:
+    message = words[:MESSAGE_LENGTH].strip()
     return message if message.endswith((".", "!", "?")) else f"{message}."
 
 
@@ -313,7 +353,10 @@ def _without_words(answer: Answer) -> str:
     if location.hostname:
         return f"a redirect to {location.scheme}://{location.hostname}; check the connection's host."
     content_type = answer.headers.get("Content-Type")
-    return f"no message, a body of type {content_type}." if content_type and answer.body else "no message."
+    if not (content_type and answer.body):
+        return "no message."
+    who = f"the proxy {answer.via}" if answer.via else "a proxy or gateway on the way"
+    return f"no message, a body of type {content_type}, which may be of {who}."
 
 
 def _unreadable(call: ApiCall[Any], answer: Answer, why: str) -> ExtendError:

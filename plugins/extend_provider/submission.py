@@ -25,10 +25,12 @@ from extend_provider.exceptions import (
 )
 from extend_provider.policy import Backoff
 from extend_provider.recovery import Mark, Sought, find_batch
+from extend_provider.refusals import MAX_LEFT_OUT, named, refused_inputs
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendHook
     from extend_provider.kill import CancelsOnKillMixin
+    from extend_provider.refusals import RefusedInput
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +112,13 @@ class Prepared:
     :param inputs: 1 to 1,000 :class:`~extend_provider.models.BatchInput`; each carries the mark of the work
         in its metadata. Empty: there is nothing to send any more.
     :param details: kept with the intent.
+    :param without: makes the same without inputs that Extend has refused; None, or if it returns None: they
+        are not to be left out.
     """
 
     inputs: Sequence[Any]
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    without: Callable[[Sequence[RefusedInput]], Prepared | None] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -219,6 +224,9 @@ class Submitter:
         return self._step(later.turned_away)
 
     def _step(self, turned_away: int = 0) -> Submission | Later:
+        # What is left of inputs some of which Extend has refused, and how many those were.
+        rest: Prepared | None = None
+        left_out = 0
         while True:
             self._stop_if_killed()
             state = self.ledger.read()
@@ -228,7 +236,7 @@ class Submitter:
                 found = self._look_for(state.intent, turned_away)
                 if found is not None:
                     return found
-            prepared = self.prepare()
+            prepared, rest = rest or self.prepare(), None
             if not prepared.inputs:
                 return Submission(None, 0, prepared.details)
             once = type(self.hook)(extend_conn_id=self.hook.extend_conn_id, max_attempts=1)
@@ -242,15 +250,48 @@ class Submitter:
             try:
                 return self._send(once, intent, prepared)
             except ExtendError as error:
-                turned_away += 1
-                if turned_away >= SUBMISSION_ATTEMPTS or not _may_be_begun_again(error):
-                    raise
-                if isinstance(error, ExtendUnclearSubmissionError):
-                    self.log.warning("The batch is looked for now: %s", error)
+                if (rest := self._rest(error, prepared, left_out)) is not None:
+                    left_out += len(prepared.inputs) - len(rest.inputs)
                     continue
-                pause = Backoff().delay(turned_away, error.retry_after, chance=_RANDOM.random())
-                self.log.warning("No batch was created; next try in %.0f s: %s", pause, error)
-                return Later(self.clock() + dt.timedelta(seconds=pause), turned_away)
+                turned_away += 1
+                if (later := self._again(error, turned_away)) is not None:
+                    return later
+
+    def _again(self, error: ExtendError, turned_away: int) -> Later | None:
+        """Say when to begin again: None is now, to look for the batch; raises what rules that out."""
+        if turned_away >= SUBMISSION_ATTEMPTS or not _may_be_begun_again(error):
+            raise error
+        if isinstance(error, ExtendUnclearSubmissionError):
+            self.log.warning("The batch is looked for now: %s", error)
+            return None
+        pause = Backoff().delay(turned_away, error.retry_after, chance=_RANDOM.random())
+        self.log.warning("No batch was created; next try in %.0f s: %s", pause, error)
+        return Later(self.clock() + dt.timedelta(seconds=pause), turned_away)
+
+    def _rest(self, error: ExtendError, prepared: Prepared, left_out: int) -> Prepared | None:
+        """Return what is sent in the place of a batch that was refused for some of its inputs.
+
+        None if something else is wrong, or if they are not to be left out; the error then names them.
+        """
+        refused = refused_inputs(error, prepared.inputs)
+        if not refused:
+            return None
+        which = named(refused, prepared.inputs)
+        if left_out + len(refused) > MAX_LEFT_OUT:
+            error.message += (
+                f" Extend had refused {left_out:,} inputs of this batch before, one after the other, and "
+                f"refuses {which} now. Nothing was created. Look for what they have in common."
+            )
+            return None
+        rest = None if prepared.without is None else prepared.without(refused)
+        if rest is None:
+            error.message += (
+                f" The batch is refused for {which}; nothing was created. Mend or remove what is wrong "
+                "there, or have such inputs left out: on_refused_input='leave_out'."
+            )
+        else:
+            self.log.warning("Extend refuses the batch for %s; it is sent without: %s", which, error)
+        return rest
 
     def _intent(self, state: LedgerState, prepared: Prepared) -> Intent:
         return Intent(

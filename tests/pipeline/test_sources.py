@@ -9,22 +9,32 @@ import http.server
 import json
 import os
 import sys
-import traceback
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, OBJECT_FORBIDDEN, OBJECT_REPLACED, Document
-from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
-from extend_pipeline.stores import Absent, Forbidden, Found, Located, ObjectChangedError, Stores
+from extend_pipeline.documents import (
+    EMPTY_FILE,
+    OBJECT_DELETED,
+    OBJECT_FORBIDDEN,
+    OBJECT_REPLACED,
+    OBJECT_UNREACHABLE,
+    OBJECT_UNREADABLE,
+    Document,
+)
+from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.stores import Absent, Forbidden, Found, Located, ObjectChangedError, Stores, Unusable
+from extend_pipeline.stores.contents import UnreadableError
 from extend_pipeline.stores.paths import PathStore, content_tag, modified_at
 from extend_pipeline.stores.web import WebStore
 from extend_pipeline.transfer import check_objects, file_inputs
-from extend_provider.exceptions import ExtendError
+from extend_pipeline.uploads import Uploads
 from extend_provider.hooks.extend import ExtendHook
+from extend_provider.models import FileInput
 from fixtures.extend_api import ExtendApi
 from fixtures.gcs import GCS
 from fixtures.s3 import S3
@@ -70,7 +80,6 @@ def test_a_prefix_need_not_be_a_folder_and_a_glob_holds(inbox: Path) -> None:
 
 def test_a_link_to_a_folder_is_not_followed_round_and_round(inbox: Path) -> None:
     (inbox / "deep" / "back").symlink_to(inbox)
-    (inbox / "deep" / "nowhere.pdf").symlink_to(inbox / "gone.pdf")
     assert len(found(f"file://{inbox}/")) == len(NAMES)
 
 
@@ -128,7 +137,9 @@ def test_files_are_uploaded_because_they_have_no_url(
     stores = Stores(wanted)
     checked = list(check_objects(stores, discovered(wanted, stores)))
     with ExtendHook() as hook:
-        (file,) = file_inputs(stores, checked, hook, transfer="presign", expires_in=300)
+        uploads = Uploads(ObjectStoragePath(f"file://{inbox}/uploads"), hook.settings)
+        (file,) = file_inputs(stores, checked, hook, uploads, transfer="presign", expires_in=300)
+    assert isinstance(file, FileInput)
     assert (file.url, file.name) == (None, "c #1?.txt")
     assert file.file_id
     assert extend_api.requests_to("POST /files/upload") == 1
@@ -167,7 +178,7 @@ def test_a_bucket_is_listed_looked_up_read_and_signed(bucket: tuple[str, Put]) -
     for name in NAMES:
         put(f"in/{name}", b"some text")
     store = PathStore.connect(root, "inbox")
-    listed = [each for page in store.pages(Located(root, "in/")) for each in page]
+    listed = [each for page in store.pages(Located(root, "in/")) for each in page if isinstance(each, Found)]
     assert sorted(each.key for each in listed) == sorted(f"in/{name}" for name in NAMES)
     assert len({each.tag for each in listed}) == 1  # of the content, which is the same in all
     assert not store.fs.dircache  # or a listing would stay in memory folder after folder
@@ -179,7 +190,7 @@ def test_a_bucket_is_listed_looked_up_read_and_signed(bucket: tuple[str, Put]) -
         seen = store.look_up(place)
         assert isinstance(seen, Found)
         assert seen[:3] == each[:3]
-        assert store.read(place, each.tag, None) == b"some text"
+        assert store.read(place, each.tag, None).read() == b"some text"
         url = store.signed_url(place, None, 300)
         assert urllib.request.urlopen(str(url)).read() == b"some text"
     put("in/a.pdf", b"other text")
@@ -321,7 +332,7 @@ def test_a_document_on_the_web_is_known_by_what_its_host_tells(
         seen = WebStore().look_up(place)
         assert isinstance(seen, Found)
         assert (seen.key, seen.tag, seen.size_bytes) == (name, tag, size)
-        assert WebStore().read(place, tag, None) == b"text"
+        assert WebStore().read(place, tag, None).read() == b"text"
         assert WebStore().signed_url(place, None, 300) == place.uri
         with pytest.raises(ObjectChangedError):
             WebStore().read(place, "v2", None)
@@ -339,49 +350,69 @@ def test_what_is_gone_or_closed_on_the_web_is_a_documents_own_affair(
         WebStore().read(Located(trusted.url, "a.pdf"), "v1", None)
 
 
+_ELSEWHERE = "https://localhost:1/b.pdf?signature=s3cr3t"
+
+
 @pytest.mark.parametrize(
-    ("page", "says", "retryable"),
+    ("page", "reason", "says"),
     [
-        pytest.param(Page(b"text"), "neither an ETag nor when it was modified", False, id="no tag"),
-        pytest.param(Page(status=503), "answers HTTP 503", True, id="busy"),
-        pytest.param(Page(status=451), "answers HTTP 451", False, id="not for us"),
+        pytest.param(Page(status=503), OBJECT_UNREACHABLE, "answers HTTP 503", id="busy"),
+        pytest.param(Page(status=520), OBJECT_UNREACHABLE, "answers HTTP 520", id="broken"),
+        pytest.param(Page(status=400), OBJECT_UNREADABLE, "answers HTTP 400", id="refused"),
         pytest.param(
-            Page(headers={"ETag": "v"}, length=None, stalls=True), "could not be read", True, id="slow"
+            Page(headers={"ETag": "v"}, length=None, stalls=True),
+            OBJECT_UNREACHABLE,
+            "(ConnectionError)",
+            id="slow",
         ),
         pytest.param(
-            Page(status=302, headers={"Location": "https://localhost:1/b.pdf?signature=s3cr3t"}),
-            r"a.pdf' could not be read \(ConnectionError\)",
-            True,
+            Page(status=302, headers={"Location": _ELSEWHERE}),
+            OBJECT_UNREACHABLE,
+            "(ConnectionError)",
             id="leads nowhere",
+        ),
+        pytest.param(
+            Page(status=302, headers={"Location": "/a.pdf"}),
+            OBJECT_UNREADABLE,
+            "never to a document",
+            id="leads in a circle",
+        ),
+        pytest.param(
+            Page(status=302, headers={"Location": "https://localhost:99999999/caf\xe9"}),
+            OBJECT_UNREADABLE,
+            "leads to one that is none",
+            id="leads to no address",
         ),
     ],
 )
-def test_a_host_that_fails_is_told_of_and_no_secret_is(
-    trusted: Web, page: Page, says: str, retryable: bool
+def test_what_a_host_fails_with_is_a_documents_own_affair_and_no_secret_is_told(
+    trusted: Web, page: Page, reason: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     trusted.pages["/a.pdf"] = page
-    with pytest.raises(ExtendError, match=says) as raised:
-        WebStore(timeout=1).look_up(Located(trusted.url, "a.pdf"))
-    assert raised.value.retryable is retryable
-    assert "a.pdf" in str(raised.value)
-    assert "Nothing was sent to Extend" in str(raised.value)
-    assert "s3cr3t" not in "".join(traceback.format_exception(raised.value))
+    seen = WebStore(timeout=0.5).look_up(Located(trusted.url, "a.pdf"))
+    assert isinstance(seen, Unusable)
+    assert (seen.status, seen.reason) == ("FAILED", reason)
+    assert says in seen.message
+    assert "s3cr3t" not in f"{seen} {caplog.text}"
 
 
 def test_a_document_that_is_cut_short_is_not_taken_for_whole(trusted: Web) -> None:
     trusted.pages["/a.pdf"] = Page(b"te", {"ETag": "v"}, length=4)
     place = Located(trusted.url, "a.pdf")
     assert isinstance(WebStore().look_up(place), Found)
-    with pytest.raises(PipelineSourceError, match="ChunkedEncodingError"):
+    with pytest.raises(UnreadableError, match="ChunkedEncodingError") as raised:
         WebStore().read(place, "v", None)
+    assert raised.value.reason == OBJECT_UNREACHABLE
 
 
 def test_a_document_is_not_read_from_where_anybody_could_change_it(trusted: Web) -> None:
     with serving(_Refusing) as port:
         leads = {"Location": f"http://127.0.0.1:{port}/a.pdf"}
         trusted.pages["/a.pdf"] = Page(status=302, headers=leads)
-        with pytest.raises(PipelineInputError, match=r"a\.pdf' leads to an address that is not https"):
-            WebStore().look_up(Located(trusted.url, "a.pdf"))
+        seen = WebStore().look_up(Located(trusted.url, "a.pdf"))
+    assert isinstance(seen, Unusable)
+    assert seen.reason == OBJECT_UNREADABLE
+    assert "not https://" in seen.message
 
 
 @pytest.mark.parametrize(
@@ -394,5 +425,8 @@ def test_a_certificate_that_is_refused_is_told_of(
     if is_trusted:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(web.authority))
     address = web.url.replace("localhost", host)
-    with pytest.raises(PipelineInputError, match=rf"certificate of {address} is refused: .*{says}"):
-        WebStore().look_up(Located(address, "a.pdf"))
+    seen = WebStore().look_up(Located(address, "a.pdf"))
+    assert isinstance(seen, Unusable)
+    assert seen.reason == OBJECT_UNREACHABLE
+    assert f"certificate of {address} is refused: " in seen.message
+    assert says in seen.message

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk import ObjectStoragePath
 from botocore.credentials import Credentials, RefreshableCredentials
 
 from extend_pipeline.discovery import screen
@@ -17,6 +18,7 @@ from extend_pipeline.settings import Settings
 from extend_pipeline.stores import Found, Located, Stores
 from extend_pipeline.stores.s3 import S3Store
 from extend_pipeline.transfer import Checked, check_objects, file_inputs
+from extend_pipeline.uploads import Uploads
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.models import FileInput
 from fixtures.s3 import S3
@@ -25,6 +27,7 @@ from fixtures.s3 import S3
 @pytest.fixture
 def inbox(s3: S3, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", '{"conn_type": "extend", "password": "sk_test"}')
     return s3.bucket("inbox")
 
 
@@ -44,7 +47,10 @@ def put(s3: S3, bucket: str, key: str, body: bytes) -> Document:
 
 
 def presigned(stores: Stores, checked: list[Checked]) -> list[FileInput]:
-    return file_inputs(stores, checked, ExtendHook(), transfer="presign", expires_in=300)
+    hook, nowhere = ExtendHook(), ObjectStoragePath("file:///nowhere")
+    uploads = Uploads(nowhere, hook.settings)
+    files = file_inputs(stores, checked, hook, uploads, transfer="presign", expires_in=300)
+    return [file for file in files if isinstance(file, FileInput)]
 
 
 def test_an_untouched_object_is_sent_as_it_was_found(s3: S3, inbox: str, stores: Stores) -> None:

@@ -27,12 +27,15 @@ from extend_provider.recovery import CLOCK_SKEW
 from extend_provider.submission import Intent, Ledger, LedgerState, Submission
 
 #: What comes of a submitting request: accepted or not, and answered or not.
-Answer = Literal["accepted", "accepted unclear", "lost unclear", "refused", "429", "unreachable"]
+Answer = Literal[
+    "accepted", "accepted unclear", "lost unclear", "refused", "refused for one", "429", "unreachable"
+]
 ANSWERS: tuple[Answer, ...] = (
     "accepted",
     "accepted unclear",
     "lost unclear",
     "refused",
+    "refused for one",
     "429",
     "unreachable",
 )
@@ -284,6 +287,8 @@ def _posted(world: World, intent: Intent, inputs: Sequence[BatchInput], leave_by
             raise ExtendUnclearSubmissionError("the connection broke")
         case "refused":
             raise ExtendBadRequestError("refused", status=400)
+        case "refused for one":
+            raise ExtendBadRequestError("refused", status=400, said="CORRUPT_FILE; Path: inputs[0].file")
         case "429":
             raise ExtendRateLimitError("too many requests", status=429, retryable=True)
         case "unreachable":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from extend_provider.exceptions import ExtendError
 from extend_provider.models import BatchInput, FileInput
 from extend_provider.recovery import Mark
+from extend_provider.refusals import RefusedInput
 from extend_provider.submission import Ledger, Prepared, Submission, Submitter
 from properties.extend_model import (
     ANSWERS,
@@ -127,7 +129,7 @@ class Submitting(RuleBasedStateMachine):
 def submit(process: Process, ledger: Ledger) -> Submission:
     def prepare() -> Prepared:
         pause("prepare")
-        return Prepared([BatchInput(FileInput(text=str(n)), {"chunk": "this", "n": n}) for n in range(4)])
+        return prepared([BatchInput(FileInput(text=str(n)), {"chunk": "this", "n": n}) for n in range(4)])
 
     return Submitter(
         hook=hook_of(process),
@@ -138,6 +140,17 @@ def submit(process: Process, ledger: Ledger) -> Submission:
         clock=process.world.clock,
         sleep=process.sleep,
     ).submit()
+
+
+def prepared(inputs: list[BatchInput]) -> Prepared:
+    """Return what is sent; whom Extend refuses is left out, but not the last one."""
+
+    def without(refused: Sequence[RefusedInput]) -> Prepared | None:
+        gone = {each.index for each in refused}
+        rest = [each for index, each in enumerate(inputs) if index not in gone]
+        return prepared(rest) if rest else None
+
+    return Prepared(inputs, without=without)
 
 
 def go_on_to(process: Process, step: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import select
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 from typing import Any, Literal, Self
@@ -13,21 +15,32 @@ from urllib.parse import urlsplit
 
 #: What it does with a request, or with a tunnel:
 #: ``works``; ``drops`` or ``resets`` the client's connection when the server has answered; answers ``502`` of
-#: its own then (a plain request only); ``refuses`` it, or ``dies``, before anything has got to the server.
-Mode = Literal["works", "drops", "resets", "502", "refuses", "dies"]
+#: its own then (a plain request only); ``refuses`` it, ``dies``, or ``hangs``, before anything has got to the
+#: server.
+Mode = Literal["works", "drops", "resets", "502", "refuses", "dies", "hangs"]
 
 
 class Proxy:
     """Runs in threads of the test's process.
 
     :param refusal: the status with which it refuses.
+    :param login: ``user:password`` that it wants; it answers 407 to everybody else.
+    :param tls: it is spoken to by TLS.
     :ivar asked: how many requests and tunnels it was asked for.
     """
 
-    def __init__(self, mode: Mode = "works", refusal: int = 407) -> None:
+    def __init__(
+        self,
+        mode: Mode = "works",
+        refusal: int = 407,
+        login: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.mode: Mode = mode
         self.refusal = refusal
         self.asked = 0
+        self._login = login and base64.b64encode(login.encode("latin-1"))
+        self._ended = threading.Event()
         outer = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -42,13 +55,19 @@ class Proxy:
                 """A connection that breaks is part of the tests."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"{'https' if tls else 'http'}://{self.address}"
+        if tls:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -60,11 +79,16 @@ class Proxy:
         method, target, _ = line.decode().split(" ", 2)
         head = b"".join(iter(stream.readline, b"\r\n"))
         self.asked += 1
-        if self.mode == "dies":
+        if self.mode == "hangs":
+            self._ended.wait()
+        if self.mode in ("dies", "hangs"):
             return False
-        if self.mode == "refuses":
-            client.sendall(f"HTTP/1.1 {self.refusal} No\r\nContent-Length: 0\r\n\r\n".encode())
+        unknown = self._login and b"Proxy-Authorization: Basic %b\r\n" % self._login not in head
+        if self.mode == "refuses" or unknown:
+            status = 407 if unknown else self.refusal
+            client.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
             return False
+        head = b"".join(line for line in head.splitlines(True) if not line.lower().startswith(b"proxy-"))
         if method == "CONNECT":
             host, _, port = target.rpartition(":")
             with socket.create_connection((host, int(port))) as server:
@@ -101,7 +125,8 @@ class Proxy:
         spoken = 0
         with contextlib.suppress(OSError):
             while True:
-                for ready in select.select([client, server], [], [])[0]:
+                pending = isinstance(client, ssl.SSLSocket) and client.pending()
+                for ready in [client] if pending else select.select([client, server], [], [])[0]:
                     data = ready.recv(65536)
                     if not data:
                         return

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
-import certifi
 import pytest
 
 from extend_provider.exceptions import ExtendInputError
-from extend_provider.hooks.aiohttp_transport import request_options
 from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
 from extend_provider.models import BatchInput, FileInput
 from fixtures.extend_api import ExtendApi
@@ -168,52 +164,6 @@ async def test_no_session_is_left_open(
         del hook
         await asyncio.sleep(0)
     assert "Unclosed" not in caplog.text
-
-
-class TestTransport:
-    @pytest.fixture(autouse=True)
-    def no_proxies(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-            monkeypatch.delenv(name, raising=False)
-            monkeypatch.delenv(name.upper(), raising=False)
-
-    async def options(self, monkeypatch: pytest.MonkeyPatch, url: str, **extra: Any) -> dict[str, Any]:
-        set_connection(monkeypatch, url, extra=extra)
-        return request_options(await ExtendAsyncHook(CONN_ID).get_settings())
-
-    @pytest.mark.parametrize(
-        ("extra", "environment", "proxy"),
-        [
-            pytest.param({}, {}, None, id="none"),
-            pytest.param({"proxy": "http://p:1"}, {}, "http://p:1", id="one-for-all"),
-            pytest.param({"proxies": {"https": "http://p:2"}}, {}, "http://p:2", id="by-scheme"),
-            pytest.param({"proxies": {"http": "http://p:2"}}, {}, None, id="other-scheme"),
-            pytest.param({}, {"https_proxy": "http://p:3"}, "http://p:3", id="environment"),
-            pytest.param(
-                {"proxy": "http://p:1"}, {"https_proxy": "http://p:3"}, "http://p:1", id="ours-first"
-            ),
-            pytest.param({"trust_env": False}, {"https_proxy": "http://p:3"}, None, id="not-trusted"),
-            pytest.param({}, {"https_proxy": "http://p:3", "no_proxy": "extend.ai"}, None, id="no-proxy"),
-        ],
-    )
-    async def test_proxies(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        extra: dict[str, Any],
-        environment: dict[str, str],
-        proxy: str | None,
-    ) -> None:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        assert (await self.options(monkeypatch, "https://api.extend.ai", **extra))["proxy"] == proxy
-
-    async def test_certificates(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def tls(**extra: Any) -> Any:
-            return (await self.options(monkeypatch, "https://api.extend.ai", **extra))["ssl"]
-
-        assert await tls() is True
-        assert await tls(verify=False) is False
-        assert (await tls(verify=certifi.where())).verify_mode is ssl.CERT_REQUIRED
 
 
 class TestAtScale:

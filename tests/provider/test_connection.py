@@ -116,9 +116,9 @@ def test_wrong_fields_are_refused_by_name_and_without_secrets(
 
 
 def test_a_submission_gets_more_patience_unless_the_connection_sets_a_timeout() -> None:
-    assert settings().timeouts(repeatable=True) == (10, 60)
-    assert settings().timeouts(repeatable=False) == (10, 300)
-    assert settings({"timeout": 5}).timeouts(repeatable=False) == (5, 5)
+    assert settings().timeouts(brief=True) == (10, 60)
+    assert settings().timeouts(brief=False) == (10, 300)
+    assert settings({"timeout": 5}).timeouts(brief=False) == (5, 5)
 
 
 def test_the_time_in_which_a_submission_may_be_accepted_is_the_servers_whatever_the_clients_timeout() -> None:
@@ -130,6 +130,6 @@ def test_the_time_in_which_a_submission_may_be_accepted_is_the_servers_whatever_
 
 def test_an_answer_is_waited_for_no_longer_than_a_submission_may_be_accepted() -> None:
     window = {"acceptance_window": 60}
-    assert settings(window).timeouts(repeatable=False) == (10, 60)
-    assert settings({"timeout": [5, 900], **window}).timeouts(repeatable=False) == (5, 60)
-    assert settings({"timeout": [5, 900], **window}).timeouts(repeatable=True) == (5, 900)
+    assert settings(window).timeouts(brief=False) == (10, 60)
+    assert settings({"timeout": [5, 900], **window}).timeouts(brief=False) == (5, 60)
+    assert settings({"timeout": [5, 900], **window}).timeouts(brief=True) == (5, 900)

@@ -63,16 +63,11 @@ def submit_run(hook: Any) -> Any:
     return hook.create_run("workflow_1", FileInput(file_id="file_1"))
 
 
-def upload(hook: Any) -> Any:
-    return hook.upload_file("a.pdf", b"%PDF-1.7 content")
-
-
 SUBMISSIONS = pytest.mark.parametrize(
     ("submit", "done"),
     [
         pytest.param(submit_batch, BATCH, id="batch"),
         pytest.param(submit_run, RUN, id="run"),
-        pytest.param(upload, FILE, id="upload"),
     ],
 )
 
@@ -249,6 +244,17 @@ class TestRepeating:
         server = serve(BROKEN, RUN)
         hooks.run(use)
         assert [request.path for request in server.requests] == [path, path]
+
+    @pytest.mark.parametrize("fault", [BUSY, BROKEN, Reply(fault="drop")], ids=["429", "500", "dropped"])
+    def test_an_upload_is_repeated_from_where_it_began(
+        self, hooks: HookRunner, serve: Any, fault: Reply
+    ) -> None:
+        server = serve(fault, FILE)
+        content = io.BytesIO(b"skipped%PDF" + b"x" * 100_000)
+        content.seek(7)
+        assert hooks.run(lambda hook: hook.upload_file("a.pdf", content)).id == "file_1"
+        files = [form_parts(request)["file"][1] for request in server.requests]
+        assert files == [b"%PDF" + b"x" * 100_000] * 2
 
     def test_it_gives_up_after_max_attempts_with_the_last_error(self, hooks: HookRunner, serve: Any) -> None:
         server = serve(BROKEN)

@@ -46,7 +46,7 @@ class TestCalls:
         ("call", "repeatable"),
         [
             pytest.param(SUBMIT, False, id="batch"),
-            pytest.param(UPLOAD, False, id="upload"),
+            pytest.param(UPLOAD, True, id="upload"),
             pytest.param(GET, True, id="get"),
             pytest.param(api.list_runs(WIRE), True, id="list"),
             pytest.param(api.update_run(WIRE, "r", name="n"), True, id="update"),
@@ -104,9 +104,8 @@ class TestClassification:
         assert "get run run_1" in str(error)
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
-    @pytest.mark.parametrize("call", [SUBMIT, UPLOAD], ids=["batch", "upload"])
-    def test_a_fault_after_submitting_leaves_the_fate_unknown(self, call: ApiCall[Any], status: int) -> None:
-        error = refusal(call, answer(status, b'{"message": "oops", "retryable": true}'))
+    def test_a_fault_after_submitting_leaves_the_fate_unknown(self, status: int) -> None:
+        error = refusal(SUBMIT, answer(status, b'{"message": "oops", "retryable": true}'))
         assert isinstance(error, ExtendUnclearSubmissionError)
         assert not error.retryable
         assert "unknown" in str(error)
@@ -209,9 +208,8 @@ class TestRetrying:
     def test_what_can_be_repeated_is_repeated_whenever_it_may_help(self) -> None:
         assert [may_repeat(GET, e) for e in self.ERRORS] == [True, True, True, False, False, False, False]
 
-    @pytest.mark.parametrize("call", [SUBMIT, UPLOAD], ids=["batch", "upload"])
-    def test_what_creates_is_repeated_only_if_nothing_was_created(self, call: ApiCall[Any]) -> None:
-        assert [may_repeat(call, e) for e in self.ERRORS] == [True, True, False, False, False, False, False]
+    def test_what_creates_is_repeated_only_if_nothing_was_created(self) -> None:
+        assert [may_repeat(SUBMIT, e) for e in self.ERRORS] == [True, True, False, False, False, False, False]
 
 
 class TestBackoff:

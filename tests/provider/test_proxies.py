@@ -13,7 +13,6 @@ import trustme
 
 from extend_provider.exceptions import (
     ExtendAuthError,
-    ExtendBadRequestError,
     ExtendConnectionError,
     ExtendError,
     ExtendUnclearSubmissionError,
@@ -132,7 +131,9 @@ def test_an_answer_that_is_lost_on_a_connection_in_use_leaves_the_fate_unknown(
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])
-def test_a_refused_tunnel_is_proof_that_nothing_left(hooks: HookRunner, route: Route, status: int) -> None:
+def test_a_refused_tunnel_is_proof_that_nothing_left(
+    hooks: HookRunner, route: Route, configured: str, status: int
+) -> None:
     with Proxy("refuses", refusal=status) as proxy:
         route.through(proxy)
         with pytest.raises(ExtendError) as failure:
@@ -141,11 +142,15 @@ def test_a_refused_tunnel_is_proof_that_nothing_left(hooks: HookRunner, route: R
     if route.tunnels:
         assert isinstance(failure.value, ExtendConnectionError)
         assert "nothing was sent" in str(failure.value)
-        assert proxy.asked == 3, "it may be tried again"
+        assert f"The proxy {proxy.url} of the {configured}'s " in str(failure.value)
+        assert proxy.asked == (3 if status == 502 else 1), "credentials that are refused again get locked"
     elif status == 502:
         assert isinstance(failure.value, ExtendUnclearSubmissionError), "it may have been forwarded"
+    elif status == 407:
+        assert isinstance(failure.value, ExtendConnectionError), "no server asks for that, only a proxy does"
+        assert proxy.asked == 1
     else:
-        assert type(failure.value) in {ExtendAuthError, ExtendBadRequestError}, "the proxy itself says no"
+        assert type(failure.value) is ExtendAuthError, "the proxy itself says no"
 
 
 def test_a_proxy_that_dies_over_a_request_may_have_forwarded_it(hooks: HookRunner, route: Route) -> None:

@@ -80,6 +80,10 @@ class Stores:
             from extend_pipeline.stores.web import WebStore
 
             return WebStore()
+        if scheme == "file":
+            from extend_pipeline.stores.local import LocalStore
+
+            return LocalStore()
         from extend_pipeline.stores.paths import PathStore
 
         return PathStore.connect(root, self._settings.source_conn_id)

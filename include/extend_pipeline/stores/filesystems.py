@@ -80,11 +80,18 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # gcsfs raises a bare OSError that begins so; Azure's own errors, and some of gcsfs, carry the status.
-        status = getattr(error, "status_code", None) or getattr(error, "code", None)
-        if str(error).startswith("Forbidden") or status in (401, 403):
+        # gcsfs raises a bare OSError that begins so.
+        if str(error).startswith("Forbidden") or status_of(error) in (401, 403):
             raise PermissionError("The store has refused.") from None
         raise
+
+
+def status_of(error: Exception) -> int | None:
+    """Return the HTTP status that a library's error carries; Azure's do, and some of gcsfs."""
+    told = getattr(error, "status_code", None) or getattr(error, "code", None)
+    return (
+        told if isinstance(told, int) else int(told) if isinstance(told, str) and told.isdecimal() else None
+    )
 
 
 def _open_google(connection: Connection | None) -> AbstractFileSystem:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO, Final, Literal, NamedTuple, Protocol, TypeAlias
+
+from extend_pipeline.documents import OBJECT_FORBIDDEN
 
 
 class ObjectChangedError(Exception):
@@ -46,8 +48,9 @@ class Located(NamedTuple):
 class Found(NamedTuple):
     """An object as its store tells of it.
 
-    :param tag: what changes with its content: see each store for what that is.
-    :param modified: in UTC.
+    :param tag: what changes with its content: see each store for what that is. Empty if it tells nothing.
+    :param size_bytes: None if it tells none, or one that cannot be.
+    :param modified: in UTC; None if it tells no time, or one that cannot be.
     :param version: what the store reads just this content by; None where it keeps the current one alone.
     :param archived: it lies in an archive, and cannot be read before it is restored.
     :param policy: what else than its address decides who may read it, such as the key that encrypts it.
@@ -55,8 +58,8 @@ class Found(NamedTuple):
 
     key: str
     tag: str
-    size_bytes: int
-    modified: dt.datetime
+    size_bytes: int | None
+    modified: dt.datetime | None
     version: str | None = None
     archived: bool = False
     policy: str = ""
@@ -73,6 +76,7 @@ class Forbidden(NamedTuple):
 class Unusable(NamedTuple):
     """Something is there, and what is wrong with it is its own affair.
 
+    :param key: ends in a slash if it is a folder that cannot be listed.
     :param reason: one of the reasons of documents.py; ``message`` says it in a sentence for a person.
     """
 
@@ -119,12 +123,56 @@ Seen: TypeAlias = Found | Absent | Forbidden | Unusable
 
 #: All keys.
 WHOLE: Final = KeyRange()
+#: Times that mean none: the first and the last year that a calendar has.
+_NO_YEARS: Final = (dt.MINYEAR, dt.MAXYEAR)
+#: As many bytes as a column of a warehouse can say.
+_MOST_BYTES: Final = 2**63 - 1
+
+
+def told_time(value: object) -> dt.datetime | None:
+    """Return a time that a store tells, in UTC; None if it tells none, or one that cannot be.
+
+    :param value: seconds since 1970, ISO 8601, or a time; one without a zone is in UTC.
+    """
+    try:
+        if isinstance(value, str):
+            value = dt.datetime.fromisoformat(value)
+        elif isinstance(value, int | float):
+            value = dt.datetime.fromtimestamp(value, dt.UTC)
+        if not isinstance(value, dt.datetime) or value.year in _NO_YEARS:
+            return None
+        return value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def told_size(value: object) -> int | None:
+    """Return a number of bytes that a store tells; None if it tells none, or one that cannot be."""
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None
+    return value if isinstance(value, int) and 0 <= value <= _MOST_BYTES else None
+
+
+def dated_tag(modified: dt.datetime, size: object) -> str:
+    """Return the tag of an object that has no other: when it was modified, with its size."""
+    return f"{modified:%Y%m%dT%H%M%S.%f}-{size or 0}"
+
+
+def forbidden(key: str) -> Unusable:
+    """Say that an object may not be read."""
+    return Unusable(key, OBJECT_FORBIDDEN, "The connection may not read this object.")
+
+
+def unlisted_folder(folder: str) -> Unusable:
+    """Say that a folder below the source may not be listed."""
+    message = "This folder may not be listed. What is in it is not known, and none of it was sent."
+    return Unusable(f"{folder}/", OBJECT_FORBIDDEN, message)
 
 
 class Store(Protocol):
     """Objects under one root, or under several that one connection opens."""
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
+    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[Sequence[Found | Unusable]]:
         """Yield the objects whose keys begin with the prefix's, in the order of their keys where it has one.
 
         :param keys: only these; stores that :meth:`split` into one range are asked for :data:`WHOLE` alone.
@@ -158,9 +206,13 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
-        """Return the object's content, if it is still the one with this tag.
+    def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
+        """Return the object's content, from its start, if it is still the one with this tag.
 
-        :raises ObjectChangedError: if it is another one.
+        It can seek to its start, comes by the piece, and is the caller's to close.
+
+        :raises ObjectChangedError: if it is another one, or there is none.
+        :raises UnreadableError: if this one cannot be had; see contents.py.
+        :raises PipelineSourceError: if it breaks off.
         """
         ...

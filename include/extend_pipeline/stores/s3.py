@@ -11,10 +11,11 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
-from extend_pipeline.documents import OBJECT_FORBIDDEN
+from extend_pipeline.documents import OBJECT_ARCHIVED, OBJECT_FORBIDDEN
 from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
+from extend_pipeline.stores.contents import Content, UnreadableError, breaking_off
 from extend_pipeline.stores.key_ranges import divide
 from extend_pipeline.stores.records import (
     WHOLE,
@@ -28,6 +29,8 @@ from extend_pipeline.stores.records import (
     Seen,
     Unusable,
     just_before,
+    told_size,
+    told_time,
 )
 from extend_pipeline.stores.s3_answers import ABSENT, FORBIDDEN, PAYER, REFUSED, Answer
 from extend_pipeline.stores.s3_clients import DIRECTORY_BUCKET, S3Clients, read_one_byte
@@ -36,8 +39,10 @@ if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from botocore.exceptions import ClientError
     from types_boto3_s3.client import S3Client
-    from types_boto3_s3.type_defs import GetObjectRequestTypeDef
+    from types_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef
 
+#: Statuses that tell nothing of an object: too slow, too many requests.
+_PASSING = frozenset({408, 429})
 #: Storage classes whose objects have to be restored before they are read.
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _RESTORABLE = _ARCHIVES | {"INTELLIGENT_TIERING"}
@@ -225,19 +230,28 @@ class S3Store:
                 "Shorten expires_in, use credentials that live longer, or set transfer='upload'."
             )
 
-    def read(self, place: Located, found_tag: str, version: str | None) -> bytes:
+    def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
         """Read the object under the condition that it is still the one with this tag."""
+        answer = self._get(place, found_tag, version)
+        content = Content(
+            place.uri,
+            answer["ContentLength"],
+            cast("Any", answer["Body"]),
+            lambda: cast("Any", self._get(place, found_tag, version)["Body"]),
+        )
+        return cast("BinaryIO", content)
+
+    def _get(self, place: Located, found_tag: str, version: str | None) -> GetObjectOutputTypeDef:
         from botocore.exceptions import ClientError
 
         wanted: GetObjectRequestTypeDef = {"Bucket": _bucket(place), "Key": place.key, "IfMatch": found_tag}
         if version:
             wanted["VersionId"] = version
-        try:
-            return self.client.get_object(**wanted)["Body"].read()
-        except ClientError as error:
-            if _code(error) in ABSENT | {"412", "PreconditionFailed"}:
-                raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.") from None
-            raise
+        with breaking_off(place.uri):
+            try:
+                return self.client.get_object(**wanted)
+            except ClientError as error:
+                raise _unread(place, error) from None
 
     def _unreadable(self, prefix: Located, error: ClientError) -> PipelineInputError | None:
         code = _code(error)
@@ -263,17 +277,41 @@ def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def _unread(place: Located, error: ClientError) -> Exception:
+    """Return what a refusal to give an object says: of the object, or of the store and its credentials."""
+    code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in ABSENT | {"412", "PreconditionFailed", "NoSuchVersion"}:
+        return ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
+    if code in REFUSED or not 400 <= status < 500 or status in _PASSING:
+        return PipelineSourceError(
+            f"{place.uri} could not be read: S3 answers {code} (HTTP {status}). Its chunk was not sent to "
+            "Extend; the next attempt of this task asks again.",
+            status=status or None,
+            retryable=True,
+        )
+    if code == "InvalidObjectState":
+        message = "The object is in an archive, from which it has to be restored before it can be read."
+        return UnreadableError(OBJECT_ARCHIVED, message, "SKIPPED")
+    if code in FORBIDDEN:
+        return UnreadableError(OBJECT_FORBIDDEN, "The object may not be read (403), although it is listed.")
+    said = str(error.response.get("Error", {}).get("Message", ""))[:200]
+    return UnreadableError(OBJECT_FORBIDDEN, f"S3 does not give the object: {code}: {said}".rstrip(": "))
+
+
 def _tag(entry: Mapping[str, Any]) -> str:
-    return str(entry["ETag"]).strip('"')
+    return str(entry.get("ETag") or "").strip('"')
 
 
 def _listed(entry: Mapping[str, Any]) -> Found:
-    modified = entry["LastModified"]
+    modified = entry.get("LastModified")
     # S3 tells times in UTC; botocore's own zone of that name is slow to convert.
-    modified = modified.astimezone(dt.UTC) if modified.utcoffset() else modified.replace(tzinfo=dt.UTC)
+    if modified is not None and not modified.utcoffset():
+        modified = modified.replace(tzinfo=dt.UTC)
     archived = entry.get("StorageClass") in _RESTORABLE and _is_archived(entry)
     version = _version(entry)
-    return Found(entry["Key"], _tag(entry), entry["Size"], modified, version, archived)
+    return Found(
+        entry["Key"], _tag(entry), told_size(entry.get("Size")), told_time(modified), version, archived
+    )
 
 
 def _version(entry: Mapping[str, Any]) -> str | None:
@@ -295,8 +333,8 @@ def _headed(key: str, head: Mapping[str, Any]) -> Found:
     return Found(
         key,
         _tag(head),
-        int(head["ContentLength"]),
-        head["LastModified"].astimezone(dt.UTC),
+        told_size(head.get("ContentLength")),
+        told_time(head.get("LastModified")),
         _version(head),
         archived=in_archive and 'ongoing-request="false"' not in head.get("Restore", ""),
         policy=head.get("SSEKMSKeyId", ""),

@@ -17,7 +17,7 @@ CHUNK_BYTES = 256 * 1024
 class DownloadFailed(Exception):  # noqa: N818 - reads as what happened
     """The bytes could not be had.
 
-    :param code: Extend's reason, ``UNABLE_TO_DOWNLOAD_FILE`` or ``FILE_SIZE_TOO_LARGE``.
+    :param code: Extend's reason, e.g. ``UNABLE_TO_DOWNLOAD_FILE`` or ``FILE_SIZE_TOO_LARGE``.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -49,6 +49,7 @@ async def probe(session: aiohttp.ClientSession, url: str, settings: Settings) ->
     try:
         async with session.get(_encoded(url), timeout=_timeout(settings)) as response:
             _check_status(response.status)
+            check_size(response.content_length or 0, settings)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise _unreachable(error) from None
 

@@ -11,11 +11,12 @@ import msgspec
 
 from sandbox.extend_api import queries
 from sandbox.extend_api.downloads import DownloadFailed, probe
-from sandbox.extend_api.emulator import Emulator
+from sandbox.extend_api.emulator import Emulator, url_file_name
 from sandbox.extend_api.errors import ApiError, InvalidRequest, not_found
 from sandbox.extend_api.faults import rate_limited
+from sandbox.extend_api.file_routes import file_type
 from sandbox.extend_api.gate import Call
-from sandbox.extend_api.model import CANCELLABLE, Run, RunOrder, iso, new_id
+from sandbox.extend_api.model import CANCELLABLE, FileRef, Run, RunOrder, iso, new_id
 from sandbox.extend_api.reviews import correct
 from sandbox.extend_api.shapes import NEWEST, SHAPES
 from sandbox.extend_api.shapes.common import checked_metadata, decode
@@ -47,7 +48,7 @@ async def create_batch(call: Call) -> Any:
     orders = call.shapes.read_batch_request(await call.request.body())
     _check_capacity(call.emulator, len(orders))
     if call.emulator.settings.unreachable_url == "reject_batch":
-        await _probe_all(call.emulator, orders)
+        await _look_at_all(call.emulator, orders)
     batch_id = new_id("batch")
     call.emulator.create_runs(orders, batch_id)
     return call.shapes.batch_created(batch_id)
@@ -171,20 +172,29 @@ def _check_capacity(emulator: Emulator, count: int) -> None:
         raise rate_limited(emulator.settings, f"No more than {limit} runs may wait.")
 
 
-async def _probe_all(emulator: Emulator, orders: list[RunOrder]) -> None:
-    """Raise InvalidRequest for the first input whose URL cannot be read."""
+async def _look_at_all(emulator: Emulator, orders: list[RunOrder]) -> None:
+    """Raise InvalidRequest for the first input whose file cannot be had, is of no type or too large."""
     gate = asyncio.Semaphore(PROBES_AT_A_TIME)
 
-    async def probed(url: str) -> DownloadFailed | None:
+    async def look(order: RunOrder) -> DownloadFailed | None:
         async with gate:
             try:
-                await probe(emulator.engine.processor.http, url, emulator.settings)
+                await _look_at(emulator, order.files[0])
             except DownloadFailed as error:
                 return error
         return None
 
-    urls = [(index, order.files[0].url) for index, order in enumerate(orders)]
-    failures = await asyncio.gather(*(probed(url) for _, url in urls if url is not None))
-    for (index, _), failure in zip(((i, u) for i, u in urls if u is not None), failures, strict=True):
+    for index, failure in enumerate(await asyncio.gather(*map(look, orders))):
         if failure is not None:
-            raise InvalidRequest(str(failure), f"inputs[{index}].file")
+            of_the_file = failure.code != "UNABLE_TO_DOWNLOAD_FILE"
+            raise InvalidRequest(
+                str(failure), f"inputs[{index}].file", file_code=failure.code if of_the_file else None
+            )
+
+
+async def _look_at(emulator: Emulator, file: FileRef) -> None:
+    if file.url is None:
+        return
+    if file_type(file.name or url_file_name(file.url)) is None:
+        raise DownloadFailed("FILE_TYPE_NOT_SUPPORTED", "the file is of no type that is read")
+    await probe(emulator.engine.processor.http, file.url, emulator.settings)

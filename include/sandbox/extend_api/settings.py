@@ -170,7 +170,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = "PENDING"
     unreachable_url: Annotated[
         Literal["fail_run", "reject_batch"],
-        Meta(description="Whether one unreadable URL refuses the whole batch (contract, 11.3)."),
+        Meta(description="Whether one URL with no fit file refuses the whole batch (contract, 11.3)."),
     ] = "fail_run"
     cancel_refusal_status: Annotated[
         Literal[400, 409, 422], Meta(description="Cancelling what cannot be cancelled (contract, 11.4).")

@@ -1,51 +1,39 @@
-"""What the asynchronous hook asks of aiohttp: proxies, TLS, streamed bodies, and when a request leaves."""
+"""What the asynchronous hook asks of aiohttp: its way, streamed bodies, and when a request leaves."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
 from extend_provider.connection import ExtendSettings
+from extend_provider.hooks.network import Route
 from extend_provider.multipart import Form
 
 UPLOAD_CHUNK = 256 * 1024
 
 
-def request_options(settings: ExtendSettings) -> dict[str, Any]:
-    """Return the options of aiohttp's requests that the connection sets.
+def request_options(route: Route) -> dict[str, Any]:
+    """Return the options of aiohttp's requests that lead this way.
 
-    The environment's proxies are looked up here: aiohttp's own ``trust_env`` would also read ~/.netrc and
-    then refuse to send our Authorization.
+    Its own ``trust_env`` stays off: it knows fewer rules of NO_PROXY, and would read ~/.netrc and then refuse
+    to send our Authorization.
     """
-    parts = urlsplit(settings.base_url)
-    proxies = {**settings.proxies}
-    if settings.trust_env and not proxy_bypass(parts.hostname or ""):
-        proxies = {**getproxies(), **proxies}
-    return {"proxy": proxies.get(parts.scheme) or proxies.get("all"), "ssl": _tls(settings)}
+    return {"proxy": route.proxy, "ssl": route.tls}
 
 
-def request_timeout(settings: ExtendSettings, *, repeatable: bool) -> aiohttp.ClientTimeout:
+def request_timeout(settings: ExtendSettings, *, brief: bool) -> aiohttp.ClientTimeout:
     """Return the timeouts of a request, without one for all of it: a large upload takes its time."""
-    connect, read = settings.timeouts(repeatable=repeatable)
-    return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
+    connect, read = settings.timeouts(brief=brief)
+    # ``connect`` is for the whole way to a connection: a proxy may never answer for its tunnel.
+    return aiohttp.ClientTimeout(total=None, connect=2 * connect, sock_connect=connect, sock_read=read)
 
 
-def _tls(settings: ExtendSettings) -> ssl.SSLContext | bool:
-    if settings.cert is None and isinstance(settings.verify, bool):
-        return settings.verify
-    context = ssl.create_default_context(cafile=settings.verify if isinstance(settings.verify, str) else None)
-    if settings.verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if settings.cert is not None:
-        context.load_cert_chain(*([settings.cert] if isinstance(settings.cert, str) else settings.cert))
-    return context
+def tunnel_refusal(error: BaseException) -> int | None:
+    """Return the status with which a proxy refused to make a tunnel, if that is what an error is."""
+    return error.status if isinstance(error, aiohttp.ClientHttpProxyError) else None
 
 
 async def chunks(body: Form) -> AsyncIterator[bytes]:

@@ -19,7 +19,8 @@ from extend_provider.connection import ExtendSettings, not_read
 from extend_provider.diagnosis import diagnose
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend_async import ExtendAsyncHook
-from extend_provider.hooks.requests_transport import TellingAdapter, observed
+from extend_provider.hooks.network import Route, route_of
+from extend_provider.hooks.requests_transport import TellingAdapter, lead, observed, tunnel_refusal
 from extend_provider.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
 from extend_provider.multipart import Form, content_headers
 from extend_provider.paging import Cursor
@@ -29,6 +30,7 @@ from extend_provider.policy import (
     Departure,
     is_unauthorized,
     no_answer,
+    proxy_refusal,
     result_of,
     retrying,
 )
@@ -71,6 +73,7 @@ class ExtendHook(HttpHook):
         self.max_attempts = max_attempts
         self.backoff = backoff or Backoff()
         self._settings: ExtendSettings | None = None
+        self._route: Route | None = None
         self._session: requests.Session | None = None
         self._has_turn = False
 
@@ -126,18 +129,16 @@ class ExtendHook(HttpHook):
             self.base_url = settings.base_url
             self._base_url_initialized = True
             # What the inherited ``run`` goes by.
-            self.merged_extra = {"timeout": settings.timeouts(repeatable=False), "allow_redirects": False}
+            self.merged_extra = {"timeout": settings.timeouts(brief=False), "allow_redirects": False}
             session = requests.Session()
-            session.auth = _keep_authorization
             self._set_up(session)
             self._session = self._configure_session_from_mount_adapters(session)
         return self._session
 
     def _set_up(self, session: requests.Session) -> None:
-        settings = self.settings
-        session.cert = settings.cert
-        session.trust_env = settings.trust_env
-        session.headers.update(settings.headers)
+        self._route = route_of(self.settings)
+        lead(session, self._route)
+        session.headers.update(self.settings.headers)
 
     def close(self) -> None:
         """Close the session's connections; the next request opens new ones."""
@@ -202,6 +203,7 @@ class ExtendHook(HttpHook):
 
     def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:
         session = self.get_conn()
+        via = self._route.via if self._route else None
         if not self._has_turn:
             self._wait(settings)
         self._has_turn = False
@@ -215,15 +217,15 @@ class ExtendHook(HttpHook):
                     params=call.params,
                     data=body,
                     headers=content_headers(body),
-                    timeout=settings.timeouts(repeatable=call.repeatable),
-                    # Given per request, because a session's own give way to the environment's.
-                    proxies=dict(settings.proxies),
-                    verify=settings.verify,
+                    timeout=settings.timeouts(brief=call.is_brief),
                     allow_redirects=False,
                 )
         except requests.RequestException as error:
-            raise no_answer(call, error, settings.base_url, sent=departure.begun) from None
-        return result_of(call, Answer(response.status_code, response.headers, response.content))
+            refused = tunnel_refusal(error)
+            if refused is not None:
+                raise proxy_refusal(call, refused, via) from None
+            raise no_answer(call, error, settings.base_url, sent=departure.begun, via=via) from None
+        return result_of(call, Answer(response.status_code, response.headers, response.content, via))
 
     # ------------------------------------------------------------------ workflow runs
 
@@ -423,8 +425,3 @@ class ExtendHook(HttpHook):
     def delete_file(self, file_id: str) -> None:
         """Delete a file."""
         self.send(api.delete_file(self.wire, file_id))
-
-
-def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Leave the request's Authorization alone; without an auth, requests would take one from ~/.netrc."""
-    return request

@@ -20,7 +20,14 @@ from extend_provider.api import ApiCall
 from extend_provider.connection import ExtendSettings, not_read
 from extend_provider.diagnosis import diagnose
 from extend_provider.exceptions import ExtendError
-from extend_provider.hooks.aiohttp_transport import chunks, request_options, request_timeout, telling
+from extend_provider.hooks.aiohttp_transport import (
+    chunks,
+    request_options,
+    request_timeout,
+    telling,
+    tunnel_refusal,
+)
+from extend_provider.hooks.network import Route, route_of
 from extend_provider.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
 from extend_provider.multipart import Form, content_headers
 from extend_provider.paging import Cursor
@@ -30,6 +37,7 @@ from extend_provider.policy import (
     Departure,
     is_unauthorized,
     no_answer,
+    proxy_refusal,
     result_of,
     retrying,
 )
@@ -72,7 +80,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         self.backoff = backoff or Backoff()
         self._settings: ExtendSettings | None = None
         self._missing_since: float | None = None
-        self._transport: dict[str, Any] | None = None
+        self._route: Route | None = None
         self._session: aiohttp.ClientSession | None = None
 
     # ------------------------------------------------------------------ connection
@@ -108,7 +116,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         if self._settings is used:
             settings = await self._look_up()
             if self._settings is used:
-                self._settings, self._transport = settings, None
+                self._settings, self._route = settings, None
         return self.settings != used
 
     @property
@@ -140,18 +148,18 @@ class ExtendAsyncHook(HttpAsyncHook):
                 base_url=settings.base_url,
                 headers=settings.headers,
                 extra_options={
-                    "timeout": request_timeout(settings, repeatable=False),
+                    "timeout": request_timeout(settings, brief=False),
                     "allow_redirects": False,
-                    **await self._transport_options(),
+                    **request_options(await self._get_route()),
                 },
             )
         return self._config
 
-    async def _transport_options(self) -> dict[str, Any]:
-        """Return proxy and TLS of every request; a thread reads certificates, which takes its time."""
-        if self._transport is None:
-            self._transport = await asyncio.to_thread(request_options, await self.get_settings())
-        return self._transport
+    async def _get_route(self) -> Route:
+        """Return the way of every request; a thread reads certificates, which takes its time."""
+        if self._route is None:
+            self._route = await asyncio.to_thread(route_of, await self.get_settings())
+        return self._route
 
     async def get_session(self) -> aiohttp.ClientSession:
         """Return the hook's one session, opened on first use."""
@@ -211,7 +219,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         return await self._exchange(call, self.settings)
 
     async def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:
-        session, transport = await self.get_session(), await self._transport_options()
+        session, route = await self.get_session(), await self._get_route()
         if settings.requests_per_second is not None:
             await asyncio.sleep(limiter_for(settings.conn_id, settings.requests_per_second).reserve())
         body = Form(call.upload) if call.upload else call.body
@@ -223,14 +231,17 @@ class ExtendAsyncHook(HttpAsyncHook):
                 params=call.params,
                 data=chunks(body) if isinstance(body, Form) else body,
                 headers={**settings.headers, **content_headers(body)},
-                timeout=request_timeout(settings, repeatable=call.repeatable),
+                timeout=request_timeout(settings, brief=call.is_brief),
                 allow_redirects=False,
                 trace_request_ctx=departure,
-                **transport,
+                **request_options(route),
             ) as response:
-                answer = Answer(response.status, response.headers, await response.read())
+                answer = Answer(response.status, response.headers, await response.read(), route.via)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise no_answer(call, error, settings.base_url, sent=departure.begun) from None
+            refused = tunnel_refusal(error)
+            if refused is not None:
+                raise proxy_refusal(call, refused, route.via) from None
+            raise no_answer(call, error, settings.base_url, sent=departure.begun, via=route.via) from None
         return result_of(call, answer)
 
     # ------------------------------------------------------------------ workflow runs

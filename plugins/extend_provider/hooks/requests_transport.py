@@ -1,19 +1,38 @@
-"""What the synchronous hook asks of requests: connections that say when a request begins to leave."""
+"""What the synchronous hook asks of requests: its way, and connections that say when a request leaves."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
+import requests
 from requests_toolbelt.adapters.socket_options import (  # type: ignore[import-untyped]  # ships no types
     TCPKeepAliveAdapter,
 )
 
-from extend_provider.policy import Departure
+from extend_provider.hooks.network import Route
+from extend_provider.policy import Departure, chain_of
+
+#: How http.client says that a proxy made no tunnel.
+_NO_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 
 _leaving: ContextVar[Departure | None] = ContextVar("leaving", default=None)
+
+
+def lead(session: requests.Session, route: Route) -> None:
+    """Have a session's requests go this way; nothing of the environment counts beside it, nor ~/.netrc."""
+    session.trust_env = False
+    session.proxies = {"all": route.proxy} if route.proxy else {}
+    session.verify, session.cert = route.verify, route.cert
+
+
+def tunnel_refusal(error: BaseException) -> int | None:
+    """Return the status with which a proxy refused to make a tunnel, if that is what an error came from."""
+    said = (_NO_TUNNEL.search(str(each)) for each in chain_of(error) if isinstance(each, OSError))
+    return next((int(match[1]) for match in said if match), None)
 
 
 @contextlib.contextmanager

@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.configuration import conf
 
 from extend_provider import validation
+from extend_provider.api import file_input_name
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.fingerprint import fingerprint
 from extend_provider.kill import CancelsOnKillMixin
 from extend_provider.models import BatchInput
 from extend_provider.recovery import was_cancelled
 from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs
+from extend_provider.refusals import RefusedInput
 from extend_provider.submission import Later, Prepared, Submission, Submitter
 from extend_provider.task_ledger import (
     INPUTS_KEY,
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
 
 #: XCom key of the number of runs submitted; Extend's answer does not tell it.
 RUN_COUNT_KEY = "run_count"
+#: XCom key of the inputs that the batch was sent without, and their key among an intent's details.
+LEFT_OUT_KEY = "left_out"
+#: How much of Extend's message is kept of each, in characters.
+_MESSAGE_LENGTH = 200
+
+#: What happens to a batch that Extend refuses for some of its inputs.
+OnRefusedInput = Literal["fail", "leave_out"]
 
 
 class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOperator):
@@ -70,6 +79,10 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         nothing and leaves the batch alone; ``reattach`` returns it all the same. What counts are files
         (a URL without its query), names, texts and metadata; inputs that :meth:`get_inputs` builds are not
         compared.
+    :param on_refused_input: Extend refuses the whole batch for an input, e.g. a URL that it cannot read, and
+        says for which one: ``fail`` creates nothing and names it; ``leave_out`` sends the batch without it,
+        again and again, but never without any. XCom ``left_out`` then has ``index``, ``file``, ``reason`` and
+        ``message`` of each input that was left out, and ``run_count`` is less by as many.
     :param cancel_on_kill: when the task is marked failed or success, or its DAG run is deleted, while it
         submits, or while it is not known whether the batch exists: look for it, and cancel its runs.
     :param deferrable: wait in the triggerer, without a worker slot, before Extend can be asked again. The
@@ -93,6 +106,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         priority: int | str | None = None,
         on_clear: OnClear = "reattach",
         on_changed_inputs: OnChangedInputs = "fail",
+        on_refused_input: OnRefusedInput = "fail",
         cancel_on_kill: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         extend_conn_id: str = "extend_default",
@@ -105,6 +119,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         self.priority = priority
         self.on_clear = on_clear
         self.on_changed_inputs = on_changed_inputs
+        self.on_refused_input = on_refused_input
         self.cancel_on_kill = cancel_on_kill
         self.deferrable = deferrable
         self.extend_conn_id = extend_conn_id
@@ -113,6 +128,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         validation.check_literal(validation.conn_id, self.extend_conn_id)
         validation.choice(on_clear, "on_clear", ON_CLEAR)
         validation.choice(on_changed_inputs, "on_changed_inputs", ON_CHANGED_INPUTS)
+        validation.choice(on_refused_input, "on_refused_input", get_args(OnRefusedInput))
         validation.check_literal(validation.version, version)
         validation.check_literal(validation.priority, priority)
         if type(self).execute is ExtendSubmitBatchOperator.execute:
@@ -163,7 +179,9 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             if not inputs:
                 self.log.info("Nothing to submit to workflow %s.", workflow_id)
                 return Prepared([])
-            return _prepared(ledger, validation.batch_inputs(inputs))
+            checked = validation.batch_inputs(inputs)
+            told, every = fingerprint(checked), tuple(range(len(checked)))
+            return self._prepared(ledger, checked, told, every, ())
 
         submitter = Submitter(
             hook=self.hook,
@@ -188,7 +206,43 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
                 self._check_inputs(submission)
         # Whoever waits needs it: neither the answer nor any status of the batch tells how many runs it has.
         context["ti"].xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
+        if left_out := submission.details.get(LEFT_OUT_KEY):
+            self.log.warning("Batch %s has no run of %s inputs.", submission.batch_id, f"{len(left_out):,}")
+            context["ti"].xcom_push(key=LEFT_OUT_KEY, value=left_out)
         return submission.batch_id
+
+    def _prepared(
+        self,
+        ledger: TaskStateLedger,
+        inputs: Sequence[BatchInput],
+        told: str,
+        sent: Sequence[int],
+        left_out: Sequence[Mapping[str, Any]],
+    ) -> Prepared:
+        """Return what is sent, with the mark in each input's metadata.
+
+        :param told: the fingerprint of all inputs.
+        :param sent: the indices of those that are sent.
+        :param left_out: the others, as they are told.
+        """
+        marked = [
+            dataclasses.replace(
+                inputs[index],
+                metadata=ledger.marked(inputs[index].metadata, len(sent), told, f"inputs[{index}].metadata"),
+            )
+            for index in sent
+        ]
+
+        def without(refused: Sequence[RefusedInput]) -> Prepared | None:
+            gone = {sent[each.index]: each for each in refused}
+            rest = [index for index in sent if index not in gone]
+            if self.on_refused_input == "fail" or not rest:
+                return None
+            more = [_told(index, inputs[index], each) for index, each in gone.items()]
+            return self._prepared(ledger, inputs, told, rest, [*left_out, *more])
+
+        details = {INPUTS_KEY: told, **({LEFT_OUT_KEY: list(left_out)} if left_out else {})}
+        return Prepared(marked, details, without)
 
     def _submission(self, submitter: Submitter, turned_away: int = 0) -> Submission:
         if not self.deferrable:
@@ -213,13 +267,11 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         return was_cancelled(self.hook, submission.batch_id, submission.run_count)
 
 
-def _prepared(ledger: TaskStateLedger, inputs: Sequence[BatchInput]) -> Prepared:
-    """Return the inputs with the mark in each one's metadata."""
-    told, count = fingerprint(inputs), len(inputs)
-    marked = [
-        dataclasses.replace(
-            each, metadata=ledger.marked(each.metadata, count, told, f"inputs[{index}].metadata")
-        )
-        for index, each in enumerate(inputs)
-    ]
-    return Prepared(marked, {INPUTS_KEY: told})
+def _told(index: int, given: BatchInput, refused: RefusedInput) -> dict[str, Any]:
+    """Return what is told of an input that was left out."""
+    return {
+        "index": index,
+        "file": file_input_name(given.file),
+        "reason": refused.reason,
+        "message": refused.message[:_MESSAGE_LENGTH],
+    }
