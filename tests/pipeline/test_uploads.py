@@ -174,8 +174,9 @@ def test_what_breaks_in_the_middle_of_uploads_loses_none_of_the_files(chunk: Chu
     assert chunk.api.requests_to(UPLOAD) == before + 1
 
 
-def test_a_fault_of_extends_repeats_the_one_upload_alone(chunk: Chunk) -> None:
-    chunk.api.configure(faults=[{"endpoint": UPLOAD, "kind": "error", "status": 503, "count": 1}])
+@pytest.mark.parametrize("fault", [{"kind": "error", "status": 503}, {"kind": "rate_limit"}])
+def test_a_fault_of_extends_repeats_the_one_upload_alone(chunk: Chunk, fault: dict[str, Any]) -> None:
+    chunk.api.configure(faults=[{"endpoint": UPLOAD, "count": 1, **fault}])
     assert chunk.submit(transfer="upload") is not None
     assert chunk.api.requests_to(UPLOAD) == 4
     assert chunk.times_paid() == {1}
