@@ -41,6 +41,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "cancelling_seconds": 5.0,
         "download_timeout_seconds": 5.0,
         "credits_per_page": 0.25,
+        "parse_credits_per_page": 0.5,
     },
     "traffic": {
         "requests_per_second": 40.0,

@@ -19,6 +19,7 @@ from fixtures.extend_contract import (
     faults_of,
 )
 from fixtures.recorder import recording
+from fixtures.spreadsheets import workbook
 
 INVOICE = "INVOICE\nInvoice number: INV-7\nInvoice date: 2026-11-02\nTotal: 119.00 EUR\n"
 MAIL = f"{INVOICE}\fRECEIPT\nReceipt number: 4\nTotal: 3.00 EUR\n"
@@ -36,6 +37,11 @@ def everything(api: ExtendApi, version: str) -> None:
     call: Callable[..., Any] = lambda method, path, **more: api.call(method, path, version=version, **more)  # noqa: E731
     uploaded = call("POST", "/files/upload", files={"file": ("a.txt", INVOICE)}).json()
     file_id = uploaded["id"] if version == NEWEST else uploaded["file"]["id"]
+    book = call(
+        "POST", "/files/upload", files={"file": ("b.xlsx", workbook([["INVOICE"], ["Total", "1.50"]]))}
+    )
+    book_id = book.json()["id"] if version == NEWEST else book.json()["file"]["id"]
+    seen(call, version, batch(call, version, "workflow_invoices", [("id", book_id)]))
     for path in (f"/files/{file_id}", "/files", "/workflows", "/workflows/workflow_mailroom"):
         call("GET", path)
     call("GET", "/workflows/workflow_mailroom/versions")
@@ -45,7 +51,8 @@ def everything(api: ExtendApi, version: str) -> None:
     call("POST", f"/workflow_runs/{held}", json={"metadata": {"a": 1}})
     call("POST", f"/workflow_runs/{held}/cancel", json={})
     api.configure(hold=False, cancelling_seconds=0)
-    for workflow in ("workflow_invoices", "workflow_mixed", "workflow_mailroom"):
+    api.configure(parse_credits_per_page=0.5)
+    for workflow in ("workflow_invoices", "workflow_mixed", "workflow_mailroom", "workflow_typed"):
         for text in (INVOICE, MAIL, "nothing"):
             seen(call, version, batch(call, version, workflow, [text]))
     api.configure(outcomes=[{"status": "FAILED", "message": "No."}])
@@ -86,14 +93,17 @@ def create(call: Callable[..., Any], version: str, workflow: str, text: str) -> 
     return str(call("POST", "/workflow_runs", json=body).json()["workflowRuns"][0]["id"])
 
 
-def batch(call: Callable[..., Any], version: str, workflow: str, texts: list[str | None]) -> str:
-    """Submit texts; None is a file that cannot be read."""
-    gone = {"url": "http://127.0.0.1:9/gone.pdf"}
+def batch(call: Callable[..., Any], version: str, workflow: str, texts: list[Any]) -> str:
+    """Submit texts; None is a file that cannot be read, ("id", …) one that was uploaded."""
+    names = {"text": "rawText", "url": "fileUrl", "id": "fileId"}
+    gone = ("url", "http://127.0.0.1:9/gone.pdf")
+    files = [gone if text is None else ("text", text) if isinstance(text, str) else text for text in texts]
     if version == NEWEST:
-        inputs: list[Any] = [{"file": gone if text is None else {"text": text}} for text in texts]
+        inputs: list[Any] = [{"file": dict([file])} for file in files]
         body: dict[str, Any] = {"workflow": {"id": workflow, "version": "2"}, "inputs": inputs}
     else:
-        inputs = [{"file": {"fileUrl": gone["url"]}} if text is None else {"rawText": text} for text in texts]
+        older = [{names[kind]: value} for kind, value in files]
+        inputs = [each if "rawText" in each else {"file": each} for each in older]
         body = {"workflowId": workflow, "version": "2", "inputs": inputs}
     return str(call("POST", "/workflow_runs/batch", json=body).json()["batchId"])
 
@@ -175,3 +185,44 @@ def test_the_checker_sees_every_wrong_type_and_everything_missing(
             if not faults_of(other):
                 unseen.append(path)
     assert unseen == []
+
+
+def test_a_run_has_no_times_before_it_starts(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    body = {"workflow": {"id": "workflow_invoices"}, "file": {"text": INVOICE}}
+    created = extend_api.call("POST", "/workflow_runs", json=body).json()
+    [listed] = extend_api.call("GET", "/workflow_runs").json()["data"]
+    times = ("initialRunAt", "startTime", "endTime")
+    assert [created[name] for name in times] == [listed[name] for name in times] == [None] * 3
+    extend_api.configure(hold=False)
+    while (run := extend_api.call("GET", f"/workflow_runs/{created['id']}").json())["endTime"] is None:
+        pass
+    assert run["initialRunAt"] == run["startTime"]
+
+
+@pytest.mark.parametrize(
+    ("workflow", "own", "parsed"), [("workflow_mixed", 2.0, 0.5), ("workflow_mailroom", 4.0, 0.0)]
+)
+def test_a_file_is_parsed_once_for_the_first_step_over_it_and_that_is_charged(
+    extend_api: ExtendApi, workflow: str, own: float, parsed: float
+) -> None:
+    extend_api.configure(parse_credits_per_page=0.5)
+    [run] = extend_api.runs(extend_api.submit_batch([{"file": {"text": INVOICE}}], workflow))
+    usage = run["usage"]
+    assert usage["credits"] == usage["totalCredits"] == sum(each["credits"] for each in usage["breakdown"])
+    processed = [
+        next(iter(step["result"].values()))
+        for step in run["stepRuns"]
+        if step["stepType"] in ("CLASSIFY", "EXTRACT", "CONDITIONAL_EXTRACT")
+    ]
+    [parse_run] = {each["parseRunId"] for each in processed}
+    paid = [each for each in usage["breakdown"] if each["object"] == "parse_run"]
+    assert [each["id"] for each in paid] == [parse_run]
+    first, *others = processed
+    assert first["usage"]["totalCredits"] - first["usage"]["credits"] == parsed
+    assert all(each["usage"]["totalCredits"] == each["usage"]["credits"] for each in others)
+    assert usage["credits"] == own + parsed
+    if parsed:
+        assert paid[0]["charges"] == [
+            {"product": "parse_performance", "unit": "page", "quantity": 1, "credits": parsed}
+        ]

@@ -279,7 +279,7 @@ def _summary(run: Run) -> dict[str, Any]:
         {
             "id": run.id,
             "status": run.status,
-            "initialRunAt": iso(run.created_at),
+            "initialRunAt": iso(run.started_at),
             "reviewedByUser": run.reviewed_by,
             "reviewedAt": iso(run.reviewed_at),
             "startTime": iso(run.started_at),
