@@ -45,6 +45,13 @@ def edited(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def contents_as_before(file: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return what is in the columns that the release before had."""
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("ALTER TABLE extend.fields DROP COLUMN cell_range")
+    return contents(file)
+
+
 def test_its_tables_are_brought_to_this_release_and_keep_their_rows(tmp_path: Path, file: Path) -> None:
     before = contents(file)
     assert [len(before[table]) for table in ("documents", "claims", "loads")] == [4, 1, 3]
@@ -53,7 +60,7 @@ def test_its_tables_are_brought_to_this_release_and_keep_their_rows(tmp_path: Pa
         (candidate,) = opened.unlanded(documents, workflow_id="workflow_mixed", version=None)
     assert candidate.document.name == "sent.txt"
     assert next_chunk(tmp_path).removesuffix(".jsonl") in str(candidate[1])  # it is still reserved
-    assert contents(file) == before
+    assert contents_as_before(file) == before
     assert query(file, "SELECT max(version) FROM _schema_version") == [(MIGRATIONS[-1].version,)]
 
 
@@ -79,7 +86,7 @@ def test_its_raw_zone_is_replayed_into_the_same_rows(tmp_path: Path, file: Path)
             check_whole(opened, workspace=workspace(tmp_path), **PLACE)
         replay(opened, parts_of(settings(tmp_path)), settings(tmp_path))
         check_whole(opened, workspace=workspace(tmp_path), **PLACE)
-    after = contents(other)
+    after = contents_as_before(other)
     for name in ("loads", "claims"):  # what was sent and has not landed is not in the raw zone
         before.pop(name)
         after.pop(name)
