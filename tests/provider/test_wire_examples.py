@@ -165,7 +165,7 @@ def test_a_step_is_read_with_its_parse_run() -> None:
         "FILE_TYPE_NOT_SUPPORTED",
         "File type not supported for parsing.",
     )
-    assert result.extraction is result.classification is None
+    assert (result.extraction, result.classification) == (None, None)
     assert result.splits == ()
 
 
@@ -187,7 +187,7 @@ def test_a_page_of_runs_is_read_from_before_summaries_had_files() -> None:
 def test_a_run_that_has_not_started_has_no_times() -> None:
     waiting = {**RUN, "initialRunAt": None, "startTime": None, "endTime": None, "stepRuns": [], "usage": None}
     run = WIRE.run(waiting)
-    assert run.started_at is run.ended_at is run.credits is None
+    assert (run.started_at, run.ended_at, run.credits) == (None, None, None)
 
 
 @pytest.mark.parametrize(
