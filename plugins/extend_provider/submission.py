@@ -2,8 +2,8 @@
 
 Invariants: an intent is written before the request and the batch's id right after the answer; between the
 two nobody else submits the same work; after an unclear answer, or none, the batch is looked for at Extend, by
-the attempt that met it or by any other, and only a proven absence leads to another request. Whoever crashes
-at any line leaves a ledger from which the next one, in the same task or another, goes on.
+the attempt that met it or by any other, and only a proven absence, or a refusal, leads to another request.
+Whoever crashes at any line leaves a ledger from which the next one, in the same task or another, goes on.
 """
 
 from __future__ import annotations

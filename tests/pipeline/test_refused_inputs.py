@@ -9,6 +9,7 @@ import pytest
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.sending import Sending
+from extend_pipeline.stores.s3 import S3Store
 from extend_pipeline.transfer import Checked
 from extend_provider.exceptions import ExtendBadRequestError
 from extend_provider.hooks.extend import ExtendHook
@@ -57,6 +58,30 @@ def test_a_document_that_extend_refuses_ends_and_the_others_are_sent_once(
     assert chunk.api.requests_to(BATCH) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "reason"),
+    [
+        pytest.param("{}.exe", None, "FILE_TYPE_NOT_SUPPORTED", id="type"),
+        pytest.param("{}.txt", "http:///1.txt", "INVALID_REQUEST", id="no url"),
+        pytest.param("{}.txt", "http://127.0.0.1:9/1.txt", "UNABLE_TO_DOWNLOAD_FILE", id="unreachable"),
+    ],
+)
+def test_a_document_is_refused_for_other_reasons_too(
+    chunk: Chunk, name: str, url: str | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk.api.configure(**REFUSES)
+    replace(chunk, 1, name=name)
+    signed = S3Store.signed_url
+
+    def one_is_wrong(store: S3Store, place: Any, *more: Any) -> str:
+        return url if url and place.key.endswith("1.txt") else signed(store, place, *more)
+
+    monkeypatch.setattr(S3Store, "signed_url", one_is_wrong)
+    assert chunk.submit() is not None
+    assert ends(chunk) == [(None, None), ("FAILED", reason), (None, None)]
+    assert chunk.times_paid() == {1}
+
+
 def test_several_are_refused_one_after_the_other(chunk: Chunk) -> None:
     chunk.api.configure(**REFUSES, max_file_bytes=100)
     replace(chunk, 0, 2, body=TOO_LARGE)
@@ -77,12 +102,10 @@ def test_urls_none_of_which_can_be_read_tell_of_a_setting_and_end_no_document(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunk.api.configure(**REFUSES)
-    monkeypatch.setattr("extend_pipeline.stores.s3.S3Store.signed_url", lambda *_: "http://127.0.0.1:9/x.txt")
+    monkeypatch.setattr(S3Store, "signed_url", lambda *_: "http://127.0.0.1:9/x.txt")
     with pytest.raises(PipelineSourceError, match=r"none of 3 documents.*UNABLE_TO_DOWNLOAD_FILE"):
         chunk.submit()
     assert chunk.times_paid() == set()
-    monkeypatch.undo()
-    chunk.api.configure(unreachable_url="fail_run")
 
 
 @pytest.mark.parametrize("dies", ["after the refusal", "before the second answer", "after the second answer"])

@@ -82,6 +82,16 @@ def test_a_currency_has_its_two_columns_even_where_the_schema_does_not_spell_the
     }
 
 
+def test_a_signature_has_its_four_columns_even_where_the_schema_does_not_spell_them_out() -> None:
+    schema = {"type": "object", "properties": {"signed": {"extend:type": "signature"}}}
+    assert columns_of(schema)[()] == {
+        ("signed", "printed_name"): T.TEXT,
+        ("signed", "signature_date"): T.DATE,
+        ("signed", "is_signed"): T.BOOLEAN,
+        ("signed", "title_or_role"): T.TEXT,
+    }
+
+
 def test_a_list_of_lists_is_a_table_of_json_values() -> None:
     schema = {
         "type": "object",

@@ -151,6 +151,7 @@ def test_workflows_are_listed(client: Any) -> None:
         "workflow_statements",
         "workflow_mixed",
         "workflow_mailroom",
+        "workflow_typed",
     }
     steps = client.workflows.retrieve("workflow_mixed").draft_version.steps
     assert [step.type for step in steps][:2] == ["TRIGGER", "CLASSIFY"]

@@ -25,11 +25,12 @@ from extend_pipeline.warehouse.table_plan import ColumnType
 
 #: The columns of ``_evidence`` that ``fields`` has, in its order.
 COLUMNS: Final = """ocr_confidence, logprobs_confidence, review_score, page, reference_text, polygon,
-    citations"""
+    cell_range, citations"""
 #: What is read of Extend's metadata of a field; ``page`` is a number in 2025-04-21, later an object.
 _ABOUT: Final = (
     "STRUCT(ocrConfidence VARCHAR, logprobsConfidence VARCHAR, reviewAgentScore VARCHAR, "
-    "citations STRUCT(fileId VARCHAR, page JSON, referenceText VARCHAR, polygon JSON)[])"
+    "citations STRUCT(fileId VARCHAR, page JSON, referenceText VARCHAR, polygon JSON, "
+    "cellRange VARCHAR)[])"
 )
 #: All that Extend is known to say of a field.
 _KNOWN: Final = "['ocrConfidence', 'logprobsConfidence', 'reviewAgentScore', 'citations', 'insights']"
@@ -76,7 +77,8 @@ def evidence_rows() -> str:
                    {typed("about.reviewAgentScore", ColumnType.DOUBLE)} AS review_score, {text} AS page_text,
                    about.citations[1].fileId AS cited_file_id,
                    about.citations[1].referenceText AS reference_text,
-                   about.citations[1].polygon AS polygon, len(about.citations) AS citations
+                   about.citations[1].polygon AS polygon,
+                   about.citations[1].cellRange AS cell_range, len(about.citations) AS citations
             FROM (
                 SELECT result_no, group_id, is_cited, entry.key AS key, entry.value AS about
                 FROM (

@@ -92,6 +92,14 @@ _CURRENCY: Final[Schema] = {
     "amount": {"type": ["number", "null"]},
     "iso_4217_currency_code": {"type": ["string", "null"]},
 }
+#: Likewise a signature.
+_SIGNATURE: Final[Schema] = {
+    "printed_name": {"type": ["string", "null"]},
+    "signature_date": {"type": ["string", "null"], "extend:type": "date"},
+    "is_signed": {"type": ["boolean", "null"]},
+    "title_or_role": {"type": ["string", "null"]},
+}
+_OBJECTS: Final[Mapping[str, Schema]] = {"currency": _CURRENCY, "signature": _SIGNATURE}
 
 
 def plan_tables(schema: Schema) -> tuple[PlannedTable, ...]:
@@ -130,8 +138,8 @@ class _Node:
         if self.types != {"object"}:
             return {}
         declared = self.schema.get("properties")
-        if not declared and self.schema.get("extend:type") == "currency":
-            return _CURRENCY
+        if not declared:
+            return _OBJECTS.get(str(self.schema.get("extend:type")), {})
         return declared if isinstance(declared, Mapping) else {}
 
     @property
@@ -179,7 +187,7 @@ def _types(schema: Schema) -> frozenset[str]:
         return frozenset({declared})
     if isinstance(declared, list):
         return frozenset(str(item) for item in declared if item != "null") or frozenset({"string"})
-    if "properties" in schema or schema.get("extend:type") in {"currency", "signature"}:
+    if "properties" in schema or schema.get("extend:type") in _OBJECTS:
         return frozenset({"object"})
     if "items" in schema:
         return frozenset({"array"})

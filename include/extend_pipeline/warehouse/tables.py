@@ -169,6 +169,8 @@ FILES: Final[Columns] = {
 #: One row per extracted field, with Extend's evidence for it: the first citation; all are in the raw zone.
 #: ``value`` is what counts; ``machine_value`` is another one where a reviewer has ``edited`` the field.
 #: ``file_id`` is the file that ``page`` is of: the step's, or of several that it had, the one that is cited.
+#: Of a spreadsheet ``page`` is the sheet, from 1, and ``cell_range`` has its cells in A1 notation, in the
+#: place of ``polygon``.
 FIELDS: Final[Columns] = {
     **KEY,
     "run_id": _TEXT,
@@ -183,6 +185,7 @@ FIELDS: Final[Columns] = {
     "page": _INTEGER,
     "reference_text": _TEXT,
     "polygon": _JSON,
+    "cell_range": _TEXT,
     "citations": _INTEGER,
     "machine_value": _TEXT,
     "edited": _BOOLEAN,

@@ -66,7 +66,7 @@ def _low_confidence_fields(dataset: str) -> str:
                {confidence} AS confidence, {threshold} AS min_confidence,
                field.ocr_confidence, field.logprobs_confidence, field.review_score,
                field.page + coalesce(file.document_page, file.start_page, 1) - 1 AS page,
-               field.reference_text, document.dashboard_url
+               field.reference_text, field.cell_range, document.dashboard_url
         FROM {dataset}.fields AS field JOIN {dataset}.documents AS document ON {same}
         LEFT JOIN {dataset}.files AS file ON {of_field}
         WHERE field.ocr_confidence < {threshold} OR field.logprobs_confidence < {threshold}

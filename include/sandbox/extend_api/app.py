@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from sandbox.extend_api import file_routes, run_routes, workflow_routes
 from sandbox.extend_api.admin import Admin
 from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError
-from sandbox.extend_api.gate import Call, api_route, json_response
+from sandbox.extend_api.gate import Call, Handler, api_route, json_response
 from sandbox.extend_api.shapes import NEWEST, SHAPES
 
 
@@ -45,18 +46,27 @@ def _routes(emulator: Emulator) -> list[Route]:
         route("DELETE", "/workflow_runs/{id}", run_routes.delete_run),
         route("POST", "/workflow_runs/{id}/cancel", run_routes.cancel_run),
         route("POST", "/workflow_runs/{id}/outputs/{output_id}", run_routes.correct_output),
-        route("GET", "/batch_runs/{id}", run_routes.get_batch_run),
+        route("GET", "/batch_runs/{id}", _newest_only(run_routes.get_batch_run)),
         route("POST", "/files/upload", file_routes.upload_file),
         route("GET", "/files", file_routes.list_files),
         route("GET", "/files/{id}", file_routes.get_file),
         route("DELETE", "/files/{id}", file_routes.delete_file),
-        route("GET", "/workflows", workflow_routes.list_workflows),
-        route("GET", "/workflows/{id}", workflow_routes.get_workflow),
-        route("GET", "/workflows/{id}/versions", workflow_routes.list_versions),
+        route("GET", "/workflows", _newest_only(workflow_routes.list_workflows)),
+        route("GET", "/workflows/{id}", _newest_only(workflow_routes.get_workflow)),
+        route("GET", "/workflows/{id}/versions", _newest_only(workflow_routes.list_versions)),
         *Admin(emulator).routes(),
         Route("/_content/{id}", functools.partial(_content, emulator), name="file_content", methods=["GET"]),
         *(route(method, "/{path:path}", _unknown) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
     ]
+
+
+def _newest_only(handler: Handler) -> Handler:
+    """Return a handler that older versions do not know."""
+
+    async def handle(call: Call) -> Any:
+        return await (handler if call.shapes is SHAPES[NEWEST] else _unknown)(call)
+
+    return handle
 
 
 async def _unknown(call: Call) -> Response:

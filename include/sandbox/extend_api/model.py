@@ -75,6 +75,8 @@ class StepRun:
     """One step of one run, with the processor run it led to.
 
     :param files: what it worked on: the run's files, or one that was split off them.
+    :param parse_run_id: the parse run that has read its file; ``parse_credits`` is what that cost if the step
+        had it made.
     :param output: encoded JSON: ``{value, metadata}`` of an extraction, ``{id, type, …}`` of a class; of a
         step that calls no processor, its result.
     :param reviewed_output: the same after a reviewer's edits; None while nothing was edited.
@@ -90,6 +92,8 @@ class StepRun:
     updated_at: int
     credits: float = 0.0
     pages: int = 0
+    parse_run_id: str | None = None
+    parse_credits: float = 0.0
     output: bytes | None = None
     reviewed_output: bytes | None = None
     edits: dict[str, Any] | None = None
@@ -139,7 +143,7 @@ class Run:
     @property
     def credits(self) -> float:
         """What the run cost so far: the sum over its steps."""
-        return sum(step.credits for step in self.steps)
+        return sum(step.credits + step.parse_credits for step in self.steps)
 
 
 class FileRef(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import msgspec
 from sandbox import reading
 from sandbox.extend_api import rules, workflows
 from sandbox.extend_api.model import new_id
+from sandbox.extend_api.typed_fields import typed_extraction
 from sandbox.extend_api.workflows import SEVERAL, Step
 from sandbox.reading import Kind
 
@@ -118,6 +119,8 @@ class Passing:
             extraction = {"metadata": {}, **given}
         else:
             extraction = _merged([_extraction(file, step.kind, step.fields) for file in files])
+            if step.typed:
+                extraction = typed_extraction(extraction, reading.SCHEMAS[step.kind], files[0].document)
         extractions[step.id] = extraction
         return extraction
 

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -73,6 +73,7 @@ class Processor:
             return
         files = {file.id: file for file in (*run.files, *map(self._kept, reading.split_files))}
         run.steps = tuple(_done_step(run, step, files, settings) for step in reading.done)
+        _have_parsed(run.steps, settings)
         if rule is not None:
             self._end_by(rule, run)
         else:
@@ -199,6 +200,20 @@ def _done_step(run: Run, done: StepDone, files: Mapping[str, StoredFile], settin
         pages=pages,
         output=output,
     )
+
+
+def _have_parsed(steps: Sequence[StepRun], settings: Settings) -> None:
+    """Give steps the parse runs that have read their files: each file is read once, for the first of them."""
+    parsed: dict[str, str] = {}
+    for step in steps:
+        root = step.files[0].parent_id or step.files[0].id
+        if step.step.processor_kind == "parse":
+            parsed[root] = step.processor_run_id
+        elif step.step.processor_kind and not step.step.merges:
+            if root not in parsed:
+                parsed[root] = new_id(_RUN_PREFIXES["parse"])
+                step.parse_credits = step.pages * settings.parse_credits_per_page
+            step.parse_run_id = parsed[root]
 
 
 def _answered(output: bytes, settings: Settings) -> bytes:

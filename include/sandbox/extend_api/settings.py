@@ -94,6 +94,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     credits_per_page: Annotated[
         NonNegative, Meta(description="Credits of one extract or classify run, per page.")
     ] = 1.0
+    parse_credits_per_page: Annotated[
+        NonNegative,
+        Meta(description="Credits, per page, of the parse run that reads a file for the first step over it."),
+    ] = 0.0
     no_credits: Annotated[bool, Meta(description="Refuse new runs with 402 USAGE_BLOCKED.")] = False
     outcomes: Annotated[
         tuple[OutcomeRule, ...],

@@ -30,6 +30,8 @@ LATEST_VERSION = PUBLISHED_VERSIONS[-1]
 VERSIONS = (*PUBLISHED_VERSIONS, "draft")
 KINDS: tuple[Kind, ...] = ("invoice", "receipt", "bank_statement")
 CLASSES: tuple[str, ...] = (*KINDS, "other")
+#: What reading a file is charged as.
+PARSE_PRODUCT: Final = "parse_performance"
 #: What a file is that holds more than one document.
 SEVERAL: Final = "several_documents"
 
@@ -51,6 +53,8 @@ class Step:
     :param fields: those of the kind's fields that its extractor has; none means all.
     :param classes: what a classifier or a splitter tells apart.
     :param only: the class of the documents it is for; None means all.
+    :param typed: whether its extractor's schema has Extend's own types, see
+        :mod:`sandbox.extend_api.typed_fields`.
     :param merges: the steps whose extractions it makes one of.
     """
 
@@ -63,6 +67,7 @@ class Step:
     fields: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     only: str | None = None
+    typed: bool = False
     merges: tuple[Step, ...] = ()
 
     @property
@@ -170,6 +175,21 @@ WORKFLOWS: Mapping[str, Workflow] = {
             ),
         ),
         _mailroom(),
+        Workflow(
+            "workflow_typed",
+            "Invoices with types",
+            (
+                Step(
+                    "step_typed",
+                    "Extract",
+                    "EXTRACT",
+                    "ex_typed",
+                    "Typed invoice",
+                    kind="invoice",
+                    typed=True,
+                ),
+            ),
+        ),
     )
 }
 
@@ -187,13 +207,13 @@ def processor_config(step: Step) -> dict[str, Any]:
         return {
             "target": "markdown",
             "chunkingStrategy": {"type": "page"},
-            "engine": "parse_performance",
+            "engine": PARSE_PRODUCT,
         }
     if step.kind is not None:
         return {
             "baseProcessor": "extraction_performance",
             "baseVersion": "4.6.0",
-            "schema": _schema(step.kind, step.fields),
+            "schema": _schema(step.kind, step.fields, typed=step.typed),
         }
     classes = [
         {"id": _class_id(name), "type": name, "description": _described(name)} for name in step.classes
@@ -207,14 +227,15 @@ def processor_config(step: Step) -> dict[str, Any]:
     return {"baseProcessor": "classification_performance", "baseVersion": "3.2.0", "classifications": classes}
 
 
-def _schema(kind: Kind, fields: tuple[str, ...]) -> dict[str, Any]:
+def _schema(kind: Kind, fields: tuple[str, ...], *, typed: bool) -> dict[str, Any]:
+    from sandbox.extend_api.typed_fields import typed_schema
     from sandbox.reading import SCHEMAS
 
     schema = dict(SCHEMAS[kind])
     if fields:
         schema["properties"] = {name: schema["properties"][name] for name in fields}
         schema["required"] = list(fields)
-    return schema
+    return typed_schema(schema) if typed else schema
 
 
 def _described(kind: str) -> str:

@@ -16,6 +16,7 @@ from sandbox.reading.model import (
 _FILE_TYPES: dict[str, FileType] = {
     ".pdf": "PDF",
     ".csv": "CSV",
+    ".xlsx": "EXCEL",
     ".txt": "TXT",
     ".md": "TXT",
     ".lis": "TXT",
@@ -53,6 +54,10 @@ def read_document(
         from sandbox.reading.csv_file import read_csv
 
         pages = read_csv(data, name)
+    elif file_type == "EXCEL":
+        from sandbox.reading.excel_file import read_excel
+
+        pages = read_excel(data, name)
     else:
         from sandbox.reading.text import read_text
 
@@ -76,6 +81,8 @@ def _file_type(data: bytes, name: str) -> FileType:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix not in _FILE_TYPES:
         raise UnreadableDocument(
-            FILE_TYPE_NOT_SUPPORTED, name, f"files of type {suffix} cannot be read; PDF, CSV and text can"
+            FILE_TYPE_NOT_SUPPORTED,
+            name,
+            f"files of type {suffix} cannot be read; PDF, CSV, Excel and text can",
         )
     return _FILE_TYPES[suffix]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 Kind = Literal["invoice", "receipt", "bank_statement"]
 DocumentType = Literal["invoice", "receipt", "bank_statement", "other"]
-FileType = Literal["PDF", "CSV", "TXT"]
+FileType = Literal["PDF", "CSV", "EXCEL", "TXT"]
 
 #: Extend's own words for a file that cannot be read (a parse run's ``failureReason``).
 CORRUPT_FILE = "CORRUPT_FILE"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.workflows import ProcessorKind, Workflow, processor_config, product
+from sandbox.extend_api.workflows import PARSE_PRODUCT, ProcessorKind, Workflow, processor_config, product
 
 #: What a processor of each kind is called.
 PROCESSORS: Mapping[ProcessorKind, str] = {
@@ -156,7 +156,7 @@ def run(run: Run) -> Any:
         "metadata": common.raw(run.metadata),
         "batchId": run.batch_id,
         "files": [common.file_summary(file) for file in run.files],
-        "initialRunAt": iso(run.created_at),
+        "initialRunAt": iso(run.started_at),
         "reviewedByUser": run.reviewed_by,
         "reviewed": run.reviewed,
         "rejectionNote": run.rejection_note,
@@ -186,7 +186,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "dashboardUrl": common.run_url(run),
         "reviewedByUser": run.reviewed_by,
         "reviewedAt": iso(run.reviewed_at),
-        "initialRunAt": iso(run.created_at),
+        "initialRunAt": iso(run.started_at),
         "startTime": iso(run.started_at),
         "endTime": iso(run.ended_at),
         "batchId": run.batch_id,
@@ -276,7 +276,7 @@ def _parse_run(step: StepRun, files: list[dict[str, Any]]) -> dict[str, Any]:
         "metadata": {},
         "metrics": {"processingTimeMs": step.updated_at - step.created_at, "pageCount": step.pages},
         "config": processor_config(step.step),
-        "usage": _usage((step,)),
+        "usage": _usage((step,), own=step.credits),
     }
 
 
@@ -297,9 +297,9 @@ def _processor_run(step: StepRun, kind: ProcessorKind, files: list[dict[str, Any
         "config": processor_config(step.step),
         **_processor(step, PROCESSORS[kind]),
         "file": files[0],
-        "parseRunId": None,
+        "parseRunId": step.parse_run_id,
         "dashboardUrl": common.processor_run_url(step),
-        "usage": _usage((step,)),
+        "usage": _usage((step,), own=step.credits),
         "createdAt": iso(step.created_at),
         "updatedAt": iso(step.updated_at),
     }
@@ -332,29 +332,31 @@ def _processor(step: StepRun, name: str) -> dict[str, Any]:
     }
 
 
-def _usage(steps: Sequence[StepRun]) -> dict[str, Any]:
-    total = sum(step.credits for step in steps)
+def _usage(steps: Sequence[StepRun], own: float | None = None) -> dict[str, Any]:
+    """Return what steps, or a whole run, have cost.
+
+    :param own: a processor run's own part of it; a workflow run has none, it is the sum of the others.
+    """
+    total = sum(step.credits + step.parse_credits for step in steps)
     return {
-        "credits": total,
+        "credits": total if own is None else own,
         "totalCredits": total,
-        "breakdown": [
-            {
-                "object": f"{step.step.processor_kind}_run",
-                "id": step.processor_run_id,
-                "credits": step.credits,
-                "charges": [
-                    {
-                        "product": product(step.step),
-                        "unit": "page",
-                        "quantity": step.pages,
-                        "credits": step.credits,
-                    }
-                ],
-            }
-            for step in steps
-            if step.credits
-        ],
+        "breakdown": [entry for step in steps for entry in _charged(step)],
     }
+
+
+def _charged(step: StepRun) -> Iterator[dict[str, Any]]:
+    """Yield the runs that a step has cost something for: the parse run that it had made, and its own."""
+    if step.parse_credits:
+        yield _charge("parse_run", step.parse_run_id, PARSE_PRODUCT, step.pages, step.parse_credits)
+    if step.credits:
+        kind = f"{step.step.processor_kind}_run"
+        yield _charge(kind, step.processor_run_id, product(step.step), step.pages, step.credits)
+
+
+def _charge(kind: str, run_id: str | None, product: str, pages: int, credits: float) -> dict[str, Any]:
+    charge = {"product": product, "unit": "page", "quantity": pages, "credits": credits}
+    return {"object": kind, "id": run_id, "credits": credits, "charges": [charge]}
 
 
 def run_deleted(run_id: str) -> Any:
