@@ -9,6 +9,8 @@ from __future__ import annotations
 import abc
 import functools
 import hashlib
+import pickle
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +19,17 @@ from extend_pipeline.warehouse.sql import TYPES, quoted
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import Columns
 from extend_pipeline.warehouse.translation import Dialect
+
+
+def kept(pages: Iterator[Page]) -> Iterator[Page]:
+    """Take all pages into a file first, so that what they come from can end before they are read."""
+    with tempfile.TemporaryFile() as file:
+        for page in pages:
+            pickle.dump(page, file)
+        end = file.tell()
+        file.seek(0)
+        while file.tell() < end:
+            yield pickle.load(file)  # noqa: S301 # written above
 
 
 class Destination(abc.ABC):
@@ -61,7 +74,10 @@ class Destination(abc.ABC):
 
     @abc.abstractmethod
     def temporary(self, columns: Columns) -> str:
-        """Make an empty table that ends with the connection; return its name in DuckDB's dialect."""
+        """Make an empty table that ends with the connection, or with the transaction that has to be open.
+
+        Return its name in DuckDB's dialect.
+        """
 
     @abc.abstractmethod
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:

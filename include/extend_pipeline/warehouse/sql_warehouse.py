@@ -176,7 +176,7 @@ class SqlWarehouse(abc.ABC):
                 if ended.lines:
                     claims.end_claims(session, self.dataset, self._relation(session, ended, claims.CHUNK))
                 claims.write_claims(session, self.dataset, relation, key, repetition)
-        with _staged(_chunk_lines(ours)) as staged:
+        with _staged(_chunk_lines(ours)) as staged, session.transaction():
             relation = self._relation(session, staged, claims.CHUNK)
             if not claims.rival_claims(session, self.dataset, relation, claims_of):
                 return True
