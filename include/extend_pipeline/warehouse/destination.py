@@ -39,6 +39,8 @@ class Destination(abc.ABC):
     """
 
     dialect: Dialect
+    #: Whether tables that a transaction has made are gone when it is undone.
+    undoes_tables = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -96,6 +98,10 @@ class Destination(abc.ABC):
         Neither may hold a document's value.
         """
 
+    def objections(self, dataset: str) -> Iterator[str]:
+        """Yield what is known to keep documents from landing, each with its remedy; see the preflight."""
+        yield from ()
+
     @abc.abstractmethod
     def make_schema(self, dataset: str) -> None:
         """Make the schema unless it exists."""
@@ -147,6 +153,10 @@ class DestinationSession(Session):
     def columns(self, dataset: str) -> dict[str, Columns]:
         """See :meth:`Destination.columns`."""
         return self._guarded("read columns", lambda: self.destination.columns(dataset))
+
+    def objections(self, dataset: str) -> list[str]:
+        """See :meth:`Destination.objections`."""
+        return self._guarded("look for rights", lambda: list(self.destination.objections(dataset)))
 
     def make_schema(self, dataset: str) -> None:
         """See :meth:`Destination.make_schema`."""

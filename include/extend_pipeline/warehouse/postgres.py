@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from extend_pipeline.warehouse import migrations, postgres_rights, tables
 from extend_pipeline.warehouse.destination import Destination, kept
+from extend_pipeline.warehouse.layout import parts_of
 from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import literal, names, quoted
@@ -58,6 +60,9 @@ _SYSTEM_FIRST: Final = """SELECT set_config('search_path', 'pg_catalog' || coale
 _OF_THE_SERVER: Final = ("08", "25", "28", "3D", "42", "53", "55", "57")
 _REMEDIES: Final = {
     "42501": "Grant it to the connection's user, which has to own the dataset's tables.",
+    "25006": "Is the server a standby, or default_transaction_read_only set for the role? Name the primary.",
+    "55000": "ALTER TABLE … REPLICA IDENTITY FULL, where a publication has a table without one.",
+    "55P03": "Somebody's open transaction has a lock on it, which pg_locks tells: end that, clear the task.",
     "2BP01": "A view of somebody's own depends on it.",
     "0A000": "A view of somebody's own may use that column: drop it, clear the task, make it again.",
     "54000": "An index or a row of the dataset is beyond a limit of Postgres.",
@@ -76,6 +81,7 @@ class Postgres(Destination):
 
     # A row has to fit into 8 kB, and each value keeps up to 24 bytes in it (a longer one moves out).
     dialect = Dialect("postgres", TYPES, holds_nul=False, widest=300)
+    undoes_tables = True
 
     def __init__(self, name: str, parameters: Mapping[str, Any], *, lock_timeout: float = 120) -> None:
         super().__init__(name)
@@ -200,6 +206,23 @@ class Postgres(Destination):
             if word in _KINDS:
                 columns[column] = _KINDS[word]
         return dict(found)
+
+    def objections(self, dataset: str) -> Iterator[str]:
+        """See :meth:`Destination.objections`."""
+
+        def ask(sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+            return self._asked(sql, parameters).fetchall()
+
+        found = list(postgres_rights.of_database(ask, dataset))
+        fixed = [*tables.FIXED, migrations.TABLE]
+        found += postgres_rights.of_tables(ask, dataset, fixed, changing=False)
+        there = self.columns(dataset)
+        if not found and "dictionary" in there:
+            dictionary = f"{quoted(dataset)}.dictionary"
+            generated = ask(f"SELECT DISTINCT table_name FROM {dictionary}", [])  # noqa: S608 # quoted
+            parts = [part for (table,) in generated for part in parts_of(table, there)]
+            found += postgres_rights.of_tables(ask, dataset, parts, changing=True)
+        yield from found
 
     def make_schema(self, dataset: str) -> None:
         """Make the schema unless it exists; to ask for one that exists needs a right that few have."""
