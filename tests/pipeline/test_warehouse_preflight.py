@@ -180,7 +180,7 @@ def test_a_table_of_an_earlier_release_without_replica_identity_is_refused(
 
 
 def test_columns_that_a_publication_leaves_out_are_refused(database: Database, role: str) -> None:
-    database.rows("CREATE PUBLICATION some FOR TABLE extend.documents (document_id)")
+    database.rows("CREATE PUBLICATION few FOR TABLE extend.documents (document_id)")
     assert "Column list used by the publication" in refusal(database, role)
 
 

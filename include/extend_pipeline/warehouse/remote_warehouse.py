@@ -15,7 +15,14 @@ from extend_pipeline.warehouse import claims, landed_runs, migrations, rehearsal
 from extend_pipeline.warehouse.carrying import Carrier
 from extend_pipeline.warehouse.destination import Destination, DestinationSession
 from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
-from extend_pipeline.warehouse.records import AS_BEFORE, Landing, LandingPolicy, Provenance, WarehouseError
+from extend_pipeline.warehouse.records import (
+    AS_BEFORE,
+    Landing,
+    LandingPolicy,
+    Provenance,
+    WarehouseBusyError,
+    WarehouseError,
+)
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import TYPES, names, read_lines
 from extend_pipeline.warehouse.sql_warehouse import SqlWarehouse, UndoneError
@@ -88,7 +95,15 @@ class RemoteWarehouse(SqlWarehouse):
         found = self.session(self._purpose).objections(self.dataset)
         if found:
             raise WarehouseError(f"{self._purpose}. {' '.join(found)} Nothing was planned or sent.")
-        super().check_writable()
+        reason = ""
+        try:
+            super().check_writable()
+        except WarehouseError as error:
+            reason = str(error)
+            if isinstance(error, WarehouseBusyError) or reason.startswith(self._purpose):
+                raise
+        if reason:
+            raise WarehouseError(f"{self._purpose}: {reason}")
 
     def _separate(self) -> RemoteWarehouse:
         return RemoteWarehouse(

@@ -86,9 +86,10 @@ class SqlWarehouse(abc.ABC):
         its own, which knows nothing of what another one has set or made.
         """
         self._settle()
-        for rehearse in (SqlWarehouse._rehearse_planning, SqlWarehouse._rehearse_landing):
-            with self._separate() as other:
-                rehearse(other)
+        with self._separate() as planning:
+            planning._rehearse_planning()
+        with self._separate() as landing:
+            landing._rehearse_landing()
 
     def _separate(self) -> contextlib.AbstractContextManager[SqlWarehouse]:
         """Return the same warehouse with another connection, where there can be two."""
