@@ -61,6 +61,7 @@ _OF_THE_SERVER: Final = ("08", "25", "28", "3D", "42", "53", "55", "57")
 _REMEDIES: Final = {
     "42501": "Grant it to the connection's user, which has to own the dataset's tables.",
     "25006": "Is the server a standby, or default_transaction_read_only set for the role? Name the primary.",
+    "42P10": "Has a publication some of the table's columns only? Deletes need all of them in it.",
     "55000": "ALTER TABLE … REPLICA IDENTITY FULL, where a publication has a table without one.",
     "55P03": "Somebody's open transaction has a lock on it, which pg_locks tells: end that, clear the task.",
     "2BP01": "A view of somebody's own depends on it.",
