@@ -145,9 +145,11 @@ def _copied(programs: Path, place: Path) -> Path:
     package = source.parent
     target = place / package.name / source.name
     for part in PROGRAMS:
-        copy = shutil.copytree if (source / part).is_dir() else shutil.copy
         (target / part).parent.mkdir(parents=True, exist_ok=True)
-        copy(source / part, target / part)
+        if (source / part).is_dir():
+            shutil.copytree(source / part, target / part)
+        else:
+            shutil.copy(source / part, target / part)
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():
         shutil.copytree(libraries, place / libraries.name)
