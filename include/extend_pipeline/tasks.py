@@ -108,14 +108,14 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     check_write_once(settings.workspace)
     unsent: dict[str, Any] = {}
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
+        if not settings.dry_run:
+            warehouse.check_writable()
         check_whole(
             warehouse,
             workspace=settings.workspace,
             warehouse_conn_id=settings.warehouse_conn_id,
             dataset=settings.dataset,
         )
-        if not settings.dry_run:
-            warehouse.check_writable()
         failed = settings.reprocess == "failed"
         plan = Planning(
             warehouse=warehouse,

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse.records import Claim
+from extend_pipeline.warehouse.records import Claim, WarehouseError
 from extend_pipeline.warehouse.sql import names, quoted
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import CLAIMS, KEY, Columns
@@ -98,17 +98,26 @@ def claimed_chunks(
             yield Claim(workflow, requested or None, repetition, chunk, claimed_at.astimezone(UTC), documents)
 
 
-def write_claims(session: Session, dataset: str, claimed: str, key: Sequence[str], repetition: str) -> None:
+def write_claims(
+    session: Session, dataset: str, claimed: str, key: Sequence[str], repetition: str, count: int
+) -> None:
     """Write new claims, in a transaction that is open.
 
     :param claimed: the relation of them, see :data:`CLAIMED`.
+    :param count: how many they are.
+    :raises WarehouseError: if not all of them are written: what has no claim is sent twice.
     """
-    session.run(
+    written = session.rows(
         "insert into claims",
         f"""INSERT INTO {quoted(dataset)}.claims ({names(CLAIMS)})
             SELECT document_id, ?, ?, ?, chunk, ? FROM {claimed}""",
         [*key, repetition, datetime.now(UTC)],
     )
+    if written and written[0][0] not in (count, None):  # not every engine tells
+        raise WarehouseError(
+            f"{session.purpose}: {dataset}.claims took {written[0][0]} of {count} rows; a rule or trigger of "
+            "somebody's own leaves the others out. Nothing was sent. Drop it, or let it leave rows alone."
+        )
 
 
 def rival_claims(session: Session, dataset: str, chunks: str, repetition: str | None) -> int:

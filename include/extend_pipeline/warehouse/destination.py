@@ -9,6 +9,8 @@ from __future__ import annotations
 import abc
 import functools
 import hashlib
+import pickle
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +21,17 @@ from extend_pipeline.warehouse.tables import Columns
 from extend_pipeline.warehouse.translation import Dialect
 
 
+def kept(pages: Iterator[Page]) -> Iterator[Page]:
+    """Take all pages into a file first, so that what they come from can end before they are read."""
+    with tempfile.TemporaryFile() as file:
+        for page in pages:
+            pickle.dump(page, file)
+        end = file.tell()
+        file.seek(0)
+        while file.tell() < end:
+            yield pickle.load(file)  # noqa: S301 # written above
+
+
 class Destination(abc.ABC):
     """One connection to a warehouse.
 
@@ -26,6 +39,8 @@ class Destination(abc.ABC):
     """
 
     dialect: Dialect
+    #: Whether tables that a transaction has made are gone when it is undone.
+    undoes_tables = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -61,7 +76,10 @@ class Destination(abc.ABC):
 
     @abc.abstractmethod
     def temporary(self, columns: Columns) -> str:
-        """Make an empty table that ends with the connection; return its name in DuckDB's dialect."""
+        """Make an empty table that ends with the connection, or with the transaction that has to be open.
+
+        Return its name in DuckDB's dialect.
+        """
 
     @abc.abstractmethod
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
@@ -79,6 +97,10 @@ class Destination(abc.ABC):
 
         Neither may hold a document's value.
         """
+
+    def objections(self, dataset: str) -> Iterator[str]:
+        """Yield what is known to keep documents from landing, each with its remedy; see the preflight."""
+        yield from ()
 
     @abc.abstractmethod
     def make_schema(self, dataset: str) -> None:
@@ -131,6 +153,10 @@ class DestinationSession(Session):
     def columns(self, dataset: str) -> dict[str, Columns]:
         """See :meth:`Destination.columns`."""
         return self._guarded("read columns", lambda: self.destination.columns(dataset))
+
+    def objections(self, dataset: str) -> list[str]:
+        """See :meth:`Destination.objections`."""
+        return self._guarded("look for rights", lambda: list(self.destination.objections(dataset)))
 
     def make_schema(self, dataset: str) -> None:
         """See :meth:`Destination.make_schema`."""

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import pickle
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from extend_pipeline.warehouse.destination import Destination
+from extend_pipeline.warehouse.destination import Destination, kept
 from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.session import WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
@@ -147,13 +145,7 @@ class Redshift(Destination):
             elif cursor.rowcount >= 0:
                 yield [(cursor.rowcount,)]
             return
-        with tempfile.TemporaryFile() as file:
-            for page in self._fetched(sql):
-                pickle.dump(page, file)
-            end = file.tell()
-            file.seek(0)
-            while file.tell() < end:
-                yield pickle.load(file)  # noqa: S301 # written above
+        yield from kept(self._fetched(sql))
 
     def _fetched(self, sql: str) -> Iterator[Page]:
         begun = self._begun

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,13 +11,21 @@ from types import TracebackType
 from typing import Final, Self
 
 from extend_pipeline.documents import Document
+from extend_pipeline.warehouse import claims, landed_runs, migrations, rehearsal
 from extend_pipeline.warehouse.carrying import Carrier
 from extend_pipeline.warehouse.destination import Destination, DestinationSession
 from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
-from extend_pipeline.warehouse.records import AS_BEFORE, Landing, LandingPolicy, Provenance
+from extend_pipeline.warehouse.records import (
+    AS_BEFORE,
+    Landing,
+    LandingPolicy,
+    Provenance,
+    WarehouseBusyError,
+    WarehouseError,
+)
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import TYPES, names, read_lines
-from extend_pipeline.warehouse.sql_warehouse import SqlWarehouse
+from extend_pipeline.warehouse.sql_warehouse import SqlWarehouse, UndoneError
 from extend_pipeline.warehouse.staging import StagedFile, stage
 from extend_pipeline.warehouse.tables import Columns
 
@@ -37,6 +46,7 @@ class RemoteWarehouse(SqlWarehouse):
     ) -> None:
         super().__init__(dataset, destination.name)
         self._destination = destination
+        self._unopened = copy.deepcopy(destination)
         self._memory_limit_mb = memory_limit_mb
         self._threads = threads
         self._planning = False
@@ -79,6 +89,48 @@ class RemoteWarehouse(SqlWarehouse):
             self._settle(make=True)
             with self._alone(session):
                 return Carrier(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
+
+    def check_writable(self) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        found = self.session(self._purpose).objections(self.dataset)
+        if found:
+            raise WarehouseError(f"{self._purpose}. {' '.join(found)} Nothing was planned or sent.")
+        reason = ""
+        try:
+            super().check_writable()
+        except WarehouseError as error:
+            reason = str(error)
+            if isinstance(error, WarehouseBusyError) or reason.startswith(self._purpose):
+                raise
+        if reason:
+            raise WarehouseError(f"{self._purpose}: {reason}")
+
+    def _separate(self) -> RemoteWarehouse:
+        return RemoteWarehouse(
+            copy.deepcopy(self._unopened),
+            self.dataset,
+            memory_limit_mb=self._memory_limit_mb,
+            threads=self._threads,
+        )
+
+    def _rehearse_landing(self) -> None:
+        """Land a part where all of it can be undone; elsewhere, see that each table can be written to."""
+        if not self._destination.undoes_tables:
+            super()._rehearse_landing()
+            return
+        session = self.session(self._purpose)
+        with self._workbench() as workbench, contextlib.suppress(UndoneError):
+            folder = workbench.path.parent
+            part = stage([rehearsal.DOCUMENT], [rehearsal.LINE], folder, name=rehearsal.ORIGIN.part)
+            with self._alone(session):
+                migrations.migrate(session, self.dataset, make=True)
+                claims.make_claims(session, self.dataset)
+                claims.write_claims(session, self.dataset, *rehearsal.CLAIM)
+                Carrier(workbench, session, part, rehearsal.ORIGIN, folder).land(rehearsal.POLICY)
+                landed_runs.note_deleted_runs(
+                    session, self.dataset, "(SELECT '_preflight' AS run_id) AS gone", ""
+                )
+                raise UndoneError
 
     @contextlib.contextmanager
     def _workbench(self) -> Iterator[DuckDBWarehouse]:

@@ -30,7 +30,7 @@ from extend_pipeline.warehouse import (
 )
 from extend_pipeline.warehouse.records import Candidate, Charge, Claim, DeadLetter, LandedRun
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import created, quoted
+from extend_pipeline.warehouse.sql import quoted
 from extend_pipeline.warehouse.staging import StagedFile
 from extend_pipeline.warehouse.table_plan import ColumnType
 from extend_pipeline.warehouse.tables import REFUSED, Columns
@@ -40,9 +40,10 @@ T = TypeVar("T")
 #: The table that the preflight makes, fills, empties and takes away again.
 _PROBE: Final = "_preflight"
 _PROBE_COLUMNS: Final[Columns] = {"probe": ColumnType.TEXT}
+_PROBE_ADDED: Final[Columns] = {kind.name.lower(): kind for kind in ColumnType}
 
 
-class _UndoneError(Exception):
+class UndoneError(Exception):
     """Ends a transaction of which nothing is to stay."""
 
 
@@ -79,32 +80,54 @@ class SqlWarehouse(abc.ABC):
         """See :meth:`extend_pipeline.warehouse.records.Warehouse.begin_planning`."""
 
     def check_writable(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`.
+
+        Planning and landing are tried one after the other, as the tasks do them: each with a connection of
+        its own, which knows nothing of what another one has set or made.
+        """
         self._settle()
-        session = self.session(f"Documents could not land in {self.name}")
+        with self._separate() as planning:
+            planning._rehearse_planning()
+        with self._separate() as landing:
+            landing._rehearse_landing()
+
+    def _separate(self) -> contextlib.AbstractContextManager[SqlWarehouse]:
+        """Return the same warehouse with another connection, where there can be two."""
+        return contextlib.nullcontext(self)
+
+    @property
+    def _purpose(self) -> str:
+        return f"Documents could not land in {self.name}"
+
+    def _rehearse_planning(self) -> None:
+        session = self.session(self._purpose)
         probe = f"{quoted(self.dataset)}.{_PROBE}"
         with (
-            contextlib.suppress(_UndoneError),
+            contextlib.suppress(UndoneError),
             _staged([b'{"probe":"x"}\n']) as staged,
             self._alone(session),
         ):
             claims.make_claims(session, self.dataset)
             session.run("drop what was left", f"DROP TABLE IF EXISTS {probe}")
-            session.run("make a table", created(probe, _PROBE_COLUMNS))
+            session.make_table(self.dataset, _PROBE, _PROBE_COLUMNS)
+            session.fit_table(self.dataset, _PROBE, {**_PROBE_COLUMNS, **_PROBE_ADDED}, _PROBE_COLUMNS)
             relation = self._relation(session, staged, _PROBE_COLUMNS)
-            session.run("insert into it", f"INSERT INTO {probe} SELECT probe FROM {relation}")
+            session.run("insert into it", f"INSERT INTO {probe} (probe) SELECT probe FROM {relation}")
             session.run("delete from it", f"DELETE FROM {probe} WHERE probe = 'x'")
             session.run("drop it", f"DROP TABLE {probe}")
-            raise _UndoneError
+            raise UndoneError
+
+    def _rehearse_landing(self) -> None:
+        session = self.session(self._purpose)
         with self._alone(session):
             known = self._tables(session)
             session.start_writing()
             for table in known:
                 target = f"{quoted(self.dataset)}.{quoted(table)}"
+                session.run(f"delete from {table}", f"DELETE FROM {target} WHERE 1 = 0")
                 session.run(
                     f"insert into {table}", f"INSERT INTO {target} SELECT * FROM {target} WHERE 1 = 0"
                 )
-                session.run(f"delete from {table}", f"DELETE FROM {target} WHERE 1 = 0")
 
     def unlanded(
         self,
@@ -175,8 +198,8 @@ class SqlWarehouse(abc.ABC):
                 relation = self._relation(session, staged, claims.CLAIMED)
                 if ended.lines:
                     claims.end_claims(session, self.dataset, self._relation(session, ended, claims.CHUNK))
-                claims.write_claims(session, self.dataset, relation, key, repetition)
-        with _staged(_chunk_lines(ours)) as staged:
+                claims.write_claims(session, self.dataset, relation, key, repetition, staged.lines)
+        with _staged(_chunk_lines(ours)) as staged, session.transaction():
             relation = self._relation(session, staged, claims.CHUNK)
             if not claims.rival_claims(session, self.dataset, relation, claims_of):
                 return True

@@ -161,7 +161,8 @@ class Home:
             if process.environ().get(HOME_VARIABLE) == str(self.path):
                 return True
             # postgres writes its title over its environment, but the postmaster keeps its command line
-            return process.name() == "postgres" and str(self.path / "postgres") in process.cmdline()
+            ours = f"--sandbox.data={self.path / 'postgres'}"
+            return process.name() == "postgres" and ours in process.cmdline()
         except psutil.Error:
             return False
 

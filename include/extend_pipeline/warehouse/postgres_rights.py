@@ -1,0 +1,103 @@
+"""What keeps a role from planning and landing in Postgres, each with the statement that mends it.
+
+Postgres would tell of these one at a time, at whatever statement meets them first, and of some not at all:
+a policy of row-level security hides rows, and a document that is not seen is sent, and paid, again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from extend_pipeline.warehouse.sql import quoted
+
+#: Runs a query with its parameters.
+Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+
+_RIGHTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_DATABASE: Final = """
+    SELECT current_user, current_database(), pg_is_in_recovery(),
+           current_setting('transaction_read_only')::boolean,
+           has_database_privilege(current_database(), 'CREATE'),
+           has_database_privilege(current_database(), 'TEMPORARY'),
+           space.oid IS NOT NULL,
+           has_schema_privilege(space.oid, 'USAGE'), has_schema_privilege(space.oid, 'CREATE')
+    FROM (SELECT 1) AS one LEFT JOIN pg_namespace AS space ON space.nspname = %s"""
+_TABLES: Final = """
+    SELECT relname, row_security_active(relation.oid), pg_has_role(relowner, 'USAGE'),
+           relreplident <> 'f' AND NOT EXISTS (
+               SELECT FROM pg_index WHERE indrelid = relation.oid AND indisvalid
+                 AND CASE relreplident WHEN 'd' THEN indisprimary WHEN 'i' THEN indisreplident END
+           ) AND EXISTS (
+               SELECT FROM pg_publication_tables AS published JOIN pg_publication USING (pubname)
+               WHERE published.schemaname = %s AND published.tablename = relname AND (pubupdate OR pubdelete)
+           ),
+           has_table_privilege(relation.oid, 'SELECT'), has_table_privilege(relation.oid, 'INSERT'),
+           has_table_privilege(relation.oid, 'UPDATE'), has_table_privilege(relation.oid, 'DELETE')
+    FROM pg_class AS relation
+    WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind IN ('r', 'p') AND relname = ANY(%s)
+    ORDER BY relname"""
+
+
+def of_database(ask: Ask, dataset: str) -> Iterator[str]:
+    """Yield what is wrong with the server, the database and the schema."""
+    ((role, database, standby, read_only, create, temporary, exists, usage, make),) = ask(
+        _DATABASE, [dataset]
+    )
+    if standby:
+        yield "the server is a standby, which takes no writes. Name the primary in the connection."
+    elif read_only:
+        yield (
+            "the role's transactions are read-only. See default_transaction_read_only: "
+            f"ALTER ROLE {quoted(role)} SET default_transaction_read_only = off;"
+        )
+    if not temporary:
+        yield (
+            f"permission denied to create temporary tables in database {database}. "
+            f"GRANT TEMPORARY ON DATABASE {quoted(database)} TO {quoted(role)};"
+        )
+    if not exists and not create:
+        yield (
+            f"permission denied for database {database}. "
+            f"GRANT CREATE ON DATABASE {quoted(database)} TO {quoted(role)};"
+        )
+    missing = [right for right, given in (("USAGE", usage), ("CREATE", make)) if exists and not given]
+    if missing:
+        yield (
+            f"permission denied for schema {dataset}. "
+            f"GRANT {', '.join(missing)} ON SCHEMA {quoted(dataset)} TO {quoted(role)};"
+        )
+
+
+def of_tables(ask: Ask, dataset: str, tables: Sequence[str], *, changing: bool) -> Iterator[str]:
+    """Yield what is wrong with tables.
+
+    :param changing: they get columns as what is extracted changes, which only their owner can do.
+    """
+    ((role,),) = ask("SELECT current_user", [])
+    for name, hidden, owned, silent, *rights in ask(_TABLES, [dataset, dataset, list(tables)]):
+        target = f"{quoted(dataset)}.{quoted(name)}"
+        missing = [right for right, given in zip(_RIGHTS, rights, strict=True) if not given]
+        if missing:
+            yield (
+                f"permission denied for table {name}. "
+                f"GRANT {', '.join(missing)} ON TABLE {target} TO {quoted(role)};"
+            )
+        if hidden:
+            seen = (
+                f"TABLE {target} NO FORCE ROW LEVEL SECURITY" if owned else f"ROLE {quoted(role)} BYPASSRLS"
+            )
+            yield (
+                f"row-level security may hide rows of table {name}, and a document that is not seen would be "
+                f"paid for twice. ALTER {seen};"
+            )
+        if silent:
+            yield (
+                f"a publication has table {name}, whose rows have no replica identity, and so can be neither "
+                f"changed nor deleted. ALTER TABLE {target} REPLICA IDENTITY FULL;"
+            )
+        if changing and not owned:
+            yield (
+                f"must be owner of table {name}, which gets a column for each new field. "
+                f"ALTER TABLE {target} OWNER TO {quoted(role)};"
+            )
