@@ -63,9 +63,9 @@ def _no_warehouse(connection: Connection) -> str:
     conn_id, types = connection.conn_id, ", ".join(sorted(_OPENERS))
     if connection.conn_type == "generic":
         return (
-            f"Connection {conn_id!r} is of type 'generic'. `airflow connections add` stores that in the place "
+            f"Connection {conn_id!r} is of type 'generic': `airflow connections add` stores that in place "
             "of a type that no installed provider registers. Install airflow-provider-extend where that "
-            f"command runs, then `airflow connections delete {conn_id}` and add it again with its type: {types}."
+            f"command runs, then `airflow connections delete {conn_id}`, and add it with its type: {types}."
         )
     return (
         f"Connection {conn_id!r} is of type {connection.conn_type!r}; "

@@ -1,6 +1,6 @@
 """The connection types that documents land through, as Airflow's forms and their *Test* button know them.
 
-Airflow imports this on servers that may lack the drivers: what opens a warehouse is imported where it is used.
+Airflow imports this on servers that may lack the drivers: what opens a warehouse is imported later.
 A type that an official provider registers is that provider's own where it is installed.
 """
 
