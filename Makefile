@@ -42,7 +42,7 @@ down: $(SANDBOX)  ## Stop what an interrupted `make up` or `make run` left
 
 .PHONY: test
 test: test-fast  ## All tests; those on a real Airflow share one: its parts are killed last
-	$(BIN)/pytest -m live
+	$(BIN)/pytest -m 'live and not network'
 
 .PHONY: test-faults
 test-faults: $(DEV)  ## Of these, those that kill, drop, lock and lose things, and count what was paid
@@ -50,7 +50,11 @@ test-faults: $(DEV)  ## Of these, those that kill, drop, lock and lose things, a
 
 .PHONY: test-fast
 test-fast: $(DEV)  ## The tests that need no running Airflow
-	$(BIN)/pytest -m 'not live' --numprocesses 4 --dist loadfile
+	$(BIN)/pytest -m 'not live and not network' --numprocesses 4 --dist loadfile
+
+.PHONY: test-wheel
+test-wheel: $(DEV)  ## Install the wheel beside released Airflows, with constraints; needs PyPI
+	$(BIN)/pytest -m network
 
 .PHONY: lint
 lint: $(DEV)  ## Ruff and mypy

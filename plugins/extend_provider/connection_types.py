@@ -13,12 +13,12 @@ _WAREHOUSE_HOOKS: Final = "extend_pipeline.warehouse.hooks"
 
 
 def connection_types() -> list[dict[str, Any]]:
-    """Return ``extend``, ``duckdb``, and the warehouses that no other installed provider registers.
+    """Return ``extend``, ``duckdb``, and what warehouses and sources need that no other provider registers.
 
     ``airflow connections add`` stores ``generic`` in the place of a type that is not registered, and nothing
     can land through that. Where the official provider is installed, the type is its own.
     """
-    own = [build() for package, build in _WAREHOUSES.items() if not _is_installed(package)]
+    own = [build() for package, build in _OF_OTHERS.items() if not _is_installed(package)]
     return [_extend(), _duckdb(), *own]
 
 
@@ -153,11 +153,7 @@ def _bigquery() -> dict[str, Any]:
         "project": _text("Project", "Empty for that of the credentials."),
         "location": _text("Location", "Where a dataset is made, e.g. EU."),
         "key_path": _text("Key file", "Path of a service account's key; empty for the default credentials."),
-        "keyfile_dict": {
-            "label": "Key (JSON)",
-            "description": "A service account's key itself.",
-            "schema": {"type": ["string", "null"], "format": "password"},
-        },
+        "keyfile_dict": _secret("Key (JSON)", "A service account's key itself."),
         "impersonation_chain": _text(
             "Impersonation chain", "Accounts by commas; the last one is impersonated."
         ),
@@ -166,10 +162,29 @@ def _bigquery() -> dict[str, Any]:
     return _warehouse("google_cloud_platform", "BigQueryWarehouseHook", "Google Cloud", fields, hidden, {})
 
 
+def _azure() -> dict[str, Any]:
+    return {
+        "connection-type": "wasb",
+        "hook-class-name": "extend_pipeline.stores.hooks.AzureStorageHook",
+        "hook-name": "Azure Blob Storage",
+        "conn-fields": {
+            "connection_string": _secret("Connection string", "In the place of account and key."),
+            "sas_token": _secret("SAS token", "In the place of the key."),
+            "tenant_id": _text("Tenant ID", "Login and password are a client's id and secret then."),
+        },
+        "ui-field-behaviour": {
+            "hidden-fields": ["schema", "port"],
+            "relabeling": {"login": "Account (or client ID)", "password": "Key (or client secret)"},
+            "placeholders": {},
+        },
+    }
+
+
 #: By the package that registers the type itself.
-_WAREHOUSES: Final = {
+_OF_OTHERS: Final = {
     "apache-airflow-providers-databricks": _databricks,
     "apache-airflow-providers-google": _bigquery,
+    "apache-airflow-providers-microsoft-azure": _azure,
     "apache-airflow-providers-postgres": _postgres,
     "apache-airflow-providers-snowflake": _snowflake,
 }
@@ -201,6 +216,11 @@ def _preparing(memory_limit_mb: int) -> dict[str, Any]:
 
 def _text(label: str, description: str) -> dict[str, Any]:
     return {"label": label, "description": description, "schema": {"type": ["string", "null"]}}
+
+
+def _secret(label: str, description: str) -> dict[str, Any]:
+    schema = {"type": ["string", "null"], "format": "password"}
+    return {"label": label, "description": description, "schema": schema}
 
 
 def _number(label: str, description: str, **bounds: int) -> dict[str, Any]:

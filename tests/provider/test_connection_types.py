@@ -16,6 +16,7 @@ from extend_provider.get_provider_info import get_provider_info
 OFFICIAL = {
     "apache-airflow-providers-databricks": "databricks",
     "apache-airflow-providers-google": "google_cloud_platform",
+    "apache-airflow-providers-microsoft-azure": "wasb",
     "apache-airflow-providers-postgres": "postgres",
     "apache-airflow-providers-snowflake": "snowflake",
 }
@@ -32,14 +33,14 @@ def registered(monkeypatch: pytest.MonkeyPatch, *installed: str) -> dict[str, di
     return {entry["connection-type"]: entry for entry in get_provider_info()["connection-types"]}
 
 
-def test_alone_every_warehouse_is_registered_with_a_form_and_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alone_every_type_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     types = registered(monkeypatch)
-    assert set(types) == {"extend", *_OPENERS} - {"redshift"}  # which the Amazon provider registers
+    assert set(types) == {"extend", "wasb", *_OPENERS} - {"redshift"}  # which the Amazon provider registers
     for kind, entry in types.items():
         module, name = entry["hook-class-name"].rsplit(".", 1)
         hook = getattr(importlib.import_module(module), name)
         assert (hook.conn_type, hook.hook_name) == (kind, entry["hook-name"])
-        assert callable(hook.test_connection)
+        assert kind == "wasb" or callable(hook.test_connection)
 
 
 @pytest.mark.parametrize("package", OFFICIAL)
@@ -51,8 +52,8 @@ def test_the_official_provider_keeps_its_type(monkeypatch: pytest.MonkeyPatch, p
 
 def test_airflow_stores_every_type_that_documents_land_through_as_what_it_is() -> None:
     hooks = ProvidersManager().hooks  # type: ignore[no-untyped-call]  # Airflow's own
-    for kind in ("extend", "aws", *_OPENERS):
+    for kind in ("extend", "aws", "wasb", *_OPENERS):
         hook = hooks[kind]
         assert hook is not None, kind
         assert hook.connection_type == kind
-        assert hook.connection_testable or kind == "aws"
+        assert hook.connection_testable or kind in ("aws", "wasb")
