@@ -70,7 +70,7 @@ class DuckDBFileHook(WarehouseHook):
         return True, f"There is no file {path} yet; the first load makes it. {_SAME_FILE}"
 
 
-_SAME_FILE: Final = "Tasks run where they can open the same file."
+_SAME_FILE: Final = "This is what the API server sees; tasks have to find the file at the same path."
 
 
 def _test_file(path: Path) -> tuple[bool, str]:
