@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --build-constraint constraints.txt
+# What `make run` needs, and on top of it what tests and checks need.
+SANDBOX := $(VENV)/.sandbox-installed
+DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 
@@ -10,53 +13,62 @@ INSTALLED := $(VENV)/.installed
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(SANDBOX): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --build-constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --editable '.[sandbox]'
+	@touch $@
+
+$(DEV): $(SANDBOX)
+	$(INSTALL) --editable '.[sandbox,all]' --group dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target $(VENV)/legacy-sdk --group legacy-sdk
 	@touch $@
 
 .PHONY: setup
-setup: $(INSTALLED)  ## Install everything into .venv
+setup: $(DEV)  ## Install everything into .venv; tests need no network after it
 
 .PHONY: run
-run: $(INSTALLED)  ## Sample documents from S3, through Extend, into a warehouse, on a real Airflow
+run: $(SANDBOX)  ## Sample documents from S3, through Extend, into a warehouse, on a real Airflow
 	$(BIN)/python -m sandbox.stack run
 
 .PHONY: up
-up: $(INSTALLED)  ## The same, left open with the Airflow UI until Ctrl-C
+up: $(SANDBOX)  ## The same, left open with the Airflow UI until Ctrl-C
 	$(BIN)/python -m sandbox.stack up
 
 .PHONY: down
-down: $(INSTALLED)  ## Stop what an interrupted `make up` or `make run` left
+down: $(SANDBOX)  ## Stop what an interrupted `make up` or `make run` left
 	$(BIN)/python -m sandbox.stack down
 
 .PHONY: test
 test: test-fast  ## All tests; those on a real Airflow share one: its parts are killed last
-	$(BIN)/pytest -m live
+	$(BIN)/pytest -m 'live and not network'
 
 .PHONY: test-faults
-test-faults: $(INSTALLED)  ## Of these, those that kill, drop, lock and lose things, and count what was paid
+test-faults: $(DEV)  ## Of these, those that kill, drop, lock and lose things, and count what was paid
 	$(BIN)/pytest tests/faults
 
 .PHONY: test-fast
-test-fast: $(INSTALLED)  ## The tests that need no running Airflow
-	$(BIN)/pytest -m 'not live' --numprocesses 4 --dist loadfile
+test-fast: $(DEV)  ## The tests that need no running Airflow
+	$(BIN)/pytest -m 'not live and not network' --numprocesses 4 --dist loadfile
+
+.PHONY: test-wheel
+test-wheel: $(DEV)  ## Install the wheel beside released Airflows, with constraints; needs PyPI
+	$(BIN)/pytest -m network
 
 .PHONY: lint
-lint: $(INSTALLED)  ## Ruff and mypy
+lint: $(DEV)  ## Ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 .PHONY: bench
-bench: $(INSTALLED)  ## What landing costs, beside the barest SQL, in the same run
+bench: $(DEV)  ## What landing costs, beside the barest SQL, in the same run
 	cd tests && ../$(BIN)/python -m bench --documents 1000 100000 --into 1000000
 
 .PHONY: lock
-lock: $(INSTALLED)  ## Bring constraints.txt up to the newest releases that fit together
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-annotate --no-header --no-emit-index-url pyproject.toml --group lock --output-file constraints.txt
+lock: $(DEV)  ## Bring constraints.txt up to the newest releases that fit together
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-annotate --no-header --no-emit-index-url pyproject.toml --group dev --output-file constraints.txt
 
 .PHONY: clean
 clean:  ## Remove the sandbox's files (not the environment)

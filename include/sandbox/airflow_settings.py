@@ -130,7 +130,16 @@ def load_settings(path: Path) -> AirflowSettings:
     settings = AirflowSettings() if isinstance(file.airflow, UnsetType) else file.airflow
     for problem in _problems(settings):
         raise SettingsError(f"{path}: {problem}")
-    return settings
+    connections = settings.connections and [_with_mapping(connection) for connection in settings.connections]
+    return msgspec.structs.replace(settings, connections=connections)
+
+
+def _with_mapping(connection: ConnectionSettings) -> ConnectionSettings:
+    """Return the connection with its extra as a mapping, whichever way the file has it."""
+    extra = connection.conn_extra
+    if not isinstance(extra, str) or not extra:
+        return connection
+    return msgspec.structs.replace(connection, conn_extra=json.loads(extra))
 
 
 def _without_blanks(value: Any) -> Any:

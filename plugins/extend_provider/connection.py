@@ -28,6 +28,7 @@ REGIONS: Final[Mapping[str, str]] = {
     "EU": "https://api.eu1.extend.ai",
 }
 
+_PORTS: Final = {"http": 80, "https": 443}
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
 #: How long Extend may still accept a request that has left, in seconds, whether or not its client still waits
@@ -159,7 +160,9 @@ def _base_url(connection: Connection) -> str:
     host = (connection.host or "").strip() or DEFAULT_BASE_URL
     try:
         parts = urlsplit(host if "://" in host else f"{connection.schema or 'https'}://{host}")
-        netloc = parts.netloc if parts.port or not connection.port else f"{parts.netloc}:{connection.port}"
+        # The port that the form suggests, for Airflow's Test of a stored connection, adds nothing.
+        implied = parts.port or connection.port in (None, 0, _PORTS.get(parts.scheme))
+        netloc = parts.netloc if implied else f"{parts.netloc}:{connection.port}"
         rest = parts.username or parts.password or parts.query or parts.fragment
         is_base_url = parts.scheme in {"http", "https"} and parts.hostname and not rest
     except ValueError:

@@ -38,6 +38,8 @@ def test_an_api_key_is_all_that_is_needed() -> None:
         ({"host": "http://localhost/v1", "port": 8100}, "http://localhost:8100/v1"),
         ({"host": "http://[::1]:8100"}, "http://[::1]:8100"),
         ({"host": ""}, "https://api.extend.ai"),
+        ({"host": "https://api.eu1.extend.ai", "port": 443}, "https://api.eu1.extend.ai"),
+        ({"host": "http://localhost", "port": 443}, "http://localhost:443"),
     ],
 )
 def test_the_host_becomes_a_base_url(fields: dict[str, Any], base_url: str) -> None:

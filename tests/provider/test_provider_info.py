@@ -21,7 +21,8 @@ from extend_provider.hooks.extend import ExtendHook
 from extend_provider.wire import API_VERSIONS, DEFAULT_API_VERSION
 
 INFO = get_provider_info()
-(CONNECTION,) = INFO["connection-types"]
+TYPES = {entry["connection-type"]: entry for entry in INFO["connection-types"]}
+CONNECTION = TYPES["extend"]
 
 
 def test_airflow_finds_it_by_its_entry_point() -> None:
@@ -39,7 +40,7 @@ def test_every_module_and_class_it_names_exists() -> None:
         for entry in INFO[kind]:
             for module in entry["python-modules"]:
                 importlib.import_module(module)
-    for path in (*INFO["extra-links"], CONNECTION["hook-class-name"]):
+    for path in (*INFO["extra-links"], *(entry["hook-class-name"] for entry in TYPES.values())):
         module, name = path.rsplit(".", 1)
         assert isinstance(getattr(importlib.import_module(module), name), type)
 
@@ -58,7 +59,11 @@ def test_airflow_offers_the_connection_type_with_its_fields() -> None:
         "extra__extend__acceptance_window",
         "extra__extend__listing_grace",
     }
-    assert "login" in manager.field_behaviours["extend"]["hidden_fields"]
+    behaviour = manager.field_behaviours["extend"]
+    assert "login" in behaviour["hidden_fields"]
+    # Airflow 3.3 refuses the Test of a stored connection without a port, so one can be given.
+    assert "port" not in behaviour["hidden_fields"]
+    assert behaviour["placeholders"]["port"] == "443"
 
 
 def test_the_hook_and_the_form_speak_of_the_same_connection() -> None:

@@ -34,24 +34,12 @@ MAILROOM = {
 
 
 @pytest.fixture(scope="module")
-def legacy_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the legacy SDK; its lack is a failure: nothing would be proven."""
-    folder = tmp_path_factory.mktemp(f"sdk-{LEGACY_SDK}")
-    target = ["--no-deps", "--target", str(folder), f"extend-ai=={LEGACY_SDK}"]
-    installers = (
-        [sys.executable, "-m", "pip", "install", "--quiet"],
-        ["uv", "pip", "install", "--quiet", "--python", sys.executable],
-    )
-    problems = []
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for installer in installers:
-        try:
-            subprocess.run([*installer, *target], check=True, capture_output=True, text=True, env=environment)
-        except (OSError, subprocess.CalledProcessError) as error:
-            problems.append(f"{installer[0]}: {getattr(error, 'stderr', error)}")
-        else:
-            return folder
-    pytest.fail("The legacy SDK could not be installed: " + "; ".join(problems))
+def legacy_sdk() -> Path:
+    """The folder where `make setup` has put the legacy SDK; without it nothing would be proven."""
+    folder = Path(sys.prefix) / "legacy-sdk"
+    if not folder.is_dir():
+        pytest.fail(f"The legacy SDK is not in {folder}: run `make setup`.")
+    return folder
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
         remedy = f"the extra {library.extra!r}" if library else "the provider package that brings them"
         raise PipelineInputError(
             f"Nothing that is installed reads {scheme}:// addresses. Nothing was sent to Extend. "
-            f"Install {remedy}, with constraints.txt, where tasks run."
+            f"Install {remedy} where tasks run."
         )
     fs.invalidate_cache()  # of listings: what was listed before may be another by now
     return fs

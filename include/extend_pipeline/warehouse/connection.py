@@ -26,6 +26,14 @@ _OF_SNOWFLAKE: Final = (
 )
 #: In the address of a Databricks SQL warehouse, its id.
 _SQL_WAREHOUSE: Final = re.compile(r"/sql/[\d.]+/(?:warehouses|endpoints)/([^/?]+)")
+#: What makes an address of a path: two letters at least, as one may be a drive.
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_OTHER_TYPE: Final = "For another warehouse, use a connection of its type."
+_INSTEAD_OF_SCHEME: Final = {
+    **dict.fromkeys(("file", "duckdb"), "Leave the scheme out."),
+    **dict.fromkeys(("md", "motherduck"), "MotherDuck is not a destination yet."),
+    **dict.fromkeys(("postgres", "postgresql", "mysql", "sqlite", "ducklake", "snowflake"), _OTHER_TYPE),
+}
 #: Schemas that belong to the engines themselves.
 _RESERVED_DATASETS: Final = frozenset({"information_schema", "pg_catalog", "pg_toast", "system", "temp"})
 
@@ -46,11 +54,23 @@ def open_warehouse(conn_id: str, dataset: str) -> Warehouse:
     connection = BaseHook.get_connection(conn_id)
     opener = _OPENERS.get(connection.conn_type or "")
     if opener is None:
-        raise WarehouseError(
-            f"Connection {conn_id!r} is of type {connection.conn_type!r}; "
-            f"documents can land through connections of type {', '.join(sorted(_OPENERS))}."
-        )
+        raise WarehouseError(_no_warehouse(connection))
     return opener(connection, dataset)
+
+
+def _no_warehouse(connection: Connection) -> str:
+    """Say why a connection's type is none that documents can land through, and what to do."""
+    conn_id, types = connection.conn_id, ", ".join(sorted(_OPENERS))
+    if connection.conn_type == "generic":
+        return (
+            f"Connection {conn_id!r} is of type 'generic': `airflow connections add` stores that in place "
+            "of a type that no installed provider registers. Install airflow-provider-extend where that "
+            f"command runs, then `airflow connections delete {conn_id}`, and add it with its type: {types}."
+        )
+    return (
+        f"Connection {conn_id!r} is of type {connection.conn_type!r}; "
+        f"documents can land through connections of type {types}."
+    )
 
 
 def _open_duckdb(connection: Connection, dataset: str) -> Warehouse:
@@ -67,7 +87,7 @@ def _duckdb(connection: Connection, dataset: str) -> DuckDBWarehouse:
     from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
 
     path, snapshot = duckdb_path(connection), connection.extra_dejson.get("snapshot")
-    copy = _expanded(str(snapshot)) if snapshot else None
+    copy = _local_path(connection, "extra field snapshot", str(snapshot)) if snapshot else None
     if copy == path:
         raise WarehouseError(
             f"Connection {connection.conn_id!r}: extra field snapshot={snapshot!r} is the warehouse itself."
@@ -97,15 +117,35 @@ def duckdb_path(connection: Connection) -> Path:
     :raises WarehouseError: if it names none.
     """
     host = (connection.host or "").strip()
+    if not host and connection.schema:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} has its path in the schema field. The path of a DuckDB file "
+            "is the host; in a connection URI its slashes are written %2F: duckdb://%2Fdata%2Fwarehouse.duckdb."
+        )
     if not host or host.startswith(":"):
         raise WarehouseError(
             f"Connection {connection.conn_id!r} needs the path of a DuckDB file as its host."
         )
-    return _expanded(host)
+    return _local_path(connection, "the host", host)
 
 
-def _expanded(path: str) -> Path:
-    return Path(os.path.expandvars(path)).expanduser().absolute()
+def _local_path(connection: Connection, field: str, value: str) -> Path:
+    """Return the file that a field names; ``~`` and ``$VARIABLES`` in it are expanded.
+
+    :raises WarehouseError: if it is an address, which a DuckDB file that is written cannot have, or a folder.
+    """
+    expanded = os.path.expandvars(value.strip())
+    where = f"Connection {connection.conn_id!r}: {field}"
+    if scheme := _SCHEME.match(expanded):
+        remedy = _INSTEAD_OF_SCHEME.get(scheme[1].lower(), "DuckDB writes local files only.")
+        raise WarehouseError(
+            f"{where} begins with {scheme[1]}:, but must be the path of a file, such as "
+            f"/data/warehouse.duckdb. {remedy}"
+        )
+    path = Path(expanded).expanduser().absolute()
+    if path.is_dir():
+        raise WarehouseError(f"{where} is the folder {path}; name a file in it.")
+    return path
 
 
 def _open_postgres(connection: Connection, dataset: str) -> Warehouse:

@@ -1,0 +1,130 @@
+"""The connection types that documents land through, as Airflow's forms and their *Test* button know them.
+
+Airflow imports this on servers that may lack the drivers: what opens a warehouse is imported later.
+A type that an official provider registers is that provider's own where it is installed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: The schemas that documents have landed in, of a DuckDB file.
+_DATASETS: Final = """
+    SELECT schema_name FROM duckdb_tables() WHERE table_name IN ('documents', 'loads')
+    GROUP BY schema_name HAVING count(*) = 2 ORDER BY schema_name
+"""
+
+
+class WarehouseHook(BaseHook):
+    """Tests a connection that documents land through.
+
+    :param conn_id: the connection.
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name = "warehouse_default"
+
+    def __init__(self, conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Connect, and look for what has landed in the dataset ``extend``; nothing is made or changed."""
+        from extend_pipeline.warehouse import WarehouseError, open_warehouse
+
+        try:
+            with open_warehouse(self.conn_id, "extend") as warehouse:
+                counts = warehouse.counts()
+        except WarehouseError as error:
+            return False, str(error)
+        if "documents" not in counts:
+            return True, "Connected. There is no dataset 'extend' yet; a DAG's first load makes its dataset."
+        return True, f"Connected. Dataset 'extend': {counts['documents']:,} documents."
+
+
+class DuckDBFileHook(WarehouseHook):
+    """Tests a connection to a DuckDB file."""
+
+    conn_type = "duckdb"
+    hook_name = "DuckDB file"
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Open the file for reading, here where the API server runs, and tell its size and its datasets."""
+        from extend_pipeline.warehouse import WarehouseError
+        from extend_pipeline.warehouse.connection import duckdb_path
+
+        try:
+            path = duckdb_path(self.get_connection(self.conn_id))
+        except WarehouseError as error:
+            return False, str(error)
+        if path.exists():
+            return _test_file(path)
+        folder = path.parent
+        if not folder.is_dir():
+            return False, f"There is no folder {folder} on the API server. {_SAME_FILE}"
+        return True, f"There is no file {path} yet; the first load makes it. {_SAME_FILE}"
+
+
+_SAME_FILE: Final = "This is what the API server sees; tasks have to find the file at the same path."
+
+
+def _test_file(path: Path) -> tuple[bool, str]:
+    try:
+        import duckdb
+    except ImportError:
+        return False, "duckdb is not installed on the API server: install the extra 'pipeline'."
+
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            datasets = [name for (name,) in connection.execute(_DATASETS).fetchall()]
+            counts = [_documents(connection, name) for name in datasets]
+    except duckdb.IOException as error:
+        if "lock" in str(error).lower():
+            return False, f"{path} is open in another process, a running load for example: {error}"
+        return False, f"{path} cannot be opened: {error}"
+    except duckdb.Error as error:
+        return False, f"{path} cannot be opened: {error}"
+    found = [f"{name!r} with {count:,} documents" for name, count in zip(datasets, counts, strict=True)]
+    told = f"datasets: {', '.join(found)}" if found else "no dataset yet: the first load makes it"
+    return True, f"{path}: {path.stat().st_size / 1_000_000:,.1f} MB; {told}."
+
+
+def _documents(connection: Any, dataset: str) -> int:
+    from extend_pipeline.warehouse.sql import quoted
+
+    question = f"SELECT count(*) FROM {quoted(dataset)}.documents"  # noqa: S608 - a name, quoted
+    ((count,),) = connection.execute(question).fetchall()
+    return int(count)
+
+
+class PostgresWarehouseHook(WarehouseHook):
+    """Tests a connection to Postgres."""
+
+    conn_type = "postgres"
+    hook_name = "Postgres"
+
+
+class SnowflakeWarehouseHook(WarehouseHook):
+    """Tests a connection to Snowflake."""
+
+    conn_type = "snowflake"
+    hook_name = "Snowflake"
+
+
+class DatabricksWarehouseHook(WarehouseHook):
+    """Tests a connection to Databricks."""
+
+    conn_type = "databricks"
+    hook_name = "Databricks"
+
+
+class BigQueryWarehouseHook(WarehouseHook):
+    """Tests a connection to BigQuery."""
+
+    conn_type = "google_cloud_platform"
+    hook_name = "Google Cloud"
