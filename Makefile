@@ -1,6 +1,9 @@
 # Everything a person runs. `make help` lists it.
 PYTHON ?= python3
-VENV := .venv
+# Another Airflow than the pinned one, in an environment of its own: `make test AIRFLOW=3.4.0b2`.
+AIRFLOW :=
+VENV := .venv$(addprefix -,$(AIRFLOW))
+CONSTRAINTS := $(if $(AIRFLOW),$(VENV)/constraints.txt,constraints.txt)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -13,8 +16,11 @@ help:  ## Show this list
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --build-constraint constraints.txt --editable '.[dev]'
+ifdef AIRFLOW
+	{ grep -Ev '^apache-airflow(-core|-task-sdk)?==' constraints.txt; echo 'apache-airflow==$(AIRFLOW)'; } > $(CONSTRAINTS)
+endif
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint $(CONSTRAINTS) --build-constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@
 
 .PHONY: setup
