@@ -1,8 +1,11 @@
 # Everything a person runs. `make help` lists it.
 PYTHON ?= python3
-VENV := .venv
+# Another Airflow than the pinned one, in an environment of its own: `make test AIRFLOW=3.4.0b2`.
+AIRFLOW :=
+VENV := .venv$(addprefix -,$(AIRFLOW))
+CONSTRAINTS := $(if $(AIRFLOW),$(VENV)/constraints.txt,constraints.txt)
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --build-constraint constraints.txt
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint $(CONSTRAINTS) --build-constraint $(CONSTRAINTS)
 # What `make run` needs, and on top of it what tests and checks need.
 SANDBOX := $(VENV)/.sandbox-installed
 DEV := $(VENV)/.dev-installed
@@ -16,7 +19,10 @@ help:  ## Show this list
 $(SANDBOX): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+ifdef AIRFLOW
+	{ grep -Ev '^apache-airflow(-core|-task-sdk)?==' constraints.txt; echo 'apache-airflow==$(AIRFLOW)'; } > $(CONSTRAINTS)
+endif
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) uv
 	$(INSTALL) --editable '.[sandbox]'
 	@touch $@
 

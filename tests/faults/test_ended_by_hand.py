@@ -38,8 +38,6 @@ TOLD, PATIENCE = (
 DOCUMENTS = CHUNK_SIZE * (len(ENDINGS) + 1)
 #: When a submission goes on, by its log; and how long ending all of them takes, at the most.
 GOING_ON, ENDING_SECONDS = re.compile(r"Going on at (\S+), without a worker"), 15
-#: What the scheduler's loop takes at the most on a busy machine.
-SCHEDULER_LOOP_SECONDS = 3
 
 
 def end(scenario: Scenario, run: DagRun, ending: Ending, task_id: str, index: int = -1) -> None:
@@ -55,10 +53,18 @@ def delete(scenario: Scenario, run: DagRun) -> None:
     """Delete a run as the UI does; Airflow deletes none that is running.
 
     A person takes longer for the second click than the scheduler for a loop. In that loop, the scheduler
-    of 3.3.2 ends with an ``ObjectDeletedError`` if the run goes.
+    of 3.3.2 ends with an ``ObjectDeletedError`` if the run goes; how long it is, a busy machine decides.
     """
     scenario.client.set_run_state(run.dag_id, run.dag_run_id, "failed")
-    time.sleep(SCHEDULER_LOOP_SECONDS)
+    heartbeats = set[str]()
+
+    def has_left_it() -> bool:
+        """A loop ends with a heartbeat: between the second and the third, a whole one has gone by."""
+        scheduler = scenario.client.get("monitor/health")["scheduler"]
+        heartbeats.add(scheduler["latest_scheduler_heartbeat"])
+        return len(heartbeats) > 2
+
+    scenario.wait_until(has_left_it, "the scheduler has left the run")
     scenario.client.delete_run(run.dag_id, run.dag_run_id)
 
 

@@ -30,10 +30,10 @@ class RestClient:
     :param url: Airflow's address, e.g. ``http://127.0.0.1:8080``.
     :param username: a user of its SimpleAuthManager.
     :param password: that user's password; it is sent once, for a token.
-    :param timeout: seconds for one answer.
+    :param timeout: seconds for one answer; a busy machine has taken more than 30.
     """
 
-    def __init__(self, url: str, username: str, password: str, *, timeout: float = 30) -> None:
+    def __init__(self, url: str, username: str, password: str, *, timeout: float = 60) -> None:
         self.url = url
         self._credentials = {"username": username, "password": password}
         # trust_env=False: a proxy of the user's has nothing to do with the loopback interface

@@ -295,7 +295,9 @@ class Stack:
         if name == "extend-api":
             return _answers(f"{self.extend_url}/_sandbox/health")
         if name == "api-server":
-            return bool(self.client.health())
+            # The first request to the API that tasks speak builds it, and all others wait meanwhile:
+            # on a busy machine so long that the first task gives up.
+            return bool(self.client.health()) and _answers(f"{self.airflow_url}/execution/health")
         component = self.component(name)
         part = "triggerer" if name.startswith("triggerer") else name
         try:
