@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ COUNTS = pytest.StashKey[list[Counts]]()
 RUNNING = pytest.StashKey[Lanes]()
 
 TIMEOUT_SECONDS = 900
+STARTING = threading.Lock()
 
 MARKERS = (
     "alone: kills what other scenarios need, so it runs when they are through",
@@ -111,7 +113,9 @@ def is_in_lane(item: Any) -> bool:
 
 
 def perform(item: pytest.Function, lane: Lane) -> None:
-    """Run a test in a lane."""
+    """Run a test in a lane; what had ended by itself during an earlier one is started again."""
+    with STARTING:
+        lane.stack.start_ended()
     scenario = new_scenario(item, lane)
     parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     try:

@@ -50,6 +50,7 @@ REFUSED: dict[Any, dict[str, list[Any]]] = {
         "priority": [0, 101, 1.5, True, "high"],
         "on_clear": [*CHOICE, TEMPLATE],
         "on_changed_inputs": [*CHOICE, TEMPLATE],
+        "on_refused_input": [*CHOICE, TEMPLATE],
         "cancel_on_kill": FLAG,
         "deferrable": FLAG,
         "extend_conn_id": CONN,

@@ -107,6 +107,8 @@ class SqlWarehouse(abc.ABC):
             _staged([b'{"probe":"x"}\n']) as staged,
             self._alone(session),
         ):
+            # Before its first table, as planning does: where nothing is undone, the layout's version stays, too.
+            migrations.migrate(session, self.dataset, make=True)
             claims.make_claims(session, self.dataset)
             session.run("drop what was left", f"DROP TABLE IF EXISTS {probe}")
             session.make_table(self.dataset, _PROBE, _PROBE_COLUMNS)
