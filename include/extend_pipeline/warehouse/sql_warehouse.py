@@ -107,7 +107,7 @@ class SqlWarehouse(abc.ABC):
             _staged([b'{"probe":"x"}\n']) as staged,
             self._alone(session),
         ):
-            # Before its first table, as planning does: where nothing is undone, the layout's version stays, too.
+            # Before its first table, as planning does: where nothing is undone, the version stays, too.
             migrations.migrate(session, self.dataset, make=True)
             claims.make_claims(session, self.dataset)
             session.run("drop what was left", f"DROP TABLE IF EXISTS {probe}")

@@ -1,5 +1,6 @@
 """What tests say to the sandbox's S3 over HTTP, under a name that no bucket may have.
 
+GET    /_sandbox/health      answer: nothing else may be asked without a signature
 POST   /_sandbox/rules       add a rule, see ``sandbox.s3.rules.Rule`` for its fields
 DELETE /_sandbox/rules       forget all rules
 POST   /_sandbox/requests    tell how often each operation was asked for since the last call
@@ -40,7 +41,7 @@ class Admin:
             self._rules.clear()
         elif request == "POST /_sandbox/requests":
             answer = dict(self._rules.counts())
-        else:
+        elif request != "GET /_sandbox/health":
             return _json(start_response, "404 Not Found", {"error": request})
         return _json(start_response, "200 OK", answer)
 

@@ -291,7 +291,7 @@ class Stack:
         if name == "postgres":
             return self._postgres.is_ready()
         if name == "s3":
-            return _answers(self.s3_url)
+            return _answers(f"{self.s3_url}/_sandbox/health")
         if name == "extend-api":
             return _answers(f"{self.extend_url}/_sandbox/health")
         if name == "api-server":
