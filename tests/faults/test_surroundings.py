@@ -173,10 +173,12 @@ def test_presigned_addresses_end_while_extend_has_a_queue(scenario: Scenario) ->
 @pytest.mark.parametrize("status", [400, 403])
 def test_s3_refuses_expired_credentials_between_discover_and_submit(scenario: Scenario, status: int) -> None:
     truths = scenario.seed()
+    scenario.lane.open_pools(batches=0)
     with refusing_server(status) as address:
         run = scenario.start()
-        scenario.task(run, "plan", "running")
+        scenario.task(run, "plan", "success")
         scenario.lane.connect(s3_url=address)
+        scenario.lane.open_pools()
         scenario.task(run, "submit", "up_for_retry")
         assert scenario.created() == {}, "sent without a look at the objects"
     scenario.lane.connect()
@@ -234,13 +236,21 @@ WORKSPACES: dict[str, Callable[[Scenario], Files | Bucket]] = {"files": Files, "
 
 @contextlib.contextmanager
 def refusing_server(status: int) -> Iterator[str]:
-    """Serve an S3 that refuses every request, on a port of its own; yields its address."""
+    """Serve an S3 that refuses all credentials, on a port of its own; yields its address."""
+    code = {400: "ExpiredToken", 403: "InvalidAccessKeyId"}[status]
+    body = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
 
     class Refusal(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
