@@ -10,18 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline import day_folders
-from extend_pipeline.candidates import read_candidates, write_candidates
 from extend_pipeline.plan import Plan
-from extend_pipeline.planning import Planning
-from extend_pipeline.reservations import Planner, airflow_id
-from extend_pipeline.run import write_settings
-from extend_pipeline.settings import Settings
-from extend_pipeline.stores import Stores
-from extend_pipeline.warehouse import open_warehouse
 from fixtures.dag_runs import Outside
+from fixtures.other_runs import plan_of_another_run
 
 RunDag = Callable[..., Any]
 
@@ -85,21 +78,12 @@ def test_how_far_a_night_looks_back_is_a_variable(
 
 def plan_of_another_night(outside: Outside, tmp_path: Path, night: dt.datetime) -> Plan:
     """Plan what another night would, as a run that is at work at the same time."""
-    source = day_folders(f"s3://{outside.bucket}/documents", night - ONE_DAY, 3)
-    settings = Settings.from_rendered(
-        {"source": source, "workflow_id": "workflow_mixed", "workspace": f"file://{tmp_path / 'workspace'}"}
-    )
-    folder = ObjectStoragePath(f"{settings.workspace}/runs/other")
-    write_settings(folder, settings)
-    write_candidates(folder, Stores(settings), settings)
-    with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        return Planning(
-            warehouse=warehouse,
-            settings=settings,
-            found=lambda: read_candidates(folder),
-            folder=folder,
-            planner=Planner(plan="other", airflow=airflow_id(), dag_id="extend_nightly", run_id="another"),
-        ).plan()
+    values = {
+        "source": day_folders(f"s3://{outside.bucket}/documents", night - ONE_DAY, 3),
+        "workflow_id": "workflow_mixed",
+        "workspace": f"file://{tmp_path / 'workspace'}",
+    }
+    return plan_of_another_run("extend_nightly", values)
 
 
 def test_two_nights_at_work_at_the_same_time_leave_each_others_documents_alone(

@@ -9,21 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.__main__ import main
-from extend_pipeline.candidates import read_candidates, write_candidates
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.plan import Plan
-from extend_pipeline.planning import Planning
-from extend_pipeline.reservations import Planner, airflow_id
-from extend_pipeline.run import write_settings
-from extend_pipeline.settings import Settings
-from extend_pipeline.stores import Stores
 from extend_pipeline.stores.s3 import S3Store
-from extend_pipeline.warehouse import open_warehouse
 from extend_provider.hooks.extend import ExtendHook
 from fixtures.dag_runs import Outside
+from fixtures.other_runs import plan_of_another_run
 
 RunDag = Callable[..., Any]
 
@@ -148,28 +141,15 @@ def test_one_dead_letter_is_one_document_whatever_was_reserved_before(
     assert times_paid(outside) == [1] * 5 + [2]
 
 
-def plan_of_another_run(outside: Outside, tmp_path: Path, **options: Any) -> Plan:
-    """Plan all documents for a run that is over before it sends anything, within a task of another run."""
-    settings = Settings.from_rendered(
-        {
-            "source": f"s3://{outside.bucket}/documents/",
-            "workflow_id": "workflow_mixed",
-            "workspace": f"file://{tmp_path / 'workspace'}",
-            "chunk_size": 2,
-        }
-    )
-    folder = ObjectStoragePath(f"{settings.workspace}/runs/other")
-    write_settings(folder, settings)
-    write_candidates(folder, Stores(settings), settings)
-    with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        return Planning(
-            warehouse=warehouse,
-            settings=settings,
-            found=lambda: read_candidates(folder),
-            folder=folder,
-            planner=Planner(plan="other", airflow=airflow_id(), dag_id="extend_on_demand", run_id="another"),
-            **options,
-        ).plan()
+def plan_on_demand(outside: Outside, tmp_path: Path, **options: Any) -> Plan:
+    """Plan all documents for another run of ``extend_on_demand``."""
+    values = {
+        "source": f"s3://{outside.bucket}/documents/",
+        "workflow_id": "workflow_mixed",
+        "workspace": f"file://{tmp_path / 'workspace'}",
+        "chunk_size": 2,
+    }
+    return plan_of_another_run("extend_on_demand", values, **options)
 
 
 def test_a_run_whose_documents_were_taken_over_sends_nothing_and_ends_well(
@@ -184,7 +164,7 @@ def test_a_run_whose_documents_were_taken_over_sends_nothing_and_ends_well(
 
     def meanwhile() -> None:
         """Take the first run for over, although it is about to send."""
-        plans.append(plan_of_another_run(outside, tmp_path, is_active=lambda *_: False))
+        plans.append(plan_on_demand(outside, tmp_path, is_active=lambda *_: False))
 
     with caplog.at_level("INFO"):
         assert on_demand(before_submit=meanwhile) == "success"
@@ -202,7 +182,7 @@ def test_documents_of_an_active_run_are_left_to_it(
 ) -> None:
     put(outside, 3)
     plans: list[Plan] = []
-    assert on_demand(before_submit=lambda: plans.append(plan_of_another_run(outside, tmp_path))) == "success"
+    assert on_demand(before_submit=lambda: plans.append(plan_on_demand(outside, tmp_path))) == "success"
     assert plans[0].theirs.total() == 3
     assert plans[0].chunks == []
     assert "3 left to the run that has planned them (3 to run manual" in plans[0].describe()
