@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from extend_pipeline.addresses import day_folders
-    from extend_pipeline.assets import landed_table
-    from extend_pipeline.group import documents_to_warehouse
-    from extend_pipeline.replay_group import replay_to_warehouse
-    from extend_pipeline.reviews_group import reviews_to_warehouse
+    from extend_pipeline.dag.assets import landed_table
+    from extend_pipeline.dag.documents import documents_to_warehouse
+    from extend_pipeline.dag.replay import replay_to_warehouse
+    from extend_pipeline.dag.reviews import reviews_to_warehouse
+    from extend_pipeline.sources.addresses import day_folders
 
 __all__ = [
     "day_folders",
@@ -28,23 +28,23 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "documents_to_warehouse":
-        from extend_pipeline.group import documents_to_warehouse
+        from extend_pipeline.dag.documents import documents_to_warehouse
 
         return documents_to_warehouse
     if name == "reviews_to_warehouse":
-        from extend_pipeline.reviews_group import reviews_to_warehouse
+        from extend_pipeline.dag.reviews import reviews_to_warehouse
 
         return reviews_to_warehouse
     if name == "replay_to_warehouse":
-        from extend_pipeline.replay_group import replay_to_warehouse
+        from extend_pipeline.dag.replay import replay_to_warehouse
 
         return replay_to_warehouse
     if name == "day_folders":
-        from extend_pipeline.addresses import day_folders
+        from extend_pipeline.sources.addresses import day_folders
 
         return day_folders
     if name == "landed_table":
-        from extend_pipeline.assets import landed_table
+        from extend_pipeline.dag.assets import landed_table
 
         return landed_table
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

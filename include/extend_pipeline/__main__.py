@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from extend_pipeline import dead_letters_command, missing_command, replay_command, reservations_command
+from extend_pipeline.cli import dead_letters, missing, replay, reservations
 from extend_pipeline.warehouse import WarehouseError
 from extend_provider.exceptions import ExtendError
 from extend_provider.terminal import log_to_stderr
@@ -31,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m extend_pipeline", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    dead_letters_command.add_command(commands)
-    missing_command.add_command(commands)
-    replay_command.add_command(commands)
-    reservations_command.add_command(commands)
+    dead_letters.add_command(commands)
+    missing.add_command(commands)
+    replay.add_command(commands)
+    reservations.add_command(commands)
     return parser
 
 

@@ -23,13 +23,13 @@ from pydantic import (
     field_validator,
 )
 
-from extend_pipeline.addresses import SourceItem, check_apart, parse_source, parse_workspace
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.globs import check_glob
-from extend_pipeline.stored import opened, sealed
-from extend_pipeline.stores.records import canonical
-from extend_provider import validation
-from extend_provider.redaction import without_credentials
+from extend_pipeline.sources.addresses import SourceItem, check_apart, parse_source, parse_workspace
+from extend_pipeline.sources.globs import check_glob
+from extend_pipeline.sources.objects import canonical
+from extend_pipeline.storage.formats import opened, sealed
+from extend_provider.client import validation
+from extend_provider.security import without_credentials
 
 __all__ = ["Settings", "SourceItem", "check_literals", "parse_source", "parse_workspace"]
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from extend_provider.cancellation import CANCEL_SECONDS, CONCURRENCY, Cancellation, RemoteWork, cancel
-from extend_provider.recovery import Mark, Sought
-from extend_provider.redaction import describe_error
+from extend_provider.batch.cancellation import CANCEL_SECONDS, CONCURRENCY, Cancellation, RemoteWork, cancel
+from extend_provider.batch.orphans import Mark, Sought
+from extend_provider.security import describe_error
 from extend_provider.terminal import log_to_stderr
 
 EPILOG = """examples:

@@ -21,13 +21,13 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("hooks.extend")],
         "operators": [_modules("operators.run_workflow", "operators.submit_batch")],
         "sensors": [_modules("sensors.batch")],
-        "triggers": [_modules("triggers.batch", "triggers.later", "triggers.run")],
+        "triggers": [_modules("triggers.batch", "triggers.submission", "triggers.run")],
         # Tables that extend_pipeline lands, named for OpenLineage as other tools name them.
         "asset-uris": [
             {
                 "schemes": ["x-extend"],
                 "handler": None,
-                "to_openlineage_converter": "extend_pipeline.lineage.as_openlineage",
+                "to_openlineage_converter": "extend_pipeline.dag.lineage.as_openlineage",
             }
         ],
         "extra-links": ["extend_provider.links.dashboard.ExtendDashboardLink"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.confidence import APPROVE, LATER, REJECT
+from extend_pipeline.reviews.approvals import APPROVE, LATER, REJECT
 from fixtures.approvals import RunDag, answered, no_receipt, receipt, requests
 from fixtures.dag_runs import Outside
 

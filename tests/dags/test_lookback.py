@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from extend_pipeline import day_folders
-from extend_pipeline.plan import Plan
+from extend_pipeline.planning.plan import Plan
 from fixtures.dag_runs import Outside
 from fixtures.other_runs import plan_of_another_run
 
@@ -48,7 +48,7 @@ def test_what_arrives_late_is_found_by_the_next_night_and_nothing_is_paid_twice(
     put(outside, DAY - 3 * ONE_DAY, "too_late")
     put(outside, DAY + ONE_DAY, "next")
     put(outside, DAY + 2 * ONE_DAY, "not_yet")
-    with caplog.at_level("INFO", logger="extend_pipeline.tasks"):
+    with caplog.at_level("INFO", logger="extend_pipeline.dag.tasks"):
         assert run_dag("extend_nightly", logical_date=NIGHT + ONE_DAY).state == "success"
     assert landed(outside) == {
         f"{DAY}/early",

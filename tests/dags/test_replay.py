@@ -14,11 +14,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from extend_pipeline.confidence import APPROVE
+from extend_pipeline.reviews.approvals import APPROVE
 from fixtures.approvals import RunDag, answered, no_receipt, receipt
 from fixtures.dag_runs import Outside, everything
 from fixtures.postgres import Database
-from pipeline.warehouse_files import contents, query
+from fixtures.warehouse_files import contents, query
 
 NIGHT = dt.datetime(2026, 11, 20, 2, tzinfo=dt.UTC)
 RULES = [

@@ -12,8 +12,8 @@ import pytest
 
 from extend_pipeline.__main__ import main
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.plan import Plan
-from extend_pipeline.stores.s3 import S3Store
+from extend_pipeline.planning.plan import Plan
+from extend_pipeline.sources.s3.store import S3Store
 from extend_provider.hooks.extend import ExtendHook
 from fixtures.dag_runs import Outside
 from fixtures.other_runs import plan_of_another_run
@@ -103,7 +103,7 @@ def test_reprocessing_everything_in_steps_sends_each_document_once_and_says_when
     for step in (1, 2, 3):
         assert on_demand(reprocess="all", limit=2) == "success"
         assert times_paid(outside) == [1] * (6 - 2 * step) + [2] * (2 * step)
-    with caplog.at_level("INFO", logger="extend_pipeline.tasks"):
+    with caplog.at_level("INFO", logger="extend_pipeline.dag.tasks"):
         assert on_demand(reprocess="all", limit=2) == "success"
     assert "Nothing left: all 6 documents have landed in the repetition" in caplog.text
     assert times_paid(outside) == [2] * 6

@@ -38,7 +38,7 @@ def test_credits_are_bounded_by_what_was_charged_before(
     assert run(max_documents=5) == ("failed", 4)
     assert outside.rows("SELECT count(*) FROM extend.claims") == [(0,)]
 
-    with caplog.at_level(logging.INFO, logger="extend_pipeline.tasks"):
+    with caplog.at_level(logging.INFO, logger="extend_pipeline.dag.tasks"):
         assert run(max_documents=5, dry_run=True) == ("success", 4)
     for line in ("Plan of a dry run", "6 to send", f"about {rest:.10g}", "Refused:", "max_documents=5"):
         assert line in caplog.text

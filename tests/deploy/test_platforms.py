@@ -91,7 +91,7 @@ def test_astros_steps_leave_an_airflow_that_runs_the_project_from_its_place(tmp_
         if name == "RUN":
             place.run(given)
     found = place.run(
-        "cd / && python -c 'import extend_pipeline.group, extend_provider; print(extend_pipeline.__file__)'"
+        "cd / && python -c 'import extend_pipeline.dag.documents; print(extend_pipeline.__file__)'"
     )
     assert found.strip() == str(place.project / "include" / "extend_pipeline" / "__init__.py")
     told = place.run(

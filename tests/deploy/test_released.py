@@ -81,7 +81,7 @@ def test_the_guide_installs_it_and_nothing_that_was_there_moves(
     after = uv("pip", "freeze", "--quiet", "--python", interpreter).splitlines()
     assert set(before) <= set(after)
     assert f"apache-airflow=={airflow}" in after
-    place.run("cd / && python -c 'import extend_pipeline.group, extend_provider.operators.submit_batch'")
+    place.run("cd / && python -c 'import extend_pipeline.dag.documents, extend_provider.operators'")
     listed = place.run(f"cd / && AIRFLOW_HOME={tmp_path / 'home'} airflow providers list --output plain")
     assert "airflow-provider-extend" in listed
 

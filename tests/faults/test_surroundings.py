@@ -123,12 +123,12 @@ def test_workspace_refuses_the_record_of_a_batch_that_extend_has(scenario: Scena
 #: Where the disk is full in the middle of a write, by task: each of them costs it an attempt.
 FULL = {
     "submit": (
-        "extend_pipeline.rounds:write_documents",
-        "extend_pipeline.batch_ledger:WorkspaceLedger.begin",
-        "extend_pipeline.batch_ledger:WorkspaceLedger.record",
+        "extend_pipeline.batches.chunk_state:write_documents",
+        "extend_pipeline.batches.ledger:WorkspaceLedger.begin",
+        "extend_pipeline.batches.ledger:WorkspaceLedger.record",
     ),
-    "collect": ("extend_pipeline.raw_zone:PartWriter.add_document",),
-    "load": ("extend_pipeline.tasks:enter", "extend_pipeline.tasks:land"),
+    "collect": ("extend_pipeline.storage.raw_zone:PartWriter.add_document",),
+    "load": ("extend_pipeline.dag.tasks:enter", "extend_pipeline.dag.tasks:land"),
 }
 
 

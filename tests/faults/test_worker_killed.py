@@ -7,7 +7,7 @@ import pytest
 
 from faults.scenario import BATCH, Scenario, fault
 
-LEDGER = "extend_pipeline.batch_ledger:WorkspaceLedger"
+LEDGER = "extend_pipeline.batches.ledger:WorkspaceLedger"
 HOOKS = "extend_provider.hooks"
 WAREHOUSE = "extend_pipeline.warehouse"
 
@@ -15,7 +15,9 @@ WAREHOUSE = "extend_pipeline.warehouse"
 @pytest.mark.parametrize(
     ("task", "function", "when", "skip"),
     [
-        pytest.param("plan", "extend_pipeline.tasks:keep_plan", "before", 0, id="before the plan is kept"),
+        pytest.param(
+            "plan", "extend_pipeline.dag.tasks:keep_plan", "before", 0, id="before the plan is kept"
+        ),
         pytest.param("submit", f"{LEDGER}.begin", "before", 0, id="before the intent"),
         pytest.param("submit", f"{HOOKS}.extend:ExtendHook.create_batch", "before", 0, id="before the POST"),
         pytest.param("submit", f"{LEDGER}.record", "before", 0, id="after the answer, before the record"),
@@ -41,7 +43,7 @@ def test_killed(scenario: Scenario, task: str, function: str, when: str, skip: i
 @pytest.mark.parametrize(
     ("function", "when"),
     [
-        pytest.param("extend_pipeline.waiting:note", "after", id="before the second intent"),
+        pytest.param("extend_pipeline.dag.wait:note", "after", id="before the second intent"),
         pytest.param(f"{LEDGER}.record", "before", id="after the second answer, before the record"),
     ],
 )

@@ -7,7 +7,7 @@ import time
 import duckdb
 import pytest
 
-from extend_pipeline.confidence import APPROVE, LATER, REJECT
+from extend_pipeline.reviews.approvals import APPROVE, LATER, REJECT
 from fixtures.airflow_stack import Live
 from sandbox.stack.client import DagRun
 from sandbox.stack.samples import source_of

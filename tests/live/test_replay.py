@@ -12,7 +12,7 @@ import duckdb
 import psutil
 import pytest
 
-from extend_pipeline.replay import ReplaySettings, parts_of
+from extend_pipeline.planning.replay import ReplaySettings, parts_of
 from fixtures.airflow_stack import Live
 from fixtures.dag_runs import everything
 from live.waiting import eventually

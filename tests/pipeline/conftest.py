@@ -10,8 +10,8 @@ import pytest
 
 from fixtures.data_tests import broken_in_file
 from fixtures.postgres import Database
+from fixtures.warehouse_files import Place
 from fixtures.xcoms import Place as XCom
-from pipeline.warehouse_files import Place
 
 
 @pytest.fixture(autouse=True)

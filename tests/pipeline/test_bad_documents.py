@@ -19,9 +19,7 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from botocore.stub import Stubber
 
-from extend_pipeline.candidates import read_candidates, write_candidates
-from extend_pipeline.discovery import documents_on, is_wanted, screen
-from extend_pipeline.document_names import written
+from extend_pipeline.batches.inputs import check_objects, check_readable
 from extend_pipeline.documents import (
     EMPTY_FILE,
     NAME_UNUSABLE,
@@ -37,15 +35,17 @@ from extend_pipeline.documents import (
     Document,
 )
 from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
+from extend_pipeline.planning.discovery import documents_on, is_wanted, screen
+from extend_pipeline.planning.listing import read_candidates, write_candidates
 from extend_pipeline.settings import SourceItem
-from extend_pipeline.stores import Found, Located, Stores, Unusable
-from extend_pipeline.stores.contents import UnreadableError
-from extend_pipeline.stores.local import LocalStore
-from extend_pipeline.stores.paths import PathStore
-from extend_pipeline.stores.records import told_size, told_time
-from extend_pipeline.stores.s3 import S3Store
-from extend_pipeline.stores.web import WebStore
-from extend_pipeline.transfer import check_objects, check_readable
+from extend_pipeline.sources import Found, Located, Stores, Unusable
+from extend_pipeline.sources.contents import UnreadableError
+from extend_pipeline.sources.document_names import written
+from extend_pipeline.sources.local import LocalStore
+from extend_pipeline.sources.object_storage import PathStore
+from extend_pipeline.sources.objects import told_size, told_time
+from extend_pipeline.sources.s3.store import S3Store
+from extend_pipeline.sources.web import WebStore
 from fixtures.gcs import GCS
 from fixtures.s3 import S3
 from fixtures.sources import discovered, settings

@@ -14,7 +14,10 @@ from typing import Any, Literal, Self
 
 from greenlet import getcurrent, greenlet
 
-from extend_provider.connection import ExtendSettings, Secret
+from extend_provider.batch.orphans import CLOCK_SKEW
+from extend_provider.batch.submission import Intent, Ledger, LedgerState, Submission
+from extend_provider.client.models import BatchInput, RunSummary, WorkflowRun
+from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.exceptions import (
     ExtendBadRequestError,
     ExtendConnectionError,
@@ -22,9 +25,6 @@ from extend_provider.exceptions import (
     ExtendServerError,
     ExtendUnclearSubmissionError,
 )
-from extend_provider.models import BatchInput, RunSummary, WorkflowRun
-from extend_provider.recovery import CLOCK_SKEW
-from extend_provider.submission import Intent, Ledger, LedgerState, Submission
 
 #: What comes of a submitting request: accepted or not, and answered or not.
 Answer = Literal[

@@ -21,21 +21,27 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from extend_pipeline.discovery import failed_before
+from extend_pipeline.batches.reservations import (
+    ChunkReference,
+    Reservation,
+    chunk_documents,
+    ledger_of,
+    release,
+)
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import ChunkVoidedError, PipelineInputError
-from extend_pipeline.plan import Plan
-from extend_pipeline.planning import Planning
-from extend_pipeline.reservations import ChunkReference, Reservation, chunk_documents, ledger_of, release
+from extend_pipeline.planning.chunking import Planning
+from extend_pipeline.planning.discovery import failed_before
+from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
-from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
+from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+from extend_provider.batch.orphans import Mark
+from extend_provider.batch.submission import Prepared, Submission, Submitter
+from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import ExtendBadRequestError
-from extend_provider.models import BatchInput, FileInput
-from extend_provider.recovery import Mark
-from extend_provider.submission import Prepared, Submission, Submitter
-from pipeline.chunks import planner
-from pipeline.warehouse_files import DATASET, provenance, query
-from pipeline.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.chunks import planner
+from fixtures.warehouse_files import DATASET, provenance, query
+from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
 from properties.extend_model import Crash, PausingLedger, Process, World, hook_of
 
 #: Where a planning process can die.

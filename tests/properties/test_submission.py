@@ -12,11 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from extend_provider.batch.orphans import Mark
+from extend_provider.batch.submission import Ledger, Prepared, Submission, Submitter
+from extend_provider.client.models import BatchInput, FileInput
+from extend_provider.client.refusals import RefusedInput
 from extend_provider.exceptions import ExtendError
-from extend_provider.models import BatchInput, FileInput
-from extend_provider.recovery import Mark
-from extend_provider.refusals import RefusedInput
-from extend_provider.submission import Ledger, Prepared, Submission, Submitter
 from properties.extend_model import (
     ANSWERS,
     Conduct,

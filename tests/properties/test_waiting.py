@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend_provider.batch_progress import SETTLED, OnNeedsReview, Outcome, RunCounter
+from extend_provider.batch.polling import SETTLED, OnNeedsReview, Outcome, RunCounter
+from extend_provider.batch.waiting import Ended, Wait, WaitPolicy
+from extend_provider.client.models import RunStatus, RunSummary
 from extend_provider.exceptions import ExtendAuthError, ExtendServerError
-from extend_provider.models import RunStatus, RunSummary
-from extend_provider.waiting import Ended, Wait, WaitPolicy
 
 DEADLINE = 1000.0
 STATUSES = [*SETTLED, RunStatus.PENDING, RunStatus.PROCESSING, RunStatus.CANCELLING, "ON_HOLD", ""]

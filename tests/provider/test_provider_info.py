@@ -15,10 +15,10 @@ import jsonschema
 import pytest
 from airflow.providers_manager import ProvidersManager
 
-from extend_provider.connection import ExtendSettings
+from extend_provider.client.settings import ExtendSettings
+from extend_provider.client.wire import API_VERSIONS, DEFAULT_API_VERSION
 from extend_provider.get_provider_info import get_provider_info
 from extend_provider.hooks.extend import ExtendHook
-from extend_provider.wire import API_VERSIONS, DEFAULT_API_VERSION
 
 INFO = get_provider_info()
 TYPES = {entry["connection-type"]: entry for entry in INFO["connection-types"]}
@@ -104,4 +104,4 @@ def test_airflow_reads_it_in_every_process_so_it_imports_nothing() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout
     assert "airflow" not in modules
-    assert "extend_provider.wire" not in modules
+    assert "extend_provider.client.wire" not in modules

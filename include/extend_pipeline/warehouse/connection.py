@@ -15,7 +15,7 @@ from extend_pipeline.warehouse.records import Warehouse, WarehouseError
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
+    from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
 
 #: Lower case, because engines disagree on what they do with capitals that are not quoted.
 _DATASET: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -84,7 +84,7 @@ def _open_duckdb(connection: Connection, dataset: str) -> Warehouse:
 
 
 def _duckdb(connection: Connection, dataset: str) -> DuckDBWarehouse:
-    from extend_pipeline.warehouse.duckdb_warehouse import DuckDBWarehouse
+    from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
 
     path, snapshot = duckdb_path(connection), connection.extra_dejson.get("snapshot")
     copy = _local_path(connection, "extra field snapshot", str(snapshot)) if snapshot else None
@@ -155,8 +155,8 @@ def _open_postgres(connection: Connection, dataset: str) -> Warehouse:
     (default 128) and ``threads`` (default 2) of the DuckDB that makes rows ready; ``lock_timeout`` (seconds
     to wait while another run plans or lands, default 120).
     """
-    from extend_pipeline.warehouse.postgres import Postgres, libpq_parameters
-    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+    from extend_pipeline.warehouse.destinations.postgres import Postgres, libpq_parameters
+    from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 
     _require(connection, "postgres", "psycopg", "sqlglot")
     where = {
@@ -185,8 +185,8 @@ def _open_snowflake(connection: Connection, dataset: str) -> Warehouse:
     ``token``, ``private_key_file`` and its password in ``private_key_file_pwd``, or the connection's own;
     ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
     """
-    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
-    from extend_pipeline.warehouse.snowflake import Snowflake
+    from extend_pipeline.warehouse.destinations.snowflake import Snowflake
+    from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 
     _require(connection, "snowflake", "snowflake.connector", "sqlglot")
     extra = connection.extra_dejson
@@ -215,8 +215,8 @@ def _open_redshift(connection: Connection, dataset: str) -> Warehouse:
     _require(connection, "redshift", "redshift_connector", "sqlglot")
     import redshift_connector
 
-    from extend_pipeline.warehouse.redshift import Redshift
-    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+    from extend_pipeline.warehouse.destinations.redshift import Redshift
+    from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 
     extra = connection.extra_dejson
     staging, iam_role = str(extra.get("staging") or ""), str(extra.get("iam_role") or "")
@@ -261,8 +261,8 @@ def _open_databricks(connection: Connection, dataset: str) -> Warehouse:
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.core import Config
 
-    from extend_pipeline.warehouse.databricks import Databricks
-    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+    from extend_pipeline.warehouse.destinations.databricks import Databricks
+    from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 
     extra = connection.extra_dejson
     warehouse = _SQL_WAREHOUSE.search(str(extra.get("http_path") or ""))
@@ -316,15 +316,15 @@ def _open_bigquery(connection: Connection, dataset: str) -> Warehouse:
     """Open the BigQuery project that a connection of Airflow's type ``google_cloud_platform`` names.
 
     Extra fields: ``project`` (that of the credentials, if it is not given), ``location`` (of a dataset that
-    is made), the credentials as :mod:`extend_pipeline.warehouse.google_credentials` has them;
+    is made), the credentials as :mod:`extend_pipeline.warehouse.destinations.google_credentials` has them;
     ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
     """
     _require(connection, "bigquery", "google.cloud.bigquery", "sqlglot")
     from google.cloud.bigquery import Client
 
-    from extend_pipeline.warehouse.bigquery import BigQuery
-    from extend_pipeline.warehouse.google_credentials import credentials
-    from extend_pipeline.warehouse.remote_warehouse import RemoteWarehouse
+    from extend_pipeline.warehouse.destinations.bigquery import BigQuery
+    from extend_pipeline.warehouse.destinations.google_credentials import credentials
+    from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 
     extra = connection.extra_dejson
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 import msgspec
 
 from extend_pipeline.documents import Document
-from extend_pipeline.duration import LandedBatch
+from extend_pipeline.planning.duration import LandedBatch
 
 
 class WarehouseError(Exception):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from extend_pipeline.warehouse.names import Path
-from extend_pipeline.warehouse.staging import SEPARATOR, StagedFile
-from extend_pipeline.warehouse.table_plan import ColumnType
-from extend_pipeline.warehouse.tables import Columns
+from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.schema.names import Path
+from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.transform.parse import SEPARATOR, StagedFile
 
 TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "VARCHAR",

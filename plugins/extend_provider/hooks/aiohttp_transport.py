@@ -8,9 +8,9 @@ from typing import Any
 
 import aiohttp
 
-from extend_provider.connection import ExtendSettings
+from extend_provider.client.settings import ExtendSettings
+from extend_provider.hooks.multipart import Form
 from extend_provider.hooks.network import Route
-from extend_provider.multipart import Form
 
 UPLOAD_CHUNK = 256 * 1024
 
@@ -43,7 +43,7 @@ async def chunks(body: Form) -> AsyncIterator[bytes]:
 
 
 def telling() -> aiohttp.TraceConfig:
-    """Return what tells the :class:`~extend_provider.policy.Departure` of each request that it leaves.
+    """Return what tells the :class:`~extend_provider.client.retries.Departure` of a request that it leaves.
 
     A request names it as its ``trace_request_ctx``. By then there is a connection to write to: a proxy has
     made its tunnel, and the certificate is checked.

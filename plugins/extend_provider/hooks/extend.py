@@ -13,18 +13,12 @@ import tenacity
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.http.hooks.http import HttpHook
 
-from extend_provider import api
-from extend_provider.api import ApiCall
-from extend_provider.connection import ExtendSettings, not_read
-from extend_provider.diagnosis import diagnose
-from extend_provider.exceptions import ExtendError
-from extend_provider.hooks.extend_async import ExtendAsyncHook
-from extend_provider.hooks.network import Route, route_of
-from extend_provider.hooks.requests_transport import TellingAdapter, lead, observed, tunnel_refusal
-from extend_provider.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
-from extend_provider.multipart import Form, content_headers
-from extend_provider.paging import Cursor
-from extend_provider.policy import (
+from extend_provider.client import endpoints
+from extend_provider.client.endpoints import ApiCall
+from extend_provider.client.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
+from extend_provider.client.paging import Cursor
+from extend_provider.client.rate_limit import limiter_for
+from extend_provider.client.retries import (
     Answer,
     Backoff,
     Departure,
@@ -34,8 +28,14 @@ from extend_provider.policy import (
     result_of,
     retrying,
 )
-from extend_provider.rate_limit import limiter_for
-from extend_provider.wire import Wire, wire_for
+from extend_provider.client.settings import ExtendSettings, not_read
+from extend_provider.client.wire import Wire, wire_for
+from extend_provider.exceptions import ExtendError
+from extend_provider.hooks.diagnosis import diagnose
+from extend_provider.hooks.extend_async import ExtendAsyncHook
+from extend_provider.hooks.multipart import Form, content_headers
+from extend_provider.hooks.network import Route, route_of
+from extend_provider.hooks.requests_transport import TellingAdapter, lead, observed, tunnel_refusal
 
 __all__ = ["ExtendAsyncHook", "ExtendHook"]
 
@@ -47,8 +47,8 @@ class ExtendHook(HttpHook):
 
     Every method raises :class:`~extend_provider.exceptions.ExtendError`. Rate limiting, server faults and
     broken connections are waited out, except where a request may have created something: see
-    :mod:`extend_provider.policy`. When Extend does not know the API key, the connection is read once more: it
-    may have been rotated. Use it as a context manager, or call :meth:`close`.
+    :mod:`extend_provider.client.retries`. When Extend does not know the API key, the connection is read once
+    more: it may have been rotated. Use it as a context manager, or call :meth:`close`.
 
     :param extend_conn_id: connection of type ``extend``.
     :param max_attempts: tries per request, the first included.
@@ -164,7 +164,7 @@ class ExtendHook(HttpHook):
         except ExtendError as error:
             return False, str(error)
         try:
-            self._send_once(api.list_runs(self.wire, page_size=1))
+            self._send_once(endpoints.list_runs(self.wire, page_size=1))
         except ExtendError as error:
             return False, diagnose(error, settings)
         return True, f"Connected to {settings.base_url}, API version {settings.api_version}."
@@ -274,7 +274,7 @@ class ExtendHook(HttpHook):
         :param leave_by: when the request must have left, or not at all; timezone-aware.
         :raises ExtendError: with ``created_run_ids`` if some of several requests had succeeded.
         """
-        calls = api.create_runs(
+        calls = endpoints.create_runs(
             self.wire,
             workflow_id,
             inputs,
@@ -324,7 +324,7 @@ class ExtendHook(HttpHook):
                 "API version %s fixes the priority of batches; %d is ignored.", self.api_version, priority
             )
         return self.send(
-            api.create_batch(
+            endpoints.create_batch(
                 self.wire, workflow_id, inputs, version=version, priority=priority, leave_by=leave_by
             )
         )
@@ -338,13 +338,13 @@ class ExtendHook(HttpHook):
         file_name_contains: str | None = None,
         sort_by: str = "createdAt",
         sort_dir: str = "asc",
-        page_size: int = api.MAX_PAGE_SIZE,
+        page_size: int = endpoints.MAX_PAGE_SIZE,
     ) -> Iterator[list[RunSummary]]:
         """List runs page by page. While runs are at work, pages may overlap or miss some: count by id."""
         cursor, more = Cursor(), True
         while more:
             page = self.send(
-                api.list_runs(
+                endpoints.list_runs(
                     self.wire,
                     batch_id=batch_id,
                     workflow_id=workflow_id,
@@ -361,21 +361,21 @@ class ExtendHook(HttpHook):
 
     def get_run(self, run_id: str) -> WorkflowRun:
         """Return a run with its results."""
-        return self.send(api.get_run(self.wire, run_id))
+        return self.send(endpoints.get_run(self.wire, run_id))
 
     def update_run(
         self, run_id: str, name: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> WorkflowRun:
         """Set a run's name or metadata."""
-        return self.send(api.update_run(self.wire, run_id, name=name, metadata=metadata))
+        return self.send(endpoints.update_run(self.wire, run_id, name=name, metadata=metadata))
 
     def cancel_run(self, run_id: str) -> WorkflowRun:
         """Cancel a pending or processing run; Extend refuses others (ExtendBadRequestError)."""
-        return self.send(api.cancel_run(self.wire, run_id))
+        return self.send(endpoints.cancel_run(self.wire, run_id))
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run."""
-        self.send(api.delete_run(self.wire, run_id))
+        self.send(endpoints.delete_run(self.wire, run_id))
 
     def check_workflow(self, workflow_id: str) -> None:
         """See that the connection's workspace has a workflow, where the API version can tell.
@@ -383,7 +383,7 @@ class ExtendHook(HttpHook):
         :raises ExtendNotFoundError: it has not.
         """
         if self.wire.has_workflows:
-            self.send(api.get_workflow(self.wire, workflow_id))
+            self.send(endpoints.get_workflow(self.wire, workflow_id))
 
     # ------------------------------------------------------------------ files
 
@@ -397,17 +397,21 @@ class ExtendHook(HttpHook):
     ) -> StoredFile:
         """Upload a file, streamed from a binary file that can seek; its type is told by name and content."""
         return self.send(
-            api.upload_file(self.wire, name, content, password=password, convert_to_pdf=convert_to_pdf)
+            endpoints.upload_file(self.wire, name, content, password=password, convert_to_pdf=convert_to_pdf)
         )
 
     def iter_file_pages(
-        self, *, name_contains: str | None = None, sort_dir: str = "asc", page_size: int = api.MAX_PAGE_SIZE
+        self,
+        *,
+        name_contains: str | None = None,
+        sort_dir: str = "asc",
+        page_size: int = endpoints.MAX_PAGE_SIZE,
     ) -> Iterator[list[StoredFile]]:
         """List files page by page."""
         cursor, more = Cursor(), True
         while more:
             page = self.send(
-                api.list_files(
+                endpoints.list_files(
                     self.wire,
                     name_contains=name_contains,
                     sort_dir=sort_dir,
@@ -420,8 +424,8 @@ class ExtendHook(HttpHook):
 
     def get_file(self, file_id: str) -> StoredFile:
         """Return a file with a presigned URL of its content, good for 15 minutes."""
-        return self.send(api.get_file(self.wire, file_id))
+        return self.send(endpoints.get_file(self.wire, file_id))
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file."""
-        self.send(api.delete_file(self.wire, file_id))
+        self.send(endpoints.delete_file(self.wire, file_id))

@@ -15,23 +15,12 @@ from airflow.providers.common.compat.connection import get_async_connection, get
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.http.hooks.http import HttpAsyncHook, SessionConfig
 
-from extend_provider import api
-from extend_provider.api import ApiCall
-from extend_provider.connection import ExtendSettings, not_read
-from extend_provider.diagnosis import diagnose
-from extend_provider.exceptions import ExtendError
-from extend_provider.hooks.aiohttp_transport import (
-    chunks,
-    request_options,
-    request_timeout,
-    telling,
-    tunnel_refusal,
-)
-from extend_provider.hooks.network import Route, route_of
-from extend_provider.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
-from extend_provider.multipart import Form, content_headers
-from extend_provider.paging import Cursor
-from extend_provider.policy import (
+from extend_provider.client import endpoints
+from extend_provider.client.endpoints import ApiCall
+from extend_provider.client.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
+from extend_provider.client.paging import Cursor
+from extend_provider.client.rate_limit import limiter_for
+from extend_provider.client.retries import (
     Answer,
     Backoff,
     Departure,
@@ -41,8 +30,19 @@ from extend_provider.policy import (
     result_of,
     retrying,
 )
-from extend_provider.rate_limit import limiter_for
-from extend_provider.wire import Wire, wire_for
+from extend_provider.client.settings import ExtendSettings, not_read
+from extend_provider.client.wire import Wire, wire_for
+from extend_provider.exceptions import ExtendError
+from extend_provider.hooks.aiohttp_transport import (
+    chunks,
+    request_options,
+    request_timeout,
+    telling,
+    tunnel_refusal,
+)
+from extend_provider.hooks.diagnosis import diagnose
+from extend_provider.hooks.multipart import Form, content_headers
+from extend_provider.hooks.network import Route, route_of
 
 T = TypeVar("T")
 
@@ -195,7 +195,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         except ExtendError as error:
             return False, str(error)
         try:
-            await self._send_once(api.list_runs(self.wire, page_size=1))
+            await self._send_once(endpoints.list_runs(self.wire, page_size=1))
         except ExtendError as error:
             return False, diagnose(error, settings)
         return True, f"Connected to {settings.base_url}, API version {settings.api_version}."
@@ -291,7 +291,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         :param leave_by: when the request must have left, or not at all; timezone-aware.
         :raises ExtendError: with ``created_run_ids`` if some of several requests had succeeded.
         """
-        calls = api.create_runs(
+        calls = endpoints.create_runs(
             self.wire,
             workflow_id,
             inputs,
@@ -339,7 +339,7 @@ class ExtendAsyncHook(HttpAsyncHook):
                 "API version %s fixes the priority of batches; %d is ignored.", self.api_version, priority
             )
         return await self.send(
-            api.create_batch(self.wire, workflow_id, inputs, version=version, priority=priority)
+            endpoints.create_batch(self.wire, workflow_id, inputs, version=version, priority=priority)
         )
 
     async def iter_run_pages(
@@ -351,13 +351,13 @@ class ExtendAsyncHook(HttpAsyncHook):
         file_name_contains: str | None = None,
         sort_by: str = "createdAt",
         sort_dir: str = "asc",
-        page_size: int = api.MAX_PAGE_SIZE,
+        page_size: int = endpoints.MAX_PAGE_SIZE,
     ) -> AsyncGenerator[list[RunSummary], None]:
         """List runs page by page. While runs are at work, pages may overlap or miss some: count by id."""
         cursor, more = Cursor(), True
         while more:
             page = await self.send(
-                api.list_runs(
+                endpoints.list_runs(
                     self.wire,
                     batch_id=batch_id,
                     workflow_id=workflow_id,
@@ -374,21 +374,21 @@ class ExtendAsyncHook(HttpAsyncHook):
 
     async def get_run(self, run_id: str) -> WorkflowRun:
         """Return a run with its results."""
-        return await self.send(api.get_run(self.wire, run_id))
+        return await self.send(endpoints.get_run(self.wire, run_id))
 
     async def update_run(
         self, run_id: str, name: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> WorkflowRun:
         """Set a run's name or metadata."""
-        return await self.send(api.update_run(self.wire, run_id, name=name, metadata=metadata))
+        return await self.send(endpoints.update_run(self.wire, run_id, name=name, metadata=metadata))
 
     async def cancel_run(self, run_id: str) -> WorkflowRun:
         """Cancel a pending or processing run; Extend refuses others (ExtendBadRequestError)."""
-        return await self.send(api.cancel_run(self.wire, run_id))
+        return await self.send(endpoints.cancel_run(self.wire, run_id))
 
     async def delete_run(self, run_id: str) -> None:
         """Delete a run."""
-        await self.send(api.delete_run(self.wire, run_id))
+        await self.send(endpoints.delete_run(self.wire, run_id))
 
     async def check_workflow(self, workflow_id: str) -> None:
         """See that the connection's workspace has a workflow, where the API version can tell.
@@ -396,7 +396,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         :raises ExtendNotFoundError: it has not.
         """
         if self.wire.has_workflows:
-            await self.send(api.get_workflow(self.wire, workflow_id))
+            await self.send(endpoints.get_workflow(self.wire, workflow_id))
 
     # ------------------------------------------------------------------ files
 
@@ -410,17 +410,21 @@ class ExtendAsyncHook(HttpAsyncHook):
     ) -> StoredFile:
         """Upload a file, streamed from a binary file that can seek; its type is told by name and content."""
         return await self.send(
-            api.upload_file(self.wire, name, content, password=password, convert_to_pdf=convert_to_pdf)
+            endpoints.upload_file(self.wire, name, content, password=password, convert_to_pdf=convert_to_pdf)
         )
 
     async def iter_file_pages(
-        self, *, name_contains: str | None = None, sort_dir: str = "asc", page_size: int = api.MAX_PAGE_SIZE
+        self,
+        *,
+        name_contains: str | None = None,
+        sort_dir: str = "asc",
+        page_size: int = endpoints.MAX_PAGE_SIZE,
     ) -> AsyncGenerator[list[StoredFile], None]:
         """List files page by page."""
         cursor, more = Cursor(), True
         while more:
             page = await self.send(
-                api.list_files(
+                endpoints.list_files(
                     self.wire,
                     name_contains=name_contains,
                     sort_dir=sort_dir,
@@ -433,8 +437,8 @@ class ExtendAsyncHook(HttpAsyncHook):
 
     async def get_file(self, file_id: str) -> StoredFile:
         """Return a file with a presigned URL of its content, good for 15 minutes."""
-        return await self.send(api.get_file(self.wire, file_id))
+        return await self.send(endpoints.get_file(self.wire, file_id))
 
     async def delete_file(self, file_id: str) -> None:
         """Delete a file."""
-        await self.send(api.delete_file(self.wire, file_id))
+        await self.send(endpoints.delete_file(self.wire, file_id))

@@ -20,7 +20,7 @@ import certifi
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.util import create_urllib3_context
 
-from extend_provider.connection import ExtendSettings
+from extend_provider.client.settings import ExtendSettings
 from extend_provider.exceptions import ExtendInputError
 
 #: The environment's names of the authorities to trust, the first that is set.

@@ -13,8 +13,8 @@ from requests_toolbelt.adapters.socket_options import (  # type: ignore[import-u
     TCPKeepAliveAdapter,
 )
 
+from extend_provider.client.retries import Departure, chain_of
 from extend_provider.hooks.network import Route
-from extend_provider.policy import Departure, chain_of
 
 #: How http.client says that a proxy made no tunnel.
 _NO_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.configuration import conf
 
-from extend_provider import validation
-from extend_provider.batch_progress import FAILED, ON_NEEDS_REVIEW, FollowedRuns, OnNeedsReview, Outcome
-from extend_provider.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork
-from extend_provider.deferral import WaitsForRunsMixin
-from extend_provider.exceptions import ExtendBatchError, ExtendError
-from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
-from extend_provider.models import RunInput
-from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs, show_secrets, show_texts
-from extend_provider.run_submission import RunsOfTask, settle_unknown
-from extend_provider.task_ledger import (
+from extend_provider.batch.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork
+from extend_provider.batch.ledger import (
     ON_CHANGED_INPUTS,
     ON_CLEAR,
     OnChangedInputs,
     OnClear,
     TaskStateLedger,
 )
-from extend_provider.triggers.later import defer_until
+from extend_provider.batch.polling import FAILED, ON_NEEDS_REVIEW, FollowedRuns, OnNeedsReview, Outcome
+from extend_provider.batch.run_submission import RunsOfTask, settle_unknown
+from extend_provider.batch.waiting import Ended, Wait, WaitPolicy
+from extend_provider.client import validation
+from extend_provider.client.models import RunInput
+from extend_provider.exceptions import ExtendBatchError, ExtendError
+from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
+from extend_provider.security import Sealed, SealedFieldsMixin, show_inputs, show_secrets, show_texts
+from extend_provider.triggers.deferral import WaitsForRunsMixin
 from extend_provider.triggers.run import ExtendRunTrigger
-from extend_provider.waiting import Ended, Wait, WaitPolicy
+from extend_provider.triggers.submission import defer_until
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,7 +64,7 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
 
     :param workflow_id: the workflow, e.g. ``workflow_…``.
     :param files: mappings ``{"url" | "file_id", "name"?, "password"?, "outputs"?}`` or
-        :class:`~extend_provider.models.RunInput`. ``outputs`` are results that are known beforehand:
+        :class:`~extend_provider.client.models.RunInput`. ``outputs`` are results that are known beforehand:
         ``[{"processorId": …, "output": {…}}]``; the processor is not run, its output is taken.
     :param raw_texts: texts instead of files; either, not both, not neither.
     :param name: name of the runs.

@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.configuration import conf
 
-from extend_provider import validation
-from extend_provider.api import file_input_name
-from extend_provider.exceptions import ExtendInputError
-from extend_provider.fingerprint import fingerprint
-from extend_provider.kill import CancelsOnKillMixin
-from extend_provider.models import BatchInput
-from extend_provider.recovery import was_cancelled
-from extend_provider.redaction import Sealed, SealedFieldsMixin, show_inputs
-from extend_provider.refusals import RefusedInput
-from extend_provider.submission import Later, Prepared, Submission, Submitter
-from extend_provider.task_ledger import (
+from extend_provider.batch.fingerprint import fingerprint
+from extend_provider.batch.ledger import (
     INPUTS_KEY,
     ON_CHANGED_INPUTS,
     ON_CLEAR,
@@ -30,7 +21,16 @@ from extend_provider.task_ledger import (
     check_inputs,
     recalled,
 )
-from extend_provider.triggers.later import defer_until
+from extend_provider.batch.on_kill import CancelsOnKillMixin
+from extend_provider.batch.orphans import was_cancelled
+from extend_provider.batch.submission import Later, Prepared, Submission, Submitter
+from extend_provider.client import validation
+from extend_provider.client.endpoints import file_input_name
+from extend_provider.client.models import BatchInput
+from extend_provider.client.refusals import RefusedInput
+from extend_provider.exceptions import ExtendInputError
+from extend_provider.security import Sealed, SealedFieldsMixin, show_inputs
+from extend_provider.triggers.submission import defer_until
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,8 +68,8 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
 
     :param workflow_id: the workflow, e.g. ``workflow_…``.
     :param inputs: mappings ``{"file": {"url" | "file_id" | "text", "name"?, "password"?}, "metadata"?,
-        "secrets"?}`` or :class:`~extend_provider.models.BatchInput`. ``metadata`` (up to 10 KB of JSON, the
-        100 bytes of ``airflow_submission`` included) comes back with the input's run.
+        "secrets"?}`` or :class:`~extend_provider.client.models.BatchInput`. ``metadata`` (up to 10 KB of
+        JSON, the 100 bytes of ``airflow_submission`` included) comes back with the input's run.
     :param version: version number or ``draft``; None: the latest deployed one.
     :param priority: 1 to 100, lower first; None: Extend's default, 90 for batches. On API version 2025-04-21
         it is fixed.

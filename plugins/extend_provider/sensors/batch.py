@@ -12,9 +12,9 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
-from extend_provider import validation
-from extend_provider.attempts import AttemptMemory
-from extend_provider.batch_progress import (
+from extend_provider.batch.attempts import AttemptMemory
+from extend_provider.batch.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork
+from extend_provider.batch.polling import (
     ON_NEEDS_REVIEW,
     BatchProgress,
     FailurePolicy,
@@ -22,13 +22,13 @@ from extend_provider.batch_progress import (
     Outcome,
     RunCounter,
 )
-from extend_provider.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork
-from extend_provider.deferral import WaitsForRunsMixin
+from extend_provider.batch.waiting import Ended, Step, Wait, WaitPolicy
+from extend_provider.client import validation
 from extend_provider.exceptions import ExtendBatchError, ExtendError
 from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
 from extend_provider.triggers.base import PROGRESS_KEY
 from extend_provider.triggers.batch import ExtendBatchTrigger
-from extend_provider.waiting import Ended, Step, Wait, WaitPolicy
+from extend_provider.triggers.deferral import WaitsForRunsMixin
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from extend_provider.batch_progress import BatchProgress, Outcome
-from extend_provider.cancellation import RemoteWork
+from extend_provider.batch.cancellation import RemoteWork
+from extend_provider.batch.polling import BatchProgress, Outcome
+from extend_provider.batch.waiting import Ended, Step, Wait, WaitPolicy
 from extend_provider.exceptions import ExtendConnectionError
 from extend_provider.links.dashboard import DASHBOARD_URL_KEY
-from extend_provider.redaction import describe_error
+from extend_provider.security import describe_error
 from extend_provider.triggers.cancelling import CancellingTrigger
-from extend_provider.triggers.display import TaskDisplay
-from extend_provider.waiting import Ended, Step, Wait, WaitPolicy
+from extend_provider.triggers.progress import TaskDisplay
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendAsyncHook
@@ -43,10 +43,10 @@ REPORT_GRACE_SECONDS = 120.0
 
 
 class ExtendWaitTrigger(CancellingTrigger):
-    """Waits for runs without a worker slot and reports one :class:`~extend_provider.waiting.Ended`.
+    """Waits for runs without a worker slot and reports one :class:`~extend_provider.batch.waiting.Ended`.
 
     :param extend_conn_id: connection to Extend.
-    :param policy: how to wait, as keyword arguments of :class:`~extend_provider.waiting.WaitPolicy`.
+    :param policy: how to wait, as keyword arguments of :class:`~extend_provider.batch.waiting.WaitPolicy`.
     :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
         its DAG run is deleted, while it is deferred.
     """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from extend_provider.batch_progress import BatchProgress, RunCounter
-from extend_provider.cancellation import RemoteWork
+from extend_provider.batch.cancellation import RemoteWork
+from extend_provider.batch.polling import BatchProgress, RunCounter
+from extend_provider.batch.waiting import Ended
 from extend_provider.triggers.base import ExtendWaitTrigger
-from extend_provider.waiting import Ended
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendAsyncHook

@@ -9,16 +9,17 @@ import asyncio
 
 from airflow.triggers.base import BaseTrigger
 
-from extend_provider.cancellation import RemoteWork, budget, cancel
-from extend_provider.kill import left_alone, outlast, stays
-from extend_provider.redaction import describe_error
+from extend_provider.batch.cancellation import RemoteWork, budget, cancel
+from extend_provider.batch.on_kill import left_alone, outlast, stays
+from extend_provider.security import describe_error
 
 
 class CancellingTrigger(BaseTrigger):
     """Cancels its work when its task was ended; outlasts the triggerer, which repeats its cancellation.
 
     :param cancel_on_kill: whether it does.
-    :param owner: the mark of the process that has deferred the task, see :mod:`extend_provider.ownership`.
+    :param owner: the mark of the process that has deferred the task, see
+        :mod:`extend_provider.batch.ownership`.
     """
 
     def __init__(self, *, cancel_on_kill: bool = True, owner: str | None = None) -> None:

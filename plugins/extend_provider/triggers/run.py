@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from extend_provider.batch_progress import BatchProgress, FollowedRuns
-from extend_provider.cancellation import RemoteWork
+from extend_provider.batch.cancellation import RemoteWork
+from extend_provider.batch.polling import BatchProgress, FollowedRuns
+from extend_provider.batch.waiting import Ended
 from extend_provider.triggers.base import ExtendWaitTrigger
-from extend_provider.waiting import Ended
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendAsyncHook
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class ExtendRunTrigger(ExtendWaitTrigger):
     """Asks for each run that has not settled, by its id.
 
-    :param runs: the records of the runs, see :class:`~extend_provider.batch_progress.FollowedRuns`.
+    :param runs: the records of the runs, see :class:`~extend_provider.batch.polling.FollowedRuns`.
     :param options: see :class:`~extend_provider.triggers.base.ExtendWaitTrigger`.
     """
 

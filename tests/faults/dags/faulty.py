@@ -34,7 +34,7 @@ HOME = Path(os.environ.get("SANDBOX_STACK_HOME", ".")) / "lanes"
 
 def arm_failpoints(context: Mapping[str, Any]) -> None:
     """Wrap the functions that failpoints name; done in the task's own process, right before its work."""
-    submission = importlib.import_module("extend_provider.submission")
+    submission = importlib.import_module("extend_provider.batch.submission")
     vars(submission)["Backoff"] = functools.partial(submission.Backoff, maximum=1.0)
     lane = context["ti"].dag_id.rpartition("_")[2]
     for file in sorted((HOME / lane / "failpoints").glob("*.json")):

@@ -1,0 +1,298 @@
+"""The rounds of a chunk in the workspace: what each one sends, as which batch it was, what became of it.
+
+    batches/<workflow>/<version>/<chunk key>/              the first round: the ledger of its batch
+    …/<chunk key>/evidence.json                            what Extend has told of how its runs ended
+    …/<chunk key>/round-2/…                                the same for the second round, and so on
+
+Invariant: a round is what was begun first. What it sends is decided on the evidence, by the settings of the
+run that works now; the round's own ledger says what it has become. Whoever else has the same chunk at the
+same moment, or comes after a crash, a retry or a clear, goes on with the same documents in the same batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk import ObjectStoragePath
+
+from extend_pipeline.batches.attempts import Evidence, next_round
+from extend_pipeline.batches.evidence import read_evidence
+from extend_pipeline.batches.inputs import Checked, check_objects, check_readable, check_signing, file_inputs
+from extend_pipeline.batches.ledger import CopiedLedger, WorkspaceLedger
+from extend_pipeline.batches.probing import probed
+from extend_pipeline.batches.reservations import ChunkReference, chunk_documents, chunk_folder
+from extend_pipeline.batches.sending import Sending
+from extend_pipeline.batches.uploads import Uploads
+from extend_pipeline.documents import Document
+from extend_pipeline.planning.run_folder import read_settings
+from extend_pipeline.settings import Settings
+from extend_pipeline.sources import Stores
+from extend_pipeline.storage.workspace import (
+    read_documents,
+    write_documents,
+)
+from extend_provider.batch.on_kill import CancelsOnKillMixin as Sender
+from extend_provider.batch.orphans import Mark
+from extend_provider.batch.submission import Later, Prepared, Submission, Submitter
+from extend_provider.client.models import BatchInput, FileInput
+from extend_provider.exceptions import ExtendError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from extend_provider.hooks.extend import ExtendHook
+
+#: What the intent of a batch names: the file that lists the round's documents as they stood when it was sent.
+SUBMISSION_KEY: Final = "submission"
+#: Likewise, the pipeline that has sent it: where its answers are in the raw zone, whoever collects them.
+PIPELINE_KEY: Final = "pipeline"
+#: Likewise, where presigned URLs were sent: when they end.
+URLS_END_KEY: Final = "urls_end"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Round:
+    """Documents of a chunk that are sent as one batch.
+
+    :param number: from 1; the first round has all documents of the chunk.
+    :param folder: where its batch is recorded.
+    :param plan: the plan that whoever works on it works for.
+    """
+
+    settings: Settings
+    key: str
+    number: int
+    folder: ObjectStoragePath
+    documents: list[Document]
+    plan: str = ""
+
+    @classmethod
+    def first(cls, chunk: ChunkReference) -> Round:
+        """Return the round that every chunk has, with the settings of the run that works on it now."""
+        settings = settings_of(chunk)
+        folder, plan = chunk_folder(settings, chunk["key"]), chunk.get("plan", "")
+        return cls(settings, chunk["key"], 1, folder, list(chunk_documents(settings, chunk)), plan)
+
+    @classmethod
+    def all(cls, chunk: ChunkReference) -> Iterator[Round]:
+        """Yield the rounds that the chunk has had so far, and the one that is due."""
+        current: Round | None = cls.first(chunk)
+        while current is not None:
+            yield current
+            current = current.following()
+
+    @classmethod
+    def latest(cls, chunk: ChunkReference) -> Round:
+        """Return the round that the chunk is in."""
+        *_, current = cls.all(chunk)
+        return current
+
+    @classmethod
+    def of_batch(cls, chunk: ChunkReference, batch_id: str | None) -> Round:
+        """Return the round that was sent as a batch; without one, that the chunk is in."""
+        for current in cls.all(chunk):
+            sent = current.sent()
+            if sent is not None and sent.batch_id == batch_id:
+                break
+        return current
+
+    def following(self) -> Round | None:
+        """Return the next round: as it was begun, by whomever; else as this run decides on the evidence."""
+        folder = self._next_folder
+        due = self._begun(folder) or self._due(self.settings.max_attempts)
+        documents = [document for document in self.documents if document.id in due]
+        return (
+            dataclasses.replace(self, number=self.number + 1, folder=folder, documents=documents)
+            if documents
+            else None
+        )
+
+    @property
+    def _next_folder(self) -> ObjectStoragePath:
+        home = self.folder if self.number == 1 else self.folder.parent
+        return home / f"round-{self.number + 1}"
+
+    def has_next(self) -> bool:
+        """Whether somebody has begun to send the next round."""
+        return bool(self._begun(self._next_folder))
+
+    def _begun(self, folder: ObjectStoragePath) -> set[str]:
+        """Return the documents that somebody has begun to send as the round in that folder."""
+        state = WorkspaceLedger(folder).read()
+        if state.intent is None or state.withdrawn:
+            return set()
+        try:
+            begun = read_documents(ObjectStoragePath(state.intent.details[SUBMISSION_KEY]))
+            return {document.id for document in begun}
+        except FileNotFoundError:  # written down again by whoever takes the batch up
+            return self._due(self.number + 1)
+
+    def _due(self, max_attempts: int) -> set[str]:
+        sent, evidence = self.sent(), self.evidence()
+        if sent is None or evidence is None:
+            return set()
+        due = next_round(
+            [document.id for document in self.sent_documents()],
+            evidence,
+            number=self.number,
+            max_attempts=max_attempts,
+            urls_end=urls_end(sent),
+        )
+        return set(due)
+
+    @property
+    def followers(self) -> str:
+        """Where those who wait for the chunk are marked, whichever round they have come to."""
+        return followers_of(self.settings, self.key)
+
+    def evidence(self) -> Evidence | None:
+        """Return what is known of how the round has ended; None while nobody has looked at it."""
+        return read_evidence(self.folder)
+
+    def expected(self, sent: Submission) -> int:
+        """Return how many runs the round's batch has, without those that count as gone."""
+        evidence = self.evidence()
+        return sent.run_count - (evidence.granted(sent.run_count) if evidence else 0)
+
+    def sent(self, *, required: bool = False) -> Submission | None:
+        """Return the batch that the round has become; None before it is recorded.
+
+        :param required: it was recorded before, so it must be there.
+        :raises ExtendError: if it is not.
+        """
+        state = WorkspaceLedger(self.folder, self.plan).read()
+        if state.batch_id is None or state.intent is None:
+            if required:
+                raise ExtendError(
+                    f"The batch of chunk {self.key} is not recorded in {self.folder} any more. Nothing was "
+                    "sent again. Clear the submit task of this chunk: it finds the batch in its own state "
+                    "(in Airflow, key 'extend_submission'); only if that is gone too, it sends anew."
+                )
+            return None
+        return Submission(state.batch_id, state.intent.run_count, state.intent.details)
+
+    def sent_documents(self) -> Iterator[Document]:
+        """Yield the documents that went into the round's batch."""
+        sent = self.sent()
+        if sent is not None:
+            for document in read_documents(ObjectStoragePath(sent.details[SUBMISSION_KEY])):
+                if document.status is None:
+                    yield document
+
+    def advance(
+        self, hook: ExtendHook, sender: Sender, context: Context, turned_away: int = 0
+    ) -> Submission | Later:
+        """Send the round's documents, unless a batch of them exists already; see :class:`Submitter`.
+
+        :param sender: the operator that sends, which answers for the batch if it is killed meanwhile.
+        :param context: of the task that sends: each run's metadata names it, and its state keeps a copy of
+            what it has done.
+        """
+        marks = {**_task_marks(context["ti"]), "chunk": self.key, "round": self.number}
+        outcome = Submitter(
+            hook=hook,
+            ledger=CopiedLedger(
+                WorkspaceLedger(self.folder, self.plan), context["task_state_store"], self.number
+            ),
+            workflow_id=self.settings.workflow_id,
+            version=self.settings.version,
+            priority=self.settings.priority,
+            mark=lambda: Mark({"chunk": self.key, "round": f"{self.number}"}),
+            prepare=lambda: self._prepare(hook, marks),
+            sender=sender,
+            ti=context["ti"],
+            followers=self.followers,
+            log=sender.log,
+        ).advance(turned_away)
+        if isinstance(outcome, Submission) and outcome.batch_id is not None and outcome.taken_up:
+            self._restore_documents(ObjectStoragePath(outcome.details[SUBMISSION_KEY]))
+        return outcome
+
+    def _restore_documents(self, submission: ObjectStoragePath) -> None:
+        """Write the documents of the batch down again if the workspace has lost them, all as sent.
+
+        One that was not sent after all then lands as having no run at Extend.
+        """
+        if not submission.exists():
+            write_documents(submission, self.documents)
+
+    def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
+        """Look at each object once more, write down how the documents stand, make their inputs."""
+        stores = Stores(self.settings)
+        if self.settings.transfer == "presign":
+            check_signing(stores, self.documents, self.settings.expires_in)
+        checked = list(check_objects(stores, self.documents))
+        check_readable(checked, self.settings.aws_conn_id)
+        checked = probed(stores, checked, self.settings.aws_conn_id)
+        sendable = [item for item in checked if item.document.status is None]
+        files = file_inputs(
+            stores,
+            sendable,
+            hook,
+            Uploads(self.folder, hook.settings),
+            transfer=self.settings.transfer,
+            expires_in=self.settings.expires_in,
+        )
+        ended = {file.id: file for file in files if isinstance(file, Document)}
+        checked = [
+            dataclasses.replace(item, document=ended.get(item.document.id, item.document)) for item in checked
+        ]
+        check_readable(checked, self.settings.aws_conn_id)
+        details = {PIPELINE_KEY: self.settings.pipeline}
+        if any(isinstance(file, FileInput) and file.url is not None for file in files):
+            urls_end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.settings.expires_in)
+            details[URLS_END_KEY] = urls_end.isoformat()
+        documents = [item.document for item in checked]
+        return self._prepared(Sending(documents, list(_inputs(sendable, files, marks))), details)
+
+    def _prepared(self, sending: Sending, details: Mapping[str, Any]) -> Prepared:
+        """Write down how the documents stand; Extend may take some and refuse the others."""
+        # Each preparation has a file of its own, so that the intent that wins names what it has sent.
+        submission = self.folder / f"documents-{uuid.uuid4().hex}.jsonl"
+        write_documents(submission, sending.documents)
+        return Prepared(
+            sending.inputs,
+            {SUBMISSION_KEY: str(submission), **details},
+            without=lambda refused: self._prepared(sending.without(refused), details),
+        )
+
+
+def urls_end(sent: Submission) -> dt.datetime | None:
+    """Return when the presigned URLs of a batch end, timezone-aware; None if it has none."""
+    moment = sent.details.get(URLS_END_KEY)
+    return dt.datetime.fromisoformat(moment) if moment else None
+
+
+def settings_of(chunk: ChunkReference) -> Settings:
+    """Return the settings of the run that works on a chunk now, for the chunk's own repetition."""
+    settings = read_settings(ObjectStoragePath(chunk["folder"]))
+    return settings.model_copy(update={"repetition": chunk.get("repetition", settings.repetition)})
+
+
+def followers_of(settings: Settings, key: str) -> str:
+    """Return where those who wait for the chunk with this key are marked."""
+    return str(chunk_folder(settings, key) / "followers")
+
+
+def _task_marks(ti: Any) -> dict[str, Any]:
+    """Return what a run's metadata tells of the task that has sent it."""
+    return {
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": ti.map_index,
+    }
+
+
+def _inputs(
+    checked: Sequence[Checked], files: Sequence[FileInput | Document], marks: Mapping[str, Any]
+) -> Iterator[BatchInput]:
+    for item, file in zip(checked, files, strict=True):
+        if isinstance(file, Document):
+            continue
+        identity = {"document_id": item.document.id, "source_uri": item.document.uri}
+        yield BatchInput(file=file, metadata={**identity, **marks})

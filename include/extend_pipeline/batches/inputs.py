@@ -1,0 +1,254 @@
+"""Transfer: how a document's bytes get from its store to Extend, checked at the last moment.
+
+What was listed may be gone, or may be another content, by the time it is sent. Each object is therefore
+looked at once more. A deleted one is not sent. Neither is a replaced one: its new content is another
+document, which nobody has planned yet, and which the next discovery finds.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from extend_pipeline.documents import (
+    ARCHIVED_MESSAGE,
+    OBJECT_ARCHIVED,
+    OBJECT_DELETED,
+    OBJECT_FORBIDDEN,
+    OBJECT_REPLACED,
+    OBJECT_UNREACHABLE,
+    Document,
+    DocumentStatus,
+    document_id,
+)
+from extend_pipeline.exceptions import PipelineSourceError
+from extend_pipeline.sources import (
+    Absent,
+    Forbidden,
+    Found,
+    Located,
+    ObjectChangedError,
+    Seen,
+    Stores,
+    Unusable,
+)
+from extend_pipeline.sources.contents import UnreadableError
+from extend_pipeline.sources.relisting import ListsFromAnywhere, relist
+from extend_provider.client.models import FileInput, StoredFile
+from extend_provider.client.refusals import FILE_REASONS, reason_of
+from extend_provider.exceptions import ExtendBadRequestError
+
+if TYPE_CHECKING:
+    from extend_pipeline.batches.uploads import Uploads
+    from extend_provider.hooks.extend import ExtendHook
+
+#: Objects looked at, or uploaded, at the same time.
+PARALLEL = 16
+#: Extend's word for a file that is larger than it takes, also where only the status says so.
+FILE_TOO_LARGE = "FILE_SIZE_TOO_LARGE"
+CONTENT_TOO_LARGE = 413
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checked:
+    """A document as it stands right before it is sent.
+
+    :param version_id: the version to read, where its store keeps them.
+    :param policy: see :class:`~extend_pipeline.sources.Found`.
+    """
+
+    document: Document
+    version_id: str | None = None
+    policy: str = ""
+
+
+def check_objects(stores: Stores, documents: Iterable[Document]) -> Iterator[Checked]:
+    """Look at each document's object again; yield it as it stands, in order.
+
+    What came from a listing is listed again where that is cheaper: the tag that the listing tells decides
+    whether it was replaced. With it come the versions, where S3 keeps them and the policy allows to list them
+    (``s3:ListBucketVersions``): then Extend reads just what was checked, whatever replaces it meanwhile.
+    """
+    documents = list(documents)
+    listed = _listed_again(stores, documents)
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        yield from pool.map(lambda document: _check(stores, document, listed), documents)
+
+
+def _listed_again(stores: Stores, documents: Sequence[Document]) -> dict[Located, Found | Absent]:
+    keys: dict[Located, set[str]] = {}
+    for document in documents:
+        place = Located.of(document.uri)
+        if (prefix := stores.listing_of(place)) is not None:
+            keys.setdefault(prefix, set()).add(place.key)
+    told: dict[Located, Found | Absent] = {}
+    for prefix, wanted in keys.items():
+        store = stores.of(prefix.root)
+        if isinstance(store, ListsFromAnywhere):
+            found = relist(store, prefix, sorted(wanted))
+            told |= {Located(prefix.root, key): seen for key, seen in found.items()}
+    return told
+
+
+def _check(stores: Stores, document: Document, listed: Mapping[Located, Found | Absent]) -> Checked:
+    place = Located.of(document.uri)
+    seen: Seen | None = listed.get(place)
+    if seen is None:
+        seen = stores.of(place.root).look_up(place)
+    if isinstance(seen, Absent):
+        return _ended(document, "FAILED", OBJECT_DELETED, "The object was deleted after its discovery.")
+    if isinstance(seen, Forbidden):
+        return _ended(document, "FAILED", OBJECT_FORBIDDEN, "The object may not be read any more.")
+    if isinstance(seen, Unusable):
+        return _ended(document, seen.status, seen.reason, seen.message)
+    if seen.tag != document.etag:
+        now = document_id(document.uri, seen.tag)
+        message = (
+            f"The object was replaced after its discovery. Its new content, document {now}, is sent by the "
+            "next run over this address."
+        )
+        return _ended(document, "SKIPPED", OBJECT_REPLACED, message)
+    if seen.archived:
+        return _ended(document, "SKIPPED", OBJECT_ARCHIVED, ARCHIVED_MESSAGE)
+    return Checked(document, seen.version, seen.policy)
+
+
+def check_readable(checked: Sequence[Checked], conn_id: str) -> None:
+    """See that not every object is kept away: that tells of credentials or a network, not of documents.
+
+    A single one that may not be read is a document's own affair, and so are some among others.
+
+    :param conn_id: of the connection that reads them.
+    :raises PipelineSourceError: if two or more may not be read, and no other can be; or none can be reached.
+    """
+    there = [item.document for item in checked if item.document.reason != OBJECT_DELETED]
+    reasons = {document.reason for document in there}
+    if not there or not reasons <= {OBJECT_FORBIDDEN, OBJECT_UNREACHABLE}:
+        return
+    if len(there) < 2 and OBJECT_UNREACHABLE not in reasons:
+        return
+    places = sorted({"/".join(document.uri.split("/", 3)[:3]) for document in there})
+    told = "" if OBJECT_UNREACHABLE not in reasons else f" {there[0].message}"
+    raise PipelineSourceError(
+        f"Not one of {len(there):,} documents in {', '.join(places)} may be read with the connection "
+        f"{conn_id!r} any more.{told} Nothing was sent to Extend. Renew its credentials or their rights; the "
+        "next attempt of this task looks again.",
+        retryable=True,
+    )
+
+
+def _ended(document: Document, status: DocumentStatus, reason: str, message: str) -> Checked:
+    return Checked(dataclasses.replace(document, status=status, reason=reason, message=message))
+
+
+def check_signing(stores: Stores, documents: Iterable[Document], expires_in: int) -> None:
+    """See that URLs signed now would live so many seconds.
+
+    :raises PipelineInputError: if the credentials of a store end before.
+    """
+    for root in {Located.of(document.uri).root for document in documents}:
+        stores.of(root).check_signing(expires_in)
+
+
+def file_inputs(
+    stores: Stores,
+    checked: Sequence[Checked],
+    hook: ExtendHook,
+    uploads: Uploads,
+    *,
+    transfer: Literal["presign", "upload"],
+    expires_in: int,
+) -> list[FileInput | Document]:
+    """Return an input for each document, in order, or the document as it has ended.
+
+    :param uploads: where the ids of uploaded files are remembered; none is uploaded twice.
+    :param transfer: ``presign`` makes URLs that are valid for ``expires_in`` seconds from now; what lies in a
+        store without such is uploaded all the same. An upload is read under the condition that it is still
+        the content whose identity was recorded.
+    :raises PipelineSourceError: if a store, or Extend, takes none of several, or gives up in the middle.
+    :raises ExtendError: if Extend refuses something else than a file.
+    """
+
+    def signed(item: Checked) -> FileInput | None:
+        place = Located.of(item.document.uri)
+        url = stores.of(place.root).signed_url(place, item.version_id, expires_in)
+        return None if url is None else FileInput(url=url, name=item.document.name)
+
+    # Signing needs no network, so threads would only be in each other's way.
+    files = [signed(item) if transfer == "presign" else None for item in checked]
+    to_upload = [item for item, file in zip(checked, files, strict=True) if file is None]
+    uploaded = iter(_upload_all(stores, to_upload, hook, uploads))
+    return [next(uploaded) if file is None else file for file in files]
+
+
+def _upload_all(
+    stores: Stores, items: Sequence[Checked], hook: ExtendHook, uploads: Uploads
+) -> list[FileInput | Document]:
+    if not items:
+        return []
+
+    def upload(item: Checked) -> FileInput | _Refused | Document:
+        document = item.document
+        file_id = uploads.known(document.id)
+        if file_id is None:
+            sent = _upload(stores, item, hook)
+            if not isinstance(sent, StoredFile):
+                return sent
+            file_id = sent.id
+            uploads.add(document.id, file_id)
+        return FileInput(file_id=file_id, name=document.name)
+
+    hook.get_conn()  # one session for all threads
+    with uploads:
+        pool = concurrent.futures.ThreadPoolExecutor(PARALLEL)
+        try:
+            futures = [pool.submit(upload, item) for item in items]
+            # What ends one of them for good would end the others, too.
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    broken = [future for future in futures if not future.cancelled() and future.exception()]
+    results = [future.result() for future in broken or futures]
+    refused = [result for result in results if isinstance(result, _Refused)]
+    if len(refused) == len(items) > 1 and not all(each.of_the_file for each in refused):
+        raise PipelineSourceError(
+            f"Extend takes none of {len(items):,} files, the first one for this: "
+            f"{refused[0].document.message} No batch was sent, and no document has ended. Mend what they "
+            "have in common, then clear this task."
+        )
+    return [result.document if isinstance(result, _Refused) else result for result in results]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Refused:
+    """A document whose file Extend does not take; whether that is for what the file itself is."""
+
+    document: Document
+    of_the_file: bool
+
+
+def _upload(stores: Stores, item: Checked, hook: ExtendHook) -> StoredFile | _Refused | Document:
+    """Upload one object; what is wrong with it alone ends its document."""
+    document, place = item.document, Located.of(item.document.uri)
+    try:
+        with stores.of(place.root).read(place, document.etag, item.version_id) as content:
+            return hook.upload_file(document.name, content)
+    except UnreadableError as error:
+        return _ended(document, error.status, error.reason, str(error)).document
+    except ObjectChangedError:
+        now = _check(stores, document, {}).document
+        if now.status is None:
+            raise
+        return now
+    except ExtendBadRequestError as error:
+        if error.retryable:
+            raise
+        return _refused(document, error)
+
+
+def _refused(document: Document, error: ExtendBadRequestError) -> _Refused:
+    reason = FILE_TOO_LARGE if error.status == CONTENT_TOO_LARGE else reason_of(error)
+    message = f"Extend refused the file at upload: {error.said or error.message}"
+    return _Refused(_ended(document, "FAILED", reason, message).document, reason in FILE_REASONS)

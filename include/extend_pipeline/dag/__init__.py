@@ -1,0 +1,1 @@
+"""What Airflow runs: task groups and thin tasks. Decisions are made elsewhere."""

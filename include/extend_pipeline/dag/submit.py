@@ -1,0 +1,97 @@
+"""Submit: one chunk becomes one batch, at most once, whatever is retried, cleared, killed or run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from extend_pipeline.batches.chunk_state import SUBMISSION_KEY, Round, followers_of
+from extend_pipeline.batches.reservations import PARALLEL, ChunkReference, ledger_of
+from extend_pipeline.exceptions import ChunkVoidedError
+from extend_pipeline.planning.plan import Plan
+from extend_pipeline.settings import Settings
+from extend_provider.batch.on_kill import CancelsOnKillMixin
+from extend_provider.batch.submission import Later
+from extend_provider.batch.waiters import Follower, follow, unfollow
+from extend_provider.operators.submit_batch import RUN_COUNT_KEY
+from extend_provider.triggers.submission import defer_until
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+#: The group that is mapped over a plan's chunks, and the task in it that waits for what was sent.
+CHUNK_GROUP_ID, WAIT_TASK_ID = "chunk", "wait"
+
+
+class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
+    """Send a chunk's documents to Extend as one batch, unless a batch of just these documents exists already.
+
+    Returns the batch id, or None when no document of the chunk can be sent any more. Pushes ``run_count``,
+    and ``submission``: the file that lists the chunk's documents as they stood when it was sent. What a rate
+    limit asks for, and what the proof takes that a lost submission has no batch, is waited for without a
+    worker slot. A chunk whose documents another plan has taken over is skipped.
+
+    :param chunk: the chunk's reference, see :class:`~extend_pipeline.batches.reservations.ChunkReference`.
+    :param cancel_on_kill: look for the batch and cancel it when the task is ended while it is on its way to
+        Extend, or while it is not known whether it has got there.
+    """
+
+    template_fields: Sequence[str] = ("chunk",)
+
+    def __init__(self, *, chunk: ChunkReference, cancel_on_kill: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.chunk = chunk
+        self.cancel_on_kill = cancel_on_kill
+
+    def execute(self, context: Context) -> str | None:
+        """Take up the chunk's batch if there is one, else send it."""
+        return self._advance(context)
+
+    def execute_complete(self, context: Context, event: Any = None) -> str | None:
+        """Go on with a submission that had to wait."""
+        return self._advance(context, event["turned_away"])
+
+    def _advance(self, context: Context, turned_away: int = 0) -> str | None:
+        from extend_provider.hooks.extend import ExtendHook
+
+        chunk, ti = Round.first(self.chunk), context["ti"]
+        follow(chunk.followers, Follower.of(ti, WAIT_TASK_ID))
+        try:
+            with ExtendHook(extend_conn_id=chunk.settings.extend_conn_id) as hook:
+                outcome = chunk.advance(hook, self, context, turned_away)
+        except ChunkVoidedError as voided:
+            unfollow(chunk.followers, Follower.of(ti, WAIT_TASK_ID))
+            self.log.warning("%s", voided)
+            raise AirflowSkipException(str(voided)) from None
+        if isinstance(outcome, Later):
+            defer_until(self, outcome, self.execute_complete, ti, cancel_on_kill=self.cancel_on_kill)
+        ti.xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
+        ti.xcom_push(key=SUBMISSION_KEY, value=outcome.details[SUBMISSION_KEY])
+        return outcome.batch_id
+
+
+def follow_held(settings: Settings, plan: Plan, ti: Any) -> None:
+    """Say that a run waits for the chunks of other runs that it has planned, long before their turn comes.
+
+    :param ti: of the task that has planned, beside the mapped group.
+    """
+    task_id = f"{ti.task_id.rpartition('.')[0]}.{CHUNK_GROUP_ID}.{WAIT_TASK_ID}"
+    for index, chunk in enumerate(plan.chunks):
+        if index >= plan.new_chunks:
+            follow(followers_of(settings, chunk["key"]), Follower(ti.dag_id, ti.run_id, task_id, index))
+
+
+def count_voided(settings: Settings, plan: Plan) -> int:
+    """Return how many chunks of a plan other plans have taken over, or somebody has released."""
+
+    def is_voided(chunk: ChunkReference) -> bool:
+        void = ledger_of(settings, chunk["key"]).standing().void
+        return void is not None and void.plan != chunk.get("plan", "")
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        return sum(pool.map(is_voided, plan.chunks))

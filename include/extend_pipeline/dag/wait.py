@@ -1,0 +1,267 @@
+"""Wait: until every document of a chunk has come to its end, failures that may pass tried again."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from extend_pipeline.batches.attempts import Evidence, tolerated_missing
+from extend_pipeline.batches.chunk_state import Round, urls_end
+from extend_pipeline.batches.evidence import note
+from extend_pipeline.batches.reservations import ChunkReference
+from extend_pipeline.cli.missing import advice
+from extend_pipeline.dag.outages import ask_later, is_outage
+from extend_provider.batch.on_kill import left_alone
+from extend_provider.batch.polling import BatchProgress, Outcome
+from extend_provider.batch.submission import Later, Submission
+from extend_provider.batch.waiters import Follower, follow, others, unfollow
+from extend_provider.batch.waiting import Ended, WaitPolicy
+from extend_provider.client import validation
+from extend_provider.exceptions import ExtendBatchError, ExtendError, ExtendNotFoundError
+from extend_provider.sensors.batch import FATE, ExtendBatchSensor, ExtendBatchTimeoutError
+from extend_provider.triggers.submission import defer_until
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: How long a batch may list fewer runs than were submitted, all others settled and nothing changing, before
+#: the missing ones count as gone. Generous, because what is missing is sent again, and paid for again.
+MISSING_AFTER: Final = dt.timedelta(hours=1)
+
+#: What Extend does not know at all is asked for as seldom as after so many failures: somebody has to act.
+SELDOM: Final = 3
+
+
+class WaitChunkOperator(ExtendBatchSensor):
+    """Waits for a chunk's batch, sends what failed for a passing reason again, alone, and waits for that.
+
+    Always deferred. What it has come to is in the workspace, see :mod:`extend_pipeline.batches.chunk_state`:
+    a retry, a cleared task and another run with the same chunk go on from there. ``timeout`` covers all
+    rounds.
+
+    :param chunk: the chunk's reference, see :class:`~extend_pipeline.batches.reservations.ChunkReference`.
+    :param missing_after: see :data:`MISSING_AFTER`; never more than half of ``timeout``.
+    """
+
+    template_fields: Sequence[str] = (*ExtendBatchSensor.template_fields, "chunk")
+
+    def __init__(
+        self, *, chunk: ChunkReference, missing_after: dt.timedelta = MISSING_AFTER, **kwargs: Any
+    ) -> None:
+        super().__init__(deferrable=True, **kwargs)
+        self.chunk = chunk
+        self.missing_after = missing_after
+
+    @property
+    def _name(self) -> str:
+        return f"Batch {self.batch_id}"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Wait for the round that the chunk is in."""
+        if not validation.run_count(self.run_count):
+            return super().execute(context)
+        self.dashboard_url = ""
+        missing_after = validation.positive_seconds(self.missing_after, "missing_after")
+        missing_after = min(missing_after, self.timeout / 2)
+        policy = dataclasses.replace(self._policy(context), missing_after=missing_after)
+        # From the first round on, because Extend may have lost runs of each since they were looked at.
+        current = Round.first(self.chunk)
+        self._share(current, context)
+        follow(current.followers, Follower.of(context["ti"]))
+        return self._wait_for(context, current, policy)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the deferral, knowing who else waits for the chunk."""
+        self._share(Round.first(self.chunk), context)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _share(self, current: Round, context: Context) -> None:
+        # As the first task has rendered it, so that a batch is waited for where it was sent.
+        self.extend_conn_id = current.settings.extend_conn_id
+        self.followers, self._follower = current.followers, Follower.of(context["ti"])
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Decide what becomes of the round that has settled."""
+        ended = Ended.from_event(event)
+        if ended.batch_id is not None:
+            self.batch_id = ended.batch_id
+        if ended.progress is not None:
+            self.run_count = ended.progress["expected"]
+        policy = WaitPolicy(**ended.policy) if ended.policy else self._policy(context)
+        if _is_unknown(ended):
+            self._ask_later(context, ended.failure(self._name, ""), policy, ended, SELDOM)
+        super().execute_complete(context, event)
+        return self._take_up(context, ended, policy)
+
+    def look_again(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on with a round that had settled when Extend gave no answer."""
+        ended, policy = Ended.from_event(event["ended"]), WaitPolicy(**event["policy"])
+        self.batch_id = ended.batch_id
+        if _is_unknown(ended):
+            return self._wait_for(context, Round.of_batch(self.chunk, ended.batch_id), policy)
+        return self._take_up(context, ended, policy, event["failures"])
+
+    def _take_up(
+        self, context: Context, ended: Ended, policy: WaitPolicy, failures: int = 0
+    ) -> dict[str, Any]:
+        current = Round.of_batch(self.chunk, ended.batch_id)
+        sent = current.sent()
+        if sent is None or sent.batch_id != ended.batch_id:
+            return self._wait_for(context, current, policy)
+        try:
+            evidence = self._look(current, sent, given_up=ended.outcome is Outcome.SHORT)
+        except ExtendError as error:
+            if not is_outage(error) and not isinstance(error, ExtendNotFoundError):
+                raise
+            self._ask_later(context, error, policy, ended, failures)
+        if evidence is None:
+            if time.time() >= policy.deadline:
+                raise ExtendBatchTimeoutError(f"{self._name} has not settled. {FATE}")
+            return self._wait_for(context, current, policy)
+        following = current.following()
+        if following is not None:
+            return self._wait_for(context, following, policy)
+        unfollow(current.followers, Follower.of(context["ti"]))
+        return dict(ended.progress or {})
+
+    def _ask_later(
+        self, context: Context, error: ExtendError, policy: WaitPolicy, ended: Ended, failures: int = 0
+    ) -> NoReturn:
+        unknown = self._nothing_listed(ended) if isinstance(error, ExtendNotFoundError) else ""
+        ask_later(
+            self,
+            error,
+            self.look_again,
+            context["ti"],
+            deadline=policy.deadline,
+            fate=f"{unknown} {self._name}: nothing was sent again. {FATE}".lstrip(),
+            failures=failures,
+            ended=ended.as_event(),
+            policy=dataclasses.asdict(policy),
+        )
+
+    def go_on_sending(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on with the submission of a round that had to wait."""
+        policy = WaitPolicy(**event["policy"])
+        return self._wait_for(context, Round.latest(self.chunk), policy, event["turned_away"])
+
+    def _wait_for(
+        self, context: Context, current: Round, policy: WaitPolicy, turned_away: int = 0
+    ) -> dict[str, Any]:
+        sent = current.sent(required=current.number == 1) or self._submit(context, current, turned_away)
+        if isinstance(sent, Later):
+            defer_until(
+                self,
+                sent,
+                self.go_on_sending,
+                context["ti"],
+                cancel_on_kill=self.cancel_on_kill,
+                policy=dataclasses.asdict(policy),
+            )
+        expected = current.expected(sent)
+        if sent.batch_id is not None and expected:
+            self.batch_id, self.run_count = sent.batch_id, expected
+            self._defer(context, policy, expected)
+        following = current.following()
+        if following is not None:
+            return self._wait_for(context, following, policy)
+        unfollow(current.followers, Follower.of(context["ti"]))
+        self.log.info("Round %s: there is nothing to wait for.", current.number)
+        return BatchProgress(0, {}).as_dict()
+
+    def _submit(self, context: Context, current: Round, turned_away: int) -> Submission | Later:
+        from extend_provider.hooks.extend import ExtendHook
+
+        self.log.info(
+            "Round %s of at most %s: %s documents are sent once more.",
+            current.number,
+            current.settings.max_attempts,
+            f"{len(current.documents):,}",
+        )
+        with ExtendHook(extend_conn_id=self.extend_conn_id) as hook:
+            return current.advance(hook, self, context, turned_away)
+
+    def _look(self, current: Round, sent: Submission, *, given_up: bool) -> Evidence | None:
+        """Look at the runs that did not end well; return what is known, None if the round is not over yet.
+
+        :param given_up: runs that are not listed count as gone, unless not one is there.
+        :raises ExtendBatchError: so many are gone that a person has to say what is to become of them.
+        """
+        from extend_pipeline.batches.collection import inspect
+        from extend_provider.hooks.extend import ExtendAsyncHook
+
+        found = inspect(
+            ExtendAsyncHook(extend_conn_id=self.extend_conn_id), str(sent.batch_id), sent.run_count
+        )
+        if found.gone and not found.present:
+            raise ExtendNotFoundError(f"{len(found.gone):,} runs are listed, and not one of them is there.")
+        short = len(found.statuses) < current.expected(sent) and not given_up
+        if found.unsettled or short or not found.present:
+            self.log.info("%s is not settled after all; waiting goes on.", self._name)
+            return None
+        documents = [document.id for document in current.sent_documents()]
+        evidence = note(current.folder, found.evidence(documents, sent.run_count), fine=found.fine)
+        if late := sum(end.came_too_late(urls_end(sent)) for end in found.ends):
+            self.log.warning(
+                "%s: Extend began with %s of the documents after their presigned URLs had ended (expires_in="
+                "%s s). Raise expires_in, or set transfer='upload'.",
+                self._name,
+                f"{late:,}",
+                f"{current.settings.expires_in:,}",
+            )
+        self.log.info(
+            "%s, round %s: %s of %s runs failed or were cancelled, %s are gone (max_attempts=%s).",
+            self._name,
+            current.number,
+            f"{found.failed:,}",
+            f"{sent.run_count:,}",
+            f"{evidence.missing:,}",
+            current.settings.max_attempts,
+        )
+        if evidence.is_doubtful(sent.run_count) and not current.has_next():
+            raise ExtendBatchError(
+                f"{self._name}: {len(evidence.without_run):,} of {sent.run_count:,} documents have no run at "
+                f"Extend, and at the most {tolerated_missing(sent.run_count):,} are sent again unasked: a "
+                "list that lacks more is more likely wrong. Nothing was sent again. Clear this task to look "
+                "again. "
+                f"{advice(current.folder, self.extend_conn_id)}"
+            )
+        return evidence
+
+    def _fate(self) -> str:
+        """Leave a batch that others wait for as it is, though its time is up here."""
+        rest = (
+            others(self.followers, self._follower) if self.on_timeout == "cancel" and self.followers else []
+        )
+        if not rest:
+            return super()._fate()
+        return f"on_timeout='cancel', but others wait for it, e.g. {rest[0]}. {left_alone(self._work)}"
+
+    def _conclude(self, ended: Ended) -> dict[str, Any]:
+        if ended.outcome is Outcome.TIMED_OUT and not (ended.progress or {}).get("listed"):
+            ended = dataclasses.replace(ended, message=f"{ended.message} {self._nothing_listed(ended)}")
+        if ended.outcome is Outcome.SHORT and ended.progress is not None:
+            self.log.warning("%s: %s The missing runs count as gone.", self._name, ended.message)
+            return ended.progress
+        return super()._conclude(ended)
+
+    def _judge_failures(self, counts: dict[str, Any], *, gone: bool) -> None:
+        """Leave it to the run: how many failures are too many is said once all rounds are through."""
+
+    def _nothing_listed(self, ended: Ended) -> str:
+        current = Round.of_batch(self.chunk, ended.batch_id)
+        listed = "is listed any more" if current.evidence() else "was ever listed"
+        return (
+            f"Not one run {listed}: check that connection {self.extend_conn_id!r} is of the workspace and "
+            "region that the batch was sent to, and correct it. Nothing was sent again. "
+            f"{advice(current.folder, self.extend_conn_id)}"
+        )
+
+
+def _is_unknown(ended: Ended) -> bool:
+    """Whether the wait ended because Extend knows nothing of the batch."""
+    error = ended.error or {}
+    return ended.outcome is Outcome.GAVE_UP and error.get("type") == ExtendNotFoundError.__name__

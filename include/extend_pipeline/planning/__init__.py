@@ -1,0 +1,1 @@
+"""What is to be sent, in which chunks, at what cost."""

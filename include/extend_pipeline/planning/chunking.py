@@ -1,0 +1,317 @@
+"""Plan: which of the discovered documents are sent, in which chunks; the rest is accounted for.
+
+Nothing is reserved, voided, landed or sent before the whole plan is known and within the run's bounds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from random import SystemRandom
+from typing import Final
+
+from airflow.sdk import ObjectStoragePath
+
+from extend_pipeline.batches.ledger import batch_key
+from extend_pipeline.batches.reservations import (
+    ChunkReference,
+    Held,
+    Hold,
+    Planner,
+    Reservation,
+    Reservations,
+    adopt,
+    chunk_path,
+    is_active,
+    take_over,
+)
+from extend_pipeline.documents import Document
+from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.planning.duration import Duration, Pace
+from extend_pipeline.planning.estimate import Estimate, file_type, refusal
+from extend_pipeline.planning.plan import Plan
+from extend_pipeline.planning.repetitions import Repetition
+from extend_pipeline.settings import Settings
+from extend_pipeline.storage.workspace import copy_whole, read_documents, write_documents, written_whole
+from extend_pipeline.warehouse.records import Candidate, Warehouse, WarehouseBusyError
+
+#: How often others may plan, or begin to send, the same documents at the same moment before a plan gives up.
+MOST_TRIES: Final = 6
+_RANDOM: Final = SystemRandom()
+
+
+def unsent_path(folder: ObjectStoragePath) -> ObjectStoragePath:
+    """Return the file that lists the documents of a run that cannot be sent, each with its reason."""
+    return folder / "unsent.jsonl"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Planning:
+    """One execution of a run's ``plan`` task.
+
+    :param warehouse: nobody else may plan in it from here until it is closed, where it has locks.
+    :param found: gives the discovered documents, in their order, as often as it is asked.
+    :param folder: the run's.
+    :param planner: whose plan it is.
+    :param max_chunks: as many chunks as Airflow maps; None for any number.
+    :param requests_per_second: of the connection; None for no limit.
+    :param check: told of what the plan would send, before it is carried out; raises if that is not to be.
+    :param is_active: whether the run of another planner is.
+    """
+
+    warehouse: Warehouse
+    settings: Settings
+    found: Callable[[], Iterable[Document]]
+    folder: ObjectStoragePath
+    planner: Planner
+    max_chunks: int | None = None
+    requests_per_second: float | None = None
+    check: Callable[[Iterable[Document]], object] = lambda _: None
+    is_active: Callable[[Planner, dt.datetime], bool] = is_active
+    sleep: Callable[[float], None] = time.sleep
+
+    def plan(self) -> Plan:
+        """Plan, see that it is within the run's bounds, and reserve what is new; a dry run reserves nothing.
+
+        :raises PipelineInputError: with the plan, if it is beyond what the settings allow. Nothing is
+            reserved then.
+        :raises WarehouseBusyError: others keep planning the same documents at the same moment.
+        """
+        repetition = Repetition.of(self.settings, self.planner)
+        for number in range(MOST_TRIES):
+            self.sleep(_RANDOM.uniform(0.0, number))
+            with tempfile.TemporaryDirectory(prefix="extend-plan-") as folder:
+                drafts = ObjectStoragePath(f"file://{folder}")
+                plan, reservations = self._draft(repetition, drafts)
+                if repetition.is_through(plan) and not repetition.has_left:
+                    repetition = repetition.following(self.planner)
+                    plan, reservations = self._draft(repetition, drafts)
+                if plan.dry_run or self._is_reserved(plan, reservations, repetition, drafts):
+                    return plan
+        raise WarehouseBusyError(
+            f"Others were planning, or began to send, the same documents at the same moment, {MOST_TRIES} "
+            "times in a row. Nothing was reserved or sent; clear this task to plan again."
+        )
+
+    def _draft(self, repetition: Repetition, drafts: ObjectStoragePath) -> tuple[Plan, Reservations]:
+        settings = self._settings_for(repetition)
+        counted = _Counted(self.found())
+        self.warehouse.begin_planning()
+        claims = self.warehouse.claims(workflow_id=settings.workflow_id, version=settings.version)
+        reservations = Reservations(settings, self.planner, claims, self.is_active)
+        plan = write_plan(
+            self.warehouse.unlanded(counted, **settings.asked_for, claims_of=repetition.claims_of),
+            self.folder,
+            drafts,
+            reservations,
+            settings,
+            self.planner,
+            max_chunks=self.max_chunks,
+        )
+        plan.already_landed, plan.discovered = counted.count - plan.discovered, counted.count
+        plan.dry_run, plan.repetition = settings.dry_run, repetition.name
+        plan.nothing_left = repetition.is_through(plan)
+        self._estimate(plan)
+        plan.refused = refusal(plan, max_documents=settings.max_documents, max_credits=settings.max_credits)
+        return plan, reservations
+
+    def _settings_for(self, repetition: Repetition) -> Settings:
+        return self.settings.model_copy(update={"repetition": repetition.name})
+
+    def _estimate(self, plan: Plan) -> None:
+        """Say what the plan is going to cost, and how long it is going to take."""
+        settings, warehouse = self.settings, self.warehouse
+        charges = warehouse.charges(workflow_id=settings.workflow_id, version=settings.version)
+        plan.estimate = Estimate.of(plan.types_to_send, charges)
+        plan.estimate_left = Estimate.of(plan.types_left, charges)
+        plan.duration = Duration.of(
+            documents=plan.to_send,
+            uploads=plan.uploads,
+            batches=-(-plan.to_send // settings.chunk_size),
+            poke_interval=settings.poke_interval,
+            requests_per_second=self.requests_per_second,
+            pace=Pace.of(warehouse.landed_batches(settings.workflow_id)),
+        )
+
+    def _is_reserved(
+        self, plan: Plan, reservations: Reservations, repetition: Repetition, drafts: ObjectStoragePath
+    ) -> bool:
+        """Carry the plan out; False if somebody else was quicker with some of its documents.
+
+        The order is what a crash at any line leaves behind: a voided chunk is free whatever the claims say,
+        and a chunk that is claimed has its documents written down.
+        """
+        if plan.refused:
+            told = plan.describe()
+            raise PipelineInputError(f"The plan is refused; nothing was sent to Extend. {told}")
+        settings, new = self._settings_for(repetition), plan.chunks[: plan.new_chunks]
+        self.check(_drafted(new, drafts))
+        if not reservations.void(plan.freed):
+            return False
+        for chunk in new:
+            copy_whole(drafts / f"{chunk['key']}.jsonl", chunk_path(settings, chunk["key"]))
+        for held in reservations.held.values():
+            if held.hold is Hold.BEGUN:
+                adopt(settings, held.reservation)
+        claims = _claims(plan, drafts, self.planner)
+        if not self.warehouse.claim(
+            claims, **settings.asked_for, freed=plan.freed, claims_of=repetition.claims_of
+        ):
+            return False
+        # A chunk of just these documents may have been another plan's before.
+        take_over(settings, [chunk["key"] for chunk in new], self.planner)
+        repetition.keep(plan)
+        return True
+
+
+def _drafted(chunks: Iterable[ChunkReference], drafts: ObjectStoragePath) -> Iterator[Document]:
+    for chunk in chunks:
+        yield from read_documents(drafts / f"{chunk['key']}.jsonl")
+
+
+def _claims(plan: Plan, drafts: ObjectStoragePath, planner: Planner) -> Iterator[tuple[Document, str]]:
+    """Yield the documents of the plan's new chunks, each with its reservation as text."""
+    for chunk in plan.chunks[: plan.new_chunks]:
+        reservation = Reservation(
+            key=chunk["key"],
+            documents=chunk["documents"],
+            repetition=chunk["repetition"],
+            planner=planner,
+        ).to_text()
+        for document in read_documents(drafts / f"{chunk['key']}.jsonl"):
+            yield document, reservation
+
+
+class _Counted:
+    """Documents that are counted as they pass."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self._documents = documents
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        for document in self._documents:
+            self.count += 1
+            yield document
+
+
+def write_plan(
+    candidates: Iterable[Candidate],
+    folder: ObjectStoragePath,
+    drafts: ObjectStoragePath,
+    reservations: Reservations,
+    settings: Settings,
+    planner: Planner,
+    *,
+    max_chunks: int | None = None,
+) -> Plan:
+    """Write the chunks' documents and the list of unsent documents; return the plan.
+
+    :param candidates: documents that have not landed, in the order of discovery, each with the chunks that
+        hold it already.
+    :param drafts: where the new chunks' documents are written, by key; whoever reserves them copies them.
+    :param max_chunks: as many chunks as Airflow maps; documents beyond them are left for a later run. New
+        chunks come first, then those that this run has begun to send before, then those of others.
+    """
+    plan = Plan(most_chunks=max_chunks)
+    taken_up = _TakenUp(planner)
+    freed: dict[str, None] = {}
+    own_chunks, own_documents = reservations.begun_by_us
+    limit = None if settings.limit is None else max(settings.limit - own_documents, 0)
+    room = None if max_chunks is None else max(max_chunks - own_chunks, 0) * settings.chunk_size
+    with written_whole(unsent_path(folder)) as unsent:
+
+        def sendable() -> Iterator[Document]:
+            for document, chunks in candidates:
+                plan.discovered += 1
+                held = reservations.strongest(chunks)
+                if document.status is not None:
+                    plan.unsent[document.reason or document.status] += 1
+                    unsent.write(document.to_json() + b"\n")
+                elif held is not None and held.hold is Hold.BEGUN:
+                    taken_up.add(held)
+                elif held is not None and held.hold is Hold.ELSEWHERE:
+                    plan.theirs[held.planner.name] += 1
+                elif limit is not None and plan.to_send >= limit:
+                    plan.beyond_limit += 1
+                    plan.types_left[file_type(document.name)] += 1
+                elif room is not None and plan.to_send >= room:
+                    plan.beyond_map += 1
+                    plan.types_left[file_type(document.name)] += 1
+                else:
+                    freed.update(dict.fromkeys(chunks))
+                    count_to_send(document)
+                    yield document
+
+        def count_to_send(document: Document) -> None:
+            plan.to_send += 1
+            plan.bytes_to_send += document.size_bytes
+            plan.uploads += settings.transfer == "upload" or document.uri.startswith("file://")
+            plan.types_to_send[file_type(document.name)] += 1
+
+        for documents in _batched(sendable(), settings.chunk_size):
+            key = batch_key(documents, **settings.asked_for)
+            write_documents(drafts / f"{key}.jsonl", documents)
+            plan.chunks.append(
+                ChunkReference(
+                    folder=str(folder),
+                    key=key,
+                    documents=len(documents),
+                    repetition=settings.repetition,
+                    plan=planner.plan,
+                )
+            )
+    plan.new_chunks, plan.freed = len(plan.chunks), list(freed)
+    left = None if max_chunks is None else max(max_chunks - plan.new_chunks, 0)
+    chunks, plan.held, not_taken_up = taken_up.within(left, str(folder))
+    plan.chunks.extend(chunks)
+    plan.beyond_map += not_taken_up
+    return plan
+
+
+class _TakenUp:
+    """Chunks that somebody has begun to send, with how many documents of the plan they hold."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+        self._documents = Counter[str]()
+        self._held: dict[str, Held] = {}
+
+    def add(self, held: Held) -> None:
+        """Count a document of the chunk."""
+        self._held[held.chunk] = held
+        self._documents[held.chunk] += 1
+
+    def within(self, room: int | None, folder: str) -> tuple[list[ChunkReference], int, int]:
+        """Return as many chunks as there is room for, and the documents in those that are, and are not."""
+        chunks = sorted(self._held, key=lambda chunk: not self._is_own(chunk))
+        taken, counts = chunks[:room], [self._documents[chunk] for chunk in chunks]
+        references = [self._reference(self._held[chunk].reservation, folder) for chunk in taken]
+        return references, sum(counts[: len(taken)]), sum(counts[len(taken) :])
+
+    def _is_own(self, chunk: str) -> bool:
+        return self._held[chunk].planner.is_of_same_run(self._planner)
+
+    def _reference(self, reservation: Reservation, folder: str) -> ChunkReference:
+        return ChunkReference(
+            folder=folder,
+            key=reservation.key,
+            documents=reservation.documents,
+            repetition=reservation.repetition,
+            plan=self._planner.plan,
+        )
+
+
+def _batched(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    chunk: list[Document] = []
+    for document in documents:
+        chunk.append(document)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

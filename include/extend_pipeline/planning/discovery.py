@@ -1,0 +1,231 @@
+"""Discover: from addresses to documents, one page of a listing at a time."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import datetime as dt
+import itertools
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from extend_pipeline.documents import (
+    ARCHIVED_MESSAGE,
+    EMPTY_FILE,
+    NAME_UNUSABLE,
+    OBJECT_ARCHIVED,
+    OBJECT_DELETED,
+    OBJECT_UNIDENTIFIED,
+    SIZE_UNKNOWN,
+    SYSTEM_FILE,
+    UNSUPPORTED_FILE_TYPE,
+    Document,
+)
+from extend_pipeline.settings import Settings, SourceItem
+from extend_pipeline.sources import WHOLE, Absent, Forbidden, Found, KeyRange, Located, Seen, Stores, Unusable
+from extend_pipeline.sources.document_names import is_litter, leads_elsewhere, written
+from extend_pipeline.sources.globs import matches
+from extend_pipeline.sources.objects import forbidden, told_time
+from extend_provider.client.file_types import is_supported
+
+if TYPE_CHECKING:
+    from extend_pipeline.warehouse import Warehouse
+
+#: Named objects that are looked up at the same time.
+_LOOK_UPS = 16
+#: How many of them make one piece of work.
+_NAMED_AT_ONCE = 1000
+
+
+def pieces(settings: Settings) -> Iterator[range]:
+    """Divide the addresses, by their places in the source: each prefix alone, objects by the thousand."""
+    begin = 0
+    for is_prefix, group in itertools.groupby(settings.source, lambda item: item.is_prefix):
+        end, step = begin + len(list(group)), 1 if is_prefix else _NAMED_AT_ONCE
+        yield from (range(first, min(first + step, end)) for first in range(begin, end, step))
+        begin = end
+
+
+def discover_piece(
+    stores: Stores, settings: Settings, addresses: range, keys: KeyRange = WHOLE
+) -> Iterator[Document]:
+    """Yield the documents of one piece, or of a range of keys of it, each with the reason if it is not sent.
+
+    Folder markers (keys that end in ``/``), and objects outside the glob or the window of modification, are
+    not documents of this run and are left out. An object that an earlier address covers is left to that one.
+
+    :raises PipelineInputError: if a place does not exist or may not be read.
+    """
+    item = settings.source[addresses[0]]
+    if item.is_prefix:
+        yield from documents_on(stores.of(item.root).pages(item.place, keys), addresses[0], settings)
+    else:
+        yield from _look_up(stores, addresses, settings)
+
+
+def documents_on(
+    pages: Iterable[Iterable[Found | Unusable]], number: int, settings: Settings
+) -> Iterator[Document]:
+    """Yield the documents of listed pages; what is listed twice in a row is one.
+
+    :param number: the place in the source of the prefix that was listed.
+    """
+    item = settings.source[number]
+    folder = len(item.key.rpartition("/")[0])
+    earlier = _Addresses(settings.source[:number])
+    last = None
+    for found in itertools.chain.from_iterable(pages):
+        key = found.key
+        modified = found.modified if isinstance(found, Found) else None
+        is_folder = isinstance(found, Unusable) and key.endswith("/")
+        if key == last or not (is_folder or is_wanted(key, modified, item, settings)):
+            continue
+        if number and any(
+            is_folder or is_wanted(key, modified, other, settings)
+            for other in earlier.covering(item.root, key)
+        ):
+            continue
+        last = key
+        yield screen(f"{item.root}/{key}", found, key[folder:])
+
+
+def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document]:
+    """Yield what was sent to the settings' workflow and version before and failed, or was cancelled.
+
+    Without a source it is all of that; with one, what the source covers. Whether the objects are still there
+    is seen when they are sent.
+    """
+    for letter in warehouse.dead_letters(workflow_id=settings.workflow_id, version=settings.version):
+        document = letter.document
+        root, key = Located.of(document.uri)
+        modified = told_time(document.last_modified)
+        for item in settings.source or (SourceItem(root, "", is_prefix=True),):
+            if item.covers(root, key) and is_wanted(key, modified, item, settings):
+                yield document
+                break
+
+
+def screen(uri: str, found: Found | Unusable, below: str | None = None) -> Document:
+    """Make a document of what was listed, deciding whether it can be sent at all.
+
+    :param below: what follows the source's own folder in its key; None for the name alone.
+    """
+    if isinstance(found, Unusable):
+        is_folder = found.key.endswith("/")
+        return _ended(uri, found if is_folder else _unfit_name(uri, below) or found)
+    modified = "" if found.modified is None else found.modified.isoformat()
+    document = Document(uri, found.tag, found.size_bytes or 0, modified)
+    unfit = _unfit_name(uri, below) or _unfit_facts(found)
+    if unfit is None:
+        return document
+    return dataclasses.replace(
+        document, uri=written(uri), status=unfit.status, reason=unfit.reason, message=unfit.message
+    )
+
+
+def _unfit_name(uri: str, below: str | None = None) -> Unusable | None:
+    """Return why no document of this name is sent; None if one may be."""
+    if is_litter(posixpath.basename(uri) if below is None else below):
+        message = "A system has left this file behind; it is no document."
+        return Unusable(uri, SYSTEM_FILE, message, "SKIPPED")
+    shown = written(uri)
+    if not is_supported(uri):
+        suffix = posixpath.splitext(shown)[1].removeprefix(".") or "none"
+        message = f"Extend does not read files of this type (extension: {suffix})."
+        return Unusable(uri, UNSUPPORTED_FILE_TYPE, message, "SKIPPED")
+    if shown != uri:
+        message = (
+            "The address holds control characters, or bytes that are no text in UTF-8; it is shown with them "
+            "spelt out. Rename the file."
+        )
+        return Unusable(uri, NAME_UNUSABLE, message)
+    if leads_elsewhere(uri):
+        message = "The key has a folder '.' or '..', so that no URL leads to the object. Copy it elsewhere."
+        return Unusable(uri, NAME_UNUSABLE, message)
+    return None
+
+
+def _unfit_facts(found: Found) -> Unusable | None:
+    """Return why what the store tells keeps a document from being sent; None if nothing does."""
+    if found.size_bytes is None:
+        message = "Its store tells no size, or one that cannot be. Copy it anew."
+        return Unusable(found.key, SIZE_UNKNOWN, message)
+    if found.size_bytes == 0:
+        return Unusable(found.key, EMPTY_FILE, "The object holds no bytes.", "SKIPPED")
+    if not found.tag:
+        message = (
+            "Its store tells neither an ETag of the content nor when that was modified, so it could not be "
+            "told whether it was paid for. Copy it to a bucket."
+        )
+        return Unusable(found.key, OBJECT_UNIDENTIFIED, message)
+    if found.archived:
+        return Unusable(found.key, OBJECT_ARCHIVED, ARCHIVED_MESSAGE, "SKIPPED")
+    return None
+
+
+def is_wanted(key: str, modified: dt.datetime | None, item: SourceItem, settings: Settings) -> bool:
+    """Whether an object belongs to this run: named itself, or listed, no folder marker, in glob and window.
+
+    The glob is matched against what follows the prefix. The window holds its beginning and not its end, so
+    that adjoining windows share no object; but all hold what has no time, which would be in none otherwise.
+    """
+    if key.endswith("/"):
+        return False
+    if not item.is_prefix:
+        return True
+    if settings.glob and not matches(settings.glob, key[len(item.key) :].lstrip("/")):
+        return False
+    if modified is None:
+        return True
+    after = settings.modified_from is None or modified >= _aware(settings.modified_from)
+    before = settings.modified_to is None or modified < _aware(settings.modified_to)
+    return after and before
+
+
+def _aware(moment: dt.datetime) -> dt.datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _look_up(stores: Stores, addresses: range, settings: Settings) -> Iterator[Document]:
+    earlier = _Addresses(settings.source[: addresses[0]])
+    named = dict.fromkeys(settings.source[number] for number in addresses)
+    chosen = [item for item in named if not any(earlier.covering(item.root, item.key))]
+    with concurrent.futures.ThreadPoolExecutor(_LOOK_UPS) as pool:
+        for item, seen in zip(chosen, pool.map(lambda item: _look(stores, item), chosen), strict=True):
+            yield _looked_up(item, seen)
+
+
+def _look(stores: Stores, item: SourceItem) -> Seen:
+    """Look at a named object; not at one whose name its store might not even take."""
+    unfit = None if written(item.uri) == item.uri else _unfit_name(item.uri)
+    return unfit or stores.of(item.root).look_up(item.place)
+
+
+class _Addresses:
+    """Addresses by which the one is found that an object is looked at because of, however many there are."""
+
+    def __init__(self, items: Sequence[SourceItem]) -> None:
+        self._prefixes = [item for item in items if item.is_prefix]
+        self._named = {(item.root, item.key): item for item in items if not item.is_prefix}
+
+    def covering(self, root: str, key: str) -> Iterator[SourceItem]:
+        """Yield the addresses because of which the object is looked at."""
+        if self._named and (item := self._named.get((root, key))):
+            yield item
+        for item in self._prefixes:
+            if item.covers(root, key):
+                yield item
+
+
+def _looked_up(item: SourceItem, seen: Seen) -> Document:
+    if isinstance(seen, Found):
+        return screen(item.uri, seen)
+    if isinstance(seen, Absent):
+        message = "There is no object at this address; a prefix to be listed ends in '/'."
+        seen = Unusable(item.key, OBJECT_DELETED, message)
+    return _ended(item.uri, forbidden(item.key) if isinstance(seen, Forbidden) else seen)
+
+
+def _ended(uri: str, why: Unusable) -> Document:
+    return Document(written(uri), "", 0, "", why.status, why.reason, why.message)

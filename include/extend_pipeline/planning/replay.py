@@ -1,0 +1,212 @@
+"""Replay: the tables once more, from the raw zone alone, without asking Extend.
+
+Parts land in the order in which they first landed, whatever order they are found in: a name that the
+dictionary has given, a decision or a threshold that a later part builds on is there when it is needed. What
+has landed is in the load ledger of the destination, so a replay that was interrupted goes on there; and it is
+marked in the raw zone, so that the destination is known there as the dataset was. A part that the schema
+contract refuses stops no other: its documents land, so that nobody pays for them again, and its values wait.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+from airflow.sdk import ObjectStoragePath
+
+from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
+from extend_pipeline.settings import ConnId, Dataset, RenderedSettings, Workspace
+from extend_pipeline.storage import raw_index
+from extend_pipeline.storage.raw_index import Entry, Place, part_name
+from extend_pipeline.storage.workspace import write_json
+from extend_pipeline.warehouse.records import Warehouse, WarehouseError
+
+#: What reading a file can end in that is not there, is cut short or was changed.
+_DAMAGE: Final = (
+    FileNotFoundError,
+    EOFError,
+    gzip.BadGzipFile,
+    zlib.error,
+    ValueError,
+    msgspec.MsgspecError,
+)
+
+
+class ReplaySettings(RenderedSettings):
+    """What a replay is to do; see ``replay_to_warehouse``."""
+
+    workspace: Workspace
+    dataset: Dataset = "extend"
+    warehouse_conn_id: ConnId = "warehouse_default"
+    into_dataset: Dataset | None = None
+    into_warehouse_conn_id: ConnId | None = None
+    again: bool = False
+    schema_contract: Literal["evolve", "freeze", "discard"] | None = None
+
+    @property
+    def origin(self) -> Place:
+        """Where the parts have landed."""
+        return Place(self.warehouse_conn_id, self.dataset)
+
+    @property
+    def destination(self) -> Place:
+        """Where the tables are to be."""
+        return Place(self.into_warehouse_conn_id or self.warehouse_conn_id, self.into_dataset or self.dataset)
+
+
+@dataclasses.dataclass(slots=True)
+class Replayed:
+    """What a replay has done.
+
+    :ivar documents: rows of ``documents`` that it has written, a document of two parts twice.
+    :ivar refused: parts that the contract ``freeze`` has refused, so that their values are in no table of an
+        extractor; ``problems`` has a row for each.
+    :ivar rows: rows written, by table.
+    """
+
+    parts: int = 0
+    documents: int = 0
+    runs: int = 0
+    refused: int = 0
+    rows: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return dataclasses.asdict(self)
+
+
+def begin(settings: ReplaySettings) -> None:
+    """Write down that the destination's tables are not whole; until :func:`end`, nothing is planned there."""
+    write_json(_mark(settings.workspace, *settings.destination), {"of": settings.dataset})
+
+
+def end(settings: ReplaySettings) -> None:
+    """Take back what :func:`begin` has written down."""
+    _mark(settings.workspace, *settings.destination).unlink(missing_ok=True)
+
+
+def check_whole(warehouse: Warehouse, *, workspace: str, warehouse_conn_id: str, dataset: str) -> None:
+    """See that the tables know what has landed before anything is planned by them.
+
+    What they have lost would be sent, and paid for, once more.
+
+    :param warehouse: the open warehouse.
+    :raises WarehouseError: if a replay has not come to its end, or parts that landed are in no table now.
+    """
+    place = f"Dataset {dataset!r} of connection {warehouse_conn_id!r}"
+    remedy = "Nothing was planned or sent, because documents that landed before would be paid for once more."
+    if _mark(workspace, warehouse_conn_id, dataset).exists():
+        raise WarehouseError(
+            f"{place} is being rebuilt from the raw zone, or a replay of it was interrupted. {remedy} Clear "
+            "the failed task of extend_replay, or run 'python -m extend_pipeline replay' again: it goes on "
+            "where it stopped."
+        )
+    lost = raw_index.lost_parts(workspace, Place(warehouse_conn_id, dataset), warehouse.landed_parts())
+    if lost:
+        raise WarehouseError(
+            f"{place} does not have {lost:,} parts that have landed there by the raw zone's index: it was "
+            f"dropped, restored from an older copy, or the connection leads elsewhere now. {remedy} "
+            "Trigger extend_replay, or run 'python -m extend_pipeline replay': it lands what is missing. To "
+            "begin anew on purpose, name another dataset."
+        )
+
+
+def _mark(workspace: str, warehouse_conn_id: str, dataset: str) -> ObjectStoragePath:
+    return ObjectStoragePath(workspace) / "replays" / f"{warehouse_conn_id}.{dataset}.json"
+
+
+def parts_of(settings: ReplaySettings) -> list[Entry]:
+    """Return the parts that have landed in a dataset, or were to, in the order in which they did first.
+
+    :raises PipelineInputError: if there are none.
+    """
+    entries = raw_index.read_index(settings.workspace)
+    found = [entry for entry in entries if settings.origin in entry.places]
+    if not found:
+        others = sorted({str(place) for entry in entries for place in entry.places})
+        raise PipelineInputError(
+            f"The raw zone in {settings.workspace} has no part that landed in dataset {settings.dataset!r} "
+            f"of connection {settings.warehouse_conn_id!r}. It has parts of: {', '.join(others) or 'none'}."
+        )
+    return found
+
+
+def whole_parts(warehouse: Warehouse) -> set[str]:
+    """Return the parts that the load ledger of the destination knows with their values."""
+    return set(warehouse.landed_parts()) - set(warehouse.refused_parts())
+
+
+def not_landed(entries: Sequence[Entry], landed: Collection[str]) -> list[Entry]:
+    """Return what is left to land: everything from the first part on that has not landed.
+
+    What follows that part may have landed already, by a pipeline that went on meanwhile; it lands once more,
+    so that each part still comes after those that it builds on. What only tells of deleted runs is in no
+    ledger, and goes with the part before it.
+
+    :param landed: see :func:`whole_parts`.
+    """
+    names = {part_name(part) for part in landed}
+    known = 0
+    for number, entry in enumerate(entries, start=1):
+        if entry.deleted is None:
+            if part_name(entry.provenance.part) not in names:
+                break
+            known = number
+    return list(entries[known:])
+
+
+def forget(warehouse: Warehouse, entries: Sequence[Entry]) -> None:
+    """Let the ledger of the destination forget parts, so that they land again; its other tables stay."""
+    warehouse.forget_parts(entry.provenance.part for entry in entries)
+
+
+def replay(
+    warehouse: Warehouse,
+    entries: Sequence[Entry],
+    settings: ReplaySettings,
+    done: Callable[[Entry, bool], object] = lambda entry, refused: None,
+) -> Replayed:
+    """Land parts again, one after the other, each whole or not at all.
+
+    :param warehouse: the settings' destination.
+    :param done: called after each, with whether the contract has refused it.
+    :raises PipelineOutcomeError: if a part is damaged; those before it have landed.
+    """
+    total = Replayed()
+    for entry in entries:
+        try:
+            refused = _land(warehouse, entry, settings, total)
+        except _DAMAGE as error:
+            raise PipelineOutcomeError(
+                f"Part {entry.part.uri} of the raw zone is damaged or gone ({type(error).__name__}). The "
+                "parts before it have landed, nothing of this one. Bring its files back and replay once "
+                "more: it goes on from there. If they are lost, clear the collect task of their chunk: it "
+                "asks Extend again."
+            ) from None
+        total.parts += 1
+        done(entry, refused)
+    return total
+
+
+def _land(warehouse: Warehouse, entry: Entry, settings: ReplaySettings, total: Replayed) -> bool:
+    """Land a part and count it; return whether the contract has refused it."""
+    if entry.deleted is not None:
+        noted = raw_index.note_deleted(warehouse, entry, into=settings.destination)
+        total.rows.update(documents=noted)
+        return False
+    contract = settings.schema_contract or entry.policy.schema_contract
+    asked = dataclasses.replace(entry.policy, schema_contract=contract)
+    changed = msgspec.structs.replace(entry, policy=asked)
+    landing = raw_index.land(warehouse, changed, into=settings.destination, withhold=True)
+    if changed != entry and settings.destination == entry.place and not landing.refused:
+        raw_index.rewrite(changed)  # so that a later replay comes to the same tables
+    total.documents += entry.part.documents
+    total.runs += entry.part.runs
+    total.refused += landing.refused
+    total.rows.update(landing.rows)
+    return landing.refused

@@ -1,0 +1,1 @@
+"""People: reviews at Extend, approvals in Airflow."""

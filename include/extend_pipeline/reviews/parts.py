@@ -1,0 +1,172 @@
+"""Parts of the raw zone made of single runs, out of any batches: what a review or an approval brings.
+
+<run folder>/<name>.jsonl    the parts of this name, in the order of their batches
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterator
+from types import TracebackType
+from typing import BinaryIO, NamedTuple, Self
+
+import msgspec
+from airflow.sdk import ObjectStoragePath
+
+from extend_pipeline.planning.run_folder import task_provenance
+from extend_pipeline.reviews.decisions import ReviewSettings
+from extend_pipeline.settings import Settings
+from extend_pipeline.storage import raw_index
+from extend_pipeline.storage.raw_index import Entry
+from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path
+from extend_pipeline.storage.workspace import opened, written_whole
+from extend_pipeline.warehouse.records import LandedRun, Warehouse
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunsPart:
+    """One part, and which runs it has: those of a batch that were asked for alike."""
+
+    part: RawPart
+    workflow_id: str
+    version: str | None
+    repetition: str
+
+    @classmethod
+    def from_json(cls, line: bytes) -> RunsPart:
+        """Read back what :meth:`PartsWriter` has written of a part."""
+        return msgspec.json.decode(line, type=cls)
+
+
+class PartsWriter:
+    """Writes runs into a part per batch; a context manager. Give it the runs in the order of their batches.
+
+    :param folder: the run's folder.
+    :param pipeline: the DAG and task group.
+    :param name: of the parts; the same name replaces what an earlier try has written.
+    """
+
+    def __init__(self, workspace: str, folder: ObjectStoragePath, *, pipeline: str, name: str) -> None:
+        self._workspace = workspace
+        self._folder = folder
+        self._pipeline = pipeline
+        self._name = name
+        self._at: ObjectStoragePath | None = None
+        self._writer: PartWriter
+        self._open_part = contextlib.ExitStack()
+        self._whole = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self._manifest = self._whole.enter_context(written_whole(_parts_path(self._folder, self._name)))
+        self._whole.enter_context(self._open_part)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._whole.__exit__(exc_type, exc, traceback)
+
+    def add(self, run: LandedRun, line: bytes) -> None:
+        """Append a run; ``line`` is its line in the raw zone."""
+        path = part_path(
+            self._workspace,
+            pipeline=self._pipeline,
+            workflow_id=run.workflow_id,
+            version=run.version,
+            batch=run.batch_id or "no-batch",
+            name=self._name,
+        )
+        if path != self._at:
+            self._open_part.close()
+            self._writer = self._open_part.enter_context(_noted_part(self._manifest, path, run))
+            self._at = path
+        self._writer.add_document(run.document)
+        self._writer.add_run(line)
+
+
+@contextlib.contextmanager
+def _noted_part(manifest: BinaryIO, path: ObjectStoragePath, run: LandedRun) -> Iterator[PartWriter]:
+    with PartWriter(path, run.batch_id) as writer:
+        yield writer
+    part = RunsPart(writer.part, run.workflow_id, run.version, run.repetition)
+    manifest.write(json.dumps(dataclasses.asdict(part)).encode() + b"\n")
+
+
+class LandedParts(NamedTuple):
+    """What parts have become.
+
+    :ivar by_status: their documents, by the status that they have now.
+    :ivar rows: rows written, by table.
+    """
+
+    by_status: Counter[str]
+    rows: Counter[str]
+
+
+def land_parts(
+    warehouse: Warehouse, folder: ObjectStoragePath, name: str, settings: Settings | ReviewSettings
+) -> LandedParts:
+    """Land the parts of this name."""
+    landed = LandedParts(Counter(), Counter())
+    for entry in _entries(folder, name, settings):
+        landing = raw_index.land(warehouse, raw_index.enter(entry))
+        landed.by_status.update(landing.by_status)
+        landed.rows.update(landing.rows)
+    return landed
+
+
+def note_deleted_parts(
+    warehouse: Warehouse,
+    folder: ObjectStoragePath,
+    name: str,
+    settings: Settings | ReviewSettings,
+    message: str,
+) -> None:
+    """Say on the rows of the documents in the parts of this name that Extend does not have their runs."""
+    for entry in _entries(folder, name, settings):
+        raw_index.note_deleted(warehouse, raw_index.enter(msgspec.structs.replace(entry, deleted=message)))
+
+
+def _entries(folder: ObjectStoragePath, name: str, settings: Settings | ReviewSettings) -> Iterator[Entry]:
+    with opened(_parts_path(folder, name), "rb") as lines:
+        for part in map(RunsPart.from_json, lines):
+            origin = task_provenance(
+                workflow_id=part.workflow_id,
+                version=part.version,
+                batch_id=part.part.batch_id,
+                repetition=part.repetition,
+                extend_conn_id=settings.extend_conn_id,
+                counted=False,
+            )
+            yield Entry(
+                part=part.part,
+                dataset=settings.dataset,
+                warehouse_conn_id=settings.warehouse_conn_id,
+                provenance=origin,
+            )
+
+
+def _parts_path(folder: ObjectStoragePath, name: str) -> ObjectStoragePath:
+    return folder / f"{name}.jsonl"
+
+
+def write_runs(path: ObjectStoragePath, runs: Iterator[LandedRun]) -> int:
+    """Write runs as JSON lines and return how many there were."""
+    count = 0
+    with written_whole(path) as file:
+        for count, run in enumerate(runs, start=1):  # noqa: B007 - the last number is the count
+            file.write(run.to_json().encode() + b"\n")
+    return count
+
+
+def read_runs(path: ObjectStoragePath) -> Iterator[LandedRun]:
+    """Read runs back, one at a time."""
+    with opened(path, "rb") as lines:
+        for line in lines:
+            yield LandedRun.from_json(line)

@@ -1,0 +1,89 @@
+"""Stores: where documents come from. What each can list, look up, sign and read; nothing of what is sent."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from extend_pipeline.sources.objects import (
+    WHOLE,
+    Absent,
+    Forbidden,
+    Found,
+    KeyRange,
+    Located,
+    ObjectChangedError,
+    Seen,
+    Store,
+    Unusable,
+    canonical,
+)
+
+if TYPE_CHECKING:
+    from extend_pipeline.settings import Settings
+
+__all__ = [
+    "WHOLE",
+    "Absent",
+    "Forbidden",
+    "Found",
+    "KeyRange",
+    "Located",
+    "ObjectChangedError",
+    "Seen",
+    "Store",
+    "Stores",
+    "Unusable",
+    "canonical",
+]
+
+
+class Stores:
+    """The stores that a run's addresses lie in, each opened once.
+
+    :param settings: say which connection opens which.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: dict[str, Store] = {}
+        self._lock = threading.Lock()
+
+    def of(self, root: str) -> Store:
+        """Return the store of addresses that begin with ``root``, such as ``s3://bucket`` or ``file://``.
+
+        :raises PipelineInputError: if no installed provider reads such addresses.
+        """
+        scheme = root.partition("://")[0]
+        key = scheme if scheme in ("s3", "https") else root
+        with self._lock:
+            if key not in self._opened:
+                self._opened[key] = self._open(scheme, root)
+            return self._opened[key]
+
+    def listing_of(self, place: Located) -> Located | None:
+        """Return the prefix of the source that an object was found below, if it is worth to list it again."""
+        if self._settings.parallel_listings == 1:  # said of stores that cannot begin a listing in the middle
+            return None
+        for item in self._settings.source:
+            if item.is_prefix and item.covers(*place) and self.of(item.root).can_split(item.place):
+                return item.place
+        return None
+
+    def _open(self, scheme: str, root: str) -> Store:
+        # Imported here, because each brings the libraries of its own kind.
+        if scheme == "s3":
+            from extend_pipeline.sources.s3.store import S3Store
+
+            return S3Store.connect(self._settings.aws_conn_id)
+        if scheme == "https":
+            from extend_pipeline.sources.web import WebStore
+
+            return WebStore()
+        if scheme == "file":
+            from extend_pipeline.sources.local import LocalStore
+
+            return LocalStore()
+        from extend_pipeline.sources.object_storage import PathStore
+
+        return PathStore.connect(root, self._settings.source_conn_id)

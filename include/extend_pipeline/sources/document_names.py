@@ -1,0 +1,59 @@
+r"""Names that are no document's: the litter of systems, and names that cannot be written everywhere.
+
+A file's name is bytes, and an object's key may hold any character. JSON and the warehouses hold text,
+Postgres holds no NUL, and a line of a log ends where a name has a line feed. A document with such a name is
+not sent; its row has the name spelt out, ``caf\xe9.txt`` or ``a\x0ab.pdf``.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Final
+
+from extend_provider.client.file_types import SUPPORTED_EXTENSIONS
+
+#: ASCII's control characters and halves of surrogate pairs; Python reads a byte that is no UTF-8 as one.
+_UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+#: Python's name of such a byte is this character and the byte.
+_BYTES: Final = range(0xDC80, 0xDD00)
+#: What every reader of a URL takes for a way from folder to folder.
+_DOTS: Final = re.compile(r"/\.\.?(?:/|$)")
+#: Folders, and names after the last slash, that macOS, Windows, Office and file servers leave behind.
+_LITTER: Final = re.compile(
+    r"(?:^|/)(?:"
+    r"(?:__MACOSX|\.AppleDouble|\.DocumentRevisions-V100|\.fseventsd|\.Spotlight-V100|\.TemporaryItems"
+    r"|\.Trashes|\.Trash-\d+|\$RECYCLE\.BIN|System Volume Information|lost\+found"
+    r"|@eaDir|#recycle|#snapshot|\.snapshot)/"
+    r"|(?:\._[^/]*|~\$[^/]*|\.~lock\.[^/]*\#|\.DS_Store|\.localized|(?:eh)?thumbs\.db|desktop\.ini"
+    r"|icon\r?|\.nfs[0-9a-f]{8,})$"
+    r")",
+    re.IGNORECASE,
+)
+
+
+def written(text: str) -> str:
+    r"""Return an address, or another text that a store tells, with what cannot be written as ``\x0a``."""
+    return _UNWRITABLE.sub(lambda found: _spelt(ord(found[0])), text)
+
+
+def _spelt(code: int) -> str:
+    if code in _BYTES:
+        code -= _BYTES.start - 0x80
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+
+
+def leads_elsewhere(uri: str) -> bool:
+    """Whether no URL leads to the object, because its key has a folder ``.`` or ``..``."""
+    return not uri.startswith(("file:", "https:")) and _DOTS.search(uri) is not None
+
+
+def is_litter(key: str) -> bool:
+    """Whether a system has left the file behind: ``._a.pdf``, ``~$a.docx``, ``Thumbs.db``, ``.pdf``.
+
+    Any other hidden file is a document as its type says.
+    """
+    name = posixpath.basename(key)
+    if name.startswith(".") and name[1:].lower() in SUPPORTED_EXTENSIONS:
+        return True
+    return _LITTER.search(key) is not None

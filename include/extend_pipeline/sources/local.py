@@ -1,0 +1,161 @@
+"""Files in folders of this machine, or of a disk that all workers share: ``file:///folder/``.
+
+A folder is listed at a time, in the order of names; memory is bounded by the largest. A file's tag is the
+time of its modification with its size, both of what a link leads to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, BinaryIO, Final
+
+from extend_pipeline.documents import NOT_A_FILE, OBJECT_DELETED, OBJECT_UNREADABLE
+from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.sources.contents import UnreadableError, spooled
+from extend_pipeline.sources.objects import (
+    WHOLE,
+    Absent,
+    Found,
+    KeyRange,
+    Located,
+    ObjectChangedError,
+    Unusable,
+    dated_tag,
+    forbidden,
+    told_time,
+    unlisted_folder,
+)
+
+#: Whether the rights can be asked that reading goes by.
+_AS_WE_ARE: Final = os.access in os.supports_effective_ids
+_ABSENT: Final = (FileNotFoundError, NotADirectoryError)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LocalStore:
+    """See :class:`~extend_pipeline.sources.objects.Store`; what this process may read."""
+
+    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found | Unusable]]:
+        """Yield a folder at a time. A link to a folder is not followed: it may lead back to where it is.
+
+        What vanishes while it is listed is left out, as it would be a moment later.
+        """
+        top = prefix.key.rpartition("/")[0]
+        folders = [top]
+        while folders:
+            folder = folders.pop()
+            try:
+                found = _keys(folder)
+            except OSError as error:
+                if folder == top:
+                    raise _unlisted(prefix, error) from None
+                if not isinstance(error, _ABSENT):
+                    yield [unlisted_folder(folder)]
+                continue
+            leading = [key for key in found if f"{key}/".startswith(prefix.key[: len(key) + 1])]
+            below = dict.fromkeys(key for key in leading if _is_folder(key))
+            folders += reversed(below)
+            seen = (_see(key) for key in leading if key.startswith(prefix.key) and key not in below)
+            if page := [each for each in seen if not isinstance(each, Absent)]:
+                yield page
+
+    def can_split(self, prefix: Located) -> bool:
+        """Not in the middle of a folder."""
+        return False
+
+    def split(self, prefix: Located, after: str) -> list[KeyRange]:
+        """Return nothing, as the listing cannot be divided."""
+        return []
+
+    def look_up(self, place: Located) -> Found | Absent | Unusable:
+        """Look at the file."""
+        return _see(place.key)
+
+    def signed_url(self, place: Located, version: str | None, expires_in: int) -> None:
+        """Return nothing: nobody else can read the file."""
+
+    def check_signing(self, expires_in: int) -> None:
+        """Nothing is signed."""
+
+    def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
+        """Copy the file, and see before and afterwards that it is still the one with this tag."""
+
+        def copy(file: IO[bytes]) -> None:
+            with Path(f"/{place.key}").open("rb") as source:
+                shutil.copyfileobj(source, file)
+
+        self._check(place, found_tag)  # a pipe is never opened: it would wait for a writer
+        try:
+            content = spooled(place.uri, copy)
+        except (FileNotFoundError, PermissionError):
+            self._check(place, found_tag)
+            raise
+        try:
+            self._check(place, found_tag)
+        except BaseException:
+            content.close()
+            raise
+        return content
+
+    def _check(self, place: Located, found_tag: str) -> None:
+        """See that the file is still the one with this tag, and may be read."""
+        now = self.look_up(place)
+        if isinstance(now, Unusable):
+            raise UnreadableError(*now[1:])
+        if not isinstance(now, Found) or now.tag != found_tag:
+            raise ObjectChangedError(f"{place.uri} was replaced or deleted while it was read.")
+
+
+def _keys(folder: str) -> list[str]:
+    beginning = f"{folder}/" if folder else ""
+    return sorted(f"{beginning}{path.name}" for path in Path(f"/{folder}").iterdir())
+
+
+def _is_folder(key: str) -> bool:
+    try:
+        return stat.S_ISDIR(Path(f"/{key}").lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _see(key: str) -> Found | Absent | Unusable:
+    """Look at what is there; a link is what it leads to, and a folder is no file."""
+    path = Path(f"/{key}")
+    try:
+        told = path.stat()
+        is_readable = os.access(path, os.R_OK, effective_ids=_AS_WE_ARE)
+    except PermissionError:
+        return forbidden(key)
+    except _ABSENT:
+        if path.is_symlink():
+            return Unusable(key, OBJECT_DELETED, "This is a link, and there is nothing where it leads to.")
+        return Absent()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return Unusable(key, OBJECT_DELETED, "This is a link that leads in a circle.")
+        return Unusable(key, OBJECT_UNREADABLE, f"The file cannot be looked at: {error.strerror}.")
+    if stat.S_ISDIR(told.st_mode):
+        return Absent()
+    if not stat.S_ISREG(told.st_mode):
+        message = "This is no file but a pipe, a socket or a device."
+        return Unusable(key, NOT_A_FILE, message, "SKIPPED")
+    if not is_readable:
+        return forbidden(key)
+    modified = told_time(told.st_mtime)
+    # Some disks hold times that no calendar has.
+    tag = dated_tag(modified, told.st_size) if modified else f"{told.st_mtime_ns}-{told.st_size}"
+    return Found(key, tag, told.st_size, modified)
+
+
+def _unlisted(prefix: Located, error: OSError) -> PipelineInputError:
+    what = "does not exist" if isinstance(error, _ABSENT) else f"may not be listed ({error.strerror})"
+    return PipelineInputError(
+        f"The folder of {prefix.uri!r} {what}, seen from this worker. Nothing was sent to Extend. "
+        "Check the address, and the rights of the user that tasks run as."
+    )

@@ -1,0 +1,139 @@
+"""Clients of S3: one for what the connection says, and one for each region in which buckets turn out to be.
+
+A presigned URL is good only if it is signed with version 4 (version 2 reads nothing under SSE-KMS, and
+nothing at all in newer regions) and for the region of the bucket. Neither is configured: the version is set
+here, the region is asked of the bucket once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from extend_pipeline.sources.s3.answers import Answer
+
+if TYPE_CHECKING:
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from botocore.awsrequest import AWSRequest
+    from types_boto3_s3.client import S3Client
+
+#: How the names of directory buckets end: they list in no order, only from the beginning, and sign otherwise.
+DIRECTORY_BUCKET: Final = "--x-s3"
+#: Throttling (``SlowDown``) and passing errors are tried again so often, after a growing while of up to 20 s.
+_ATTEMPTS: Final = 6
+_BACKOFF: Final = 0.2
+_BUSY: Final = (429, 500, 502, 503, 504)
+#: Seconds until S3 answers with one byte.
+_PROBE_TIMEOUT: Final = 30
+
+log = logging.getLogger(__name__)
+
+
+class S3Clients:
+    """The clients of one connection.
+
+    :ivar plain: reads and lists; follows a redirect to another region by itself.
+    :ivar requester_pays: whether the connection says so.
+    """
+
+    def __init__(self, plain: S3Client, hook: S3Hook | None = None, *, requester_pays: bool = False) -> None:
+        self.plain, self.hook, self.requester_pays = plain, hook, requester_pays
+        self._signing: dict[str, S3Client] = {}
+        self._lock = threading.Lock()
+        if requester_pays:
+            plain.meta.events.register("before-sign.s3", _pay)
+
+    @classmethod
+    def connect(cls, aws_conn_id: str) -> Self:
+        """Open an Airflow connection. ``"requester_pays": true`` in its extra has the requester pay."""
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+        hook = S3Hook(aws_conn_id=aws_conn_id)
+        said = {**hook.service_config, **hook.conn_config.extra_config}.get("requester_pays")
+        return cls(_client(hook), hook, requester_pays=str(said).lower() == "true")
+
+    @property
+    def verify(self) -> bool | str:
+        """Which certificates are trusted, as ``requests`` takes it."""
+        verify = None if self.hook is None else self.hook.verify
+        return True if verify is None else verify
+
+    def signing(self, bucket: str) -> S3Client:
+        """Return the client that signs URLs of a bucket."""
+        with self._lock:
+            if bucket not in self._signing:
+                self._signing[bucket] = self._signer(bucket)
+            return self._signing[bucket]
+
+    def _signer(self, bucket: str) -> S3Client:
+        if self.hook is None or bucket.endswith(DIRECTORY_BUCKET):
+            return self.plain
+        region = self._region(bucket) or self.plain.meta.region_name
+        client = _client(self.hook, region)
+        if self.requester_pays:
+            client.meta.events.register("before-sign.s3", _pay)
+        return client
+
+    def _region(self, bucket: str) -> str | None:
+        """Ask for the region of a bucket: S3 tells it even to those whom it refuses; look-alikes may not."""
+        from botocore.exceptions import ClientError
+
+        try:
+            headers = self.plain.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
+        except ClientError as error:
+            headers = error.response["ResponseMetadata"]["HTTPHeaders"]
+        return headers.get("x-amz-bucket-region") or None
+
+
+def read_one_byte(url: str, client: S3Client, clients: S3Clients | None) -> Answer | None:
+    """Get one byte of a presigned URL; return the refusal, if it is one.
+
+    What the connection says of proxies and certificates holds here too. Who cannot connect so is told in the
+    log, without the URL: it is a secret.
+    """
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    again = Retry(
+        _ATTEMPTS, status_forcelist=_BUSY, backoff_factor=_BACKOFF, raise_on_status=False, redirect=0
+    )
+    proxies = getattr(client.meta.config, "proxies", None)
+    verify = True if clients is None else clients.verify
+    with requests.Session() as session:
+        session.mount(url.partition("://")[0] + "://", HTTPAdapter(max_retries=again))
+        try:
+            answer = session.get(
+                url,
+                headers={"Range": "bytes=0-0"},
+                timeout=_PROBE_TIMEOUT,
+                proxies=proxies,
+                verify=verify,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            log.warning(
+                "Whether Extend may read from S3 was not seen: no presigned URL could be opened here (%s).",
+                type(error).__name__,
+            )
+            return None
+    return None if answer.ok and answer.status_code < 300 else Answer.read(answer.status_code, answer.text)
+
+
+def _client(hook: S3Hook, region: str | None = None) -> S3Client:
+    """Open a client; what the connection itself says of signatures and retries stays as it is."""
+    from botocore.config import Config
+
+    ours = Config(signature_version="s3v4", retries={"mode": "standard", "total_max_attempts": _ATTEMPTS})
+    client: S3Client = hook.get_client_type(region_name=region, config=ours.merge(hook.config))
+    return client
+
+
+def _pay(request: AWSRequest, signature_version: str, **_: Any) -> None:
+    """Say that the requester pays: in a URL as a parameter, since its reader sends no header of ours."""
+    url = request.url or ""
+    if not signature_version.endswith("query"):
+        request.headers["x-amz-request-payer"] = "requester"
+    elif "x-amz-request-payer" not in url:
+        request.url = f"{url}{'&' if '?' in url else '?'}x-amz-request-payer=requester"

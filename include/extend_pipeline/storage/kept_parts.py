@@ -1,0 +1,144 @@
+"""A part that was collected before: whether it is whole, and which of its runs say more than Extend does now.
+
+Extend keeps runs for some time only, and the raw zone for good; so a run is replaced by the same run as it is
+now only if that says at least as much, and one that Extend does not have any more stays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import logging
+import zlib
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple, Self
+
+import msgspec
+from airflow.sdk import ObjectStoragePath
+
+from extend_pipeline.documents import Document
+from extend_pipeline.storage.raw_zone import RawPart
+from extend_pipeline.storage.workspace import read_json
+from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.transform.raw_lines import read_raw_line
+from extend_provider.batch.polling import SETTLED
+from extend_provider.client.models import RunStatus, WorkflowRun
+
+log = logging.getLogger(__name__)
+
+#: What reading a file that is not whole raises; what a store says of itself is none of it.
+_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, ValueError, WarehouseError)
+
+
+class Richness(NamedTuple):
+    """How much a run says; what compares as greater or equal may replace it.
+
+    :ivar state: 0 while Extend works on it, 1 while a reviewer does, 2 when it is final.
+    :ivar results: steps with a result.
+    """
+
+    state: int
+    results: int
+    updated_at: str
+
+    @classmethod
+    def of(cls, run: WorkflowRun) -> Self:
+        """Measure a run."""
+        state = 1 if run.status == RunStatus.NEEDS_REVIEW else 2 if run.status in SETTLED else 0
+        results = [step.result for step in run.steps if step.result is not None]
+        told = sum(bool(each.value or each.classification or each.splits) for each in results)
+        return cls(state, told, run.updated_at or "")
+
+
+class KeptRun(NamedTuple):
+    """A run of a kept part.
+
+    :ivar digest: of its line.
+    """
+
+    richness: Richness
+    digest: bytes
+
+    def keeps_out(self, run: WorkflowRun) -> bool:
+        """Whether the same run, as it is now, says less."""
+        return Richness.of(run) < self.richness
+
+
+def digest(line: bytes) -> bytes:
+    """Return what tells a line of the raw zone from another one."""
+    return hashlib.sha256(line).digest()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptPart:
+    """A part that is whole.
+
+    :ivar runs: by id.
+    :ivar documents: their ids.
+    """
+
+    part: RawPart
+    runs: dict[str, KeptRun]
+    documents: frozenset[str]
+
+    def read_others(self, replaced: Collection[str]) -> Iterator[bytes]:
+        """Read the lines of the runs back but for those with these ids, one at a time."""
+        for run_id, line in zip(self.runs, self.part.read_lines(), strict=True):
+            if run_id not in replaced:
+                yield line
+
+
+def find_part(path: ObjectStoragePath, batch_id: str | None) -> KeptPart | None:
+    """Return the part of a batch that was written before; None if there is none, or it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return _checked(path, batch_id)
+    except FileNotFoundError:
+        why = "the list of its documents is not there"
+    except _DAMAGE as error:
+        why = f"{type(error).__name__}: {error}" if isinstance(error, _DamagedError) else type(error).__name__
+    log.warning("%s is damaged (%s), so it counts as absent and is collected again.", path, why)
+    return None
+
+
+class _DamagedError(ValueError):
+    """What the files of a part say does not go together."""
+
+
+def _checked(path: ObjectStoragePath, batch_id: str | None) -> KeptPart:
+    part = RawPart(str(path), batch_id, documents=0, runs=0, size_bytes=path.stat().st_size)
+    documents = frozenset(document.id for document in _documents(part))
+    runs: dict[str, KeptRun] = {}
+    for number, line in enumerate(part.read_lines(), start=1):
+        run = read_raw_line(line, f"line {number}").run
+        document_id = run.metadata.get("document_id")
+        if document_id is not None and document_id not in documents:
+            raise _DamagedError(f"run {run.id} is of a document that is not among its documents")
+        runs[run.id] = KeptRun(Richness.of(run), digest(line))
+        if len(runs) < number:
+            raise _DamagedError(f"run {run.id} is there twice")
+    entered = _entered(path)
+    for name, found in (("documents", len(documents)), ("runs", len(runs))):
+        # More than its entry says: it was collected again, and has not landed yet.
+        if found < entered.get(name, 0):
+            raise _DamagedError(f"it has {found:,} {name}, and {entered[name]:,} have landed from it")
+    part = dataclasses.replace(part, documents=len(documents), runs=len(runs))
+    return KeptPart(part, runs, documents)
+
+
+def _documents(part: RawPart) -> Iterator[Document]:
+    try:
+        yield from part.read_documents()
+    except msgspec.MsgspecError as error:
+        raise _DamagedError("a document cannot be read") from error
+
+
+def _entered(path: ObjectStoragePath) -> dict[str, Any]:
+    """Return the counts of the part's entry in the index; none if it has none that can be read."""
+    try:
+        entry = read_json(ObjectStoragePath(str(path).removesuffix(".jsonl.gz") + ".json")) or {}
+    except ValueError:
+        return {}
+    return dict(entry.get("part", {}))

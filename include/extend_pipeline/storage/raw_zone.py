@@ -1,0 +1,152 @@
+"""The raw zone: what Extend answered, as it was received, and the documents that it accounts for.
+
+    raw/<pipeline>/<workflow>/<version>/<batch>/<part>.jsonl.gz             the runs, one a line
+    …/<part>.documents.jsonl.gz                                             the documents it accounts for
+    …/<part>.json                                                           its entry in the index
+    …/<part>.landed.<dataset>.<connection>                                  a mark: it has landed there
+
+Invariant: whatever lands has an entry first (raw_index.py), and lands from it. The entry is written when the
+other two files are whole, so a part without one is none. What somebody decided here, and runs that Extend
+does not have any more, are parts too; so the index alone tells how the tables came to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from airflow.sdk import ObjectStoragePath
+
+from extend_pipeline.documents import Document
+from extend_pipeline.storage.workspace import compressed_writer, read_compressed_lines
+
+RUNS: Final = ".jsonl.gz"
+_DOCUMENTS: Final = ".documents.jsonl.gz"
+_NEWLINES: Final = bytes.maketrans(b"\r\n", b"  ")
+
+
+def part_path(
+    workspace: str, *, pipeline: str, workflow_id: str, version: str | None, batch: str, name: str
+) -> ObjectStoragePath:
+    """Return the file that holds a part's runs.
+
+    :param pipeline: the DAG and task group that asked for the documents.
+    :param batch: the batch's id, or what tells parts without one apart.
+    """
+    home = ObjectStoragePath(workspace) / "raw" / pipeline / workflow_id / (version or "latest") / batch
+    return home / f"{name}{RUNS}"
+
+
+def run_line(api_version: str, received: bytes) -> bytes:
+    """Return a run as a line of the raw zone: its JSON text as it was received.
+
+    Between the values of a JSON text a line's end is a space like any other, and within them it cannot be.
+    """
+    head = f'{{"api_version":{json.dumps(api_version)},"run":'.encode()
+    return head + received.translate(_NEWLINES) + b"}\n"
+
+
+def with_decision(line: bytes, decision: str, by: Mapping[str, Any]) -> bytes:
+    """Return a line of the raw zone with what somebody decided about its run; the run stays as it is."""
+    added = json.dumps({"approval": decision, "decided": dict(by)}, ensure_ascii=False)
+    return line.rstrip()[:-1] + b"," + added[1:].encode() + b"\n"
+
+
+def deleted_line(run_id: str) -> bytes:
+    """Return the line of a run that Extend does not have any more, in a part of such lines alone."""
+    return json.dumps({"run_id": run_id}).encode() + b"\n"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RawPart:
+    """A part that is whole.
+
+    :ivar uri: the file with its runs.
+    :ivar documents: how many it accounts for.
+    :ivar runs: how many it holds.
+    :ivar size_bytes: of the file with its runs.
+    """
+
+    uri: str
+    batch_id: str | None
+    documents: int
+    runs: int
+    size_bytes: int
+
+    def read_documents(self) -> Iterator[Document]:
+        """Read the documents back, one at a time."""
+        for line in read_compressed_lines(beside(self.uri, _DOCUMENTS)):
+            yield Document.from_json(line)
+
+    def read_lines(self) -> Iterator[bytes]:
+        """Read the lines of the runs back, one at a time."""
+        return read_compressed_lines(ObjectStoragePath(self.uri))
+
+
+class PartWriter:
+    """Writes a part; a context manager. Its files appear when the block ends well.
+
+    :ivar part: what was written, after the block.
+    """
+
+    part: RawPart
+
+    def __init__(self, path: ObjectStoragePath, batch_id: str | None) -> None:
+        self._path = path
+        self._batch_id = batch_id
+        self._documents = self._runs = 0
+        self._files = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        uri = str(self._path)
+        with contextlib.ExitStack() as opening:
+            # Left in the opposite order: the documents are there before the runs.
+            self._run_file = opening.enter_context(compressed_writer(self._path))
+            self._document_file = opening.enter_context(compressed_writer(beside(uri, _DOCUMENTS)))
+            self._files = opening.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._files.__exit__(exc_type, exc, traceback)
+        if exc is None:
+            size = self._path.stat().st_size
+            self.part = RawPart(str(self._path), self._batch_id, self._documents, self._runs, size)
+
+    def add_document(self, document: Document) -> None:
+        """Append a document that the part accounts for."""
+        self._document_file.write(document.to_json() + b"\n")
+        self._documents += 1
+
+    def add_run(self, line: bytes) -> None:
+        """Append a run's line, see :func:`run_line`."""
+        self._run_file.write(line)
+        self._runs += 1
+
+
+def write_part(
+    path: ObjectStoragePath,
+    batch_id: str | None,
+    documents: Iterable[Document],
+    lines: Iterable[bytes] = (),
+) -> RawPart:
+    """Write a part whose documents and lines are at hand."""
+    with PartWriter(path, batch_id) as writer:
+        for document in documents:
+            writer.add_document(document)
+        for line in lines:
+            writer.add_run(line)
+    return writer.part
+
+
+def beside(runs_uri: str, ending: str) -> ObjectStoragePath:
+    """Return a part's file with this ending; ``runs_uri`` is the one with its runs."""
+    return ObjectStoragePath(runs_uri.removesuffix(RUNS) + ending)

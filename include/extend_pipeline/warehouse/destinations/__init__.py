@@ -1,0 +1,1 @@
+"""One module per warehouse that documents land in."""

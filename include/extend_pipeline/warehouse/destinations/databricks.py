@@ -1,0 +1,322 @@
+"""Databricks as a destination: Unity Catalog, a SQL warehouse, Parquet by way of a volume, one transaction.
+
+Statements go to the Statement Execution API, which knows no session: what would be a temporary table is a
+table named ``_staged_…`` that is dropped again, by the next one to write if its maker was killed. All rows
+of a part are changed by one statement, ``BEGIN ATOMIC … END``, for which tables have to be managed ones with
+catalog commits. Nothing locks a dataset: that one run at a time plans or lands is up to the pool.
+
+The SDK sends a statement again when its answer is lost: none of these does harm by running twice.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from extend_pipeline.warehouse.destinations.databricks_api import SqlWarehouse, fault
+from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.destination import Destination
+from extend_pipeline.warehouse.remote.dialect import Dialect
+from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.session import Page, Session
+from extend_pipeline.warehouse.sql import TYPES as OURS
+from extend_pipeline.warehouse.sql import literal, names, quoted
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.mixins.files import FilesExt
+
+TYPES: Final[Mapping[ColumnType, str]] = {
+    ColumnType.TEXT: "STRING",
+    ColumnType.INTEGER: "BIGINT",
+    ColumnType.DECIMAL: "DECIMAL(38, 9)",
+    ColumnType.DOUBLE: "DOUBLE",
+    ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.DATE: "DATE",
+    ColumnType.TIMESTAMP: "TIMESTAMP",
+    ColumnType.JSON: "VARIANT",
+}
+#: What the catalog calls them.
+_KINDS: Final = {word.lower().replace(" ", ""): kind for kind, word in TYPES.items()}
+#: What a transaction over several tables wants of each.
+_PROPERTIES: Final = "TBLPROPERTIES ('delta.feature.catalogManaged' = 'supported')"
+#: Bytes that a text may have: a VARIANT ends at 16 MiB.
+LONGEST: Final = 16_000_000
+_STAGED: Final = "_staged_"
+#: Nothing takes that long, so its maker is gone.
+_STALE: Final = timedelta(days=1)
+_TIME: Final = "%Y%m%d%H%M%S"
+_MOMENT: Final = literal("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Databricks(Destination):
+    """See :class:`extend_pipeline.warehouse.remote.destination.Destination`.
+
+    :param connect: makes a client of the workspace.
+    :param warehouse_id: the SQL warehouse.
+    :param catalog: in which the datasets are schemas.
+    :param staging: a folder in a volume, ``/Volumes/catalog/schema/volume/…``, that rows pass through.
+    """
+
+    dialect = Dialect("databricks", TYPES, longest=LONGEST, every_year=False)
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], WorkspaceClient],
+        *,
+        warehouse_id: str,
+        catalog: str,
+        staging: str,
+    ) -> None:
+        super().__init__(name)
+        self._connect = connect
+        self._warehouse_id = warehouse_id
+        self._catalog = catalog
+        self._staging = staging.rstrip("/")
+        self._workspace: WorkspaceClient | None = None
+        self._warehouse: SqlWarehouse | None = None
+        self._schema = ""
+        self._staged: list[str] = []
+        self._writes: list[str] | None = None
+
+    # the connection
+
+    def open(self) -> None:
+        """See :meth:`Destination.open`; wakes the SQL warehouse up."""
+        reason = ""
+        try:
+            self._workspace = self._connect()
+            self._warehouse = SqlWarehouse(self._workspace, self._warehouse_id, self._catalog)
+            self._warehouse.execute("SELECT 1")
+        except ValueError:  # what the SDK says of settings that do not fit tells all of them
+            reason = "Its settings do not fit: see host, login, password and extra fields."
+        except Exception as error:
+            known = fault(error)
+            if known is None:
+                raise
+            reason = " ".join(known)
+        if reason:
+            self._workspace = self._warehouse = None
+            raise WarehouseError(f"{self.name} cannot be opened: {reason}")
+
+    def close(self) -> None:
+        """See :meth:`Destination.close`."""
+        if self._workspace is not None:
+            self._writes = None
+            self._drop_staged()
+            self._workspace = self._warehouse = None
+
+    @property
+    def _sql(self) -> SqlWarehouse:
+        if self._warehouse is None:
+            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
+        return self._warehouse
+
+    @property
+    def _files(self) -> FilesExt:
+        if self._workspace is None:
+            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
+        return self._workspace.files
+
+    def fault(self, error: Exception) -> tuple[str, str] | None:
+        """See :meth:`Destination.fault`."""
+        return fault(error)
+
+    # statements
+
+    def _asked(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a query of DuckDB's dialect that has few rows."""
+        return [row for page in self._sql.fetched(self.dialect.translated(sql)) for row in page]
+
+    def pages(self, sql: str) -> Iterator[Page]:
+        """See :meth:`Destination.pages`."""
+        verb = sql.split(maxsplit=1)[0]
+        if verb in ("COMMIT", "ROLLBACK"):
+            self._end(commit=verb == "COMMIT")
+        elif verb in ("SELECT", "WITH"):
+            yield from self._sql.fetched(sql)
+        elif self._writes is not None:
+            self._writes.append(sql)
+        elif verb != "BEGIN":
+            answer = self._sql.execute(_made(sql))
+            changed = answer.result.data_array if answer.result else None
+            if changed:
+                yield [(int(changed[0][0]),)]
+
+    def start_writing(self) -> None:
+        """See :meth:`Destination.start_writing`; what follows is kept for the one statement."""
+        self._writes = []
+
+    def _end(self, *, commit: bool) -> None:
+        writes, self._writes = self._writes, None
+        if commit and writes:
+            self._sql.execute(_block("BEGIN ATOMIC", writes))
+        self._drop_staged()
+
+    # what there is
+
+    def columns(self, dataset: str) -> dict[str, Columns]:
+        """See :meth:`Destination.columns`."""
+        found: dict[str, dict[str, ColumnType]] = {}
+        for table, column, word in self._asked(
+            "SELECT c.table_name, c.column_name, c.full_data_type "
+            "FROM information_schema.columns AS c JOIN information_schema.tables AS t "
+            "ON t.table_catalog = c.table_catalog AND t.table_schema = c.table_schema "
+            "AND t.table_name = c.table_name "
+            f"WHERE c.table_catalog = {literal(self._catalog)} AND c.table_schema = {literal(dataset)} "
+            "AND t.table_type IN ('MANAGED', 'EXTERNAL') ORDER BY c.table_name, c.ordinal_position"
+        ):
+            if table.startswith(_STAGED):
+                continue
+            columns = found.setdefault(table, {})
+            kind = _KINDS.get(word.lower().replace(" ", ""))
+            if kind is not None:
+                columns[column] = kind
+        return dict(found)
+
+    def make_schema(self, dataset: str) -> None:
+        """Make the schema unless it exists; to ask for one that exists needs a right that few have."""
+        if not self._asked(
+            "SELECT 1 FROM information_schema.schemata "
+            f"WHERE catalog_name = {literal(self._catalog)} AND schema_name = {literal(dataset)}"
+        ):
+            self._sql.execute(self.dialect.translated(f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}"))
+
+    def views(self, dataset: str) -> dict[str, str]:
+        """See :meth:`Destination.views`."""
+        rows = self._asked(
+            "SELECT table_name, comment FROM information_schema.tables "
+            f"WHERE table_catalog = {literal(self._catalog)} AND table_schema = {literal(dataset)} "
+            "AND table_type = 'VIEW'"
+        )
+        return {name: comment or "" for name, comment in rows}
+
+    def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
+        """See :meth:`Destination.make_view`."""
+        head, as_, query = statement.partition(" AS ")
+        self._sql.execute(f"{head} COMMENT {literal(mark)}{as_}{query}")
+
+    def lock(self, dataset: str) -> None:
+        """Be in the schema; nothing keeps others out but the pool. Clear up after those who were killed."""
+        self.make_schema(dataset)
+        self._schema = dataset
+        self._files.create_directory(self._staging)
+        oldest = f"{_STAGED}{(datetime.now(UTC) - _STALE).strftime(_TIME)}"
+        for (name,) in self._asked(
+            "SELECT table_name FROM information_schema.tables "
+            f"WHERE table_catalog = {literal(self._catalog)} AND table_schema = {literal(dataset)}"
+        ):
+            if name.startswith(_STAGED) and name < oldest:
+                self._staged.append(f"{quoted(dataset)}.{quoted(name)}")
+        for entry in self._files.list_directory_contents(self._staging):
+            if (entry.name or "").startswith(_STAGED) and (entry.name or "") < oldest:
+                self._files.delete(entry.path or "")
+
+    # rows
+
+    def temporary(self, columns: Columns) -> str:
+        """Return the name of a table that is made when its rows come."""
+        return self._new_staged()
+
+    def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
+        """See :meth:`Destination.append`; values go as text, which means the same on both sides."""
+        texts = ", ".join(
+            f"{_exported(quoted(column), kind)} AS c{n}" for n, (column, kind) in enumerate(columns.items())
+        )
+        count = rows.export(f"SELECT {texts} FROM ({query})", file)
+        if table in self._staged:
+            self._stage(table, columns, file)
+        elif count:
+            staged = self._new_staged()
+            self._stage(staged, columns, file)
+            insert = f"INSERT INTO {table} ({names(columns)}) SELECT {names(columns)} FROM {staged}"
+            list(self.pages(self.dialect.translated(insert)))
+        file.unlink()
+
+    def _new_staged(self) -> str:
+        name = f"{_STAGED}{datetime.now(UTC).strftime(_TIME)}_{uuid.uuid4().hex}"
+        self._staged.append(f"{quoted(self._schema)}.{quoted(name)}")
+        return self._staged[-1]
+
+    def _stage(self, table: str, columns: Columns, file: Path) -> None:
+        """Make a table of the rows in a file: whole, or not at all."""
+        texts = ", ".join(f"c{n} STRING" for n in range(len(columns)))
+        typed = ", ".join(
+            f"{_typed(f'c{n}', kind)} AS {quoted(column)}" for n, (column, kind) in enumerate(columns.items())
+        )
+        name = table.rpartition(".")[2].strip('"')
+        path = f"{self._staging}/{name}.parquet"
+        with file.open("rb") as contents:
+            self._files.upload(path, contents, overwrite=True, use_parallel=False)
+        try:
+            made = self.dialect.translated(
+                f"CREATE OR REPLACE TABLE {table} AS SELECT {typed} FROM "
+                f"read_files({literal(path)}, format => 'parquet', schema => {literal(texts)})"
+            )
+            self._sql.execute(_made(made))
+        finally:
+            self._files.delete(path)
+
+    def _drop_staged(self) -> None:
+        """Drop what was staged; what cannot be dropped now is dropped another day."""
+        staged, self._staged = self._staged, []
+        if staged:
+            drops = [self.dialect.translated(f"DROP TABLE IF EXISTS {table}") for table in staged]
+            try:
+                self._sql.execute(_block("BEGIN", drops))
+            except Exception as error:
+                if fault(error) is None:
+                    raise
+
+    def as_text(self, column: str, kind: ColumnType) -> str:
+        """See :meth:`Destination.as_text`; a time would be told without its offset."""
+        if kind is ColumnType.TIMESTAMP:
+            return f"date_format({quoted(column)}, 'yyyy-MM-dd HH:mm:ss.SSSSSSXXX')"
+        if kind is ColumnType.JSON:
+            return f"to_json({quoted(column)})"
+        return super().as_text(column, kind)
+
+    def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
+        """See :meth:`Destination.widening`; Delta changes few types in place, so the table is made anew."""
+        name, word = quoted(column), OURS[kind]
+        value = f"CAST({name} AS VARCHAR) || 'T00:00:00Z'" if kind is ColumnType.TIMESTAMP else name
+        return (
+            f"CREATE OR REPLACE TABLE {table} AS "
+            f"SELECT * EXCLUDE ({name}), CAST({value} AS {word}) AS {name} FROM {table}",
+        )
+
+
+def _made(sql: str) -> str:
+    """Return the statement so that a table which it makes is one that transactions can write to."""
+    if not sql.startswith(("CREATE TABLE ", "CREATE OR REPLACE TABLE ")):
+        return sql
+    head, as_, query = sql.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1).partition(" AS SELECT ")
+    return f"{head} {_PROPERTIES}{as_}{query}"
+
+
+def _block(opening: str, statements: Sequence[str]) -> str:
+    return "\n".join([opening, *(f"{statement};" for statement in statements), "END"])
+
+
+def _exported(column: str, kind: ColumnType) -> str:
+    """Return the expression, in DuckDB's dialect, of a text that Databricks reads as the same value."""
+    if kind is ColumnType.TIMESTAMP:
+        return f"strftime({column} AT TIME ZONE 'UTC', {_MOMENT})"
+    return f"CAST({column} AS VARCHAR)"
+
+
+def _typed(text: str, kind: ColumnType) -> str:
+    """Return the expression that makes a value of such a text; JSON with a key twice stays a text."""
+    if kind is ColumnType.TEXT:
+        return text
+    if kind is ColumnType.JSON:
+        return f"coalesce(try_parse_json({text}), CAST({text} AS VARIANT))"
+    return f"CAST({text} AS {OURS[kind]})"

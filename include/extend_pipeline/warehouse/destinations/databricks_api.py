@@ -1,0 +1,142 @@
+"""The Statement Execution API of Databricks: a statement, its end, its rows, and what is told of a fault."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.service.sql import StatementResponse
+
+_WAIT: Final = "30s"
+_POLL_SECONDS: Final = 2.0
+_CONDITION: Final = re.compile(r"\[([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)?)\]")
+#: Conditions whose messages tell of rights, names and the warehouse, and never of a value.
+_OF_THE_SERVER: Final = re.compile(
+    r"INSUFFICIENT_PERMISSIONS|PERMISSION_DENIED|UC_|UNAUTHORIZED|TABLE_OR_VIEW_|SCHEMA_|CATALOG_"
+    r"|NO_SUCH_CATALOG|TRANSACTION_|MULTI_STATEMENT_TRANSACTION_|DELTA_CATALOG_MANAGED|PATH_NOT_FOUND"
+)
+_AGAIN: Final = "Clear the task to try again."
+_REMEDIES: Final = (
+    (
+        re.compile("CONCURREN|CONFLICT|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED"),
+        f"Somebody else wrote to the same tables meanwhile, which undoes the later one. {_AGAIN}",
+    ),
+    (
+        re.compile("TRANSACTION_|CATALOG_MANAGED"),
+        "A part lands in one transaction: the dataset's tables have to be Delta tables managed by Unity "
+        "Catalog, with catalog commits and without row filters or column masks.",
+    ),
+    (
+        re.compile("PERMISSION|UNAUTHORIZED"),
+        "Grant it to the connection's user or service principal.",
+    ),
+)
+
+
+class _StatementFailedError(Exception):
+    """The warehouse has refused a statement; its words may hold a value, so they stay an attribute."""
+
+    def __init__(self, state: str, message: str) -> None:
+        super().__init__(state)
+        found = _CONDITION.search(message)
+        self.condition = found[1] if found else state
+        self.message = message
+
+
+class SqlWarehouse:
+    """A SQL warehouse, which runs statements one by one and keeps nothing between them.
+
+    :param workspace: that it belongs to.
+    :param catalog: in which schemas are looked for.
+    """
+
+    def __init__(self, workspace: WorkspaceClient, warehouse_id: str, catalog: str) -> None:
+        self._workspace = workspace
+        self._warehouse_id = warehouse_id
+        self._catalog = catalog
+
+    def execute(self, sql: str, **options: Any) -> StatementResponse:
+        """Run a statement to its end; one that is no longer waited for is cancelled."""
+        from databricks.sdk.service.sql import StatementState
+
+        statements = self._workspace.statement_execution
+        answer = statements.execute_statement(
+            sql, self._warehouse_id, catalog=self._catalog, wait_timeout=_WAIT, **options
+        )
+        number = answer.statement_id or ""
+        try:
+            while answer.status and answer.status.state in (StatementState.PENDING, StatementState.RUNNING):
+                time.sleep(_POLL_SECONDS)
+                answer = statements.get_statement(number)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                statements.cancel_execution(number)
+            raise
+        state = answer.status.state if answer.status else None
+        if state is not StatementState.SUCCEEDED:
+            error = answer.status.error if answer.status else None
+            raise _StatementFailedError(state.value if state else "UNKNOWN", (error and error.message) or "")
+        return answer
+
+    def fetched(self, sql: str) -> Iterator[Page]:
+        """Run a query; yield its rows from Arrow, which keeps every type, as they stream in."""
+        from databricks.sdk.service.sql import Disposition, Format
+
+        answer = self.execute(sql, disposition=Disposition.EXTERNAL_LINKS, format=Format.ARROW_STREAM)
+        links = answer.result.external_links if answer.result else None
+        while links:
+            for link in links:
+                yield from _rows(link.external_link or "")
+            following = links[-1].next_chunk_index
+            if not following:
+                return
+            chunk = self._workspace.statement_execution.get_statement_result_chunk_n(
+                answer.statement_id or "", following
+            )
+            links = chunk.external_links
+
+
+def fault(error: Exception) -> tuple[str, str] | None:
+    """See :meth:`extend_pipeline.warehouse.remote.destination.Destination.fault`."""
+    import requests
+    import urllib3
+    from databricks.sdk import errors
+    from databricks.sdk.errors.base import DatabricksError
+
+    if isinstance(error, _StatementFailedError):
+        says = error.message.partition("\n")[0] if _OF_THE_SERVER.match(error.condition) else ""
+        return error.condition, f"{_remedy(error.condition)} {says}".strip()
+    if isinstance(error, DatabricksError):
+        # Of the service itself: a token, a right, a warehouse or a volume that is not there.
+        known = isinstance(error, errors.Unauthenticated | errors.PermissionDenied | errors.NotFound)
+        says = f" {error}" if known else ""
+        return f"{type(error).__name__} ({error.error_code})", f"{WITHHELD}{says}"
+    if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | TimeoutError):
+        return type(error).__name__, f"Is the workspace reachable from here? {_AGAIN}"
+    return None
+
+
+def _remedy(condition: str) -> str:
+    return next((told for pattern, told in _REMEDIES if pattern.search(condition)), WITHHELD)
+
+
+def _rows(link: str) -> Iterator[Page]:
+    """Yield the rows behind a link, which opens the door by itself: no token goes there."""
+    import pyarrow.ipc
+    import requests
+
+    with requests.get(link, stream=True, timeout=60) as response:
+        response.raise_for_status()
+        response.raw.decode_content = True
+        with pyarrow.ipc.open_stream(response.raw) as batches:
+            for batch in batches:
+                for start in range(0, batch.num_rows, PAGE_ROWS):
+                    columns = batch.slice(start, PAGE_ROWS).columns
+                    yield list(zip(*(column.to_pylist() for column in columns), strict=True))

@@ -1,0 +1,337 @@
+"""Postgres as a destination: one transaction for everything, COPY in, an advisory lock for whoever writes.
+
+A pooler (PgBouncer in transaction mode, RDS Proxy) may give each transaction another connection of the
+server's. So nothing outlives one: settings, temporary tables and cursors end with it, and no statement is
+prepared. What is asked while no transaction is open is one of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from extend_pipeline.warehouse.destinations import postgres_rights
+from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
+from extend_pipeline.warehouse.remote.destination import Destination, kept
+from extend_pipeline.warehouse.remote.dialect import Dialect
+from extend_pipeline.warehouse.schema import migrations, tables
+from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.schema.tables import KEY, Columns
+from extend_pipeline.warehouse.schema.wide_tables import parts_of
+from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
+from extend_pipeline.warehouse.sql import literal, names, quoted
+
+if TYPE_CHECKING:
+    from psycopg import Connection, Cursor
+
+TYPES: Final[Mapping[ColumnType, str]] = {
+    ColumnType.TEXT: "text",
+    ColumnType.INTEGER: "bigint",
+    ColumnType.DECIMAL: "numeric(38,9)",
+    ColumnType.DOUBLE: "double precision",
+    ColumnType.BOOLEAN: "boolean",
+    ColumnType.DATE: "date",
+    ColumnType.TIMESTAMP: "timestamp with time zone",
+    ColumnType.JSON: "jsonb",
+}
+_KINDS: Final = {word: kind for kind, word in TYPES.items()}
+_TEMPORARY: Final = "pg_temp."
+_CHUNK_BYTES: Final = 1 << 20
+#: How values are written, how names are found, and how long anything may take; defaults of a role's, of a
+#: database's or of whom the pooler's connection served before shall not change that. What row-level security
+#: would hide is an error: a document that is not seen would be sent, and paid, again.
+_SETTINGS: Final = {
+    "timezone": "'UTC'",
+    "datestyle": "'ISO, YMD'",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "row_security": "off",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+#: The same, of newer servers, by the number of the version that they came with.
+_NEWER_SETTINGS: Final = {170000: {"transaction_timeout": "0"}}
+#: Types and functions are the system's, whatever a schema of somebody's own has of the same name.
+_SYSTEM_FIRST: Final = """SELECT set_config('search_path', 'pg_catalog' || coalesce(
+    ', ' || nullif(nullif(current_setting('search_path'), ''), '""'), ''), true)"""
+#: Classes of SQLSTATE whose messages tell of the server, of rights and names, and never of a value.
+_OF_THE_SERVER: Final = ("08", "25", "28", "3D", "42", "53", "55", "57")
+_REMEDIES: Final = {
+    "42501": "Grant it to the connection's user, which has to own the dataset's tables.",
+    "25006": "Is the server a standby, or default_transaction_read_only set for the role? Name the primary.",
+    "42P10": "Has a publication some of the table's columns only? Deletes need all of them in it.",
+    "55000": "ALTER TABLE … REPLICA IDENTITY FULL, where a publication has a table without one.",
+    "55P03": "Somebody's open transaction has a lock on it, which pg_locks tells: end that, clear the task.",
+    "2BP01": "A view of somebody's own depends on it.",
+    "0A000": "A view of somebody's own may use that column: drop it, clear the task, make it again.",
+    "54000": "An index or a row of the dataset is beyond a limit of Postgres.",
+}
+#: Keys and what else is looked for, so that no load reads a whole table; what is unique is sworn to be.
+_UNIQUE: Final = {"documents": tuple(KEY), "runs": ("run_id",), "loads": ("part",)}
+_INDEXED: Final = ("document_id", "run_id")
+
+
+class Postgres(Destination):
+    """See :class:`extend_pipeline.warehouse.remote.destination.Destination`.
+
+    :param parameters: libpq's, the password among them.
+    :param lock_timeout: seconds to wait while somebody else writes to the dataset.
+    """
+
+    # A row has to fit into 8 kB, and each value keeps up to 24 bytes in it (a longer one moves out).
+    dialect = Dialect("postgres", TYPES, holds_nul=False, widest=300)
+    undoes_tables = True
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], *, lock_timeout: float = 120) -> None:
+        super().__init__(name)
+        self._parameters = parameters
+        self._lock_timeout = lock_timeout
+        self._connection: Connection[tuple[Any, ...]] | None = None
+        self._begun = False
+        self._numbers = itertools.count()
+
+    def open(self) -> None:
+        """See :meth:`Destination.open`."""
+        import psycopg
+
+        reason = ""
+        try:
+            self._connection = psycopg.connect(
+                **{"application_name": "extend_pipeline", **self._parameters},
+                client_encoding="utf8",
+                autocommit=True,
+                prepare_threshold=None,
+            )
+        except psycopg.Error as error:
+            reason = " ".join(str(error).split())
+        if reason:
+            password = str(self._parameters.get("password") or "")
+            raise WarehouseError(
+                f"{self.name} cannot be opened: {reason.replace(password, '***') if password else reason}"
+            )
+        encoding = self._session.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise WarehouseError(f"{self.name} is encoded in {encoding}; only UTF8 holds every document.")
+
+    def close(self) -> None:
+        """See :meth:`Destination.close`."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection, self._begun = None, False
+
+    @property
+    def _session(self) -> Connection[tuple[Any, ...]]:
+        if self._connection is None:
+            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
+        return self._connection
+
+    def _begin(self) -> None:
+        """Begin a transaction with our settings; connect anew if the connection has ended since the last."""
+        import psycopg
+
+        settings = dict(_SETTINGS)
+        for version, more in _NEWER_SETTINGS.items():
+            settings |= more if self._session.info.server_version >= version else {}
+        settings["lock_timeout"] = f"{self._lock_timeout * 1000:.0f}"
+        locally = (f"SET LOCAL {name} TO {value}" for name, value in settings.items())
+        begin = "; ".join(["BEGIN", *locally, _SYSTEM_FIRST]).encode()
+        try:
+            self._session.execute(begin)
+        except psycopg.OperationalError:
+            if not self._session.closed:  # an earlier one is open, or a setting is refused
+                raise
+            self.open()
+            self._session.execute(begin)
+        self._begun = True
+
+    def _end(self, how: str) -> None:
+        self._begun = False
+        self._session.execute(how.encode())
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection[tuple[Any, ...]]]:
+        """Give the connection, in the transaction that is open, or in one for what is inside."""
+        import psycopg
+
+        if self._begun:
+            yield self._session
+            return
+        self._begin()
+        try:
+            yield self._session
+            self._end("COMMIT")
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                self._end("ROLLBACK")
+            raise
+
+    def _asked(self, sql: str, parameters: Sequence[object] = ()) -> Cursor[tuple[Any, ...]]:
+        with self._transaction() as session:
+            return session.execute(sql.encode(), parameters or None)
+
+    def pages(self, sql: str) -> Iterator[Page]:
+        """See :meth:`Destination.pages`."""
+        if sql.startswith("BEGIN"):
+            self._begin()
+        elif sql.startswith(("COMMIT", "ROLLBACK")):
+            self._end(sql)
+        elif sql.startswith(("SELECT", "WITH")):
+            yield from kept(self._fetched(sql))
+        else:
+            cursor = self._asked(sql)
+            if cursor.rowcount >= 0:
+                yield [(cursor.rowcount,)]
+
+    def _fetched(self, sql: str) -> Iterator[Page]:
+        with self._transaction() as session, session.cursor(f"extend_{next(self._numbers)}") as rows:
+            rows.execute(sql.encode())
+            while page := rows.fetchmany(PAGE_ROWS):
+                yield page
+
+    def columns(self, dataset: str) -> dict[str, Columns]:
+        """See :meth:`Destination.columns`."""
+        found: dict[str, dict[str, ColumnType]] = {}
+        for table, column, word in self._asked(
+            """SELECT relation.relname, attribute.attname,
+                      format_type(attribute.atttypid, attribute.atttypmod)
+               FROM pg_class AS relation
+               JOIN pg_attribute AS attribute ON attribute.attrelid = relation.oid
+               WHERE relation.relnamespace = to_regnamespace(quote_ident(%s))
+                 AND relation.relkind IN ('r', 'p') AND attribute.attnum > 0 AND NOT attribute.attisdropped
+               ORDER BY relation.relname, attribute.attnum""",
+            [dataset],
+        ):
+            columns = found.setdefault(table, {})
+            if word in _KINDS:
+                columns[column] = _KINDS[word]
+        return dict(found)
+
+    def objections(self, dataset: str) -> Iterator[str]:
+        """See :meth:`Destination.objections`."""
+
+        def ask(sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+            return self._asked(sql, parameters).fetchall()
+
+        found = list(postgres_rights.of_database(ask, dataset))
+        fixed = [*tables.FIXED, migrations.TABLE]
+        found += postgres_rights.of_tables(ask, dataset, fixed, changing=False)
+        there = self.columns(dataset)
+        if not found and "dictionary" in there:
+            dictionary = f"{quoted(dataset)}.dictionary"
+            generated = ask(f"SELECT DISTINCT table_name FROM {dictionary}", [])  # noqa: S608 # quoted
+            parts = [part for (table,) in generated for part in parts_of(table, there)]
+            found += postgres_rights.of_tables(ask, dataset, parts, changing=True)
+        yield from found
+
+    def make_schema(self, dataset: str) -> None:
+        """Make the schema unless it exists; to ask for one that exists needs a right that few have."""
+        ((known,),) = self._asked("SELECT to_regnamespace(quote_ident(%s))", [dataset]).fetchall()
+        if known is None:
+            self._asked(f"CREATE SCHEMA {quoted(dataset)}")
+
+    def lock(self, dataset: str) -> None:
+        """See :meth:`Destination.lock`."""
+        from psycopg.errors import LockNotAvailable
+
+        try:
+            self._asked(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"extend_pipeline/{dataset}"]
+            )
+        except LockNotAvailable:
+            raise WarehouseBusyError(
+                f"{self.name}: another run has been planning or landing in {dataset!r} for more than "
+                f"{self._lock_timeout:g} s. Nothing was written; clear the task to wait again."
+            ) from None
+
+    def temporary(self, columns: Columns) -> str:
+        """See :meth:`Destination.temporary`."""
+        name = f"extend_{next(self._numbers)}"
+        defined = ", ".join(f"{quoted(column)} {TYPES[kind]}" for column, kind in columns.items())
+        self._asked(f"CREATE TEMPORARY TABLE {quoted(name)} ({defined}) ON COMMIT DROP")
+        return f"{_TEMPORARY}{quoted(name)}"
+
+    def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
+        """See :meth:`Destination.append`."""
+        ((count,),) = rows.rows(
+            "export", f"COPY ({query}) TO {literal(str(file))} (FORMAT csv, HEADER false, FORCE_QUOTE *)"
+        )
+        into = f"COPY {table} ({names(columns)}) FROM STDIN (FORMAT csv)"
+        with file.open("rb") as lines, self._session.cursor() as cursor:
+            with cursor.copy(into.encode()) as copy:
+                while chunk := lines.read(_CHUNK_BYTES):
+                    copy.write(chunk)
+            written = cursor.rowcount
+        file.unlink()
+        if written != count:
+            raise WarehouseError(
+                f"{self.name}: {table} took {written} of {count} rows; a trigger of somebody's own leaves "
+                "the others out. The transaction was undone. Drop the trigger, or let it leave rows alone."
+            )
+        if table.startswith(_TEMPORARY):
+            # Without, and before a big table has been analysed, each of its rows is compared with every key.
+            key = "document_id" if "document_id" in columns else next(iter(columns))
+            self._asked(f"CREATE INDEX ON {table} ({quoted(key)})")
+            self._asked(f"ANALYZE {table}")
+
+    def views(self, dataset: str) -> dict[str, str]:
+        """See :meth:`Destination.views`."""
+        rows = self._asked(
+            """SELECT relname, coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
+               WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind = 'v'""",
+            [dataset],
+        )
+        return dict(rows.fetchall())
+
+    def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
+        """See :meth:`Destination.make_view`; one whose columns have changed is made anew."""
+        import psycopg
+
+        name = f"{quoted(dataset)}.{quoted(view)}"
+        with self._transaction() as session:
+            try:
+                with session.transaction():
+                    session.execute(statement.encode())
+            except psycopg.errors.InvalidTableDefinition:
+                session.execute(f"DROP VIEW {name}".encode())
+                session.execute(statement.encode())
+            session.execute(f"COMMENT ON VIEW {name} IS {literal(mark)}".encode())
+
+    def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
+        """Index what rows are found by; let a publication of all tables know rows that are deleted."""
+        target = f"{quoted(dataset)}.{quoted(table)}"
+        self._asked(f"ALTER TABLE {target} REPLICA IDENTITY FULL")
+        if table in _UNIQUE:
+            self._asked(f"CREATE UNIQUE INDEX ON {target} ({names(_UNIQUE[table])})")
+        for column in _INDEXED:
+            leading = _UNIQUE.get(table, ("",))[0]
+            if column in columns and column != leading:
+                self._asked(f"CREATE INDEX ON {target} ({quoted(column)})")
+
+    def index(self, dataset: str, table: str, column: str) -> None:
+        """See :meth:`Destination.index`; the name is what Postgres itself gives."""
+        name = quoted(f"{table}_{column}_idx")
+        target = f"{quoted(dataset)}.{quoted(table)} ({quoted(column)})"
+        self._asked(f"CREATE INDEX IF NOT EXISTS {name} ON {target}")
+
+    def fault(self, error: Exception) -> tuple[str, str] | None:
+        """See :meth:`Destination.fault`."""
+        import psycopg
+
+        if not isinstance(error, psycopg.Error):
+            return None
+        state = error.sqlstate or ""
+        says = f" {error.diag.message_primary}." if state.startswith(_OF_THE_SERVER) else ""
+        if not state:
+            return type(error).__name__, "Is the server still there? Clear the task to try again."
+        return f"{type(error).__name__} ({state})", f"{_REMEDIES.get(state, WITHHELD)}{says}"
+
+
+def libpq_parameters(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a connection's extra fields is libpq's, ``sslmode`` and ``options`` for instance."""
+    from psycopg import pq
+
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    return {name: value for name, value in extra.items() if name in known}

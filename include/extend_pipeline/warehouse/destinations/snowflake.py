@@ -1,0 +1,214 @@
+"""Snowflake as a destination: Parquet through a stage, all rows of a part in one transaction.
+
+A statement that makes something ends a Snowflake transaction, so tables, columns and views are made before
+it begins. Nothing locks a dataset here: that one run at a time plans or lands is up to the pool.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import itertools
+import string
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.destination import Destination
+from extend_pipeline.warehouse.remote.dialect import Dialect
+from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
+from extend_pipeline.warehouse.sql import literal, numbered_texts, quoted
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+
+TYPES: Final[Mapping[ColumnType, str]] = {
+    ColumnType.TEXT: "VARCHAR",
+    ColumnType.INTEGER: "BIGINT",
+    ColumnType.DECIMAL: "DECIMAL(38, 9)",
+    ColumnType.DOUBLE: "DOUBLE",
+    ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.DATE: "DATE",
+    ColumnType.TIMESTAMP: "TIMESTAMP_TZ",
+    ColumnType.JSON: "VARIANT",
+}
+#: What the catalog calls them; numbers are told apart by their scale.
+_KINDS: Final = {
+    "TEXT": ColumnType.TEXT,
+    "FLOAT": ColumnType.DOUBLE,
+    "BOOLEAN": ColumnType.BOOLEAN,
+    "DATE": ColumnType.DATE,
+    "TIMESTAMP_TZ": ColumnType.TIMESTAMP,
+    "VARIANT": ColumnType.JSON,
+}
+_NUMBERS: Final = {0: ColumnType.INTEGER, 9: ColumnType.DECIMAL}
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_SETTINGS: Final = {
+    "TIMEZONE": "UTC",
+    "TIMESTAMP_TZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF6TZH:TZM",
+    "TIMESTAMP_INPUT_FORMAT": "AUTO",
+    "DATE_OUTPUT_FORMAT": "YYYY-MM-DD",
+    "DATE_INPUT_FORMAT": "AUTO",
+}
+_STAGE: Final = "EXTEND_STAGE"
+#: Numbers of faults whose messages tell of rights and names, and never of a value.
+_OF_THE_SERVER: Final = (2003, 2043, 3001, 390201, 606, 90105)
+
+
+class Snowflake(Destination):
+    """See :class:`extend_pipeline.warehouse.remote.destination.Destination`.
+
+    :param parameters: of ``snowflake.connector.connect``, secrets among them.
+    """
+
+    dialect = Dialect("snowflake", TYPES, upper_case=True)
+
+    def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+        super().__init__(name)
+        self._parameters = parameters
+        self._connection: SnowflakeConnection | None = None
+        self._numbers = itertools.count()
+        self._writing = self._staged = False
+
+    def open(self) -> None:
+        """See :meth:`Destination.open`."""
+        import snowflake.connector
+
+        fault = ""
+        try:
+            self._connection = snowflake.connector.connect(
+                **self._parameters, session_parameters=dict(_SETTINGS)
+            )
+        except snowflake.connector.errors.Error as error:
+            fault = f"{type(error).__name__} ({error.errno})"
+        if fault:
+            raise WarehouseError(
+                f"{self.name} cannot be opened: {fault}. Check account, user, secret, role and warehouse."
+            )
+
+    def close(self) -> None:
+        """See :meth:`Destination.close`."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _execute(self, sql: str) -> Any:
+        if self._connection is None:
+            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
+        return self._connection.cursor().execute(sql)
+
+    def pages(self, sql: str) -> Iterator[Page]:
+        """See :meth:`Destination.pages`."""
+        if sql.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            if self._writing and not sql.startswith("BEGIN"):
+                self._writing = False
+                self._execute(sql)
+            return
+        cursor = self._execute(sql)
+        if not sql.startswith(("SELECT", "WITH")):
+            yield [(cursor.rowcount,)]
+            return
+        while page := cursor.fetchmany(PAGE_ROWS):
+            yield page
+
+    def start_writing(self) -> None:
+        """See :meth:`Destination.start_writing`."""
+        self._execute("BEGIN")
+        self._writing = True
+
+    def columns(self, dataset: str) -> dict[str, Columns]:
+        """See :meth:`Destination.columns`."""
+        found: dict[str, dict[str, ColumnType]] = {}
+        for table, column, word, scale in self._execute(
+            "SELECT c.table_name, c.column_name, c.data_type, c.numeric_scale "
+            "FROM information_schema.columns AS c JOIN information_schema.tables AS t "
+            "ON t.table_schema = c.table_schema AND t.table_name = c.table_name "
+            f"WHERE c.table_schema = {literal(self.dialect.identifier(dataset))} "
+            "AND t.table_type = 'BASE TABLE' ORDER BY c.table_name, c.ordinal_position"
+        ).fetchall():
+            columns = found.setdefault(table.translate(_LOWER), {})
+            kind = _NUMBERS.get(scale) if word == "NUMBER" else _KINDS.get(word)
+            if kind is not None:
+                columns[column.translate(_LOWER)] = kind
+        return dict(found)
+
+    def make_schema(self, dataset: str) -> None:
+        """Make the schema unless it exists, and be in it: temporary tables and files need one."""
+        schema = quoted(self.dialect.identifier(dataset))
+        known = literal(self.dialect.identifier(dataset))
+        if not self._execute(
+            f"SELECT 1 FROM information_schema.schemata WHERE schema_name = {known}"
+        ).fetchall():
+            self._execute(f"CREATE SCHEMA {schema}")
+        self._execute(f"USE SCHEMA {schema}")
+
+    def lock(self, dataset: str) -> None:
+        """Be in the schema; nothing keeps others out but the pool."""
+        self.make_schema(dataset)
+
+    def temporary(self, columns: Columns) -> str:
+        """See :meth:`Destination.temporary`."""
+        if not self._staged:
+            self._execute(f"CREATE OR REPLACE TEMPORARY STAGE {_STAGE}")
+            self._staged = True
+        name = f"extend_{next(self._numbers)}"
+        defined = ", ".join(
+            f"{quoted(self.dialect.identifier(column))} {TYPES[kind]}" for column, kind in columns.items()
+        )
+        self._execute(
+            f"CREATE OR REPLACE TEMPORARY TABLE {quoted(self.dialect.identifier(name))} ({defined})"
+        )
+        return quoted(name)
+
+    def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
+        """See :meth:`Destination.append`; values go as text, which means the same on both sides."""
+        # Snowflake remembers by its name what it has loaded, and would leave it out.
+        parquet = file.with_name(f"{uuid.uuid4()}.parquet")
+        rows.export(f"SELECT {numbered_texts(columns)} FROM ({query})", parquet)
+        self._execute(f"PUT 'file://{parquet}' @{_STAGE} AUTO_COMPRESS = FALSE OVERWRITE = TRUE")
+        parquet.unlink()
+        typed = ", ".join(_typed(f"$1:c{n}::VARCHAR", kind) for n, kind in enumerate(columns.values()))
+        target = ", ".join(quoted(self.dialect.identifier(column)) for column in columns)
+        self._execute(
+            f"COPY INTO {self.dialect.identifier(table)} ({target}) "
+            f"FROM (SELECT {typed} FROM @{_STAGE}/{parquet.name}) FILE_FORMAT = (TYPE = PARQUET) FORCE = TRUE"
+        )
+
+    def as_text(self, column: str, kind: ColumnType) -> str:
+        """See :meth:`Destination.as_text`; a variant's own text leaves the quotes of a string out."""
+        plain = f"CAST({quoted(column)} AS VARCHAR)"
+        return f"CAST(to_json({quoted(column)}) AS VARCHAR)" if kind is ColumnType.JSON else plain
+
+    def views(self, dataset: str) -> dict[str, str]:
+        """See :meth:`Destination.views`."""
+        rows = self._execute(
+            "SELECT table_name, comment FROM information_schema.tables "
+            f"WHERE table_schema = {literal(self.dialect.identifier(dataset))} AND table_type = 'VIEW'"
+        ).fetchall()
+        return {name.translate(_LOWER): comment or "" for name, comment in rows}
+
+    def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
+        """See :meth:`Destination.make_view`."""
+        self._execute(statement)
+        name = ".".join(quoted(self.dialect.identifier(each)) for each in (dataset, view))
+        self._execute(f"COMMENT ON VIEW {name} IS {literal(mark)}")
+
+    def fault(self, error: Exception) -> tuple[str, str] | None:
+        """See :meth:`Destination.fault`."""
+        from snowflake.connector import errors
+
+        if not isinstance(error, errors.Error):
+            return None
+        says = f" {error.raw_msg}" if error.errno in _OF_THE_SERVER else ""
+        return f"{type(error).__name__} ({error.errno})", f"{WITHHELD}{says}"
+
+
+def _typed(text: str, kind: ColumnType) -> str:
+    if kind is ColumnType.TEXT:
+        return text
+    return f"PARSE_JSON({text})" if kind is ColumnType.JSON else f"CAST({text} AS {TYPES[kind]})"

@@ -1,0 +1,1 @@
+"""What warehouses on the other side of a network share."""

@@ -1,0 +1,214 @@
+"""What a warehouse on the other side of a network has to be able to do for documents to land in it.
+
+Which rows land is decided elsewhere, in DuckDB. A destination runs statements, takes rows in bulk and says
+how far one transaction reaches.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+import hashlib
+import pickle
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from extend_pipeline.warehouse.remote.dialect import Dialect
+from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.session import Page, Session
+from extend_pipeline.warehouse.sql import TYPES, quoted
+
+
+def kept(pages: Iterator[Page]) -> Iterator[Page]:
+    """Take all pages into a file first, so that what they come from can end before they are read."""
+    with tempfile.TemporaryFile() as file:
+        for page in pages:
+            pickle.dump(page, file)
+        end = file.tell()
+        file.seek(0)
+        while file.tell() < end:
+            yield pickle.load(file)  # noqa: S301 # written above
+
+
+class Destination(abc.ABC):
+    """One connection to a warehouse.
+
+    :param name: what it is called in messages: never with a secret.
+    """
+
+    dialect: Dialect
+    #: Whether tables that a transaction has made are gone when it is undone.
+    undoes_tables = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abc.abstractmethod
+    def open(self) -> None:
+        """Connect.
+
+        :raises WarehouseError: if that is not possible; the message has the reason and no secret.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Disconnect; what was not committed is gone."""
+
+    @abc.abstractmethod
+    def pages(self, sql: str) -> Iterator[Page]:
+        """Run a statement of the engine; yield its rows in pages, or the one number of rows it changed.
+
+        Rows can still be read when the transaction that they were asked for in has ended.
+        """
+
+    @abc.abstractmethod
+    def columns(self, dataset: str) -> dict[str, Columns]:
+        """Return the tables of a dataset with those of their columns that are of our types."""
+
+    @abc.abstractmethod
+    def lock(self, dataset: str) -> None:
+        """Wait until nobody else writes to the dataset, and keep it so until the transaction ends.
+
+        :raises WarehouseBusyError: if that takes too long.
+        """
+
+    @abc.abstractmethod
+    def temporary(self, columns: Columns) -> str:
+        """Make an empty table that ends with the connection, or with the transaction that has to be open.
+
+        Return its name in DuckDB's dialect.
+        """
+
+    @abc.abstractmethod
+    def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
+        """Append rows to a table in bulk.
+
+        :param table: its name in DuckDB's dialect.
+        :param columns: what the query returns, in its order.
+        :param rows: a session of the DuckDB database that runs ``query``.
+        :param file: may be written on the way.
+        """
+
+    @abc.abstractmethod
+    def fault(self, error: Exception) -> tuple[str, str] | None:
+        """Return what the engine calls its fault, and what helps; None if the error is not the engine's.
+
+        Neither may hold a document's value.
+        """
+
+    def objections(self, dataset: str) -> Iterator[str]:
+        """Yield what is known to keep documents from landing, each with its remedy; see the preflight."""
+        yield from ()
+
+    @abc.abstractmethod
+    def make_schema(self, dataset: str) -> None:
+        """Make the schema unless it exists."""
+
+    @abc.abstractmethod
+    def views(self, dataset: str) -> dict[str, str]:
+        """Return the dataset's views, each with the mark that :meth:`make_view` has left on it."""
+
+    @abc.abstractmethod
+    def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
+        """Make a view, or make another one of it.
+
+        :param statement: ``CREATE OR REPLACE VIEW …`` in the engine's dialect.
+        """
+
+    def drop_view(self, dataset: str, view: str) -> None:
+        """Drop a view if it exists, so that the columns that it reads can be changed."""
+        statement = f"DROP VIEW IF EXISTS {quoted(dataset)}.{quoted(view)}"
+        list(self.pages(self.dialect.translated(statement)))
+
+    def start_writing(self) -> None:
+        """From here to the end of the transaction, rows are deleted and appended and nothing is made."""
+        return
+
+    def as_text(self, column: str, kind: ColumnType) -> str:
+        """Return the expression, in DuckDB's dialect, that reads a column as the text DuckDB would read."""
+        return f"CAST({quoted(column)} AS VARCHAR)"
+
+    def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
+        """Return the statements, in DuckDB's dialect, that change a column to a type that holds more."""
+        return (f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET DATA TYPE {TYPES[kind]}",)
+
+    def index(self, dataset: str, table: str, column: str) -> None:
+        """Index a table that is there by a column, unless it is; nothing, if the engine has no indexes."""
+        return
+
+    def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
+        """Do what the engine wants for a new table, an index for instance; nothing, if nothing is said."""
+        return
+
+
+class DestinationSession(Session):
+    """Statements of DuckDB's dialect on a destination."""
+
+    def __init__(self, destination: Destination, purpose: str) -> None:
+        self.destination = destination
+        self.purpose = purpose
+
+    def columns(self, dataset: str) -> dict[str, Columns]:
+        """See :meth:`Destination.columns`."""
+        return self._guarded("read columns", lambda: self.destination.columns(dataset))
+
+    def objections(self, dataset: str) -> list[str]:
+        """See :meth:`Destination.objections`."""
+        return self._guarded("look for rights", lambda: list(self.destination.objections(dataset)))
+
+    def make_schema(self, dataset: str) -> None:
+        """See :meth:`Destination.make_schema`."""
+        self._guarded("make schema", lambda: self.destination.make_schema(dataset))
+
+    def lock(self, dataset: str) -> None:
+        """See :meth:`Destination.lock`."""
+        self._guarded("lock", lambda: self.destination.lock(dataset))
+
+    def temporary(self, columns: Columns) -> str:
+        """See :meth:`Destination.temporary`."""
+        return self._guarded("make a temporary table", lambda: self.destination.temporary(columns))
+
+    def append(
+        self, statement: str, table: str, columns: Columns, rows: Session, query: str, file: Path
+    ) -> None:
+        """See :meth:`Destination.append`."""
+        self._guarded(statement, lambda: self.destination.append(table, columns, rows, query, file))
+
+    def make_table(self, dataset: str, table: str, columns: Columns) -> None:
+        """Make a table, with what the engine wants for it."""
+        super().make_table(dataset, table, columns)
+        self._guarded(f"index {table}", lambda: self.destination.after_creating(dataset, table, columns))
+
+    def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
+        """See :meth:`Destination.widening`."""
+        return self.destination.widening(table, column, kind)
+
+    def index(self, dataset: str, table: str, column: str) -> None:
+        """See :meth:`Destination.index`."""
+        self._guarded(f"index {table}", lambda: self.destination.index(dataset, table, column))
+
+    def start_writing(self) -> None:
+        """See :meth:`Destination.start_writing`."""
+        self._guarded("start writing", self.destination.start_writing)
+
+    def drop_view(self, dataset: str, view: str) -> None:
+        """See :meth:`Destination.drop_view`."""
+        self._guarded(f"drop {view}", lambda: self.destination.drop_view(dataset, view))
+
+    def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:
+        """Make the views that do not exist, and those that are not what these statements make."""
+        known = self._guarded("read views", lambda: self.destination.views(dataset))
+        for view, text in statements.items():
+            statement = self.destination.dialect.translated(text)
+            mark = hashlib.sha256(statement.encode()).hexdigest()
+            if known.get(view) != mark:
+                make = functools.partial(self.destination.make_view, dataset, view, statement, mark)
+                self._guarded(f"make {view}", make)
+
+    def _executed(self, sql: str, parameters: Sequence[object] | None) -> Iterator[Page]:
+        yield from self.destination.pages(self.destination.dialect.translated(sql, parameters))
+
+    def _fault(self, error: Exception) -> tuple[str, str] | None:
+        return self.destination.fault(error)

@@ -1,0 +1,181 @@
+"""A warehouse on the other side of a network: decided in DuckDB, asked and written in its own dialect."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+from extend_pipeline.warehouse.queries import claims, landed_runs
+from extend_pipeline.warehouse.queries.sql_warehouse import SqlWarehouse, UndoneError
+from extend_pipeline.warehouse.records import (
+    AS_BEFORE,
+    Landing,
+    LandingPolicy,
+    Provenance,
+    WarehouseBusyError,
+    WarehouseError,
+)
+from extend_pipeline.warehouse.remote import rehearsal
+from extend_pipeline.warehouse.remote.destination import Destination, DestinationSession
+from extend_pipeline.warehouse.remote.sync import Carrier
+from extend_pipeline.warehouse.schema import migrations
+from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.session import Session
+from extend_pipeline.warehouse.sql import TYPES, names, read_lines
+from extend_pipeline.warehouse.transform.parse import StagedFile, stage
+
+_WORKBENCH: Final = "workbench"
+
+
+class RemoteWarehouse(SqlWarehouse):
+    """See :class:`extend_pipeline.warehouse.records.Warehouse`.
+
+    Whoever plans or lands has the dataset to itself until its transaction ends; everybody can read meanwhile.
+
+    :param memory_limit_mb: what DuckDB may use while a part is made ready; clients and drivers take as much
+        again, and it works on disk beyond it at the same speed (measured).
+    """
+
+    def __init__(
+        self, destination: Destination, dataset: str, *, memory_limit_mb: int = 128, threads: int = 2
+    ) -> None:
+        super().__init__(dataset, destination.name)
+        self._destination = destination
+        self._unopened = copy.deepcopy(destination)
+        self._memory_limit_mb = memory_limit_mb
+        self._threads = threads
+        self._planning = False
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        self._destination.open()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnect; what was not committed is gone."""
+        self._destination.close()
+
+    def session(self, purpose: str) -> DestinationSession:
+        """Return a session, so that rows can be read from it while others are at work."""
+        return DestinationSession(self._destination, purpose)
+
+    def land(
+        self,
+        submission: Iterable[Document],
+        raw_lines: Iterable[bytes],
+        *,
+        provenance: Provenance,
+        policy: LandingPolicy = AS_BEFORE,
+        withhold: bool = False,
+    ) -> Landing:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        session = self.session(f"Part {provenance.part} into {self.name}")
+        with self._workbench() as workbench:
+            folder = workbench.path.parent
+            part = stage(submission, raw_lines, folder, name=provenance.part)
+            if self._planning:
+                self._planning = False
+                session.run("end planning", "COMMIT")
+            self._settle(make=True)
+            with self._alone(session):
+                return Carrier(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
+
+    def check_writable(self) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        found = self.session(self._purpose).objections(self.dataset)
+        if found:
+            raise WarehouseError(f"{self._purpose}. {' '.join(found)} Nothing was planned or sent.")
+        reason = ""
+        try:
+            super().check_writable()
+        except WarehouseError as error:
+            reason = str(error)
+            if isinstance(error, WarehouseBusyError) or reason.startswith(self._purpose):
+                raise
+        if reason:
+            raise WarehouseError(f"{self._purpose}: {reason}")
+
+    def _separate(self) -> RemoteWarehouse:
+        return RemoteWarehouse(
+            copy.deepcopy(self._unopened),
+            self.dataset,
+            memory_limit_mb=self._memory_limit_mb,
+            threads=self._threads,
+        )
+
+    def _rehearse_landing(self) -> None:
+        """Land a part where all of it can be undone; elsewhere, see that each table can be written to."""
+        if not self._destination.undoes_tables:
+            super()._rehearse_landing()
+            return
+        session = self.session(self._purpose)
+        with self._workbench() as workbench, contextlib.suppress(UndoneError):
+            folder = workbench.path.parent
+            part = stage([rehearsal.DOCUMENT], [rehearsal.LINE], folder, name=rehearsal.ORIGIN.part)
+            with self._alone(session):
+                migrations.migrate(session, self.dataset, make=True)
+                claims.make_claims(session, self.dataset)
+                claims.write_claims(session, self.dataset, *rehearsal.CLAIM)
+                Carrier(workbench, session, part, rehearsal.ORIGIN, folder).land(rehearsal.POLICY)
+                landed_runs.note_deleted_runs(
+                    session, self.dataset, "(SELECT '_preflight' AS run_id) AS gone", ""
+                )
+                raise UndoneError
+
+    @contextlib.contextmanager
+    def _workbench(self) -> Iterator[DuckDBWarehouse]:
+        """Open an empty DuckDB file of the same dataset, in a folder of its own that goes with it."""
+        with (
+            tempfile.TemporaryDirectory(prefix="extend-load-") as folder,
+            DuckDBWarehouse(
+                Path(folder) / f"{_WORKBENCH}.duckdb",
+                self.dataset,
+                conn_id=_WORKBENCH,
+                memory_limit_mb=self._memory_limit_mb,
+                threads=self._threads,
+            ) as workbench,
+        ):
+            yield workbench
+
+    def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
+        there = self.session(session.purpose)
+        table = there.temporary(columns)
+        source = read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
+        rows = f"SELECT {names(columns)} FROM {source}"  # noqa: S608 # quoted by sql.py
+        with self._workbench() as workbench:
+            here = workbench.session(f"Keys for {self.name}")
+            there.append("insert keys", table, columns, here, rows, workbench.path.parent / "keys")
+        return table
+
+    @contextlib.contextmanager
+    def _alone(self, session: Session) -> Iterator[None]:
+        begun, self._planning = self._planning, False
+        with session.transaction(begun=begun):
+            if not begun:
+                self._lock()
+            yield
+
+    def _held(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._planning else self._alone(session)
+
+    def begin_planning(self) -> None:
+        """See :meth:`extend_pipeline.warehouse.records.Warehouse.begin_planning`."""
+        if not self._planning:
+            self.session(f"Planning in {self.name}").run("begin", "BEGIN TRANSACTION")
+            self._planning = True
+            self._lock()
+
+    def _lock(self) -> None:
+        self.session(f"Waiting for {self.name}").lock(self.dataset)

@@ -1,0 +1,1 @@
+"""Which tables and columns there are, and how they change."""

@@ -1,0 +1,1 @@
+"""From a part of the raw zone to rows."""

@@ -1,0 +1,84 @@
+"""SQL that says how sure Extend was of a document, and whether its rows may be in the generated tables.
+
+Every function returns text. A decision, once made about a run, stands: whatever lands the same run again
+finds it in ``documents``. A new run of the document is decided anew, and what a reviewer at Extend has
+decided needs no approval. A field without any confidence is not a doubtful one.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from typing import Final
+
+from extend_pipeline.warehouse.schema import tables
+from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.sql import TYPES, literal, names
+
+#: What ``documents.approval`` can say; rows of a document with one of the first two are held back.
+WAITING: Final = "WAITING"
+REJECTED: Final = "REJECTED"
+APPROVED: Final = "APPROVED"
+
+_KEY: Final = names(tables.KEY)
+
+
+def standing_rows(documents: str) -> str:
+    """Return ``_standing``: the threshold and the decision that hold for each run that lands."""
+    same = " AND ".join(f"landed.{name} = landing.{name}" for name in (*tables.KEY, "run_id"))
+    newer = """landing.decision IS NOT NULL
+               AND (landed.approval_at IS NULL OR landing.decided_at >= landed.approval_at)"""
+    return f"""
+        SELECT {", ".join(f"landing.{name}" for name in tables.KEY)},
+               coalesce(load.min_confidence, landed.min_confidence) AS min_confidence,
+               CASE WHEN {newer} THEN landing.decision ELSE landed.approval END AS approval,
+               CASE WHEN {newer} THEN landing.decided_by ELSE landed.approval_by END AS approval_by,
+               CASE WHEN {newer} THEN landing.decided_at ELSE landed.approval_at END AS approval_at
+        FROM _landing AS landing CROSS JOIN _load AS load LEFT JOIN {documents} AS landed ON {same}
+    """
+
+
+def no_doubts() -> str:
+    """Return ``_doubts`` without a row: it grows by :func:`doubt_rows` with each page."""
+    columns = {**tables.KEY, "lowest": ColumnType.DOUBLE, "low": ColumnType.INTEGER}
+    row = ", ".join(f"NULL::{TYPES[kind]} AS {name}" for name, kind in columns.items())
+    return f"SELECT {row} WHERE false"
+
+
+def doubt_rows() -> str:
+    """Return the lowest confidence of each document of the page, and how many fields are too low."""
+    return f"""
+        SELECT {_KEY}, min(confidence), count(*) FILTER (confidence < min_confidence)
+        FROM (
+            SELECT {_KEY}, least(ocr_confidence, logprobs_confidence) AS confidence
+            FROM _evidence JOIN _page USING (result_no)
+        )
+        JOIN _standing USING ({_KEY})
+        GROUP BY ALL
+    """
+
+
+def assessed_rows() -> str:
+    """Return ``_assessed``: the documents that land with what is to be said of their confidence."""
+    return f"""
+        SELECT landing.*, doubt.lowest AS lowest_confidence, standing.min_confidence,
+               CASE WHEN standing.min_confidence IS NOT NULL AND run_id IS NOT NULL
+                    THEN coalesce(doubt.low, 0) END AS low_confidence,
+               CASE WHEN reviewed THEN NULL
+                    WHEN standing.approval IS NOT NULL THEN standing.approval
+                    WHEN hold AND doubt.low > 0 THEN {literal(WAITING)} END AS approval,
+               CASE WHEN NOT reviewed THEN standing.approval_by END AS approval_by,
+               CASE WHEN NOT reviewed THEN standing.approval_at END AS approval_at
+        FROM _landing AS landing
+        JOIN _standing AS standing USING ({_KEY})
+        LEFT JOIN (
+            SELECT {_KEY}, min(lowest) AS lowest, sum(low)::BIGINT AS low FROM _doubts GROUP BY ALL
+        ) AS doubt USING ({_KEY})
+        CROSS JOIN (SELECT hold FROM _load)
+    """
+
+
+def held_rows() -> str:
+    """Return ``_held``: the keys of the documents whose rows are held back."""
+    return f"SELECT {_KEY} FROM _assessed WHERE approval IN ({literal(WAITING)}, {literal(REJECTED)})"

@@ -1,0 +1,216 @@
+"""SQL about Extend's evidence: reading it, leading each entry to its field, telling of what leads nowhere.
+
+Every function returns text. The statements read ``_page``, ``_nodes``, ``_machine``, ``_places`` and
+``_declared``, see :mod:`extend_pipeline.warehouse.transform.flatten`, and make of a page
+
+* ``_evidence``: one row per entry of the metadata, with its ``key``, null for metadata that is no map;
+* ``_found``: the entries that have a place in their extraction; ``ways`` counts the places that the key
+  spells equally well.
+
+Where every key is spelled as expected and every entry can be read, no more than that is asked.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from extend_pipeline.warehouse.schema import tables
+from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.sql import literal, names, typed
+from extend_pipeline.warehouse.transform.places import beside_nodes, folded, spelled
+
+#: The columns of ``_evidence`` that ``fields`` has, in its order.
+COLUMNS: Final = """ocr_confidence, logprobs_confidence, review_score, page, reference_text, polygon,
+    cell_range, citations"""
+#: What is read of Extend's metadata of a field; ``page`` is a number in 2025-04-21, later an object.
+_ABOUT: Final = (
+    "STRUCT(ocrConfidence VARCHAR, logprobsConfidence VARCHAR, reviewAgentScore VARCHAR, "
+    "citations STRUCT(fileId VARCHAR, page JSON, referenceText VARCHAR, polygon JSON, "
+    "cellRange VARCHAR)[])"
+)
+#: All that Extend is known to say of a field.
+_KNOWN: Final = "['ocrConfidence', 'logprobsConfidence', 'reviewAgentScore', 'citations', 'insights']"
+_NOWHERE: Final = (
+    "Extend says this of a field that the extraction does not have; in fields it has a row of its own."
+)
+_UNREADABLE: Final = (
+    "Not what Extend is known to say of a field: a confidence is a number from 0 to 1, citations are a list, "
+    "and a page is a number. What could not be read is null in fields."
+)
+_AMBIGUOUS: Final = "Extend's key for this can mean several fields of the extraction; one of them has it."
+
+
+def said_rows() -> str:
+    """Return the evidence with its place, or else the path that it is told of by."""
+    return f"""
+        SELECT result_no, place, coalesce(path, key) AS said_of, cited_file_id, {COLUMNS}
+        FROM _evidence LEFT JOIN _found USING (result_no, key) WHERE key IS NOT NULL
+    """
+
+
+def evidence_rows() -> str:
+    """Return what Extend says of each field: its confidences, and its first citation."""
+    structure = literal(json.dumps(f"MAP(VARCHAR, {_ABOUT})"))
+    ocr, logprobs = (
+        f"CASE WHEN try_cast({text} AS DOUBLE) BETWEEN 0 AND 1 THEN try_cast({text} AS DOUBLE) END"
+        for text in ("about.ocrConfidence", "about.logprobsConfidence")
+    )
+    page = "about.citations[1].page"
+    text = f"coalesce({page} ->> 'number', CASE WHEN json_type({page}) <> 'OBJECT' THEN {page} ->> '$' END)"
+    return f"""
+        SELECT * EXCLUDE (about, page_text, is_cited), NULL::VARCHAR AS path,
+               {typed("page_text", tables.FIELDS["page"])} AS page,
+               key IS NULL
+               OR ocr_confidence IS NULL AND about.ocrConfidence IS NOT NULL
+               OR logprobs_confidence IS NULL AND about.logprobsConfidence IS NOT NULL
+               OR review_score IS NULL AND about.reviewAgentScore IS NOT NULL
+               OR page IS NULL AND page_text IS NOT NULL AS unreadable,
+               citations IS NULL AND (
+                   is_cited OR about.ocrConfidence IS NULL AND about.logprobsConfidence IS NULL
+                                      AND about.reviewAgentScore IS NULL) AS unclear
+        FROM (
+            SELECT *, {ocr} AS ocr_confidence, {logprobs} AS logprobs_confidence,
+                   {typed("about.reviewAgentScore", ColumnType.DOUBLE)} AS review_score, {text} AS page_text,
+                   about.citations[1].fileId AS cited_file_id,
+                   about.citations[1].referenceText AS reference_text,
+                   about.citations[1].polygon AS polygon,
+                   about.citations[1].cellRange AS cell_range, len(about.citations) AS citations
+            FROM (
+                SELECT result_no, group_id, is_cited, entry.key AS key, entry.value AS about
+                FROM (
+                    SELECT result_no, group_id,
+                           contains(metadata, '"citations"') AS is_cited,
+                           unnest(coalesce(map_entries(from_json(metadata, {structure})),
+                                           [{{'key': NULL, 'value': NULL}}])) AS entry
+                    FROM _page
+                )
+            )
+        )
+    """
+
+
+def exactly_found_rows() -> str:
+    """Return the places of the entries that are clear and spelled as in ``fields``: all, as a rule."""
+    return """
+        SELECT result_no, key, place, 1 AS ways
+        FROM (FROM _evidence WHERE NOT unreadable AND NOT unclear) JOIN (
+            SELECT group_id, path AS key, any_value(place) AS place
+            FROM _places GROUP BY ALL HAVING count(*) = 1
+        ) USING (group_id, key) SEMI JOIN _nodes USING (result_no, place)
+    """
+
+
+def found_rows() -> str:
+    """Return the place of each entry whose key leads to one that its extraction has, now or before a review.
+
+    A key means the same place in all extractions of the page, unless another place, or another key for it, is
+    among them: then each extraction is asked, and the better spelling counts.
+    """
+    return f"""
+        WITH way AS (
+            SELECT group_id, key, place, CASE key WHEN path THEN 0 WHEN dotted THEN 1 ELSE 2 END AS rank,
+                   count(*) OVER (PARTITION BY group_id, key) > 1
+                   OR count(*) OVER (PARTITION BY group_id, place) > 1 AS disputed
+            FROM (
+                SELECT group_id, key, {folded("key")} AS folded FROM _evidence GROUP BY ALL
+            ) JOIN _places USING (group_id, folded)
+        ),
+        claim AS (
+            SELECT result_no, key, place, rank, disputed
+            FROM _evidence JOIN way USING (group_id, key)
+            SEMI JOIN (
+                SELECT result_no, place FROM _nodes UNION ALL SELECT result_no, place FROM _machine
+            ) AS there USING (result_no, place)
+        )
+        SELECT result_no, key, place, 1 AS ways FROM claim WHERE NOT disputed
+        UNION ALL
+        SELECT result_no, key, place, ways
+        FROM (
+            SELECT *, count(*) OVER (PARTITION BY result_no, key, rank) AS ways FROM claim WHERE disputed
+            QUALIFY row_number() OVER (PARTITION BY result_no, key ORDER BY rank, place) = 1
+        )
+        QUALIFY row_number() OVER (PARTITION BY result_no, place ORDER BY rank, key) = 1
+    """
+
+
+def absent_paths() -> str:
+    """Return the statement that gives entries of declared fields without a value their path.
+
+    An item that is not there declares nothing.
+    """
+    segments = f"string_split({folded('key')}, '.')"
+    numbers, rest = (
+        f"list_filter({segments}, lambda segment: {no}regexp_full_match(segment, '\\d+'))"
+        for no in ("", "NOT ")
+    )
+    pieces = f"string_split({spelled('shape')}, '[]')"
+    path = """array_to_string(
+        list_transform(pieces, lambda piece, n: concat(piece, '[' || numbers[n] || ']')), '')"""
+    return f"""
+        WITH lost AS (
+            SELECT result_no, group_id, key, {numbers} AS numbers, array_to_string({rest}, '.') AS rest
+            FROM _evidence ANTI JOIN _found USING (result_no, key)
+        ),
+        declared AS (
+            SELECT DISTINCT group_id, {folded("shape")} AS rest, {pieces} AS pieces FROM _declared
+        ),
+        known AS (
+            SELECT result_no, key, numbers, {path} AS path
+            FROM lost JOIN declared USING (group_id, rest) WHERE len(pieces) = len(numbers) + 1
+        ),
+        there AS (
+            SELECT DISTINCT result_no, path
+            FROM _nodes SEMI JOIN known USING (result_no) JOIN _places USING (group_id, place)
+        ),
+        absent AS (
+            SELECT known.result_no, key, known.path
+            FROM known LEFT JOIN there
+              ON there.result_no = known.result_no AND there.path = regexp_extract(known.path, '^.*\\]')
+            WHERE numbers = [] OR there.path IS NOT NULL
+            QUALIFY row_number() OVER (
+                PARTITION BY known.result_no, known.path ORDER BY key <> known.path, key) = 1
+        )
+        UPDATE _evidence SET path = named.path
+        FROM (FROM absent ANTI JOIN there USING (result_no, path)) AS named
+        WHERE _evidence.result_no = named.result_no AND _evidence.key = named.key
+    """
+
+
+def problem_rows() -> str:
+    """Return what of the page's evidence leads to no field, or to several, or cannot be read."""
+    odd = "(FROM _page SEMI JOIN odd USING (result_no))"
+    return f"""
+        WITH odd AS (
+            SELECT result_no, key, path IS NULL AND place IS NULL AND key IS NOT NULL AS lost,
+                   coalesce(ways, 1) > 1 AS ambiguous, unreadable, unclear
+            FROM _evidence LEFT JOIN _found USING (result_no, key)
+            WHERE lost OR ambiguous OR unreadable OR unclear
+        ),
+        entry AS (
+            SELECT page.result_no, node.key, node.value AS entry
+            FROM {beside_nodes(odd, "metadata", "json_each")}
+        ),
+        told AS (
+            SELECT *, unreadable OR unclear AND (
+                       json_type(entry) NOT IN ('OBJECT', 'NULL')
+                       OR coalesce(json_type(entry, '$.citations') <> 'NULL', false)
+                       OR json_type(entry, '$.ocrConfidence') IS NULL
+                          AND json_type(entry, '$.logprobsConfidence') IS NULL
+                          AND json_type(entry, '$.reviewAgentScore') IS NULL
+                          AND NOT list_has_all({_KNOWN}, json_keys(entry))) AS strange
+            FROM odd LEFT JOIN entry USING (result_no, key)
+        )
+        SELECT {names(tables.KEY)}, run_id, code, NULL, NULL, key, coalesce(entry, metadata), message,
+               landed_at
+        FROM (
+            SELECT *, 'UNREADABLE_EVIDENCE' AS code, {literal(_UNREADABLE)} AS message FROM told WHERE strange
+            UNION ALL
+            SELECT *, 'EVIDENCE_WITHOUT_FIELD', {literal(_NOWHERE)} FROM told WHERE lost
+            UNION ALL
+            SELECT *, 'AMBIGUOUS_EVIDENCE', {literal(_AMBIGUOUS)} FROM told WHERE ambiguous
+        ) JOIN _page USING (result_no)
+    """

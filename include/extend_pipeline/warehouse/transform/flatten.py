@@ -1,0 +1,172 @@
+"""SQL that takes a page of extracted values apart: typed rows, fields with their evidence, problems.
+
+Every function returns text. The statements read these temporary tables:
+
+* ``_sources``: one row per extraction of the part, with the file that it was made from;
+* ``_page``: one row per extraction, ``result_no`` numbering them, with ``value``, ``metadata`` and, if a
+  person has reviewed it, ``initial``, the value before that, as JSON;
+* ``_declared``: one row per place of a schema, see :mod:`~extend_pipeline.warehouse.transform.places`;
+* ``_nodes``: one row per place of each value; ``_machine``: the same of ``initial``;
+* ``_places``: these places, each once, with what is declared there: they are few, and their rows many;
+* ``_evidence`` and what leads from it to fields, see :mod:`extend_pipeline.warehouse.transform.evidence`.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from typing import Final
+
+from extend_pipeline.warehouse.schema import tables
+from extend_pipeline.warehouse.schema.dictionary import Column, Table
+from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.sql import (
+    is_rounded,
+    literal,
+    names,
+    pointer,
+    quoted,
+    read_lines,
+    read_texts,
+    typed,
+)
+from extend_pipeline.warehouse.transform import evidence
+from extend_pipeline.warehouse.transform.parse import StagedFile
+from extend_pipeline.warehouse.transform.places import CONTAINERS, beside_nodes, node_rows, place_rows
+
+PAGE_COLUMNS: Final = {
+    "result_no": "BIGINT",
+    "seq": "BIGINT",
+    "result_idx": "BIGINT",
+    "group_id": "BIGINT",
+    "value": "VARCHAR",
+    "metadata": "VARCHAR",
+    "initial": "VARCHAR",
+}
+#: Most numbers, told cheaply: they are too short for what a number could be too large or too exact for.
+_FITS: Final = """(
+    json_type IN ('BIGINT', 'UBIGINT', 'DOUBLE') AND length(text) <= 10 AND NOT contains(text, 'e')
+    AND (type IN ('DECIMAL', 'DOUBLE') OR type = 'INTEGER' AND json_type <> 'DOUBLE'))"""
+
+
+def page_stages(file: StagedFile) -> Iterator[tuple[str, str]]:
+    """Yield the tables that a page is taken apart into, each with its rows, in the order they are made in."""
+    yield "_page", page_rows(file)
+    yield "_nodes", node_rows()
+    yield "_machine", node_rows("initial") if file.reviewed else "FROM _nodes WHERE false"
+    yield "_places", place_rows()
+
+
+def page_rows(file: StagedFile) -> str:
+    """Return the extractions of a page that belong to the runs that land, with their keys."""
+    return f"""
+        SELECT page.*, {names(tables.KEY)}, landing.run_id, landing.landed_at, source.file_id
+        FROM {read_texts(file, PAGE_COLUMNS)} AS page
+        JOIN _landing AS landing ON landing.seq = page.seq
+        JOIN _sources AS source ON source.seq = page.seq AND source.group_id = page.group_id
+                                  AND source.result_idx = page.result_idx
+    """
+
+
+def source_rows(steps: StagedFile) -> str:
+    """Return ``_sources``: the file that each extraction of the part was made from."""
+    columns = {"seq": "BIGINT", "group_id": "BIGINT", "result_idx": "BIGINT", "file_id": "VARCHAR"}
+    return f"SELECT {names(list(columns))} FROM {read_lines(steps, columns)} WHERE group_id IS NOT NULL"
+
+
+def table_rows(table: Table, group_id: int) -> str:
+    """Return the rows of one generated table for the page's extractions by one extractor and schema."""
+    keys = names(tables.RESULT)
+    relation = f"SELECT {keys}, value AS node FROM _page WHERE group_id = {group_id}"
+    depth = 0
+    for position in table.positions:
+        end = table.path.index(None, depth)
+        items = f"from_json(json_extract(node, {literal(pointer(table.path[depth:end]))}), '[\"JSON\"]')"
+        relation = f"""
+            SELECT * EXCLUDE (node, items), unnest(items) AS node,
+                   unnest(range(len(items))) AS {quoted(position)}
+            FROM (SELECT *, {items} AS items FROM ({relation}))
+        """
+        depth = end + 1
+    values = [_value(column, number) for number, column in enumerate(table.columns, start=1)]
+    paths = ", ".join(literal(pointer(column.path[len(table.path) :]) or "$") for column in table.columns)
+    picks = [f"json_extract_string(node, [{paths}]) AS texts"] if table.columns else []
+    if any(column.type is ColumnType.JSON for column in table.columns):
+        picks.append(f"json_extract(node, [{paths}]) AS jsons")
+    return f"""
+        SELECT {", ".join([names(table.own_columns), *values])}
+        FROM (SELECT {", ".join(["* EXCLUDE (node)", *picks])} FROM ({relation}))
+    """
+
+
+def field_rows() -> str:
+    """Return one row per scalar of each value and per field that Extend gives evidence for.
+
+    What a reviewer has taken out is a row too, with the machine's value alone.
+    """
+    scalar = f"json_type NOT IN {CONTAINERS} AND NOT (place = '$' AND json_type = 'NULL')"
+    return f"""
+        SELECT {names(tables.KEY)}, run_id, extractor, result_idx,
+               coalesce(file_id, cited_file_id) AS file_id, coalesce(path, said_of) AS path, text AS value,
+               {evidence.COLUMNS}, CASE WHEN initial IS NULL THEN text ELSE machine_text END AS machine_value,
+               initial IS NOT NULL AND text IS DISTINCT FROM machine_text AS edited
+        FROM (SELECT result_no, place, text FROM _nodes WHERE {scalar})
+        FULL JOIN ({evidence.said_rows()}) USING (result_no, place)
+        FULL JOIN (SELECT result_no, place, text AS machine_text FROM _machine WHERE {scalar})
+            USING (result_no, place)
+        JOIN _page USING (result_no)
+        JOIN _groups USING (group_id)
+        LEFT JOIN (SELECT group_id, place, path FROM _places) USING (group_id, place)
+    """
+
+
+def problem_rows(kinds: Set[ColumnType]) -> str:
+    """Return what of the page's values is not declared, is of another type, or is kept less exactly.
+
+    :param kinds: the types of all declared columns; a statement that knows of no other is sooner planned.
+    """
+    casts = "\n".join(
+        f"WHEN {literal(kind)} THEN {typed('text', kind)} IS NULL"
+        for kind in sorted(kinds - {ColumnType.TEXT, ColumnType.JSON})
+    )
+    wrong = f"WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'" if casts else ""
+    of_containers = f"FROM misfit WHERE json_type IN {CONTAINERS}"
+    rounded = f"WHEN type = 'DECIMAL' AND {is_rounded('text')} THEN 'ROUNDED'"
+    return f"""
+        WITH misfit AS (
+            SELECT * FROM (
+                SELECT *, CASE
+                    WHEN kind IS NULL AND parent_kind IN ('object', 'list') THEN 'UNKNOWN_FIELD'
+                    WHEN kind IS NULL OR json_type = 'NULL' THEN NULL
+                    WHEN kind = 'object' THEN CASE WHEN json_type <> 'OBJECT' THEN 'WRONG_TYPE' END
+                    WHEN kind = 'list' THEN CASE WHEN json_type <> 'ARRAY' THEN 'WRONG_TYPE' END
+                    WHEN json_type IN {CONTAINERS} THEN CASE WHEN type <> 'JSON' THEN 'WRONG_TYPE' END
+                    WHEN {_FITS} THEN NULL
+                    {wrong}
+                    {rounded if ColumnType.DECIMAL in kinds else ""}
+                END AS code
+                FROM _nodes JOIN _places USING (group_id, place)
+            ) WHERE code IS NOT NULL
+        ),
+        container AS (
+            SELECT page.result_no, node.fullkey AS place, node.value AS whole
+            FROM {beside_nodes(f"(FROM _page SEMI JOIN ({of_containers}) USING (result_no))", "value")}
+            WHERE node.type IN {CONTAINERS}
+        )
+        SELECT {names(tables.KEY)}, run_id, code, table_name, column_name, path,
+               coalesce(text, whole::VARCHAR) AS value,
+               CASE code WHEN 'UNKNOWN_FIELD' THEN 'The schema does not declare this field; it has no column.'
+                         WHEN 'ROUNDED' THEN 'The column keeps nine digits after the decimal point.'
+                         ELSE 'Not of type ' || coalesce(type, kind) || '; what it is stands in value.'
+               END AS message,
+               landed_at
+        FROM misfit JOIN _page USING (result_no) LEFT JOIN container USING (result_no, place)
+    """
+
+
+def _value(column: Column, number: int) -> str:
+    if column.type is ColumnType.JSON:
+        return f"CASE WHEN json_type(jsons[{number}]) <> 'NULL' THEN jsons[{number}] END"
+    return typed(f"texts[{number}]", column.type)

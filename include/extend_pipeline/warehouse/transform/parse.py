@@ -1,0 +1,253 @@
+"""From raw lines to files that DuckDB reads: one pass, one line in memory.
+
+Only what names a run is looked at here; the extracted values pass as they are, and SQL takes them apart. They
+are written in pages of bounded size, so that shaping them needs bounded memory however large the part is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.transform import step_rows
+from extend_pipeline.warehouse.transform.raw_lines import RawLine, decoded, encoded, exact_text, read_raw_line
+from extend_provider.client.models import Extraction, ProcessorResult, StepRun
+
+#: Staged values per page; what DuckDB needs to take a page apart is some six times as much.
+PAGE_BYTES: Final = 8 * 1024 * 1024
+#: Bytes of large extractions after which a part goes on in another transaction: when DuckDB commits one, it
+#: has up to 2,048 rows of a table in memory at once, with every value of theirs. Other extractions do not
+#: count: so many rows of them are not much.
+SLICE_BYTES: Final = 8 * 1024 * 1024
+_LARGE: Final = 64 * 1024
+#: Bytes of a file that are written at once.
+_BUFFER: Final = 1 << 18
+#: What stands between the columns of a page: a control character, which no JSON text has in it.
+SEPARATOR: Final = "\x1f"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extractor:
+    """An extractor with one of its schemas.
+
+    Its name is what it is known by: the two API versions give the same extractor different ids.
+    """
+
+    name: str
+    schema: Mapping[str, Any] | None
+
+
+class StagedFile:
+    """A file of JSON lines that is being written.
+
+    :ivar lines: lines so far; ``size``: bytes so far.
+    :ivar longest: bytes of the longest line, which DuckDB wants to know.
+    :ivar reviewed: whether a line has a value from before a review.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = self.size = self.longest = 0
+        self.reviewed = False
+        self._file = path.open("wb", buffering=_BUFFER)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append ``record``."""
+        self.write_line(encoded(record) + b"\n")
+
+    def write_line(self, line: bytes) -> None:
+        """Append a line that ends in a newline."""
+        self._file.write(line)
+        self.lines += 1
+        self.size += len(line)
+        self.longest = max(self.longest, len(line))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+@dataclasses.dataclass(slots=True)
+class Slice:
+    """Runs of a part that land together: those from number ``first`` on, to the next slice.
+
+    :ivar pages: files of their extracted values, a line each of ``shaping.PAGE_COLUMNS``.
+    :ivar large: bytes of those extractions that are large.
+    """
+
+    first: int
+    pages: list[StagedFile] = dataclasses.field(default_factory=list)
+    large: int = 0
+
+
+@dataclasses.dataclass(slots=True)
+class StagedPart:
+    """A part on disk.
+
+    :ivar slices: one, unless its values are very large.
+    :ivar repaired: whether a line of it had characters that are no text.
+    :ivar extractors: by ``group_id``.
+    :ivar group_of: the ``group_id`` of what names an extractor and its schema, as received.
+    """
+
+    folder: Path
+    submission: StagedFile
+    runs: StagedFile
+    steps: StagedFile
+    checks: StagedFile
+    files: StagedFile
+    slices: list[Slice]
+    extractors: list[Extractor] = dataclasses.field(default_factory=list)
+    group_of: dict[tuple[str, bytes | None], int] = dataclasses.field(default_factory=dict)
+    repaired: bool = False
+
+    @property
+    def pages(self) -> list[StagedFile]:
+        """The pages of all slices."""
+        return [page for piece in self.slices for page in piece.pages]
+
+
+def stage(
+    submission: Iterable[Document], raw_lines: Iterable[bytes], folder: Path, *, name: str
+) -> StagedPart:
+    """Write a part to ``folder``.
+
+    :param name: what the part is called in errors.
+    :raises WarehouseError: if a raw line cannot be read; names its number, never its content.
+    """
+    part = StagedPart(
+        folder,
+        StagedFile(folder / "submission.ndjson"),
+        StagedFile(folder / "runs.ndjson"),
+        StagedFile(folder / "steps.ndjson"),
+        StagedFile(folder / "checks.ndjson"),
+        StagedFile(folder / "files.ndjson"),
+        [Slice(first=0)],
+    )
+    for ordinal, document in enumerate(submission):
+        part.submission.write({"ordinal": ordinal, **document_record(document)})
+    for seq, line in enumerate(raw_lines):
+        raw = read_raw_line(line, f"Line {seq + 1:,} of part {name}")
+        part.repaired = part.repaired or raw.repaired
+        if part.slices[-1].large > SLICE_BYTES:
+            part.slices.append(Slice(first=seq))
+        part.runs.write(_run_record(seq, raw))
+        _stage_steps(part, seq, raw)
+    for file in (part.submission, part.runs, part.steps, part.checks, part.files, *part.pages):
+        file.close()
+    return part
+
+
+def document_record(document: Document) -> dict[str, Any]:
+    """Return a document as the row that it becomes."""
+    address = document.uri.partition("://")[2]
+    bucket, _, key = address.partition("/")
+    return {
+        "document_id": document.id,
+        "uri": document.uri,
+        "bucket": bucket or None,
+        "key": key or None,
+        "name": document.name,
+        "etag": document.etag,
+        "size_bytes": document.size_bytes,
+        "last_modified": document.last_modified,
+        "status": document.status,
+        "reason": document.reason,
+        "message": document.message,
+    }
+
+
+def _stage_steps(part: StagedPart, seq: int, raw: RawLine) -> None:
+    results_of: Counter[str] = Counter()
+    for step_idx, step in enumerate(raw.run.steps):
+        result = step.result
+        result_idx = group = None
+        if result is not None and result.extraction is not None:
+            group = _group(part, raw, step, result)
+            extractor = part.extractors[group].name
+            result_idx = results_of[extractor]
+            results_of[extractor] += 1
+            _write_value(part, raw, result.extraction, result.initial, (seq, result_idx, group))
+        place = {"seq": seq, "step_idx": step_idx}
+        extraction = {"result_idx": result_idx, "group_id": group}
+        told = {**step_rows.step_record(raw.run, step), "output": raw.whole(step.output)}
+        part.steps.write({**place, **extraction, **told})
+        for check in step_rows.check_records(step):
+            part.checks.write({**place, **check})
+    for file in step_rows.file_records(raw.run):
+        part.files.write({"seq": seq, **file})
+
+
+def _write_value(
+    part: StagedPart, raw: RawLine, found: Extraction, initial: Extraction | None, place: tuple[int, int, int]
+) -> None:
+    # A confidence and a corner of a polygon need no more digits than a double has.
+    texts = [
+        exact_text(raw.text(found.value)),
+        raw.text(found.metadata),
+        b"" if initial is None else exact_text(raw.text(initial.value)),
+    ]
+    length = sum(map(len, texts))
+    if length > _LARGE:
+        part.slices[-1].large += length
+    pages = part.slices[-1].pages
+    if not pages or pages[-1].size + length > PAGE_BYTES:
+        if pages:
+            pages[-1].close()
+        pages.append(StagedFile(part.folder / f"values-{len(part.slices)}-{len(pages)}.csv"))
+    page = pages[-1]
+    page.reviewed = page.reviewed or initial is not None
+    numbers = [b"%d" % number for number in (page.lines, *place)]
+    page.write_line(SEPARATOR.encode().join([*numbers, *texts]) + b"\n")
+
+
+def _group(part: StagedPart, raw: RawLine, step: StepRun, result: ProcessorResult) -> int:
+    # What was merged is of no extractor, or named after one of several: its step tells it from theirs.
+    own = step.name if step.type == "MERGE_EXTRACT" else None
+    name = own or result.processor_name or result.processor_id or step.name or "extraction"
+    schema = None if result.schema is None else raw.text(result.schema)
+    group = part.group_of.get((name, schema))
+    if group is None:
+        extractor = Extractor(name, None if schema is None else decoded(schema))
+        if extractor not in part.extractors:
+            part.extractors.append(extractor)
+        group = part.group_of[name, schema] = part.extractors.index(extractor)
+    return group
+
+
+def _run_record(seq: int, raw: RawLine) -> dict[str, Any]:
+    run = raw.run
+    document_id = run.metadata.get("document_id")
+    return {
+        "seq": seq,
+        "repaired": raw.repaired,
+        "decision": raw.approval,
+        "decided_by": raw.decided.get("by"),
+        "decided_at": raw.decided.get("at"),
+        "document_id": document_id if isinstance(document_id, str) else None,
+        "status": run.status,
+        "reason": run.failure_reason,
+        "message": run.failure_message or run.rejection_note,
+        "run_id": run.id,
+        "batch_id": run.batch_id,
+        "workflow_name": run.workflow_name,
+        "workflow_version": run.workflow_version,
+        "workflow_version_name": run.workflow_version_name,
+        "dashboard_url": run.dashboard_url,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "updated_at": run.updated_at,
+        "reviewed": run.reviewed,
+        "reviewed_by": run.reviewed_by,
+        "reviewed_at": run.reviewed_at,
+        "rejection_note": run.rejection_note,
+        "edited": any(step.result is not None and step.result.edited for step in run.steps),
+        "credits": run.credits,
+        "usage": run.raw.get("usage"),
+        "edits": step_rows.edits_of(run),
+    }

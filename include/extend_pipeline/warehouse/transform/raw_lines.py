@@ -1,0 +1,230 @@
+"""Reading the lines of the raw zone: exactly, and without decoding what only the warehouse takes apart.
+
+Most of a line is extracted values, their evidence and the extractor's schema. These texts are cut out before
+the rest is decoded, and pass on as they were received. What a line means is decided by the API version's wire
+alone: where the texts stand is known here for the sake of speed only, and a line of another shape is decoded
+whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from extend_pipeline.warehouse.records import WarehouseError
+from extend_provider.client.models import WorkflowRun
+from extend_provider.client.wire import wire_for
+
+#: Digits that a double always keeps, and characters of a number that has no more of them.
+_SAFE_DIGITS: Final = 15
+_SAFE_LENGTH: Final = _SAFE_DIGITS + len(".")
+#: Shorter texts are not worth cutting out.
+_SHORTEST_CUT: Final = 128
+#: The only key of what stands in the place of a text; nobody can guess it.
+_CUT: Final = f"cut {secrets.token_hex(16)}"
+_DIGITS: Final = bytes.maketrans(b".123456789", b"0000000000")
+#: What a number that a double may not keep has in it, once every digit is a zero.
+_TOO_LONG: Final = b"0" * (_SAFE_LENGTH + 1)
+_SMALL: Final = re.compile(rb"0[eE]-000")
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+#: Escapes of JSON that surrogates can be told apart in; an escaped backslash must not be taken for another's.
+_ESCAPES: Final = re.compile(
+    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+class RawLine(NamedTuple):
+    """One line of the raw zone.
+
+    :ivar run: large texts in it are cut out: read its results' values by :meth:`text`.
+    :ivar repaired: whether characters that are no text (half a surrogate pair) became U+FFFD in the run.
+    :ivar approval: what somebody decided about its low confidence: ``APPROVED`` or ``REJECTED``.
+    :ivar cuts: the texts that were cut out.
+    :ivar decided: ``by`` whom, and ``at`` what time.
+    """
+
+    run: WorkflowRun
+    repaired: bool
+    approval: str | None
+    cuts: tuple[bytes, ...] = ()
+    decided: Mapping[str, Any] = MappingProxyType({})
+
+    def text(self, value: Any) -> bytes:
+        """Return a value of the run as JSON on one line; what was cut out, as it was received."""
+        number = value.get(_CUT) if isinstance(value, Mapping) else None
+        return encoded(value) if number is None else self.cuts[number]
+
+    def whole(self, value: Any) -> Any:
+        """Return any value of the run with the texts put back that were cut out of it."""
+        if isinstance(value, list):
+            return [self.whole(item) for item in value]
+        if not isinstance(value, Mapping) or not self.cuts:
+            return value
+        number = value.get(_CUT)
+        if number is not None:
+            return decoded(self.cuts[number])
+        return {key: self.whole(item) for key, item in value.items()}
+
+
+class _Output(msgspec.Struct):
+    value: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = msgspec.Raw()
+
+
+class _Config(msgspec.Struct):
+    schema: msgspec.Raw = msgspec.Raw()
+
+
+class _Extraction(msgspec.Struct, rename="camel"):
+    output: _Output | None = None
+    initial_output: _Output | None = None
+    config: _Config | None = None
+
+    def texts(self) -> Iterator[msgspec.Raw]:
+        """Yield the texts that are large as a rule."""
+        for output in (self.output, self.initial_output):
+            if output is not None:
+                yield output.value
+                yield output.metadata
+        if self.config is not None:
+            yield self.config.schema
+
+
+class _Result(msgspec.Struct, rename="camel"):
+    extract_run: _Extraction | None = None
+
+
+class _Step(msgspec.Struct):
+    result: _Result | None = None
+
+
+class _Run(msgspec.Struct, rename="camel"):
+    step_runs: list[_Step] = []
+    outputs: list[_Extraction] = []
+
+    def texts(self) -> Iterator[msgspec.Raw]:
+        """Yield the texts that are large as a rule."""
+        for step in self.step_runs:
+            if step.result is not None and step.result.extract_run is not None:
+                yield from step.result.extract_run.texts()
+        for extraction in self.outputs:
+            yield from extraction.texts()
+
+
+class _Line(msgspec.Struct):
+    api_version: str
+    run: _Run
+
+
+_LINE: Final = msgspec.json.Decoder(_Line)
+_ANYTHING: Final = msgspec.json.Decoder()
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def read_raw_line(line: bytes, name: str) -> RawLine:
+    """Read one line of the raw zone, in whichever API version it was received.
+
+    :raises WarehouseError: if the line is no run.
+    """
+    try:
+        text, repaired = readable_text(line)
+        rest, cuts = _without_large_texts(text)
+        record = decoded(rest)
+        run = wire_for(record["api_version"]).parse_run(record["run"])
+        return RawLine(run, repaired, record.get("approval"), cuts, record.get("decided") or {})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        fault = type(error).__name__
+    # Raised outside of the handler: the decoder's error holds the line.
+    raise WarehouseError(f"{name} is not a run that can be read ({fault}). Nothing of the part has landed.")
+
+
+def readable_text(line: bytes) -> tuple[bytes, bool]:
+    """Return a line of JSON as text that is UTF-8, escapes decoded or not, and whether that changed it."""
+    try:
+        text, repaired = line.decode(), False
+    except UnicodeDecodeError:
+        text, repaired = line.decode("utf-8", "replace"), True
+    if "\\" not in text or _SURROGATE.search(text) is None:
+        return (text.encode() if repaired else line), repaired
+    readable = _ESCAPES.sub(lambda escape: "\\ufffd" if escape["lone"] else escape[0], text)
+    return readable.encode(), repaired or readable != text
+
+
+def decoded(text: bytes) -> Any:
+    """Return the value of a JSON text; a number that Python would not keep exactly becomes its text."""
+    if _is_exact(text):
+        try:
+            return _ANYTHING.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            pass  # Python reads NaN and deeper nesting, too
+    return json.loads(text, parse_float=_exact_float, parse_int=_exact_int, parse_constant=str)
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as JSON on one line."""
+    return _ENCODER.encode(value)
+
+
+def exact_text(text: bytes) -> bytes:
+    """Return a JSON text in which a number that a double would not keep exactly is a text."""
+    return text if _is_exact(text) else encoded(decoded(text))
+
+
+def _without_large_texts(line: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the line with ``{"cut …": 3}`` in place of each large text, and these texts."""
+    line, cuts = line.strip(), list[bytes]()
+    if b"\n" in line or b"\r" in line:
+        return line, ()
+    try:
+        run = _LINE.decode(line).run
+    except (msgspec.DecodeError, RecursionError):
+        return line, ()
+    for text in filter(_is_worth_cutting, map(bytes, run.texts())):
+        place = _place(line, text)
+        if place >= 0:
+            line = line[:place] + encoded({_CUT: len(cuts)}) + line[place + len(text) :]
+            cuts.append(text)
+    return line, tuple(cuts)
+
+
+def _is_worth_cutting(text: bytes) -> bool:
+    """Whether it is a long object, and none that a wire looks into: a field of a fields-array extractor."""
+    return len(text) >= _SHORTEST_CUT and text.startswith(b"{") and b'"references"' not in text
+
+
+def _place(line: bytes, text: bytes) -> int:
+    """Find a text in the line: by its beginning, since a search for all of it is slow to set up.
+
+    Of equal texts it does not matter which one is found. Inside of a string none is: it has quotes.
+    """
+    head = text[:_SHORTEST_CUT]
+    place = line.find(head)
+    while place >= 0 and not line.startswith(text, place):
+        place = line.find(head, place + 1)
+    return place
+
+
+def _is_exact(text: bytes) -> bool:
+    zeros = text.translate(_DIGITS)
+    if _TOO_LONG in zeros:
+        return False
+    return b"-000" not in zeros or _SMALL.search(zeros) is None
+
+
+def _exact_float(text: str) -> float | str:
+    """Return a number, or its text where a double would not keep every digit of it."""
+    number = float(text)
+    plain = len(text) <= _SAFE_DIGITS and "e" not in text and "E" not in text
+    return number if plain or Decimal(repr(number)) == Decimal(text) else text
+
+
+def _exact_int(text: str) -> int | str:
+    """Return a number, or its text where it is beyond 64 bits."""
+    return int(text) if len(text) <= _SAFE_DIGITS + 3 else text

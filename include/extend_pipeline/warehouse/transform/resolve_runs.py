@@ -1,0 +1,233 @@
+"""SQL that decides which run a document has, and whether what has landed of it is newer.
+
+Every function returns text. ``_load`` is the one row that says where the part comes from.
+"""
+
+# Every name in the statements is quoted and every text made a literal by sql.py.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from extend_pipeline.documents import RUN_MISSING
+from extend_pipeline.warehouse.records import LandingPolicy, Provenance
+from extend_pipeline.warehouse.schema import tables
+from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.sql import (
+    TYPES,
+    literal,
+    names,
+    quoted,
+    read_lines,
+    text_columns,
+    typed_columns,
+)
+from extend_pipeline.warehouse.transform.parse import StagedFile
+
+#: Statuses that a run can stay in.
+SETTLED: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED")
+_TIMES: Final = ("created_at", "started_at", "ended_at", "updated_at", "reviewed_at")
+_OF_THE_LOAD: Final = {"load_batch_id": ColumnType.TEXT, "hold": ColumnType.BOOLEAN}
+#: What is to be known of a run that has landed before, to tell whether it is older.
+_KNOWN_RUN: Final = (
+    *tables.KEY,
+    *("run_id", "status", "created_at", "started_at", "observed_at", "landed_at"),
+)
+_KNOWN_DOCUMENT: Final = (*_KNOWN_RUN, "min_confidence", "approval", "approval_by", "approval_at")
+_SUBMITTED: Final = {"document_id": ColumnType.TEXT, **tables.SUBMISSION, **tables.OUTCOME}
+_ATTEMPT: Final = {
+    "document_id": ColumnType.TEXT,
+    **tables.OUTCOME,
+    **{name: kind for name, kind in tables.RUN.items() if name != "observed_at"},
+    "usage": ColumnType.JSON,
+    "edits": ColumnType.JSON,
+    "decision": ColumnType.TEXT,
+    "decided_by": ColumnType.TEXT,
+    "decided_at": ColumnType.TIMESTAMP,
+}
+#: What a document gets that was sent and of which the batch knows no run.
+_NO_RUN: Final = {
+    "status": "FAILED",
+    "reason": RUN_MISSING,
+    "message": "The document was sent, but its batch has no run of it. It may have been paid for, so it is "
+    "sent again by reprocessing only.",
+}
+
+
+def load_row(origin: Provenance, policy: LandingPolicy, started: datetime) -> tuple[str, list[object]]:
+    """Return ``_load``, the one row that says where the part comes from, and its parameters."""
+    row: dict[str, object] = {
+        "workflow_id": origin.workflow_id,
+        "workflow_version_requested": origin.version or "",
+        "load_batch_id": origin.batch_id,
+        "repetition": origin.repetition,
+        "raw_uri": origin.raw_uri,
+        "dag_id": origin.dag_id,
+        "dag_run_id": origin.run_id,
+        "task_id": origin.task_id,
+        "map_index": origin.map_index,
+        "landed_at": origin.landed_at or started,
+        "min_confidence": policy.min_confidence,
+        "hold": policy.hold,
+    }
+    types = {**tables.KEY, **tables.LOAD, **tables.CONFIDENCE, **_OF_THE_LOAD}
+    columns = ", ".join(f"?::{TYPES[types[name]]} AS {name}" for name in row)
+    return f"SELECT {columns}", list(row.values())
+
+
+class SeqRange(NamedTuple):
+    """Runs of a part by their numbers, from ``first`` on and before ``end``; None is the part's end."""
+
+    first: int
+    end: int | None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it is all of the part's."""
+        return self.first == 0 and self.end is None
+
+    @property
+    def condition(self) -> str:
+        """What is true for these runs."""
+        return f"seq >= {self.first}" + ("" if self.end is None else f" AND seq < {self.end}")
+
+
+ALL: Final = SeqRange(0, None)
+
+
+def submitted_rows(submission: StagedFile, runs: StagedFile, these: SeqRange = ALL) -> str:
+    """Return ``_submitted``: a row per document; of two, one to be sent stands before one that is not.
+
+    :param these: only documents of these runs; a document without any is with the last ones.
+    """
+    source = read_lines(submission, {"ordinal": "BIGINT", **text_columns(_SUBMITTED)})
+    run = f"SELECT document_id FROM {read_lines(runs, {'seq': 'BIGINT', 'document_id': 'VARCHAR'})}"
+    among = f"document_id IN ({run} WHERE {these.condition})"
+    if these.end is None:
+        among += f" OR document_id NOT IN ({run} WHERE document_id IS NOT NULL)"
+    return f"""
+        SELECT {typed_columns("staged", _SUBMITTED)} FROM {source} AS staged
+        WHERE {"true" if these.is_all else among}
+        QUALIFY row_number() OVER (
+            PARTITION BY document_id ORDER BY staged.status IS NULL DESC, ordinal DESC) = 1
+    """
+
+
+def attempt_rows(runs: StagedFile, these: SeqRange = ALL) -> str:
+    """Return ``_attempts``: a row per run of the part, or of these, its newest snapshot."""
+    source = read_lines(runs, {"seq": "BIGINT", "repaired": "BOOLEAN", **text_columns(_ATTEMPT)})
+    return f"""
+        SELECT * FROM (
+            SELECT *, greatest({", ".join(_TIMES)}) AS observed_at
+            FROM (
+                SELECT seq, repaired, {typed_columns("staged", _ATTEMPT)} FROM {source} AS staged
+                WHERE {these.condition}
+            )
+        ) AS run
+        QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY {_recency("run")} DESC, seq DESC) = 1
+    """
+
+
+def known_documents(documents: str) -> str:
+    """Return ``_known``: the part's documents as they have landed before."""
+    return f"""
+        SELECT {names(_KNOWN_DOCUMENT)}
+        FROM {documents} SEMI JOIN (FROM _submitted CROSS JOIN _load) USING ({names(tables.KEY)})
+    """
+
+
+def known_runs(runs: str) -> str:
+    """Return ``_known_runs``: the part's runs, and other runs of its documents, that have landed before."""
+    columns = names(_KNOWN_RUN)
+    return f"""
+        SELECT {columns} FROM {runs} SEMI JOIN _attempts USING (run_id)
+        UNION
+        SELECT {columns} FROM {runs} SEMI JOIN (FROM _submitted CROSS JOIN _load) USING ({names(tables.KEY)})
+    """
+
+
+def outcome_rows() -> str:
+    """Return ``_outcomes``: a row per submitted document with its newest run, or with why it has none."""
+    objects = ", ".join(f"document.{quoted(name)}" for name in tables.SUBMISSION)
+    attempt = ", ".join(f"run.{name}" for name in tables.RUN if name != "batch_id")
+    load = ", ".join(f"load.{name}" for name in tables.LOAD)
+    outcome = ", ".join(
+        f"""CASE WHEN run.run_id IS NOT NULL THEN run.{name}
+                 WHEN document.status IS NULL THEN {literal(text)} ELSE document.{name} END AS {name}"""
+        for name, text in _NO_RUN.items()
+    )
+    return f"""
+        SELECT document.document_id, load.workflow_id, load.workflow_version_requested,
+               {objects}, {outcome}, 0 AS attempts, {attempt}, {load}, run.seq, run.repaired,
+               run.decision, run.decided_by, run.decided_at,
+               CASE WHEN run.run_id IS NOT NULL THEN coalesce(run.batch_id, load.load_batch_id)
+                    WHEN document.status IS NULL THEN load.load_batch_id END AS batch_id
+        FROM _submitted AS document
+        CROSS JOIN _load AS load
+        LEFT JOIN (
+            SELECT * FROM _attempts AS run
+            QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {_recency("run")} DESC) = 1
+        ) AS run ON run.document_id = document.document_id
+    """
+
+
+def not_older(incoming: str, landed: str, key: Sequence[str]) -> str:
+    """Return the incoming rows, without those whose landed row tells of something newer."""
+    same = " AND ".join(f"landed.{name} = incoming.{name}" for name in key)
+    return f"""
+        SELECT incoming.* FROM {incoming} AS incoming LEFT JOIN {landed} AS landed ON {same}
+        WHERE landed.{key[0]} IS NULL
+           OR {_recency("incoming")} > {_recency("landed")}
+           OR {_recency("incoming")} = {_recency("landed")}
+              AND (incoming.run_id IS NOT NULL OR incoming.landed_at >= landed.landed_at)
+    """
+
+
+def counted_runs() -> str:
+    """Return ``_counted``: how many runs the part's documents have had, once ``_runs`` have landed."""
+    return f"""
+        SELECT {names(tables.KEY)}, count(run_id) AS attempts
+        FROM (
+            SELECT {names(tables.KEY)}, run_id FROM _known_runs ANTI JOIN _runs USING (run_id)
+            UNION ALL SELECT {names(tables.KEY)}, run_id FROM _runs
+        )
+        GROUP BY ALL
+    """
+
+
+def document_rows(landing: str) -> str:
+    """Return the rows of ``documents`` that land."""
+    return f"""
+        SELECT {names(tables.DOCUMENTS)} FROM (
+            SELECT landing.* REPLACE (coalesce(counted.attempts, 0) AS attempts)
+            FROM {landing} AS landing LEFT JOIN _counted AS counted USING ({names(tables.KEY)})
+        )
+    """
+
+
+def counted_attempts(documents: str) -> str:
+    """Return the statement that counts anew the runs of documents that the part has nothing newer of."""
+    same = " AND ".join(f"document.{name} = counted.{name}" for name in tables.KEY)
+    return f"""
+        UPDATE {documents} AS document SET attempts = counted.attempts
+        FROM (FROM _counted SEMI JOIN _known USING ({names(tables.KEY)})) AS counted WHERE {same}
+    """
+
+
+def _recency(row: str) -> str:
+    """What two rows about one document, or two snapshots of one run, are ordered by: the greater one stays.
+
+    A run before none; a settled run before one under way; the run begun last; its newest snapshot, and a
+    review that has ended before one that has not. Rows without a run are equal; of them the last load stays.
+    Nothing depends on the order of the loads.
+    """
+    settled = ", ".join(literal(status) for status in SETTLED)
+    return f"""row({row}.run_id IS NOT NULL,
+                   {row}.run_id IS NOT NULL AND {row}.status IN ({settled}),
+                   coalesce(least({row}.created_at, {row}.started_at), TIMESTAMPTZ 'epoch'),
+                   coalesce({row}.run_id, ''),
+                   coalesce({row}.observed_at, TIMESTAMPTZ 'epoch'),
+                   {row}.run_id IS NOT NULL AND {row}.status <> 'NEEDS_REVIEW')"""

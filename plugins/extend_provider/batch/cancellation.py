@@ -1,0 +1,338 @@
+"""Cancelling what a task has at Extend: a batch's runs, single ones, or a batch that must be found first.
+
+Extend cancels run by run: each takes a request, is refused where a run has settled meanwhile, and may be
+turned away by the rate limit. So a cancellation is bounded in time and in requests at a time, does what it
+can, and says what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime as dt
+import importlib
+import shlex
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+from extend_provider.batch.orphans import Mark, Sought, find_batch_async
+from extend_provider.batch.polling import SETTLED
+from extend_provider.client.models import RunStatus, RunSummary
+from extend_provider.exceptions import ExtendBadRequestError, ExtendError, ExtendNotFoundError
+from extend_provider.security import describe_error
+
+if TYPE_CHECKING:
+    from extend_provider.hooks.extend import ExtendAsyncHook
+
+#: What becomes of the work when a task's ``timeout`` has passed: it goes on, or it is cancelled.
+OnTimeout = Literal["leave", "cancel"]
+ON_TIMEOUT: tuple[str, ...] = get_args(OnTimeout)
+
+#: Seconds that a cancellation may take where nobody is about to kill the process, see :func:`budget`.
+CANCEL_SECONDS = 300.0
+#: Requests at a time.
+CONCURRENCY = 8
+#: Seconds between two looks at what is not listed yet or could not be reached, at first and at most: looks
+#: that bring nothing new get rarer.
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
+
+#: Nothing more to do for a run in one of these.
+_OVER = SETTLED | {RunStatus.CANCELLING}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoteWork:
+    """What a task has at Extend: a batch, or single runs.
+
+    :param run_ids: of single runs; there may be more that are sought.
+    :param sought: how to find what was submitted if its id is not known.
+    :param run_count: how many runs the batch has; None if that is not known, then those listed are all.
+    :param followers: where those who wait for it are marked, see :mod:`extend_provider.batch.waiters`; None:
+        it is this task's alone.
+    """
+
+    conn_id: str
+    batch_id: str | None = None
+    run_count: int | None = None
+    run_ids: tuple[str, ...] = ()
+    followers: str | None = None
+    sought: Sought | None = None
+
+    def __str__(self) -> str:
+        if self.sought is not None:
+            what = "batch" if self.sought.runs is None else "runs"
+            return f"The {what} of the submission begun on {self.sought.since}"
+        return f"Batch {self.batch_id}" if self.batch_id else f"Runs {', '.join(self.run_ids)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the work as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Read back what :meth:`to_json` gave."""
+        sought = plain["sought"]
+        if sought is not None:
+            sought = Sought(**{**sought, "mark": Mark(**sought["mark"])})
+        return cls(**{**plain, "run_ids": tuple(plain["run_ids"]), "sought": sought})
+
+    def found(self, batch_id: str) -> Self:
+        """Return the same work with the id of its batch, or the ids of the runs that were sought."""
+        if self.sought is not None and self.sought.runs is not None:
+            return dataclasses.replace(self, run_ids=(*self.run_ids, *batch_id.split(",")), sought=None)
+        return dataclasses.replace(self, batch_id=batch_id, sought=None)
+
+    @property
+    def command(self) -> str:
+        """The command line that cancels the work."""
+        return shlex.join(
+            ["python", "-m", "extend_provider", "cancel", *self._options(), "--conn-id", self.conn_id]
+        )
+
+    def _options(self) -> Iterator[str]:
+        if self.batch_id:
+            yield from ("--batch-id", self.batch_id)
+        for run_id in self.run_ids:
+            yield from ("--run-id", run_id)
+        if self.sought is not None:
+            yield from ("--workflow-id", self.sought.workflow_id)
+            for key, pattern in self.sought.mark.patterns.items():
+                yield from ("--metadata", f"{key}={pattern}")
+            yield from ("--since", self.sought.since, "--until", self.sought.until)
+            if self.sought.runs is not None:
+                yield from ("--runs", str(self.sought.runs))
+
+
+@dataclasses.dataclass(slots=True)
+class Cancellation:
+    """How far a cancellation is.
+
+    :ivar seen: runs known of; at least as many as were submitted, where that is known.
+    :ivar cancelled: runs that Extend cancels at our request.
+    :ivar settled: runs that needed no request any more, or are gone.
+    :ivar reason: why runs are left, as of the last one.
+    """
+
+    work: RemoteWork
+    seen: int = 0
+    cancelled: int = 0
+    settled: int = 0
+    reason: str | None = None
+
+    @property
+    def left(self) -> int:
+        """Number of runs that may still be at work."""
+        return self.seen - self.cancelled - self.settled
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the work goes on."""
+        return not self.left and self.reason is None
+
+    def __str__(self) -> str:
+        """What became of the work, and how to finish it, for a person."""
+        if self.work.sought is not None:
+            return self._not_found(self.work.sought)
+        done = f"{self.cancelled:,} runs cancelled, {self.settled:,} had settled before"
+        if self.complete:
+            return f"{done}."
+        left = f"{self.left:,} may still be at work" if self.seen else "which runs there are is not known"
+        return f"{done}; {left}: {self.reason or 'no reason given'} To finish: {self.work.command}"
+
+    def _not_found(self, sought: Sought) -> str:
+        if self.complete:
+            return "Extend did not accept it, so there is nothing to cancel."
+        return (
+            f"it was not found at Extend: {self.reason or 'no reason given'} If it was accepted, it is "
+            f"listed at {sought.until} at the latest. To look for it and cancel it: {self.work.command}"
+        )
+
+
+def budget(work: RemoteWork) -> float:
+    """Return the seconds that a cancellation may take: the proof that there is no batch takes its own."""
+    if work.sought is None:
+        return CANCEL_SECONDS
+    proof = (work.sought.proven_from - dt.datetime.now(dt.UTC)).total_seconds()
+    return CANCEL_SECONDS + max(proof, 0.0)
+
+
+async def cancel(
+    work: RemoteWork,
+    *,
+    seconds: float | None = None,
+    look_seconds: float | None = None,
+    concurrency: int = CONCURRENCY,
+    on_change: Callable[[Cancellation], None] = lambda _: None,
+) -> Cancellation:
+    """Cancel the runs that have not settled; returns what became of them and raises nothing of Extend's.
+
+    What may pass by itself, an outage of the list among it, is waited out as long as there is time.
+
+    :param seconds: how long it may take; None: see :func:`budget`.
+    :param look_seconds: how much of it may go by before a batch without an id is found; None: all of it.
+    :param concurrency: requests at a time.
+    :param on_change: told of every run that is dealt with.
+    """
+    canceller = _Canceller(work, concurrency, on_change)
+    limit = seconds = budget(work) if seconds is None else seconds
+    try:
+        async with asyncio.timeout(seconds):
+            if work.sought is not None:
+                await canceller.run()  # what is known
+                limit = min(look_seconds or seconds, seconds)
+                async with asyncio.timeout(limit):
+                    await canceller.find(work.sought)
+                limit = seconds
+            await canceller.run()
+    except TimeoutError:
+        last = canceller.tally.reason
+        canceller.tally.reason = f"time was up after {limit:g} s" + (f"; at last: {last}" if last else ".")
+    except Exception as error:  # noqa: BLE001  # whoever cancels goes on to end a task, and says what is left
+        canceller.tally.reason = str(error) if isinstance(error, ExtendError) else describe_error(error)
+    return canceller.tally
+
+
+def cancel_from_worker(
+    work: RemoteWork, *, seconds: float = CANCEL_SECONDS, look_seconds: float | None = None
+) -> Cancellation:
+    """Cancel in a thread with a loop of its own, so that even a signal handler may wait for it."""
+    tally = Cancellation(work, reason=f"time was up after {seconds:g} s.")
+
+    def work_on_it() -> None:
+        nonlocal tally
+        tally = asyncio.run(cancel(work, seconds=seconds, look_seconds=look_seconds))
+
+    thread = threading.Thread(target=work_on_it, daemon=True)
+    thread.start()
+    thread.join(seconds + PAUSE_SECONDS)
+    return tally
+
+
+class _Canceller:
+    """One cancellation: pass after pass over the runs, until each one is dealt with."""
+
+    def __init__(self, work: RemoteWork, concurrency: int, on_change: Callable[[Cancellation], None]) -> None:
+        self.tally = Cancellation(work, seen=max(work.run_count or 0, len(work.run_ids)))
+        self._work = work
+        self._slots = asyncio.Semaphore(concurrency)
+        self._on_change = on_change
+        self._known: set[str] = set()
+        self._dealt_with: set[str] = set()
+        self._refused: dict[str, str] = {}
+
+    async def find(self, sought: Sought) -> None:
+        """Look for the batch until it is found, or a complete listing proves its absence."""
+        pause = PAUSE_SECONDS
+        async with await self._hook() as hook:
+            while True:
+                unproven = (sought.proven_from - dt.datetime.now(dt.UTC)).total_seconds()
+                try:
+                    found = await find_batch_async(hook, sought)
+                except ExtendError as error:
+                    self._wait_out(error)
+                else:
+                    self.tally.reason = None
+                    if found:
+                        self._work = self.tally.work = self._work.found(found.batch_id)
+                        return
+                    if unproven <= 0:
+                        self.tally.seen = len(self._work.run_ids)
+                        if self._work.run_ids:
+                            self._work = self.tally.work = dataclasses.replace(self._work, sought=None)
+                        return
+                await asyncio.sleep(min(pause, unproven) if unproven > 0 else pause)
+                pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    async def run(self) -> None:
+        if self._work.sought is not None and not self._work.run_ids:
+            return  # there is none
+        pause = PAUSE_SECONDS
+        async with await self._hook() as hook:
+            while True:
+                dealt_with, self.tally.reason = len(self._dealt_with), None
+                try:
+                    await self._pass(hook)
+                except ExtendError as error:
+                    self._wait_out(error)
+                else:
+                    if self.tally.left <= len(self._refused):
+                        break
+                self.tally.reason = self.tally.reason or "not all of them are listed yet."
+                await asyncio.sleep(pause)
+                idle = len(self._dealt_with) == dealt_with
+                pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS) if idle else PAUSE_SECONDS
+        self.tally.reason = next(iter(self._refused.values()), None)
+        if not self.tally.seen:
+            self.tally.reason = (
+                "not one is listed; check the id, and that the connection is of its workspace."
+            )
+
+    def _wait_out(self, error: ExtendError) -> None:
+        if not error.retryable:
+            raise error
+        self.tally.reason = str(error)
+
+    async def _hook(self) -> ExtendAsyncHook:
+        # The first import of the http provider takes its time, which is not the loop's to spend.
+        hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
+        hook: ExtendAsyncHook = hooks.ExtendAsyncHook(extend_conn_id=self._work.conn_id)
+        return hook
+
+    async def _pages(self, hook: ExtendAsyncHook) -> AsyncGenerator[Iterable[RunSummary], None]:
+        if self._work.run_ids:
+            yield [RunSummary(run_id, RunStatus.PENDING) for run_id in self._work.run_ids]
+        if self._work.batch_id:
+            async for page in hook.iter_run_pages(batch_id=self._work.batch_id):
+                yield page
+
+    async def _pass(self, hook: ExtendAsyncHook) -> None:
+        async with contextlib.aclosing(self._pages(hook)) as pages:
+            async for page in pages:
+                await self._cancel_page(hook, page)
+
+    async def _cancel_page(self, hook: ExtendAsyncHook, page: Iterable[RunSummary]) -> None:
+        # A listing may show a run twice.
+        runs = {run.id: run for run in page}
+        self._known |= runs.keys()
+        self.tally.seen = max(self.tally.seen, len(self._known))
+        open_runs = [
+            run for run in runs.values() if run.id not in self._dealt_with and run.id not in self._refused
+        ]
+        async with asyncio.TaskGroup() as group:
+            for run in open_runs:
+                if run.status in _OVER:
+                    self._settled(run.id)
+                else:
+                    group.create_task(self._cancel_run(hook, run.id))
+
+    async def _cancel_run(self, hook: ExtendAsyncHook, run_id: str) -> None:
+        async with self._slots:
+            try:
+                await self._ask(hook, run_id)
+            except ExtendError as error:
+                if error.retryable:
+                    self.tally.reason = str(error)
+                else:
+                    self._refused[run_id] = str(error)
+
+    async def _ask(self, hook: ExtendAsyncHook, run_id: str) -> None:
+        try:
+            await hook.cancel_run(run_id)
+        except ExtendNotFoundError:
+            self._settled(run_id)
+        except ExtendBadRequestError:
+            # Refused is what has settled in the meantime; anything else is worth telling.
+            if (await hook.get_run(run_id)).status not in _OVER:
+                raise
+            self._settled(run_id)
+        else:
+            self._dealt_with.add(run_id)
+            self.tally.cancelled += 1
+            self._on_change(self.tally)
+
+    def _settled(self, run_id: str) -> None:
+        self._dealt_with.add(run_id)
+        self.tally.settled += 1
+        self._on_change(self.tally)

@@ -1,0 +1,231 @@
+"""Finding the batch of a submission whose answer never arrived.
+
+Extend has no idempotency key and answers a batch submission with its id alone. What can be had afterwards is
+the list of the workflow's runs, newest first, and the metadata that each run carries; so whoever submits puts
+a mark of his own into every input's metadata, and looks for it here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from extend_provider.batch.polling import RunCounter
+from extend_provider.client.models import RunStatus, RunSummary
+from extend_provider.exceptions import ExtendError, ExtendServerError
+
+if TYPE_CHECKING:
+    from extend_provider.hooks.extend import ExtendHook
+    from extend_provider.hooks.extend_async import ExtendAsyncHook
+
+#: Nothing comes of a run in one of these.
+CANCELLED = frozenset({RunStatus.CANCELLED, RunStatus.CANCELLING})
+_GONE = {404, 410}
+#: How far Extend's clock may be behind ours.
+CLOCK_SKEW = dt.timedelta(minutes=5)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mark:
+    """What the metadata of a batch's runs has: by key, the value's text, with ``*`` for anything."""
+
+    patterns: Mapping[str, str]
+
+    def is_on(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a run with this metadata carries the mark."""
+        return all(
+            key in metadata and fnmatchcase(str(metadata[key]), pattern)
+            for key, pattern in self.patterns.items()
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sought:
+    """What a submission whose answer is not known has led to: a batch, or single runs.
+
+    :param runs: how many single runs it would have created; None: a batch.
+    :param since: when the submission was about to be made, RFC 3339 with offset.
+    :param until: if it is not listed after this moment, it does not exist; likewise.
+    """
+
+    workflow_id: str
+    mark: Mark
+    since: str
+    until: str
+    runs: int | None = None
+
+    @property
+    def not_before(self) -> dt.datetime:
+        """When the submission was about to be made."""
+        return _moment(self.since)
+
+    @property
+    def proven_from(self) -> dt.datetime:
+        """From when on its absence from the list proves that it does not exist."""
+        return _moment(self.until)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FoundBatch:
+    """A batch that carries our mark, and the metadata of the one run of it that was fetched.
+
+    :param batch_id: its id; of single runs their ids, the oldest first, with a comma between them.
+    """
+
+    batch_id: str
+    metadata: Mapping[str, Any]
+
+
+class _Search:
+    """One look for a batch: which runs to fetch, and when it is over. Pure, whoever sends the requests.
+
+    One run of each batch that was created since the submission was begun is fetched, or every single run,
+    because the list does not show metadata: the cost is one request per 1,000 runs listed and one per batch,
+    or single run. A list that ends before it has come to older runs may have been cut short, so its end is
+    compared with the workflow's first run; one without any run may be another workspace's, so the workflow
+    itself is asked for.
+
+    :ivar empty: not one run was listed.
+    :ivar over: what follows in the list is older than the submission.
+    """
+
+    def __init__(self, sought: Sought) -> None:
+        self._sought = sought
+        self._seen: set[str] = set()
+        self._runs: list[tuple[str, Mapping[str, Any]]] = []
+        # Whether what is not listed now does not exist.
+        self._last = dt.datetime.now(dt.UTC) >= sought.proven_from
+        self._oldest: dt.datetime | None = None
+        self.empty = True
+        self.over = False
+
+    @property
+    def listing(self) -> dict[str, Any]:
+        """What to list."""
+        return {"workflow_id": self._sought.workflow_id, "sort_by": "createdAt", "sort_dir": "desc"}
+
+    @property
+    def beginning(self) -> dict[str, Any]:
+        """What to list to see the workflow's first run."""
+        return {**self.listing, "sort_dir": "asc", "page_size": 1}
+
+    def candidates(self, page: Iterable[RunSummary]) -> Iterator[tuple[str, str]]:
+        """Yield a batch's id and a run's, of each batch that was not seen before; a single run's id twice."""
+        limit = self._sought.not_before - CLOCK_SKEW
+        # To the page's end: the runs of a page may come in any order.
+        for run in page:
+            self.empty = False
+            created = None if run.created_at is None else _moment(run.created_at)
+            if created is not None:
+                self._oldest = created if self._oldest is None else min(self._oldest, created)
+                if created < limit:
+                    self.over = True
+                    continue
+            if (run.batch_id is None) != (self._sought.runs is not None):
+                continue
+            found = run.batch_id or run.id
+            if found not in self._seen:
+                self._seen.add(found)
+                yield found, run.id
+
+    def verdict(self, batch_id: str, metadata: Mapping[str, Any]) -> FoundBatch | None:
+        if not self._sought.mark.is_on(metadata):
+            return None
+        if self._sought.runs is None:
+            return FoundBatch(batch_id, metadata)
+        self._runs.append((batch_id, metadata))
+        return self._found() if len(self._runs) == self._sought.runs else None
+
+    def rest(self) -> FoundBatch | None:
+        """Return single runs of which others are gone for good, e.g. deleted: the request was taken."""
+        return self._found() if self._runs and self._last else None
+
+    def _found(self) -> FoundBatch:
+        return FoundBatch(",".join(run_id for run_id, _ in reversed(self._runs)), self._runs[0][1])
+
+    def without(self, batch_id: str, error: ExtendError) -> None:
+        """Go on where a run was deleted after it was listed; another one of its batch may still tell."""
+        if error.status not in _GONE:
+            raise error
+        self._seen.discard(batch_id)
+
+    def end_with(self, first: Iterable[RunSummary]) -> None:
+        """See that the list had come to its true end.
+
+        :param first: the workflow's first run, or nothing.
+        :raises ExtendServerError: it had not.
+        """
+        for run in first:
+            created = None if run.created_at is None else _moment(run.created_at)
+            if self._oldest is not None and created is not None and created < self._oldest:
+                raise ExtendServerError(
+                    f"Extend's list of the runs of workflow {self._sought.workflow_id} ends before its first "
+                    "run: what is not in it may exist all the same.",
+                    retryable=True,
+                )
+
+
+def find_batch(hook: ExtendHook, sought: Sought) -> FoundBatch | None:
+    """Return the batch that carries our mark, or None if none is listed.
+
+    Runs may be listable only some time after the submission, so None shortly after it proves nothing.
+
+    :raises ExtendError: the list could not be read to its end, which proves nothing at all.
+    """
+    search = _Search(sought)
+    for page in hook.iter_run_pages(**search.listing):
+        for batch_id, run_id in search.candidates(page):
+            try:
+                run = hook.get_run(run_id)
+            except ExtendError as error:
+                search.without(batch_id, error)
+                continue
+            if found := search.verdict(batch_id, run.metadata):
+                return found
+        if search.over:
+            return search.rest()
+    if search.empty:
+        hook.check_workflow(sought.workflow_id)
+    else:
+        search.end_with(next(iter(hook.iter_run_pages(**search.beginning)), ()))
+    return search.rest()
+
+
+async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch | None:
+    """Return the same without blocking."""
+    search = _Search(sought)
+    async for page in hook.iter_run_pages(**search.listing):
+        for batch_id, run_id in search.candidates(page):
+            try:
+                run = await hook.get_run(run_id)
+            except ExtendError as error:
+                search.without(batch_id, error)
+                continue
+            if found := search.verdict(batch_id, run.metadata):
+                return found
+        if search.over:
+            return search.rest()
+    if search.empty:
+        await hook.check_workflow(sought.workflow_id)
+    else:
+        async with contextlib.aclosing(hook.iter_run_pages(**search.beginning)) as pages:
+            search.end_with(await anext(pages, []))
+    return search.rest()
+
+
+def was_cancelled(hook: ExtendHook, batch_id: str, run_count: int) -> bool:
+    """Whether each of a batch's runs was cancelled, so that nothing ever comes of it."""
+    counter = RunCounter(run_count)
+    for page in hook.iter_run_pages(batch_id=batch_id):
+        counter.add(page)
+    progress = counter.progress()
+    return progress.listed >= run_count and set(progress.by_status) <= CANCELLED
+
+
+def _moment(timestamp: str) -> dt.datetime:
+    moment = dt.datetime.fromisoformat(timestamp)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

@@ -1,0 +1,210 @@
+"""Submitting single runs at most once: one request after the other, each as a batch is, on the same ledger.
+
+On API version 2026-02-09 a request creates one run, on 2025-04-21 it takes several files. Whoever goes on, in
+another attempt or with another API version, takes up the requests that the ledger has, and sends the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from extend_provider.batch.cancellation import RemoteWork
+from extend_provider.batch.fingerprint import fingerprint
+from extend_provider.batch.ledger import INPUTS_KEY, TaskStateLedger, check_inputs, recalled
+from extend_provider.batch.orphans import CANCELLED, Sought
+from extend_provider.batch.polling import FollowedRuns
+from extend_provider.batch.submission import Intent, Later, Prepared, Submission, Submitter
+from extend_provider.client.models import RunInput, RunStatus
+from extend_provider.exceptions import ExtendError, ExtendInputError, ExtendNotFoundError
+
+if TYPE_CHECKING:
+    from extend_provider.batch.on_kill import CancelsOnKillMixin
+    from extend_provider.hooks.extend import ExtendHook
+
+
+@dataclasses.dataclass(kw_only=True)
+class RunSubmitter(Submitter):
+    """Brings files to Extend in one request; the id of what that creates is its runs' ids, with commas.
+
+    :param metadata: of each run, with the mark of this request.
+    :param before: the runs that earlier requests of the same task have created.
+    :ivar records: the runs of the answer, see :class:`~extend_provider.batch.polling.FollowedRuns`.
+    """
+
+    files: Sequence[RunInput]
+    metadata: Mapping[str, Any]
+    secrets: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    name: str | None = None
+    before: Sequence[str] = ()
+    records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def _post(self, hook: ExtendHook, prepared: Prepared, leave_by: dt.datetime) -> str:
+        runs = hook.create_runs(
+            self.workflow_id,
+            self.files,
+            version=self.version,
+            priority=self.priority,
+            metadata=self.metadata,
+            secrets=self.secrets,
+            name=self.name if hook.wire.names_runs_at_creation else None,
+            leave_by=leave_by,
+        )
+        self.records = [
+            FollowedRuns.record(run, next(iter(run.file_names), given.file.name))
+            for run, given in zip(runs, self.files, strict=False)
+        ]
+        return ",".join(run.id for run in runs)
+
+    def _sought(self, intent: Intent) -> Sought:
+        return dataclasses.replace(super()._sought(intent), runs=intent.run_count or len(self.files))
+
+    def _batch(self, intent: Intent, batch_id: str) -> RemoteWork:
+        return RemoteWork(self.hook.extend_conn_id, run_ids=(*self.before, *batch_id.split(",")))
+
+    def _unclear(self, intent: Intent, sought: Sought) -> RemoteWork:
+        return RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.before), sought=sought)
+
+    def _answer_for(self, work: RemoteWork | None) -> None:
+        earlier = RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.before)) if self.before else None
+        super()._answer_for(work or earlier)
+
+
+@dataclasses.dataclass(kw_only=True)
+class RunsOfTask:
+    """The runs of all files of a task.
+
+    :param ledger: the task's; each request is a part of it.
+    :param files: in the order in which they get their runs.
+    :param options: ``version``, ``priority``, ``secrets`` and ``name`` of each run.
+    :param metadata: of each run, without the mark.
+    :param compared: whether what is taken up must have been sent for the files of now.
+    :ivar records: the runs that there are, see :class:`~extend_provider.batch.polling.FollowedRuns`.
+    """
+
+    hook: ExtendHook
+    ledger: TaskStateLedger
+    workflow_id: str
+    files: Sequence[RunInput]
+    metadata: Mapping[str, Any] | None
+    options: Mapping[str, Any]
+    sender: CancelsOnKillMixin
+    ti: Any
+    log: Any
+    compared: bool = True
+    records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    @property
+    def work(self) -> RemoteWork:
+        """What there is at Extend."""
+        ids = tuple(record["id"] for record in self.records)
+        return RemoteWork(self.hook.extend_conn_id, run_ids=ids)
+
+    def create(self, *, deferrable: bool, turned_away: int = 0) -> Later | None:
+        """Take up the runs that there are and create the others; None once each file has its run.
+
+        :param deferrable: return what is to be waited for, instead of waiting here.
+        :param turned_away: what an earlier :class:`~extend_provider.batch.submission.Later` has told.
+        :raises ExtendInputError: the files are not those that were sent, or too much is to be said of them.
+        :raises ExtendError: Extend refused a file; those before it have runs, and a retry goes on with it.
+        """
+        inputs = fingerprint(self.files, self.metadata)
+        self._check(inputs)
+        position = number = 0
+        while position < len(self.files):
+            number += 1
+            submitter = self._submitter(number, position, inputs)
+            outcome = self._submission(submitter, deferrable=deferrable, turned_away=turned_away)
+            if isinstance(outcome, Later):
+                return dataclasses.replace(
+                    outcome, work=outcome.work or (self.work if self.records else None)
+                )
+            if not outcome.taken_up:
+                turned_away = 0
+                self._name(submitter)
+            elif self.ledger.is_cleared(self.ti) and self._is_cancelled(outcome):
+                self.log.warning("%s: cancelled before; created anew.", outcome.batch_id)
+                self.ledger.part(number).renewed()
+                number -= 1
+                continue
+            elif self.compared:
+                check_inputs(outcome.details, inputs, f"Runs {outcome.batch_id}")
+            ids = str(outcome.batch_id).split(",")
+            self.records += submitter.records or [FollowedRuns.created(run_id) for run_id in ids]
+            position += outcome.run_count
+        return None
+
+    def _name(self, submitter: RunSubmitter) -> None:
+        """Name new runs where their request cannot; their names are worth no error."""
+        if submitter.name is None or self.hook.wire.names_runs_at_creation:
+            return
+        for record in submitter.records:
+            try:
+                self.hook.update_run(record["id"], name=submitter.name)
+            except ExtendError as error:
+                self.log.warning("Run %s was not named %r: %s", record["id"], submitter.name, error)
+
+    def _submission(
+        self, submitter: RunSubmitter, *, deferrable: bool, turned_away: int
+    ) -> Submission | Later:
+        return submitter.advance(turned_away) if deferrable else submitter.submit()
+
+    def _submitter(self, number: int, position: int, inputs: str) -> RunSubmitter:
+        ledger = self.ledger.part(number)
+        state = ledger.read()
+        count = len(self.files) - position if self.hook.wire.several_files_per_request else 1
+        if state.intent is not None and state.intent.run_count and not state.withdrawn:
+            count = state.intent.run_count
+        files = self.files[position : position + count]
+        return RunSubmitter(
+            hook=self.hook,
+            ledger=ledger,
+            workflow_id=self.workflow_id,
+            mark=lambda: ledger.mark,
+            recall=recalled,
+            prepare=lambda: Prepared(files, {INPUTS_KEY: inputs}),
+            files=files,
+            metadata=ledger.marked(self.metadata, len(files), inputs),
+            before=self.work.run_ids,
+            sender=self.sender,
+            ti=self.ti,
+            log=self.log,
+            **self.options,
+        )
+
+    def _check(self, inputs: str) -> None:
+        """Refuse, before anything is sent, what cannot be sent to its end, or has been for other files."""
+        self.ledger.part(len(self.files)).marked(self.metadata, len(self.files), inputs)
+        if not self.compared:
+            return
+        sent = [
+            Submission(state.batch_id, state.intent.run_count, state.intent.details, taken_up=True)
+            for state in self.ledger.parts()
+            if state.intent is not None and not state.withdrawn
+        ]
+        try:
+            for each in sent:
+                check_inputs(each.details, inputs, f"Runs {each.batch_id or 'not known yet'}")
+        except ExtendInputError:
+            if not self.ledger.is_cleared(self.ti) or not all(map(self._is_cancelled, sent)):
+                raise
+            self.ledger = self.ledger.renewed()
+
+    def _is_cancelled(self, submission: Submission) -> bool:
+        """Whether nothing ever comes of a request, because each of its runs was cancelled."""
+        if submission.batch_id is None:
+            return False
+        try:
+            runs = [self.hook.get_run(run_id) for run_id in submission.batch_id.split(",")]
+        except ExtendNotFoundError:
+            return False
+        return {run.status for run in runs} <= CANCELLED
+
+
+def settle_unknown(hook: ExtendHook, runs: FollowedRuns) -> None:
+    """Ask for the runs of which nothing but their id is known."""
+    for record in runs.records:
+        if record["dashboard_url"] is None and record["status"] == RunStatus.PENDING:
+            runs.take(hook.get_run(record["id"]))

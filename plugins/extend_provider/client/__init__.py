@@ -1,0 +1,1 @@
+"""Extend's API without Airflow tasks: settings, endpoints, models, what may be sent again."""

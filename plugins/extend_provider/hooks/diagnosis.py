@@ -1,0 +1,59 @@
+"""Why a connection does not work, in words for the person who pressed the Test button."""
+
+from __future__ import annotations
+
+from extend_provider.client.retries import is_unauthorized
+from extend_provider.client.settings import REGIONS, ExtendSettings
+from extend_provider.exceptions import (
+    ExtendAuthError,
+    ExtendBadRequestError,
+    ExtendConnectionError,
+    ExtendCreditsError,
+    ExtendError,
+    ExtendInputError,
+    ExtendRateLimitError,
+)
+
+_HOSTS = ", ".join(f"{host} ({region})" for region, host in REGIONS.items())
+_INVALID = {400, 422}
+
+
+def diagnose(error: ExtendError, settings: ExtendSettings) -> str:
+    """Return what is wrong and what to change in the connection."""
+    if isinstance(error, ExtendInputError):
+        return str(error)
+    if isinstance(error, ExtendConnectionError):
+        advice = (
+            f"No answer from {settings.base_url}. Check the host, its port, and proxies and firewalls "
+            f"between Airflow and it. Extend's hosts: {_HOSTS}."
+        )
+    elif is_unauthorized(error):
+        advice = (
+            "Extend does not know this API key. Paste it again, and check that it belongs to the region of "
+            f"{settings.base_url}."
+        )
+    elif isinstance(error, ExtendCreditsError):
+        advice = "The connection works, but the workspace is out of credits: add some in Extend's billing."
+    elif isinstance(error, ExtendRateLimitError):
+        advice = "The connection works, but Extend turns requests away just now: try again in a minute."
+    elif isinstance(error, ExtendAuthError) or _invalid(error, about="workspace"):
+        advice = (
+            "The API key is not allowed into this workspace. A key of an organization needs the workspace id "
+            "(ws_…); a key of a workspace needs none."
+        )
+    elif _invalid(error, about="version"):
+        advice = f"Extend does not accept API version {settings.api_version}. Choose another one."
+    elif error.status is not None and error.status >= 500:
+        advice = "Extend was reached and fails just now: try again later."
+    else:
+        advice = f"{settings.base_url} answers, but not as Extend's API. Check host and region: {_HOSTS}."
+    return f"{advice} [{error}]"
+
+
+def _invalid(error: ExtendError, *, about: str) -> bool:
+    """Whether Extend itself refused the request because of ``about``."""
+    return (
+        isinstance(error, ExtendBadRequestError)
+        and error.status in _INVALID
+        and about in error.message.lower()
+    )

@@ -1,0 +1,455 @@
+"""One chunk is one batch, after lost answers, kills at any line, retries and clears; the emulator judges."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import BaseOperator, ObjectStoragePath
+from airflow.sdk.exceptions import TaskDeferred
+
+from extend_pipeline.batches.ledger import WorkspaceLedger, lost_state
+from extend_pipeline.batches.reservations import ChunkReference
+from extend_pipeline.dag.submit import SubmitChunkOperator
+from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN, Document
+from extend_pipeline.exceptions import PipelineSourceError
+from extend_pipeline.planning.run_folder import write_settings
+from extend_pipeline.settings import Settings
+from extend_pipeline.storage.workspace import read_documents
+from extend_provider.batch.submission import Intent, LedgerState
+from extend_provider.client.models import BatchInput, FileInput
+from extend_provider.exceptions import (
+    ExtendAuthError,
+    ExtendCreditsError,
+    ExtendRateLimitError,
+)
+from extend_provider.hooks.extend import ExtendHook
+from fixtures.chunks import planned
+from fixtures.extend_api import ExtendApi
+from fixtures.s3 import S3
+from fixtures.task_support import Task, run_on
+
+BATCH = "POST /workflow_runs/batch"
+
+
+class WorkerKilled(BaseException):
+    """Stands for SIGKILL: nothing in the operator catches it, nothing after it runs."""
+
+
+@dataclasses.dataclass
+class Chunk:
+    """A chunk of three documents, ready to be sent, and what is asked of the stand-ins afterwards."""
+
+    api: ExtendApi
+    s3: S3
+    bucket: str
+    folder: ObjectStoragePath
+    documents: list[Document]
+    connect: Callable[[float], None]
+    task: Task = dataclasses.field(default_factory=Task)
+    plan: str = "plan"
+    reference: ChunkReference = dataclasses.field(init=False)
+    run: Callable[[BaseOperator, Any], Any] = run_on
+
+    def of_another_run(self) -> Chunk:
+        """Return the same documents in another DAG run: nothing but the workspace is shared."""
+        return dataclasses.replace(
+            self, folder=self.folder.parent / "another run", task=Task(), plan="another plan"
+        )
+
+    def submit(self, *, grace: float = 0.0, **overrides: Any) -> str | None:
+        """Run the task once, as one attempt; an absence is believed ``grace`` seconds after the request."""
+        self.connect(grace)
+        settings = Settings.from_rendered(
+            {
+                "source": f"s3://{self.bucket}/in/",
+                "workflow_id": "workflow_mixed",
+                "workspace": str(self.folder.parent),
+                **overrides,
+            }
+        )
+        write_settings(self.folder, settings)
+        self.reference = planned(settings, self.folder, self.documents, plan=self.plan)
+        batch_id: str | None = self.run(
+            SubmitChunkOperator(task_id="submit", chunk=self.reference), self.task.attempt()
+        )
+        return batch_id
+
+    @property
+    def xcoms(self) -> dict[str, Any]:
+        """What the last attempt has pushed."""
+        return self.task.xcoms
+
+    def submission(self) -> list[Document]:
+        """Return the documents as they stood when the chunk was sent."""
+        return list(read_documents(ObjectStoragePath(self.xcoms["submission"])))
+
+    def times_paid(self) -> set[int]:
+        """Return how often each document that was sent was sent."""
+        return set(self.api.stats()["runs_created"].values())
+
+
+@pytest.fixture
+def chunk(extend_api: ExtendApi, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chunk:
+    # A short timeout, because a submission may be accepted for as long as its answer is waited for.
+    def connect(grace: float) -> None:
+        connection = extend_api.connection_json(timeout=2, acceptance_window=2, listing_grace=grace)
+        monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
+
+    connect(0.0)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
+    bucket = s3.bucket("inbox")
+    documents = []
+    for number in range(3):
+        etag = s3.put(bucket, f"in/{number}.txt", f"Receipt\nTotal: {number}.00 EUR\n".encode())
+        documents.append(Document(f"s3://{bucket}/in/{number}.txt", etag, 20, "2026-11-21T00:00:00+00:00"))
+    return Chunk(
+        extend_api, s3, bucket, ObjectStoragePath(f"file://{tmp_path}/files/run"), documents, connect
+    )
+
+
+def test_a_chunk_becomes_one_batch_whose_inputs_carry_their_identity(chunk: Chunk) -> None:
+    batch_id = chunk.submit()
+    assert chunk.xcoms["run_count"] == 3
+    with ExtendHook() as hook:
+        runs = [hook.get_run(run.id) for page in hook.iter_run_pages(batch_id=batch_id) for run in page]
+    assert {run.metadata["document_id"] for run in runs} == {document.id for document in chunk.documents}
+    assert {run.metadata["source_uri"] for run in runs} == {document.uri for document in chunk.documents}
+    assert chunk.submission() == chunk.documents
+
+
+def test_a_retry_takes_up_the_batch_that_exists(chunk: Chunk) -> None:
+    first, second = chunk.submit(), chunk.submit()
+    assert first == second
+    assert chunk.xcoms["run_count"] == 3
+    assert chunk.api.requests_to(BATCH) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"kind": "error", "accepted": True}, id="500 after acceptance"),
+        pytest.param({"kind": "drop", "accepted": True}, id="connection dropped after acceptance"),
+        pytest.param({"kind": "malformed", "accepted": True}, id="answer broken off"),
+    ],
+)
+def test_a_lost_answer_is_looked_for_and_found(chunk: Chunk, fault: dict[str, Any]) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, **fault}])
+    assert chunk.submit(grace=30) is not None
+    assert chunk.api.requests_to(BATCH) == 1
+    assert chunk.times_paid() == {1}
+    assert chunk.xcoms["run_count"] == 3
+
+
+def test_a_lost_answer_is_found_although_its_runs_are_listed_late(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}], listing_lag_seconds=3)
+    assert chunk.submit(grace=30) is not None
+    assert chunk.times_paid() == {1}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"kind": "error", "accepted": False}, id="500 before acceptance"),
+        pytest.param({"kind": "drop", "accepted": False}, id="connection dropped before acceptance"),
+    ],
+)
+def test_a_batch_that_was_never_accepted_is_sent_again_only_after_its_absence_is_proven(
+    chunk: Chunk, fault: dict[str, Any]
+) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, **fault}])
+    begun = dt.datetime.now(dt.UTC)
+    assert chunk.submit(grace=1) is not None
+    assert dt.datetime.now(dt.UTC) - begun > dt.timedelta(seconds=7)
+    assert chunk.api.requests_to(BATCH) == 2
+    assert chunk.times_paid() == {1}
+
+
+@pytest.mark.parametrize("when", ["before the request", "before the record"])
+def test_a_worker_killed_around_the_request_pays_once(
+    chunk: Chunk, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = ExtendHook.create_batch
+
+    def killed(hook: ExtendHook, *args: Any, **kwargs: Any) -> str:
+        if when == "before the record":
+            create(hook, *args, **kwargs)
+        raise WorkerKilled
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ExtendHook, "create_batch", killed)
+        with pytest.raises(WorkerKilled):
+            chunk.submit()
+    assert chunk.submit(grace=1) is not None
+    assert chunk.times_paid() == {1}
+
+
+def test_two_tasks_with_the_same_chunk_at_the_same_moment_send_it_once(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "slow", "seconds": 1}])
+    rival = chunk.of_another_run()
+    with ThreadPoolExecutor(2) as pool:
+        ours, theirs = pool.map(lambda each: each.submit(grace=30), [chunk, rival])
+    assert ours == theirs is not None
+    assert chunk.times_paid() == {1}
+    assert chunk.submission() == rival.submission() == chunk.documents
+
+
+def test_a_batch_turned_away_by_the_rate_limit_is_sent_when_there_is_room(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "count": 2, "retry_after": 1}])
+    assert chunk.submit() is not None
+    assert chunk.api.requests_to(BATCH) == 3
+    assert chunk.api.requests_to("GET /workflow_runs") == 0
+    assert chunk.times_paid() == {1}
+
+
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every wait handed over to the triggerer, which reports at once."""
+    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
+
+
+def deferred_submission(chunk: Chunk, **options: Any) -> TaskDeferred:
+    """Submit in a worker that has to give its slot back; return what it hands over."""
+    with pytest.raises(TaskDeferred) as deferred:
+        dataclasses.replace(chunk, run=lambda operator, context: operator.execute(context)).submit(**options)
+    return deferred.value
+
+
+def test_a_rate_limit_is_waited_out_without_a_worker(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 600}])
+    begun = time.time()
+    deferred = deferred_submission(chunk)
+    assert deferred.trigger.serialize()[1]["at"] >= begun + 600
+    assert chunk.api.requests_to(BATCH) == 1
+    assert chunk.api.stats()["runs_created"] == {}
+    assert chunk.submit() is not None, "whoever comes in between, e.g. after a clear, sends it"
+    assert chunk.times_paid() == {1}
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_a_rate_limit_that_never_ends_fails_the_attempt(
+    chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.batch.submission.SUBMISSION_ATTEMPTS", 3)
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 0.1, "count": None}])
+    with pytest.raises(ExtendRateLimitError):
+        chunk.submit()
+    assert chunk.api.requests_to(BATCH) == 3
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_an_absence_is_proven_without_a_worker_and_a_clear_meanwhile_changes_nothing(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "error", "accepted": False}])
+    deferred_submission(chunk, grace=600)
+    age_of_intent(chunk, seconds=300)
+    for cleared in (False, True):
+        if cleared:
+            chunk.task.clear(keeps_state=False)
+        begun = time.time()
+        deferred = deferred_submission(chunk, grace=600)
+        proven_in = deferred.trigger.serialize()[1]["at"] - begun
+        assert 150 <= proven_in < 300, "half as old again, and not before"
+    assert chunk.api.requests_to(BATCH) == 1
+    age_of_intent(chunk, seconds=700)
+    assert chunk.submit(grace=600) is not None
+    assert chunk.api.requests_to(BATCH) == 2
+    assert chunk.times_paid() == {1}
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_a_batch_that_becomes_listed_while_the_task_is_deferred_is_taken_up(chunk: Chunk) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}], listing_lag_seconds=2)
+    assert chunk.submit(grace=30) is not None
+    assert chunk.api.requests_to(BATCH) == 1
+    assert chunk.times_paid() == {1}
+    assert chunk.xcoms["run_count"] == 3
+
+
+def age_of_intent(chunk: Chunk, *, seconds: float) -> None:
+    """Let an intent have been written so long ago."""
+    (path,) = batches(chunk).rglob("00001.intent.json")
+    begun = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "begun_at": begun.isoformat()}))
+
+
+def batches(chunk: Chunk) -> Path:
+    return Path(chunk.folder.parent.path) / "batches"
+
+
+@pytest.mark.parametrize(
+    "answer", [pytest.param("known", id="answered"), pytest.param("lost", id="answer lost")]
+)
+def test_a_batch_whose_folder_is_lost_is_found_through_the_tasks_own_state(chunk: Chunk, answer: str) -> None:
+    if answer == "lost":
+        chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}])
+    chunk.submit(grace=30)
+    shutil.rmtree(batches(chunk))
+    taken_up = chunk.submit(grace=30)
+    assert taken_up is not None
+    assert chunk.api.requests_to(BATCH) == 1
+    assert chunk.times_paid() == {1}
+    assert chunk.xcoms["run_count"] == 3
+    assert chunk.submission() == chunk.documents
+    assert chunk.of_another_run().submit() == taken_up, "the workspace knows it again"
+    assert chunk.task.store.values["extend_submission"]["batch_id"] == taken_up
+
+
+def test_a_workspace_that_refuses_the_record_costs_no_look_at_extend(
+    chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*args: Any) -> None:
+        raise OSError("read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WorkspaceLedger, "record", refuses)
+        with pytest.raises(OSError, match="read-only"):
+            chunk.submit()
+    assert chunk.submit(grace=600) is not None
+    assert chunk.api.requests_to("GET /workflow_runs") == 0
+    assert chunk.times_paid() == {1}
+
+
+OURS = Intent(2, "2026-11-22T02:00:00+00:00", 320, 3)
+THEIRS = Intent(3, "2026-11-22T02:10:00+00:00", 320, 3)
+
+
+@pytest.mark.parametrize(
+    ("kept", "copy", "restored"),
+    [
+        pytest.param(LedgerState(), LedgerState(), False, id="nothing anywhere"),
+        pytest.param(LedgerState(), LedgerState(OURS), True, id="an intent is lost"),
+        pytest.param(LedgerState(), LedgerState(OURS, "batch_1"), True, id="a batch is lost"),
+        pytest.param(LedgerState(), LedgerState(OURS, withdrawn=True), False, id="it created nothing"),
+        pytest.param(LedgerState(OURS), LedgerState(OURS, "batch_1"), True, id="the record is lost"),
+        pytest.param(LedgerState(OURS), LedgerState(OURS), False, id="both know the same"),
+        pytest.param(LedgerState(THEIRS), LedgerState(OURS, "batch_1"), False, id="others have gone on"),
+        pytest.param(LedgerState(OURS, "batch_1"), LedgerState(OURS), False, id="the workspace knows more"),
+        pytest.param(LedgerState(THEIRS, "batch_2"), LedgerState(OURS, "batch_1"), False, id="it decides"),
+    ],
+)
+def test_the_copy_has_a_say_only_where_the_workspace_lacks_the_same_submission(
+    kept: LedgerState, copy: LedgerState, restored: bool
+) -> None:
+    assert lost_state(kept, copy) == (copy if restored else None)
+
+
+def test_what_a_task_keeps_of_other_documents_is_not_taken_for_its_chunk(chunk: Chunk) -> None:
+    first = chunk.submit()
+    assert chunk.submit(version="draft") != first
+    assert chunk.times_paid() == {2}
+
+
+def test_other_batches_of_the_workflow_are_not_mistaken_for_ours(chunk: Chunk) -> None:
+    with ExtendHook() as hook:
+        other = hook.create_batch("workflow_mixed", [BatchInput(FileInput(text="x"), {"chunk": "another"})])
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}])
+    assert chunk.submit(grace=60) not in (None, other)
+
+
+def test_looking_for_a_batch_costs_one_request_per_batch(chunk: Chunk) -> None:
+    with ExtendHook() as hook:
+        from extend_provider.client.models import BatchInput, FileInput
+
+        for number in range(5):
+            hook.create_batch(
+                "workflow_mixed", [BatchInput(FileInput(text="x"), {"chunk": str(number)})] * 20
+            )
+    chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}])
+    chunk.submit(grace=60)
+    requests = chunk.api.stats()["requests"]
+    assert requests["GET /workflow_runs"] == 1
+    assert requests["GET /workflow_runs/{id}"] <= 6
+
+
+def test_an_explicit_reprocessing_pays_again_and_only_once(chunk: Chunk) -> None:
+    first = chunk.submit()
+    other = chunk.of_another_run()
+    again = other.submit(reprocess=True, repetition="dag/run 2/group")
+    retried = other.submit(reprocess=True, repetition="dag/run 2/group")
+    assert first != again == retried
+    assert chunk.times_paid() == {2}
+
+
+def test_another_run_with_the_same_documents_takes_up_the_same_batch(chunk: Chunk) -> None:
+    first = chunk.submit()
+    other = chunk.of_another_run()
+    assert other.submit() == first
+    assert other.submission() == chunk.documents
+
+
+def test_a_deleted_document_stays_behind_and_the_others_go(chunk: Chunk) -> None:
+    chunk.s3.client.delete_object(Bucket=chunk.bucket, Key="in/1.txt")
+    assert chunk.submit() is not None
+    assert chunk.xcoms["run_count"] == 2
+    assert [document.reason for document in chunk.submission()] == [None, OBJECT_DELETED, None]
+
+
+def test_a_chunk_of_which_nothing_is_left_sends_nothing(chunk: Chunk) -> None:
+    for number in range(3):
+        chunk.s3.client.delete_object(Bucket=chunk.bucket, Key=f"in/{number}.txt")
+    assert chunk.submit() is None
+    assert chunk.xcoms["run_count"] == 0
+    assert chunk.api.requests_to(BATCH) == 0
+
+
+def forbid(chunk: Chunk, *numbers: int) -> None:
+    """Have documents of the chunk lie where nothing may be read any more."""
+    for number in numbers:
+        moved = f"s3://{chunk.s3.forbidden_bucket}/in/{number}.txt"
+        chunk.documents[number] = dataclasses.replace(chunk.documents[number], uri=moved)
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["all forbidden", "all that is there"])
+def test_a_chunk_of_which_nothing_may_be_read_any_more_waits_for_other_credentials(
+    chunk: Chunk, deleted: bool
+) -> None:
+    forbid(chunk, *((1, 2) if deleted else (0, 1, 2)))
+    chunk.s3.client.delete_object(Bucket=chunk.bucket, Key="in/0.txt")
+    with pytest.raises(PipelineSourceError, match=r"s3://forbidden-inbox .* 'aws_default'") as caught:
+        chunk.submit()
+    assert caught.value.retryable
+    assert chunk.api.stats()["requests"] == {}
+    assert list(batches(chunk).rglob("*.intent.json")) == []
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["among others", "alone"])
+def test_a_single_document_that_may_not_be_read_is_its_own_affair(chunk: Chunk, alone: bool) -> None:
+    forbid(chunk, 1)
+    if alone:
+        chunk.documents = chunk.documents[1:2]
+    assert (chunk.submit() is None) == alone
+    reasons = [document.reason for document in chunk.submission()]
+    assert reasons == ([OBJECT_FORBIDDEN] if alone else [None, OBJECT_FORBIDDEN, None])
+
+
+def test_uploaded_documents_are_read_from_s3_and_sent_by_id(chunk: Chunk) -> None:
+    assert chunk.submit(transfer="upload") is not None
+    assert chunk.api.requests_to("POST /files/upload") == 3
+    assert chunk.times_paid() == {1}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        pytest.param({"kind": "error", "status": 401}, ExtendAuthError, id="wrong key"),
+        pytest.param({"kind": "error", "status": 402}, ExtendCreditsError, id="no credits"),
+    ],
+)
+def test_a_refused_batch_is_sent_when_the_cause_is_gone(
+    chunk: Chunk, fault: dict[str, Any], error: type[Exception]
+) -> None:
+    chunk.api.configure(faults=[{"endpoint": BATCH, **fault}])
+    with pytest.raises(error):
+        chunk.submit()
+    chunk.api.configure(faults=[])
+    assert chunk.submit() is not None
+    assert chunk.times_paid() == {1}

@@ -1,0 +1,22 @@
+"""What a retry cannot change fails at once."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.sdk.definitions.retry_policy import RetryAction
+from airflow.sdk.exceptions import XComNotFound
+
+from extend_pipeline.dag.retry_policy import PIPELINE_RETRY_POLICY
+from extend_pipeline.exceptions import PipelineOutcomeError
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        pytest.param(XComNotFound("dag", "submit", "run_count"), RetryAction.FAIL, id="nothing left behind"),
+        pytest.param(PipelineOutcomeError("too many failed"), RetryAction.FAIL, id="a verdict"),
+        pytest.param(ConnectionError("cut off"), RetryAction.DEFAULT, id="anything else"),
+    ],
+)
+def test_retry(error: Exception, action: RetryAction) -> None:
+    assert PIPELINE_RETRY_POLICY.evaluate(error, 1, 25).action is action

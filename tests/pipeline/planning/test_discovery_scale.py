@@ -1,0 +1,103 @@
+"""What discovering a long prefix costs, against the bare listing of boto3, each in a process of its own.
+
+Run ``PYTHONPATH=tests python tests/pipeline/test_discovery_scale.py 1000000`` for other sizes, with a number
+of seconds after it for a network that takes so long for every answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.s3_listing import BUCKET, S3Listing, running
+from sandbox.s3 import client
+
+#: What our own work on each key may cost on top of boto3's, in processor time; it is a fifth (measured).
+MOST_TIMES = 1.6
+#: What a process may use that has loaded Airflow, however many keys there are.
+MOST_MEGABYTES = 250
+
+
+def bare(endpoint_url: str) -> int:
+    """Page through the listing and look at nothing."""
+    pages = client(endpoint_url).get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="documents/")
+    return sum(len(page["Contents"]) for page in pages)
+
+
+def ours(endpoint_url: str, parallel_listings: int) -> int:
+    """Discover into a folder."""
+    from airflow.sdk import ObjectStoragePath
+
+    from extend_pipeline.planning.listing import write_candidates
+    from extend_pipeline.settings import Settings
+    from extend_pipeline.sources import Stores
+    from fixtures.s3_listing import S3Listing
+
+    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = S3Listing(endpoint_url).connection_json()
+    given = {"source": f"s3://{BUCKET}/documents/", "workflow_id": "w", "workspace": "file:///tmp/x"}
+    settings = Settings.from_rendered({**given, "parallel_listings": parallel_listings})
+    with tempfile.TemporaryDirectory() as folder:
+        return write_candidates(ObjectStoragePath(f"file://{folder}"), Stores(settings), settings)
+
+
+def figures(endpoint_url: str, how: str) -> dict[str, Any]:
+    """Measure one way of listing in this process."""
+    ours_at_a_time = int(how.partition(":")[2] or 1)
+    begun, used = time.perf_counter(), time.process_time()
+    keys = bare(endpoint_url) if how == "bare" else ours(endpoint_url, ours_at_a_time)
+    seconds, processor = time.perf_counter() - begun, time.process_time() - used
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return {
+        "how": how,
+        "keys": keys,
+        "seconds": round(seconds, 1),
+        "processor_seconds": round(processor, 1),
+        "peak_megabytes": int(peak) // 1024,
+    }
+
+
+def measure(listing: S3Listing, how: str) -> dict[str, Any]:
+    """Measure in a process of its own; with the number of requests that it took."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, __file__, listing.endpoint_url, how]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return {**json.loads(answer.stdout.splitlines()[-1]), "requests": listing.control()}
+
+
+def test_discovery_costs_little_more_than_the_bare_listing_and_no_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with running(100_000, 5000) as listing:
+        first, all_keys, divided = (measure(listing, how) for how in ("bare", "ours:1", "ours:8"))
+    with capsys.disabled():
+        for each in (first, all_keys, divided):
+            sys.stdout.write(f"\ndiscovery: {each}")
+    assert first["keys"] == all_keys["keys"] == divided["keys"] == 100_000
+    assert all_keys["requests"] == first["requests"]
+    assert all_keys["processor_seconds"] < MOST_TIMES * first["processor_seconds"]
+    assert max(all_keys["peak_megabytes"], divided["peak_megabytes"]) < MOST_MEGABYTES
+
+
+def main(arguments: list[str]) -> None:
+    """Measure one way as a child, or all of them."""
+    if arguments[0].startswith("http"):
+        sys.stdout.write(json.dumps(figures(*arguments)) + "\n")
+        return
+    latency = float(arguments[1]) if len(arguments) > 1 else 0.0
+    with running(int(arguments[0]), 5000, latency) as listing:
+        for how in ("bare", "ours:1", "ours:8"):
+            sys.stdout.write(f"{measure(listing, how)}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

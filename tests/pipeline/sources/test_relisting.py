@@ -1,0 +1,118 @@
+"""Objects of a listing are looked at again by listing them; what that does not tell, their heads do."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extend_pipeline.batches.inputs import check_objects
+from extend_pipeline.batches.probing import probed
+from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
+from extend_pipeline.sources import Located, Stores
+from extend_pipeline.sources.objects import just_before
+from fixtures.s3 import S3
+from fixtures.sources import discovered, settings
+
+READS = {"HeadBucket", "HeadObject", "GetObject", "ListObjectsV2", "ListObjectVersions"}
+
+
+def fill(s3: S3, count: int, *, name: str = "in/{:04}.pdf") -> list[Document]:
+    bucket = s3.bucket("inbox")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: s3.put(bucket, name.format(number), b"content"), range(count)))
+    return discovered(settings("s3://inbox/in/"))
+
+
+@pytest.fixture(autouse=True)
+def connection(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
+
+
+def sent_after(s3: S3, documents: list[Document], **others: Any) -> tuple[dict[str, str | None], int]:
+    """Look at documents again, sign their URLs; return their reasons by name, and the requests it took."""
+    stores = Stores(settings("s3://inbox/in/", **others))
+    s3.requests()
+    checked = probed(stores, list(check_objects(stores, documents)), "aws_default")
+    assert [item.document.uri for item in checked] == [document.uri for document in documents]
+    for item in checked:
+        stores.of("s3://inbox").signed_url(place_of(item.document), item.version_id, 300)
+    counts = s3.requests()
+    assert counts.keys() <= READS
+    return {item.document.name: item.document.reason for item in checked}, sum(counts.values())
+
+
+def place_of(document: Document) -> Located:
+    return Located.of(document.uri)
+
+
+@pytest.mark.parametrize(
+    ("count", "deny"),
+    [
+        pytest.param(200, [], id="with their versions"),
+        pytest.param(1000, ["s3:ListBucketVersions"], id="without their versions"),
+    ],
+)
+def test_a_thousand_listed_documents_take_five_requests(s3: S3, count: int, deny: list[str]) -> None:
+    documents = fill(s3, count)
+    s3.rule("inbox", deny=deny)
+    reasons, requests = sent_after(s3, documents)
+    assert set(reasons.values()) == {None}
+    assert len(reasons) == count
+    assert requests <= 5
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_what_was_deleted_or_replaced_is_seen_in_the_listing(s3: S3, versioned: bool) -> None:
+    documents = fill(s3, 20)
+    if versioned:
+        s3.client.put_bucket_versioning(Bucket="inbox", VersioningConfiguration={"Status": "Enabled"})
+    s3.client.delete_object(Bucket="inbox", Key="in/0000.pdf")
+    s3.client.delete_object(Bucket="inbox", Key="in/0019.pdf")
+    s3.put("inbox", "in/0007.pdf", b"another")
+    reasons, requests = sent_after(s3, documents)
+    assert {name: reason for name, reason in reasons.items() if reason} == {
+        "0000.pdf": OBJECT_DELETED,
+        "0007.pdf": OBJECT_REPLACED,
+        "0019.pdf": OBJECT_DELETED,
+    }
+    assert requests <= 3  # the region, the listing, one byte: no head even of those that are gone
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param({"ignores_start_after": True}, id="lists from the beginning"),
+        pytest.param({"deny": ["s3:ListBucket", "s3:ListBucketVersions"]}, id="may not list any more"),
+    ],
+)
+def test_where_listing_does_not_tell_heads_do(s3: S3, rule: dict[str, Any]) -> None:
+    documents = fill(s3, 40)[20:]
+    s3.put("inbox", "in/0030.pdf", b"another")
+    s3.rule("inbox", **rule)
+    reasons, _ = sent_after(s3, documents)
+    assert {name: reason for name, reason in reasons.items() if reason} == {"0030.pdf": OBJECT_REPLACED}
+
+
+def test_keys_far_apart_are_looked_up_one_by_one(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = fill(s3, 40)
+    stores = Stores(settings("s3://inbox/in/", parallel_listings=1))
+    s3.requests()
+    assert len(list(check_objects(stores, documents))) == 40
+    assert s3.requests() == {"HeadObject": 40}
+    assert len(list(check_objects(Stores(settings("s3://inbox/in/")), documents[:5]))) == 5
+    assert s3.requests() == {"HeadObject": 5}
+    named = Stores(settings([f"s3://inbox/in/{number:04}.pdf" for number in range(40)]))
+    assert len(list(check_objects(named, documents))) == 40
+    assert s3.requests() == {"HeadObject": 40}
+
+
+@given(st.text(min_size=1, max_size=6), st.text(max_size=6))
+def test_a_listing_begins_with_the_key_itself(key: str, other: str) -> None:
+    before = just_before(key)
+    before.encode()
+    assert before < key
+    assert not before < other < key or other.startswith(before) or "\U0010ffff" in other

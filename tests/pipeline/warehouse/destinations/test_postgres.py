@@ -1,0 +1,486 @@
+"""What is Postgres's own: its limits, its rights, its locks, its crashes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from extend_pipeline.warehouse import WarehouseError, open_warehouse
+from extend_pipeline.warehouse.destinations.postgres import Postgres
+from extend_pipeline.warehouse.records import WarehouseBusyError
+from extend_pipeline.warehouse.remote.destination import DestinationSession
+from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
+from extend_pipeline.warehouse.schema import views
+from fixtures.postgres import Database
+from fixtures.warehouse_files import contents, land, provenance, query, warehouse
+from fixtures.warehouse_runs import INVOICE, WORKFLOW, document, extract_step, many, raw_lines, run
+from pipeline.warehouse.transform.test_crash import AFTER, BEFORE, LATER, Crash
+
+FIRST, SECOND = document(1), document(2)
+
+
+@pytest.fixture
+def database(new_database: Callable[[], Database]) -> Database:
+    return new_database()
+
+
+def opened_as(database: Database, role: str, **options: Any) -> RemoteWarehouse:
+    return RemoteWarehouse(
+        Postgres(f"Postgres as {role}", {**database.parameters, "user": role}, **options), "extend"
+    )
+
+
+@pytest.fixture
+def role(database: Database) -> str:
+    """A user of the server that may connect and no more."""
+    name = f"role_of_{database.name}"
+    database.rows(f"CREATE ROLE {name} LOGIN")
+    return name
+
+
+def strings(*columns: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {column: {"type": "string"} for column in columns}}
+
+
+# values
+
+
+def test_nul_is_replaced_visibly_and_kept_in_problems(database: Database) -> None:
+    schema = strings("plain", "text")
+    schema["properties"]["anything"] = {"type": "object"}
+    value = {"plain": "x", "text": "a\0b", "anything": {"k\0\0": ["\0", "\\\0", "\\u0000"]}, "new": "\0"}
+    part = [FIRST], raw_lines(run(FIRST, steps=[extract_step(value, schema=schema)], failureMessage="m\0"))
+    for _ in range(2):
+        land(database, *part)
+        ((plain, text, anything, message),) = database.rows(
+            """SELECT plain, text, anything, message
+               FROM extend.invoices JOIN extend.documents USING (document_id)"""
+        )
+        assert (plain, text, message) == ("x", "a\ufffdb", "m\ufffd")
+        assert anything == {"k\ufffd\ufffd": ["\ufffd", "\\\ufffd", "\\u0000"]}
+        told = database.rows(
+            """SELECT table_name, column_name, path, value FROM extend.problems
+               WHERE code = 'NUL_CHARACTER' AND column_name <> 'path' ORDER BY 1, 2, 3"""
+        )
+        assert [row[:2] for row in told if row[0] != "fields"] == [
+            ("documents", "message"),
+            ("invoices", "anything"),
+            ("invoices", "text"),
+            ("runs", "message"),
+        ]
+        assert ("invoices", "text", None, r"a\u0000b") in told
+        assert ("fields", "value", "text", r"a\u0000b") in told
+        unknown = database.rows("SELECT value FROM extend.problems WHERE code = 'UNKNOWN_FIELD'")
+        assert unknown == [(r"\u0000",)]
+
+
+def test_a_table_wider_than_a_row_goes_on_in_another(database: Database) -> None:
+    def part(count: int, tail: str = "") -> tuple[Any, Any]:
+        keys = [f"field {number}" for number in range(count)]
+        schema = {"type": "object", "properties": {key: {"type": "integer"} for key in keys}}
+        value = {key: number for number, key in enumerate(keys)}
+        return [FIRST], raw_lines(run(FIRST, steps=[extract_step(value, schema=schema)]))
+
+    for count in (1200, 1300, 1300):
+        land(database, *part(count))
+        tables = [name for name in contents(database) if name.startswith("invoices")]
+        assert tables == ["invoices", *(f"invoices__{number}" for number in range(2, 6))]
+        joined = " ".join(f"JOIN {name} USING (document_id, run_id, result_idx)" for name in tables[1:])
+        columns = ", ".join(f"field_{number}" for number in range(count))
+        assert query(database, f"SELECT {columns} FROM invoices {joined}") == [tuple(range(count))]
+
+
+def test_times_and_numbers_at_the_edges_are_what_they_are_in_duckdb(
+    database: Database, tmp_path: Path
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "day": {"type": "string", "extend:type": "date"},
+            "time": {"type": "string", "format": "date-time"},
+            "money": {"type": "number"},
+            "whole": {"type": "integer"},
+        },
+    }
+    values = [
+        {"day": "0001-01-01", "time": "0001-01-01T00:00:00Z", "money": "-0.000000001", "whole": -(2**63)},
+        {"day": "0000-02-29", "time": "0000-02-29T00:00:00Z", "money": "9" * 29, "whole": 2**63 - 1},
+        {"day": "9999-12-31", "time": "9999-12-31T23:59:59.999999+14", "money": "1e-9", "whole": 2**64},
+    ]
+    submission = [document(number) for number in range(len(values))]
+    runs = [
+        run(each, steps=[extract_step(v, schema=schema)]) for each, v in zip(submission, values, strict=True)
+    ]
+    for place in (database, tmp_path / "warehouse.duckdb"):
+        land(place, submission, raw_lines(*runs))
+    asked = (
+        "SELECT whole, money::text, extract(epoch FROM day), extract(epoch FROM time) FROM extend.invoices"
+    )
+    there = {tuple(map(str, row)) for row in database.rows(asked)}
+    here = {
+        tuple(map(str, row))
+        for row in query(
+            tmp_path / "warehouse.duckdb",
+            """SELECT whole, money::VARCHAR, epoch(day)::BIGINT,
+                      (epoch_us(time)::DECIMAL(38,6) / 1000000)::DECIMAL(38,6) FROM invoices""",
+        )
+    }
+    assert {(w, m, int(float(d)), float(t)) for w, m, d, t in there} == {
+        (w, m, int(float(d)), float(t)) for w, m, d, t in here
+    }
+
+
+hostile = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=15) | (
+    st.sampled_from(['"', '""', "\\.", "\\N", "", " ", "\r\n", "a\nb", ",", "NULL", "%s", "?", "'"])
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.tuples(hostile, st.none() | hostile), min_size=20, max_size=20))
+def test_any_text_arrives_as_it_is(database: Database, texts: list[tuple[str, str | None]]) -> None:
+    submission = [document(number) for number in range(len(texts))]
+    steps = ([extract_step({"a": a, "b": b}, schema=strings("a", "b"))] for a, b in texts)
+    # Each time the same runs, so that rows that have landed are fetched, replaced and written again.
+    land(database, submission, raw_lines(*(run(d, steps=s) for d, s in zip(submission, steps, strict=True))))
+    rows = database.rows("SELECT document_id, a, b FROM extend.invoices")
+    assert {key: (a, b) for key, a, b in rows} == {
+        each.id: pair for each, pair in zip(submission, texts, strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", ["o'brien", 'a"b', "back\\slash\\'", "50%s ? $1", "e'\\x27"])
+def test_names_of_workflows_and_versions_are_no_sql(database: Database, name: str) -> None:
+    with warehouse(database) as opened:
+        opened.claim([(FIRST, name)], workflow_id=name, version=name)
+        (found,) = opened.unlanded([FIRST], workflow_id=name, version=name)
+        assert found.chunks == (name,)
+        part = provenance(raw_uri=name, repetition=name)
+        opened.land([FIRST], raw_lines(run(FIRST)), provenance=part)
+        assert list(opened.dead_letters(workflow_id=name, version=name)) == []
+        assert list(opened.held_runs(dag_id=name, run_id=name, group_id=name)) == []
+        assert opened.note_deleted_runs([name], name) == 0
+    assert database.rows("SELECT part, repetition FROM extend.loads") == [(name, name)]
+
+
+def test_every_view_can_be_read(database: Database, tmp_path: Path) -> None:
+    failed = run(SECOND, status="FAILED", steps=[], failureReason="INTERNAL_ERROR")
+    land(database, [FIRST, SECOND], raw_lines(run(FIRST), failed))
+    for view in views.VIEWS:
+        rows = database.rows(f"SELECT * FROM extend.{view}")
+        assert bool(rows) is (view not in {"in_review", "low_confidence_fields"}), view
+
+
+# everything or nothing
+
+
+def every_row(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all that is in the dataset, times of loading and all."""
+    with database.connect() as connection:
+        tables = connection.execute(
+            "SELECT relname FROM pg_class "
+            "WHERE relnamespace = 'extend'::regnamespace AND relkind IN ('r', 'v')"
+        ).fetchall()
+        rows = {
+            table: connection.execute(f'SELECT row.*::text FROM extend."{table}" AS row'.encode()).fetchall()
+            for (table,) in tables
+            if table != "in_review"  # tells for how long
+        }
+        return {table: sorted(each) for table, each in rows.items()}
+
+
+def break_after(number: int, patched: pytest.MonkeyPatch) -> list[str]:
+    """Let step ``number`` of the next load fail once it is done; return the list of those done."""
+    ran: list[str] = []
+    original = DestinationSession._guarded
+
+    def guarded(self: DestinationSession, statement: str, action: Any) -> Any:
+        result = original(self, statement, action)
+        ran.append(statement)
+        if len(ran) == number:
+            raise Crash(statement)
+        return result
+
+    patched.setattr(DestinationSession, "_guarded", guarded)
+    return ran
+
+
+def test_a_load_that_breaks_anywhere_leaves_what_was_there(
+    new_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, number = new_database(), 0
+    land(database, *BEFORE)
+    before = every_row(database)
+    while True:
+        number += 1
+        with monkeypatch.context() as patched:
+            ran = break_after(number, patched)
+            with pytest.raises(Crash) as caught:
+                land(database, *AFTER, origin=LATER)
+        if str(caught.value) == "commit":
+            break
+        assert every_row(database) == before, f"after {caught.value!r}"
+    assert number > 60
+    assert {"lock", "read columns", "delete from loads", 'insert into "extend"."loads"'} <= set(ran)
+    fresh = new_database()
+    land(fresh, *BEFORE)
+    land(fresh, *AFTER, origin=LATER)
+    assert contents(database) == contents(fresh)
+
+
+def test_a_process_killed_before_it_commits_leaves_what_was_there(database: Database) -> None:
+    land(database, *BEFORE)
+    before = contents(database)
+    script = """
+        import os, signal, sys
+        from pathlib import Path
+        from extend_pipeline.warehouse.session import Session
+        from fixtures.postgres import Database
+        from pipeline.warehouse.transform.test_crash import AFTER
+        from fixtures.warehouse_files import land, provenance
+
+        run = Session.run
+        def die_at_commit(self, statement, *arguments):
+            if statement == "commit" and hasattr(self, "destination"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            run(self, statement, *arguments)
+        Session.run = die_at_commit
+        land(Database(Path(sys.argv[1]), sys.argv[2]), *AFTER, origin=provenance(raw_uri="raw/2"))
+    """
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), database.parameters["host"], database.name],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert contents(database) == before
+    land(database, *AFTER, origin=LATER)
+
+
+def test_a_server_that_goes_away_is_named_and_no_value_is(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    land(database, *BEFORE)
+    before = contents(database)
+    append = Postgres.append
+
+    def cut(self: Postgres, table: str, *arguments: Any) -> None:
+        if "fields" in table:
+            database.rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        append(self, table, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Postgres, "append", cut)
+        with pytest.raises(WarehouseError) as caught:
+            land(database, *AFTER, origin=LATER)
+    assert "Part raw/2 into Postgres" in str(caught.value)
+    assert '\'insert into "extend"."fields"\'' in str(caught.value)
+    assert "4111" not in str(caught.value) + caplog.text
+    assert caught.value.__context__ is None
+    assert contents(database) == before
+    land(database, *AFTER, origin=LATER)
+
+
+def test_a_value_that_postgres_refuses_is_not_quoted(database: Database) -> None:
+    land(database, [FIRST], raw_lines(run(FIRST)))
+    database.rows("ALTER TABLE extend.invoices ADD CONSTRAINT short CHECK (length(invoice_number) < 9)")
+    with pytest.raises(WarehouseError) as caught:
+        land(database, [SECOND], raw_lines(run(SECOND, {"invoice_number": "secret-4111"})))
+    assert "CheckViolation (23514)" in str(caught.value)
+    assert "4111" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_readers_are_not_kept_waiting_and_see_a_part_whole_or_not_at_all(database: Database) -> None:
+    land(database, [FIRST], raw_lines(run(FIRST)))
+    seen = []
+
+    def look() -> None:
+        with database.connect(options="-c lock_timeout=1s") as reader:
+            (row,) = reader.execute(
+                """SELECT (SELECT count(*) FROM extend.documents), (SELECT count(*) FROM extend.invoices),
+                          (SELECT count(*) FROM extend.fields WHERE path = 'pages')"""
+            )
+            seen.append(row)
+
+    with pytest.MonkeyPatch.context() as patched:
+        append = Postgres.append
+
+        def appended(self: Postgres, *arguments: Any) -> None:
+            append(self, *arguments)
+            look()
+
+        patched.setattr(Postgres, "append", appended)
+        land(database, [FIRST, SECOND], raw_lines(run(FIRST), run(SECOND)), origin=LATER)
+    look()
+    assert set(seen[:-1]) == {(1, 1, 1)}
+    assert seen[-1] == (2, 2, 2)
+
+
+# one at a time
+
+
+def test_whoever_plans_has_the_dataset_to_itself_until_its_claims_are_written(database: Database) -> None:
+    with warehouse(database) as first, opened_as(database, "postgres", lock_timeout=0.2) as second:
+        assert len(list(first.unlanded([FIRST], workflow_id=WORKFLOW, version=None))) == 1
+        with pytest.raises(WarehouseBusyError, match=r"another run.*'extend'.*0.2 s"):
+            list(second.unlanded([FIRST], workflow_id=WORKFLOW, version=None))
+    with warehouse(database) as first, warehouse(database) as second:
+        list(first.unlanded([FIRST], workflow_id=WORKFLOW, version=None))
+        first.claim([(FIRST, "a")], workflow_id=WORKFLOW, version=None)
+        (found,) = second.unlanded([FIRST], workflow_id=WORKFLOW, version=None)
+        assert found.chunks == ("a",)
+
+
+def test_runs_that_plan_at_once_never_claim_a_document_twice(database: Database) -> None:
+    candidates = [document(number) for number in range(40)]
+
+    def plan(number: int) -> None:
+        with warehouse(database) as opened:
+            mine = candidates[number * 5 : number * 5 + 20]
+            found = opened.unlanded(mine, workflow_id=WORKFLOW, version=None)
+            new = [(each.document, str(number)) for each in found if not each.chunks]
+            opened.claim(new, workflow_id=WORKFLOW, version=None)
+
+    threads = [threading.Thread(target=plan, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert database.rows("SELECT count(*), count(DISTINCT document_id) FROM extend.claims") == [(40, 40)]
+
+
+# rights
+
+
+def test_who_may_not_write_is_told_so_and_leaves_nothing(database: Database, role: str) -> None:
+    with opened_as(database, role) as opened:
+        with pytest.raises(WarehouseError, match=r"could not land in .*permission denied for database"):
+            opened.check_writable()
+        assert opened.counts() == {}
+    land(database, [FIRST], raw_lines(run(FIRST)))
+    database.rows(f"GRANT USAGE ON SCHEMA extend TO {role}")
+    database.rows(f"GRANT SELECT ON ALL TABLES IN SCHEMA extend TO {role}")
+    with opened_as(database, role) as opened:
+        assert opened.counts()["documents"] == 1
+        with pytest.raises(WarehouseError, match=r"could not land in .*permission denied for schema extend"):
+            opened.check_writable()
+    database.rows(f"GRANT CREATE ON SCHEMA extend TO {role}")
+    refused = pytest.raises(WarehouseError, match="permission denied for table")
+    with opened_as(database, role) as opened, refused:
+        opened.check_writable()
+
+
+def test_rights_in_one_schema_are_enough(database: Database, role: str) -> None:
+    database.rows(f"CREATE SCHEMA extend AUTHORIZATION {role}")
+    with opened_as(database, role) as opened:
+        opened.check_writable()
+        assert opened.counts() == {}
+        opened.land([FIRST], raw_lines(run(FIRST)), provenance=provenance())
+        opened.check_writable()
+        assert opened.counts()["documents"] == 1
+
+
+# connection
+
+
+def test_the_connection_alone_decides_and_its_password_is_not_shown(
+    database: Database, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(**changes: Any) -> None:
+        fields = database.connection(password="secret-4111", **changes)
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", json.dumps(fields))
+
+    connect(extra={"application_name": "acme", "cursor": "dictcursor", "threads": 1, "lock_timeout": 5})
+    with open_warehouse("warehouse_test", "documents_of_acme") as opened:
+        opened.land([FIRST], raw_lines(run(FIRST)), provenance=provenance())
+        assert ("acme",) in database.rows("SELECT application_name FROM pg_stat_activity")
+    assert database.rows("SELECT count(*) FROM documents_of_acme.documents") == [(1,)]
+    for changes in ({"schema": "no_such_database"}, {"host": "/nowhere"}, {"login": "nobody"}):
+        connect(**changes)
+        with pytest.raises(WarehouseError, match=r"warehouse_test.*cannot be opened") as caught:
+            open_warehouse("warehouse_test", "extend").__enter__()
+        assert "4111" not in str(caught.value)
+        assert caught.value.__context__ is None
+
+
+def test_a_warehouse_that_is_closed_says_so(database: Database) -> None:
+    with pytest.raises(WarehouseError, match="is closed"):
+        warehouse(database).counts()
+
+
+def test_a_database_of_another_encoding_is_refused(database: Database) -> None:
+    name = f"{database.name}_latin"
+    database.rows(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    latin = Postgres("Postgres latin", {**database.parameters, "dbname": name})
+    try:
+        with pytest.raises(WarehouseError, match="LATIN1"):
+            latin.open()
+    finally:
+        latin.close()
+        database.rows(f"DROP DATABASE {name}")
+
+
+def test_columns_of_somebodys_own_stay(database: Database) -> None:
+    land(database, [FIRST], raw_lines(run(FIRST)))
+    database.rows("ALTER TABLE extend.invoices ADD COLUMN checked_by name")
+    database.rows("CREATE TABLE extend.notes (id serial, about point)")
+    database.rows("CREATE VIEW extend.mine AS SELECT invoice_number, pages FROM extend.invoices")
+    land(database, [FIRST], raw_lines(run(FIRST, {**INVOICE, "pages": 5})), origin=LATER)
+    assert database.rows("SELECT pages FROM extend.mine") == [(5,)]
+    with warehouse(database) as opened:
+        opened.check_writable()
+
+
+def test_a_change_that_somebodys_view_forbids_is_said(database: Database) -> None:
+    def part(kind: str, value: Any) -> tuple[Any, Any]:
+        schema = {"type": "object", "properties": {"a": {"type": kind}}}
+        return [FIRST], raw_lines(run(FIRST, steps=[extract_step({"a": value}, schema=schema)]))
+
+    land(database, *part("integer", 1))
+    database.rows("CREATE VIEW extend.mine AS SELECT a FROM extend.invoices")
+    with pytest.raises(WarehouseError, match=r"statement 'widen invoices'.*view"):
+        land(database, *part("number", 1.5), origin=LATER)
+    database.rows("DROP VIEW extend.mine")
+    land(database, *part("number", 1.5), origin=LATER)
+    assert database.rows("SELECT a::float FROM extend.invoices") == [(1.5,)]
+
+
+def test_what_rows_are_looked_for_by_is_indexed(database: Database) -> None:
+    land(database, [FIRST], raw_lines(run(FIRST)))
+    with database.connect() as connection, pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute("INSERT INTO extend.documents SELECT * FROM extend.documents")
+    missing = database.rows(
+        """SELECT relname FROM pg_class AS relation
+           WHERE relnamespace = 'extend'::regnamespace AND relkind = 'r'
+             AND relname NOT IN ('dictionary', '_schema_version')
+             AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = relation.oid)"""
+    )
+    assert missing == []
+
+
+def test_landing_again_does_not_compare_every_row_with_every_key(database: Database) -> None:
+    submission, raw = many(2000)
+    lines, seconds = list(raw), []
+    for _ in range(2):
+        started = time.perf_counter()
+        land(database, submission, lines)
+        seconds.append(time.perf_counter() - started)
+    assert seconds[1] < 4 * seconds[0]

@@ -1,0 +1,300 @@
+"""Landing in Redshift, as far as its driver, sqlglot and a Postgres behind them can tell."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse
+from extend_pipeline.warehouse.destinations import redshift as destination
+from extend_pipeline.warehouse.records import WarehouseBusyError
+from extend_pipeline.warehouse.schema import views
+from extend_pipeline.warehouse.sql import quoted
+from fixtures.redshift import BUCKET, LONGEST, Redshift
+from fixtures.warehouse_destinations import (
+    dying_after,
+    land_beside_duckdb,
+    migrate_and_refuse,
+    opener,
+    plan_land_and_ask,
+)
+from fixtures.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
+from fixtures.warehouse_runs import WORKFLOW, document, extract_step, raw_lines, run
+from pipeline.warehouse.transform.test_crash import AFTER, BEFORE, LATER
+
+FIRST, SECOND = document(1), document(2)
+
+
+@pytest.fixture
+def opened(redshift: Redshift, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Warehouse]:
+    """See :func:`opener`."""
+    return opener(monkeypatch, redshift.connection)
+
+
+def landed(place: Any) -> dict[str, list[str]]:
+    """Return all rows by table, values by column, without the times of loading."""
+    columns = query(
+        place,
+        "SELECT table_name, list(column_name ORDER BY column_name) FROM duckdb_columns() "
+        "WHERE schema_name = 'extend' AND table_name <> '_lock' AND table_name IN "
+        "(SELECT table_name FROM duckdb_tables()) GROUP BY table_name",
+    )
+    rows = " UNION ALL ".join(
+        f"""SELECT '{table}', CAST(to_json({{{
+            ", ".join(f"'{name}': {quoted(name)}" for name in names if name not in OF_THE_LEDGER)
+        }}}) AS VARCHAR) FROM {quoted(table)}"""
+        for table, names in columns
+    )
+    found: dict[str, list[str]] = {table: [] for table, _ in columns}
+    for table, row in sorted(query(place, rows)):
+        found[table].append(row)
+    return found
+
+
+def test_parts_leave_what_they_leave_in_duckdb(
+    redshift: Redshift, opened: Callable[..., Warehouse], tmp_path: Path
+) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    land_beside_duckdb(opened, file)
+    expected, found = landed(file), landed(redshift.database)
+    assert found.keys() == expected.keys()
+    for table, rows in expected.items():
+        assert found[table] == rows, table
+    assert redshift.s3.client.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
+    # A column that was widened, and what all is kept in.
+    words = dict(
+        redshift.database.rows(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+            "WHERE attrelid = 'extend.invoices'::regclass AND attnum > 0"
+        )
+    )
+    assert words["pages"] == "numeric(38,9)"
+    assert words["vendor_name"] == f"character varying({LONGEST})"
+
+
+def test_claims_and_what_has_landed_are_found(redshift: Redshift, opened: Callable[..., Warehouse]) -> None:
+    key: Any = {"workflow_id": "o'brien\\", "version": None}
+    with opened() as there:
+        there.check_writable()
+        there.claim([(FIRST, "a")], **key)
+        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [(), ("a",)]
+        assert not there.claim([(FIRST, "b")], **key), "another plan has it"
+        assert [each.documents for each in there.claims()] == [1]
+        assert there.claim([(SECOND, "b")], **key, freed=["a"])
+        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [("b",), ()]
+    plan_land_and_ask(opened)
+    for view in views.VIEWS:
+        redshift.database.rows(f"SELECT * FROM extend.{view}")
+
+
+def test_a_dataset_of_another_release_is_migrated_or_refused(opened: Callable[..., Warehouse]) -> None:
+    migrate_and_refuse(opened)
+
+
+def test_a_text_too_long_is_cut_visibly_and_told_of(
+    redshift: Redshift, opened: Callable[..., Warehouse]
+) -> None:
+    properties = {"fits": {"type": "string"}, "text": {"type": "string"}, "anything": {"type": "object"}}
+    value = {"fits": "ä" * 32_767, "text": "€" * 30_000, "anything": {"k": "x" * LONGEST}}
+    step = extract_step(value, schema={"type": "object", "properties": properties})
+    for _ in range(2):
+        with opened() as there:
+            there.land([FIRST], raw_lines(run(FIRST, steps=[step])), provenance=provenance())
+        ((fits, text, anything),) = redshift.database.rows("SELECT fits, text, anything FROM extend.invoices")
+        assert fits == value["fits"]
+        assert text == "€" * 16_382 + "…"
+        assert anything is None
+        told = redshift.database.rows(
+            "SELECT column_name, left(value, 6) FROM extend.problems "
+            "WHERE code = 'TEXT_TOO_LONG' AND table_name = 'invoices' ORDER BY 1"
+        )
+        assert told == [("anything", '{"k":"'), ("text", "€" * 6)]
+
+
+hostile = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=15) | (
+    st.sampled_from(['"', "\\.", "\\N", "", " ", "\r\n", "NULL", "%s", "?", "'", "\\'", "$1", ":a"])
+)
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.tuples(hostile, st.none() | hostile), min_size=20, max_size=20))
+def test_any_text_arrives_as_it_is(
+    redshift: Redshift, opened: Callable[..., Warehouse], texts: list[tuple[str, str | None]]
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
+    submission = [document(number) for number in range(len(texts))]
+    steps = ([extract_step({"a": a, "b": b}, schema=schema)] for a, b in texts)
+    runs = [run(d, steps=s) for d, s in zip(submission, steps, strict=True)]
+    with opened() as there:
+        there.land(submission, raw_lines(*runs), provenance=provenance())
+    rows = redshift.database.rows("SELECT document_id, a, b FROM extend.invoices")
+    assert {key: (a, b) for key, a, b in rows} == {
+        each.id: pair for each, pair in zip(submission, texts, strict=True)
+    }
+
+
+def test_a_load_that_breaks_anywhere_leaves_what_was_there(
+    redshift: Redshift, opened: Callable[..., Warehouse]
+) -> None:
+    with opened() as there:
+        there.land(*BEFORE, provenance=provenance())
+    before = landed(redshift.database)
+    for last in itertools.count(1, 11):
+        with dying_after(last) as ran, opened() as there:
+            there.land(*AFTER, provenance=LATER)
+        if "commit" in ran:
+            break
+        assert landed(redshift.database) == before, f"after {ran[last - 1]}"
+    assert last > 60
+    once = landed(redshift.database)
+    assert once != before
+    with opened() as there:
+        there.land(*AFTER, provenance=LATER)
+    assert landed(redshift.database) == once
+    assert redshift.s3.client.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
+
+
+def test_one_plans_or_lands_at_a_time_and_readers_are_not_kept_waiting(
+    redshift: Redshift, opened: Callable[..., Warehouse]
+) -> None:
+    with opened() as first:
+        first.land([FIRST], raw_lines(run(FIRST)), provenance=provenance())
+        list(first.unlanded([SECOND], workflow_id=WORKFLOW, version=None))
+        with redshift.database.connect(options="-c lock_timeout=1s") as reader:
+            assert reader.execute("SELECT count(*) FROM extend.documents").fetchall() == [(1,)]
+        refused = pytest.raises(WarehouseBusyError, match=r"another run.*'extend'.*0.3 s")
+        with opened(lock_timeout=0.3) as second, refused:
+            list(second.unlanded([SECOND], workflow_id=WORKFLOW, version=None))
+        first.claim([(SECOND, "a")], workflow_id=WORKFLOW, version=None)
+    # What has been committed while the lock was waited for is seen: nothing is asked before it.
+    lock = next(n for n, each in enumerate(redshift.statements) if each.startswith("LOCK"))
+    assert redshift.statements[lock - 2 : lock] == ["BEGIN", "SET statement_timeout TO 120000"]
+    with opened(lock_timeout=0.3) as third:
+        (found,) = third.unlanded([SECOND], workflow_id=WORKFLOW, version=None)
+        assert found.chunks == ("a",)
+
+
+def test_more_rows_than_a_page_and_two_answers_at_once(opened: Callable[..., Warehouse]) -> None:
+    candidates = [document(number) for number in range(2_300)]
+    with opened() as there:
+        there.claim([(each, "a") for each in candidates[::2]], workflow_id=WORKFLOW, version=None)
+        there.land(candidates[1:4:2], raw_lines(run(candidates[1])), provenance=provenance())
+        found = list(there.unlanded(candidates, workflow_id=WORKFLOW, version=None))
+    assert [each.chunks for each in found[:4]] == [("a",), ("a",), ("a",), ()]
+    assert len(found) == 2_298
+
+
+def test_an_error_of_redshift_quotes_no_value(
+    opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An engine quotes the text that a cast breaks on. No cast of the package can break; this one does.
+    monkeypatch.setattr(destination, "_typed", lambda text, kind: f"CAST({text} AS DATE)")
+    with opened() as there, pytest.raises(WarehouseError) as caught:
+        there.land([FIRST], raw_lines(run(FIRST)), provenance=LATER)
+    assert "Part raw/2 into Redshift" in str(caught.value)
+    assert "22007" in str(caught.value)
+    assert FIRST.id not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_server_that_goes_away_is_named_and_no_value_is(
+    redshift: Redshift, opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened() as there:
+        there.land(*BEFORE, provenance=provenance())
+    before, append = landed(redshift.database), destination.Redshift.append
+
+    def cut(self: destination.Redshift, table: str, *arguments: Any) -> None:
+        if "fields" in table:
+            redshift.database.rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        append(self, table, *arguments)
+
+    with monkeypatch.context() as patched, opened() as there:
+        patched.setattr(destination.Redshift, "append", cut)
+        with pytest.raises(WarehouseError) as caught:
+            there.land(*AFTER, provenance=LATER)
+    assert "Part raw/2 into Redshift" in str(caught.value)
+    assert '\'insert into "extend"."fields"\'' in str(caught.value)
+    assert "4111" not in str(caught.value)
+    assert caught.value.__context__ is None
+    assert landed(redshift.database) == before
+    with opened() as there:
+        there.land(*AFTER, provenance=LATER)
+
+
+def test_times_and_numbers_at_the_edges_are_what_they_are_in_duckdb(
+    redshift: Redshift, opened: Callable[..., Warehouse], tmp_path: Path
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "day": {"type": "string", "extend:type": "date"},
+            "time": {"type": "string", "format": "date-time"},
+            "money": {"type": "number"},
+            "whole": {"type": "integer"},
+            "flag": {"type": "boolean"},
+        },
+    }
+    values = [
+        {"day": "0001-01-01", "time": "0001-01-01T00:00:00Z", "money": "-0.000000001", "whole": -(2**63)},
+        {"day": "9999-12-31", "time": "9999-12-31T23:59:59.999999+14", "money": "9" * 29, "whole": 2**63 - 1},
+        {"day": None, "time": "2026-11-22T09:00:00.1+05:30", "money": 0.1, "flag": False},
+    ]
+    submission = [document(number) for number in range(len(values))]
+    runs = [
+        run(each, steps=[extract_step(v, schema=schema)]) for each, v in zip(submission, values, strict=True)
+    ]
+    file = tmp_path / "warehouse.duckdb"
+    with opened() as there, warehouse(file) as here:
+        for each in (there, here):
+            each.land(submission, raw_lines(*runs), provenance=provenance())
+    assert landed(redshift.database)["invoices"] == landed(file)["invoices"]
+
+
+def test_booleans_and_text_are_never_cast_to_each_other(
+    redshift: Redshift, opened: Callable[..., Warehouse]
+) -> None:
+    for part, origin in ((BEFORE, provenance()), (AFTER, LATER)):
+        with opened() as there:
+            there.land(*part, provenance=origin)
+    booleans = {'"reviewed"', '"edited"', '"passed"', '"paid"'}
+    cast = {name for name in booleans for each in redshift.statements if f"CAST({name} AS" in each}
+    assert not cast
+    assert not [each for each in redshift.statements if "AS BOOLEAN" in each]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"staging": ""}, "needs the extra fields 'staging'"),
+        ({"iam_role": ""}, "needs the extra fields 'staging'"),
+        ({"staging": "gs://elsewhere/x"}, "needs the extra fields 'staging'"),
+    ],
+)
+def test_a_connection_that_does_not_fit_is_refused(
+    opened: Callable[..., Warehouse], change: dict[str, str], message: str
+) -> None:
+    with pytest.raises(WarehouseError, match=message):
+        opened(**change)
+
+
+def test_a_server_that_refuses_or_is_away_is_named_and_no_secret_is(
+    redshift: Redshift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for change in ({"login": "nobody"}, {"port": 1}, {"schema": "no_such"}):
+        fields = {**json.loads(redshift.connection()), "password": "secret-4111", **change}
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", json.dumps(fields))
+        with pytest.raises(WarehouseError, match=r"warehouse_test.*cannot be opened: \w+") as caught:
+            open_warehouse("warehouse_test", "extend").__enter__()
+        assert "4111" not in str(caught.value)
+        assert caught.value.__context__ is None

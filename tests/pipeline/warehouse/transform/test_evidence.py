@@ -1,0 +1,482 @@
+"""Extend's evidence finds its field however its key is spelled; what finds none is told of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from extend_pipeline.warehouse.records import LandingPolicy
+from fixtures.extend_api import ExtendApi
+from fixtures.warehouse_files import Place, land, provenance, query, warehouse
+from fixtures.warehouse_runs import (
+    INVOICE,
+    INVOICE_SCHEMA,
+    document,
+    extract_step,
+    raw_lines,
+    run,
+    run_of_2025,
+)
+
+FIRST = document(1)
+VERSIONS = ("2026-02-09", "2025-04-21")
+#: A field's place: names, and positions in lists.
+Segments = tuple[str | int, ...]
+
+
+@pytest.fixture
+def only_file(tmp_path: Path) -> Path:
+    return tmp_path / "warehouse.duckdb"
+
+
+def lines(version: str, output: Any, schema: Any = INVOICE_SCHEMA, **changes: Any) -> list[bytes]:
+    """Return a run with this output of its extractor, in either API version."""
+    if version == "2025-04-21":
+        raw = run_of_2025(FIRST)
+        (step,) = raw["outputs"]
+        step["config"] = {"type": "EXTRACT", "schema": schema}
+    else:
+        raw = run(FIRST)
+        step = raw["stepRuns"][0]["result"]["extractRun"]
+        step["config"] = {"schema": schema}
+    step |= {"output": output, **changes}
+    return raw_lines(raw, api_version=version)
+
+
+def told(version: str, file: Place, value: Any, metadata: Any, schema: Any = INVOICE_SCHEMA) -> None:
+    land(file, [FIRST], lines(version, {"value": value, "metadata": metadata}, schema))
+
+
+def confidences(file: Place) -> dict[str, float]:
+    """Return the confidence of each field that has one; no field has two rows."""
+    rows = query(file, "SELECT path, ocr_confidence FROM fields WHERE ocr_confidence IS NOT NULL")
+    assert len({path for path, _ in rows}) == len(rows)
+    return dict(rows)
+
+
+def problems(file: Place) -> list[tuple[Any, ...]]:
+    return query(
+        file,
+        "SELECT code, path, value FROM problems WHERE document_id IS NOT NULL ORDER BY code, path, value",
+    )
+
+
+SPELLINGS = {
+    "line_items[0].amount": "line_items[0].amount",
+    "line_items.0.amount": "line_items[0].amount",
+    "line_items.1.taxes[0].rate": "line_items[1].taxes[0].rate",
+    "line_items[1].taxes.0.rate": "line_items[1].taxes[0].rate",
+    "line_items.1.taxes.0.rate": "line_items[1].taxes[0].rate",
+    "line_items[1]['taxes'][0][\"rate\"]": "line_items[1].taxes[0].rate",
+    "$.line_items[0].amount": "line_items[0].amount",
+    "/line_items/0/amount": "line_items[0].amount",
+    "tags.0": "tags[0]",
+    "tags[0]": "tags[0]",
+    "grid.1.0": "grid[1][0]",
+    "grid[1][0]": "grid[1][0]",
+    "grid[1].0": "grid[1][0]",
+    "a.b": "a.b",
+    '["a.b"]': "a.b",
+    "a\\.b": "a.b",
+    "vendor.vat [no.]": "vendor.vat [no.]",
+    'vendor["vat [no.]"]': "vendor.vat [no.]",
+    "unit price [0].1.x": "unit price [0][1].x",
+    "unit price [0][1].x": "unit price [0][1].x",
+    "2024.total": "2024.total",
+    'quoted "name".0': 'quoted "name"[0]',
+    "line_items": "line_items",
+    "line_items.0": "line_items[0]",
+}
+VALUE = {
+    "line_items": [{"amount": 1}, {"amount": 2, "taxes": [{"rate": 0.19}]}],
+    "tags": ["x"],
+    "grid": [[1, 2], [3, 4]],
+    "a.b": "dotted",
+    "vendor": {"vat [no.]": "DE1"},
+    "unit price [0]": [{"x": 1}, {"x": 2}],
+    "2024": {"total": 1},
+    'quoted "name"': ["q"],
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("key", "path"), SPELLINGS.items())
+def test_every_spelling_of_a_key_leads_to_its_field(
+    only_file: Path, version: str, key: str, path: str
+) -> None:
+    told(version, only_file, VALUE, {key: {"ocrConfidence": 0.25}}, schema=None)
+    assert confidences(only_file) == {path: 0.25}
+    values = dict(query(only_file, "SELECT path, value FROM fields"))
+    assert (values[path] is None) is (path in ("line_items", "line_items[0]"))
+    assert problems(only_file) == []
+
+
+@pytest.mark.parametrize("spelling", ["line_items[1].amount", "line_items.1.amount"])
+def test_every_warehouse_has_them_at_the_field(file: Place, spelling: str) -> None:
+    metadata = {spelling: {"ocrConfidence": 0.25, "citations": [{"page": {"number": 3}}]}, "no.such": {}}
+    told("2026-02-09", file, INVOICE, metadata)
+    found = "SELECT value, ocr_confidence, page FROM fields WHERE path = 'line_items[1].amount'"
+    assert query(file, found) == [("20.25", 0.25, 3)]
+    assert problems(file) == [("EVIDENCE_WITHOUT_FIELD", "no.such", "{}")]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_evidence_that_leads_nowhere_is_told_of_and_counts(only_file: Path, version: str) -> None:
+    metadata = {
+        "lineItems[0].amount": {"ocrConfidence": 0.1},
+        "line_items[2].amount": {"ocrConfidence": 0.2},
+        "line_items.7.taxes": {"ocrConfidence": 0.3},
+        "extras.other": {"ocrConfidence": 0.4},
+        "~/odd": {"ocrConfidence": 0.5},
+        "invoice_number": {"ocrConfidence": 0.99},
+    }
+    with warehouse(only_file) as opened:
+        opened.land(
+            [FIRST],
+            lines(version, {"value": INVOICE, "metadata": metadata}),
+            provenance=provenance(),
+            policy=LandingPolicy(0.8, hold=True),
+        )
+    assert problems(only_file) == [
+        ("EVIDENCE_WITHOUT_FIELD", key, json.dumps(about, separators=(",", ":")))
+        for key, about in sorted(metadata.items())
+        if key != "invoice_number"
+    ]
+    assert confidences(only_file) == {key: about["ocrConfidence"] for key, about in metadata.items()}
+    judged = "SELECT lowest_confidence, low_confidence, approval FROM documents"
+    assert query(only_file, judged) == [(0.1, 5, "WAITING")]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("spelled", [lambda key: key, lambda key: re.sub(r"\[(\d+)\]", r".\1", key)])
+def test_a_declared_field_without_a_value_is_a_field(
+    only_file: Path, version: str, spelled: Callable[[str], str]
+) -> None:
+    value = {"line_items": [{"amount": 1}, {"amount": 2}]}
+    paths = ["invoice_number", "vendor.address.city", "total", "line_items[1].description", "tags"]
+    told(version, only_file, value, {spelled(path): {"ocrConfidence": 0.5} for path in paths})
+    assert confidences(only_file) == dict.fromkeys(paths, 0.5)
+    assert problems(only_file) == []
+
+
+@pytest.mark.parametrize("item", [{"description": "x"}, {}], ids=["with a value", "without one"])
+def test_of_two_keys_for_a_field_the_better_spelled_one_has_it(only_file: Path, item: Any) -> None:
+    metadata = {
+        "line_items.0.description": {"ocrConfidence": 0.1},
+        "line_items[0].description": {"ocrConfidence": 0.9},
+    }
+    told("2026-02-09", only_file, {"line_items": [item]}, metadata)
+    assert confidences(only_file) == {"line_items[0].description": 0.9, "line_items.0.description": 0.1}
+    assert [row[:2] for row in problems(only_file)] == [
+        ("EVIDENCE_WITHOUT_FIELD", "line_items.0.description")
+    ]
+    assert query(only_file, "SELECT lowest_confidence FROM documents") == [(0.1,)]
+
+
+def test_a_key_that_can_mean_two_fields_is_told_of(only_file: Path) -> None:
+    value = {"a.b": "flat", "a": {"b": "nested"}}
+    told("2026-02-09", only_file, value, {"a.b": {"ocrConfidence": 0.5}}, schema=None)
+    assert [row[:2] for row in problems(only_file)] == [("AMBIGUOUS_EVIDENCE", "a.b")]
+    assert query(only_file, "SELECT count(*), count(ocr_confidence) FROM fields") == [(2, 1)]
+
+
+def test_names_that_look_like_positions_keep_their_own(only_file: Path) -> None:
+    value = {"a[0]b": "awkward", "a": [{"b": "item"}]}
+    metadata = {"a[0]b": {"ocrConfidence": 0.25}, "a.0.b": {"ocrConfidence": 0.5}}
+    told("2026-02-09", only_file, value, metadata, schema=None)
+    rows = query(only_file, "SELECT value, ocr_confidence FROM fields ORDER BY ALL")
+    assert rows == [("awkward", 0.25), ("item", 0.5)]
+    assert problems(only_file) == []
+
+
+def test_documents_of_one_part_may_spell_and_be_shaped_otherwise(only_file: Path) -> None:
+    """A key is asked of its own document where the part has several places for it."""
+    values = [{"a": ["list"]}, {"a": {"0": "object"}}, {"a.0": "flat"}, {"a[0]": "awkward"}, {"a": ["list"]}]
+    keys = ["a.0", "a.0", "a.0", "a[0]", "a[0]"]
+    documents = [document(number) for number in range(len(values))]
+    runs = [
+        run(each, steps=[extract_step(value, schema=None, metadata={key: {"ocrConfidence": 0.5}})])
+        for each, value, key in zip(documents, values, keys, strict=True)
+    ]
+    land(only_file, documents, raw_lines(*runs))
+    rows = query(only_file, "SELECT value, ocr_confidence FROM fields ORDER BY ALL")
+    assert rows == [("awkward", 0.5), ("flat", 0.5), ("list", 0.5), ("list", 0.5), ("object", 0.5)]
+    assert problems(only_file) == []
+
+
+def test_metadata_with_a_key_twice_is_told_of(only_file: Path) -> None:
+    about = {"ocrConfidence": 0.5, "citations": [{"page": {"number": 1}, "referenceText": "x" * 100}]}
+    (line,) = lines("2026-02-09", {"value": INVOICE, "metadata": {"paid": about, "?": about}})
+    land(only_file, [FIRST], [line.replace(b'"?"', b'"paid"')])
+    whole = json.dumps({"paid": about, "?": about}).replace("?", "paid")
+    assert problems(only_file) == [("UNREADABLE_EVIDENCE", None, whole)]
+    assert query(only_file, "SELECT count(*) FROM fields WHERE path IS NULL") == [(0,)]
+
+
+@pytest.mark.parametrize("key", ["line_items[1].amount", "line_items.1.amount"])
+def test_what_a_reviewer_has_taken_out_keeps_its_evidence(only_file: Path, key: str) -> None:
+    value = {"line_items": [{"amount": 1}]}
+    initial = {"line_items": [{"amount": 1}, {"amount": 2}]}
+    output = {"value": value, "metadata": {key: {"ocrConfidence": 0.5}}}
+    reviewed = {"reviewed": True, "edited": True, "initialOutput": {"value": initial}}
+    land(only_file, [FIRST], lines("2026-02-09", output, **reviewed))
+    rows = query(only_file, "SELECT path, value, machine_value, ocr_confidence FROM fields WHERE edited")
+    assert rows == [("line_items[1].amount", None, "2", 0.5)]
+    assert problems(only_file) == []
+
+
+UNREADABLE: list[Any] = [
+    0.9,
+    "sure",
+    [],
+    [{"ocrConfidence": 0.9}],
+    {"ocrConfidence": "high"},
+    {"ocrConfidence": {"score": 0.9}},
+    {"logprobsConfidence": 93},
+    {"ocrConfidence": -0.1},
+    {"ocrConfidence": True},
+    {"reviewAgentScore": "five"},
+    {"confidence": 0.2},
+    {"ocr_confidence": 0.2},
+    {"amount": {"ocrConfidence": 0.2}},
+    {"ocrConfidence": 0.9, "citations": {"page": 1}},
+    {"ocrConfidence": 0.9, "citations": [{"page": "p. 3"}]},
+    {"citations": [{"page": {"number": [1]}}]},
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("about", UNREADABLE, ids=json.dumps)
+def test_evidence_of_another_shape_is_told_of_with_all_that_it_says(
+    only_file: Path, version: str, about: Any
+) -> None:
+    told(version, only_file, INVOICE, {"invoice_number": about, "paid": {"ocrConfidence": 0.5}})
+    ((code, path, whole),) = problems(only_file)
+    assert (code, path) == ("UNREADABLE_EVIDENCE", "invoice_number")
+    if '"page"' not in whole:  # which is brought to one shape
+        assert json.loads(whole) == about
+    assert confidences(only_file)["paid"] == 0.5
+
+
+READABLE: list[Any] = [
+    {},
+    None,
+    {"ocrConfidence": None, "logprobsConfidence": None, "reviewAgentScore": None, "citations": None},
+    {"ocrConfidence": 0, "logprobsConfidence": 1},
+    {"insights": [{"type": "reasoning", "content": "because"}]},
+    {"citations": []},
+    {"citations": [None]},
+    {"citations": [{"referenceText": "no page"}]},
+    {"citations": [{"page": None, "polygon": None}]},
+    {"citations": [{"page": {"number": None}}]},
+    {"citations": [{"page": {}}]},
+    {"ocrConfidence": 0.5, "newer": "word"},
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("about", READABLE, ids=json.dumps)
+def test_what_says_less_or_more_than_usual_is_no_problem(only_file: Path, version: str, about: Any) -> None:
+    told(version, only_file, INVOICE, {"invoice_number": about, "paid": {"ocrConfidence": 0.5}})
+    assert problems(only_file) == []
+    assert query(only_file, "SELECT count(*) FROM fields WHERE path = 'invoice_number'") == [(1,)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("page", [3, "3", 3.0])
+def test_numbers_as_text_are_numbers(only_file: Path, version: str, page: Any) -> None:
+    cited = page if version == "2025-04-21" else {"number": page}
+    about = {"ocrConfidence": "0.5", "reviewAgentScore": "4", "citations": [{"page": cited}]}
+    told(version, only_file, INVOICE, {"paid": about})
+    found = "SELECT ocr_confidence, review_score, page FROM fields WHERE path = 'paid'"
+    assert query(only_file, found) == [(0.5, 4, 3)]
+    assert problems(only_file) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("metadata", [[{"ocrConfidence": 0.9}], "none", 5], ids=json.dumps)
+def test_metadata_that_is_no_map_is_told_of(only_file: Path, version: str, metadata: Any) -> None:
+    told(version, only_file, INVOICE, metadata)
+    assert problems(only_file) == [("UNREADABLE_EVIDENCE", "", json.dumps(metadata, separators=(",", ":")))]
+
+
+# as the emulator spells it
+
+STATEMENT = b"""\
+"Statement of account"
+"Bank","Orwell Savings"
+"Account name","J. Blair"
+"Account no","0042"
+"From","2026-01-01"
+"To","2026-01-31"
+"Currency","GBP"
+"Opening balance","(10.00)"
+"Date","Transaction","Paid out","Paid in","Balance"
+"2026-01-04","Feed, hay","1,000.50","","(1,010.50)"
+"2026-01-09","Eggs","","2,000.00","989.50"
+"Closing balance","","","","989.50"
+"""
+
+
+def emulated(api: ExtendApi, version: str, content: bytes) -> dict[str, Any]:
+    """Return the run of a bank statement, as this API version has it."""
+    upload = api.call("POST", "/files/upload", files={"file": ("statement.csv", content)}).json()
+    inputs = [{"file": {"id": upload["id"]}, "metadata": {"document_id": FIRST.id}}]
+    (read,) = api.runs(api.submit_batch(inputs, "workflow_statements"))
+    answer = api.call("GET", f"/workflow_runs/{read['id']}", version=version).json()
+    return dict(answer.get("workflowRun", answer))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_either_spelling_of_the_emulator_ends_in_the_same_rows(
+    extend_api: ExtendApi, only_file: Path, version: str
+) -> None:
+    rows = {}
+    for keys, spelled in (
+        ("brackets", "transactions[0].date"),
+        ("dots", "transactions.0.date"),
+    ):
+        extend_api.configure(metadata_keys=keys)
+        raw = emulated(extend_api, version, STATEMENT)
+        assert spelled in json.dumps(raw)
+        file = only_file.with_name(f"{keys}.duckdb")
+        land(file, [FIRST], raw_lines(raw, api_version=version))
+        columns = "path, value, logprobs_confidence, page, reference_text, citations"
+        rows[keys] = query(file, f"SELECT {columns} FROM fields ORDER BY path")
+        assert problems(file) == []
+    assert rows["brackets"] == rows["dots"]
+    assert {value for path, value, sure, *_ in rows["dots"] if "description" in path and sure} == {
+        "Feed, hay",
+        "Eggs",
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_document_without_a_single_value_is_a_row_with_nulls(
+    extend_api: ExtendApi, only_file: Path, version: str
+) -> None:
+    extend_api.configure(nothing_found="null")
+    raw = emulated(extend_api, version, b'"nothing","at all"')
+    land(only_file, [FIRST], raw_lines(raw, api_version=version))
+    assert query(only_file, "SELECT count(*) FROM bank_statement") == [(1,)]
+    assert query(only_file, "SELECT count(*) FROM fields") == [(0,)]
+    assert problems(only_file) == []
+
+
+# whatever the value is
+
+
+def places(value: Any, at: Segments = ()) -> Iterator[tuple[Segments, Any]]:
+    """Yield all places below the value itself, with what is there."""
+    if at:
+        yield at, value
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for segment, item in inner:
+        yield from places(item, (*at, segment))
+
+
+def spell(segments: Segments, dotted: Callable[[int], bool]) -> str:
+    """Return a place's key, positions between dots where ``dotted`` says so."""
+    return "".join(
+        f"[{segment}]" if isinstance(segment, int) and not dotted(depth) else f"{'.' * (depth > 0)}{segment}"
+        for depth, segment in enumerate(segments)
+    )
+
+
+def folded(segments: Segments) -> str:
+    return ".".join(filter(None, re.split(r"[][./$\"'\\]+", ".".join(map(str, segments)))))
+
+
+def landed(folder: Path, values: list[Any], keyed: Callable[[Segments], str]) -> list[tuple[Any, ...]]:
+    """Land the values, each place with its own confidence under the key; return the rows of ``fields``."""
+    file = folder / "warehouse.duckdb"
+    documents = [document(number) for number in range(len(values))]
+    runs = [
+        run(each, steps=[extract_step(value, schema=None, metadata=evidence(value, keyed))])
+        for each, value in zip(documents, values, strict=True)
+    ]
+    land(file, documents, raw_lines(*runs))
+    assert problems(file) == []
+    columns = "document_id, path, value, ocr_confidence, logprobs_confidence"
+    return query(file, f"SELECT {columns} FROM fields ORDER BY ALL")
+
+
+def evidence(value: Any, keyed: Callable[[Segments], str]) -> Mapping[str, Any]:
+    return {
+        keyed(at): {"ocrConfidence": number / 1000, "logprobsConfidence": None}
+        for number, (at, _) in enumerate(places(value))
+    }
+
+
+name = st.text(st.sampled_from("ab0.[]\"'\\$/ é"), min_size=1, max_size=4) | st.sampled_from(
+    ["a.b", "a[0]", "0"]
+)
+leaf = st.none() | st.booleans() | st.integers(0, 9) | st.text("xy.", max_size=3)
+nested = st.dictionaries(
+    name,
+    st.recursive(
+        leaf,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(name, inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+several = st.lists(nested, min_size=1, max_size=8)
+whatever = settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+)
+
+
+@whatever
+@given(values=several)
+def test_any_value_spelled_either_way_leads_to_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory, values: list[Any]
+) -> None:
+    values = [value for value in values if _tells_apart(value)]
+    assume(values)
+    brackets, dots = (
+        landed(tmp_path_factory.mktemp("spelled"), values, lambda at, way=way: spell(at, lambda _: way))  # type: ignore[misc]
+        for way in (False, True)
+    )
+    assert brackets == dots
+    expected = {
+        (document(number).id, spell(at, lambda _: False)): place / 1000
+        for number, value in enumerate(values)
+        for place, (at, _) in enumerate(places(value))
+    }
+    assert {(each, path): confidence for each, path, _, confidence, _ in brackets} == expected
+
+
+def _tells_apart(value: Any) -> bool:
+    """Whether no spelling of one place is a spelling of another one, too."""
+    spellings = [{spell(at, lambda _: True), spell(at, lambda _: False)} for at, _ in places(value)]
+    return sum(map(len, spellings)) == len(set().union(*spellings))
+
+
+@whatever
+@given(values=several, data=st.data())
+def test_any_value_spelled_in_a_mixture_leads_to_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory, values: list[Any], data: st.DataObject
+) -> None:
+    values = [value for value in values if _folds_apart(value)]
+    assume(values)
+    mixed = data.draw(st.lists(st.booleans(), min_size=12, max_size=12))
+    brackets, mixture = (
+        landed(tmp_path_factory.mktemp("spelled"), values, lambda at, way=way: spell(at, way))  # type: ignore[misc]
+        for way in (lambda _: False, mixed.__getitem__)
+    )
+    assert brackets == mixture
+
+
+def _folds_apart(value: Any) -> bool:
+    folds = [folded(at) for at, _ in places(value)]
+    return len(set(folds) - {""}) == len(folds)

@@ -1,0 +1,68 @@
+"""Runs that are not listed: waited for without end, or given up when nothing has changed for long enough."""
+
+from __future__ import annotations
+
+import pytest
+
+from extend_provider.batch.polling import BatchProgress, Outcome
+from extend_provider.batch.waiting import Wait, WaitPolicy
+from extend_provider.exceptions import ExtendConnectionError
+
+SHORT = BatchProgress(3, {"PROCESSED": 2})
+
+
+def waiting(missing_after: float | None, on_needs_review: str = "land") -> Wait:
+    policy = WaitPolicy(1e9, 60, on_needs_review, missing_after=missing_after)  # type: ignore[arg-type]
+    return Wait(policy, chance=lambda: 0.5)
+
+
+def outcomes(wait: Wait, *looks: tuple[float, BatchProgress]) -> list[Outcome]:
+    return [wait.seen(progress, now=now).decision.outcome for now, progress in looks]
+
+
+def test_a_short_list_is_not_yet_until_it_has_not_changed_for_long_enough() -> None:
+    assert outcomes(waiting(100), (0, SHORT), (99, SHORT), (100, SHORT)) == ["wait", "wait", "short"]
+
+
+def test_an_empty_list_is_no_evidence_however_long_it_stays_so() -> None:
+    nothing = BatchProgress(3, {})
+    assert outcomes(waiting(100), (0, nothing), (1e6, nothing), (1e9, nothing)) == [
+        "wait",
+        "wait",
+        "timed_out",
+    ]
+
+
+def test_without_the_setting_it_is_waited_for() -> None:
+    assert outcomes(waiting(None), (0, SHORT), (1e6, SHORT)) == ["wait", "wait"]
+
+
+def test_every_change_begins_the_time_anew() -> None:
+    fewer = BatchProgress(3, {"PROCESSED": 1})
+    assert outcomes(waiting(100), (0, fewer), (90, SHORT), (110, SHORT), (190, SHORT))[-2:] == [
+        "wait",
+        "short",
+    ]
+
+
+def test_a_look_that_failed_begins_the_time_anew() -> None:
+    wait = waiting(100)
+    wait.seen(SHORT, now=0)
+    wait.failed(ExtendConnectionError("no answer", retryable=True), now=90)
+    assert outcomes(wait, (101, SHORT), (201, SHORT)) == ["wait", "short"]
+
+
+@pytest.mark.parametrize("unsettled", ["PENDING", "PROCESSING", "CANCELLING", "A_STATUS_OF_TOMORROW"])
+def test_while_a_run_is_at_work_nothing_is_given_up(unsettled: str) -> None:
+    busy = BatchProgress(3, {"PROCESSED": 1, unsettled: 1})
+    assert outcomes(waiting(100), (0, busy), (1e6, busy)) == ["wait", "wait"]
+
+
+def test_nor_while_a_reviewer_is_waited_for() -> None:
+    in_review = BatchProgress(3, {"PROCESSED": 1, "NEEDS_REVIEW": 1})
+    assert outcomes(waiting(100, "wait"), (0, in_review), (1e6, in_review)) == ["wait", "wait"]
+    assert outcomes(waiting(100), (0, in_review), (100, in_review)) == ["wait", "short"]
+
+
+def test_a_whole_list_is_done_at_once() -> None:
+    assert outcomes(waiting(100), (0, BatchProgress(3, {"PROCESSED": 3}))) == ["done"]

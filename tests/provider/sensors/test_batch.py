@@ -1,0 +1,572 @@
+"""The sensor in its three ways of waiting, over retries and clears, against the emulator."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferred,
+)
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+from extend_provider.batch.waiting import Ended
+from extend_provider.client.models import BatchInput, FileInput
+from extend_provider.exceptions import (
+    ExtendAuthError,
+    ExtendBatchError,
+    ExtendError,
+    ExtendInputError,
+    ExtendServerError,
+)
+from extend_provider.hooks.extend import ExtendHook
+from extend_provider.sensors.batch import ExtendBatchSensor, ExtendBatchTimeoutError
+from fixtures.extend_api import ExtendApi
+from fixtures.task_support import Task, event_of, run_deferred
+
+LISTING = "GET /workflow_runs"
+TRIGGER_TIMED_OUT = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
+
+Run = Callable[[ExtendBatchSensor, Any], Any]
+
+
+@pytest.fixture(autouse=True)
+def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
+    extend_api.configure(synthetic=True)
+
+
+def submit(count: int) -> str:
+    inputs = [BatchInput(FileInput(text=f"text {index}", name=f"{index}.txt")) for index in range(count)]
+    with ExtendHook() as hook:
+        return hook.create_batch("workflow_invoices", inputs)
+
+
+def sensor(batch_id: str | None, run_count: Any, **arguments: Any) -> ExtendBatchSensor:
+    defaults = {"task_id": "wait", "poke_interval": 0.1, "timeout": 20, "deferrable": True}
+    return ExtendBatchSensor(batch_id=batch_id, run_count=run_count, **{**defaults, **arguments})
+
+
+def run_poking(made: ExtendBatchSensor, context: Any) -> Any:
+    made.deferrable = False
+    return made.execute(context)
+
+
+def run_rescheduled(made: ExtendBatchSensor, context: Any) -> Any:
+    """Execute look by look, each in what would be a process of its own."""
+    made.deferrable, made.mode = False, "reschedule"
+    while True:
+        try:
+            return copy.copy(made).execute(context)
+        except AirflowRescheduleException as reschedule:
+            context["ti"].first_reschedule = context["ti"].first_reschedule or datetime.now(UTC)
+            time.sleep(max((reschedule.reschedule_date - datetime.now(UTC)).total_seconds(), 0))
+
+
+MODES = pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(run_deferred, id="deferred"),
+        pytest.param(run_poking, id="poke"),
+        pytest.param(run_rescheduled, id="reschedule"),
+    ],
+)
+
+
+@MODES
+def test_the_counts_are_returned_and_the_dashboard_is_linked(run: Run, extend_api: ExtendApi) -> None:
+    extend_api.configure(
+        listing_lag_seconds=0.3, outcomes=[{"status": "FAILED", "name_glob": "0.txt"}], repeat_between_pages=1
+    )
+    task = Task()
+    counts = run(sensor(submit(4), 4), task.attempt())
+    assert counts == {
+        "summary": "4 of 4 settled, 1 failed",
+        "expected": 4,
+        "listed": 4,
+        "settled": 4,
+        "by_status": {"FAILED": 1, "PROCESSED": 3},
+    }
+    assert task.xcoms["progress"] == counts
+    assert task.xcoms["dashboard_url"].startswith("https://")
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("on_needs_review", "error"),
+    [("land", None), ("fail", ExtendBatchError), ("wait", ExtendBatchTimeoutError)],
+)
+def test_runs_in_review(run: Run, on_needs_review: Any, error: Any, extend_api: ExtendApi) -> None:
+    extend_api.configure(outcomes=[{"status": "NEEDS_REVIEW", "name_glob": "0.txt"}])
+    made = sensor(submit(2), 2, on_needs_review=on_needs_review, timeout=1.0)
+    if error is None:
+        assert run(made, Task().attempt())["by_status"] == {"NEEDS_REVIEW": 1, "PROCESSED": 1}
+        return
+    with pytest.raises(error, match="1 in review") as caught:
+        run(made, Task().attempt())
+    assert type(caught.value) is error
+
+
+@MODES
+def test_a_timeout_says_what_became_of_the_batch_and_how_to_go_on(run: Run, extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    batch_id = submit(3)
+    started = time.monotonic()
+    with pytest.raises(ExtendBatchTimeoutError) as caught:
+        run(sensor(batch_id, 3, timeout=0.7), Task().attempt())
+    assert time.monotonic() - started < 4
+    assert isinstance(caught.value, AirflowSensorTimeout), "Airflow does not retry it"
+    message = str(caught.value)
+    assert batch_id in message
+    assert "0 of 3 settled" in message
+    assert "Nothing was cancelled" in message
+    assert "Clear this task" in message
+
+
+@MODES
+@pytest.mark.parametrize("soft_fail", [False, True], ids=["plain", "soft-fail"])
+def test_a_timeout_cancels_what_has_not_settled_if_it_is_to(
+    run: Run, soft_fail: bool, extend_api: ExtendApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    made = sensor(submit(3), 3, timeout=0.5, on_timeout="cancel", soft_fail=soft_fail)
+    told = "on_timeout='cancel': 3 runs cancelled, 0 had settled before"
+    with pytest.raises(AirflowSkipException if soft_fail else ExtendBatchTimeoutError) as caught:
+        run(made, Task().attempt())
+    assert soft_fail or told in str(caught.value)
+    assert told in capsys.readouterr().out
+    assert extend_api.stats()["runs"] == {"CANCELLED": 3}
+
+
+def test_what_a_timeout_could_not_cancel_is_told_with_the_command(extend_api: ExtendApi) -> None:
+    extend_api.configure(outcomes=[{"status": "QUARANTINED", "name_glob": "0.txt"}])
+    batch_id = submit(2)
+    with pytest.raises(ExtendBatchTimeoutError, match="1 may still be at work") as caught:
+        run_deferred(sensor(batch_id, 2, timeout=0.5, on_timeout="cancel"), Task().attempt())
+    assert f"python -m extend_provider cancel --batch-id {batch_id} --conn-id extend_default" in str(
+        caught.value
+    )
+
+
+def test_an_execution_timeout_ends_an_attempt_and_cancels_nothing(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    made = sensor(submit(1), 1, timeout=60, execution_timeout=timedelta(seconds=0.3), on_timeout="cancel")
+    with pytest.raises(AirflowTaskTimeout, match="Nothing was cancelled"):
+        run_deferred(made, Task().attempt())
+    assert extend_api.stats()["runs"] == {"PENDING": 1}
+
+
+@pytest.mark.parametrize(
+    ("state", "arguments", "left"),
+    [
+        pytest.param("failed", {}, {"CANCELLED": 2}, id="marked"),
+        pytest.param("running", {}, {"PENDING": 2}, id="worker-shut-down"),
+        pytest.param("restarting", {}, {"PENDING": 2}, id="cleared"),
+        pytest.param("failed", {"cancel_on_kill": False}, {"PENDING": 2}, id="not-to-be-cancelled"),
+    ],
+)
+def test_a_killed_worker_cancels_only_what_was_given_up(
+    state: str,
+    arguments: dict[str, Any],
+    left: dict[str, int],
+    extend_api: ExtendApi,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **asked: {"run": {"task": state}})
+    made = sensor(submit(2), 2, timeout=1.5, **arguments)
+
+    def terminated(*_: Any) -> None:
+        made.on_kill()
+
+    before = signal.signal(signal.SIGALRM, terminated)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(ExtendBatchTimeoutError) if "PENDING" in left else contextlib.nullcontext():
+            run_poking(made, Task().attempt())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert extend_api.stats()["runs"] == left
+
+
+@MODES
+def test_soft_fail_skips_on_a_timeout(run: Run, extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    with pytest.raises(AirflowSkipException):
+        run(sensor(submit(1), 1, timeout=0.4, soft_fail=True), Task().attempt())
+
+
+@MODES
+@pytest.mark.parametrize("soft_fail", [False, True], ids=["plain", "soft-fail"])
+def test_a_wrong_key_fails_at_once_and_is_never_a_skip(
+    run: Run, soft_fail: bool, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = submit(1)
+    wrong = dataclasses.replace(extend_api, key="sk_wrong_5ecre7")
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", wrong.connection_json())
+    started = time.monotonic()
+    with pytest.raises(ExtendAuthError) as caught:
+        run(sensor(batch_id, 1, soft_fail=soft_fail), Task().attempt())
+    assert time.monotonic() - started < 5
+    assert batch_id in str(caught.value)
+    assert not caught.value.retryable
+    assert "5ecre7" not in str(caught.value)
+
+
+@MODES
+def test_faults_that_pass_are_waited_out(run: Run, extend_api: ExtendApi) -> None:
+    batch_id = submit(2)
+    extend_api.configure(
+        faults=[
+            {"endpoint": LISTING, "kind": "error", "status": 502},
+            {"endpoint": LISTING, "kind": "drop"},
+        ]
+    )
+    assert run(sensor(batch_id, 2), Task().attempt())["settled"] == 2
+
+
+@pytest.mark.parametrize("run", [run_deferred, run_poking], ids=["deferred", "poke"])
+def test_too_many_failed_looks_in_a_row_are_the_error_they_were(
+    run: Run, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for hook in ("ExtendHook", "ExtendAsyncHook"):
+        monkeypatch.setattr(
+            f"extend_provider.hooks.extend.{hook}.__init__.__defaults__", ("extend_default", 1)
+        )
+    batch_id = submit(1)
+    extend_api.configure(faults=[{"endpoint": LISTING, "kind": "error", "status": 503, "count": None}])
+    with pytest.raises(ExtendServerError, match="2 times in a row") as caught:
+        run(sensor(batch_id, 1, max_poll_errors=1), Task().attempt())
+    assert caught.value.status == 503
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("run_count", [0, "0"], ids=repr)
+@pytest.mark.parametrize("batch_id", [None, "None", ""], ids=repr)
+def test_nothing_submitted_is_nothing_to_wait_for(
+    batch_id: Any, run_count: Any, extend_api: ExtendApi
+) -> None:
+    counts = sensor(batch_id, run_count).execute(Task().attempt())
+    assert (counts["expected"], counts["settled"]) == (0, 0)
+    assert extend_api.requests_to(LISTING) == 0
+
+
+def test_a_missing_batch_id_is_refused_before_any_request(extend_api: ExtendApi) -> None:
+    with pytest.raises(ExtendInputError, match="run_count is 3"):
+        sensor(None, "3").execute(Task().attempt())
+    assert extend_api.requests_to(LISTING) == 0
+
+
+def deferral(made: ExtendBatchSensor, context: Any) -> tuple[float, str, float]:
+    """Return the trigger's deadline and its name, and when Airflow itself would end the deferral."""
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute(context)
+    policy = deferred.value.trigger.policy
+    assert deferred.value.timeout is not None
+    return policy.deadline, policy.limit, time.time() + deferred.value.timeout.total_seconds()
+
+
+def test_the_triggers_deadline_comes_before_airflows() -> None:
+    deadline, limit, airflows = deferral(sensor("batch_1", 1, timeout=timedelta(hours=2)), Task().attempt())
+    assert deadline == pytest.approx(time.time() + 7200, abs=5)
+    assert limit == "timeout"
+    assert 60 < airflows - deadline < 600
+
+
+def test_execution_timeout_bounds_the_deferral_and_may_be_retried(extend_api: ExtendApi) -> None:
+    made = sensor("batch_1", 1, timeout=7200, execution_timeout=timedelta(minutes=5))
+    deadline, limit, airflows = deferral(made, Task().attempt())
+    assert deadline == pytest.approx(time.time() + 300, abs=5)
+    assert limit == "execution_timeout"
+    assert airflows - deadline < 600
+
+    extend_api.configure(hold=True)
+    made = sensor(submit(1), 1, timeout=7200, execution_timeout=timedelta(seconds=0.3))
+    with pytest.raises(AirflowTaskTimeout, match="Nothing was cancelled"):
+        run_deferred(made, Task().attempt())
+
+
+def test_a_retry_goes_on_with_the_time_that_is_left_and_a_clear_starts_anew() -> None:
+    task = Task(retries=2)
+    made = sensor("batch_1", 1, timeout=3600, retries=2)
+    first = deferral(made, task.attempt())[0]
+    time.sleep(0.05)
+    assert deferral(made, task.attempt())[0] == first
+    task.clear()
+    time.sleep(0.05)
+    cleared = deferral(made, task.attempt())[0]
+    assert cleared > first
+    time.sleep(0.05)
+    assert deferral(made, task.attempt())[0] == cleared
+
+
+def test_another_batch_gets_its_own_time() -> None:
+    task = Task(retries=1)
+    first = deferral(sensor("batch_1", 1, timeout=3600, retries=1), task.attempt())[0]
+    time.sleep(0.05)
+    assert deferral(sensor("batch_2", 1, timeout=3600, retries=1), task.attempt())[0] > first
+
+
+def test_without_a_task_state_store_an_attempt_has_its_own_time() -> None:
+    context = Task().attempt()
+    del context["task_state_store"]
+    assert deferral(sensor("batch_1", 1, timeout=60), context)[0] == pytest.approx(time.time() + 60, abs=5)
+
+
+def deferred_and_late(made: ExtendBatchSensor, context: Any, seconds: float = 0.5) -> None:
+    """Defer, and let time pass in which no triggerer runs."""
+    with pytest.raises(TaskDeferred):
+        made.execute(context)
+    time.sleep(seconds)
+
+
+def resumed_without_report(made: ExtendBatchSensor, context: Any) -> Any:
+    return copy.copy(made).resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, context)
+
+
+@pytest.mark.parametrize(
+    ("limits", "error", "left"),
+    [
+        pytest.param(
+            {"timeout": timedelta(days=1), "execution_timeout": timedelta(seconds=0.3)},
+            AirflowTaskTimeout,
+            "PENDING",
+            id="execution_timeout",
+        ),
+        pytest.param(
+            {"timeout": 0.4, "execution_timeout": timedelta(seconds=0.3)},
+            AirflowTaskTimeout,
+            "PENDING",
+            id="both, execution_timeout first",
+        ),
+        pytest.param({"timeout": 0.3}, ExtendBatchTimeoutError, "CANCELLED", id="timeout"),
+    ],
+)
+def test_after_an_outage_of_the_triggerer_the_limit_that_has_ended_the_wait_decides(
+    limits: dict[str, Any], error: type[BaseException], left: str, extend_api: ExtendApi
+) -> None:
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    made, context = sensor(submit(2), 2, on_timeout="cancel", **limits), Task().attempt()
+    deferred_and_late(made, context)
+    with pytest.raises(error, match="Batch batch_"):
+        resumed_without_report(made, context)
+    assert extend_api.stats()["runs"] == {left: 2}
+
+
+def test_a_batch_that_settled_during_the_outage_is_done_although_its_time_is_up(
+    extend_api: ExtendApi,
+) -> None:
+    extend_api.configure(hold=True)
+    task = Task()
+    made, context = sensor(submit(2), 2, timeout=0.3, on_timeout="cancel"), task.attempt()
+    deferred_and_late(made, context)
+    extend_api.configure(hold=False)
+    time.sleep(0.3)
+    looks = extend_api.requests_to(LISTING)
+    assert resumed_without_report(made, context)["by_status"] == {"PROCESSED": 2}
+    assert extend_api.requests_to(LISTING) == looks + 1
+    assert task.xcoms["progress"]["settled"] == 2
+
+
+def test_a_report_that_a_worker_takes_up_late_is_not_the_last_word(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    made, context = sensor(submit(2), 2, timeout=0.3, on_timeout="cancel"), Task().attempt()
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute(context)
+    event = event_of(deferred.value)
+    assert event["outcome"] == "timed_out"
+    extend_api.configure(hold=False)
+    time.sleep(0.3)
+    counts = made.resume_execution("execute_complete", {"event": event}, context)
+    assert counts["by_status"] == {"PROCESSED": 2}
+
+
+def test_a_deferral_that_ended_before_its_time_is_begun_again(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    made, context = sensor(submit(1), 1, on_timeout="cancel"), Task().attempt()
+    deferred_and_late(made, context, 0)
+    for _ in range(2):
+        with pytest.raises(TaskDeferred):
+            resumed_without_report(made, context)
+    assert extend_api.stats()["runs"] == {"PENDING": 1}
+
+
+def test_where_it_is_not_known_what_has_passed_nothing_is_cancelled_or_skipped(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    task = Task(retries=1)
+    made = sensor(submit(1), 1, timeout=0.3, on_timeout="cancel", soft_fail=True, retries=1)
+    with pytest.raises(ExtendBatchError, match="nothing was cancelled") as caught:
+        resumed_without_report(made, task.attempt())
+    assert caught.value.retryable
+    deferred_and_late(made, task.attempt())
+    with pytest.raises(ExtendBatchError, match="nothing was cancelled"):  # what another attempt waited for
+        resumed_without_report(made, task.attempt())
+    made.never_fail, made.soft_fail = True, False
+    with pytest.raises(AirflowSkipException):
+        resumed_without_report(made, task.attempt())
+    assert extend_api.stats()["runs"] == {"PENDING": 1}
+
+
+FAILED_RUNS = [
+    {"status": "FAILED", "name_glob": "0.txt"},
+    {"status": "REJECTED", "name_glob": "1.txt"},
+]
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param({}, None, id="any-number"),
+        pytest.param({"max_failed": 2}, None, id="as-many-as-allowed"),
+        pytest.param(
+            {"max_failed": 1}, r"2 of 4 runs failed \(1 FAILED, 1 REJECTED\), more than max", id="more"
+        ),
+        pytest.param({"max_failed_ratio": 0.5}, None, id="share-allowed"),
+        pytest.param({"max_failed_ratio": 0.49}, "a larger share than max_failed_ratio=0.49", id="share"),
+    ],
+)
+def test_failed_runs_are_told_and_too_many_fail_the_task(
+    run: Run,
+    arguments: dict[str, Any],
+    says: str | None,
+    extend_api: ExtendApi,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    extend_api.configure(outcomes=FAILED_RUNS)
+    made = sensor(submit(4), 4, **arguments)
+    if says is None:
+        assert run(made, Task().attempt())["settled"] == 4
+    else:
+        with pytest.raises(ExtendBatchError, match=says):
+            run(made, Task().attempt())
+    assert says or "2 of 4 runs failed (1 FAILED, 1 REJECTED)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("run", [run_deferred, run_poking], ids=["deferred", "poke"])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param({}, r"1 of 3 runs failed \(1 gone\); neither max_failed", id="nobody-said"),
+        pytest.param({"max_failed": 0}, "more than max_failed=0", id="too-many"),
+        pytest.param({"max_failed": 1}, None, id="allowed"),
+    ],
+)
+def test_runs_that_never_appear_end_the_wait_as_failed_ones(
+    run: Run, arguments: dict[str, Any], says: str | None
+) -> None:
+    made = sensor(submit(2), 3, missing_after=timedelta(seconds=0.4), **arguments)
+    if says is None:
+        assert run(made, Task().attempt())["listed"] == 2
+        return
+    with pytest.raises(ExtendBatchError, match=says) as caught:
+        run(made, Task().attempt())
+    assert type(caught.value) is ExtendBatchError
+
+
+@MODES
+def test_a_batch_of_which_nothing_is_listed_is_never_taken_for_gone(run: Run) -> None:
+    made = sensor("batch_of_another_workspace", 3, missing_after=0.2, max_failed=3, timeout=1)
+    with pytest.raises(ExtendBatchTimeoutError, match="Not one run was ever listed"):
+        run(made, Task().attempt())
+
+
+@pytest.mark.parametrize(("setting", "deferred"), [("True", True), ("False", False)])
+def test_whether_to_defer_is_airflows_setting_unless_it_is_said(setting: str, deferred: bool) -> None:
+    made = """
+from airflow.sdk import DAG
+from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
+from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
+from extend_provider.sensors.batch import ExtendBatchSensor
+run = ExtendRunWorkflowOperator(task_id="run", workflow_id="w", raw_texts=["t"])
+submit = ExtendSubmitBatchOperator(task_id="submit", workflow_id="w", inputs=[{"file": {"text": "t"}}])
+wait = ExtendBatchSensor(task_id="wait", batch_id="b", run_count=1)
+said = ExtendBatchSensor(task_id="said", batch_id="b", run_count=1, deferrable=True)
+print([each.deferrable for each in (run, submit, wait, said)])
+"""
+    environment = {**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": setting}
+    told = subprocess.run(
+        [sys.executable, "-c", made], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert told.splitlines()[-1] == str([deferred, deferred, deferred, True])
+
+
+def test_soft_fail_does_not_skip_when_the_trigger_broke() -> None:
+    made = sensor("batch_1", 1, soft_fail=True)
+    with pytest.raises(TaskDeferralError):
+        made.resume_execution(TRIGGER_FAIL_REPR, {"error": "Trigger failure"}, Task().attempt())
+    with pytest.raises(ExtendError, match="without saying"):
+        made.resume_execution("execute_complete", {"event": None}, Task().attempt())
+
+
+def test_never_fail_skips_on_whatever_the_trigger_reports() -> None:
+    made = sensor("batch_1", 1, never_fail=True)
+    with pytest.raises(AirflowSkipException):
+        made.resume_execution("execute_complete", {"event": None}, Task().attempt())
+
+
+def test_verdicts_are_no_airflow_exceptions_but_the_timeout() -> None:
+    assert not issubclass(ExtendBatchError, AirflowException)
+    assert issubclass(ExtendBatchTimeoutError, (ExtendBatchError, AirflowSensorTimeout))
+
+
+def test_the_event_alone_carries_the_end() -> None:
+    """dag.test() drops every other argument of a deferral (B.1 #15 of the platform notes)."""
+    event = Ended.from_event(
+        {"outcome": "done", "message": "1 of 1 settled", "progress": {"settled": 1}}
+    ).as_event()
+    task = Task()
+    resumed = sensor("batch_1", 1).resume_execution("execute_complete", {"event": event}, task.attempt())
+    assert resumed == task.xcoms["progress"] == {"settled": 1}
+
+
+def test_poking_ends_no_later_than_the_deadline_and_looks_rarely(extend_api: ExtendApi) -> None:
+    extend_api.configure(hold=True)
+    made = sensor(submit(1), 1, timeout=2.0, poke_interval=600)
+    started = time.monotonic()
+    with pytest.raises(ExtendBatchTimeoutError):
+        run_poking(made, Task().attempt())
+    assert time.monotonic() - started < 4
+    assert extend_api.requests_to(LISTING) <= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param({"on_needs_review": "ignore"}, "on_needs_review is 'ignore'", id="policy"),
+        pytest.param({"on_timeout": "kill"}, "on_timeout is 'kill'", id="fate"),
+        pytest.param({"run_count": -1}, "run_count is -1", id="count"),
+        pytest.param({"poke_interval": 0}, "poke_interval is 0", id="interval"),
+        pytest.param({"max_failed": -1}, "max_failed is -1", id="max-failed"),
+        pytest.param({"max_failed_ratio": 1.1}, "max_failed_ratio is 1.1", id="ratio"),
+        pytest.param({"missing_after": 0}, "missing_after is 0", id="missing"),
+    ],
+)
+def test_wrong_literals_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ExtendInputError, match=says):
+        sensor(**{"batch_id": "b", "run_count": 1, **arguments})
+
+
+def test_a_wrong_policy_from_a_template_is_refused_before_any_request(extend_api: ExtendApi) -> None:
+    made = sensor("batch_1", 1, on_needs_review="{{ params.policy }}")
+    made.on_needs_review = "ignore"  # type: ignore[assignment]  # what rendering made of it
+    with pytest.raises(ExtendInputError, match="'land', 'wait', 'fail'"):
+        made.execute(Task().attempt())
+    assert extend_api.requests_to(LISTING) == 0
