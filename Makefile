@@ -5,10 +5,14 @@ AIRFLOW :=
 VENV := .venv$(addprefix -,$(AIRFLOW))
 CONSTRAINTS := $(if $(AIRFLOW),$(VENV)/constraints.txt,constraints.txt)
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint $(CONSTRAINTS) --build-constraint $(CONSTRAINTS)
+UV := $(BIN)/uv pip
 # What `make run` needs, and on top of it what tests and checks need.
 SANDBOX := $(VENV)/.sandbox-installed
 DEV := $(VENV)/.dev-installed
+# Leaves in the environment what is asked for, in the versions of constraints.txt, and nothing else.
+install = $(UV) compile --quiet --no-header --no-annotate --python $(BIN)/python --constraint $(CONSTRAINTS) pyproject.toml $(1) --output-file $(VENV)/requirements.txt && \
+	echo '--editable .' > $(VENV)/project.txt && \
+	$(UV) sync --quiet --python $(BIN)/python --compile-bytecode --build-constraint $(CONSTRAINTS) $(VENV)/requirements.txt $(VENV)/project.txt
 
 .DEFAULT_GOAL := help
 
@@ -23,12 +27,12 @@ ifdef AIRFLOW
 	{ grep -Ev '^apache-airflow(-core|-task-sdk)?==' constraints.txt; echo 'apache-airflow==$(AIRFLOW)'; } > $(CONSTRAINTS)
 endif
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) uv
-	$(INSTALL) --editable '.[sandbox]'
+	$(call install,--extra pipeline --group sandbox)
 	@touch $@
 
 $(DEV): $(SANDBOX)
-	$(INSTALL) --editable '.[sandbox,all]' --group dev
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target $(VENV)/legacy-sdk --group legacy-sdk
+	$(call install,--extra all --group dev)
+	$(UV) install --quiet --python $(BIN)/python --no-deps --target $(VENV)/legacy-sdk --group legacy-sdk
 	@touch $@
 
 .PHONY: setup
@@ -63,9 +67,10 @@ test-wheel: $(DEV)  ## Install the wheel beside released Airflows, with constrai
 	$(BIN)/pytest -m network
 
 .PHONY: lint
-lint: $(DEV)  ## Ruff and mypy
+lint: $(DEV)  ## Ruff, imports (one way, all declared), mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deptry plugins include
 	$(BIN)/mypy
 
 .PHONY: bench
@@ -74,7 +79,7 @@ bench: $(DEV)  ## What landing costs, beside the barest SQL, in the same run
 
 .PHONY: lock
 lock: $(DEV)  ## Bring constraints.txt up to the newest releases that fit together
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-annotate --no-header --no-emit-index-url pyproject.toml --group dev --output-file constraints.txt
+	$(UV) compile --quiet --universal --python-version 3.11 --upgrade --all-extras --no-annotate --no-header --no-emit-index-url pyproject.toml --group dev --output-file constraints.txt
 
 .PHONY: clean
 clean:  ## Remove the sandbox's files (not the environment)
