@@ -25,7 +25,8 @@ import datetime as dt
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
-from extend_pipeline import day_folders, documents_to_warehouse
+from extend_deployment import DEPLOYMENT
+from extend_pipeline import Quality, day_folders, documents_to_warehouse
 
 with DAG(
     "extend_nightly",
@@ -40,12 +41,12 @@ with DAG(
     user_defined_macros={"day_folders": day_folders},
 ):
     documents_to_warehouse(
+        DEPLOYMENT,
         # A run that somebody starts without a date has no interval; it takes the day on which it runs.
         # A backfill has a run for each day, so that none needs to look back.
         source="{{ day_folders(var.value.extend_source, "
         "data_interval_start | default(dag_run.run_after, true), "
         "0 if dag_run.run_type == 'backfill' else var.value.get('extend_lookback_days', 3)) }}",
-        workflow_id="{{ var.value.extend_workflow_id }}",
-        workspace="{{ var.value.extend_workspace }}",
-        max_failed_ratio=0.5,
+        workflow="{{ var.value.extend_workflow_id }}",
+        quality=Quality(max_failed_ratio=0.5),
     )

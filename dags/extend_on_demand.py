@@ -1,18 +1,163 @@
 """### Documents on demand, by hand
 
 Press **Trigger** and fill in the form: a prefix in S3 (or another store) or a list of addresses, and what is
-to be done with them. Documents that have landed before are left out, unless *reprocess* is chosen; *dry run*
+to be done with them. Documents that have landed before are left out, unless *Reprocess* is chosen; *Dry run*
 only shows what would be sent. To send again **what failed**, leave the source empty and choose that under
-*reprocess*.
+*Reprocess*.
+
+| Variable | Meaning |
+|---|---|
+| `extend_workflow_id` | the Extend workflow, if the form names none |
+| `extend_workspace` | the one that the other DAGs use: files between tasks, and the raw zone |
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 from airflow.sdk import DAG, Param
 
-from extend_pipeline import documents_to_warehouse
+from extend_deployment import DEPLOYMENT
+from extend_pipeline import (
+    Budget,
+    Execution,
+    Files,
+    Reprocess,
+    Workflow,
+    documents_to_warehouse,
+)
+
+SOURCE = {
+    "source": Param(
+        default=None,
+        type=["null", "string"],
+        minLength=6,
+        pattern=r"^\s*[a-z][a-z0-9+.-]*://\S+",
+        format="multiline",
+        section="Source",
+        title="Source",
+        description="A prefix such as s3://acme-inbox/documents/2026-11-21/, or several addresses, one a "
+        "line: those that end in / are prefixes, the others single files. gs:// and file:/// too.",
+    ),
+    "glob": Param(
+        default=None,
+        type=["null", "string"],
+        section="Source",
+        title="Only names like",
+        description="A pattern for what follows the prefix, e.g. acme/* or **/*.{pdf,PDF}.",
+    ),
+    "reprocess": Param(
+        default="none",
+        type="string",
+        enum=["none", "failed", "all"],
+        values_display={
+            "none": "Nothing that has landed before",
+            "failed": "What failed before, from the warehouse; the source may be empty",
+            "all": "Everything the source holds",
+        },
+        section="Source",
+        title="Reprocess",
+        description="What is sent again, and paid for again, although it has landed before.",
+    ),
+}
+WORKFLOW = {
+    "workflow_id": Param(
+        default=None,
+        type=["null", "string"],
+        section="Workflow",
+        title="Workflow",
+        description="Id of the Extend workflow. Left empty: the value of the Variable extend_workflow_id.",
+    ),
+    "version": Param(
+        default=None,
+        type=["null", "string"],
+        pattern=r"^(\d+|draft)$",
+        section="Workflow",
+        title="Version",
+        description="A published version's number, or draft. Left empty: the latest published version.",
+    ),
+    "priority": Param(
+        default=None,
+        type=["null", "integer"],
+        minimum=1,
+        maximum=100,
+        section="Workflow",
+        title="Priority",
+        description="1 is first, 100 is last. Left empty: Extend's default for batches, 90.",
+    ),
+}
+BOUNDS = {
+    "dry_run": Param(
+        default=False,
+        type="boolean",
+        section="Bounds",
+        title="Dry run",
+        description="List and plan, show what would be sent, and send nothing.",
+    ),
+    "limit": Param(
+        default=None,
+        type=["null", "integer"],
+        minimum=1,
+        section="Bounds",
+        title="At most",
+        description="Send no more documents than this; the rest is left for a later run.",
+    ),
+    "max_documents": Param(
+        default=None,
+        type=["null", "integer"],
+        minimum=1,
+        section="Bounds",
+        title="Refuse above, documents",
+        description="Send nothing at all if more documents than this are to be sent.",
+    ),
+    "max_credits": Param(
+        default=None,
+        type=["null", "number"],
+        exclusiveMinimum=0,
+        section="Bounds",
+        title="Refuse above, credits",
+        description="Send nothing at all if more credits than this are to be expected, going by what was "
+        "charged before; or if nothing was charged before, because the cost is unknown then.",
+    ),
+}
+ADVANCED = {
+    "repetition": Param(
+        default=None,
+        type=["null", "string"],
+        maxLength=200,
+        section="Advanced",
+        title="Repetition",
+        description="With everything reprocessed: a name of your own. Each document is sent once in a "
+        "repetition, and a later run continues it. Left empty: the one of this source that is open (the log "
+        "of plan names it), or else a new one.",
+    ),
+    "chunk_size": Param(
+        default=1000,
+        type="integer",
+        minimum=1,
+        maximum=1000,
+        section="Advanced",
+        title="Documents per batch",
+        description="Each batch is one request to Extend and one group of mapped tasks here.",
+    ),
+    "warehouse_conn_id": Param(
+        default=DEPLOYMENT.warehouse.conn_id,
+        type="string",
+        minLength=1,
+        section="Advanced",
+        title="Warehouse connection",
+        description="The connection of the warehouse that the documents land in.",
+    ),
+    "dataset": Param(
+        default=DEPLOYMENT.warehouse.dataset,
+        type="string",
+        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+        section="Advanced",
+        title="Dataset",
+        description="The schema there. What landed in another one counts as new, and is paid for again.",
+    ),
+}
 
 with DAG(
     "extend_on_demand",
@@ -22,131 +167,25 @@ with DAG(
     default_args={"owner": "data-platform", "retries": 3, "retry_delay": dt.timedelta(minutes=1)},
     tags=["extend", "documents"],
     doc_md=__doc__,
-    params={
-        "source": Param(
-            default=None,
-            type=["null", "string"],
-            minLength=6,
-            pattern=r"^\s*[a-z][a-z0-9+.-]*://\S+",
-            format="multiline",
-            title="Source",
-            description="A prefix such as s3://acme-inbox/documents/2026-11-21/, or several addresses, one a "
-            "line: those that end in / are prefixes, the others single files. gs:// and file:/// too.",
-        ),
-        "workflow_id": Param(
-            default=None,
-            type=["null", "string"],
-            title="Workflow",
-            description="Id of the Extend workflow. Left empty: the Variable extend_workflow_id.",
-        ),
-        "version": Param(
-            default=None,
-            type=["null", "string"],
-            pattern=r"^(\d+|draft)$",
-            title="Version",
-            description="A published version's number, or draft. Left empty: the latest published version.",
-        ),
-        "priority": Param(
-            default=None,
-            type=["null", "integer"],
-            minimum=1,
-            maximum=100,
-            title="Priority",
-            description="1 is first, 100 is last. Left empty: Extend's default for batches, 90.",
-        ),
-        "glob": Param(
-            default=None,
-            type=["null", "string"],
-            title="Only names like",
-            description="A pattern for what follows the prefix, e.g. acme/* or **/*.{pdf,PDF}.",
-        ),
-        "limit": Param(
-            default=None,
-            type=["null", "integer"],
-            minimum=1,
-            title="At most",
-            description="Send no more documents than this; the rest is left for a later run.",
-        ),
-        "max_documents": Param(
-            default=None,
-            type=["null", "integer"],
-            minimum=1,
-            title="Refuse above, documents",
-            description="Send nothing at all if more documents than this are to be sent.",
-        ),
-        "max_credits": Param(
-            default=None,
-            type=["null", "number"],
-            exclusiveMinimum=0,
-            title="Refuse above, credits",
-            description="Send nothing at all if more credits than this are to be expected, going by what "
-            "was charged before; or if nothing was charged before, because the cost is unknown then.",
-        ),
-        "chunk_size": Param(
-            default=1000,
-            type="integer",
-            minimum=1,
-            maximum=1000,
-            title="Documents per batch",
-            description="Each batch is one request to Extend and one group of mapped tasks here.",
-        ),
-        "dry_run": Param(
-            default=False,
-            type="boolean",
-            title="Dry run",
-            description="List and plan, show what would be sent, and send nothing.",
-        ),
-        "reprocess": Param(
-            default="none",
-            type="string",
-            enum=["none", "failed", "all"],
-            values_display={
-                "none": "Nothing that has landed before",
-                "failed": "What failed before, from the warehouse; the source may be empty",
-                "all": "Everything the source holds",
-            },
-            title="Reprocess",
-            description="What is sent again, and paid for again, although it has landed before.",
-        ),
-        "repetition": Param(
-            default=None,
-            type=["null", "string"],
-            maxLength=200,
-            title="Repetition",
-            description="With everything reprocessed: a name of your own. Each document is sent once in a "
-            "repetition, and a later run continues it. Left empty: the one of this source that is open (the "
-            "log of plan names it), or else a new one.",
-        ),
-        "warehouse_conn_id": Param(
-            default="warehouse_default",
-            type="string",
-            minLength=1,
-            title="Warehouse connection",
-            description="The connection of the warehouse that the documents land in.",
-        ),
-        "dataset": Param(
-            default="extend",
-            type="string",
-            pattern=r"^[a-z_][a-z0-9_]{0,62}$",
-            title="Dataset",
-            description="The schema there. What landed in another one counts as new, and is paid for again.",
-        ),
-    },
+    params={**SOURCE, **WORKFLOW, **BOUNDS, **ADVANCED},
 ):
+    chosen = dataclasses.replace(
+        DEPLOYMENT.warehouse, conn_id="{{ params.warehouse_conn_id }}", dataset="{{ params.dataset }}"
+    )
     documents_to_warehouse(
-        source="{{ params.source or '' }}",
-        workflow_id="{{ params.workflow_id or var.value.extend_workflow_id }}",
-        workspace="{{ var.value.extend_workspace }}",
-        version="{{ params.version or '' }}",
-        priority="{{ params.priority or '' }}",
-        glob="{{ params.glob or '' }}",
-        limit="{{ params.limit or '' }}",
-        max_documents="{{ params.max_documents or '' }}",
-        max_credits="{{ params.max_credits or '' }}",
-        chunk_size="{{ params.chunk_size }}",
+        dataclasses.replace(DEPLOYMENT, warehouse=chosen),
+        source=Files("{{ params.source or '' }}", glob="{{ params.glob or '' }}"),
+        workflow=Workflow(
+            "{{ params.workflow_id or var.value.extend_workflow_id }}",
+            version="{{ params.version or '' }}",
+            priority="{{ params.priority or '' }}",
+        ),
+        budget=Budget(
+            limit="{{ params.limit or '' }}",
+            max_documents="{{ params.max_documents or '' }}",
+            max_credits="{{ params.max_credits or '' }}",
+        ),
+        execution=Execution(chunk_size="{{ params.chunk_size }}"),
+        reprocess=Reprocess("{{ params.reprocess }}", repetition="{{ params.repetition or '' }}"),
         dry_run="{{ params.dry_run }}",
-        reprocess="{{ params.reprocess }}",
-        warehouse_conn_id="{{ params.warehouse_conn_id }}",
-        dataset="{{ params.dataset }}",
-        repetition="{{ params.repetition or '' }}",
     )

@@ -16,10 +16,12 @@ It goes on where it stopped when its task is cleared. Other loads wait meanwhile
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 from airflow.sdk import DAG, Param
 
+from extend_deployment import DEPLOYMENT
 from extend_pipeline import replay_to_warehouse
 
 NAME = r"^[a-z_][a-z0-9_]{0,62}$"
@@ -35,14 +37,14 @@ with DAG(
     doc_md=__doc__,
     params={
         "dataset": Param(
-            default="extend",
+            default=DEPLOYMENT.warehouse.dataset,
             type="string",
             pattern=NAME,
             title="Dataset",
             description="The dataset that the documents landed in.",
         ),
         "warehouse_conn_id": Param(
-            default="warehouse_default",
+            default=DEPLOYMENT.warehouse.conn_id,
             type="string",
             minLength=1,
             title="Warehouse connection",
@@ -78,12 +80,17 @@ with DAG(
         ),
     },
 ):
+    origin = dataclasses.replace(
+        DEPLOYMENT.warehouse, conn_id="{{ params.warehouse_conn_id }}", dataset="{{ params.dataset }}"
+    )
+    destination = dataclasses.replace(
+        DEPLOYMENT.warehouse,
+        conn_id="{{ params.into_warehouse_conn_id or params.warehouse_conn_id }}",
+        dataset="{{ params.into_dataset or params.dataset }}",
+    )
     replay_to_warehouse(
-        workspace="{{ var.value.extend_workspace }}",
-        dataset="{{ params.dataset }}",
-        warehouse_conn_id="{{ params.warehouse_conn_id }}",
-        into_dataset="{{ params.into_dataset or '' }}",
-        into_warehouse_conn_id="{{ params.into_warehouse_conn_id or '' }}",
+        dataclasses.replace(DEPLOYMENT, warehouse=origin),
+        into=destination,
         again="{{ params.again }}",
         schema_contract="{{ params.schema_contract or '' }}",
     )

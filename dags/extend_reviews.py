@@ -15,6 +15,7 @@ import datetime as dt
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 
+from extend_deployment import DEPLOYMENT
 from extend_pipeline import reviews_to_warehouse
 
 with DAG(
@@ -37,7 +38,4 @@ with DAG(
         ),
     },
 ):
-    reviews_to_warehouse(
-        workspace="{{ var.value.extend_workspace }}",
-        include_deleted="{{ params.include_deleted }}",
-    )
+    reviews_to_warehouse(DEPLOYMENT, include_deleted="{{ params.include_deleted }}")

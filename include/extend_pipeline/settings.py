@@ -1,15 +1,16 @@
 """The settings of one pipeline run, checked before anything is listed or sent.
 
 A DAG author writes literals, a form or a template gives text. Literals are checked when the DAG file is
-parsed, rendered values when the first task starts; one model does both. What shapes the DAG itself is known
-when the file is parsed, and can be no template: :class:`GroupShape`.
+parsed, rendered values when the first task starts; one model does both. What shapes the DAG itself must be
+known when the file is parsed, so it cannot be a template: :class:`Shape`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self, TypedDict, TypeVar
 
 from pydantic import (
@@ -22,6 +23,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import ErrorDetails
 
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.sources.addresses import SourceItem, check_apart, parse_source, parse_workspace
@@ -29,20 +31,37 @@ from extend_pipeline.sources.globs import check_glob
 from extend_pipeline.sources.objects import canonical
 from extend_pipeline.storage.formats import opened, sealed
 from extend_provider.client import validation
+from extend_provider.exceptions import ExtendInputError
 from extend_provider.security import without_credentials
 
 __all__ = ["Settings", "SourceItem", "check_literals", "parse_source", "parse_workspace"]
+
+#: Keys of a run's metadata that the pipeline and the provider's operators write themselves.
+RESERVED_METADATA: Final = frozenset(
+    {
+        *("document_id", "source_uri", "chunk", "round"),
+        *("dag_id", "run_id", "task_id", "map_index", "airflow_submission"),
+    }
+)
+#: Bytes of JSON that an author's metadata may take; Extend takes 10 KB, which must hold the pipeline's own.
+MAX_METADATA_BYTES: Final = 4 * 1024
 
 #: In which settings are stored, see stored.py.
 _FORMAT = 1
 #: The context of values that a run has checked before it kept them: a newer rule refuses none of them.
 _KEPT: Final = "kept"
+#: The context of literals, beside which there may be templates.
+_PARSED: Final = "parsed"
 #: What an address may hold beside a connection's id.
 _PASSWORD: Final = re.compile(r"(://[^\s/:@]*):[^\s/@]*@")
 _HIDDEN: Final = r"\1:***@"
 _LONGEST: Final = dt.timedelta(days=3660)
+#: How a check of the provider begins, which names the argument itself.
+_NAMED: Final = re.compile(r"^\w+ (?:is .*?; it (?=must ))?")
 
 T = TypeVar("T")
+#: How an error names a setting.
+Label = Callable[[str], str]
 
 
 def _judged(check: Callable[[T], object]) -> AfterValidator:
@@ -123,9 +142,24 @@ def _parse_source_of(value: Any, info: ValidationInfo) -> tuple[SourceItem, ...]
     return () if not value and info.data.get("reprocess") == "failed" else parse_source(value)
 
 
-def _parse_reprocess(value: Any) -> Any:
-    """Read ``True`` as ``all`` and ``False`` as ``none``, also as the words that a template makes of them."""
-    return {"True": "all", "False": "none"}.get(str(value), value)
+def _parse_metadata(value: Any, info: ValidationInfo) -> dict[str, Any]:
+    """Read an author's metadata; a template gives it as JSON."""
+    if info.context == _KEPT:
+        return dict(value)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise ValueError("must be a mapping, or a JSON object as text") from None
+    checked = validation.metadata(value) or {}
+    if not all(isinstance(key, str) for key in checked):
+        raise ValueError("must have texts as keys")
+    if taken := sorted(RESERVED_METADATA & checked.keys()):
+        raise ValueError(f"must not have {', '.join(map(repr, taken))}, which Airflow itself writes there")
+    size = len(json.dumps(checked, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(f"must be at most {MAX_METADATA_BYTES:,} bytes of JSON; it has {size:,}")
+    return checked
 
 
 class AskedFor(TypedDict):
@@ -142,15 +176,21 @@ class RenderedSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def from_rendered(cls, values: Mapping[str, Any], *, context: str | None = None) -> Self:
+    def from_rendered(
+        cls, values: Mapping[str, Any], *, label: Label = str, context: str | None = None
+    ) -> Self:
         """Build the settings from rendered values.
 
+        :param label: how an error names a setting.
         :raises PipelineInputError: naming each setting that is wrong and its value.
         """
         try:
             return cls.model_validate(_given(values), context=context)
         except ValidationError as error:
-            raise PipelineInputError(_explain(error)) from None
+            wrong = _explain(error.errors(), label)
+            raise PipelineInputError(
+                f"The pipeline's settings are wrong, and nothing was sent to Extend. {wrong}"
+            ) from None
 
     def to_stored(self) -> dict[str, Any]:
         """Return the settings as a run's folder keeps them."""
@@ -169,18 +209,19 @@ class RenderedSettings(BaseModel):
 
 
 class Settings(RenderedSettings):
-    """What one run of the pipeline is to do; see ``documents_to_warehouse`` for the meaning of each field.
+    """What one run of the pipeline is to do; see :mod:`extend_pipeline.config` for the meaning of each field.
 
     ``pipeline`` is set by the run itself: the DAG and task group.
     """
 
-    reprocess: Annotated[Literal["none", "failed", "all"], BeforeValidator(_parse_reprocess)] = "none"
+    reprocess: Literal["none", "failed", "all"] = "none"
     source: Annotated[
         tuple[SourceItem, ...], BeforeValidator(_parse_source_of), Field(validate_default=True)
     ] = ()
     workflow_id: Annotated[str, BeforeValidator(validation.workflow_id)]
     version: Annotated[str | None, BeforeValidator(validation.version)] = None
     priority: Annotated[int | None, BeforeValidator(validation.priority)] = None
+    metadata: Annotated[dict[str, Any], BeforeValidator(_parse_metadata)] = Field(default_factory=dict)
     glob: Annotated[str, BeforeValidator(_trimmed), _judged(check_glob)] | None = None
     modified_from: Moment | None = None
     modified_to: Moment | None = None
@@ -217,6 +258,13 @@ class Settings(RenderedSettings):
             raise ValueError(f"must be later than modified_from, which is {begin.isoformat()}")
         return end
 
+    @field_validator("repetition")
+    @classmethod
+    def _is_of_all(cls, repetition: str, info: ValidationInfo) -> str:
+        if info.context is None and "reprocess" in info.data:
+            check_repetition(repetition, info.data["reprocess"])
+        return repetition
+
     @field_validator("workspace")
     @classmethod
     def _lies_apart(cls, workspace: str, info: ValidationInfo) -> str:
@@ -230,20 +278,13 @@ class Settings(RenderedSettings):
         return {"workflow_id": self.workflow_id, "version": self.version, "repetition": self.repetition}
 
 
-class GroupShape(BaseModel):
-    """What makes the tasks of a group: literals all of them, as they are made when the file is parsed."""
+def check_repetition(repetition: str | None, reprocess: str) -> None:
+    """See that a repetition is given to what is reprocessed as a whole.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    group_id: Annotated[str, _fits(r"[\w-]{1,200}", "letters, digits, dashes and underscores")]
-    warehouse_pool: Annotated[str, _fits(r"\S(.*\S)?", "the name of a pool in Airflow")]
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_known(cls, value: Any) -> Any:
-        if _is_late(value):
-            raise ValueError("may not be a template: it shapes the DAG when the file is parsed")
-        return value
+    :raises ValueError: if it is not.
+    """
+    if repetition and reprocess != "all":
+        raise ValueError(f"must be left out unless everything is reprocessed; reprocess is {reprocess!r}")
 
 
 def _span(value: Any) -> Any:
@@ -255,44 +296,67 @@ def _span(value: Any) -> Any:
 Span = Annotated[dt.timedelta, BeforeValidator(_span)]
 
 
-class PipelineShape(GroupShape):
-    """The same of ``documents_to_warehouse``; see there for the meaning of each field."""
+class Shape(BaseModel):
+    """What shapes the tasks of a group: literals, because tasks are made when the DAG file is parsed."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    group_id: Annotated[str, _fits(r"[\w-]{1,200}", "letters, digits, dashes and underscores")]
     pool: Annotated[str, _fits(r"\S(.*\S)?", "the name of a pool in Airflow")]
     on_needs_review: Literal["land", "wait", "fail"]
-    on_low_confidence: Literal["flag", "hold"]
+    approval_timeout: Span
     on_timeout: Literal["leave", "cancel"]
     cancel_on_kill: bool
     timeout: Span
     missing_after: Span
     poke_interval: Span
-    approval_timeout: Span
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_known(cls, value: Any) -> Any:
+        if _is_late(value):
+            raise ValueError("must not be a template, because it shapes the DAG when the file is parsed")
+        return value
 
 
-def check_shape(values: Mapping[str, Any], model: type[GroupShape] = GroupShape) -> None:
-    """Check what shapes the DAG.
+def check_shape(values: Mapping[str, Any], label: Label = str) -> None:
+    """Check those values that shape the DAG; others are ignored.
 
-    :raises PipelineInputError: naming each argument that is wrong and its value.
+    :raises PipelineInputError: naming each value that is wrong.
     """
     try:
-        model.model_validate(values)
+        Shape.model_validate({name: value for name, value in values.items() if name in Shape.model_fields})
     except ValidationError as error:
-        raise PipelineInputError(_explain(error)) from None
+        if wrong := [detail for detail in error.errors() if detail["type"] != "missing"]:
+            raise PipelineInputError(_explain(wrong, label)) from None
 
 
-def check_literals(values: Mapping[str, Any], model: type[RenderedSettings] = Settings) -> None:
+def check_literals(
+    values: Mapping[str, Any],
+    model: type[RenderedSettings] = Settings,
+    *,
+    label: Label = str,
+    partial: bool = False,
+) -> None:
     """Check those values that are already known when the DAG file is parsed.
 
+    :param partial: the values are some of the settings, and the others are not missed.
     :raises PipelineInputError: naming each setting that is wrong and its value.
     """
     late = {name for name, value in values.items() if _is_late(value)}
     literals = {name: value for name, value in _given(values).items() if name not in late}
     try:
-        model.model_validate(literals)
+        model.model_validate(literals, context=_PARSED)
     except ValidationError as error:
-        wrong = [e for e in error.errors() if e["loc"][0] not in late]
+        missed = (values if partial else model.model_fields).keys() - late
+        wrong = [
+            detail
+            for detail in error.errors()
+            if detail["loc"][0] in literals
+            or (detail["loc"][0] in missed and (not partial or detail["type"] == "missing"))
+        ]
         if wrong:
-            raise PipelineInputError(_explain(error, only=wrong)) from None
+            raise PipelineInputError(_explain(wrong, label)) from None
 
 
 def _is_late(value: Any) -> bool:
@@ -313,14 +377,18 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
-def _explain(error: ValidationError, only: list[Any] | None = None) -> str:
+def _explain(details: Sequence[ErrorDetails], label: Label) -> str:
+    """Say what is wrong with each setting: which one, what it must be, what it is."""
     lines = []
-    for detail in only if only is not None else error.errors():
+    for detail in details:
         name = str(detail["loc"][0])
         cause = detail.get("ctx", {}).get("error")
         text = str(cause) if isinstance(cause, ValueError) else detail["msg"]
-        # What is wrong with an address is told with it, or without where it may hold a secret.
-        told = detail["type"] == "missing" or name == "source"
-        given = "" if told else f" (given: {detail['input']!r:.200})"
-        lines.append(f"{name}: {_PASSWORD.sub(_HIDDEN, without_credentials(text + given))}")
-    return "The pipeline's settings are wrong, and nothing was sent to Extend. " + "; ".join(lines)
+        if isinstance(cause, ExtendInputError):
+            text = _NAMED.sub("", text).removesuffix(".")
+        text = "must be given" if detail["type"] == "missing" else text.replace("Input should be", "must be")
+        # These errors quote the value themselves, or leave it out because it may hold a secret.
+        told = detail["type"] == "missing" or name in ("source", "metadata") or name.endswith("conn_id")
+        given = "" if told else f", is {detail['input']!r:.200}"
+        lines.append(f"{label(name)}: {_PASSWORD.sub(_HIDDEN, without_credentials(text + given))}")
+    return "; ".join(lines)

@@ -13,12 +13,16 @@ import pytest
 from airflow.sdk import DAG, TaskGroup
 from airflow.sdk.configuration import conf
 
-from extend_pipeline import documents_to_warehouse
+from extend_pipeline import Deployment, Quality, documents_to_warehouse
 from fixtures.dag_runs import Outside
 
 RunDag = Callable[..., Any]
 
-GIVEN: dict[str, Any] = {"source": "s3://inbox/p/", "workflow_id": "w", "workspace": "file:///data/extend"}
+GIVEN: dict[str, Any] = {
+    "deployment": Deployment("file:///data/extend"),
+    "source": "s3://inbox/p/",
+    "workflow": "w",
+}
 
 
 def states(run: Any) -> dict[str, str]:
@@ -111,7 +115,7 @@ def test_retries_are_three_unless_the_author_says_otherwise(
 ) -> None:
     outer: Any = TaskGroup
     with DAG("d", schedule=None, default_args=of_dag) as dag, outer("outer", default_args=of_group):
-        documents_to_warehouse(**GIVEN, min_confidence=0.5, on_low_confidence="hold")
+        documents_to_warehouse(**GIVEN, quality=Quality(hold_below=0.5))
     assert {task.retries for task in dag.tasks} == {expected}
     assert all(task.has_retry_policy for task in dag.tasks)
 

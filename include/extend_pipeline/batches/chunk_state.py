@@ -192,7 +192,8 @@ class Round:
         :param context: of the task that sends: each run's metadata names it, and its state keeps a copy of
             what it has done.
         """
-        marks = {**_task_marks(context["ti"]), "chunk": self.key, "round": self.number}
+        marks = {**self.settings.metadata, **_task_marks(context["ti"])}
+        marks |= {"chunk": self.key, "round": self.number}
         outcome = Submitter(
             hook=hook,
             ledger=CopiedLedger(

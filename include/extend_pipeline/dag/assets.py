@@ -7,24 +7,36 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, get_current_context
 
+from extend_pipeline.config import Deployment, check_type
+from extend_pipeline.exceptions import PipelineInputError
+from extend_provider.client.validation import is_templated
+
 #: Airflow leaves addresses of such a scheme as they are.
 SCHEME = "x-extend"
 
 
-def landed_table(
-    table: str, *, dataset: str = "extend", warehouse_conn_id: str = "warehouse_default"
-) -> Asset:
-    """Return the asset of one table, to schedule a DAG on: ``schedule=landed_table("invoice")``.
+def landed_table(deployment: Deployment, table: str) -> Asset:
+    """Return the asset of one table: ``schedule=landed_table(deployment, "invoice")``.
 
     Its events come once per run, after all of the run has landed, from every DAG that lands in the table.
     Each carries ``rows`` (written to the table) and ``documents``, and after documents were sent ``credits``,
     ``workflow_id`` and ``version``. Reviews, approvals and replays emit them too. A run that fails, be it by
     ``max_failed``, emits none; one that wrote nothing to a table none for it.
 
+    :param deployment: its warehouse is the one that the table is in.
     :param table: a table of the dataset, generated or not, as the ``dictionary`` table has it.
-    :param dataset: the schema that the tables live in.
-    :param warehouse_conn_id: the connection that the table is written through.
+    :raises PipelineInputError: if the warehouse is known only when a task runs.
     """
+    check_type("deployment", deployment, Deployment)
+    warehouse = deployment.warehouse
+    for name in ("conn_id", "dataset"):
+        if is_templated(getattr(warehouse, name)):
+            raise PipelineInputError(f"Warehouse.{name}: must not be a template, because it names the asset")
+    return table_asset(warehouse.conn_id, warehouse.dataset, table)
+
+
+def table_asset(warehouse_conn_id: Any, dataset: Any, table: str) -> Asset:
+    """Return the asset of one table."""
     return _asset(warehouse_conn_id, dataset, table)
 
 
@@ -57,7 +69,7 @@ def announce(
     for outlet in context["task"].outlets:
         if isinstance(outlet, AssetAlias):
             for table in sorted(name for name, count in rows.items() if count > 0):
-                asset = landed_table(table, dataset=dataset, warehouse_conn_id=warehouse_conn_id)
+                asset = table_asset(warehouse_conn_id, dataset, table)
                 events[outlet].add(asset, extra={"rows": rows[table], **shared})
         else:
             events[outlet].extra = dict(figures)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from extend_pipeline.dag.assets import landed_table
+from extend_pipeline.dag.assets import table_asset
 from extend_pipeline.warehouse.connection import duckdb_path
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def report_lineage(settings: Settings, tables: Iterable[str]) -> None:
         collector.add_input_asset(reporter, uri=source.uri)
     place = table_namespace(BaseHook.get_connection(settings.warehouse_conn_id))
     for table in sorted(tables):
-        asset = landed_table(table, dataset=settings.dataset, warehouse_conn_id=settings.warehouse_conn_id)
+        asset = table_asset(settings.warehouse_conn_id, settings.dataset, table)
         collector.add_output_asset(
             reporter,
             uri=asset.uri,

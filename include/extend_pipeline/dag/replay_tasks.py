@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import ObjectStoragePath, get_current_context
 
+from extend_pipeline import config
 from extend_pipeline.dag.assets import announce
 from extend_pipeline.planning.replay import (
     ReplaySettings,
@@ -34,7 +35,7 @@ def find_parts(settings: dict[str, Any]) -> str:
     """
     from extend_pipeline.warehouse import open_warehouse
 
-    checked = ReplaySettings.from_rendered(settings)
+    checked = ReplaySettings.from_rendered(settings, label=config.deployment_label)
     ti = get_current_context()["ti"]
     folder = run_folder(
         checked.workspace,

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from airflow.sdk import TaskGroup, task
 
+from extend_pipeline import config
+from extend_pipeline.config import Deployment, Templated, check_type
 from extend_pipeline.dag.assets import landed_group, written_tables
 from extend_pipeline.dag.conventions import open_group
 from extend_pipeline.dag.outages import AskingOperator
@@ -19,38 +21,27 @@ ASK_TIMEOUT: Final = dt.timedelta(hours=6)
 
 
 def reviews_to_warehouse(
+    deployment: Deployment,
     *,
-    workspace: str,
+    include_deleted: Templated[bool] = False,
     group_id: str = "reviews_to_warehouse",
-    include_deleted: bool | str = False,
-    extend_conn_id: str = "extend_default",
-    warehouse_conn_id: str = "warehouse_default",
-    dataset: str = "extend",
-    warehouse_pool: str = "extend_warehouse",
 ) -> TaskGroup:
     """Add the landing of reviews to the DAG that is being defined.
 
     It looks at rows with status ``NEEDS_REVIEW`` alone and asks Extend for just those runs, one request each;
     without such rows it asks nothing.
 
-    :param workspace: the one that ``documents_to_warehouse`` uses; reviewed answers go to its raw zone.
+    :param deployment: the one that ``documents_to_warehouse`` uses; reviewed answers go to its raw zone, and
+        runs submitted through another connection are left to that one.
     :param include_deleted: ask also for runs that Extend has said to be deleted.
-    :param extend_conn_id: connection of type ``extend``; runs submitted through others are left to them.
-    :param warehouse_conn_id: connection of the warehouse.
-    :param dataset: the schema that holds the tables.
-    :param warehouse_pool: Airflow pool of one slot, because a DuckDB file has one writer.
     :return: the task group; what comes after it is skipped when there is no news.
-    :raises PipelineInputError: when the DAG file is parsed, if a literal setting is wrong.
+    :raises PipelineInputError: when the DAG file is parsed, if a value is wrong; it names object and field.
     """
-    check_shape({"group_id": group_id, "warehouse_pool": warehouse_pool})
-    settings = {
-        "workspace": workspace,
-        "include_deleted": include_deleted,
-        "extend_conn_id": extend_conn_id,
-        "warehouse_conn_id": warehouse_conn_id,
-        "dataset": dataset,
-    }
-    check_literals(settings, ReviewSettings)
+    check_type("deployment", deployment, Deployment)
+    check_shape({"group_id": group_id})
+    settings = {**deployment.to_settings(), "include_deleted": include_deleted}
+    check_literals(settings, ReviewSettings, label=config.deployment_label)
+    warehouse_pool = deployment.warehouse.pool
     with open_group(group_id) as group:
         landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import ObjectStoragePath, get_current_context
 
+from extend_pipeline import config
 from extend_pipeline.dag.assets import announce
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.planning.run_folder import pipeline_of
@@ -32,7 +33,7 @@ def find_reviews(settings: dict[str, Any]) -> str | None:
     """
     from extend_pipeline.warehouse import open_warehouse
 
-    checked = ReviewSettings.from_rendered(settings)
+    checked = ReviewSettings.from_rendered(settings, label=config.deployment_label)
     ti = get_current_context()["ti"]
     group_id = ti.task_id.rpartition(".")[0]
     folder = run_folder(checked.workspace, dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import ObjectStoragePath, conf, get_current_context
 
+from extend_pipeline import config
 from extend_pipeline.batches.chunk_state import settings_of
 from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.dag.assets import announce
@@ -54,12 +55,7 @@ def discover_documents(settings: dict[str, Any]) -> str:
     from extend_pipeline.planning.listing import write_candidates
     from extend_pipeline.sources import Stores
 
-    checked = Settings.from_rendered(settings)
-    if checked.repetition and checked.reprocess != "all":
-        raise PipelineInputError(
-            f"repetition={checked.repetition!r} names what reprocess='all' sends once more; reprocess is "
-            f"{checked.reprocess!r}. Nothing was sent to Extend. Leave repetition empty, or reprocess all."
-        )
+    checked = Settings.from_rendered(settings, label=config.label)
     context = get_current_context()
     ti = context["ti"]
     group_id = ti.task_id.rpartition(".")[0]

@@ -27,10 +27,6 @@ from extend_provider.triggers.submission import defer_until
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: How long a batch may list fewer runs than were submitted, all others settled and nothing changing, before
-#: the missing ones count as gone. Generous, because what is missing is sent again, and paid for again.
-MISSING_AFTER: Final = dt.timedelta(hours=1)
-
 #: What Extend does not know at all is asked for as seldom as after so many failures: somebody has to act.
 SELDOM: Final = 3
 
@@ -43,13 +39,14 @@ class WaitChunkOperator(ExtendBatchSensor):
     rounds.
 
     :param chunk: the chunk's reference, see :class:`~extend_pipeline.batches.reservations.ChunkReference`.
-    :param missing_after: see :data:`MISSING_AFTER`; never more than half of ``timeout``.
+    :param missing_after: how long a batch may list fewer runs than were submitted, all others settled and
+        nothing changing, before the missing ones count as gone; never more than half of ``timeout``.
     """
 
     template_fields: Sequence[str] = (*ExtendBatchSensor.template_fields, "chunk")
 
     def __init__(
-        self, *, chunk: ChunkReference, missing_after: dt.timedelta = MISSING_AFTER, **kwargs: Any
+        self, *, chunk: ChunkReference, missing_after: dt.timedelta = dt.timedelta(hours=1), **kwargs: Any
     ) -> None:
         super().__init__(deferrable=True, **kwargs)
         self.chunk = chunk

@@ -1,15 +1,26 @@
 """Pipelines in the midst of other tasks, under defaults that were made for those."""
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
 from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from extend_pipeline import documents_to_warehouse, replay_to_warehouse, reviews_to_warehouse
+from extend_deployment import DEPLOYMENT
+from extend_pipeline import (
+    Budget,
+    Execution,
+    Files,
+    Quality,
+    Reprocess,
+    documents_to_warehouse,
+    replay_to_warehouse,
+    reviews_to_warehouse,
+)
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-WORKSPACE = "{{ var.value.extend_workspace }}"
+HASTY = Execution(poke_interval=dt.timedelta(seconds=1))
 
 
 @task
@@ -34,15 +45,14 @@ with DAG(
         with TaskGroup(before.function.__name__):
             groups: list[Any] = [
                 documents_to_warehouse(
+                    DEPLOYMENT,
                     source="{{ var.value.extend_source }}/",
-                    workflow_id="workflow_receipts",
-                    workspace=WORKSPACE,
-                    min_confidence=0.8,
-                    on_low_confidence="hold",
-                    poke_interval=dt.timedelta(seconds=1),
+                    workflow="workflow_receipts",
+                    quality=Quality(hold_below=0.8),
+                    execution=HASTY,
                 ),
-                reviews_to_warehouse(workspace=WORKSPACE),
-                replay_to_warehouse(workspace=WORKSPACE),
+                reviews_to_warehouse(DEPLOYMENT),
+                replay_to_warehouse(DEPLOYMENT),
             ]
             before() >> groups
 
@@ -63,15 +73,16 @@ with DAG(
     for name in ("first", "second"):
         with TaskGroup(name):
             documents_to_warehouse(
-                source=listed,
-                workflow_id="{{ var.value.extend_workflow_id }}",
-                workspace=WORKSPACE,
-                glob="**/*.txt" if name == "first" else "**/*.{pdf,PDF}",
-                limit="{{ params.limit }}",
-                modified_from="{{ macros.datetime(2020, 1, 1) }}",
-                modified_to="20990101",
+                dataclasses.replace(DEPLOYMENT, extend_conn_id="{{ '' }}"),
+                source=Files(
+                    listed,
+                    glob="**/*.txt" if name == "first" else "**/*.{pdf,PDF}",
+                    modified_from="{{ macros.datetime(2020, 1, 1) }}",
+                    modified_to="20990101",
+                ),
+                workflow="{{ var.value.extend_workflow_id }}",
+                budget=Budget(limit="{{ params.limit }}"),
+                execution=HASTY,
+                reprocess=Reprocess("none", repetition="{{ '' }}"),
                 dry_run="{{ false }}",
-                repetition="{{ '' }}",
-                extend_conn_id="{{ '' }}",
-                poke_interval=dt.timedelta(seconds=1),
             )

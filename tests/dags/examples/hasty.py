@@ -4,14 +4,14 @@ import datetime as dt
 
 from airflow.sdk import DAG
 
-from extend_pipeline import documents_to_warehouse
+from extend_deployment import DEPLOYMENT
+from extend_pipeline import Execution, Quality, documents_to_warehouse
 
 with DAG("hasty", schedule=None, start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC)):
     documents_to_warehouse(
+        DEPLOYMENT,
         source="{{ var.value.extend_source }}/",
-        workflow_id="{{ var.value.extend_workflow_id }}",
-        workspace="{{ var.value.extend_workspace }}",
-        chunk_size=5,
-        expires_in=5,
-        max_failed=0,
+        workflow="{{ var.value.extend_workflow_id }}",
+        quality=Quality(max_failed=0),
+        execution=Execution(chunk_size=5, expires_in=5),
     )

@@ -2,7 +2,9 @@ import datetime as dt
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
-from extend_pipeline import documents_to_warehouse
+from extend_pipeline import S3, Deployment, Quality, documents_to_warehouse
+
+ACME = Deployment("{{ var.value.extend_workspace }}")
 
 with DAG(
     "invoices_nightly",
@@ -11,9 +13,8 @@ with DAG(
     catchup=False,
 ):
     documents_to_warehouse(
-        source="s3://acme-inbox/invoices/{{ data_interval_start | ds }}/",
-        workflow_id="workflow_invoices",
-        workspace="{{ var.value.extend_workspace }}",
-        glob="*.pdf",
-        max_failed_ratio=0.1,
+        ACME,
+        source=S3("s3://acme-inbox/invoices/{{ data_interval_start | ds }}/", glob="*.pdf"),
+        workflow="workflow_invoices",
+        quality=Quality(max_failed_ratio=0.1),
     )

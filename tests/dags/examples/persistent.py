@@ -4,7 +4,8 @@ import datetime as dt
 
 from airflow.sdk import DAG, Param
 
-from extend_pipeline import documents_to_warehouse
+from extend_deployment import DEPLOYMENT
+from extend_pipeline import Execution, Quality, documents_to_warehouse
 
 with DAG(
     "persistent",
@@ -13,11 +14,13 @@ with DAG(
     params={"max_failed": Param(default=None, type=["null", "integer"]), "max_attempts": 3},
 ):
     documents_to_warehouse(
+        DEPLOYMENT,
         source="{{ var.value.extend_source }}/",
-        workflow_id="{{ var.value.extend_workflow_id }}",
-        workspace="{{ var.value.extend_workspace }}",
-        max_attempts="{{ params.max_attempts }}",
-        max_failed="{{ params.max_failed }}",
-        missing_after=dt.timedelta(seconds=3),
-        poke_interval=dt.timedelta(seconds=1),
+        workflow="{{ var.value.extend_workflow_id }}",
+        quality=Quality(max_failed="{{ params.max_failed }}"),
+        execution=Execution(
+            max_attempts="{{ params.max_attempts }}",
+            missing_after=dt.timedelta(seconds=3),
+            poke_interval=dt.timedelta(seconds=1),
+        ),
     )

@@ -4,7 +4,8 @@ import datetime as dt
 
 from airflow.sdk import DAG, Param
 
-from extend_pipeline import documents_to_warehouse
+from extend_deployment import DEPLOYMENT
+from extend_pipeline import Quality, documents_to_warehouse
 
 with DAG(
     "under_contract",
@@ -13,9 +14,9 @@ with DAG(
     params={"schema_contract": Param(default="freeze", enum=["evolve", "freeze", "discard"])},
 ):
     documents_to_warehouse(
+        DEPLOYMENT,
         source="{{ var.value.extend_source }}/",
-        workflow_id="{{ var.value.extend_workflow_id }}",
-        workspace="{{ var.value.extend_workspace }}",
-        schema_contract="{{ params.schema_contract }}",
+        workflow="{{ var.value.extend_workflow_id }}",
+        quality=Quality(schema_contract="{{ params.schema_contract }}"),
         reprocess="all",
     )

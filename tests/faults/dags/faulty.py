@@ -22,7 +22,7 @@ from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, get_parsing_context
 
-from extend_pipeline import documents_to_warehouse
+from extend_pipeline import S3, Budget, Deployment, Execution, Warehouse, documents_to_warehouse
 from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.sensors.batch import ExtendBatchSensor
@@ -77,17 +77,20 @@ def _strike_once(file: Path, room: int | None) -> None:
 
 
 def impatient(lane: str) -> dict[str, Any]:
-    """Return the pipeline's settings that are the same for all of a lane's DAGs."""
+    """Return what the pipelines of a lane have in common."""
     return {
-        "workflow_id": "{{ var.value.extend_workflow_id }}",
-        "workspace": f"{{{{ var.value.extend_workspace_{lane} }}}}",
-        "poke_interval": dt.timedelta(seconds=2),
-        "expires_in": "{{ params.expires_in | default(1800) }}",
-        "extend_conn_id": f"extend_{lane}",
-        "aws_conn_id": f"aws_{lane}",
-        "warehouse_conn_id": f"warehouse_{lane}",
-        "pool": f"extend_{lane}",
-        "warehouse_pool": f"extend_warehouse_{lane}",
+        "deployment": Deployment(
+            f"{{{{ var.value.extend_workspace_{lane} }}}}",
+            extend_conn_id=f"extend_{lane}",
+            warehouse=Warehouse(f"warehouse_{lane}", pool=f"extend_warehouse_{lane}"),
+            pool=f"extend_{lane}",
+        ),
+        "workflow": "{{ var.value.extend_workflow_id }}",
+        "execution": Execution(
+            chunk_size="{{ params.chunk_size | default(1000) }}",
+            expires_in="{{ params.expires_in | default(1800) }}",
+            poke_interval=dt.timedelta(seconds=2),
+        ),
     }
 
 
@@ -119,10 +122,9 @@ def pipeline(lane: str) -> None:
         params=PARAMS,
     ):
         documents_to_warehouse(
-            source="{{ params.source }}",
-            chunk_size="{{ params.chunk_size }}",
+            source=S3("{{ params.source }}", conn_id=f"aws_{lane}"),
+            budget=Budget(limit="{{ params.limit or '' }}"),
             reprocess="{{ params.reprocess }}",
-            limit="{{ params.limit or '' }}",
             **impatient(lane),
         )
 
@@ -138,7 +140,10 @@ def nightly(lane: str) -> None:
         default_args=DEFAULTS,
     ):
         documents_to_warehouse(
-            source=f"{{{{ var.value.extend_source_{lane} }}}}/{{{{ data_interval_start | ds }}}}/",
+            source=S3(
+                f"{{{{ var.value.extend_source_{lane} }}}}/{{{{ data_interval_start | ds }}}}/",
+                conn_id=f"aws_{lane}",
+            ),
             **impatient(lane),
         )
 

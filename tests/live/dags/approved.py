@@ -4,7 +4,7 @@ import datetime as dt
 
 from airflow.sdk import DAG, Param
 
-from extend_pipeline import documents_to_warehouse
+from extend_pipeline import Deployment, Execution, Quality, documents_to_warehouse
 
 with DAG(
     "approved",
@@ -14,11 +14,9 @@ with DAG(
     params={"source": Param(type="string")},
 ):
     documents_to_warehouse(
+        Deployment("{{ var.value.extend_workspace }}"),
         source="{{ params.source }}",
-        workflow_id="workflow_receipts",
-        workspace="{{ var.value.extend_workspace }}",
-        chunk_size=2,
-        min_confidence=0.8,
-        on_low_confidence="hold",
-        poke_interval=dt.timedelta(seconds=1),
+        workflow="workflow_receipts",
+        quality=Quality(hold_below=0.8),
+        execution=Execution(chunk_size=2, poke_interval=dt.timedelta(seconds=1)),
     )

@@ -5,9 +5,9 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 
-from extend_pipeline import landed_table
+from extend_pipeline import Deployment, landed_table
 
-INVOICES = landed_table("invoice")
+INVOICES = landed_table(Deployment("{{ var.value.extend_workspace }}"), "invoice")
 
 with DAG(
     "invoice_mart",

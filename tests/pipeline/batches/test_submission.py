@@ -373,8 +373,8 @@ def test_looking_for_a_batch_costs_one_request_per_batch(chunk: Chunk) -> None:
 def test_an_explicit_reprocessing_pays_again_and_only_once(chunk: Chunk) -> None:
     first = chunk.submit()
     other = chunk.of_another_run()
-    again = other.submit(reprocess=True, repetition="dag/run 2/group")
-    retried = other.submit(reprocess=True, repetition="dag/run 2/group")
+    again = other.submit(reprocess="all", repetition="dag/run 2/group")
+    retried = other.submit(reprocess="all", repetition="dag/run 2/group")
     assert first != again == retried
     assert chunk.times_paid() == {2}
 
