@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.guides import ROOT, SHELL, Place, blocks, lines
+from fixtures.guides import ROOT, SHELL, Place, blocks, lines
 from fixtures.airflow_commands import run_commands
 
 GUIDE = ROOT / "docs" / "deploying.md"

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from deploy.guides import ROOT, Place, make_place
+from fixtures.guides import ROOT, Place, make_place
 from extend_provider import __version__
 from fixtures.airflow_commands import run_commands
 
