@@ -51,20 +51,36 @@ down: $(SANDBOX)  ## Stop what an interrupted `make up` or `make run` left
 	$(BIN)/python -m sandbox.stack down
 
 .PHONY: test
-test: test-fast  ## All tests; those on a real Airflow share one: its parts are killed last
-	$(BIN)/pytest -m 'live and not network'
+test: test-fast test-live  ## All tests but the long ones of test-faults
 
-.PHONY: test-faults
-test-faults: $(DEV)  ## Of these, those that kill, drop, lock and lose things, and count what was paid
-	$(BIN)/pytest tests/faults
+.PHONY: test-unit
+test-unit: $(DEV)  ## Pure tests, and one run of each DAG: three minutes
+	$(BIN)/pytest -m unit --numprocesses 4 --dist loadfile
 
 .PHONY: test-fast
 test-fast: $(DEV)  ## The tests that need no running Airflow
 	$(BIN)/pytest -m 'not live and not network' --numprocesses 4 --dist loadfile
 
+.PHONY: test-live
+test-live: $(DEV)  ## Those on a real Airflow, which they share: its parts are killed last
+	$(BIN)/pytest -m 'live and not network'
+
+.PHONY: test-faults
+test-faults: $(DEV)  ## The long ones on top: 10,000 documents, and every way of ending a task by hand
+	$(BIN)/pytest tests/faults
+
 .PHONY: test-wheel
 test-wheel: $(DEV)  ## Install the wheel beside released Airflows, with constraints; needs PyPI
 	$(BIN)/pytest -m network
+
+.PHONY: test-matrix
+test-matrix: $(DEV)  ## test-unit on each Python of this machine, and on Airflow's pre-release
+	for version in 3.11 3.12 3.13; do \
+	  if python=$$($(BIN)/uv python find --no-python-downloads $$version 2>&-); \
+	  then $(MAKE) test-unit PYTHON=$$python VENV=.venv-python-$$version || exit 1; \
+	  else echo "There is no Python $$version on this machine."; fi; \
+	done
+	$(MAKE) test-unit AIRFLOW=3.4.0b2
 
 .PHONY: lint
 lint: $(DEV)  ## Ruff, imports (one way, all declared), mypy

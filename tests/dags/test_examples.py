@@ -1,31 +1,13 @@
-"""What the readme shows works as it stands there."""
+"""What the documents show works as it stands there; see tests/docs for how they show it."""
 
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from fixtures.dag_runs import Outside
 from sandbox.documents import generate
-
-ROOT = Path(__file__).parents[2]
-SHOWN = dict(
-    re.findall(r"<!-- example: (\S+) -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-)
-
-
-@pytest.mark.parametrize("path", SHOWN)
-def test_the_readme_shows_the_file_that_is_tested(path: str) -> None:
-    assert (ROOT / path).read_text() == SHOWN[path]
-
-
-def test_the_readme_shows_something() -> None:
-    assert len(SHOWN) == 2
 
 
 def test_the_operator_and_the_sensor_alone_run_a_batch(outside: Outside, run_dag: Callable[..., Any]) -> None:

@@ -108,7 +108,7 @@ def test_two_nights_at_work_at_the_same_time_leave_each_others_documents_alone(
 
 
 def printed_commands() -> list[str]:
-    texts = [(ROOT / "README.md").read_text(), (ROOT / "dags" / "extend_nightly.py").read_text()]
+    texts = [(ROOT / "docs" / "guide.md").read_text(), (ROOT / "dags" / "extend_nightly.py").read_text()]
     return [
         found
         for text in texts

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.guides import ROOT, Place, blocks, make_place
+from fixtures.guides import ROOT, Place, blocks, make_place
 
 
 @pytest.fixture(scope="session")

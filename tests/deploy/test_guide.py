@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.guides import ROOT, SHELL, Place, blocks, lines
 from fixtures.airflow_commands import run_commands
+from fixtures.guides import ROOT, SHELL, Place, blocks, lines
 
 GUIDE = ROOT / "docs" / "deploying.md"
 #: Needs an account, Docker, or somebody's own names.

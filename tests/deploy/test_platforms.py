@@ -13,9 +13,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from deploy.guides import ROOT, Place, make_place
 from extend_provider import __version__
 from fixtures.airflow_commands import run_commands
+from fixtures.guides import ROOT, Place, make_place
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMPOSE = ROOT / "deploy" / "docker" / "compose.yaml"

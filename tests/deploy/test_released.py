@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.guides import CONSTRAINTS_URL, ROOT, Place, blocks, copy_project
+from fixtures.guides import CONSTRAINTS_URL, ROOT, Place, blocks, copy_project
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(1200)]
 

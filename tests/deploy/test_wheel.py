@@ -9,10 +9,10 @@ from email.parser import HeaderParser
 from pathlib import Path
 from zipfile import ZipFile
 
-from deploy.guides import ROOT, SHELL, Place, blocks, lines
 from extend_pipeline.warehouse.connection import _OPENERS
 from extend_provider import __version__
 from fixtures.airflow_commands import run_commands
+from fixtures.guides import ROOT, SHELL, Place, blocks, lines
 
 
 def test_it_has_both_packages_and_nothing_of_the_sandbox_or_the_tests(wheel: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_readmes_commands_are_stored_as_what_they_are(
 def test_no_connection_of_the_guides_is_stored_as_generic(
     installed: Place, airflow_database: None, tmp_path: Path
 ) -> None:
-    guides = [ROOT / "README.md", ROOT / "include" / "extend_pipeline" / "warehouse" / "README.md"]
+    guides = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     shells = [block for guide in guides for block in SHELL.findall(guide.read_text())]
     typed = [line for block in shells for line in lines(block, "airflow connections add")]
     kinds = {
