@@ -17,6 +17,7 @@ from typing import IO
 import msgspec
 import psutil
 
+from sandbox.stack.orphans import kill_all, marked
 from sandbox.stack.process import StackError
 
 #: Carried by each process of a stack in its environment, with the home as its value.
@@ -138,33 +139,17 @@ class Home:
 
     def strays(self) -> list[psutil.Process]:
         """Return the processes of this home's stacks, whoever their parent is by now; not the own one."""
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
+        return marked(HOME_VARIABLE, str(self.path))
 
     def kill_strays(self, patience: float = 15) -> int:
-        """Wait for a killed stack's processes to end, kill those that do not; return how many were killed.
+        """Wait for a killed stack's guard to do its work, do what it has not; return how many were killed.
 
-        :param patience: seconds; a keeper needs a moment to stop its component once the supervisor is gone.
+        :param patience: seconds.
         """
         deadline = time.monotonic() + patience
-        while (left := self.strays()) and time.monotonic() < deadline:
+        while self.strays() and time.monotonic() < deadline:
             time.sleep(0.2)
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(left, timeout=5)
-        return len(left)
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            if process.pid == os.getpid():
-                return False
-            if process.environ().get(HOME_VARIABLE) == str(self.path):
-                return True
-            # postgres writes its title over its environment, but the postmaster keeps its command line
-            ours = f"--sandbox.data={self.path / 'postgres'}"
-            return process.name() == "postgres" and ours in process.cmdline()
-        except psutil.Error:
-            return False
+        return kill_all(self.strays)
 
     def _already_running(self) -> str:
         state = self.read_state()
