@@ -18,6 +18,7 @@ import psutil
 
 from faults.lanes import PIPELINE, PREFIX, Lane
 from fixtures.extend_api import ExtendApi
+from fixtures.timing import LOOK_SECONDS, RUN_SECONDS, SEEN_SECONDS, TASK_SECONDS
 from sandbox.airflow_settings import AirflowSettings, VariableSettings
 from sandbox.documents import Truth, expected_result
 from sandbox.stack.client import AirflowClient, DagRun, TaskInstance
@@ -42,9 +43,6 @@ DAY = dt.date(2026, 10, 1)
 #: Airflow's own parts, its database first: the order in which they start.
 AIRFLOW = ("postgres", "api-server", "scheduler", "dag-processor", "triggerer")
 
-#: Seconds between two looks at what is waited for: Airflow's answers cost the time of all lanes.
-LOOK_SECONDS = 0.4
-
 #: The tasks of a run that nothing disturbs: each once.
 UNDISTURBED = 1
 
@@ -68,12 +66,12 @@ class Scenario:
     """One scenario in a lane of its own.
 
     :param name: the test's.
-    :param counts: where the finished scenario's line goes.
+    :ivar counts: the lines that the finished scenario has for the table.
     """
 
     name: str
     lane: Lane
-    counts: list[Counts]
+    counts: list[Counts] = dataclasses.field(default_factory=list)
     bucket: str = dataclasses.field(init=False)
     began: float = dataclasses.field(default_factory=time.monotonic)
 
@@ -134,7 +132,7 @@ class Scenario:
     # While it runs
 
     def task(
-        self, run: DagRun, name: str, *states: str, index: int = 0, timeout: float = 240
+        self, run: DagRun, name: str, *states: str, index: int = 0, timeout: float = TASK_SECONDS
     ) -> TaskInstance:
         """Wait until a task of a chunk, or ``discover``, ``plan`` or ``finish``, is in a state."""
         alone = name in {"discover", "plan", "finish"}
@@ -167,7 +165,7 @@ class Scenario:
         by_status = self.extend.stats()["runs"]
         return {status: count for status, count in by_status.items() if status in UNSETTLED and count}
 
-    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = 240) -> None:
+    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = SEEN_SECONDS) -> None:
         """Wait for something outside of Airflow."""
         deadline = time.monotonic() + timeout
         while not condition():
@@ -176,7 +174,7 @@ class Scenario:
 
     # The end
 
-    def succeed(self, *runs: DagRun, timeout: float = 300) -> list[DagRun]:
+    def succeed(self, *runs: DagRun, timeout: float = RUN_SECONDS) -> list[DagRun]:
         """Wait until the runs have ended well; fails with the logs of what failed."""
         ended = [self._ended(run, timeout) for run in runs]
         for run in ended:
@@ -184,7 +182,7 @@ class Scenario:
             assert run.state == "success", logs
         return ended
 
-    def fail(self, run: DagRun, timeout: float = 300) -> str:
+    def fail(self, run: DagRun, timeout: float = RUN_SECONDS) -> str:
         """Wait until the run has failed; return the logs of its failed tasks."""
         assert self._ended(run, timeout).state == "failed"
         return self.client.failed_logs(run.dag_id, run.dag_run_id)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import pytest
 
 from faults.scenario import AIRFLOW, Scenario, fault, gone
+from sandbox.stack.supervisor import Stack
 
 pytestmark = pytest.mark.alone
 
 
-def test_triggerer_killed_and_started_again_while_deferred(scenario: Scenario) -> None:
+@pytest.mark.full
+def test_triggerer_killed_and_started_again_while_deferred(scenario: Scenario, airflow_stack: Stack) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start()
     scenario.task(run, "wait", "deferred")
-    with gone(scenario.lane.stack, ["triggerer"]):
+    with gone(airflow_stack, ["triggerer"]):
         pass
     assert scenario.task(run, "wait", "deferred").try_number == 1
     scenario.extend.configure(hold=False)
@@ -22,63 +24,67 @@ def test_triggerer_killed_and_started_again_while_deferred(scenario: Scenario) -
     scenario.verdict(truths, run, attempts={"wait": 1})
 
 
-def test_batch_ends_while_no_triggerer_is_there(scenario: Scenario) -> None:
+def test_batch_ends_while_no_triggerer_is_there(scenario: Scenario, airflow_stack: Stack) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start()
     scenario.task(run, "wait", "deferred")
-    with gone(scenario.lane.stack, ["triggerer"]):
+    with gone(airflow_stack, ["triggerer"]):
         scenario.extend.configure(hold=False)
         scenario.wait_until(lambda: not scenario.under_way(), "Extend is done")
     scenario.succeed(run)
     scenario.verdict(truths, run, attempts={"wait": 1})
 
 
-def test_second_triggerer_takes_over(scenario: Scenario) -> None:
+def test_second_triggerer_takes_over(scenario: Scenario, airflow_stack: Stack) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start()
     scenario.task(run, "wait", "deferred")
-    second = scenario.lane.stack.add_triggerer()
+    second = airflow_stack.add_triggerer()
     try:
-        with gone(scenario.lane.stack, ["triggerer"]):
+        with gone(airflow_stack, ["triggerer"]):
             scenario.extend.configure(hold=False)
             scenario.succeed(run)
-            assert scenario.lane.stack.component(second).running
+            assert airflow_stack.component(second).running
         scenario.verdict(truths, run, attempts={"wait": 1})
     finally:
-        scenario.lane.stack.kill(second)
+        airflow_stack.kill(second)
 
 
-def test_scheduler_killed_while_deferred(scenario: Scenario) -> None:
+@pytest.mark.full
+def test_scheduler_killed_while_deferred(scenario: Scenario, airflow_stack: Stack) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start()
     scenario.task(run, "wait", "deferred")
-    with gone(scenario.lane.stack, ["scheduler"]):
+    with gone(airflow_stack, ["scheduler"]):
         scenario.extend.configure(hold=False)
     scenario.succeed(run)
     scenario.verdict(truths, run, attempts={"submit": 1, "wait": 1})
 
 
-def test_scheduler_killed_with_its_workers_while_submitting(scenario: Scenario) -> None:
+def test_scheduler_killed_with_its_workers_while_submitting(scenario: Scenario, airflow_stack: Stack) -> None:
     truths = scenario.seed()
-    scenario.extend.configure(faults=[fault("slow", seconds=4.5, accepted=True)])
+    scenario.lane.connect(answer_seconds=15)
+    scenario.extend.configure(faults=[fault("slow", seconds=14, accepted=True)])
     run = scenario.start()
     scenario.wait_until(scenario.created, "Extend has the batch")
-    with gone(scenario.lane.stack, ["scheduler"]):
+    with gone(airflow_stack, ["scheduler"]):
         pass
     assert not list(scenario.lane.workspace.rglob("batch.json")), "it was killed too late"
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1, attempts={"submit": 2})
 
 
-def test_whole_airflow_killed_with_its_database_and_started_again(scenario: Scenario) -> None:
+def test_whole_airflow_killed_with_its_database_and_started_again(
+    scenario: Scenario, airflow_stack: Stack
+) -> None:
     truths = scenario.seed(24)
     scenario.extend.configure(hold=True)
     run = scenario.start(chunk_size=12)
     scenario.task(run, "wait", "deferred")
-    with gone(scenario.lane.stack, AIRFLOW):
+    with gone(airflow_stack, AIRFLOW):
         scenario.extend.configure(hold=False)
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=2)

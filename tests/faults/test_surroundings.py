@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 from faults.scenario import BATCH, DAY, RUN, Scenario, fault
+from fixtures.timing import OUTAGE_SECONDS
 
 #: What being down means, one after the other: refused, cut off, and no answer at all.
 OUTAGE = (
@@ -23,14 +24,13 @@ OUTAGE = (
     fault("drop", "*", count=None),
     fault("slow", "*", seconds=30, count=None),
 )
-#: For each of them; minutes in all, while other scenarios go on.
-OUTAGE_SECONDS = 45
-#: Far beyond what a request, with its own repetitions, waits for.
-GAP_SECONDS = 12
 
 
 @pytest.mark.long
-def test_api_down_for_minutes_while_waiting_and_submitting(scenario: Scenario) -> None:
+@pytest.mark.parametrize(
+    "seconds", [OUTAGE_SECONDS, pytest.param(45, marks=pytest.mark.full)], ids=["seconds", "minutes"]
+)
+def test_api_down_while_waiting_and_submitting(scenario: Scenario, seconds: float) -> None:
     next_day = DAY + dt.timedelta(days=1)
     truths = scenario.seed(16, DAY, next_day)
     scenario.extend.configure(hold=True)
@@ -41,7 +41,7 @@ def test_api_down_for_minutes_while_waiting_and_submitting(scenario: Scenario) -
     scenario.task(submitting, "submit", "running")
     for each in OUTAGE:
         scenario.extend.configure(faults=[each])
-        time.sleep(OUTAGE_SECONDS)
+        time.sleep(seconds)
     assert scenario.task(waiting, "wait", "deferred").try_number == 1
     assert len(scenario.created()) < len(truths) / 2, "something was accepted by a service that is down"
     scenario.extend.configure(faults=[])
@@ -56,7 +56,7 @@ def test_api_down_while_collecting(scenario: Scenario) -> None:
     run = scenario.start()
     scenario.task(run, "collect", "running")
     scenario.extend.configure(faults=[fault("drop", "*", count=None)])
-    time.sleep(GAP_SECONDS)
+    time.sleep(OUTAGE_SECONDS)
     scenario.extend.configure(faults=[])
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1)

@@ -9,6 +9,7 @@ import pytest
 
 from faults.lanes import NIGHTLY
 from faults.scenario import BATCH, DAY, GROUP, Scenario
+from fixtures.timing import RUN_SECONDS
 from sandbox.stack.client import AirflowApiError, Backfill, DagRun
 
 
@@ -31,7 +32,7 @@ def test_nightly_and_manual_in_the_same_second(scenario: Scenario, limit: int | 
     scenario.extend.configure(latency_seconds=1)
     nightly = backfill(scenario, [DAY])
     manual = scenario.start(chunk_size=7, limit=limit)
-    scenario.client.wait_for_backfill(nightly, timeout=300)
+    scenario.client.wait_for_backfill(nightly, timeout=RUN_SECONDS)
     night, manual = scenario.succeed(*nights(scenario, [DAY]), manual)
     assert night.start_date is not None
     assert manual.start_date is not None
@@ -56,14 +57,14 @@ def test_backfill_twice_and_reprocessed(scenario: Scenario) -> None:
     with pytest.raises(AirflowApiError, match="409"):  # Airflow's own guard, while the first one is at work
         backfill(scenario, days)
     scenario.extend.configure(hold=False)
-    scenario.client.wait_for_backfill(first, timeout=300)
+    scenario.client.wait_for_backfill(first, timeout=RUN_SECONDS)
     runs = scenario.succeed(*nights(scenario, days))
     assert len(runs) == 2
 
-    scenario.client.wait_for_backfill(backfill(scenario, days), timeout=240)
+    scenario.client.wait_for_backfill(backfill(scenario, days), timeout=RUN_SECONDS)
     assert [run.start_date for run in nights(scenario, days)] == [run.start_date for run in runs]
 
-    scenario.client.wait_for_backfill(backfill(scenario, days, "completed"), timeout=300)
+    scenario.client.wait_for_backfill(backfill(scenario, days, "completed"), timeout=RUN_SECONDS)
     again = scenario.succeed(*nights(scenario, days))
     assert [run.start_date for run in again] != [run.start_date for run in runs], "nothing was done again"
     assert scenario.extend.requests_to(BATCH) == 2

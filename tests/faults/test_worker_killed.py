@@ -65,7 +65,8 @@ def test_machine_lost_after_the_post_before_the_answer(
 ) -> None:
     """The whole family dies, the supervisor too: nobody is left to report it, only heartbeats miss."""
     truths = scenario.seed()
-    scenario.extend.configure(faults=[fault("slow", seconds=4.5, accepted=accepted)])
+    scenario.lane.connect(answer_seconds=15)
+    scenario.extend.configure(faults=[fault("slow", seconds=14, accepted=accepted)])
     run = scenario.start()
     submit = scenario.task(run, "submit", "running")
     intents = scenario.lane.workspace

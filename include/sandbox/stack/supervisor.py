@@ -240,13 +240,8 @@ class Stack:
         self._finish(settings)
 
     def _finish(self, settings: AirflowSettings) -> None:
-        places = {
-            DOCUMENTED_EXTEND_URL: self.extend_url,
-            DOCUMENTED_S3_URL: self.s3_url,
-            DOCUMENTED_HOME: f"{self.home.path}/",
-        }
         self.home.workspace.mkdir(exist_ok=True)
-        self.settings = settings.relocated(places)
+        self.settings = located(settings, self.home.path, extend_url=self.extend_url, s3_url=self.s3_url)
         self.client.apply(self.settings)
         state = State(
             started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -304,6 +299,12 @@ class Stack:
             return self.client.live_jobs(AIRFLOW_JOBS[part], since=component.started_at) > 0
         except (httpx.HTTPError, AirflowApiError):
             return False  # the api server is not up yet
+
+
+def located(settings: AirflowSettings, home: Path, *, extend_url: str, s3_url: str) -> AirflowSettings:
+    """Return the settings with a stack's own addresses in place of those that they document."""
+    places = {DOCUMENTED_EXTEND_URL: extend_url, DOCUMENTED_S3_URL: s3_url, DOCUMENTED_HOME: f"{home}/"}
+    return settings.relocated(places)
 
 
 def _airflow(*arguments: str) -> list[str]:
