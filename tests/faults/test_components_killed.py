@@ -11,7 +11,9 @@ pytestmark = pytest.mark.alone
 
 
 @pytest.mark.full
-def test_triggerer_killed_and_started_again_while_deferred(scenario: Scenario, airflow_stack: Stack) -> None:
+def test_wait_survives_a_triggerer_that_is_killed_and_restarted(
+    scenario: Scenario, airflow_stack: Stack
+) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start()
@@ -24,7 +26,9 @@ def test_triggerer_killed_and_started_again_while_deferred(scenario: Scenario, a
     scenario.verdict(truths, run, attempts={"wait": 1})
 
 
-def test_batch_ends_while_no_triggerer_is_there(scenario: Scenario, airflow_stack: Stack) -> None:
+def test_wait_notices_a_batch_that_ended_without_a_triggerer(
+    scenario: Scenario, airflow_stack: Stack
+) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start()
@@ -36,7 +40,7 @@ def test_batch_ends_while_no_triggerer_is_there(scenario: Scenario, airflow_stac
     scenario.verdict(truths, run, attempts={"wait": 1})
 
 
-def test_second_triggerer_takes_over(scenario: Scenario, airflow_stack: Stack) -> None:
+def test_second_triggerer_takes_over_from_a_killed_one(scenario: Scenario, airflow_stack: Stack) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start()
@@ -53,7 +57,7 @@ def test_second_triggerer_takes_over(scenario: Scenario, airflow_stack: Stack) -
 
 
 @pytest.mark.full
-def test_scheduler_killed_while_deferred(scenario: Scenario, airflow_stack: Stack) -> None:
+def test_wait_survives_a_killed_scheduler(scenario: Scenario, airflow_stack: Stack) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start()
@@ -64,7 +68,7 @@ def test_scheduler_killed_while_deferred(scenario: Scenario, airflow_stack: Stac
     scenario.verdict(truths, run, attempts={"submit": 1, "wait": 1})
 
 
-def test_scheduler_killed_with_its_workers_while_submitting(scenario: Scenario, airflow_stack: Stack) -> None:
+def test_submission_killed_with_the_scheduler_pays_once(scenario: Scenario, airflow_stack: Stack) -> None:
     truths = scenario.seed()
     scenario.lane.connect(answer_seconds=15)
     scenario.extend.configure(faults=[fault("slow", seconds=14, accepted=True)])
@@ -77,9 +81,7 @@ def test_scheduler_killed_with_its_workers_while_submitting(scenario: Scenario, 
     scenario.verdict(truths, run, posts=1, attempts={"submit": 2})
 
 
-def test_whole_airflow_killed_with_its_database_and_started_again(
-    scenario: Scenario, airflow_stack: Stack
-) -> None:
+def test_runs_survive_a_kill_of_all_of_airflow(scenario: Scenario, airflow_stack: Stack) -> None:
     truths = scenario.seed(24)
     scenario.extend.configure(hold=True)
     run = scenario.start(chunk_size=12)

@@ -107,7 +107,7 @@ POINTS = [
 
 
 @pytest.mark.parametrize("point", [pytest.param(point, id=str(point), marks=point.marks) for point in POINTS])
-def test_chunks_ended_by_hand(scenario: Scenario, point: Point) -> None:
+def test_next_run_completes_chunks_that_were_ended_by_hand(scenario: Scenario, point: Point) -> None:
     truths = [*scenario.seed(DOCUMENTS - CHUNK_SIZE, DAY), *scenario.seed(CHUNK_SIZE, NEXT_DAY)]
     given_back = CHUNK_SIZE * point.cancelled
     with HELD[str(point)](scenario) as bring_to:
@@ -334,7 +334,7 @@ WAITS = Alone(BATCHES, "wait", "wait_mapped")
         pytest.param(WAITS, "deferred", id="batch sensor deferred", marks=FULL),
     ],
 )
-def test_alone_ended_by_hand(scenario: Scenario, kind: Alone, how: str) -> None:
+def test_operators_ended_at_work_cancel_their_runs(scenario: Scenario, kind: Alone, how: str) -> None:
     late = [fault("slow", seconds=40, accepted=True, count=None)] if kind is SUBMISSIONS else []
     scenario.lane.connect(answer_seconds=60)
     scenario.extend.configure(hold=True, faults=late)
@@ -361,7 +361,7 @@ def test_alone_ended_by_hand(scenario: Scenario, kind: Alone, how: str) -> None:
         pytest.param(SUBMISSIONS, "queued", id="batch operator queued", marks=(FULL, QUEUED)),
     ],
 )
-def test_alone_ended_by_hand_before_they_begin(scenario: Scenario, kind: Alone, state: str) -> None:
+def test_operators_ended_before_they_begin_send_nothing(scenario: Scenario, kind: Alone, state: str) -> None:
     with contextlib.ExitStack() as held:
         if state == "queued":
             held.enter_context(scenario.lane.queued(kind.plain, kind.mapped))

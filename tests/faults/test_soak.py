@@ -64,7 +64,9 @@ FATES = (
     [(500, 4), pytest.param(10_000, 10, marks=pytest.mark.full)],
     ids=["short", "long"],
 )
-def test_soak(scenario: Scenario, airflow_stack: Stack, documents: int, chunks: int) -> None:
+def test_run_converges_while_parts_are_killed_at_random(
+    scenario: Scenario, airflow_stack: Stack, documents: int, chunks: int
+) -> None:
     truth = dict(names(documents))
     seed(scenario, truth)
     rules = [{"name_glob": f"*-{fate.name}.txt", **fate.rule} for fate in FATES if fate.rule]

@@ -26,7 +26,9 @@ def nights(scenario: Scenario, days: list[dt.date]) -> list[DagRun]:
 
 
 @pytest.mark.parametrize("limit", [None, 1], ids=["all", "one document"])
-def test_nightly_and_manual_in_the_same_second(scenario: Scenario, limit: int | None) -> None:
+def test_nightly_and_manual_runs_at_once_send_each_document_once(
+    scenario: Scenario, limit: int | None
+) -> None:
     """Whoever plans first has the documents; the other one says so, and everything is sent, once."""
     truths = scenario.seed(30)
     scenario.extend.configure(latency_seconds=1)
@@ -49,7 +51,7 @@ def test_nightly_and_manual_in_the_same_second(scenario: Scenario, limit: int | 
     assert shared >= (sent if limit is None else 1), "the later plan has found what the earlier one has"
 
 
-def test_backfill_twice_and_reprocessed(scenario: Scenario) -> None:
+def test_second_and_reprocessed_backfills_pay_nothing_more(scenario: Scenario) -> None:
     days = [DAY + dt.timedelta(days=offset) for offset in (5, 6)]
     truths = scenario.seed(16, *days)
     scenario.extend.configure(hold=True)

@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.airflow_stack import Live
 from fixtures.waiting import eventually
+from sandbox.stack.orphans import is_alive
 from sandbox.stack.process import ComponentDied, StackError
 from sandbox.stack.supervisor import Stack
 
@@ -21,7 +22,7 @@ def test_a_killed_triggerer_is_gone_with_its_family_and_a_started_one_is_alive(
     family = triggerer.processes()
     assert len(family) >= 2, "a triggerer runs its triggers in a process of its own"
     airflow_stack.kill("triggerer")
-    assert not [process for process in family if process.is_running()]
+    assert not [process for process in family if is_alive(process)]
     airflow_stack.check_alive()  # killed on purpose
     began = dt.datetime.now(dt.UTC)
     airflow_stack.start("triggerer")

@@ -22,6 +22,7 @@ from fixtures.timing import SEEN_SECONDS, START_SECONDS
 from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowClient
 from sandbox.stack.home import Home
+from sandbox.stack.orphans import is_alive
 from sandbox.stack.process import ComponentDied, StackError
 from sandbox.stack.supervisor import Stack
 
@@ -212,6 +213,4 @@ def _daemons(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [
-        process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    return [process for process in processes if is_alive(process)]

@@ -22,13 +22,21 @@ import psutil
 OWNER_VARIABLE = "SANDBOX_STACK_OWNER"
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended; one that has may be listed until its parent has taken notice."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def marked(variable: str, value: str) -> list[psutil.Process]:
     """Return the living processes that carry a mark, whoever their parent is by now; not this one."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             carries = process.pid != os.getpid() and process.environ().get(variable) == value
-            if carries and process.status() != psutil.STATUS_ZOMBIE:
+            if carries and is_alive(process):
                 found.append(process)
     return found
 

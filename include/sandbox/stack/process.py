@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from sandbox.stack.interruption import pause
-from sandbox.stack.orphans import OWNER_VARIABLE, kill_all, marked, owner_mark
+from sandbox.stack.orphans import OWNER_VARIABLE, is_alive, kill_all, marked, owner_mark
 
 #: Carried by each process of one component in its environment.
 COMPONENT_VARIABLE = "SANDBOX_STACK_COMPONENT"
@@ -146,7 +146,8 @@ class Component:
             psutil.NoSuchProcess
         ):  # Postgres writes over the environment of its children
             command = psutil.Process(self.pid) if self.pid else None
-            found += [] if command is None else command.children(recursive=True)
+            children = [] if command is None else command.children(recursive=True)
+            found += filter(is_alive, children)
         return sorted(set(found), key=lambda process: process.pid != self.pid)
 
     def check_alive(self) -> None:
