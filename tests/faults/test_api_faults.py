@@ -1,4 +1,4 @@
-"""Extend misbehaves: answers that lie, lists that lag, pages that repeat."""
+"""Extend misbehaves: wrong answers, late listings, repeated pages."""
 
 from __future__ import annotations
 

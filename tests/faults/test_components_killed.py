@@ -1,4 +1,4 @@
-"""Airflow itself dies, part by part and as a whole, while Extend works on."""
+"""Components of Airflow are killed, one by one and all at once, while Extend continues to work."""
 
 from __future__ import annotations
 

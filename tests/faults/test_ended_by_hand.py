@@ -1,7 +1,7 @@
-"""Somebody clears, fails, succeeds or deletes what is at work: what becomes of it, and what is paid.
+"""A person clears tasks, marks them as failed or success, or deletes runs while work is under way.
 
-Several pieces of work come to the same point, and each meets another end. Then everything goes on, and one
-more run over the same documents has to complete them: paid once, unless they were cancelled.
+Several pieces of work reach the same state, and each is ended in another way. Then everything continues, and
+one more run over the same documents completes them: paid once, unless they were cancelled.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ POINTS = [
     Point("submit", "queued", marks=(FULL, QUEUED)),
     Point("submit", "running", cancelled=3),  # the answer would come when the worker is gone
     Point("submit", "deferred", cancelled=3, marks=(FULL, LONG)),  # the answer is lost, the list is late
-    # Nobody is there to cancel what a task that has no worker would wait for.
+    # A queued task has no worker that could cancel its batch.
     Point("wait", "queued", marks=(QUEUED,)),
     Point("wait", "deferred", cancelled=3),
     Point("collect", "running", marks=(FULL,)),
@@ -165,7 +165,7 @@ def told_commands(scenario: Scenario, *runs: DagRun) -> set[str]:
 
 
 def looked_at(scenario: Scenario, run: DagRun, task_id: str, index: int = -1) -> None:
-    """Wait until a task has looked at its runs: before, nobody would learn that it has ended."""
+    """Wait until a task has polled its runs: a trigger that has not begun is not told of its end."""
     where = (run.dag_id, run.dag_run_id, task_id, PROGRESS_KEY, index)
     scenario.wait_until(lambda: scenario.client.xcom(*where), f"a look of {task_id} [{index}]")
 

@@ -1,4 +1,4 @@
-"""Thousands of documents, failures of every kind, and something dies every few seconds: it converges."""
+"""Many documents, failures of every kind, and a process killed every few seconds: the run converges."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VICTIMS = (*COMPONENTS, WORKER, WORKER, WORKER)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of documents that have ``name`` in their name.
+    """The outcome of documents that have ``name`` in their name.
 
     :param share: of a thousand documents.
     :param status: with ``reason``, as the warehouse has it in the end.

@@ -1,4 +1,4 @@
-"""What lies around the pipeline fails for a while: the API, the warehouse, the workspace, the credentials."""
+"""What the pipeline depends on fails for a while: API, warehouse, workspace, credentials."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def nights(scenario: Scenario, days: list[dt.date]) -> list[DagRun]:
 def test_nightly_and_manual_runs_at_once_send_each_document_once(
     scenario: Scenario, limit: int | None
 ) -> None:
-    """Whoever plans first has the documents; the other one says so, and everything is sent, once."""
+    """The first plan reserves the documents, the second reports them as taken; each is sent once."""
     truths = scenario.seed(30)
     scenario.extend.configure(latency_seconds=1)
     nightly = backfill(scenario, [DAY])

@@ -1,4 +1,4 @@
-"""A worker dies at the worst lines of the way, by SIGKILL: no handler, no cleanup, no last word."""
+"""A worker dies by SIGKILL at the worst lines: no handler and no cleanup runs."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_wait_killed_while_it_resubmits_failures_pays_once(
     ("accepted", "posts"), [pytest.param(True, 1, id="accepted"), pytest.param(False, 2, id="not accepted")]
 )
 def test_submission_on_a_lost_machine_is_recovered(scenario: Scenario, accepted: bool, posts: int) -> None:
-    """The whole family dies, the supervisor too: nobody is left to report it, only heartbeats miss."""
+    """Task and supervisor die together, so only missing heartbeats tell Airflow."""
     truths = scenario.seed()
     scenario.lane.connect(answer_seconds=15)
     scenario.extend.configure(faults=[fault("slow", seconds=14, accepted=accepted)])

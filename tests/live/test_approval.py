@@ -1,4 +1,4 @@
-"""Documents of low confidence, held back until somebody answers; on a real scheduler, over the REST API."""
+"""Documents of low confidence are held until a person answers, on a real scheduler over the REST API."""
 
 from __future__ import annotations
 

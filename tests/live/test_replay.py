@@ -78,7 +78,7 @@ def drop_tables(live: Live) -> None:
 
 @contextlib.contextmanager
 def stuck_at(file: Path) -> Iterator[None]:
-    """Let whoever opens a file wait there for ever: it is a pipe, and nobody is at its other end."""
+    """Replace a file by a pipe without a writer, so that opening it blocks for the block."""
     aside = file.with_suffix(".aside")
     file.rename(aside)
     os.mkfifo(file)

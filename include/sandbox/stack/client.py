@@ -60,7 +60,7 @@ class DagRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether the state is final, as far as nobody clears the run."""
+        """Return True if the state is final unless the run is cleared."""
         return self.state in RUN_ENDED
 
 
@@ -78,7 +78,7 @@ class TaskInstance(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether the state is final, as far as nobody clears the task."""
+        """Return True if the state is final unless the task is cleared."""
         return self.state in TASK_ENDED
 
 
@@ -246,7 +246,7 @@ class AirflowClient:
         self._json("DELETE", _run_path(dag_id, run_id))
 
     def clear_run(self, dag_id: str, run_id: str) -> None:
-        """Have the tasks of a run done again."""
+        """Clear all tasks of a run."""
         body = {"dry_run": False, "only_failed": False}
         self._json("POST", f"{_run_path(dag_id, run_id)}/clear", json=body)
 
@@ -274,7 +274,7 @@ class AirflowClient:
     ) -> TaskInstance:
         """Return the task instance when it is in one of the states, e.g. ``("deferred",)``.
 
-        :raises TimeoutError: it has not come there; with the state that it is in and the end of its log.
+        :raises TimeoutError: it did not reach one; the text has its state and the end of its log.
         """
         last: TaskInstance | None = None
 
@@ -311,11 +311,11 @@ class AirflowClient:
         downstream: bool = False,
         reset_run: bool = True,
     ) -> None:
-        """Have tasks done again.
+        """Clear tasks.
 
         :param task_ids: ids, or pairs of id and map index.
-        :param downstream: what follows them too.
-        :param reset_run: start the run again if it has ended.
+        :param downstream: clear downstream tasks as well.
+        :param reset_run: also restart the run if it has ended.
         """
         body = {
             "dry_run": False,

@@ -25,7 +25,7 @@ HOME_VARIABLE = "SANDBOX_STACK_HOME"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running stack tells others about itself: how to reach it and whom to ask to stop.
+    """What a running stack publishes: how to reach it and how to log in.
 
     :param started_at: RFC 3339, UTC.
     """
@@ -100,7 +100,7 @@ class Home:
                 entry.unlink()
 
     def release(self) -> None:
-        """Give the home back; its logs, warehouse and workspace stay until it is taken again."""
+        """Give up ownership. Logs, warehouse and workspace stay until the home is taken again."""
         if self._lock is None:
             return
         self._state_file.unlink(missing_ok=True)
@@ -108,12 +108,12 @@ class Home:
         self._lock = None
 
     def write_state(self, state: State) -> None:
-        """Tell others how to reach this stack; readable by the owner only."""
+        """Publish how to reach this stack, readable by this user only."""
         with open(self._state_file, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(msgspec.json.format(msgspec.json.encode(state)))
 
     def read_state(self) -> State | None:
-        """Return what the running stack tells; None when none is running or it is not ready yet."""
+        """Return what the running stack published; None if none is running or it is not ready."""
         if not self.is_taken():
             return None
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
@@ -121,7 +121,7 @@ class Home:
         return None
 
     def is_taken(self) -> bool:
-        """Whether a stack owns the home now."""
+        """Return True if a stack owns the home."""
         try:
             with self._lock_file.open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -138,13 +138,13 @@ class Home:
         return int(self._lock_file.read_text() or 0) or None
 
     def strays(self) -> list[psutil.Process]:
-        """Return the processes of this home's stacks, whoever their parent is by now; not the own one."""
+        """Return the living processes of this home's stacks, orphans included; not this process."""
         return marked(HOME_VARIABLE, str(self.path))
 
     def kill_strays(self, patience: float = 15) -> int:
-        """Wait for a killed stack's guard to do its work, do what it has not; return how many were killed.
+        """Give a killed stack's guard time, then kill what is left; return how many were killed.
 
-        :param patience: seconds.
+        :param patience: seconds for the guard.
         """
         deadline = time.monotonic() + patience
         while self.strays() and time.monotonic() < deadline:

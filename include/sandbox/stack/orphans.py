@@ -1,8 +1,8 @@
-"""Processes by the marks in their environments; and the guard, which kills what its owner leaves behind.
+"""Find processes by a mark in their environment, and kill those that their owner leaves behind.
 
-A mark is a variable that a process hands down to whatever it starts, daemons included. The guard is a process
-that holds the read end of a pipe to which only its owner can write: the end of that pipe is the end of the
-owner, however it died. The guard then kills everything that carries the owner's mark.
+A mark is an environment variable that a process passes on to everything it starts, daemons included. The
+guard is a process that reads from a pipe whose only writer is its owner. The pipe closes when the owner ends,
+even by SIGKILL; the guard then kills everything that carries the owner's mark.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OWNER_VARIABLE = "SANDBOX_STACK_OWNER"
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether a process has not ended; one that has may be listed until its parent has taken notice."""
+    """Return True unless the process has ended; an ended one is listed until its parent has reaped it."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -31,7 +31,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def marked(variable: str, value: str) -> list[psutil.Process]:
-    """Return the living processes that carry a mark, whoever their parent is by now; not this one."""
+    """Return the living processes that carry a mark, orphans included; not this process."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -42,9 +42,9 @@ def marked(variable: str, value: str) -> list[psutil.Process]:
 
 
 def kill_all(find: Callable[[], list[psutil.Process]], timeout: float = 10) -> int:
-    """Kill what is found until nothing is, because the dying may still start something; return how many.
+    """Kill processes until none is found, because a dying one may still start another; return how many.
 
-    :param timeout: seconds after which what cannot be killed is left alone.
+    :param timeout: seconds after which processes that cannot be killed are left alone.
     """
     killed = set()
     deadline = time.monotonic() + timeout

@@ -25,7 +25,7 @@ KILL_SECONDS = 30
 
 
 class StackError(Exception):
-    """The stack cannot do what was asked; the text says why, and what to do."""
+    """The stack cannot do what was asked. The text says why and what to do."""
 
 
 class ComponentDied(StackError):  # noqa: N818 - says what happened
@@ -83,7 +83,7 @@ class Component:
     def exit_code(self) -> int | None:
         """What the component ended with by itself, 128 + n for signal n; None while it runs or is stopped.
 
-        What an ended command leaves behind has nobody to report to: it is killed.
+        Processes that an ended command has left behind are killed.
         """
         if self._process is None or (code := self._process.poll()) is None:
             return None
@@ -140,7 +140,7 @@ class Component:
         self._process = None
 
     def processes(self) -> list[psutil.Process]:
-        """Return the component's living processes, the command itself the first; none when it is stopped."""
+        """Return the component's living processes, the command itself first; none while it is stopped."""
         found = marked(COMPONENT_VARIABLE, self._mark)
         with contextlib.suppress(
             psutil.NoSuchProcess
@@ -151,7 +151,7 @@ class Component:
         return sorted(set(found), key=lambda process: process.pid != self.pid)
 
     def check_alive(self) -> None:
-        """Do nothing while it runs.
+        """Raise if it has ended by itself.
 
         :raises ComponentDied: it has ended; with its exit code and the end of its log.
         """
