@@ -1,4 +1,4 @@
-"""What the fault tests share: documents with a known truth, ways to break things, and the verdict."""
+"""A fault test's scenario: documents with a known truth, ways to break things, and the checks at the end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ UNDISTURBED = 1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counts:
-    """One line of the table at the end: what a scenario cost at Extend, and how often tasks began."""
+    """One line of the table at the end: a scenario's requests to Extend and its tasks' tries."""
 
     name: str
     documents: int
@@ -90,7 +90,7 @@ class Scenario:
         return self.lane.client
 
     def end(self) -> None:
-        """Leave nothing at work."""
+        """Fail the runs that are still active."""
         for run in (run for dag_id in self.lane.dag_ids() for run in self.client.runs(dag_id)):
             if not run.ended:
                 self.client.set_run_state(run.dag_id, run.dag_run_id, "failed")
@@ -98,7 +98,7 @@ class Scenario:
     # Beginning
 
     def seed(self, per_day: int = 16, *days: dt.date) -> list[Truth]:
-        """Put documents into S3, from 16 a day on the awkward ones among them; return what is in them."""
+        """Upload documents, from 16 a day on with the awkward ones; return their truth."""
         source = VariableSettings(
             variable_name=SOURCE_VARIABLE, variable_value=f"s3://{self.bucket}/{PREFIX}"
         )
@@ -114,14 +114,14 @@ class Scenario:
     def failpoint(
         self, task: str, function: str, when: str = "before", skip: int = 0, room: int | None = None
     ) -> Path:
-        """Have the first process of a task that comes to a function kill itself there; return the proof.
+        """Have the first process of a task that reaches a function kill itself there; return the proof.
 
         :param task: e.g. ``submit``.
         :param function: ``package.module:Class.method``.
         :param when: ``before`` the call or ``after`` it.
         :param skip: so many calls pass first.
-        :param room: it is not killed: it cannot write more bytes than these to any file from there on.
-        :return: the file that is there once it has struck.
+        :param room: instead of being killed, the process can write no more than these bytes to any file.
+        :return: the file that exists once the failpoint has struck.
         """
         folder = self.lane.failpoints
         name = function.replace(":", ".")
@@ -166,7 +166,7 @@ class Scenario:
         return {status: count for status, count in by_status.items() if status in UNSETTLED and count}
 
     def wait_until(self, condition: Callable[[], object], what: str, timeout: float = SEEN_SECONDS) -> None:
-        """Wait for something outside of Airflow."""
+        """Wait for a condition outside of Airflow."""
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
@@ -175,7 +175,7 @@ class Scenario:
     # The end
 
     def succeed(self, *runs: DagRun, timeout: float = RUN_SECONDS) -> list[DagRun]:
-        """Wait until the runs have ended well; fails with the logs of what failed."""
+        """Wait until the runs have succeeded; fail with the logs of failed tasks."""
         ended = [self._ended(run, timeout) for run in runs]
         for run in ended:
             logs = "" if run.state == "success" else self.client.failed_logs(run.dag_id, run.dag_run_id)
@@ -198,11 +198,11 @@ class Scenario:
         attempts: Mapping[str, int] = MappingProxyType({}),
         runs_of: Callable[[Truth], int] = lambda _: 1,
     ) -> None:
-        """Hold the invariants: paid once, one row each as it is in the file, nothing left under way.
+        """Check the invariants: paid once, one row each as in its file, nothing left under way.
 
-        :param posts: how many batches were asked for, those that came to nothing among them.
-        :param attempts: how often tasks must have begun.
-        :param runs_of: how many runs of a document are the right number.
+        :param posts: the number of requests for a batch, failed ones included.
+        :param attempts: the tries that tasks must have had.
+        :param runs_of: the right number of runs of a document.
         """
         self.record(len(truths), *runs)
         self.assert_landed(truths)
@@ -222,11 +222,11 @@ class Scenario:
         assert not found, "\n".join(map(str, found))
 
     def assert_nothing_under_way(self) -> None:
-        """Fail if Extend works on something that nobody waits for any more."""
+        """Fail if Extend still works on a run."""
         assert not self.under_way()
 
     def attempts(self, *runs: DagRun) -> dict[str, int]:
-        """Return how often each task began, the most of its instances in all runs."""
+        """Return the tries of each task, the most of its instances in all runs."""
         tries: collections.Counter[str] = collections.Counter()
         for run in runs:
             for task in self.client.tasks(run.dag_id, run.dag_run_id):
