@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.lanes import HELD_LANE, Lane
+from faults.lanes import HELD_LANE, LANES, Lane
 from faults.scenario import AIRFLOW, Counts, Scenario
 from fixtures.airflow_stack import RunningAirflow, shared_home
 from fixtures.extend_api import running
@@ -76,9 +76,9 @@ def scenario(
 ) -> Iterator[Scenario]:
     """A scenario on a clean lane of a whole Airflow; afterwards nothing of it runs."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    name = HELD_LANE if request.node.get_closest_marker("held") else f"lane{worker + 1}"
+    name = HELD_LANE if request.node.get_closest_marker("held") else f"lane{worker % LANES + 1}"
     with (whole_airflow.home.path / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may have the lane that holds
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may have the lane, the held one for example
         yield from in_lane(request, lane_of(name))
 
 

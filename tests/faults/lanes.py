@@ -27,6 +27,8 @@ from fixtures.timing import ANSWER_SECONDS, LISTING_GRACE_SECONDS, LOCK_SECONDS,
 from sandbox.airflow_settings import AirflowSettings, ConnectionSettings, PoolSettings, VariableSettings
 from sandbox.stack.client import AirflowClient
 
+#: As many as tests/faults/dags make DAGs for; what two cores carry.
+LANES = 4
 HELD_LANE = "held"
 PIPELINE, NIGHTLY = "faulty", "faulty_nightly"
 OPERATORS = {how: f"faulty_operators_{how}" for how in ("running", "deferred")}
