@@ -40,5 +40,6 @@ pytest_plugins = [
     "fixtures.redshift",
     "fixtures.minilake",
     "fixtures.databricks",
+    "fixtures.tiers",
     "fixtures.xcoms",
 ]

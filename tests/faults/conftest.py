@@ -2,63 +2,43 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+import contextlib
+import dataclasses
+import fcntl
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from faults.lanes import LANES, Lane, Lanes, opened
+from faults.lanes import HELD_LANE, LANES, Lane
 from faults.scenario import AIRFLOW, Counts, Scenario
-from sandbox.stack.supervisor import Stack
+from fixtures.airflow_stack import RunningAirflow, shared_home
+from fixtures.extend_api import running
+from fixtures.s3 import S3
+from fixtures.timing import TEST_SECONDS
 
 HERE = Path(__file__).parent
-COUNTS = pytest.StashKey[list[Counts]]()
-RUNNING = pytest.StashKey[Lanes]()
-
-TIMEOUT_SECONDS = 900
-STARTING = threading.Lock()
-
-MARKERS = (
-    "alone: kills what other scenarios need, so it runs when they are through",
-    "long: takes minutes, so it begins before the others",
-)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make room for the table of counters."""
-    config.stash[COUNTS] = []
-    for marker in MARKERS:
-        config.addinivalue_line("markers", marker)
+COUNTS = "counts"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder ``live``; those that are alone come last.
-
-    Each wait of theirs has its end, so the timeout of a test that waits for others only ends what is stuck.
-    """
+    """Mark the tests of this folder ``live``; the long ones begin first, those that are alone come last."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.live)
-            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
-    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+    items.sort(key=lambda item: (bool(item.get_closest_marker("alone")), not item.get_closest_marker("long")))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Wait for a test that runs in a lane, instead of calling it."""
-    if not is_in_lane(pyfuncitem):
-        return None
-    pyfuncitem.config.stash[RUNNING].outcome(pyfuncitem)
-    return True
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what each scenario cost."""
-    lines = config.stash[COUNTS]
-    if not lines:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [one for report in reports for one in getattr(report, "user_properties", ())]
+    found = {Counts(**value).name: Counts(**value) for name, value in properties if name == COUNTS}
+    if not found:
         return
+    lines = sorted(found.values(), key=lambda line: line.name)
     terminalreporter.section("Faults: what each scenario cost at Extend")
     width = max(len(line.name) for line in lines)
     header = ("docs", "POST batch", "GET list", "GET run", "runs×documents", "seconds")
@@ -74,56 +54,43 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def lanes(request: pytest.FixtureRequest, airflow_stack: Stack) -> Iterator[Lanes]:
-    """The lanes, in which everything of the session that is not alone has begun."""
-    in_lanes = [
-        item for item in request.session.items if isinstance(item, pytest.Function) and is_in_lane(item)
-    ]
-    with opened(airflow_stack, LANES if in_lanes else 1) as open_lanes:
-        for lane in open_lanes:
-            for dag_id in lane.dag_ids():
-                lane.client.wait_for_dag(dag_id)
-        running = request.config.stash[RUNNING] = Lanes(open_lanes, perform)
-        running.begin(sorted(in_lanes, key=lambda item: item.get_closest_marker("long") is None))
-        yield running
-        running.close()
+def lane_of(running_airflow: RunningAirflow) -> Iterator[Callable[[str], Lane]]:
+    """Return a lane by its name, with its emulator and its DAGs in Airflow."""
+    lanes: dict[str, Lane] = {}
+    with contextlib.ExitStack() as emulators:
+
+        def lane_of(name: str) -> Lane:
+            if name not in lanes:
+                extend, s3 = emulators.enter_context(running()), S3(running_airflow.s3_url)
+                lane = lanes[name] = Lane(name, running_airflow, extend, s3)
+                for dag_id in lane.dag_ids():
+                    lane.client.wait_for_dag(dag_id)
+            return lanes[name]
+
+        yield lane_of
 
 
 @pytest.fixture
-def scenario(request: pytest.FixtureRequest, lanes: Lanes) -> Iterator[Scenario | None]:
-    """A scenario on a clean, whole stack; afterwards the stack is whole again and nothing runs.
+def scenario(
+    request: pytest.FixtureRequest, whole_airflow: RunningAirflow, lane_of: Callable[[str], Lane]
+) -> Iterator[Scenario]:
+    """A scenario on a clean lane of a whole Airflow; afterwards nothing of it runs."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    name = HELD_LANE if request.node.get_closest_marker("held") else f"lane{worker % LANES + 1}"
+    with (whole_airflow.home.path / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may have the lane, the held one for example
+        yield from in_lane(request, lane_of(name))
 
-    None for a test that runs in a lane: there it gets one of its own.
-    """
-    if is_in_lane(request.node):
-        yield None
-        return
-    with lanes.alone() as lane:
-        scenario = new_scenario(request.node, lane)
-        yield scenario
+
+def in_lane(request: pytest.FixtureRequest, lane: Lane) -> Iterator[Scenario]:
+    """Yield a scenario; then have the Airflow whole again and nothing of the scenario at work."""
+    scenario = Scenario(request.node.name.removeprefix("test_"), lane)
+    yield scenario
+    if shared_home(request.config) is None:
+        stack = request.getfixturevalue("airflow_stack")
         for name in AIRFLOW:
-            if not lane.stack.component(name).running:
-                lane.stack.start(name)
-        scenario.end()
-
-
-def is_in_lane(item: Any) -> bool:
-    """Whether a test is a scenario beside others."""
-    return "scenario" in getattr(item, "fixturenames", ()) and item.get_closest_marker("alone") is None
-
-
-def perform(item: pytest.Function, lane: Lane) -> None:
-    """Run a test in a lane; what had ended by itself during an earlier one is started again."""
-    with STARTING:
-        lane.stack.start_ended()
-    scenario = new_scenario(item, lane)
-    parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    try:
-        item.obj(scenario=scenario, **parameters)
-    finally:
-        scenario.end()
-
-
-def new_scenario(item: pytest.Item, lane: Lane) -> Scenario:
-    """Return a scenario that is called as its test is."""
-    return Scenario(item.name.removeprefix("test_"), lane, item.config.stash[COUNTS])
+            if not stack.component(name).running:
+                stack.start(name)
+    scenario.end()
+    for counts in scenario.counts:
+        request.node.user_properties.append((COUNTS, dataclasses.asdict(counts)))

@@ -1,7 +1,8 @@
-"""Lanes: scenarios at the same time on one Airflow, each with its own Extend, workspace and warehouse.
+"""Lanes: places for scenarios on one Airflow, each with its own Extend, DAGs, workspace and warehouse.
 
-A scenario spends its time waiting; what it disturbs is its own. So they run side by side, one to a lane, and
-a test only waits for its own. Those that kill Airflow's components are alone, after the others.
+A scenario mostly waits, and what it disturbs is its own. So scenarios run side by side: each process of
+pytest-xdist has a lane. Tests that hold tasks in the executor's queue share one more lane, ``held``, whose
+tasks run in an executor of their own.
 """
 
 from __future__ import annotations
@@ -9,69 +10,58 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import queue
 import shlex
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
-from fixtures.extend_api import ExtendApi, running
+from fixtures.airflow_stack import RunningAirflow
+from fixtures.extend_api import ExtendApi
 from fixtures.s3 import S3
+from fixtures.timing import ANSWER_SECONDS, LISTING_GRACE_SECONDS, LOCK_SECONDS, SEEN_SECONDS
 from sandbox.airflow_settings import AirflowSettings, ConnectionSettings, PoolSettings, VariableSettings
 from sandbox.stack.client import AirflowClient
-from sandbox.stack.supervisor import Stack
 
 #: As many as tests/faults/dags make DAGs for; what two cores carry.
 LANES = 4
+HELD_LANE = "held"
 PIPELINE, NIGHTLY = "faulty", "faulty_nightly"
 OPERATORS = {how: f"faulty_operators_{how}" for how in ("running", "deferred")}
 BATCHES = {how: f"faulty_batches_{how}" for how in ("running", "deferred")}
 DAGS = (PIPELINE, NIGHTLY, *OPERATORS.values(), *BATCHES.values())
 
 PREFIX = "documents"
-_HOLDING = threading.Lock()
-
-#: What production waits minutes for: an answer, a batch to appear in the list, the warehouse's lock.
-ANSWER_SECONDS, LISTING_GRACE_SECONDS, LOCK_SECONDS = 5, 4, 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lane:
     """One of the places in which a scenario runs.
 
-    :param number: from 1.
-    :param stack: Airflow, shared with the other lanes.
+    :param name: what the names of its DAGs, connections, pools and variables end in.
+    :param airflow: shared with the other lanes.
     :param extend: an emulator of its own.
     :param s3: shared, with a bucket for each scenario.
     """
 
-    number: int
-    stack: Stack
+    name: str
+    airflow: RunningAirflow
     extend: ExtendApi
     s3: S3
 
     @property
-    def name(self) -> str:
-        """What the names of its DAGs, connections, pools and variables end in."""
-        return f"lane{self.number}"
-
-    @property
     def client(self) -> AirflowClient:
         """Airflow's REST API."""
-        return self.stack.client
+        return self.airflow.client
 
     @property
     def home(self) -> Path:
         """The folder of its files, emptied for each scenario."""
-        return self.stack.home.path / "lanes" / self.name
+        return self.airflow.home.path / "lanes" / self.name
 
     @property
     def workspace(self) -> Path:
@@ -123,15 +113,15 @@ class Lane:
     def queued(self, *tasks: str) -> Iterator[None]:
         """Keep tasks in the executor's queue for the block, by the last part of their ids.
 
-        They have its slots as if they ran, so only one lane at a time has some there.
+        Only the executor of the lane ``held`` looks for this.
         """
+        assert self.name == HELD_LANE, "a test that holds tasks is marked held"
         file = self.home / "held"
-        with _HOLDING:
-            file.write_text(" ".join(tasks))
-            try:
-                yield
-            finally:
-                file.unlink()
+        file.write_text(" ".join(tasks))
+        try:
+            yield
+        finally:
+            file.unlink()
 
     def connect(
         self,
@@ -171,7 +161,7 @@ class Lane:
             [sys.executable, "-m", "extend_provider", *shlex.split(command)],
             env={**os.environ, **connection},
             check=True,
-            timeout=300,
+            timeout=SEEN_SECONDS,
         )
 
     def put_workspace(self, address: str) -> None:
@@ -180,7 +170,7 @@ class Lane:
         self.client.apply(AirflowSettings(variables=[workspace]))
 
     def _connection(self, conn_id: str, host: str | None = None) -> ConnectionSettings:
-        (found,) = (one for one in self.stack.settings.connections or () if one.conn_id == conn_id)
+        (found,) = (one for one in self.airflow.settings.connections or () if one.conn_id == conn_id)
         own = conn_id.replace("default", self.name)
         return msgspec.structs.replace(found, conn_id=own, conn_host=host or found.conn_host)
 
@@ -189,57 +179,3 @@ def _with_extra(connection: ConnectionSettings, extra: Mapping[str, Any]) -> Con
     given = connection.conn_extra or {}
     assert isinstance(given, dict)
     return msgspec.structs.replace(connection, conn_extra={**given, **extra})
-
-
-class Lanes:
-    """All lanes, and what runs in them.
-
-    :param lanes: at least one.
-    :param perform: runs the scenario of a test in a lane.
-    """
-
-    def __init__(self, lanes: Iterable[Lane], perform: Callable[[pytest.Function, Lane], None]) -> None:
-        self._perform = perform
-        self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
-        for lane in lanes:
-            self._free.put(lane)
-        self._pool = ThreadPoolExecutor(LANES, thread_name_prefix="lane")
-        self._outcomes: dict[str, Future[None]] = {}
-
-    def begin(self, items: Iterable[pytest.Function]) -> None:
-        """Have tests run as soon as there is a lane for each; in their order."""
-        for item in items:
-            self._outcomes[item.nodeid] = self._pool.submit(self._run, item)
-
-    def outcome(self, item: pytest.Function) -> None:
-        """Return when a test that was begun is through; raises what it raised."""
-        self._outcomes[item.nodeid].result()
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[Lane]:
-        """Yield a lane when nothing runs in any."""
-        wait(self._outcomes.values())
-        lane = self._free.get()
-        try:
-            yield lane
-        finally:
-            self._free.put(lane)
-
-    def close(self) -> None:
-        """Begin nothing more, and wait for what has begun."""
-        self._pool.shutdown(cancel_futures=True)
-
-    def _run(self, item: pytest.Function) -> None:
-        lane = self._free.get()
-        try:
-            self._perform(item, lane)
-        finally:
-            self._free.put(lane)
-
-
-@contextlib.contextmanager
-def opened(stack: Stack, count: int) -> Iterator[list[Lane]]:
-    """Start the lanes' emulators for the block."""
-    with contextlib.ExitStack() as emulators:
-        s3 = S3(stack.s3_url)
-        yield [Lane(number, stack, emulators.enter_context(running()), s3) for number in range(1, count + 1)]

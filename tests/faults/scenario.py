@@ -1,4 +1,4 @@
-"""What the fault tests share: documents with a known truth, ways to break things, and the verdict."""
+"""A fault test's scenario: documents with a known truth, ways to break things, and the checks at the end."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import psutil
 
 from faults.lanes import PIPELINE, PREFIX, Lane
 from fixtures.extend_api import ExtendApi
+from fixtures.timing import LOOK_SECONDS, RUN_SECONDS, SEEN_SECONDS, TASK_SECONDS
 from sandbox.airflow_settings import AirflowSettings, VariableSettings
 from sandbox.documents import Truth, expected_result
 from sandbox.stack.client import AirflowClient, DagRun, TaskInstance
@@ -42,16 +43,13 @@ DAY = dt.date(2026, 10, 1)
 #: Airflow's own parts, its database first: the order in which they start.
 AIRFLOW = ("postgres", "api-server", "scheduler", "dag-processor", "triggerer")
 
-#: Seconds between two looks at what is waited for: Airflow's answers cost the time of all lanes.
-LOOK_SECONDS = 0.4
-
 #: The tasks of a run that nothing disturbs: each once.
 UNDISTURBED = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counts:
-    """One line of the table at the end: what a scenario cost at Extend, and how often tasks began."""
+    """One line of the table at the end: a scenario's requests to Extend and its tasks' tries."""
 
     name: str
     documents: int
@@ -68,12 +66,12 @@ class Scenario:
     """One scenario in a lane of its own.
 
     :param name: the test's.
-    :param counts: where the finished scenario's line goes.
+    :ivar counts: the lines that the finished scenario has for the table.
     """
 
     name: str
     lane: Lane
-    counts: list[Counts]
+    counts: list[Counts] = dataclasses.field(default_factory=list)
     bucket: str = dataclasses.field(init=False)
     began: float = dataclasses.field(default_factory=time.monotonic)
 
@@ -92,7 +90,7 @@ class Scenario:
         return self.lane.client
 
     def end(self) -> None:
-        """Leave nothing at work."""
+        """Fail the runs that are still active."""
         for run in (run for dag_id in self.lane.dag_ids() for run in self.client.runs(dag_id)):
             if not run.ended:
                 self.client.set_run_state(run.dag_id, run.dag_run_id, "failed")
@@ -100,7 +98,7 @@ class Scenario:
     # Beginning
 
     def seed(self, per_day: int = 16, *days: dt.date) -> list[Truth]:
-        """Put documents into S3, from 16 a day on the awkward ones among them; return what is in them."""
+        """Upload documents, from 16 a day on with the awkward ones; return their truth."""
         source = VariableSettings(
             variable_name=SOURCE_VARIABLE, variable_value=f"s3://{self.bucket}/{PREFIX}"
         )
@@ -116,14 +114,14 @@ class Scenario:
     def failpoint(
         self, task: str, function: str, when: str = "before", skip: int = 0, room: int | None = None
     ) -> Path:
-        """Have the first process of a task that comes to a function kill itself there; return the proof.
+        """Have the first process of a task that reaches a function kill itself there; return the proof.
 
         :param task: e.g. ``submit``.
         :param function: ``package.module:Class.method``.
         :param when: ``before`` the call or ``after`` it.
         :param skip: so many calls pass first.
-        :param room: it is not killed: it cannot write more bytes than these to any file from there on.
-        :return: the file that is there once it has struck.
+        :param room: instead of being killed, the process can write no more than these bytes to any file.
+        :return: the file that exists once the failpoint has struck.
         """
         folder = self.lane.failpoints
         name = function.replace(":", ".")
@@ -134,7 +132,7 @@ class Scenario:
     # While it runs
 
     def task(
-        self, run: DagRun, name: str, *states: str, index: int = 0, timeout: float = 240
+        self, run: DagRun, name: str, *states: str, index: int = 0, timeout: float = TASK_SECONDS
     ) -> TaskInstance:
         """Wait until a task of a chunk, or ``discover``, ``plan`` or ``finish``, is in a state."""
         alone = name in {"discover", "plan", "finish"}
@@ -167,8 +165,8 @@ class Scenario:
         by_status = self.extend.stats()["runs"]
         return {status: count for status, count in by_status.items() if status in UNSETTLED and count}
 
-    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = 240) -> None:
-        """Wait for something outside of Airflow."""
+    def wait_until(self, condition: Callable[[], object], what: str, timeout: float = SEEN_SECONDS) -> None:
+        """Wait for a condition outside of Airflow."""
         deadline = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
@@ -176,15 +174,15 @@ class Scenario:
 
     # The end
 
-    def succeed(self, *runs: DagRun, timeout: float = 300) -> list[DagRun]:
-        """Wait until the runs have ended well; fails with the logs of what failed."""
+    def succeed(self, *runs: DagRun, timeout: float = RUN_SECONDS) -> list[DagRun]:
+        """Wait until the runs have succeeded; fail with the logs of failed tasks."""
         ended = [self._ended(run, timeout) for run in runs]
         for run in ended:
             logs = "" if run.state == "success" else self.client.failed_logs(run.dag_id, run.dag_run_id)
             assert run.state == "success", logs
         return ended
 
-    def fail(self, run: DagRun, timeout: float = 300) -> str:
+    def fail(self, run: DagRun, timeout: float = RUN_SECONDS) -> str:
         """Wait until the run has failed; return the logs of its failed tasks."""
         assert self._ended(run, timeout).state == "failed"
         return self.client.failed_logs(run.dag_id, run.dag_run_id)
@@ -200,11 +198,11 @@ class Scenario:
         attempts: Mapping[str, int] = MappingProxyType({}),
         runs_of: Callable[[Truth], int] = lambda _: 1,
     ) -> None:
-        """Hold the invariants: paid once, one row each as it is in the file, nothing left under way.
+        """Check the invariants: paid once, one row each as in its file, nothing left under way.
 
-        :param posts: how many batches were asked for, those that came to nothing among them.
-        :param attempts: how often tasks must have begun.
-        :param runs_of: how many runs of a document are the right number.
+        :param posts: the number of requests for a batch, failed ones included.
+        :param attempts: the tries that tasks must have had.
+        :param runs_of: the right number of runs of a document.
         """
         self.record(len(truths), *runs)
         self.assert_landed(truths)
@@ -224,11 +222,11 @@ class Scenario:
         assert not found, "\n".join(map(str, found))
 
     def assert_nothing_under_way(self) -> None:
-        """Fail if Extend works on something that nobody waits for any more."""
+        """Fail if Extend still works on a run."""
         assert not self.under_way()
 
     def attempts(self, *runs: DagRun) -> dict[str, int]:
-        """Return how often each task began, the most of its instances in all runs."""
+        """Return the tries of each task, the most of its instances in all runs."""
         tries: collections.Counter[str] = collections.Counter()
         for run in runs:
             for task in self.client.tasks(run.dag_id, run.dag_run_id):

@@ -1,4 +1,4 @@
-"""Extend misbehaves: answers that lie, lists that lag, pages that repeat."""
+"""Extend misbehaves: wrong answers, late listings, repeated pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from faults.scenario import BATCH, LIST, Scenario, fault
         pytest.param(fault("slow", accepted=True, seconds=8), id="answer too late"),
     ],
 )
-def test_accepted_but_answered(scenario: Scenario, answer: dict[str, Any]) -> None:
+def test_submission_finds_an_accepted_batch_whose_answer_was_lost(
+    scenario: Scenario, answer: dict[str, Any]
+) -> None:
     truths = scenario.seed()
     scenario.extend.configure(faults=[answer])
     run = scenario.start()
@@ -27,7 +29,7 @@ def test_accepted_but_answered(scenario: Scenario, answer: dict[str, Any]) -> No
     scenario.verdict(truths, run, posts=1, attempts={"submit": 1})
 
 
-def test_dropped_before_it_is_accepted(scenario: Scenario) -> None:
+def test_submission_sends_again_what_was_not_accepted(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(faults=[fault("drop")])
     run = scenario.start()
@@ -35,7 +37,7 @@ def test_dropped_before_it_is_accepted(scenario: Scenario) -> None:
     scenario.verdict(truths, run, posts=2, attempts={"submit": 1})
 
 
-def test_429_ten_times(scenario: Scenario) -> None:
+def test_submission_survives_ten_429s(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(faults=[fault("rate_limit", count=10, retry_after=0.2)])
     run = scenario.start()
@@ -44,7 +46,7 @@ def test_429_ten_times(scenario: Scenario) -> None:
     assert scenario.extend.stats()["responses"][f"{BATCH} 429"] == 10
 
 
-def test_lists_nothing_for_20_s_then_in_two_halves(scenario: Scenario) -> None:
+def test_wait_sees_through_a_listing_that_is_late_and_halved(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(listing_lag_seconds=20, listing_lag_second_half_seconds=6)
     run = scenario.start()
@@ -57,7 +59,7 @@ def test_lists_nothing_for_20_s_then_in_two_halves(scenario: Scenario) -> None:
     scenario.verdict(truths, run, posts=1, attempts={"wait": 1})
 
 
-def test_pages_of_100_repeat_and_reorder_runs(scenario: Scenario) -> None:
+def test_pages_that_repeat_and_reorder_runs_are_counted_once(scenario: Scenario) -> None:
     truths = scenario.seed(230)
     scenario.extend.configure(max_page_size=100, repeat_between_pages=9, shuffle_pages=True)
     run = scenario.start()

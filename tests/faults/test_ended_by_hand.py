@@ -1,7 +1,7 @@
-"""Somebody clears, fails, succeeds or deletes what is at work: what becomes of it, and what is paid.
+"""A person clears tasks, marks them as failed or success, or deletes runs while work is under way.
 
-Several pieces of work come to the same point, and each meets another end. Then everything goes on, and one
-more run over the same documents has to complete them: paid once, unless they were cancelled.
+Several pieces of work reach the same state, and each is ended in another way. Then everything continues, and
+one more run over the same documents completes them: paid once, unless they were cancelled.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pytest
 
 from faults.lanes import BATCHES, OPERATORS
 from faults.scenario import CHUNK, DAY, RUN, Scenario, fault
+from fixtures.timing import LOOK_SECONDS, RUN_SECONDS
 from sandbox.stack.client import DagRun
 from sandbox.stack.progress import PROGRESS_KEY
 
@@ -79,33 +80,34 @@ class Point:
     :param task: of the chunk group.
     :param state: that the task is in.
     :param cancelled: how many chunks this cancels at Extend.
+    :param marks: of the test.
     """
 
     task: str
     state: str
     cancelled: int = 0
+    marks: tuple[pytest.MarkDecorator, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.task} {self.state}"
 
 
+FULL, QUEUED, LONG = pytest.mark.full, pytest.mark.held, pytest.mark.long
 POINTS = [
-    Point("submit", "scheduled"),
-    Point("submit", "queued"),
+    Point("submit", "scheduled", marks=(FULL,)),
+    Point("submit", "queued", marks=(FULL, QUEUED)),
     Point("submit", "running", cancelled=3),  # the answer would come when the worker is gone
-    Point("submit", "deferred", cancelled=3),  # the answer is lost, and the list is late
-    Point("wait", "queued"),  # nobody is there to cancel what a task that has no worker would wait for
+    Point("submit", "deferred", cancelled=3, marks=(FULL, LONG)),  # the answer is lost, the list is late
+    # A queued task has no worker that could cancel its batch.
+    Point("wait", "queued", marks=(QUEUED,)),
     Point("wait", "deferred", cancelled=3),
-    Point("collect", "running"),
+    Point("collect", "running", marks=(FULL,)),
     Point("load", "running"),
 ]
-MARKS = {"submit deferred": pytest.mark.long}
 
 
-@pytest.mark.parametrize(
-    "point", [pytest.param(point, id=str(point), marks=MARKS.get(str(point), ())) for point in POINTS]
-)
-def test_chunks_ended_by_hand(scenario: Scenario, point: Point) -> None:
+@pytest.mark.parametrize("point", [pytest.param(point, id=str(point), marks=point.marks) for point in POINTS])
+def test_next_run_completes_chunks_that_were_ended_by_hand(scenario: Scenario, point: Point) -> None:
     truths = [*scenario.seed(DOCUMENTS - CHUNK_SIZE, DAY), *scenario.seed(CHUNK_SIZE, NEXT_DAY)]
     given_back = CHUNK_SIZE * point.cancelled
     with HELD[str(point)](scenario) as bring_to:
@@ -119,7 +121,7 @@ def test_chunks_ended_by_hand(scenario: Scenario, point: Point) -> None:
         delete(scenario, deleted)
         see_cancelled(scenario, given_back, run, deleted)
     scenario.extend.configure(hold=False)
-    scenario.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=300, interval=0.5)
+    scenario.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=RUN_SECONDS, interval=LOOK_SECONDS)
     again = scenario.start(None)
     scenario.succeed(again)
     if given_back:  # what was marked as success has landed as it was: cancelled
@@ -152,7 +154,7 @@ def see_cancelled(scenario: Scenario, number: int, *runs: DagRun) -> None:
 
 def logs_of(scenario: Scenario, run: DagRun) -> Iterator[Path]:
     """Yield the logs of a run's tasks, the triggerer's part of them too; those of a deleted run stay."""
-    logs = scenario.lane.stack.home.logs / "tasks"
+    logs = scenario.lane.airflow.home.logs / "tasks"
     yield from (logs / f"dag_id={run.dag_id}" / f"run_id={run.dag_run_id}").rglob("*.log*")
 
 
@@ -163,7 +165,7 @@ def told_commands(scenario: Scenario, *runs: DagRun) -> set[str]:
 
 
 def looked_at(scenario: Scenario, run: DagRun, task_id: str, index: int = -1) -> None:
-    """Wait until a task has looked at its runs: before, nobody would learn that it has ended."""
+    """Wait until a task has polled its runs: a trigger that has not begun is not told of its end."""
     where = (run.dag_id, run.dag_run_id, task_id, PROGRESS_KEY, index)
     scenario.wait_until(lambda: scenario.client.xcom(*where), f"a look of {task_id} [{index}]")
 
@@ -325,14 +327,14 @@ WAITS = Alone(BATCHES, "wait", "wait_mapped")
 @pytest.mark.parametrize(
     ("kind", "how"),
     [
-        pytest.param(SINGLE_RUNS, "running", id="single runs running"),
+        pytest.param(SINGLE_RUNS, "running", id="single runs running", marks=FULL),
         pytest.param(SINGLE_RUNS, "deferred", id="single runs deferred"),
         pytest.param(SUBMISSIONS, "running", id="batch operator running"),
-        pytest.param(WAITS, "running", id="batch sensor running"),
-        pytest.param(WAITS, "deferred", id="batch sensor deferred"),
+        pytest.param(WAITS, "running", id="batch sensor running", marks=FULL),
+        pytest.param(WAITS, "deferred", id="batch sensor deferred", marks=FULL),
     ],
 )
-def test_alone_ended_by_hand(scenario: Scenario, kind: Alone, how: str) -> None:
+def test_operators_ended_at_work_cancel_their_runs(scenario: Scenario, kind: Alone, how: str) -> None:
     late = [fault("slow", seconds=40, accepted=True, count=None)] if kind is SUBMISSIONS else []
     scenario.lane.connect(answer_seconds=60)
     scenario.extend.configure(hold=True, faults=late)
@@ -350,9 +352,16 @@ def test_alone_ended_by_hand(scenario: Scenario, kind: Alone, how: str) -> None:
     conclude(scenario, kind, runs, deleted)
 
 
-@pytest.mark.parametrize("kind", [SINGLE_RUNS, SUBMISSIONS], ids=["single runs", "batch operator"])
-@pytest.mark.parametrize("state", ["scheduled", "queued"])
-def test_alone_ended_by_hand_before_they_begin(scenario: Scenario, kind: Alone, state: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        pytest.param(SINGLE_RUNS, "scheduled", id="single runs scheduled", marks=FULL),
+        pytest.param(SUBMISSIONS, "scheduled", id="batch operator scheduled"),
+        pytest.param(SINGLE_RUNS, "queued", id="single runs queued", marks=QUEUED),
+        pytest.param(SUBMISSIONS, "queued", id="batch operator queued", marks=(FULL, QUEUED)),
+    ],
+)
+def test_operators_ended_before_they_begin_send_nothing(scenario: Scenario, kind: Alone, state: str) -> None:
     with contextlib.ExitStack() as held:
         if state == "queued":
             held.enter_context(scenario.lane.queued(kind.plain, kind.mapped))
@@ -363,7 +372,7 @@ def test_alone_ended_by_hand_before_they_begin(scenario: Scenario, kind: Alone, 
         deleted = scenario.client.trigger(dag_id)
         for run in (*runs.values(), deleted):
             for task_id, index in kind.all:
-                scenario.client.wait_for_task(*_where(run), task_id, [state], map_index=index, timeout=240)
+                scenario.client.wait_for_task(*_where(run), task_id, [state], map_index=index)
         for ending, run in runs.items():
             for task_id, index in kind.tasks:
                 end(scenario, run, ending, task_id, index)
@@ -382,7 +391,7 @@ def conclude(
     scenario.extend.configure(hold=False)
     gone = cancelled(scenario)
     for run in runs.values():
-        scenario.client.wait_for_run(*_where(run), timeout=300, interval=0.5)
+        scenario.client.wait_for_run(*_where(run), timeout=RUN_SECONDS, interval=LOOK_SECONDS)
     *ended, goes_on = PLACES
     expected = {f"{run.dag_run_id}/{goes_on}": 1 for run in runs.values()}
     for ending, run in runs.items():

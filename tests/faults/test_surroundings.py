@@ -1,4 +1,4 @@
-"""What lies around the pipeline fails for a while: the API, the warehouse, the workspace, the credentials."""
+"""What the pipeline depends on fails for a while: API, warehouse, workspace, credentials."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 from faults.scenario import BATCH, DAY, RUN, Scenario, fault
+from fixtures.timing import OUTAGE_SECONDS
 
 #: What being down means, one after the other: refused, cut off, and no answer at all.
 OUTAGE = (
@@ -23,14 +24,13 @@ OUTAGE = (
     fault("drop", "*", count=None),
     fault("slow", "*", seconds=30, count=None),
 )
-#: For each of them; minutes in all, while other scenarios go on.
-OUTAGE_SECONDS = 45
-#: Far beyond what a request, with its own repetitions, waits for.
-GAP_SECONDS = 12
 
 
 @pytest.mark.long
-def test_api_down_for_minutes_while_waiting_and_submitting(scenario: Scenario) -> None:
+@pytest.mark.parametrize(
+    "seconds", [OUTAGE_SECONDS, pytest.param(45, marks=pytest.mark.full)], ids=["seconds", "minutes"]
+)
+def test_wait_and_submit_survive_an_outage(scenario: Scenario, seconds: float) -> None:
     next_day = DAY + dt.timedelta(days=1)
     truths = scenario.seed(16, DAY, next_day)
     scenario.extend.configure(hold=True)
@@ -41,7 +41,7 @@ def test_api_down_for_minutes_while_waiting_and_submitting(scenario: Scenario) -
     scenario.task(submitting, "submit", "running")
     for each in OUTAGE:
         scenario.extend.configure(faults=[each])
-        time.sleep(OUTAGE_SECONDS)
+        time.sleep(seconds)
     assert scenario.task(waiting, "wait", "deferred").try_number == 1
     assert len(scenario.created()) < len(truths) / 2, "something was accepted by a service that is down"
     scenario.extend.configure(faults=[])
@@ -50,19 +50,19 @@ def test_api_down_for_minutes_while_waiting_and_submitting(scenario: Scenario) -
     assert scenario.attempts(waiting)["wait"] == 1
 
 
-def test_api_down_while_collecting(scenario: Scenario) -> None:
+def test_collect_survives_an_outage(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(faults=[fault("drop", RUN, skip=3, count=None)])
     run = scenario.start()
     scenario.task(run, "collect", "running")
     scenario.extend.configure(faults=[fault("drop", "*", count=None)])
-    time.sleep(GAP_SECONDS)
+    time.sleep(OUTAGE_SECONDS)
     scenario.extend.configure(faults=[])
     scenario.succeed(run)
     scenario.verdict(truths, run, posts=1)
 
 
-def test_warehouse_locked_by_another_process(scenario: Scenario) -> None:
+def test_load_waits_for_a_warehouse_that_another_process_locks(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start()
@@ -75,7 +75,7 @@ def test_warehouse_locked_by_another_process(scenario: Scenario) -> None:
     assert scenario.attempts(run)["load"] > 1
 
 
-def test_workspace_refuses_what_is_reserved(scenario: Scenario) -> None:
+def test_plan_retries_when_the_workspace_refuses_reservations(scenario: Scenario) -> None:
     truths = scenario.seed()
     with Files(scenario).refuses("batches"):
         run = scenario.start()
@@ -85,7 +85,7 @@ def test_workspace_refuses_what_is_reserved(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("kind", ["files", "bucket"])
-def test_workspace_refuses_the_intent_and_later_the_raw_runs(scenario: Scenario, kind: str) -> None:
+def test_submit_and_collect_retry_when_the_workspace_refuses_files(scenario: Scenario, kind: str) -> None:
     truths = scenario.seed()
     workspace = WORKSPACES[kind](scenario)
     scenario.extend.configure(hold=True)
@@ -106,7 +106,7 @@ def test_workspace_refuses_the_intent_and_later_the_raw_runs(scenario: Scenario,
 
 
 @pytest.mark.parametrize("kind", ["files", "bucket"])
-def test_workspace_refuses_the_record_of_a_batch_that_extend_has(scenario: Scenario, kind: str) -> None:
+def test_submit_finds_its_batch_when_the_workspace_refused_the_record(scenario: Scenario, kind: str) -> None:
     truths = scenario.seed()
     workspace = WORKSPACES[kind](scenario)
     scenario.lane.connect(answer_seconds=30)
@@ -132,7 +132,7 @@ FULL = {
 }
 
 
-def test_disk_is_full_in_the_middle_of_each_write(scenario: Scenario) -> None:
+def test_full_disk_in_each_write_costs_only_attempts(scenario: Scenario) -> None:
     """Of the documents sent, the intent, the batch, the raw runs, their entry, and the warehouse."""
     truths = scenario.seed()
     places = [(task, function) for task, functions in FULL.items() for function in functions]
@@ -155,7 +155,7 @@ def assert_files_are_whole(workspace: Path) -> None:
             json.loads(part)
 
 
-def test_presigned_addresses_end_while_extend_has_a_queue(scenario: Scenario) -> None:
+def test_expired_presigned_urls_are_sent_again_fresh(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)
     run = scenario.start(expires_in=20)  # no shorter than a busy machine takes to read them the second time
@@ -171,7 +171,7 @@ def test_presigned_addresses_end_while_extend_has_a_queue(scenario: Scenario) ->
 
 
 @pytest.mark.parametrize("status", [400, 403])
-def test_s3_refuses_expired_credentials_between_discover_and_submit(scenario: Scenario, status: int) -> None:
+def test_submit_retries_when_s3_refuses_expired_credentials(scenario: Scenario, status: int) -> None:
     truths = scenario.seed()
     scenario.lane.open_pools(batches=0)
     with refusing_server(status) as address:

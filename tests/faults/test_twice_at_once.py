@@ -9,6 +9,7 @@ import pytest
 
 from faults.lanes import NIGHTLY
 from faults.scenario import BATCH, DAY, GROUP, Scenario
+from fixtures.timing import RUN_SECONDS
 from sandbox.stack.client import AirflowApiError, Backfill, DagRun
 
 
@@ -25,13 +26,15 @@ def nights(scenario: Scenario, days: list[dt.date]) -> list[DagRun]:
 
 
 @pytest.mark.parametrize("limit", [None, 1], ids=["all", "one document"])
-def test_nightly_and_manual_in_the_same_second(scenario: Scenario, limit: int | None) -> None:
-    """Whoever plans first has the documents; the other one says so, and everything is sent, once."""
+def test_nightly_and_manual_runs_at_once_send_each_document_once(
+    scenario: Scenario, limit: int | None
+) -> None:
+    """The first plan reserves the documents, the second reports them as taken; each is sent once."""
     truths = scenario.seed(30)
     scenario.extend.configure(latency_seconds=1)
     nightly = backfill(scenario, [DAY])
     manual = scenario.start(chunk_size=7, limit=limit)
-    scenario.client.wait_for_backfill(nightly, timeout=300)
+    scenario.client.wait_for_backfill(nightly, timeout=RUN_SECONDS)
     night, manual = scenario.succeed(*nights(scenario, [DAY]), manual)
     assert night.start_date is not None
     assert manual.start_date is not None
@@ -48,7 +51,7 @@ def test_nightly_and_manual_in_the_same_second(scenario: Scenario, limit: int | 
     assert shared >= (sent if limit is None else 1), "the later plan has found what the earlier one has"
 
 
-def test_backfill_twice_and_reprocessed(scenario: Scenario) -> None:
+def test_second_and_reprocessed_backfills_pay_nothing_more(scenario: Scenario) -> None:
     days = [DAY + dt.timedelta(days=offset) for offset in (5, 6)]
     truths = scenario.seed(16, *days)
     scenario.extend.configure(hold=True)
@@ -56,14 +59,14 @@ def test_backfill_twice_and_reprocessed(scenario: Scenario) -> None:
     with pytest.raises(AirflowApiError, match="409"):  # Airflow's own guard, while the first one is at work
         backfill(scenario, days)
     scenario.extend.configure(hold=False)
-    scenario.client.wait_for_backfill(first, timeout=300)
+    scenario.client.wait_for_backfill(first, timeout=RUN_SECONDS)
     runs = scenario.succeed(*nights(scenario, days))
     assert len(runs) == 2
 
-    scenario.client.wait_for_backfill(backfill(scenario, days), timeout=240)
+    scenario.client.wait_for_backfill(backfill(scenario, days), timeout=RUN_SECONDS)
     assert [run.start_date for run in nights(scenario, days)] == [run.start_date for run in runs]
 
-    scenario.client.wait_for_backfill(backfill(scenario, days, "completed"), timeout=300)
+    scenario.client.wait_for_backfill(backfill(scenario, days, "completed"), timeout=RUN_SECONDS)
     again = scenario.succeed(*nights(scenario, days))
     assert [run.start_date for run in again] != [run.start_date for run in runs], "nothing was done again"
     assert scenario.extend.requests_to(BATCH) == 2

@@ -1,4 +1,4 @@
-"""A worker dies at the worst lines of the way, by SIGKILL: no handler, no cleanup, no last word."""
+"""A worker dies by SIGKILL at the worst lines: no handler and no cleanup runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ WAREHOUSE = "extend_pipeline.warehouse"
         ),
     ],
 )
-def test_killed(scenario: Scenario, task: str, function: str, when: str, skip: int) -> None:
+def test_task_killed_at_a_line_is_retried_and_pays_once(
+    scenario: Scenario, task: str, function: str, when: str, skip: int
+) -> None:
     truths = scenario.seed()
     proof = scenario.failpoint(task, function, when, skip)
     run = scenario.start()
@@ -47,7 +49,9 @@ def test_killed(scenario: Scenario, task: str, function: str, when: str, skip: i
         pytest.param(f"{LEDGER}.record", "before", id="after the second answer, before the record"),
     ],
 )
-def test_killed_while_sending_failures_again(scenario: Scenario, function: str, when: str) -> None:
+def test_wait_killed_while_it_resubmits_failures_pays_once(
+    scenario: Scenario, function: str, when: str
+) -> None:
     truths = scenario.seed()
     scenario.extend.configure(outcomes=[{"name_glob": "*.pdf", "status": "FAILED", "first_attempts": 1}])
     proof = scenario.failpoint("wait", function, when)
@@ -60,12 +64,11 @@ def test_killed_while_sending_failures_again(scenario: Scenario, function: str, 
 @pytest.mark.parametrize(
     ("accepted", "posts"), [pytest.param(True, 1, id="accepted"), pytest.param(False, 2, id="not accepted")]
 )
-def test_machine_lost_after_the_post_before_the_answer(
-    scenario: Scenario, accepted: bool, posts: int
-) -> None:
-    """The whole family dies, the supervisor too: nobody is left to report it, only heartbeats miss."""
+def test_submission_on_a_lost_machine_is_recovered(scenario: Scenario, accepted: bool, posts: int) -> None:
+    """Task and supervisor die together, so only missing heartbeats tell Airflow."""
     truths = scenario.seed()
-    scenario.extend.configure(faults=[fault("slow", seconds=4.5, accepted=accepted)])
+    scenario.lane.connect(answer_seconds=15)
+    scenario.extend.configure(faults=[fault("slow", seconds=14, accepted=accepted)])
     run = scenario.start()
     submit = scenario.task(run, "submit", "running")
     intents = scenario.lane.workspace

@@ -1,10 +1,12 @@
-"""Live tests: everything here runs on one Airflow, started once, with a scheduler and a triggerer."""
+"""Live tests: on one Airflow, one after the other, because they share its emulator, warehouse and DAGs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
+from fixtures.timing import TEST_SECONDS
 
 HERE = Path(__file__).parent
 
@@ -14,3 +16,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.live)
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))

@@ -1,4 +1,4 @@
-"""Documents of low confidence, held back until somebody answers; on a real scheduler, over the REST API."""
+"""Documents of low confidence are held until a person answers, on a real scheduler over the REST API."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from extend_pipeline.reviews.approvals import APPROVE, LATER, REJECT
 from fixtures.airflow_stack import Live
+from fixtures.timing import RUN_SECONDS
 from sandbox.stack.client import DagRun
 from sandbox.stack.samples import source_of
 
@@ -33,7 +34,7 @@ def asked(live: Live) -> DagRun:
     for number, kind in enumerate(("receipt", "invoice", "receipt", "invoice", "receipt")):
         live.s3.put(bucket, f"{prefix}approval/{kind}-{number}.txt", text(kind, number))
     run = live.client.trigger(DAG, conf={"source": f"s3://{bucket}/{prefix}approval/"})
-    live.client.wait_for_task(DAG, run.dag_run_id, ASK, ("awaiting_input",), timeout=120)
+    live.client.wait_for_task(DAG, run.dag_run_id, ASK, ("awaiting_input",))
     return run
 
 
@@ -51,7 +52,7 @@ def answer(live: Live, run: DagRun, choice: str) -> None:
     # exit, and it then takes the task that is queued again for one that was killed.
     time.sleep(5)
     live.client.answer(DAG, run.dag_run_id, ASK, choice)
-    ended = live.client.wait_for_run(DAG, run.dag_run_id, timeout=120)
+    ended = live.client.wait_for_run(DAG, run.dag_run_id, timeout=RUN_SECONDS)
     assert ended.state == "success", live.client.failed_logs(DAG, run.dag_run_id)
 
 
@@ -76,6 +77,6 @@ def test_deciding_later_and_clearing_asks_again(live: Live, asked: DagRun) -> No
     answer(live, asked, LATER)
     assert typed(live) == SURE
     live.client.clear_tasks(DAG, asked.dag_run_id, [ASK], downstream=True)
-    live.client.wait_for_task(DAG, asked.dag_run_id, ASK, ("awaiting_input",), timeout=60)
+    live.client.wait_for_task(DAG, asked.dag_run_id, ASK, ("awaiting_input",))
     answer(live, asked, APPROVE)
     assert typed(live) == ALL

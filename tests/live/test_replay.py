@@ -15,7 +15,8 @@ import pytest
 from extend_pipeline.planning.replay import ReplaySettings, parts_of
 from fixtures.airflow_stack import Live
 from fixtures.dag_runs import everything
-from live.waiting import eventually
+from fixtures.timing import RUN_SECONDS
+from fixtures.waiting import eventually
 from sandbox.stack.client import DagRun
 from sandbox.stack.samples import seed_documents, source_of
 
@@ -50,8 +51,8 @@ def test_tables_are_rebuilt_by_the_form_and_after_a_kill_in_the_middle(live: Liv
     half = len(parts) // 2
     with stuck_at(parts[half]):
         run = live.client.trigger(REPLAY)
-        land = live.client.wait_for_task(REPLAY, run.dag_run_id, LAND, ("running",), timeout=240)
-        eventually(lambda: f" {half} of {len(parts)}: " in live.client.log(land), True, timeout=240)
+        land = live.client.wait_for_task(REPLAY, run.dag_run_id, LAND, ("running",))
+        eventually(lambda: f" {half} of {len(parts)}: " in live.client.log(land), True)
         path = f"dags/{REPLAY}/dagRuns/{run.dag_run_id}/taskInstances/{LAND}"
         psutil.Process(live.client.get(path)["pid"]).kill()
         live.client.wait_for_task(REPLAY, run.dag_run_id, LAND, ("up_for_retry",))
@@ -66,7 +67,7 @@ def test_tables_are_rebuilt_by_the_form_and_after_a_kill_in_the_middle(live: Liv
 
 
 def succeed(live: Live, run: DagRun) -> None:
-    ended = live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=240)
+    ended = live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=RUN_SECONDS)
     assert ended.state == "success", live.client.failed_logs(run.dag_id, run.dag_run_id)
 
 
@@ -77,7 +78,7 @@ def drop_tables(live: Live) -> None:
 
 @contextlib.contextmanager
 def stuck_at(file: Path) -> Iterator[None]:
-    """Let whoever opens a file wait there for ever: it is a pipe, and nobody is at its other end."""
+    """Replace a file by a pipe without a writer, so that opening it blocks for the block."""
     aside = file.with_suffix(".aside")
     file.rename(aside)
     os.mkfifo(file)

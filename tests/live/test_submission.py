@@ -12,10 +12,12 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.airflow_stack import Live
-from live.waiting import eventually
+from fixtures.timing import RUN_SECONDS
+from fixtures.waiting import eventually
 from sandbox.airflow_settings import AirflowSettings, PoolSettings
 from sandbox.stack.client import DagRun, TaskInstance
 from sandbox.stack.samples import seed_documents, source_of
+from sandbox.stack.supervisor import Stack
 
 SUBMISSION, ON_DEMAND = "kill_submission", "extend_on_demand"
 LOST, RESUBMISSION = "lost_submission", "resubmission"
@@ -39,13 +41,13 @@ def turned_away(live: Live) -> DagRun:
     """Start a submission that Extend turns away for an hour; return its run once its worker is free."""
     live.extend.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 3600}])
     run = live.client.trigger(SUBMISSION)
-    live.client.wait_for_task(run.dag_id, run.dag_run_id, "submit", ("deferred",), timeout=60)
+    live.client.wait_for_task(run.dag_id, run.dag_run_id, "submit", ("deferred",))
     assert live.extend.requests_to(BATCH) == 1
     return run
 
 
 def assert_it_pays_once(live: Live, run: DagRun) -> None:
-    ended = live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=120)
+    ended = live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=RUN_SECONDS)
     assert ended.state == "success", live.client.failed_logs(run.dag_id, run.dag_run_id)
     assert live.extend.requests_to(BATCH) == 2
     assert list(live.extend.stats()["runs_created"].values()) == [1] * RUNS
@@ -61,7 +63,7 @@ def test_clearing_a_submission_that_waits_goes_on_with_it(live: Live) -> None:
 def test_ending_a_submission_that_waits_cancels_nothing_and_a_clear_brings_it_back(live: Live) -> None:
     run = turned_away(live)
     live.client.set_task_state(run.dag_id, run.dag_run_id, "submit", "failed")
-    live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=60)
+    live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=RUN_SECONDS)
     assert live.extend.stats()["runs_created"] == {}
     live.client.clear_run(run.dag_id, run.dag_run_id)
     assert_it_pays_once(live, run)
@@ -70,7 +72,7 @@ def test_ending_a_submission_that_waits_cancels_nothing_and_a_clear_brings_it_ba
 def test_a_rate_limit_that_ends_is_waited_out_in_the_triggerer_and_costs_no_attempt(live: Live) -> None:
     live.extend.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 8}])
     run = live.client.trigger(SUBMISSION)
-    live.client.wait_for_task(run.dag_id, run.dag_run_id, "submit", ("deferred",), timeout=60)
+    live.client.wait_for_task(run.dag_id, run.dag_run_id, "submit", ("deferred",))
     assert_it_pays_once(live, run)
     assert live.client.task(run.dag_id, run.dag_run_id, "submit").try_number == 1
 
@@ -81,27 +83,28 @@ def test_a_cleared_task_submits_anew_with_tracing_off_and_the_run_not_reset_and_
     live.client.wait_for_dag(RESUBMISSION)
     live.extend.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True, "count": 1}])
     run = live.client.trigger(RESUBMISSION)
-    ended = live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=90)
+    ended = live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=RUN_SECONDS)
     assert ended.state == "success", live.client.failed_logs(run.dag_id, run.dag_run_id)
     assert live.extend.requests_to(BATCH) == 1, "the retry has found what the first attempt had sent"
     tries = live.client.task(run.dag_id, run.dag_run_id, "submit").try_number
     # A run that has ended is not started by this; so it goes on only because it is put back by hand.
     live.client.clear_tasks(run.dag_id, run.dag_run_id, ["submit"], reset_run=False)
     live.client.set_run_state(run.dag_id, run.dag_run_id, "queued")
-    live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=90)
+    live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=RUN_SECONDS)
     assert live.client.task(run.dag_id, run.dag_run_id, "submit").try_number == tries + 1
     assert live.extend.requests_to(BATCH) == 2
 
 
+@pytest.mark.alone
 def test_a_trigger_that_hears_of_a_clear_when_the_next_attempt_is_through_leaves_its_batch_alone(
-    live: Live,
+    live: Live, airflow_stack: Stack
 ) -> None:
     live.client.wait_for_dag(LOST)
     refused = {"endpoint": BATCH, "kind": "error", "accepted": False, "count": 1}
     live.extend.configure(hold=True, faults=[refused])
     run = live.client.trigger(LOST)
     where = (run.dag_id, run.dag_run_id)
-    live.client.wait_for_task(*where, "submit", ("deferred",), timeout=60)
+    live.client.wait_for_task(*where, "submit", ("deferred",))
     old = live.client.task(*where, "submit")
 
     def sleeps_long() -> bool:
@@ -109,22 +112,22 @@ def test_a_trigger_that_hears_of_a_clear_when_the_next_attempt_is_through_leaves
         left = dt.datetime.fromisoformat(going_on[-1]) - dt.datetime.now(dt.UTC)
         return left > dt.timedelta(seconds=18)
 
-    eventually(sleeps_long, True, timeout=120)
+    eventually(sleeps_long, True)
     (mark,) = set(re.findall(r"airflow_submission=([\w.-]+/)", live.client.log(old)))
     given = {"file": {"text": "t"}, "metadata": {"airflow_submission": f"{mark}{RUNS}"}}
     time.sleep(4)  # until its trigger is at work
     live.extend.submit_batch([given] * RUNS)
-    with standing_still(live, "triggerer"):
+    with standing_still(airflow_stack, "triggerer"):
         live.client.clear_tasks(*where, ["submit"])
-        live.client.wait_for_task(*where, "submit", ("success",), timeout=90)
-    eventually(lambda: "nothing is cancelled" in live.client.log(old), True, timeout=30)
+        live.client.wait_for_task(*where, "submit", ("success",))
+    eventually(lambda: "nothing is cancelled" in live.client.log(old), True)
     assert live.extend.stats()["runs"] == {"PENDING": RUNS}
 
 
 @contextlib.contextmanager
-def standing_still(live: Live, component: str) -> Iterator[None]:
+def standing_still(stack: Stack, component: str) -> Iterator[None]:
     """Let a component's processes stand still."""
-    processes = live.stack.component(component).descendants()
+    processes = stack.component(component).processes()
     for process in processes:
         process.suspend()
     try:
@@ -145,11 +148,11 @@ def test_the_end_of_one_of_two_runs_leaves_their_batch_to_the_other(live: Live) 
     assert live.extend.requests_to(BATCH) == 1
 
     live.client.set_run_state(first.dag_id, first.dag_run_id, "failed")
-    eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True, timeout=60)
+    eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True)
     assert live.extend.stats()["runs"] == {"PENDING": created}
 
     live.client.set_run_state(second.dag_id, second.dag_run_id, "failed")
-    eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created}, timeout=60)
+    eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created})
 
 
 def test_a_run_whose_turn_has_not_come_keeps_the_batch_that_it_has_planned_to_take_up(live: Live) -> None:
@@ -164,16 +167,14 @@ def test_a_run_whose_turn_has_not_come_keeps_the_batch_that_it_has_planned_to_ta
         first = waiting(live, source)
         created = live.extend.stats()["runs"]["PENDING"]
         second = live.client.trigger(ON_DEMAND, conf={"source": source})
-        live.client.wait_for_task(
-            second.dag_id, second.dag_run_id, SUBMIT, ("scheduled",), map_index=0, timeout=120
-        )
+        live.client.wait_for_task(second.dag_id, second.dag_run_id, SUBMIT, ("scheduled",), map_index=0)
         live.client.set_run_state(first.dag_id, first.dag_run_id, "failed")
-        eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True, timeout=60)
+        eventually(lambda: LEFT in live.client.log(wait_task(live, first)), True)
         assert live.extend.stats()["runs"] == {"PENDING": created}
         # Its turn has come.
         wait_at_work(live, second)
         live.client.set_run_state(second.dag_id, second.dag_run_id, "failed")
-        eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created}, timeout=60)
+        eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created})
         assert live.extend.requests_to(BATCH) == 1
     finally:
         live.client.apply(AirflowSettings(pools=live.settings.pools))
@@ -187,8 +188,8 @@ def waiting(live: Live, source: str) -> DagRun:
 
 def wait_at_work(live: Live, run: DagRun) -> None:
     """Wait until a run's trigger is at work, not just stored: Airflow kills no trigger that has not begun."""
-    live.client.wait_for_task(run.dag_id, run.dag_run_id, WAIT, ("deferred",), map_index=0, timeout=120)
-    eventually(lambda: "settled" in live.client.log(wait_task(live, run)), True, timeout=60)
+    live.client.wait_for_task(run.dag_id, run.dag_run_id, WAIT, ("deferred",), map_index=0)
+    eventually(lambda: "settled" in live.client.log(wait_task(live, run)), True)
 
 
 def wait_task(live: Live, run: DagRun) -> TaskInstance:

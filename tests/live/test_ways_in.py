@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from fixtures.airflow_stack import Live
+from fixtures.timing import RUN_SECONDS, SEEN_SECONDS
+from fixtures.waiting import eventually
 from sandbox.documents import Truth, expected_result
 from sandbox.stack.client import DagRun, TaskInstance
 from sandbox.stack.job import next_day
@@ -33,8 +35,8 @@ def seeded(live: Live, *days: dt.date, per_day: int = 20) -> list[Truth]:
     return seed_documents(live.s3.endpoint_url, live.settings, days, per_day, 5)
 
 
-def ended(live: Live, run: DagRun, *, timeout: float = 240) -> DagRun:
-    return live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=timeout)
+def ended(live: Live, run: DagRun) -> DagRun:
+    return live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=RUN_SECONDS)
 
 
 def assert_landed(live: Live, truths: Sequence[Truth]) -> None:
@@ -88,7 +90,7 @@ def test_what_landed_starts_a_dag_that_is_scheduled_on_the_table(live: Live) -> 
     assert ended(live, run).state == "success", live.client.failed_logs(ON_DEMAND, run.dag_run_id)
 
     told: dict[str, int] = {}
-    deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=120)
+    deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=SEEN_SECONDS)
     while run.dag_run_id not in told:  # what earlier tests have landed may start it, too
         assert dt.datetime.now(dt.UTC) < deadline, f"{mart} was told of {told} only"
         for caused in live.client.runs(mart, run_type="asset_triggered"):
@@ -114,13 +116,9 @@ def test_a_backfill_of_three_days_lands_each_day(live: Live) -> None:
     days = [dt.date(2026, 9, 1) + dt.timedelta(days=offset) for offset in range(3)]
     truths = seeded(live, *days)
     live.client.set_paused(NIGHTLY, False)
-    created = live.stack.airflow(
-        *("backfill", "create", "--dag-id", NIGHTLY),
-        *("--from-date", str(days[0]), "--to-date", f"{days[-1]}T23:59:59", "--max-active-runs", "3"),
-    )
-    assert created.returncode == 0, created.stderr
-    (backfill,) = live.client.backfills(NIGHTLY)
-    live.client.wait_for_backfill(backfill, timeout=240)
+    first, last = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (days[0], days[-1]))
+    backfill = live.client.create_backfill(NIGHTLY, first, last + dt.timedelta(hours=23), max_active_runs=3)
+    live.client.wait_for_backfill(backfill, timeout=RUN_SECONDS)
     live.client.set_paused(NIGHTLY, True)
 
     runs = live.client.runs(NIGHTLY, run_type="backfill")
@@ -145,16 +143,14 @@ def test_progress_is_in_the_ui_while_nobody_works_on_the_batch(live: Live) -> No
     run = by_hand(live, day)
     wait = f"{GROUP}.chunk.wait"
     live.client.wait_for_task(ON_DEMAND, run.dag_run_id, wait, ("deferred",), map_index=0)
-    progress = None
-    deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=30)
-    while progress is None and dt.datetime.now(dt.UTC) < deadline:
-        progress = live.client.xcom(ON_DEMAND, run.dag_run_id, wait, "progress", 0)
-    assert progress is not None
+    where = (ON_DEMAND, run.dag_run_id, wait, "progress", 0)
+    eventually(lambda: live.client.xcom(*where) is not None, True)
+    progress = live.client.xcom(*where)
     assert progress["settled"] == 0
     assert progress["summary"].startswith("0 of ")
     live.extend.configure(hold=False)
     assert ended(live, run).state == "success"
-    after = live.client.xcom(ON_DEMAND, run.dag_run_id, wait, "progress", 0)
+    after = live.client.xcom(*where)
     assert after["settled"] == after["expected"]
 
 
@@ -184,7 +180,7 @@ def test_what_cannot_work_fails_at_once_and_creates_nothing(
 
 
 def _scheduled(live: Live) -> DagRun:
-    deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60)
+    deadline = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=SEEN_SECONDS)
     while not (runs := live.client.runs(NIGHTLY, run_type="scheduled")):
         assert dt.datetime.now(dt.UTC) < deadline, "the scheduler has started no run"
     return runs[-1]

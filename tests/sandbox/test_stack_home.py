@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,9 +86,7 @@ def test_a_killed_stacks_processes_are_found_by_their_environment_and_killed(tmp
     try:
         home = Home(tmp_path)
         assert [process.pid for process in home.strays()] == [stray.pid]
-        began = time.monotonic()
         assert home.kill_strays(patience=0.5) == 1
-        assert time.monotonic() - began < 5
         assert not psutil.pid_exists(stray.pid)
         assert stranger.poll() is None
     finally:

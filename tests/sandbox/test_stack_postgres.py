@@ -57,7 +57,7 @@ async def test_the_synchronous_and_the_asynchronous_engine_take_the_same_url(pos
 def _listening(component: Component) -> list[object]:
     """Ports that the server listens on: a socket in a folder of its own is all that it shall have."""
     found: list[object] = []
-    for process in component.descendants():
+    for process in component.processes():
         with contextlib.suppress(psutil.NoSuchProcess):  # Postgres has helpers that come and go
             connections = process.net_connections("inet")
             found += [each for each in connections if each.status == psutil.CONN_LISTEN]

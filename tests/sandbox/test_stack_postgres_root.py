@@ -10,11 +10,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 import pytest
 
+from sandbox.stack.environment import base_environment
 from sandbox.stack.home import Home
 from sandbox.stack.postgres import Postgres, _installed, unprivileged_user
 from sandbox.stack.process import Component, tail
@@ -27,8 +29,8 @@ def postgres(tmp_path: Path) -> Postgres:
     return Postgres(tmp_path / "of-root" / ".sandbox" / "postgres")
 
 
-def serve(server: Postgres, log: Path) -> Component:
-    component = Component("postgres", server.initialise(os.environ), log)
+def serve(server: Postgres, log: Path, environment: Mapping[str, str] = os.environ) -> Component:
+    component = Component("postgres", server.initialise(environment), log)
     component.start()
     deadline = time.monotonic() + 30
     while not server.is_ready():
@@ -49,7 +51,7 @@ def rights() -> dict[Path, tuple[int, int, int]]:
 def users_of(program: str, component: Component) -> set[int]:
     """Return who a component's processes of that name run as; Postgres has some that end while one looks."""
     users = set()
-    for process in component.descendants():
+    for process in component.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.name() == program:
                 users.add(process.uids().real)
@@ -107,15 +109,14 @@ def test_whoever_is_not_root_has_the_cluster_where_it_was_asked_for(tmp_path: Pa
         shutil.rmtree(folder)
 
 
-def test_a_server_that_nobody_stopped_is_known_by_the_home(postgres: Postgres, tmp_path: Path) -> None:
-    component = serve(postgres, tmp_path / "postgres.log")
+def test_a_server_that_nobody_stopped_is_found_by_the_home(tmp_path: Path) -> None:
+    home = Home(tmp_path / "of-root" / ".sandbox")
+    postgres = Postgres(home.path / "postgres")
+    component = serve(postgres, tmp_path / "postgres.log", base_environment(home.path))
     try:
-        home = Home(tmp_path / "of-root" / ".sandbox")
-        ours = [each for each in component.descendants() if home._is_ours(each)]
-        assert ours
-        other = Home(tmp_path / "of-root" / ".sandbox2")
-        assert not [each for each in component.descendants() if other._is_ours(each)]
-        assert psutil.pid_exists(ours[0].pid)
+        assert component.pid in [each.pid for each in home.strays()]
+        assert not Home(tmp_path / "of-root" / ".sandbox2").strays()
     finally:
         component.stop()
         postgres.dispose()
+    assert not home.strays()

@@ -1,4 +1,4 @@
-"""The environment of the stack's processes: all that configures them, and nothing of the caller's Airflow."""
+"""The environment of the stack's processes: their whole configuration, nothing of the caller's Airflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sandbox.stack.home import HOME_VARIABLE, Home
 from sandbox.stack.network import HOST
 
-#: What the caller's shell may hold for his own Airflow and his own cloud: none of it may reach the sandbox.
+#: Variables of the caller's own Airflow and cloud accounts; none of them may reach the sandbox.
 FOREIGN_PREFIXES = ("AIRFLOW", "_AIRFLOW", "AWS_", "EXTEND_")
 
 
@@ -31,7 +31,7 @@ class Login(NamedTuple):
 
     @classmethod
     def generate(cls) -> Login:
-        """Return a login with a password that nobody knows yet."""
+        """Return a login with a new random password."""
         return cls("admin", secrets.token_urlsafe(9))
 
 
@@ -70,8 +70,8 @@ def airflow_environment(
 ) -> dict[str, str]:
     """Return the environment of Airflow's components; the passwords file is written beside.
 
-    Intervals are short, because somebody waits; thresholds are short enough for a killed component to be
-    noticed within a test's patience, and long enough for two busy cores.
+    Intervals are short because a person waits. Thresholds are short enough for a test to see a killed
+    component replaced, and long enough for two busy cores.
 
     :param dags: folders of DAG files; the first one is also what Airflow calls its DAGs folder.
     :param overrides: options over the stack's own, by section and name.

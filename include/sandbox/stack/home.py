@@ -17,6 +17,7 @@ from typing import IO
 import msgspec
 import psutil
 
+from sandbox.stack.orphans import kill_all, marked
 from sandbox.stack.process import StackError
 
 #: Carried by each process of a stack in its environment, with the home as its value.
@@ -24,7 +25,7 @@ HOME_VARIABLE = "SANDBOX_STACK_HOME"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running stack tells others about itself: how to reach it and whom to ask to stop.
+    """What a running stack publishes: how to reach it and how to log in.
 
     :param started_at: RFC 3339, UTC.
     """
@@ -99,7 +100,7 @@ class Home:
                 entry.unlink()
 
     def release(self) -> None:
-        """Give the home back; its logs, warehouse and workspace stay until it is taken again."""
+        """Give up ownership. Logs, warehouse and workspace stay until the home is taken again."""
         if self._lock is None:
             return
         self._state_file.unlink(missing_ok=True)
@@ -107,12 +108,12 @@ class Home:
         self._lock = None
 
     def write_state(self, state: State) -> None:
-        """Tell others how to reach this stack; readable by the owner only."""
+        """Publish how to reach this stack, readable by this user only."""
         with open(self._state_file, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(msgspec.json.format(msgspec.json.encode(state)))
 
     def read_state(self) -> State | None:
-        """Return what the running stack tells; None when none is running or it is not ready yet."""
+        """Return what the running stack published; None if none is running or it is not ready."""
         if not self.is_taken():
             return None
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
@@ -120,7 +121,7 @@ class Home:
         return None
 
     def is_taken(self) -> bool:
-        """Whether a stack owns the home now."""
+        """Return True if a stack owns the home."""
         try:
             with self._lock_file.open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -137,34 +138,18 @@ class Home:
         return int(self._lock_file.read_text() or 0) or None
 
     def strays(self) -> list[psutil.Process]:
-        """Return the processes of this home's stacks, whoever their parent is by now; not the own one."""
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
+        """Return the living processes of this home's stacks, orphans included; not this process."""
+        return marked(HOME_VARIABLE, str(self.path))
 
     def kill_strays(self, patience: float = 15) -> int:
-        """Wait for a killed stack's processes to end, kill those that do not; return how many were killed.
+        """Give a killed stack's guard time, then kill what is left; return how many were killed.
 
-        :param patience: seconds; a keeper needs a moment to stop its component once the supervisor is gone.
+        :param patience: seconds for the guard.
         """
         deadline = time.monotonic() + patience
-        while (left := self.strays()) and time.monotonic() < deadline:
+        while self.strays() and time.monotonic() < deadline:
             time.sleep(0.2)
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(left, timeout=5)
-        return len(left)
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            if process.pid == os.getpid():
-                return False
-            if process.environ().get(HOME_VARIABLE) == str(self.path):
-                return True
-            # postgres writes its title over its environment, but the postmaster keeps its command line
-            ours = f"--sandbox.data={self.path / 'postgres'}"
-            return process.name() == "postgres" and ours in process.cmdline()
-        except psutil.Error:
-            return False
+        return kill_all(self.strays)
 
     def _already_running(self) -> str:
         state = self.read_state()

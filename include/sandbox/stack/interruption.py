@@ -1,8 +1,8 @@
-"""Signals that end the command, obeyed only where it is safe.
+"""Signals that end the command take effect only where that is safe.
 
 Python raises KeyboardInterrupt between any two instructions, also while ``subprocess`` holds the lock of a
-child that has to be waited for next: the stack would then wait for ever (seen). So a signal is only noted,
-and whoever waits in a loop waits with :func:`pause`, which raises.
+child that has to be waited for next: the stack would then wait for ever (seen). So a signal is only recorded,
+and every waiting loop uses :func:`pause`, which raises.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return as many different ports that nobody listens on."""
+    """Return that many different free ports."""
     with contextlib.ExitStack() as sockets:
         probes = [sockets.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -35,7 +35,7 @@ def free_ports(count: int) -> list[int]:
 def require_free(port: int, purpose: str) -> int:
     """Return the port.
 
-    :raises StackError: somebody listens on it; with who, where the system tells.
+    :raises StackError: it is taken; the text names the process if the system tells.
     """
     if not is_free(port):
         raise StackError(

@@ -85,10 +85,8 @@ class Postgres:
             self.dispose()
             raise StackError(f"Airflow's database could not be made in {data}:\n{made.stderr}{made.stdout}")
         where = ("-D", str(data), "-k", str(self._socket_folder))
-        # The last one says whose it is when nobody is left to stop it.
-        settings = (*UNSAFE_AND_FAST, f"sandbox.data={self._data}")
         return Command(
-            argv=[str(programs / "postgres"), *where, "-h", "", *(f"--{each}" for each in settings)],
+            argv=[str(programs / "postgres"), *where, "-h", "", *(f"--{each}" for each in UNSAFE_AND_FAST)],
             environment=environment,
             stop_signal="INT",  # "fast": open sessions are cut instead of waited for
             user=user,

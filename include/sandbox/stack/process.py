@@ -1,12 +1,13 @@
-"""One component of the stack: a command under a keeper, its log file, its end."""
+"""One component of the stack: a command with everything that it starts, its log file, its end."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import datetime as dt
+import secrets
+import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,15 +15,17 @@ from pathlib import Path
 import psutil
 
 from sandbox.stack.interruption import pause
+from sandbox.stack.orphans import OWNER_VARIABLE, is_alive, kill_all, marked, owner_mark
 
-KEEPER = Path(__file__).with_name("keeper.py")
+#: Carried by each process of one component in its environment.
+COMPONENT_VARIABLE = "SANDBOX_STACK_COMPONENT"
 
-#: Seconds that a keeper may take beyond its component's grace before it is given up and killed itself.
-KEEPER_SLACK_SECONDS = 10
+#: Seconds that the system may take to end what was killed.
+KILL_SECONDS = 30
 
 
 class StackError(Exception):
-    """The stack cannot do what was asked; the text says why, and what to do."""
+    """The stack cannot do what was asked. The text says why and what to do."""
 
 
 class ComponentDied(StackError):  # noqa: N818 - says what happened
@@ -48,7 +51,9 @@ class Command:
 
 
 class Component:
-    """A supervised process with all of its descendants.
+    """A supervised process with everything that it starts, daemons and orphans included.
+
+    Nothing of it outlives this process, however that ends; see :mod:`sandbox.stack.orphans`.
 
     :param name: e.g. ``scheduler``.
     :param command: how to run it.
@@ -60,22 +65,30 @@ class Component:
         self.command = command
         self.log = log
         self.started_at = dt.datetime.now(dt.UTC)
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._mark = secrets.token_hex(8)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_asked = False
 
     @property
     def pid(self) -> int | None:
-        """Process id of the component's keeper; None while it is stopped."""
-        return None if self._keeper is None else self._keeper.pid
+        """Process id of the command; None while it is stopped."""
+        return None if self._process is None else self._process.pid
 
     @property
     def running(self) -> bool:
         """Whether the component has been started and has not ended."""
-        return self._keeper is not None and self._keeper.poll() is None
+        return self._process is not None and self.exit_code is None
 
     @property
     def exit_code(self) -> int | None:
-        """What the component ended with by itself; None while it runs or is stopped."""
-        return None if self._keeper is None else self._keeper.poll()
+        """What the component ended with by itself, 128 + n for signal n; None while it runs or is stopped.
+
+        Processes that an ended command has left behind are killed.
+        """
+        if self._process is None or (code := self._process.poll()) is None:
+            return None
+        kill_all(self.processes)
+        return code if code >= 0 else 128 - code
 
     def start(self) -> None:
         """Start the component; the call returns before it is ready.
@@ -86,63 +99,59 @@ class Component:
             raise StackError(f"{self.name} is already running (pid {self.pid})")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.started_at = dt.datetime.now(dt.UTC)
-        command = self.command
-        how = ["--stop-signal", command.stop_signal, "--grace", str(command.grace)]
-        how += [] if command.user is None else ["--user", str(command.user)]
+        self._is_asked = False
+        marks = {OWNER_VARIABLE: owner_mark(), COMPONENT_VARIABLE: self._mark}
         with self.log.open("ab") as log:
-            self._keeper = subprocess.Popen(
-                [sys.executable, str(KEEPER), *how, "--", *command.argv],
-                env=dict(command.environment),
-                stdin=subprocess.PIPE,  # closed when this process ends: the keeper's sign to leave
+            self._process = subprocess.Popen(
+                self.command.argv,
+                env={**self.command.environment, **marks},
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                user=self.command.user,
+                extra_groups=None if self.command.user is None else [],
                 start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone
             )
 
     def ask_to_stop(self) -> None:
-        """Ask the component to end in good order, without waiting for it."""
-        if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.close()
+        """Ask the component to end in good order, once, without waiting for it."""
+        if self._process is not None and not self._is_asked:
+            self._is_asked = True
+            self._process.send_signal(signal.Signals[f"SIG{self.command.stop_signal}"])
 
     def stop(self, patience: float | None = None) -> None:
-        """Return when the component and all of its descendants are gone.
+        """Return when the component and everything that it has started are gone.
 
         :param patience: seconds after which it is killed; None is the command's own grace.
         """
-        if self._keeper is None:
+        if self._process is None:
             return
         self.ask_to_stop()
-        try:
-            self._keeper.wait(self.command.grace + KEEPER_SLACK_SECONDS if patience is None else patience)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._keeper = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(self.command.grace if patience is None else patience)
+        self.kill()
 
     def kill(self) -> None:
-        """SIGKILL the component and all of its descendants at once, as a lost machine would."""
-        if self._keeper is None:
+        """SIGKILL the component with everything that it has started at once, as a lost machine would."""
+        if self._process is None:
             return
-        for process in self.descendants():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        try:
-            self._keeper.wait(KEEPER_SLACK_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._keeper.kill()
-        self.ask_to_stop()
-        self._keeper = None
+        kill_all(self.processes)
+        self._process.wait(KILL_SECONDS)
+        self._process = None
 
-    def descendants(self) -> list[psutil.Process]:
-        """The component's processes, its keeper not among them; empty when it is not running."""
-        if self.pid is None:
-            return []
-        try:
-            return psutil.Process(self.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
+    def processes(self) -> list[psutil.Process]:
+        """Return the component's living processes, the command itself first; none while it is stopped."""
+        found = marked(COMPONENT_VARIABLE, self._mark)
+        with contextlib.suppress(
+            psutil.NoSuchProcess
+        ):  # Postgres writes over the environment of its children
+            command = psutil.Process(self.pid) if self.pid else None
+            children = [] if command is None else command.children(recursive=True)
+            found += filter(is_alive, children)
+        return sorted(set(found), key=lambda process: process.pid != self.pid)
 
     def check_alive(self) -> None:
-        """Do nothing while it runs.
+        """Raise if it has ended by itself.
 
         :raises ComponentDied: it has ended; with its exit code and the end of its log.
         """

@@ -1,4 +1,4 @@
-"""The stack itself: its components, the order in which they start, when they are well, how they end."""
+"""The stack itself: its components, their start order, their health checks and their shutdown."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ DOCUMENTED_HOME = ".sandbox/"
 #: Where people look for Airflow first; another port is taken when it is not free.
 PREFERRED_UI_PORT = 8080
 
-#: Airflow's parts, by the names of their commands, and the jobs whose heartbeat shows that they are well.
+#: Airflow's parts by the names of their commands, and the jobs whose heartbeats show that they are healthy.
 AIRFLOW_JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 AIRFLOW_PARTS = ("api-server", *AIRFLOW_JOBS)
 
 #: The api server reads logs from the folder that it shares with these.
 WITHOUT_LOG_SERVER = ("scheduler", "triggerer")
 
-#: What Airflow needs until its last moment.
+#: Stopped after Airflow, which uses them until it ends.
 FOUNDATION = ("s3", "extend-api", "postgres")
 
 START_SECONDS = 120
 
-#: A triggerer alone takes ten seconds or more to leave by itself; nobody waits for that when all ends.
+#: A triggerer takes ten seconds or more to end by itself; it is killed after this when the whole stack stops.
 STOP_SECONDS = 4
 
 
@@ -127,7 +127,7 @@ class Stack:
             self.client.close()
         first = [component for component in self._components.values() if component.name not in FOUNDATION]
         last = [component for component in self._components.values() if component.name in FOUNDATION]
-        for group in (first, last):  # Airflow's last words still reach its database
+        for group in (first, last):  # Airflow writes to its database until it ends
             for component in group:
                 component.ask_to_stop()
             deadline = time.monotonic() + STOP_SECONDS
@@ -138,9 +138,9 @@ class Stack:
         self.home.release()
 
     def check_alive(self) -> None:
-        """Do nothing while all components run.
+        """Raise if a component has ended by itself.
 
-        :raises ComponentDied: one has ended that nobody stopped.
+        :raises ComponentDied: with its name and the end of its log.
         """
         for component in self._components.values():
             component.check_alive()
@@ -240,13 +240,8 @@ class Stack:
         self._finish(settings)
 
     def _finish(self, settings: AirflowSettings) -> None:
-        places = {
-            DOCUMENTED_EXTEND_URL: self.extend_url,
-            DOCUMENTED_S3_URL: self.s3_url,
-            DOCUMENTED_HOME: f"{self.home.path}/",
-        }
         self.home.workspace.mkdir(exist_ok=True)
-        self.settings = settings.relocated(places)
+        self.settings = located(settings, self.home.path, extend_url=self.extend_url, s3_url=self.s3_url)
         self.client.apply(self.settings)
         state = State(
             started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -304,6 +299,12 @@ class Stack:
             return self.client.live_jobs(AIRFLOW_JOBS[part], since=component.started_at) > 0
         except (httpx.HTTPError, AirflowApiError):
             return False  # the api server is not up yet
+
+
+def located(settings: AirflowSettings, home: Path, *, extend_url: str, s3_url: str) -> AirflowSettings:
+    """Return the settings with a stack's own addresses in place of those that they document."""
+    places = {DOCUMENTED_EXTEND_URL: extend_url, DOCUMENTED_S3_URL: s3_url, DOCUMENTED_HOME: f"{home}/"}
+    return settings.relocated(places)
 
 
 def _airflow(*arguments: str) -> list[str]:

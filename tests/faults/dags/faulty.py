@@ -27,8 +27,8 @@ from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.sensors.batch import ExtendBatchSensor
 
-#: As many as tests/faults/lanes.py asks for.
-LANES = 4
+#: One for each process of pytest-xdist, and the one whose tasks wait in a queue that tests hold.
+LANES = ("lane1", "lane2", "lane3", "lane4", "held")
 HOME = Path(os.environ.get("SANDBOX_STACK_HOME", ".")) / "lanes"
 
 
@@ -108,6 +108,11 @@ PARAMS: dict[str, Any] = {
 }
 
 
+def executor_of(lane: str) -> dict[str, Any]:
+    """Return what has tasks run in the executor whose queue is held; others run in Airflow's own."""
+    return {"executor": "held_executor.HeldExecutor"} if lane == "held" else {}
+
+
 def text_of(place: str) -> dict[str, str]:
     """Return the metadata by which the runs of a task that sends a text are told apart."""
     return {"document_id": "{{ run_id }}/" + place}
@@ -118,7 +123,7 @@ def pipeline(lane: str) -> None:
         f"faulty_{lane}",
         schedule=None,
         is_paused_upon_creation=False,
-        default_args=DEFAULTS,
+        default_args=DEFAULTS | executor_of(lane),
         params=PARAMS,
     ):
         documents_to_warehouse(
@@ -137,7 +142,7 @@ def nightly(lane: str) -> None:
         end_date=dt.datetime(2026, 10, 31, tzinfo=dt.UTC),  # it runs when it is asked to, by backfill
         catchup=False,
         is_paused_upon_creation=False,
-        default_args=DEFAULTS,
+        default_args=DEFAULTS | executor_of(lane),
     ):
         documents_to_warehouse(
             source=S3(
@@ -149,7 +154,12 @@ def nightly(lane: str) -> None:
 
 
 def operators(lane: str, how: str) -> None:
-    with DAG(f"faulty_operators_{how}_{lane}", schedule=None, is_paused_upon_creation=False):
+    with DAG(
+        f"faulty_operators_{how}_{lane}",
+        schedule=None,
+        is_paused_upon_creation=False,
+        default_args=executor_of(lane),
+    ):
         send: dict[str, Any] = {
             "workflow_id": "workflow_invoices",
             "raw_texts": ["one"],
@@ -165,7 +175,12 @@ def operators(lane: str, how: str) -> None:
 
 
 def batches(lane: str, how: str) -> None:
-    with DAG(f"faulty_batches_{how}_{lane}", schedule=None, is_paused_upon_creation=False):
+    with DAG(
+        f"faulty_batches_{how}_{lane}",
+        schedule=None,
+        is_paused_upon_creation=False,
+        default_args=executor_of(lane),
+    ):
         at_extend: dict[str, Any] = {"extend_conn_id": f"extend_{lane}", "pool": f"extend_{lane}"}
         send: dict[str, Any] = {"workflow_id": "workflow_invoices", "deferrable": True, **at_extend}
         wait: dict[str, Any] = {
@@ -188,7 +203,7 @@ def batches(lane: str, how: str) -> None:
 
 #: Who runs a task needs its lane alone.
 wanted = get_parsing_context().dag_id
-for name in (f"lane{number}" for number in range(1, LANES + 1)):
+for name in LANES:
     if wanted is None or wanted.endswith(f"_{name}"):
         pipeline(name)
         nightly(name)

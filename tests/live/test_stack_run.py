@@ -8,20 +8,19 @@ import sys
 from pathlib import Path
 
 import duckdb
-import pytest
 
+from fixtures.timing import RUN_SECONDS
 from sandbox.stack.home import Home
-
-pytestmark = pytest.mark.live
 
 PROJECT = Path(__file__).parents[2]
 
 
-@pytest.mark.live
 def test_a_run_lands_every_document_as_it_is_and_leaves_nothing_running(tmp_path: Path) -> None:
     home = tmp_path / "home"
     command = [sys.executable, "-m", "sandbox.stack", "--home", str(home), "run", "--documents", "40"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All 40 documents landed as they are in the files." in done.stdout
     assert re.search(r"(\d+) runs for \1 documents; 0 sent more than once", done.stdout)

@@ -18,19 +18,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fixtures.timing import SEEN_SECONDS, START_SECONDS
 from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowClient
 from sandbox.stack.home import Home
+from sandbox.stack.orphans import is_alive
 from sandbox.stack.process import ComponentDied, StackError
 from sandbox.stack.supervisor import Stack
-
-pytestmark = pytest.mark.live
 
 PROJECT = Path(__file__).parents[2]
 
 #: Says the last line of a start.
 READY = "Ctrl-C stops everything."
-START_SECONDS = 120
 
 #: Stands in for the nightly DAG: a task that is busy, with a daemon of its own.
 DAG_FILE = """
@@ -71,7 +70,7 @@ class Running:
             run = client.trigger("extend_nightly")
             client.wait_for_task(run.dag_id, run.dag_run_id, "busy", ["running"])
             client.set_paused("extend_nightly", True)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + SEEN_SECONDS
         while not _daemons(self.processes()):
             assert time.monotonic() < deadline, "the task has not started its daemon"
             time.sleep(0.2)
@@ -119,7 +118,6 @@ def running(tmp_path: Path) -> Iterator[Running]:
         assert left == 0
 
 
-@pytest.mark.live
 def test_a_stack_serves_on_loopback_refuses_a_second_one_and_ends_with_sigterm(running: Running) -> None:
     state = running.home.read_state()
     assert state is not None
@@ -140,18 +138,17 @@ def test_a_stack_serves_on_loopback_refuses_a_second_one_and_ends_with_sigterm(r
     assert {address for address, _ in _listening(processes)} == {"127.0.0.1"}
 
     running.command.send_signal(signal.SIGTERM)
-    assert running.command.wait(30) == 128 + signal.SIGTERM
+    assert running.command.wait(SEEN_SECONDS) == 128 + signal.SIGTERM
     assert not _alive(processes)
     assert not running.home.strays()
     assert _stack_command(running, "status").returncode == 3
 
 
-@pytest.mark.live
 def test_a_killed_stack_leaves_no_process_and_the_next_command_finds_its_home_free(running: Running) -> None:
     processes = running.busy_processes()
     running.command.kill()
     running.command.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SEEN_SECONDS
     while (alive := _alive(processes)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not alive
@@ -191,7 +188,12 @@ def test_wrong_settings_are_refused_before_anything_starts(tmp_path: Path) -> No
 def _stack_command(running: Running, name: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sandbox.stack", "--home", str(running.home.path), name]
     return subprocess.run(
-        command, cwd=running.home.path.parent, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=running.home.path.parent,
+        capture_output=True,
+        text=True,
+        timeout=SEEN_SECONDS,
+        check=False,
     )
 
 
@@ -211,6 +213,4 @@ def _daemons(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [
-        process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    return [process for process in processes if is_alive(process)]
