@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from extend_provider.client.models import BatchInput, FileInput, RunInput
@@ -24,10 +25,26 @@ MAX_BATCH_INPUTS = 1_000
 #: Files of one run request on 2025-04-21; one request per file is made on 2026-02-09, under the same limit.
 MAX_RUN_FILES = 50
 
+#: The file types that Extend reads: extensions in lower case, without the dot, as
+#: docs.extend.ai/2026-02-09/general/supported-file-types lists them.
+SUPPORTED_EXTENSIONS: Final = frozenset[str]().union(
+    ["pdf"],
+    ["png", "jpg", "jpeg", "tiff", "tif", "svg", "heic", "heif", "bmp", "gif", "webp", "psd", "pcx", "ppm"],
+    ["xls", "xlsx", "xltm", "xltx", "ods", "csv"],
+    ["docx", "doc", "wpd", "dotx", "odt", "rtf"],
+    ["pptx", "ppt"],
+    ["txt", "html", "xml", "lis", "md", "eml"],
+)
+
 #: What Airflow takes as the id of a connection.
 _CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 _FILE_SOURCES = ("url", "file_id", "text")
 _FILE_KEYS = frozenset({*_FILE_SOURCES, "name", "password"})
+
+
+def is_supported_type(name: str) -> bool:
+    """Return whether Extend reads files with this name's extension; a path or key will do."""
+    return posixpath.splitext(name)[1].removeprefix(".").lower() in SUPPORTED_EXTENSIONS
 
 
 def is_templated(value: Any) -> bool:

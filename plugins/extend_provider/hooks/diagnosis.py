@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extend_provider.client.retries import is_unauthorized
+from extend_provider.client.errors import is_unauthorized
 from extend_provider.client.settings import REGIONS, ExtendSettings
 from extend_provider.exceptions import (
     ExtendAuthError,
@@ -18,7 +18,19 @@ _HOSTS = ", ".join(f"{host} ({region})" for region, host in REGIONS.items())
 _INVALID = {400, 422}
 
 
-def diagnose(error: ExtendError, settings: ExtendSettings) -> str:
+def connection_report(settings: ExtendSettings | None, error: ExtendError | None = None) -> tuple[bool, str]:
+    """Return whether a connection works, and what to say of it.
+
+    :param settings: None if the connection cannot be read.
+    """
+    if settings is None:
+        return False, str(error)
+    if error is not None:
+        return False, _diagnosis(settings, error)
+    return True, f"Connected to {settings.base_url}, API version {settings.api_version}."
+
+
+def _diagnosis(settings: ExtendSettings, error: ExtendError) -> str:
     """Return what is wrong and what to change in the connection."""
     if isinstance(error, ExtendInputError):
         return str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from requests_toolbelt import MultipartEncoder  # type: ignore[import-untyped]  # ships no types
 
-from extend_provider.client.endpoints import Upload
+from extend_provider.client.calls import Upload
 
 
 class _Rest:
