@@ -120,9 +120,12 @@ def body_mapping(body: object) -> Json:
     return body
 
 
-def body_member(body: object, key: str) -> Json:
-    """Return the object that an answer's body wraps under ``key`` or raise :class:`UnreadableAnswerError`."""
-    member = optional_mapping(body_mapping(body), key)
+def body_member(body: object, key: str | None) -> Json:
+    """Return the object under ``key``, or the body itself where that is None.
+
+    :raises UnreadableAnswerError: if there is none.
+    """
+    member = body_mapping(body) if key is None else optional_mapping(body_mapping(body), key)
     if member is None:
         raise UnreadableAnswerError(f"no {key!r} in it")
     return member

@@ -8,30 +8,25 @@ from typing import Any, Final
 from extend_provider.client.models import (
     BatchInput,
     FileInput,
-    Page,
     ProcessorResult,
     ResultKind,
     RunInput,
     RunSummary,
     StepRun,
-    StoredFile,
     WorkflowRun,
 )
 from extend_provider.client.wire.base import (
     Body,
+    Members,
     Wire,
-    next_page_token,
     run_fields,
     source_of,
-    stored_file,
     summary_fields,
     without_nones,
 )
 from extend_provider.client.wire.outputs import processor_result
 from extend_provider.client.wire.reading import (
     Json,
-    body_list,
-    body_mapping,
     mapping,
     mappings,
     optional_mapping,
@@ -54,6 +49,7 @@ class Wire20260209(Wire):
     """API version 2026-02-09."""
 
     api_version = "2026-02-09"
+    members = Members(run=None, runs="data", file=None, files="data")
     several_files_per_request = False
     names_runs_at_creation = False
     batch_has_priority = True
@@ -116,32 +112,9 @@ class Wire20260209(Wire):
             steps=tuple(_step(step) for step in mappings(raw, "stepRuns")),
         )
 
-    def created_runs(self, body: object) -> tuple[WorkflowRun, ...]:
-        """See :meth:`Wire.created_runs`."""
-        return (self.run(body),)
-
-    def run(self, body: object) -> WorkflowRun:
-        """See :meth:`Wire.run`."""
-        return self.parse_run(body_mapping(body))
-
-    def run_text(self, body: bytes) -> bytes:
-        """See :meth:`Wire.run_text`."""
-        return body.strip()
-
-    def run_page(self, body: object) -> Page[RunSummary]:
-        """See :meth:`Wire.run_page`."""
-        runs = tuple(
-            RunSummary(**_workflow_fields(run), **summary_fields(run)) for run in body_list(body, "data")
-        )
-        return Page(runs, next_page_token(body))
-
-    def file(self, body: object) -> StoredFile:
-        """See :meth:`Wire.file`."""
-        return stored_file(body_mapping(body))
-
-    def file_page(self, body: object) -> Page[StoredFile]:
-        """See :meth:`Wire.file_page`."""
-        return Page(tuple(stored_file(file) for file in body_list(body, "data")), next_page_token(body))
+    def parse_summary(self, raw: Json) -> RunSummary:
+        """See :meth:`Wire.parse_summary`."""
+        return RunSummary(**_workflow_fields(raw), **summary_fields(raw))
 
 
 def _file_body(file: FileInput) -> Body:
