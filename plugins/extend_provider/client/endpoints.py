@@ -24,7 +24,7 @@ from extend_provider.client.models import (
     WorkflowRun,
 )
 from extend_provider.client.wire import Wire
-from extend_provider.client.wire.base import without_nones
+from extend_provider.client.wire.base import RunOptions, without_nones
 from extend_provider.exceptions import ExtendError, ExtendInputError
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ def create_runs(
     """
     if not inputs:
         raise ExtendInputError("A workflow run needs a file or a raw text; none was given.")
+    options = RunOptions(_version(version), priority, metadata, secrets, name)
     groups = [inputs] if wire.several_files_per_request else [[each] for each in inputs]
     # All bodies are written before the first request: an input that cannot be sent must cost nothing.
     calls = [
@@ -90,17 +91,7 @@ def create_runs(
             "/workflow_runs",
             intent=f"run workflow {workflow_id} on {_named(group)}",
             repeatable=False,
-            body=json_body(
-                wire.run_body(
-                    workflow_id,
-                    group,
-                    version=_version(version),
-                    priority=priority,
-                    metadata=metadata,
-                    secrets=secrets,
-                    name=name,
-                )
-            ),
+            body=json_body(wire.run_body(workflow_id, group, options)),
             read=wire.created_runs,
             leave_by=leave_by,
         )
@@ -150,7 +141,7 @@ def create_batch(
         "/workflow_runs/batch",
         intent=f"submit a batch of {len(inputs):,} inputs to workflow {workflow_id}",
         repeatable=False,
-        body=json_body(wire.batch_body(workflow_id, inputs, version=_version(version), priority=priority)),
+        body=json_body(wire.batch_body(workflow_id, inputs, RunOptions(_version(version), priority))),
         read=wire.batch_id,
         leave_by=leave_by,
     )
@@ -245,7 +236,7 @@ def upload_file(
     password: str | None = None,
     convert_to_pdf: bool = False,
 ) -> ApiCall[StoredFile]:
-    """Upload a file, streamed from a binary file that can seek; its type is told by name and content.
+    """Upload a file, streamed from a binary file that can seek. Extend infers its type from name and content.
 
     Each upload creates another file, which costs nothing, so an upload may be repeated.
     """
@@ -289,7 +280,7 @@ def delete_file(wire: Wire, file_id: str) -> ApiCall[None]:
 
 
 def file_input_name(file: FileInput) -> str:
-    """Return how to speak of a file without showing its URL or text."""
+    """Return a name of a file for messages, without its URL or text."""
     return file.name or file.file_id or ("a raw text" if file.text is not None else "a file given by URL")
 
 
@@ -303,4 +294,4 @@ def _version(version: str | int | None) -> str | None:
 
 
 def _nothing(body: object) -> None:
-    """Read nothing: the status says it all."""
+    """Read nothing, because the status is the whole answer."""

@@ -1,4 +1,4 @@
-"""Why a connection does not work, in words for the person who pressed the Test button."""
+"""The report of Airflow's Test button: why a connection does not work, and what to change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INVALID = {400, 422}
 
 
 def connection_report(settings: ExtendSettings | None, error: ExtendError | None = None) -> tuple[bool, str]:
-    """Return whether a connection works, and what to say of it.
+    """Return whether a connection works, and the message for the user.
 
     :param settings: None if the connection cannot be read.
     """
@@ -63,7 +63,7 @@ def _diagnosis(settings: ExtendSettings, error: ExtendError) -> str:
 
 
 def _invalid(error: ExtendError, *, about: str) -> bool:
-    """Whether Extend itself refused the request because of ``about``."""
+    """Return True if Extend itself refused the request because of ``about``."""
     return (
         isinstance(error, ExtendBadRequestError)
         and error.status in _INVALID

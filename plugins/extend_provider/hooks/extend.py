@@ -18,7 +18,7 @@ from extend_provider.client.errors import Answer, Transmission, is_unauthorized
 from extend_provider.client.models import Page
 from extend_provider.client.rate_limit import limiter_for
 from extend_provider.client.retries import Backoff, retrying
-from extend_provider.client.settings import ExtendSettings, not_read
+from extend_provider.client.settings import ExtendSettings, unreadable_connection
 from extend_provider.client.wire import Wire
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.diagnosis import connection_report
@@ -77,8 +77,8 @@ class ExtendHook(ExtendHookMixin, HttpHook):
 
     Every method raises :class:`~extend_provider.exceptions.ExtendError`. Rate limiting, server faults and
     broken connections are waited out, except where a request may have created something: see
-    :mod:`extend_provider.client.retries`. When Extend does not know the API key, the connection is read once
-    more: it may have been rotated. Use it as a context manager, or call :meth:`close`.
+    :mod:`extend_provider.client.errors`. When Extend does not know the API key, the connection is read again,
+    because the key may have been rotated. Use the hook as a context manager, or call :meth:`close`.
 
     :param extend_conn_id: connection of type ``extend``.
     :param max_attempts: tries per request, the first included.
@@ -108,7 +108,7 @@ class ExtendHook(ExtendHookMixin, HttpHook):
     def settings(self) -> ExtendSettings:
         """What the connection says; looked up on first use.
 
-        :raises ExtendConnectionError: it cannot be looked up at this moment.
+        :raises ExtendConnectionError: it cannot be looked up at the moment.
         """
         if self._settings is None:
             self._settings = self._look_up()
@@ -120,11 +120,11 @@ class ExtendHook(ExtendHookMixin, HttpHook):
         except (AirflowNotFoundException, PermissionError):
             raise
         except Exception as error:  # noqa: BLE001  # of whatever secrets backend there is
-            raise not_read(self.extend_conn_id, error) from None
+            raise unreadable_connection(self.extend_conn_id, error) from None
         return ExtendSettings.from_connection(connection, connection.extra_dejson)
 
     def _has_changed(self, used: ExtendSettings) -> bool:
-        """Whether the connection is not what it was; it is read again, unless somebody has done so."""
+        """Read the connection again, unless another request has; return whether it differs from ``used``."""
         if self._settings is used:
             self._settings = self._look_up()
             if self._session is not None:
@@ -143,7 +143,7 @@ class ExtendHook(ExtendHookMixin, HttpHook):
             settings = self.settings
             self.base_url = settings.base_url
             self._base_url_initialized = True
-            # What the inherited ``run`` goes by.
+            # Read by the inherited ``run``.
             self.merged_extra = {"timeout": settings.timeouts(brief=False), "allow_redirects": False}
             session = requests.Session()
             self._set_up(session)
@@ -207,7 +207,7 @@ class ExtendHook(ExtendHookMixin, HttpHook):
             return value
 
     def wait_for_turn(self) -> None:
-        """Wait until ``requests_per_second`` allow a request; the next one is then sent without a wait.
+        """Wait until ``requests_per_second`` allows a request; the next one is then sent without a wait.
 
         :raises ExtendError: the connection cannot be read.
         """
@@ -220,14 +220,14 @@ class ExtendHook(ExtendHookMixin, HttpHook):
             time.sleep(limiter_for(settings.conn_id, settings.requests_per_second).reserve())
 
     def _send_once(self, call: ApiCall[T]) -> T:
-        """Send a call; with another key once more, as a key that Extend does not know has done nothing."""
+        """Send a call; after a 401, which proves that nothing was done, once more if the key has changed."""
         settings = self.settings
         try:
             return self._exchange(call, settings)
         except ExtendError as error:
             if not is_unauthorized(error) or not self._has_changed(settings):
                 raise
-            self.log.warning("Connection %s has changed; it was read again.", self.extend_conn_id)
+            self.log.warning("Connection %s has changed and was read again", self.extend_conn_id)
         return self._exchange(call, self.settings)
 
     def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:

@@ -20,7 +20,7 @@ from extend_provider.client.errors import Answer, Transmission, is_unauthorized
 from extend_provider.client.models import Page
 from extend_provider.client.rate_limit import limiter_for
 from extend_provider.client.retries import Backoff, retrying
-from extend_provider.client.settings import ExtendSettings, not_read
+from extend_provider.client.settings import ExtendSettings, unreadable_connection
 from extend_provider.client.wire import Wire
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.aiohttp_transport import (
@@ -43,8 +43,8 @@ from extend_provider.hooks.network import Route, route_of
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds for which a connection may be missing: Airflow says so, too, while its secrets backend or its API
-#: does not answer (task-sdk 1.3.2).
+#: Seconds for which a connection may be missing. Airflow reports a connection as missing also while its
+#: secrets backend or its API does not answer (task-sdk 1.3.2).
 MISSING_SECONDS = 60.0
 
 
@@ -81,9 +81,9 @@ def _listing(
 
 
 class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
-    """The twin of :class:`~extend_provider.hooks.extend.ExtendHook` for an event loop.
+    """:class:`~extend_provider.hooks.extend.ExtendHook` for an event loop.
 
-    Methods are the same, as coroutines and asynchronous iterators. Enter it as an asynchronous context
+    Methods are the same, as coroutines and asynchronous generators. Enter the hook as an asynchronous context
     manager: that reads the connection and opens the one session, which belongs to the running loop.
 
     :param extend_conn_id: connection of type ``extend``.
@@ -112,7 +112,7 @@ class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
     async def get_settings(self) -> ExtendSettings:
         """Return what the connection says; looked up on first use, without blocking the loop.
 
-        :raises ExtendConnectionError: it cannot be looked up at this moment.
+        :raises ExtendConnectionError: it cannot be looked up at the moment.
         """
         if self._settings is None:
             self._settings = await self._look_up()
@@ -128,15 +128,15 @@ class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
             self._missing_since = self._missing_since or now
             if now - self._missing_since >= MISSING_SECONDS:
                 raise
-            raise not_read(self.extend_conn_id, error) from None
+            raise unreadable_connection(self.extend_conn_id, error) from None
         except Exception as error:  # noqa: BLE001  # of whatever secrets backend there is
-            raise not_read(self.extend_conn_id, error) from None
+            raise unreadable_connection(self.extend_conn_id, error) from None
         self._missing_since = None
         extra = await get_async_extra_dejson(connection)
         return ExtendSettings.from_connection(connection, extra)
 
     async def _has_changed(self, used: ExtendSettings) -> bool:
-        """Whether the connection is not what it was; it is read again, unless somebody has done so."""
+        """Read the connection again, unless another request has; return whether it differs from ``used``."""
         if self._settings is used:
             settings = await self._look_up()
             if self._settings is used:
@@ -151,7 +151,7 @@ class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
         return self._settings
 
     async def config(self) -> SessionConfig:
-        """Return what the http provider's session makes its requests with.
+        """Return the configuration of the http provider's own session.
 
         The connection's extra gives transport options only; the http provider's own way would send the rest
         of it as headers, and would decode it in a way that blocks the loop.
@@ -170,7 +170,7 @@ class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
         return self._config
 
     async def _get_route(self) -> Route:
-        """Return the way of every request; a thread reads certificates, which takes its time."""
+        """Return the route of every request; certificates are read in a thread, because that is slow."""
         if self._route is None:
             self._route = await asyncio.to_thread(route_of, await self.get_settings())
         return self._route
@@ -236,14 +236,14 @@ class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
             return value
 
     async def _send_once(self, call: ApiCall[T]) -> T:
-        """Send a call; with another key once more, as a key that Extend does not know has done nothing."""
+        """Send a call; after a 401, which proves that nothing was done, once more if the key has changed."""
         settings = await self.get_settings()
         try:
             return await self._exchange(call, settings)
         except ExtendError as error:
             if not is_unauthorized(error) or not await self._has_changed(settings):
                 raise
-            self.log.warning("Connection %s has changed; it was read again.", self.extend_conn_id)
+            self.log.warning("Connection %s has changed and was read again", self.extend_conn_id)
         return await self._exchange(call, self.settings)
 
     async def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:

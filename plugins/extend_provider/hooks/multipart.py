@@ -1,4 +1,4 @@
-"""Files as multipart forms that are read piece by piece, for both hooks alike."""
+"""Files as multipart forms that are read piece by piece, for both hooks."""
 
 from __future__ import annotations
 

@@ -48,11 +48,25 @@ class Members:
     files: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of all runs of a request; a batch has only ``version`` and ``priority``.
+
+    :param version: a version's number or ``draft``; None for the deployed one.
+    """
+
+    version: str | None = None
+    priority: int | None = None
+    metadata: Mapping[str, Any] | None = None
+    secrets: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    name: str | None = None
+
+
 class Wire(ABC):
     """How one API version writes requests and answers.
 
-    Bodies of requests raise :class:`~extend_provider.exceptions.ExtendInputError` for what the version cannot
-    say; reading an answer raises :class:`~extend_provider.client.wire.reading.UnreadableAnswerError`.
+    Bodies of requests raise :class:`~extend_provider.exceptions.ExtendInputError` for what the version does
+    not support; reading an answer raises :class:`~extend_provider.client.wire.reading.UnreadableAnswerError`.
     """
 
     api_version: ClassVar[str]
@@ -67,28 +81,11 @@ class Wire(ABC):
     has_workflows: ClassVar[bool]
 
     @abstractmethod
-    def run_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[RunInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> Body:
+    def run_body(self, workflow_id: str, inputs: Sequence[RunInput], options: RunOptions) -> Body:
         """Return the body of ``POST /workflow_runs``; one input unless :attr:`several_files_per_request`."""
 
     @abstractmethod
-    def batch_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[BatchInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-    ) -> Body:
+    def batch_body(self, workflow_id: str, inputs: Sequence[BatchInput], options: RunOptions) -> Body:
         """Return the body of ``POST /workflow_runs/batch``."""
 
     @abstractmethod
@@ -181,7 +178,7 @@ def stored_files(raw: Json) -> tuple[StoredFile, ...]:
 
 
 def split_of(raw: Json) -> Split:
-    """Read a splitter's word on one of the files that it made, or what the file itself tells of it."""
+    """Read a split, from a splitter's output or from the file that it made."""
     return Split(
         id=text(raw, "id"),
         type=text(raw, "type"),
@@ -196,7 +193,7 @@ def split_of(raw: Json) -> Split:
 
 
 def summary_fields(raw: Json) -> dict[str, Any]:
-    """Read what a run is called alike in listings and in full, in both versions."""
+    """Read the fields that listings and full runs share, in both versions."""
     return {
         "id": required_text(raw, "id"),
         "status": text(raw, "status") or "UNKNOWN",
@@ -211,7 +208,7 @@ def summary_fields(raw: Json) -> dict[str, Any]:
 
 
 def run_fields(raw: Json) -> dict[str, Any]:
-    """Read what a full run has on top of :func:`summary_fields`, alike in both versions."""
+    """Read the fields that a full run adds to :func:`summary_fields`, in both versions."""
     return {
         **summary_fields(raw),
         "metadata": mapping(raw, "metadata"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from extend_provider.client.models import (
     BatchInput,
@@ -17,6 +17,7 @@ from extend_provider.client.models import (
 from extend_provider.client.wire.base import (
     Body,
     Members,
+    RunOptions,
     Wire,
     run_fields,
     source_of,
@@ -51,19 +52,9 @@ class Wire20250421(Wire):
     batch_has_priority = False
     has_workflows = False
 
-    def run_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[RunInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> Body:
+    def run_body(self, workflow_id: str, inputs: Sequence[RunInput], options: RunOptions) -> Body:
         """See :meth:`Wire.run_body`. Files and raw texts do not mix; ``secrets`` need the newer version."""
-        if secrets is not None:
+        if options.secrets is not None:
             raise ExtendInputError(
                 f"API version {self.api_version} takes secrets in batches only; submit a batch, or set the "
                 "connection's api_version to 2026-02-09."
@@ -81,27 +72,20 @@ class Wire20250421(Wire):
         return without_nones(
             {
                 "workflowId": workflow_id,
-                "version": version,
+                "version": options.version,
                 **files,
-                "name": name,
-                "priority": priority,
-                "metadata": metadata,
+                "name": options.name,
+                "priority": options.priority,
+                "metadata": options.metadata,
             }
         )
 
-    def batch_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[BatchInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-    ) -> Body:
+    def batch_body(self, workflow_id: str, inputs: Sequence[BatchInput], options: RunOptions) -> Body:
         """See :meth:`Wire.batch_body`. The version fixes the priority of batches, so it is not sent."""
         return without_nones(
             {
                 "workflowId": workflow_id,
-                "version": version,
+                "version": options.version,
                 "inputs": [_batch_input_body(each) for each in inputs],
             }
         )

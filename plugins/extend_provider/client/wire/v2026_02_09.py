@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from extend_provider.client.models import (
@@ -18,6 +18,7 @@ from extend_provider.client.models import (
 from extend_provider.client.wire.base import (
     Body,
     Members,
+    RunOptions,
     Wire,
     run_fields,
     source_of,
@@ -55,17 +56,7 @@ class Wire20260209(Wire):
     batch_has_priority = True
     has_workflows = True
 
-    def run_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[RunInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> Body:
+    def run_body(self, workflow_id: str, inputs: Sequence[RunInput], options: RunOptions) -> Body:
         """See :meth:`Wire.run_body`; ``name`` is set by an update once the run exists."""
         if len(inputs) != 1:
             raise ExtendInputError(
@@ -73,34 +64,27 @@ class Wire20260209(Wire):
             )
         return without_nones(
             {
-                "workflow": without_nones({"id": workflow_id, "version": version}),
+                "workflow": without_nones({"id": workflow_id, "version": options.version}),
                 "file": _file_body(inputs[0].file),
                 "outputs": list(inputs[0].outputs) if inputs[0].outputs else None,
-                "priority": priority,
-                "metadata": metadata,
-                "secrets": secrets,
+                "priority": options.priority,
+                "metadata": options.metadata,
+                "secrets": options.secrets,
             }
         )
 
-    def batch_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[BatchInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-    ) -> Body:
+    def batch_body(self, workflow_id: str, inputs: Sequence[BatchInput], options: RunOptions) -> Body:
         """See :meth:`Wire.batch_body`."""
         return without_nones(
             {
-                "workflow": without_nones({"id": workflow_id, "version": version}),
+                "workflow": without_nones({"id": workflow_id, "version": options.version}),
                 "inputs": [
                     without_nones(
                         {"file": _file_body(each.file), "metadata": each.metadata, "secrets": each.secrets}
                     )
                     for each in inputs
                 ],
-                "priority": priority,
+                "priority": options.priority,
             }
         )
 
