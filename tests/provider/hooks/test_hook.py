@@ -367,8 +367,13 @@ class TestSubmittingOnce:
         self, serve: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         serve(BATCH, extra={"requests_per_second": 1000})
-        reserve, turns = RateLimiter.reserve, []
-        monkeypatch.setattr(RateLimiter, "reserve", lambda limiter: turns.append(1) or reserve(limiter))
+        turns: list[RateLimiter] = []
+
+        def reserve(limiter: RateLimiter) -> float:
+            turns.append(limiter)
+            return 0.0
+
+        monkeypatch.setattr(RateLimiter, "reserve", reserve)
         with ExtendHook(CONN_ID) as hook:
             hook.wait_for_turn()
             submit_batch(hook)
