@@ -1,14 +1,14 @@
-"""What can go wrong between Airflow and Extend, as types a retry policy can tell apart.
+"""The errors between Airflow and Extend, by types that a retry policy can distinguish.
 
-The family derives from :class:`Exception`, not from ``AirflowException``: a sensor with ``soft_fail`` turns
-any ``AirflowException`` into a skip, and a wrong API key must never look like one.
+They derive from :class:`Exception`, not from ``AirflowException``: a sensor with ``soft_fail`` turns any
+``AirflowException`` into a skip, and a wrong API key must never become one.
 """
 
 from __future__ import annotations
 
 
 class ExtendError(Exception):
-    """Anything Extend refused, or that kept its answer away.
+    """Extend refused a request, or no answer came.
 
     :param message: what happened and what to do next; free of secrets and file URLs.
     :param status: HTTP status of the answer, None when there was none.
@@ -16,7 +16,7 @@ class ExtendError(Exception):
     :param retryable: whether the same request may succeed later.
     :param request_id: Extend's id of the request, for their support.
     :param retry_after: seconds that Extend asked to wait.
-    :param said: Extend's own words, whole; without credentials, and not shown.
+    :param said: Extend's own message, complete; without credentials, and not displayed.
     """
 
     def __init__(
@@ -84,9 +84,10 @@ class ExtendConnectionError(ExtendError):
 
 
 class ExtendUnclearSubmissionError(ExtendError):
-    """A request that creates paid work was sent and its fate is unknown (5xx, timeout, dropped connection).
+    """A request that creates paid work was sent, and it is unknown whether the work exists.
 
-    Never retried here: whoever submits has to look for the work first.
+    Raised for 5xx, a timeout, a dropped connection. Never retried by the hooks: whoever submits has to look
+    for the work first.
     """
 
 

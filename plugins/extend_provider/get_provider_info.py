@@ -1,4 +1,4 @@
-"""What Airflow is told of this package: its connection types with their forms, its modules, its links."""
+"""What Airflow is told of this package: its connection type with its form, its modules, its links."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from extend_provider.connection_types import connection_types
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider's description; Airflow finds this function by the entry point of the package."""
+    """Return the provider's description as Airflow's entry point gives it."""
     return {
         "package-name": "airflow-provider-extend",
         "name": "Extend",
@@ -22,14 +22,6 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators.run_workflow", "operators.submit_batch")],
         "sensors": [_modules("sensors.batch")],
         "triggers": [_modules("triggers.batch", "triggers.submission", "triggers.run")],
-        # Tables that extend_pipeline lands, named for OpenLineage as other tools name them.
-        "asset-uris": [
-            {
-                "schemes": ["x-extend"],
-                "handler": None,
-                "to_openlineage_converter": "extend_pipeline.dag.lineage.as_openlineage",
-            }
-        ],
         "extra-links": ["extend_provider.links.dashboard.ExtendDashboardLink"],
         "connection-types": connection_types(),
     }

@@ -1,10 +1,10 @@
-"""A task's ``retry_policy`` for everything that talks to Extend.
+"""The ``retry_policy`` for tasks that call Extend.
 
     ExtendBatchSensor(..., retries=3, retry_policy=EXTEND_RETRY_POLICY)
 
-What the next try cannot change fails at once: a wrong key, an empty account, a request or an input that is
-refused, a workflow that does not exist. The rest (rate limits, server faults, no connection, an unclear
-submission, which the next try looks into) waits for the task's own ``retry_delay``.
+Errors that a retry cannot change fail at once: a wrong key, no credits, a refused request or input, a
+workflow that does not exist. The rest (rate limits, server faults, no connection, an unclear submission,
+which the next try resolves) is retried after the task's own ``retry_delay``.
 """
 
 from __future__ import annotations

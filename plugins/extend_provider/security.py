@@ -1,8 +1,8 @@
-"""What may be shown of values that must not be read: presigned URLs, passwords, secrets, documents' text.
+"""Redaction of values that must not be displayed: presigned URLs, passwords, secrets, documents' text.
 
 Airflow stores the rendered template fields of every task and shows them in its UI. The query of a presigned
-URL is a credential, and a raw text is the document itself; so the fields that carry them are sealed as soon
-as they are rendered: whoever displays them gets the redacted form, ``execute`` gets the value.
+URL is a credential, and a raw text is the document itself. Fields that hold them are sealed as soon as they
+are rendered: a display gets the redacted form, ``execute`` gets the value.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def show_inputs(value: Any) -> Any:
-    """Return inputs of a batch or files of a run as they may be displayed: plain JSON values."""
+    """Return inputs of a batch or files of a run in the form to display: plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return show_inputs({name: given for name, given in fields.items() if given is not None})
@@ -58,7 +58,7 @@ def show_inputs(value: Any) -> Any:
 
 
 def show_texts(value: Any) -> Any:
-    """Return raw texts as they may be displayed: their lengths."""
+    """Return raw texts in the form to display: their lengths."""
     if isinstance(value, str):
         return f"<text of {len(value):,} characters>"
     if isinstance(value, Sequence):
@@ -67,7 +67,7 @@ def show_texts(value: Any) -> Any:
 
 
 def show_secrets(value: Any) -> Any:
-    """Return secrets as they may be displayed: their names."""
+    """Return secrets in the form to display: their names."""
     return {str(key): HIDDEN for key in value} if isinstance(value, Mapping) else HIDDEN
 
 
@@ -91,7 +91,7 @@ def _show_elements(values: Sequence[Any], show: Callable[[Any], Any]) -> list[An
 
 
 class Sealed:
-    """A value that displays itself redacted, to Airflow (``serialize``) as to everybody else."""
+    """A value that is displayed in redacted form, in Airflow (``serialize``) and in a ``repr``."""
 
     __slots__ = ("_show", "_value")
 
@@ -115,7 +115,7 @@ class Sealed:
 class SealedFieldsMixin:
     """Seals template fields once they are rendered; comes before the operator in the bases.
 
-    :cvar sealed_fields: the fields to seal and what to show of each.
+    :cvar sealed_fields: the fields to seal, each with the function that redacts it.
     """
 
     sealed_fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
@@ -123,7 +123,7 @@ class SealedFieldsMixin:
     def _do_render_template_fields(
         self, parent: Any, template_fields: Any, context: Any, jinja_env: Any, seen_oids: set[int]
     ) -> None:
-        # The one method that both a plain and a mapped task render through (task-sdk 1.3.2).
+        # Both plain and mapped tasks render through this method (task-sdk 1.3.2).
         super()._do_render_template_fields(  # type: ignore[misc]  # the operator's, further down the bases
             parent, template_fields, context, jinja_env, seen_oids
         )

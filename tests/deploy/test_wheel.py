@@ -49,7 +49,7 @@ def test_it_says_what_it_needs(wheel: Path) -> None:
         "azure",
     } <= extras
     assert "dev" not in extras
-    assert "provider_info = extend_provider.get_provider_info:get_provider_info" in entry_points
+    assert "provider_info = extend_pipeline.get_provider_info:get_provider_info" in entry_points
 
 
 def test_an_airflow_that_has_it_imports_it_and_nothing_else_has_moved(installed: Place, wheel: Path) -> None:

@@ -1,12 +1,9 @@
-"""What Airflow learns of the provider is what the package has."""
+"""The provider's description names what the package has, and nothing of the pipeline."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import subprocess
-import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +18,10 @@ from extend_provider.get_provider_info import get_provider_info
 from extend_provider.hooks.extend import ExtendHook
 
 INFO = get_provider_info()
-TYPES = {entry["connection-type"]: entry for entry in INFO["connection-types"]}
-CONNECTION = TYPES["extend"]
+(CONNECTION,) = INFO["connection-types"]
 
 
-def test_airflow_finds_it_by_its_entry_point() -> None:
-    (found,) = (e for e in entry_points(group="apache_airflow_provider") if "extend_provider" in e.value)
-    assert found.load()() == INFO
-
-
-def test_it_is_what_airflows_schema_asks_for() -> None:
+def test_it_satisfies_airflows_schema() -> None:
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(INFO, schema)
 
@@ -40,7 +31,7 @@ def test_every_module_and_class_it_names_exists() -> None:
         for entry in INFO[kind]:
             for module in entry["python-modules"]:
                 importlib.import_module(module)
-    for path in (*INFO["extra-links"], *(entry["hook-class-name"] for entry in TYPES.values())):
+    for path in (*INFO["extra-links"], CONNECTION["hook-class-name"]):
         module, name = path.rsplit(".", 1)
         assert isinstance(getattr(importlib.import_module(module), name), type)
 
@@ -66,13 +57,13 @@ def test_airflow_offers_the_connection_type_with_its_fields() -> None:
     assert behaviour["placeholders"]["port"] == "443"
 
 
-def test_the_hook_and_the_form_speak_of_the_same_connection() -> None:
+def test_the_hook_and_the_form_describe_the_same_connection() -> None:
     assert CONNECTION["connection-type"] == ExtendHook.conn_type
     assert CONNECTION["hook-name"] == ExtendHook.hook_name
     assert set(CONNECTION["conn-fields"]) <= set(ExtendSettings.__dataclass_fields__)
 
 
-def test_the_form_offers_the_versions_that_are_spoken() -> None:
+def test_the_form_offers_the_supported_api_versions() -> None:
     schema = CONNECTION["conn-fields"]["api_version"]["schema"]
     assert (tuple(schema["enum"]), schema["default"]) == (API_VERSIONS, DEFAULT_API_VERSION)
 
@@ -98,10 +89,5 @@ def test_the_form_checks_values(field: str, value: Any, valid: bool) -> None:
     assert jsonschema.Draft202012Validator(schema).is_valid(value) is valid
 
 
-def test_airflow_reads_it_in_every_process_so_it_imports_nothing() -> None:
-    script = "import sys; import extend_provider.get_provider_info; print(sorted(sys.modules))"
-    modules = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout
-    assert "airflow" not in modules
-    assert "extend_provider.client.wire" not in modules
+def test_the_provider_alone_names_nothing_of_the_pipeline() -> None:
+    assert "extend_pipeline" not in json.dumps(INFO)

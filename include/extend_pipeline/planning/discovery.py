@@ -27,7 +27,7 @@ from extend_pipeline.sources import WHOLE, Absent, Forbidden, Found, KeyRange, L
 from extend_pipeline.sources.document_names import is_litter, leads_elsewhere, written
 from extend_pipeline.sources.globs import matches
 from extend_pipeline.sources.objects import forbidden, told_time
-from extend_provider.client.file_types import is_supported
+from extend_provider.client.validation import is_supported_type
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse import Warehouse
@@ -130,7 +130,7 @@ def _unfit_name(uri: str, below: str | None = None) -> Unusable | None:
         message = "A system has left this file behind; it is no document."
         return Unusable(uri, SYSTEM_FILE, message, "SKIPPED")
     shown = written(uri)
-    if not is_supported(uri):
+    if not is_supported_type(uri):
         suffix = posixpath.splitext(shown)[1].removeprefix(".") or "none"
         message = f"Extend does not read files of this type (extension: {suffix})."
         return Unusable(uri, UNSUPPORTED_FILE_TYPE, message, "SKIPPED")

@@ -11,7 +11,7 @@ import posixpath
 import re
 from typing import Final
 
-from extend_provider.client.file_types import SUPPORTED_EXTENSIONS
+from extend_provider.client.validation import SUPPORTED_EXTENSIONS
 
 #: ASCII's control characters and halves of surrogate pairs; Python reads a byte that is no UTF-8 as one.
 _UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")

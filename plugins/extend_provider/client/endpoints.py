@@ -1,20 +1,19 @@
-"""The endpoints of Extend's API without I/O: what to send, whether to send it again, how to read the answer.
+"""The endpoints of Extend's API, each written once: the methods of both hooks are made of these functions.
 
-The sync and the async hook both send these calls, so an endpoint is defined once. Paths and parameters are
-the same in both API versions; bodies and answers are the business of :mod:`extend_provider.client.wire`.
+A function's signature and docstring are those of the hooks' method; its first argument is the wire of the
+connection's API version. Paths and parameters are the same in both API versions; bodies and answers are the
+business of :mod:`extend_provider.client.wire`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
-from io import SEEK_END, BytesIO
-from typing import Any, BinaryIO, Generic, Literal, TypeVar
-from urllib.parse import quote
+from typing import Any, BinaryIO
 
-import msgspec
-
+from extend_provider.client.calls import ApiCall, Upload, json_body, path_of
 from extend_provider.client.models import (
     BatchInput,
     FileInput,
@@ -25,66 +24,39 @@ from extend_provider.client.models import (
     WorkflowRun,
 )
 from extend_provider.client.wire import Wire
-from extend_provider.client.wire.base import without_nones
-from extend_provider.exceptions import ExtendInputError
+from extend_provider.client.wire.base import RunOptions, without_nones
+from extend_provider.exceptions import ExtendError, ExtendInputError
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 #: The largest page Extend serves.
 MAX_PAGE_SIZE = 1000
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Upload:
-    """A file to send as multipart form from where it stands now, with the form's other fields."""
-
-    name: str
-    content: BinaryIO = dataclasses.field(repr=False)
-    start: int
-    size: int
-    fields: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, name: str, content: BinaryIO | bytes, fields: Mapping[str, str]) -> Upload:
-        """Measure the content; raise ExtendInputError if it cannot seek: a second try must rewind it."""
-        stream: BinaryIO = BytesIO(content) if isinstance(content, bytes) else content
-        if not stream.seekable():
-            raise ExtendInputError(
-                f"File {name!r} cannot be uploaded from a stream that cannot seek; spool it first."
-            )
-        start = stream.tell()
-        size = stream.seek(0, SEEK_END) - start
-        stream.seek(start)
-        return cls(name, stream, start, size, fields)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ApiCall(Generic[T]):
-    """One request and the reading of its answer.
-
-    :param intent: what it is for, in words that continue "Extend refused to …".
-    :param read: makes the result of the decoded JSON body.
-    :param complete: adds to the result what only the body's own bytes tell.
-    :param repeatable: False where sending twice could create, and bill, twice.
-    :param body: JSON, encoded.
-    :param leave_by: when it must have begun to leave, or not at all; timezone-aware. None: any time.
-    """
-
-    method: Literal["GET", "POST", "DELETE"]
-    path: str
-    intent: str
-    read: Callable[[object], T] = dataclasses.field(repr=False)
-    repeatable: bool = True
-    params: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    body: bytes | None = dataclasses.field(default=None, repr=False)
-    upload: Upload | None = None
-    complete: Callable[[T, bytes], T] | None = dataclasses.field(default=None, repr=False)
-    leave_by: datetime | None = None
-
-    @property
-    def is_brief(self) -> bool:
-        """Whether the answer comes soon: the request creates no work and carries no file."""
-        return self.repeatable and self.upload is None
+def create_run(
+    wire: Wire,
+    workflow_id: str,
+    file: FileInput,
+    *,
+    version: str | int | None = None,
+    outputs: Sequence[Mapping[str, Any]] | None = None,
+    priority: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> Generator[ApiCall[Any], Any, WorkflowRun]:
+    """Run a workflow on one file; see :meth:`create_runs`."""
+    (run,) = yield from create_runs(
+        wire,
+        workflow_id,
+        [RunInput(file, outputs)],
+        version=version,
+        priority=priority,
+        metadata=metadata,
+        secrets=secrets,
+        name=name,
+    )
+    return run
 
 
 def create_runs(
@@ -98,33 +70,52 @@ def create_runs(
     secrets: Mapping[str, Any] | None = None,
     name: str | None = None,
     leave_by: datetime | None = None,
-) -> list[ApiCall[tuple[WorkflowRun, ...]]]:
-    """``POST /workflow_runs``: one call for all inputs, or one for each where the version takes one file."""
+) -> Generator[ApiCall[Any], Any, list[WorkflowRun]]:
+    """Run a workflow on each file: one request on 2025-04-21, one request per file on 2026-02-09.
+
+    :param version: a version's number or ``draft``; None for the deployed one.
+    :param priority: 1 to 100, lower first.
+    :param metadata: comes back with each run.
+    :param name: of each run.
+    :param leave_by: when a request must have left, or not at all; timezone-aware.
+    :raises ExtendError: with ``created_run_ids`` if some of several requests had succeeded.
+    """
     if not inputs:
         raise ExtendInputError("A workflow run needs a file or a raw text; none was given.")
+    options = RunOptions(_version(version), priority, metadata, secrets, name)
     groups = [inputs] if wire.several_files_per_request else [[each] for each in inputs]
-    return [
+    # All bodies are written before the first request: an input that cannot be sent must cost nothing.
+    calls = [
         ApiCall(
             "POST",
             "/workflow_runs",
             intent=f"run workflow {workflow_id} on {_named(group)}",
             repeatable=False,
-            body=_encoded(
-                wire.run_body(
-                    workflow_id,
-                    group,
-                    version=_version(version),
-                    priority=priority,
-                    metadata=metadata,
-                    secrets=secrets,
-                    name=name,
-                )
-            ),
+            body=json_body(wire.run_body(workflow_id, group, options)),
             read=wire.created_runs,
             leave_by=leave_by,
         )
         for group in groups
     ]
+    runs: list[WorkflowRun] = []
+    for call in calls:
+        try:
+            runs.extend((yield from call))
+        except ExtendError as error:
+            error.created_run_ids = tuple(run.id for run in runs)
+            raise
+    if name is not None and not wire.names_runs_at_creation:
+        for run in runs:
+            yield from _name_run(wire, run, name)
+    return runs
+
+
+def _name_run(wire: Wire, run: WorkflowRun, name: str) -> Generator[ApiCall[Any], Any, None]:
+    """Name a run that exists already. A failure is logged only, because the run's id must not be lost."""
+    try:
+        yield from update_run(wire, run.id, name=name)
+    except ExtendError as error:
+        log.warning("Run %s was created but not named %r: %s", run.id, name, error)
 
 
 def create_batch(
@@ -136,20 +127,27 @@ def create_batch(
     priority: int | None = None,
     leave_by: datetime | None = None,
 ) -> ApiCall[str]:
-    """``POST /workflow_runs/batch``: the answer is the batch's id and nothing else."""
-    body = wire.batch_body(workflow_id, inputs, version=_version(version), priority=priority)
+    """Submit up to 1,000 inputs in one request and return the batch's id.
+
+    :param leave_by: when the request must have left, or not at all; timezone-aware.
+    :raises ExtendUnclearSubmissionError: if it is unknown whether the batch exists.
+    """
+    if priority is not None and not wire.batch_has_priority:
+        log.warning(
+            "API version %s fixes the priority of batches; %d is ignored.", wire.api_version, priority
+        )
     return ApiCall(
         "POST",
         "/workflow_runs/batch",
         intent=f"submit a batch of {len(inputs):,} inputs to workflow {workflow_id}",
         repeatable=False,
-        body=_encoded(body),
+        body=json_body(wire.batch_body(workflow_id, inputs, RunOptions(_version(version), priority))),
         read=wire.batch_id,
         leave_by=leave_by,
     )
 
 
-def list_runs(
+def iter_run_pages(
     wire: Wire,
     *,
     batch_id: str | None = None,
@@ -159,9 +157,8 @@ def list_runs(
     sort_by: str = "createdAt",
     sort_dir: str = "asc",
     page_size: int = MAX_PAGE_SIZE,
-    page_token: str | None = None,
 ) -> ApiCall[Page[RunSummary]]:
-    """``GET /workflow_runs``: a token is bound to the filters it was given for, so they are repeated."""
+    """List runs page by page. While runs are at work, pages may overlap or miss some: count by id."""
     return ApiCall(
         "GET",
         "/workflow_runs",
@@ -175,7 +172,6 @@ def list_runs(
                 "sortBy": sort_by,
                 "sortDir": sort_dir,
                 "maxPageSize": str(page_size),
-                "nextPageToken": page_token,
             }
         ),
         read=wire.run_page,
@@ -183,41 +179,34 @@ def list_runs(
 
 
 def get_run(wire: Wire, run_id: str) -> ApiCall[WorkflowRun]:
-    """``GET /workflow_runs/{id}``."""
+    """Return a run with its results."""
     return ApiCall(
         "GET",
-        _path("workflow_runs", run_id),
+        path_of("workflow_runs", run_id),
         intent=f"get run {run_id}",
         read=wire.run,
         complete=lambda run, body: dataclasses.replace(run, received=wire.run_text(body)),
     )
 
 
-def get_workflow(wire: Wire, workflow_id: str) -> ApiCall[None]:
-    """``GET /workflows/{id}``: whether the connection's workspace has it."""
-    return ApiCall(
-        "GET", _path("workflows", workflow_id), intent=f"get workflow {workflow_id}", read=_nothing
-    )
-
-
 def update_run(
-    wire: Wire, run_id: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
+    wire: Wire, run_id: str, name: str | None = None, metadata: Mapping[str, Any] | None = None
 ) -> ApiCall[WorkflowRun]:
-    """``POST /workflow_runs/{id}``: sets name and metadata, so doing it twice is doing it once."""
+    """Set a run's name or metadata."""
     return ApiCall(
         "POST",
-        _path("workflow_runs", run_id),
+        path_of("workflow_runs", run_id),
         intent=f"update run {run_id}",
-        body=_encoded(without_nones({"name": name, "metadata": metadata})),
+        body=json_body(without_nones({"name": name, "metadata": metadata})),
         read=wire.run,
     )
 
 
 def cancel_run(wire: Wire, run_id: str) -> ApiCall[WorkflowRun]:
-    """``POST /workflow_runs/{id}/cancel``: for pending and processing runs, others are refused."""
+    """Cancel a pending or processing run; Extend refuses others (ExtendBadRequestError)."""
     return ApiCall(
         "POST",
-        _path("workflow_runs", run_id, "cancel"),
+        path_of("workflow_runs", run_id, "cancel"),
         intent=f"cancel run {run_id}",
         body=b"{}",
         read=wire.run,
@@ -225,8 +214,18 @@ def cancel_run(wire: Wire, run_id: str) -> ApiCall[WorkflowRun]:
 
 
 def delete_run(wire: Wire, run_id: str) -> ApiCall[None]:
-    """``DELETE /workflow_runs/{id}``."""
-    return ApiCall("DELETE", _path("workflow_runs", run_id), intent=f"delete run {run_id}", read=_nothing)
+    """Delete a run."""
+    return ApiCall("DELETE", path_of("workflow_runs", run_id), intent=f"delete run {run_id}", read=_nothing)
+
+
+def check_workflow(wire: Wire, workflow_id: str) -> Generator[ApiCall[Any], Any, None]:
+    """Check that the connection's workspace has a workflow, where the API version can tell.
+
+    :raises ExtendNotFoundError: it has not.
+    """
+    if wire.has_workflows:
+        path = path_of("workflows", workflow_id)
+        yield from ApiCall("GET", path, intent=f"get workflow {workflow_id}", read=_nothing)
 
 
 def upload_file(
@@ -237,7 +236,10 @@ def upload_file(
     password: str | None = None,
     convert_to_pdf: bool = False,
 ) -> ApiCall[StoredFile]:
-    """``POST /files/upload``: each upload makes another file, which costs nothing, so it may be repeated."""
+    """Upload a file, streamed from a binary file that can seek. Extend infers its type from name and content.
+
+    Each upload creates another file, which costs nothing, so an upload may be repeated.
+    """
     return ApiCall(
         "POST",
         "/files/upload",
@@ -248,43 +250,37 @@ def upload_file(
     )
 
 
-def list_files(
+def iter_file_pages(
     wire: Wire,
     *,
     name_contains: str | None = None,
     sort_dir: str = "asc",
     page_size: int = MAX_PAGE_SIZE,
-    page_token: str | None = None,
 ) -> ApiCall[Page[StoredFile]]:
-    """``GET /files``."""
+    """List files page by page."""
     return ApiCall(
         "GET",
         "/files",
         intent="list files",
         params=without_nones(
-            {
-                "nameContains": name_contains,
-                "sortDir": sort_dir,
-                "maxPageSize": str(page_size),
-                "nextPageToken": page_token,
-            }
+            {"nameContains": name_contains, "sortDir": sort_dir, "maxPageSize": str(page_size)}
         ),
         read=wire.file_page,
     )
 
 
 def get_file(wire: Wire, file_id: str) -> ApiCall[StoredFile]:
-    """``GET /files/{id}``: the only answer with a presigned URL, good for 15 minutes."""
-    return ApiCall("GET", _path("files", file_id), intent=f"get file {file_id}", read=wire.file)
+    """Return a file with a presigned URL of its content, good for 15 minutes."""
+    return ApiCall("GET", path_of("files", file_id), intent=f"get file {file_id}", read=wire.file)
 
 
 def delete_file(wire: Wire, file_id: str) -> ApiCall[None]:
-    """``DELETE /files/{id}``."""
-    return ApiCall("DELETE", _path("files", file_id), intent=f"delete file {file_id}", read=_nothing)
+    """Delete a file."""
+    return ApiCall("DELETE", path_of("files", file_id), intent=f"delete file {file_id}", read=_nothing)
 
 
 def file_input_name(file: FileInput) -> str:
-    """Return how to speak of a file without showing its URL or text."""
+    """Return a name of a file for messages, without its URL or text."""
     return file.name or file.file_id or ("a raw text" if file.text is not None else "a file given by URL")
 
 
@@ -293,29 +289,9 @@ def _named(inputs: Sequence[RunInput]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} files, {names[0]} first"
 
 
-def _path(*segments: str) -> str:
-    if not all(segments):
-        raise ExtendInputError("An id is missing: it is empty.")
-    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
-
-
 def _version(version: str | int | None) -> str | None:
     return None if version is None else str(version)
 
 
-def _encoded(body: Mapping[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(body, enc_hook=_plain)
-    except (TypeError, ValueError) as error:
-        raise ExtendInputError(f"The request cannot be written as JSON: {error}.") from None
-
-
-def _plain(value: Any) -> Any:
-    """Let any mapping pass for a JSON object."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"a {type(value).__name__} is no JSON value")
-
-
 def _nothing(body: object) -> None:
-    """Read nothing: the status says it all."""
+    """Read nothing, because the status is the whole answer."""

@@ -1,8 +1,8 @@
-"""What Extend is asked and what it answers, in one vocabulary for both API versions.
+"""Requests to Extend and its answers, in one vocabulary for both API versions.
 
 Statuses, step types and timestamps stay the plain strings that were received: Extend announces that new ones
-may appear at any time, and a value nobody knows yet must survive the way into the warehouse. Timestamps are
-RFC 3339 in UTC. Everything that can hold a file URL, a document's text or a password is left out of ``repr``.
+may appear at any time, and an unknown value must reach the warehouse. Timestamps are RFC 3339 in UTC.
+Whatever can hold a file URL, a document's text or a password is left out of ``repr``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class BatchInput:
 class Split:
     """A part of a file that has become a file of its own.
 
-    :param type: what kind of document it was taken for; ``identifier`` tells several of one type apart.
+    :param type: the kind of document; ``identifier`` distinguishes several of one type.
     :param start_page: its first page in the parent file, from 1; ``end_page`` is its last one.
     :param observation: why it was split off, in Extend's words.
     """
@@ -108,11 +108,11 @@ class StoredFile:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A workflow run as a listing shows it: enough to follow it, without results.
+    """A workflow run as a listing shows it: enough to poll it, without results.
 
     :param status: one of :class:`RunStatus` or a status not known here.
-    :param workflow_version: ``"3"``, ``"draft"``, or the version's id where its number is not told.
-    :param credits: what the run has cost so far, its steps included; None when not told.
+    :param workflow_version: ``"3"``, ``"draft"``, or the version's id where its number is not given.
+    :param credits: what the run has cost so far, its steps included; None when not given.
     """
 
     id: str
@@ -133,7 +133,7 @@ class RunSummary:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Extraction:
-    """What an extractor put out.
+    """The output of an extractor.
 
     :param value: an object as a rule; null, a text or a list are values too.
     :param metadata: by path into ``value``, spelled as Extend does (``line_items[0].amount``): confidences
@@ -146,11 +146,11 @@ class Extraction:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessorResult:
-    """What one processor made of a file.
+    """The result of one processor for a file.
 
     :param schema: JSON Schema of an extractor's value; None for other kinds and for extractors without one.
-    :param extraction: what an extractor put out; None for other kinds, and as long as it has not.
-    :param initial: what the extractor had made of it before a review; None if there was none.
+    :param extraction: the output of an extractor; None for other kinds, and until there is one.
+    :param initial: the extractor's output before a review; None if there was no review.
     :param classification: ``{id, type, confidence, …}`` of a classifier.
     :param splits: the files that a splitter made.
     :param edits: by path: what a reviewer changed, and the note to it.
@@ -182,13 +182,13 @@ class ProcessorResult:
 
     @property
     def metadata(self) -> Mapping[str, Any] | None:
-        """What is said of the extracted value's fields; None without an extraction."""
+        """The metadata of the extracted value's fields; None without an extraction."""
         return None if self.extraction is None else self.extraction.metadata
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """One rule of a validation: whether the values kept it, and what is said about it."""
+    """One rule of a validation: whether the values passed it, and why."""
 
     name: str | None
     passed: bool | None
@@ -200,8 +200,8 @@ class Check:
 class StepRun:
     """One step of a run. ``type`` is e.g. ``EXTRACT``, ``CLASSIFY`` or a type not known here.
 
-    :param output: what it said, but for what ``result`` has of an extraction or a parse.
-    :param files: what it worked on.
+    :param output: its answer, without the output of an extraction or a parse, which ``result`` has.
+    :param files: the files that it processed.
     :param passed: whether a validation was passed as a whole; ``checks`` are its rules.
     :param branch: the branch that a router has chosen.
     """
@@ -225,7 +225,7 @@ class WorkflowRun(RunSummary):
 
     :param raw: the run as it was decoded.
     :param received: its JSON text, byte for byte as it was received, of a run that was asked for by its id:
-        what decoding loses (digits, escapes, repeated keys) is there.
+        it keeps what decoding loses (digits, escapes, repeated keys).
     """
 
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)

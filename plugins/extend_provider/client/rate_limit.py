@@ -1,8 +1,8 @@
 """A limit on requests per second, shared by all hooks of a process that use the same connection.
 
-Extend limits an organization, so every trigger of a triggerer and every thread of a task draws on one budget.
-Callers reserve a slot under a lock that is held for an instant and wait for it in their own way, which is why
-threads and event loops can share one limiter. (aiolimiter is bound to one event loop; pyrate-limiter brings
+Extend limits an organization, so all triggers of a triggerer and all threads of a task share one budget.
+Callers reserve a slot under a lock that is held briefly and then wait in their own way, so threads and event
+loops can share one limiter. (aiolimiter is bound to one event loop; pyrate-limiter brings
 buckets, clocks and background threads for what is one addition here.)
 """
 

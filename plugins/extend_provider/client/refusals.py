@@ -1,7 +1,7 @@
-"""Which input a batch was refused for, as Extend tells it.
+"""Which input a batch was refused for, by Extend's own message.
 
-Extend takes a batch whole or not at all, so a refusal proves that none of its inputs was taken. What it says
-ends with the path of what is wrong, or quotes a file's id or URL. That is all that is gone by: a batch whose
+Extend accepts a batch whole or not at all, so a refusal proves that none of its inputs was accepted. The
+message ends with the path of what is wrong, or quotes a file's id or URL. Nothing else is used: a batch whose
 refusal names no input is never divided to find one.
 """
 
@@ -17,7 +17,7 @@ from extend_provider.client.models import BatchInput
 from extend_provider.exceptions import ExtendBadRequestError, ExtendError, ExtendNotFoundError
 from extend_provider.security import without_credentials
 
-#: How many inputs are left out of one batch before its refusals are taken for something they have in common.
+#: How many inputs are left out of one batch before the refusals are blamed on something all inputs share.
 MAX_LEFT_OUT: Final = 50
 #: Extend's codes for what is wrong with a file itself, wherever it lies and whoever asks for it.
 FILE_REASONS: Final = frozenset(
@@ -38,9 +38,9 @@ _CODE: Final = re.compile(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RefusedInput:
-    """An input that Extend does not take.
+    """An input that Extend does not accept.
 
-    :param index: its place in the batch that was refused, from 0.
+    :param index: its position in the batch that was refused, from 0.
     :param reason: Extend's code, e.g. ``UNABLE_TO_DOWNLOAD_FILE``.
     :param message: Extend's sentence, without file URLs' credentials.
     """
@@ -51,7 +51,7 @@ class RefusedInput:
 
     @property
     def is_of_the_file(self) -> bool:
-        """Whether the file itself is bad; otherwise it may be what keeps other files away, too."""
+        """Whether the file itself is bad; otherwise the cause may affect other files, too."""
         return self.reason in FILE_REASONS
 
 
@@ -69,7 +69,7 @@ def refused_inputs(error: ExtendError, inputs: Sequence[BatchInput]) -> list[Ref
 
 
 def named(refused: Sequence[RefusedInput], inputs: Sequence[BatchInput]) -> str:
-    """Return which inputs these are, for a person."""
+    """Return the names of these inputs for a message."""
     return ", ".join(f"inputs[{each.index}] ({file_input_name(inputs[each.index].file)})" for each in refused)
 
 
@@ -78,27 +78,27 @@ def _indices(said: str, inputs: Sequence[BatchInput]) -> list[int]:
     if paths:
         return sorted(paths) if max(paths) < len(inputs) else []
     quoted = {kind: _quoted(said, kind, inputs) for kind in ("file_id", "url")}
-    # An id or URL that several inputs have does not tell which of them is meant.
+    # An id or URL that several inputs share does not identify one of them.
     return next((found for found in quoted.values() if len(found) == 1), [])
 
 
 def _quoted(said: str, kind: str, inputs: Sequence[BatchInput]) -> list[int]:
-    """Return the inputs whose id or URL stands in the text."""
+    """Return the inputs whose id or URL the text contains."""
     values: Mapping[int, str] = {
         index: without_credentials(value).partition("?")[0]
         for index, each in enumerate(inputs)
         if (value := getattr(each.file, kind))
     }
-    return [index for index, value in values.items() if _stands_in(said, value)]
+    return [index for index, value in values.items() if _contains(said, value)]
 
 
-def _stands_in(said: str, value: str) -> bool:
+def _contains(said: str, value: str) -> bool:
     # A sentence may end right after it, so a full stop is no part of what follows.
     return re.search(rf"(?<![\w/-]){re.escape(value)}(?![\w/%-]|\.\w)", said) is not None
 
 
 def reason_of(error: ExtendError) -> str:
-    """Return Extend's code for what it has refused, as exactly as it tells."""
+    """Return the most exact code that Extend gives for what it has refused."""
     if error.code in FILE_REASONS:
         return error.code
     told = _CODE.search(error.said or "")

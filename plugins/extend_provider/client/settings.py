@@ -1,7 +1,7 @@
-"""The Airflow connection of type ``extend``, read once and checked: where, as whom, how fast.
+"""The Airflow connection of type ``extend``, read once and checked: host, credentials, limits.
 
-Our own settings in the connection's extra are read here by name. Nothing else of the extra ever reaches
-Extend: the http provider's hooks would send each unknown key as an HTTP header.
+The settings in the connection's extra are read here by name. Nothing else of the extra reaches Extend: the
+http provider's hooks would send each unknown key as an HTTP header.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
 DEFAULT_BASE_URL: Final = "https://api.extend.ai"
-#: The hosts of Extend's regions, by what a person calls them.
+#: The hosts of Extend's regions.
 REGIONS: Final[Mapping[str, str]] = {
     "US": DEFAULT_BASE_URL,
     "US2 (HIPAA)": "https://api.us2.extend.app",
@@ -32,15 +32,15 @@ _PORTS: Final = {"http": 80, "https": 443}
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 60.0
 #: How long Extend may still accept a request that has left, in seconds, whether or not its client still waits
-#: for the answer. Extend does not say; its own clients wait for five minutes.
+#: for the answer. Not documented; Extend's own clients wait for five minutes.
 ACCEPTANCE_WINDOW: Final = 300.0
-#: How long accepted runs may be missing from Extend's list, in seconds. Extend does not say; an absence is
-#: believed only when this has passed since the request could last have been accepted.
+#: How long accepted runs may be missing from Extend's list, in seconds. Not documented. An absence proves
+#: something only when this has passed since the request could last have been accepted.
 LISTING_GRACE: Final = 120.0
 
 
 class Secret(str):
-    """A string that does not show itself in the ``repr`` of whatever holds it."""
+    """A string that is hidden in the ``repr`` of whatever holds it."""
 
     __slots__ = ()
 
@@ -127,9 +127,12 @@ class ExtendSettings:
         return headers
 
     def timeouts(self, *, brief: bool) -> tuple[float, float]:
-        """Return (connect, read) timeouts in seconds for a request, see :attr:`~.api.ApiCall.is_brief`.
+        """Return (connect, read) timeouts in seconds for a request.
 
-        What creates work is waited for as long as Extend may accept it, and no longer: then it is looked for.
+        The answer to a request that creates work is awaited as long as Extend may accept the request, and no
+        longer; after that, whoever submits looks for the work.
+
+        :param brief: see :attr:`~extend_provider.client.calls.ApiCall.is_brief`.
         """
         if brief:
             return self.timeout or (CONNECT_TIMEOUT, READ_TIMEOUT)
@@ -147,8 +150,8 @@ class ExtendSettings:
         return self.departure_window + self.acceptance_window
 
 
-def not_read(conn_id: str, error: Exception) -> ExtendError:
-    """Return the error of a connection that could not be looked up; it may be there a moment later."""
+def unreadable_connection(conn_id: str, error: Exception) -> ExtendError:
+    """Return the error of a connection that could not be looked up; a later try may find it."""
     return ExtendConnectionError(
         f"Connection {conn_id!r} could not be read, so nothing was sent: {describe_error(error)}. Unless it "
         "is not defined at all, its secrets backend or Airflow's API does not answer at the moment.",
@@ -212,13 +215,13 @@ def _timeout(conn_id: str, value: Any) -> tuple[float, float] | None:
 
 
 def _proxies(conn_id: str, value: Any) -> Mapping[str, str]:
-    if isinstance(value, str) and value:
+    if not value:
+        return {}
+    if isinstance(value, str):
         return {"http": value, "https": value}
-    if value and not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not all(isinstance(url, str | None) for url in value.values()):
         raise ExtendInputError(f'Connection {conn_id!r}: proxies must be a URL or {{"https": URL}}.')
-    if not all(isinstance(each, str | None) for pair in (value or {}).items() for each in pair):
-        raise ExtendInputError(f'Connection {conn_id!r}: proxies must be a URL or {{"https": URL}}.')
-    return {scheme: url or "" for scheme, url in (value or {}).items()}
+    return {scheme: url or "" for scheme, url in value.items()}
 
 
 def _verify(conn_id: str, value: Any) -> bool | str:

@@ -1,4 +1,4 @@
-"""What can be refused before anything is sent: pure checks of what a user may get wrong.
+"""Checks of a user's input, before anything is sent.
 
 Every check raises :class:`~extend_provider.exceptions.ExtendInputError` that names the field, the value and,
 in a list, the element's index. The content of URLs, texts, passwords and secrets is never part of a message.
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from extend_provider.client.models import BatchInput, FileInput, RunInput
@@ -24,10 +25,26 @@ MAX_BATCH_INPUTS = 1_000
 #: Files of one run request on 2025-04-21; one request per file is made on 2026-02-09, under the same limit.
 MAX_RUN_FILES = 50
 
+#: The file types that Extend reads: extensions in lower case, without the dot, as
+#: docs.extend.ai/2026-02-09/general/supported-file-types lists them.
+SUPPORTED_EXTENSIONS: Final = frozenset[str]().union(
+    ["pdf"],
+    ["png", "jpg", "jpeg", "tiff", "tif", "svg", "heic", "heif", "bmp", "gif", "webp", "psd", "pcx", "ppm"],
+    ["xls", "xlsx", "xltm", "xltx", "ods", "csv"],
+    ["docx", "doc", "wpd", "dotx", "odt", "rtf"],
+    ["pptx", "ppt"],
+    ["txt", "html", "xml", "lis", "md", "eml"],
+)
+
 #: What Airflow takes as the id of a connection.
 _CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 _FILE_SOURCES = ("url", "file_id", "text")
 _FILE_KEYS = frozenset({*_FILE_SOURCES, "name", "password"})
+
+
+def is_supported_type(name: str) -> bool:
+    """Return whether Extend reads files with this name's extension; a path or key will do."""
+    return posixpath.splitext(name)[1].removeprefix(".").lower() in SUPPORTED_EXTENSIONS
 
 
 def is_templated(value: Any) -> bool:
@@ -61,12 +78,8 @@ def priority(value: Any) -> int | None:
     """Return the priority, None when not given. A rendered template's digits count as a number."""
     if _absent(value):
         return None
-    number = int(value) if isinstance(value, str) and _is_digits(value) else value
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, int)
-        or not LOWEST_PRIORITY_VALUE <= number <= HIGHEST_PRIORITY_VALUE
-    ):
+    number = _integer(value)
+    if number is None or not LOWEST_PRIORITY_VALUE <= number <= HIGHEST_PRIORITY_VALUE:
         raise ExtendInputError(
             f"priority is {value!r}; it must be an integer from {LOWEST_PRIORITY_VALUE} to "
             f"{HIGHEST_PRIORITY_VALUE} (lower runs first)."
@@ -143,8 +156,8 @@ def conn_id(value: Any, field: str = "extend_conn_id") -> str:
 
 def run_count(value: Any) -> int:
     """Return how many runs were submitted. A rendered template's digits count as a number."""
-    number = int(value) if isinstance(value, str) and _is_digits(value) else value
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+    number = _integer(value)
+    if number is None or number < 0:
         raise ExtendInputError(f"run_count is {value!r}; it must be the number of runs submitted.")
     return number
 
@@ -244,13 +257,10 @@ def raw_text(value: Any, field: str) -> RunInput:
 def run_inputs(files: Any, raw_texts: Any) -> list[RunInput]:
     """Return what a run request sends: the files or the raw texts, either, not both, not neither."""
     check_one_kind(files, raw_texts)
-    if files is not None:
-        elements = _elements(files, "files")
-        _check_count(len(elements), "files", MAX_RUN_FILES, "Submit a batch for more.")
-        return [run_input(element, f"files[{index}]") for index, element in enumerate(elements)]
-    texts = _elements(raw_texts, "raw_texts")
-    _check_count(len(texts), "raw_texts", MAX_RUN_FILES, "Submit a batch for more.")
-    return [raw_text(text, f"raw_texts[{index}]") for index, text in enumerate(texts)]
+    field, values, read = ("raw_texts", raw_texts, raw_text) if files is None else ("files", files, run_input)
+    elements = _elements(values, field)
+    _check_count(len(elements), field, MAX_RUN_FILES, "Submit a batch for more.")
+    return [read(element, f"{field}[{index}]") for index, element in enumerate(elements)]
 
 
 def check_one_kind(files: Any, raw_texts: Any) -> None:
@@ -292,10 +302,9 @@ def _check_url(url: str, field: str) -> None:
         host = parts.hostname
     except ValueError:
         raise ExtendInputError(f"{field} is not a URL that can be read.") from None
-    if parts.scheme not in {"http", "https"} or not host:
-        what = (
-            f"its scheme is {parts.scheme!r}" if parts.scheme not in {"http", "https"} else "it has no host"
-        )
+    is_http = parts.scheme in {"http", "https"}
+    if not is_http or not host:
+        what = "it has no host" if is_http else f"its scheme is {parts.scheme!r}"
         raise ExtendInputError(
             f"{field} must be an http or https URL that Extend can download; {what}. Presign an object's "
             "address or upload the file and give its file_id."
@@ -342,6 +351,13 @@ def _as_json(value: Any, field: str) -> bytes:
 def _absent(value: Any) -> bool:
     """Whether nothing is given; Jinja renders a None as text."""
     return value is None or (isinstance(value, str) and value.strip() in {"", "None"})
+
+
+def _integer(value: Any) -> int | None:
+    """Return an integer, or the digits of a rendered template as one."""
+    if isinstance(value, str):
+        return int(value) if _is_digits(value) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _is_digits(text: str) -> bool:

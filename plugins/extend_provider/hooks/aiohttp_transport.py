@@ -1,4 +1,4 @@
-"""What the asynchronous hook asks of aiohttp: its way, streamed bodies, and when a request leaves."""
+"""How the asynchronous hook uses aiohttp: its route, streamed bodies, and when a request leaves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UPLOAD_CHUNK = 256 * 1024
 
 
 def request_options(route: Route) -> dict[str, Any]:
-    """Return the options of aiohttp's requests that lead this way.
+    """Return the options of aiohttp's requests that take this route.
 
     Its own ``trust_env`` stays off: it knows fewer rules of NO_PROXY, and would read ~/.netrc and then refuse
     to send our Authorization.
@@ -42,17 +42,17 @@ async def chunks(body: Form) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def telling() -> aiohttp.TraceConfig:
-    """Return what tells the :class:`~extend_provider.client.retries.Departure` of a request that it leaves.
+def transmission_tracing() -> aiohttp.TraceConfig:
+    """Return what notes in a request's :class:`~extend_provider.client.errors.Transmission` that it leaves.
 
-    A request names it as its ``trace_request_ctx``. By then there is a connection to write to: a proxy has
-    made its tunnel, and the certificate is checked.
+    The transmission is the request's ``trace_request_ctx``. By then there is a connection to write to: a
+    proxy has made its tunnel, and the certificate is checked.
     """
 
-    async def leave(session: Any, context: Any, params: Any) -> None:
-        context.trace_request_ctx.leave()
+    async def begin(session: Any, context: Any, params: Any) -> None:
+        context.trace_request_ctx.begin()
 
     config = aiohttp.TraceConfig()
-    config.on_connection_create_end.append(leave)
-    config.on_connection_reuseconn.append(leave)
+    config.on_connection_create_end.append(begin)
+    config.on_connection_reuseconn.append(begin)
     return config

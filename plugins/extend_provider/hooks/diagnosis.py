@@ -1,8 +1,8 @@
-"""Why a connection does not work, in words for the person who pressed the Test button."""
+"""The report of Airflow's Test button: why a connection does not work, and what to change."""
 
 from __future__ import annotations
 
-from extend_provider.client.retries import is_unauthorized
+from extend_provider.client.errors import is_unauthorized
 from extend_provider.client.settings import REGIONS, ExtendSettings
 from extend_provider.exceptions import (
     ExtendAuthError,
@@ -18,7 +18,19 @@ _HOSTS = ", ".join(f"{host} ({region})" for region, host in REGIONS.items())
 _INVALID = {400, 422}
 
 
-def diagnose(error: ExtendError, settings: ExtendSettings) -> str:
+def connection_report(settings: ExtendSettings | None, error: ExtendError | None = None) -> tuple[bool, str]:
+    """Return whether a connection works, and the message for the user.
+
+    :param settings: None if the connection cannot be read.
+    """
+    if settings is None:
+        return False, str(error)
+    if error is not None:
+        return False, _diagnosis(settings, error)
+    return True, f"Connected to {settings.base_url}, API version {settings.api_version}."
+
+
+def _diagnosis(settings: ExtendSettings, error: ExtendError) -> str:
     """Return what is wrong and what to change in the connection."""
     if isinstance(error, ExtendInputError):
         return str(error)
@@ -51,7 +63,7 @@ def diagnose(error: ExtendError, settings: ExtendSettings) -> str:
 
 
 def _invalid(error: ExtendError, *, about: str) -> bool:
-    """Whether Extend itself refused the request because of ``about``."""
+    """Return True if Extend itself refused the request because of ``about``."""
     return (
         isinstance(error, ExtendBadRequestError)
         and error.status in _INVALID

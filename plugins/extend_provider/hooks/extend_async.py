@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import aiohttp
 import tenacity
@@ -16,45 +15,75 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.http.hooks.http import HttpAsyncHook, SessionConfig
 
 from extend_provider.client import endpoints
-from extend_provider.client.endpoints import ApiCall
-from extend_provider.client.models import BatchInput, FileInput, RunInput, RunSummary, StoredFile, WorkflowRun
-from extend_provider.client.paging import Cursor
+from extend_provider.client.calls import ApiCall, Cursor, Steps
+from extend_provider.client.errors import Answer, Transmission, is_unauthorized
+from extend_provider.client.models import Page
 from extend_provider.client.rate_limit import limiter_for
-from extend_provider.client.retries import (
-    Answer,
-    Backoff,
-    Departure,
-    is_unauthorized,
-    no_answer,
-    proxy_refusal,
-    result_of,
-    retrying,
-)
-from extend_provider.client.settings import ExtendSettings, not_read
-from extend_provider.client.wire import Wire, wire_for
+from extend_provider.client.retries import Backoff, retrying
+from extend_provider.client.settings import ExtendSettings, unreadable_connection
+from extend_provider.client.wire import Wire
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.aiohttp_transport import (
     chunks,
     request_options,
     request_timeout,
-    telling,
+    transmission_tracing,
     tunnel_refusal,
 )
-from extend_provider.hooks.diagnosis import diagnose
+from extend_provider.hooks.diagnosis import connection_report
+from extend_provider.hooks.methods import (
+    DEFAULT_CONN_ID,
+    DEFAULT_MAX_ATTEMPTS,
+    ExtendHookMixin,
+    documented_by,
+)
 from extend_provider.hooks.multipart import Form, content_headers
 from extend_provider.hooks.network import Route, route_of
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds for which a connection may be missing: Airflow says so, too, while its secrets backend or its API
-#: does not answer (task-sdk 1.3.2).
+#: Seconds for which a connection may be missing. Airflow reports a connection as missing also while its
+#: secrets backend or its API does not answer (task-sdk 1.3.2).
 MISSING_SECONDS = 60.0
 
 
-class ExtendAsyncHook(HttpAsyncHook):
-    """The twin of :class:`~extend_provider.hooks.extend.ExtendHook` for an event loop.
+def _method(
+    endpoint: Callable[Concatenate[Wire, P], Steps[T]],
+) -> Callable[Concatenate[ExtendAsyncHook, P], Coroutine[Any, Any, T]]:
+    """Return an endpoint as a coroutine method."""
 
-    Methods are the same, as coroutines and asynchronous iterators. Enter it as an asynchronous context
+    @documented_by(endpoint)
+    async def method(self: ExtendAsyncHook, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.carry_out(endpoint(self.wire, *args, **kwargs))
+
+    return method
+
+
+def _listing(
+    endpoint: Callable[Concatenate[Wire, P], ApiCall[Page[T]]],
+) -> Callable[Concatenate[ExtendAsyncHook, P], AsyncGenerator[list[T], None]]:
+    """Return an endpoint with pages as an asynchronous generator of the items of each."""
+
+    @documented_by(endpoint)
+    async def method(
+        self: ExtendAsyncHook, /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncGenerator[list[T], None]:
+        first = endpoint(self.wire, *args, **kwargs)
+        cursor = Cursor(first)
+        call: ApiCall[Page[T]] | None = first
+        while call is not None:
+            page = await self.send(call)
+            yield list(page.items)
+            call = cursor.after(page)
+
+    return method
+
+
+class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
+    """:class:`~extend_provider.hooks.extend.ExtendHook` for an event loop.
+
+    Methods are the same, as coroutines and asynchronous generators. Enter the hook as an asynchronous context
     manager: that reads the connection and opens the one session, which belongs to the running loop.
 
     :param extend_conn_id: connection of type ``extend``.
@@ -62,15 +91,10 @@ class ExtendAsyncHook(HttpAsyncHook):
     :param backoff: how long to wait between them.
     """
 
-    conn_name_attr = "extend_conn_id"
-    default_conn_name = "extend_default"
-    conn_type = "extend"
-    hook_name = "Extend"
-
     def __init__(
         self,
-        extend_conn_id: str = default_conn_name,
-        max_attempts: int = 5,
+        extend_conn_id: str = DEFAULT_CONN_ID,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
         *,
         backoff: Backoff | None = None,
     ) -> None:
@@ -88,7 +112,7 @@ class ExtendAsyncHook(HttpAsyncHook):
     async def get_settings(self) -> ExtendSettings:
         """Return what the connection says; looked up on first use, without blocking the loop.
 
-        :raises ExtendConnectionError: it cannot be looked up at this moment.
+        :raises ExtendConnectionError: it cannot be looked up at the moment.
         """
         if self._settings is None:
             self._settings = await self._look_up()
@@ -104,15 +128,15 @@ class ExtendAsyncHook(HttpAsyncHook):
             self._missing_since = self._missing_since or now
             if now - self._missing_since >= MISSING_SECONDS:
                 raise
-            raise not_read(self.extend_conn_id, error) from None
+            raise unreadable_connection(self.extend_conn_id, error) from None
         except Exception as error:  # noqa: BLE001  # of whatever secrets backend there is
-            raise not_read(self.extend_conn_id, error) from None
+            raise unreadable_connection(self.extend_conn_id, error) from None
         self._missing_since = None
         extra = await get_async_extra_dejson(connection)
         return ExtendSettings.from_connection(connection, extra)
 
     async def _has_changed(self, used: ExtendSettings) -> bool:
-        """Whether the connection is not what it was; it is read again, unless somebody has done so."""
+        """Read the connection again, unless another request has; return whether it differs from ``used``."""
         if self._settings is used:
             settings = await self._look_up()
             if self._settings is used:
@@ -126,18 +150,8 @@ class ExtendAsyncHook(HttpAsyncHook):
             raise RuntimeError("Enter the hook first: async with ExtendAsyncHook(…) as hook.")
         return self._settings
 
-    @property
-    def wire(self) -> Wire:
-        """The wire shapes of the connection's API version."""
-        return wire_for(self.settings.api_version)
-
-    @property
-    def api_version(self) -> str:
-        """The connection's API version."""
-        return self.settings.api_version
-
     async def config(self) -> SessionConfig:
-        """Return what the http provider's session makes its requests with.
+        """Return the configuration of the http provider's own session.
 
         The connection's extra gives transport options only; the http provider's own way would send the rest
         of it as headers, and would decode it in a way that blocks the loop.
@@ -156,7 +170,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         return self._config
 
     async def _get_route(self) -> Route:
-        """Return the way of every request; a thread reads certificates, which takes its time."""
+        """Return the route of every request; certificates are read in a thread, because that is slow."""
         if self._route is None:
             self._route = await asyncio.to_thread(route_of, await self.get_settings())
         return self._route
@@ -166,7 +180,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         await self.get_settings()
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[telling()]
+                cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[transmission_tracing()]
             )
         return self._session
 
@@ -189,16 +203,14 @@ class ExtendAsyncHook(HttpAsyncHook):
         await self.close()
 
     async def test_connection(self) -> tuple[bool, str]:
-        """Ask for one run, once, and tell what is wrong with the connection if there is no good answer."""
+        """Ask for one run, once, and say what is wrong with the connection if there is no good answer."""
+        settings = None
         try:
             settings = await self.get_settings()
+            await self._send_once(endpoints.iter_run_pages(self.wire, page_size=1))
         except ExtendError as error:
-            return False, str(error)
-        try:
-            await self._send_once(endpoints.list_runs(self.wire, page_size=1))
-        except ExtendError as error:
-            return False, diagnose(error, settings)
-        return True, f"Connected to {settings.base_url}, API version {settings.api_version}."
+            return connection_report(settings, error)
+        return connection_report(settings)
 
     # ------------------------------------------------------------------ requests
 
@@ -207,15 +219,31 @@ class ExtendAsyncHook(HttpAsyncHook):
         options = retrying(call, max_attempts=self.max_attempts, backoff=self.backoff, log=self.log)
         return await tenacity.AsyncRetrying(**options)(self._send_once, call)
 
+    async def carry_out(self, steps: Steps[T]) -> T:
+        """Send the calls of an endpoint and return its result."""
+        generator = iter(steps)
+        try:
+            call = next(generator)
+            while True:
+                try:
+                    result = await self.send(call)
+                except ExtendError as error:
+                    call = generator.throw(error)
+                else:
+                    call = generator.send(result)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
     async def _send_once(self, call: ApiCall[T]) -> T:
-        """Send a call; with another key once more, as a key that Extend does not know has done nothing."""
+        """Send a call; after a 401, which proves that nothing was done, once more if the key has changed."""
         settings = await self.get_settings()
         try:
             return await self._exchange(call, settings)
         except ExtendError as error:
             if not is_unauthorized(error) or not await self._has_changed(settings):
                 raise
-            self.log.warning("Connection %s has changed; it was read again.", self.extend_conn_id)
+            self.log.warning("Connection %s has changed and was read again", self.extend_conn_id)
         return await self._exchange(call, self.settings)
 
     async def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:
@@ -223,7 +251,7 @@ class ExtendAsyncHook(HttpAsyncHook):
         if settings.requests_per_second is not None:
             await asyncio.sleep(limiter_for(settings.conn_id, settings.requests_per_second).reserve())
         body = Form(call.upload) if call.upload else call.body
-        departure = Departure(call.leave_by)
+        transmission = Transmission(call, settings.base_url, route.via)
         try:
             async with session.request(
                 call.method,
@@ -233,212 +261,26 @@ class ExtendAsyncHook(HttpAsyncHook):
                 headers={**settings.headers, **content_headers(body)},
                 timeout=request_timeout(settings, brief=call.is_brief),
                 allow_redirects=False,
-                trace_request_ctx=departure,
+                trace_request_ctx=transmission,
                 **request_options(route),
             ) as response:
-                answer = Answer(response.status, response.headers, await response.read(), route.via)
+                answer = Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            refused = tunnel_refusal(error)
-            if refused is not None:
-                raise proxy_refusal(call, refused, route.via) from None
-            raise no_answer(call, error, settings.base_url, sent=departure.begun, via=route.via) from None
-        return result_of(call, answer)
+            raise transmission.failure(error, tunnel_refusal(error)) from None
+        return transmission.result(answer)
 
-    # ------------------------------------------------------------------ workflow runs
+    # ------------------------------------------------------------------ endpoints
 
-    async def create_run(
-        self,
-        workflow_id: str,
-        file: FileInput,
-        *,
-        version: str | int | None = None,
-        outputs: Sequence[Mapping[str, Any]] | None = None,
-        priority: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> WorkflowRun:
-        """Run a workflow on one file; see :meth:`create_runs`."""
-        (run,) = await self.create_runs(
-            workflow_id,
-            [RunInput(file, outputs)],
-            version=version,
-            priority=priority,
-            metadata=metadata,
-            secrets=secrets,
-            name=name,
-        )
-        return run
-
-    async def create_runs(
-        self,
-        workflow_id: str,
-        inputs: Sequence[RunInput],
-        *,
-        version: str | int | None = None,
-        priority: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, Any] | None = None,
-        name: str | None = None,
-        leave_by: dt.datetime | None = None,
-    ) -> list[WorkflowRun]:
-        """Run a workflow on each file: one request on 2025-04-21, one request per file on 2026-02-09.
-
-        :param version: a version's number or ``draft``; None for the deployed one.
-        :param priority: 1 to 100, lower first.
-        :param metadata: comes back with each run.
-        :param name: of each run.
-        :param leave_by: when the request must have left, or not at all; timezone-aware.
-        :raises ExtendError: with ``created_run_ids`` if some of several requests had succeeded.
-        """
-        calls = endpoints.create_runs(
-            self.wire,
-            workflow_id,
-            inputs,
-            version=version,
-            priority=priority,
-            metadata=metadata,
-            secrets=secrets,
-            name=name,
-            leave_by=leave_by,
-        )
-        runs: list[WorkflowRun] = []
-        for call in calls:
-            try:
-                created = await self.send(call)
-            except ExtendError as error:
-                error.created_run_ids = tuple(run.id for run in runs)
-                raise
-            runs.extend(created)
-        if name is not None and not self.wire.names_runs_at_creation:
-            for run in runs:
-                await self._name_run(run, name)
-        return runs
-
-    async def _name_run(self, run: WorkflowRun, name: str) -> None:
-        """Name a run that exists already; its name is not worth losing its id over."""
-        try:
-            await self.update_run(run.id, name=name)
-        except ExtendError as error:
-            self.log.warning("Run %s was created but not named %r: %s", run.id, name, error)
-
-    async def create_batch(
-        self,
-        workflow_id: str,
-        inputs: Sequence[BatchInput],
-        *,
-        version: str | int | None = None,
-        priority: int | None = None,
-    ) -> str:
-        """Submit up to 1,000 inputs in one request and return the batch's id.
-
-        :raises ExtendUnclearSubmissionError: if it is unknown whether the batch exists.
-        """
-        if priority is not None and not self.wire.batch_has_priority:
-            self.log.warning(
-                "API version %s fixes the priority of batches; %d is ignored.", self.api_version, priority
-            )
-        return await self.send(
-            endpoints.create_batch(self.wire, workflow_id, inputs, version=version, priority=priority)
-        )
-
-    async def iter_run_pages(
-        self,
-        *,
-        batch_id: str | None = None,
-        workflow_id: str | None = None,
-        status: str | None = None,
-        file_name_contains: str | None = None,
-        sort_by: str = "createdAt",
-        sort_dir: str = "asc",
-        page_size: int = endpoints.MAX_PAGE_SIZE,
-    ) -> AsyncGenerator[list[RunSummary], None]:
-        """List runs page by page. While runs are at work, pages may overlap or miss some: count by id."""
-        cursor, more = Cursor(), True
-        while more:
-            page = await self.send(
-                endpoints.list_runs(
-                    self.wire,
-                    batch_id=batch_id,
-                    workflow_id=workflow_id,
-                    status=status,
-                    file_name_contains=file_name_contains,
-                    sort_by=sort_by,
-                    sort_dir=sort_dir,
-                    page_size=page_size,
-                    page_token=cursor.token,
-                )
-            )
-            yield list(page.items)
-            more = cursor.advance(page)
-
-    async def get_run(self, run_id: str) -> WorkflowRun:
-        """Return a run with its results."""
-        return await self.send(endpoints.get_run(self.wire, run_id))
-
-    async def update_run(
-        self, run_id: str, name: str | None = None, metadata: Mapping[str, Any] | None = None
-    ) -> WorkflowRun:
-        """Set a run's name or metadata."""
-        return await self.send(endpoints.update_run(self.wire, run_id, name=name, metadata=metadata))
-
-    async def cancel_run(self, run_id: str) -> WorkflowRun:
-        """Cancel a pending or processing run; Extend refuses others (ExtendBadRequestError)."""
-        return await self.send(endpoints.cancel_run(self.wire, run_id))
-
-    async def delete_run(self, run_id: str) -> None:
-        """Delete a run."""
-        await self.send(endpoints.delete_run(self.wire, run_id))
-
-    async def check_workflow(self, workflow_id: str) -> None:
-        """See that the connection's workspace has a workflow, where the API version can tell.
-
-        :raises ExtendNotFoundError: it has not.
-        """
-        if self.wire.has_workflows:
-            await self.send(endpoints.get_workflow(self.wire, workflow_id))
-
-    # ------------------------------------------------------------------ files
-
-    async def upload_file(
-        self,
-        name: str,
-        content: BinaryIO | bytes,
-        *,
-        password: str | None = None,
-        convert_to_pdf: bool = False,
-    ) -> StoredFile:
-        """Upload a file, streamed from a binary file that can seek; its type is told by name and content."""
-        return await self.send(
-            endpoints.upload_file(self.wire, name, content, password=password, convert_to_pdf=convert_to_pdf)
-        )
-
-    async def iter_file_pages(
-        self,
-        *,
-        name_contains: str | None = None,
-        sort_dir: str = "asc",
-        page_size: int = endpoints.MAX_PAGE_SIZE,
-    ) -> AsyncGenerator[list[StoredFile], None]:
-        """List files page by page."""
-        cursor, more = Cursor(), True
-        while more:
-            page = await self.send(
-                endpoints.list_files(
-                    self.wire,
-                    name_contains=name_contains,
-                    sort_dir=sort_dir,
-                    page_size=page_size,
-                    page_token=cursor.token,
-                )
-            )
-            yield list(page.items)
-            more = cursor.advance(page)
-
-    async def get_file(self, file_id: str) -> StoredFile:
-        """Return a file with a presigned URL of its content, good for 15 minutes."""
-        return await self.send(endpoints.get_file(self.wire, file_id))
-
-    async def delete_file(self, file_id: str) -> None:
-        """Delete a file."""
-        await self.send(endpoints.delete_file(self.wire, file_id))
+    create_run = _method(endpoints.create_run)
+    create_runs = _method(endpoints.create_runs)
+    create_batch = _method(endpoints.create_batch)
+    iter_run_pages = _listing(endpoints.iter_run_pages)
+    get_run = _method(endpoints.get_run)
+    update_run = _method(endpoints.update_run)
+    cancel_run = _method(endpoints.cancel_run)
+    delete_run = _method(endpoints.delete_run)
+    check_workflow = _method(endpoints.check_workflow)
+    upload_file = _method(endpoints.upload_file)
+    iter_file_pages = _listing(endpoints.iter_file_pages)
+    get_file = _method(endpoints.get_file)
+    delete_file = _method(endpoints.delete_file)

@@ -1,10 +1,10 @@
-"""Files as multipart forms that are read piece by piece, for both hooks alike."""
+"""Files as multipart forms that are read piece by piece, for both hooks."""
 
 from __future__ import annotations
 
 from requests_toolbelt import MultipartEncoder  # type: ignore[import-untyped]  # ships no types
 
-from extend_provider.client.endpoints import Upload
+from extend_provider.client.calls import Upload
 
 
 class _Rest:

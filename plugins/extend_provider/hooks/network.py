@@ -1,8 +1,8 @@
-"""The way to Extend: which proxy, which certificates are trusted. Decided here once, for both hooks.
+"""The route to Extend for both hooks: which proxy is used, which certificates are trusted.
 
-The connection goes first, then the environment as ``requests`` reads it: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
-and NO_PROXY in either case, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE. SSL_CERT_FILE and SSL_CERT_DIR, which most
-other programs go by, come after those; certifi's authorities are the last resort.
+The connection takes precedence over the environment, which is read as ``requests`` reads it: HTTP_PROXY,
+HTTPS_PROXY, ALL_PROXY and NO_PROXY in either case, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE. SSL_CERT_FILE and
+SSL_CERT_DIR, which most other programs read, come next; certifi's authorities are the default.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ CA_BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "S
 class Route:
     """How requests get to the connection's host.
 
-    :param proxy: its URL, which may hold a password; None for a direct way.
+    :param proxy: its URL, which may hold a password; None for a direct connection.
     :param verify: whether to check certificates, or the file or folder of the authorities to trust.
     :param cert: path of a client certificate, or (certificate, key).
-    :param tls: what ``verify`` and ``cert`` come to.
-    :param via: what a person calls the proxy, and who has set it; without the password.
+    :param tls: the TLS context that ``verify`` and ``cert`` result in.
+    :param via: the proxy for a message: its URL without the password, and where it is set.
     """
 
     proxy: str | None = dataclasses.field(repr=False)
@@ -46,7 +46,7 @@ class Route:
 
 
 def route_of(settings: ExtendSettings) -> Route:
-    """Return the way of a connection's requests; reads certificates, which takes its time.
+    """Return the route of a connection's requests. Reads certificates, which is slow.
 
     :raises ExtendInputError: naming the setting of the connection, or of the environment, that is wrong.
     """
@@ -56,7 +56,7 @@ def route_of(settings: ExtendSettings) -> Route:
 
 
 def _proxy(settings: ExtendSettings) -> tuple[str | None, str | None]:
-    """Return the proxy's URL, and what to call it."""
+    """Return the proxy's URL, and its name for a message."""
     url = settings.base_url
     value, source = select_proxy(url, dict(settings.proxies)), "the connection's extra"
     if value is None and settings.trust_env:
@@ -64,7 +64,7 @@ def _proxy(settings: ExtendSettings) -> tuple[str | None, str | None]:
         scheme = urlsplit(url).scheme
         name = f"{scheme}_proxy" if scheme in environment else "all_proxy"
         value, source = select_proxy(url, environment), f"the environment's {name.upper()}"
-    if not value:  # an empty one in the connection says: none
+    if not value:  # an empty one in the connection means none
         return None, None
     try:
         proxy = value if "://" in value else f"http://{value.removeprefix('//')}"
@@ -93,7 +93,7 @@ def _proxy(settings: ExtendSettings) -> tuple[str | None, str | None]:
 
 
 def _authorities(settings: ExtendSettings) -> tuple[bool | str, str]:
-    """Return what certificates are checked against, and who says so."""
+    """Return what certificates are checked against, and where that is set."""
     if settings.verify is True and settings.trust_env:
         for name in CA_BUNDLES:
             if os.environ.get(name):

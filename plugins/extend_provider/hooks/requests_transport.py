@@ -1,4 +1,4 @@
-"""What the synchronous hook asks of requests: its way, and connections that say when a request leaves."""
+"""How the synchronous hook uses requests: its route, and connections that note when a request leaves."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from requests_toolbelt.adapters.socket_options import (  # type: ignore[import-u
     TCPKeepAliveAdapter,
 )
 
-from extend_provider.client.retries import Departure, chain_of
+from extend_provider.client.errors import Transmission, chain_of
 from extend_provider.hooks.network import Route
 
-#: How http.client says that a proxy made no tunnel.
+#: The error of http.client when a proxy made no tunnel.
 _NO_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 
-_leaving: ContextVar[Departure | None] = ContextVar("leaving", default=None)
+_current: ContextVar[Transmission[Any] | None] = ContextVar("transmission", default=None)
 
 
-def lead(session: requests.Session, route: Route) -> None:
-    """Have a session's requests go this way; nothing of the environment counts beside it, nor ~/.netrc."""
+def route_session(session: requests.Session, route: Route) -> None:
+    """Send a session's requests by this route alone: neither the environment nor ~/.netrc is read."""
     session.trust_env = False
     session.proxies = {"all": route.proxy} if route.proxy else {}
     session.verify, session.cert = route.verify, route.cert
@@ -36,17 +36,17 @@ def tunnel_refusal(error: BaseException) -> int | None:
 
 
 @contextlib.contextmanager
-def observed(departure: Departure) -> Iterator[None]:
-    """Have the request of the block tell when it leaves."""
-    token = _leaving.set(departure)
+def transmitting(transmission: Transmission[Any]) -> Iterator[None]:
+    """Have the request of the block note in ``transmission`` that it leaves."""
+    token = _current.set(transmission)
     try:
         yield
     finally:
-        _leaving.reset(token)
+        _current.reset(token)
 
 
-class _Telling:
-    """A connection of urllib3's, of any kind: connects first, then tells, then writes the request."""
+class _NotingConnection:
+    """A connection of urllib3's, of any kind: connects first, then notes it, then writes the request."""
 
     def request(self, *args: Any, **options: Any) -> None:
         connection: Any = self
@@ -54,33 +54,33 @@ class _Telling:
         # has sent nothing.
         if connection.is_closed:
             connection.connect()
-        departure = _leaving.get()
-        if departure is not None:
-            departure.leave()
+        transmission = _current.get()
+        if transmission is not None:
+            transmission.begin()
         super().request(*args, **options)  # type: ignore[misc]  # urllib3's, further down the bases
 
 
-class TellingAdapter(TCPKeepAliveAdapter):  # type: ignore[misc]  # has no types
-    """The http provider's own adapter, over connections that tell when a request leaves."""
+class TransmissionAdapter(TCPKeepAliveAdapter):  # type: ignore[misc]  # has no types
+    """The http provider's own adapter, over connections that note when a request leaves."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make the pools of direct connections."""
         super().init_poolmanager(*args, **options)
-        _let_tell(self.poolmanager)
+        _let_note(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Return the pools of a proxy, made when it is first asked for."""
         known = proxy in self.proxy_manager
         manager = super().proxy_manager_for(proxy, **options)
         if not known:
-            _let_tell(manager)
+            _let_note(manager)
         return manager
 
 
-def _let_tell(manager: Any) -> None:
-    def telling(pool: Any) -> Any:
-        connection = type(pool.ConnectionCls.__name__, (_Telling, pool.ConnectionCls), {})
+def _let_note(manager: Any) -> None:
+    def noting(pool: Any) -> Any:
+        connection = type(pool.ConnectionCls.__name__, (_NotingConnection, pool.ConnectionCls), {})
         return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
     classes = manager.pool_classes_by_scheme
-    manager.pool_classes_by_scheme = {scheme: telling(pool) for scheme, pool in classes.items()}
+    manager.pool_classes_by_scheme = {scheme: noting(pool) for scheme, pool in classes.items()}

@@ -1,4 +1,4 @@
-"""From a task in Airflow's UI to the runs it stands for in Extend's dashboard."""
+"""The link from a task in Airflow's UI to its runs in Extend's dashboard."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
 
-#: XCom key of the address. Airflow's api server reads a link from XCom alone, so the same key serves the task
-#: that pushes the address before it is deferred, the trigger that learns it meanwhile, and the UI.
+#: XCom key of the address. Airflow's API server reads a link from XCom alone, so one key serves the task that
+#: pushes the address before it is deferred, the trigger that learns it later, and the UI.
 DASHBOARD_URL_KEY = "dashboard_url"
 
 

@@ -8,8 +8,8 @@ import pickle
 import pytest
 
 from extend_provider import exceptions
-from extend_provider.client.file_types import SUPPORTED_EXTENSIONS, is_supported
 from extend_provider.client.models import BatchInput, FileInput, RunSummary, StoredFile, WorkflowRun
+from extend_provider.client.validation import SUPPORTED_EXTENSIONS, is_supported_type
 from extend_provider.exceptions import ExtendError, ExtendInputError, ExtendServerError
 
 SECRET = "X-Amz-Signature=c0ffee"
@@ -79,7 +79,7 @@ def test_no_error_is_an_airflow_exception_that_soft_fail_would_swallow() -> None
     ],
 )
 def test_support_is_told_by_the_extension(name: str, supported: bool) -> None:
-    assert is_supported(name) is supported
+    assert is_supported_type(name) is supported
 
 
 def test_extensions_are_lower_case_without_dots() -> None:

@@ -14,10 +14,8 @@ from extend_provider.exceptions import ExtendInputError
 from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
 from fixtures.extend_api import ExtendApi
 from fixtures.heartbeat import Heartbeat, heartbeat
-from fixtures.hook_runner import CONN_ID, QUICK, set_connection
+from fixtures.hook_runner import CONN_ID, QUICK, RUN, set_connection
 from fixtures.scripted_server import Reply, ScriptedServer
-
-RUN = Reply(body={"id": "run_1", "status": "PROCESSED"})
 
 
 @pytest.fixture

@@ -33,28 +33,13 @@ from extend_provider.hooks.extend import ExtendHook
 from extend_provider.hooks.network import CA_BUNDLES, route_of
 from extend_provider.triggers.batch import ExtendBatchTrigger
 from fixtures.extend_api import ExtendApi
-from fixtures.hook_runner import CONN_ID, HookRunner, set_connection
+from fixtures.hook_runner import BATCH, CONN_ID, RUN, HookRunner, get_run, set_connection, submit_batch
 from fixtures.proxy import Proxy
 from fixtures.scripted_server import Reply, ScriptedServer, closed_port
 
-RUN = Reply(body={"id": "run_1", "status": "PROCESSED"})
-BATCH = Reply(body={"batchId": "batch_1"})
 #: What ``openssl x509 -hash`` gives for the authority's name, by which OpenSSL looks into a folder.
 NAME_HASH = "5054f112"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
-def get_run(hook: Any) -> Any:
-    return hook.get_run("run_1")
-
-
-def submit(hook: Any) -> Any:
-    return hook.create_batch("workflow_1", [BatchInput(FileInput(text="t"))])
-
-
-@pytest.fixture(params=["sync", "async"])
-def hooks(request: pytest.FixtureRequest) -> HookRunner:
-    return HookRunner(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -166,7 +151,8 @@ class TestAuthorities:
         monkeypatch.setenv(name, inside.folder if name.endswith("DIR") else inside.bundle)
         assert hooks.run(get_run).id == "run_1"
 
-    @pytest.mark.parametrize("kind", ["bundle", "folder"])
+    @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+    @pytest.mark.parametrize("kind", ["bundle", "folder", "none"])
     def test_an_authority_that_the_connection_names_is_trusted(
         self,
         hooks: HookRunner,
@@ -175,7 +161,7 @@ class TestAuthorities:
         monkeypatch: pytest.MonkeyPatch,
         kind: str,
     ) -> None:
-        set_connection(monkeypatch, server.url, extra={"verify": getattr(inside, kind)})
+        set_connection(monkeypatch, server.url, extra={"verify": getattr(inside, kind, False)})
         assert hooks.run(get_run).id == "run_1"
 
     @pytest.mark.parametrize("extra", [{}, {"verify": True, "trust_env": False}])
@@ -191,9 +177,9 @@ class TestAuthorities:
             monkeypatch.setenv("REQUESTS_CA_BUNDLE", inside.bundle)
         set_connection(monkeypatch, server.url, extra=extra)
         with pytest.raises(ExtendConnectionError, match=r"\(verify\) or in REQUESTS_CA_BUNDLE") as failure:
-            hooks.run(submit)
+            hooks.run(submit_batch)
         assert not failure.value.retryable
-        assert server.requests == []
+        assert (server.connections, server.requests) == (1, [])
 
     @pytest.mark.parametrize("what", ["missing", "no certificates"])
     @pytest.mark.parametrize("by", ["environment", "connection"])
@@ -210,7 +196,7 @@ class TestAuthorities:
         set_connection(monkeypatch, "https://extend.test", extra=extra)
         names = "verify is|its verify" if by == "connection" else "REQUESTS_CA_BUNDLE"
         with pytest.raises(ExtendInputError, match=rf"'extend_test': .*({names}) .*bundle\.pem"):
-            hooks.run(submit)
+            hooks.run(submit_batch)
 
     def test_a_renewed_bundle_is_read_anew(self, inside: Inside, tmp_path: Path) -> None:
         bundle = tmp_path / "bundle.pem"
@@ -288,7 +274,7 @@ class TestProxies:
             )
             set_connection(monkeypatch, target.url, extra={"verify": inside.bundle})
             with pytest.raises(ExtendConnectionError) as failure:
-                hooks.run(submit)
+                hooks.run(submit_batch)
             assert target.requests == []
         said = str(failure.value)
         assert f"The proxy {proxy.url} of the environment's HTTP" in said
@@ -302,7 +288,7 @@ class TestProxies:
         address = f"127.0.0.1:{closed_port()}"
         set_connection(monkeypatch, server.url, extra={"proxies": {"https": f"etl:c0ffee@{address}"}})
         with pytest.raises(ExtendConnectionError) as failure:
-            hooks.run(submit)
+            hooks.run(submit_batch)
         assert f"through the proxy http://{address} of the connection's extra, so nothing was sent" in str(
             failure.value
         )
@@ -314,7 +300,7 @@ class TestProxies:
         with Proxy("hangs") as proxy:
             set_connection(monkeypatch, server.url, extra={"proxy": proxy.url, "timeout": [0.1, 5]})
             with pytest.raises(ExtendConnectionError, match="nothing was sent"):
-                hooks.run(submit, max_attempts=1)
+                hooks.run(submit_batch, max_attempts=1)
         assert proxy.asked == 1
 
     def test_a_proxy_is_spoken_to_by_tls(
@@ -353,7 +339,7 @@ class TestProxies:
             monkeypatch.setenv("ALL_PROXY", proxy)
         set_connection(monkeypatch, "https://extend.test", extra=extra)
         with pytest.raises(ExtendInputError, match=says) as failure:
-            hooks.run(submit)
+            hooks.run(submit_batch)
         source = "the environment's ALL_PROXY" if by == "environment" else "the connection's extra"
         assert source in str(failure.value)
         assert "c0" not in str(failure.value)

@@ -1,4 +1,4 @@
-"""Behind a proxy: what has left is told by the connection, not by the kind of error that the proxy causes."""
+"""Behind a proxy: the connection shows whether a request has left, the kind of error does not."""
 
 from __future__ import annotations
 
@@ -11,28 +11,15 @@ from typing import Any
 import pytest
 import trustme
 
-from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendConnectionError,
     ExtendError,
     ExtendUnclearSubmissionError,
 )
-from fixtures.hook_runner import HookRunner, set_connection
+from fixtures.hook_runner import BATCH, RUN, HookRunner, get_run, set_connection, submit_batch
 from fixtures.proxy import Mode, Proxy
 from fixtures.scripted_server import Reply, ScriptedServer, closed_port
-
-BATCH = Reply(body={"batchId": "batch_1"})
-RUN = Reply(body={"id": "run_1", "status": "PROCESSED"})
-INPUTS = [BatchInput(FileInput(text="t"))] * 20
-
-
-def submit(hook: Any) -> Any:
-    return hook.create_batch("workflow_1", INPUTS)
-
-
-def get_run(hook: Any) -> Any:
-    return hook.get_run("run_1")
 
 
 @dataclasses.dataclass
@@ -51,19 +38,18 @@ class Route:
         return len(self.server.requests)
 
 
-@pytest.fixture(params=["sync", "async"])
-def hooks(request: pytest.FixtureRequest) -> HookRunner:
-    return HookRunner(request.param)
-
-
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
 
 
-@pytest.fixture(params=["connection", "environment"])
-def configured(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture
+def configured() -> str:
+    """Return where the proxy is set; overridden where it matters."""
+    return "connection"
+
+
+CONFIGURED = pytest.mark.parametrize("configured", ["connection", "environment"])
 
 
 @pytest.fixture(params=["plain", "CONNECT"])
@@ -97,10 +83,11 @@ def route(
         yield Route(server, use, tunnels)
 
 
+@CONFIGURED
 def test_a_submission_arrives_through_the_proxy(hooks: HookRunner, route: Route) -> None:
     with Proxy() as proxy:
         route.through(proxy)
-        assert hooks.run(submit) == "batch_1"
+        assert hooks.run(submit_batch) == "batch_1"
     assert (proxy.asked, route.arrived) == (1, 1)
 
 
@@ -109,35 +96,34 @@ def test_a_submission_arrives_through_the_proxy(hooks: HookRunner, route: Route)
     [("plain", "drops"), ("plain", "resets"), ("plain", "502"), ("CONNECT", "drops"), ("CONNECT", "resets")],
     indirect=["route"],
 )
-def test_an_answer_that_the_proxy_loses_leaves_the_fate_unknown_and_nothing_is_sent_again(
+def test_an_answer_lost_by_the_proxy_is_unclear_and_not_sent_again(
     hooks: HookRunner, route: Route, mode: Mode
 ) -> None:
     with Proxy(mode) as proxy:
         route.through(proxy)
         with pytest.raises(ExtendUnclearSubmissionError):
-            hooks.run(submit)
+            hooks.run(submit_batch)
     assert route.arrived == 1
 
 
-def test_an_answer_that_is_lost_on_a_connection_in_use_leaves_the_fate_unknown(
-    hooks: HookRunner, route: Route
-) -> None:
+def test_an_answer_lost_on_a_reused_connection_is_unclear(hooks: HookRunner, route: Route) -> None:
     route.server.script = [RUN, Reply(fault="drop"), BATCH]
     with Proxy() as proxy:
         route.through(proxy)
         with pytest.raises(ExtendUnclearSubmissionError):
-            hooks.run(get_run, submit)
+            hooks.run(get_run, submit_batch)
     assert [request.method for request in route.server.requests] == ["GET", "POST"]
 
 
+@CONFIGURED
 @pytest.mark.parametrize("status", [403, 407, 502])
-def test_a_refused_tunnel_is_proof_that_nothing_left(
+def test_a_refused_tunnel_proves_that_nothing_was_sent(
     hooks: HookRunner, route: Route, configured: str, status: int
 ) -> None:
     with Proxy("refuses", refusal=status) as proxy:
         route.through(proxy)
         with pytest.raises(ExtendError) as failure:
-            hooks.run(submit)
+            hooks.run(submit_batch)
     assert route.arrived == 0
     if route.tunnels:
         assert isinstance(failure.value, ExtendConnectionError)
@@ -153,31 +139,31 @@ def test_a_refused_tunnel_is_proof_that_nothing_left(
         assert type(failure.value) is ExtendAuthError, "the proxy itself says no"
 
 
-def test_a_proxy_that_dies_over_a_request_may_have_forwarded_it(hooks: HookRunner, route: Route) -> None:
+def test_a_proxy_that_dies_may_have_forwarded_the_request(hooks: HookRunner, route: Route) -> None:
     with Proxy("dies") as proxy:
         route.through(proxy)
         with pytest.raises(ExtendConnectionError if route.tunnels else ExtendUnclearSubmissionError):
-            hooks.run(submit)
+            hooks.run(submit_batch)
     assert route.arrived == 0
     assert proxy.asked == (3 if route.tunnels else 1)
 
 
-def test_without_the_proxy_nothing_leaves(hooks: HookRunner, route: Route) -> None:
+def test_an_unreachable_proxy_sends_nothing(hooks: HookRunner, route: Route) -> None:
     route.through(f"http://127.0.0.1:{closed_port()}")
     with pytest.raises(ExtendConnectionError, match="nothing was sent") as failure:
-        hooks.run(submit)
+        hooks.run(submit_batch)
     assert failure.value.retryable
     assert route.arrived == 0
 
 
 @pytest.mark.parametrize("route", ["CONNECT"], indirect=True)
-def test_a_certificate_that_is_not_trusted_inside_the_tunnel_is_proof_that_nothing_left(
+def test_an_untrusted_certificate_inside_the_tunnel_proves_that_nothing_was_sent(
     hooks: HookRunner, route: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Proxy() as proxy:
         route.through(proxy)
         set_connection(monkeypatch, route.server.url, extra={"proxy": proxy.url})
         with pytest.raises(ExtendConnectionError, match=r"nothing was sent: .*certificate") as failure:
-            hooks.run(submit)
+            hooks.run(submit_batch)
     assert not failure.value.retryable
     assert (proxy.asked, route.arrived) == (1, 0)

@@ -31,11 +31,6 @@ ENVELOPES = {
 }
 
 
-@pytest.fixture(params=["sync", "async"])
-def hooks(request: pytest.FixtureRequest) -> HookRunner:
-    return HookRunner(request.param)
-
-
 def get(
     hooks: HookRunner, monkeypatch: pytest.MonkeyPatch, body: bytes, api_version: str, **options: Any
 ) -> Any:

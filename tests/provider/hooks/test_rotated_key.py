@@ -14,22 +14,23 @@ from airflow.sdk.definitions.connection import Connection
 
 from extend_provider.batch.polling import Outcome
 from extend_provider.batch.waiting import Ended
-from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import ExtendAuthError, ExtendConnectionError
 from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
 from extend_provider.triggers.batch import ExtendBatchTrigger
 from fixtures.extend_api import ExtendApi
-from fixtures.hook_runner import CONN_ID, QUICK, HookRunner, set_connection
+from fixtures.hook_runner import (
+    BATCH,
+    CONN_ID,
+    QUICK,
+    RUN,
+    HookRunner,
+    get_run,
+    set_connection,
+    submit_batch,
+)
 from fixtures.scripted_server import Reply, ScriptedServer
 
-RUN = Reply(body={"id": "run_1", "status": "PROCESSED"})
-BATCH = Reply(body={"batchId": "batch_1"})
 UNKNOWN_KEY = Reply(401, {"code": "UNAUTHORIZED", "message": "Invalid API key."})
-
-
-@pytest.fixture(params=["sync", "async"])
-def hooks(request: pytest.FixtureRequest) -> HookRunner:
-    return HookRunner(request.param)
 
 
 @pytest.fixture
@@ -39,20 +40,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
         yield server
 
 
-def get_run(hook: Any) -> Any:
-    return hook.get_run("run_1")
-
-
-def submit(hook: Any) -> Any:
-    return hook.create_batch("workflow_1", [BatchInput(FileInput(text="t"))])
-
-
 def keys(server: ScriptedServer) -> list[str]:
     return [request.headers["authorization"].removeprefix("Bearer ") for request in server.requests]
 
 
-@pytest.mark.parametrize(("use", "done"), [(get_run, RUN), (submit, BATCH)], ids=["read", "submission"])
-def test_a_key_that_was_rotated_is_read_again_and_the_request_repeated(
+@pytest.mark.parametrize(("use", "done"), [(get_run, RUN), (submit_batch, BATCH)], ids=["read", "submission"])
+def test_a_rotated_key_is_read_again_and_the_request_repeated(
     hooks: HookRunner, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, use: Any, done: Reply
 ) -> None:
     server.script = [RUN, UNKNOWN_KEY, done, RUN]
@@ -66,14 +59,14 @@ def test_a_key_that_was_rotated_is_read_again_and_the_request_repeated(
     assert server.requests[-1].headers["x-extend-workspace-id"] == "ws_new"
 
 
-def test_a_second_refusal_is_final(
+def test_a_second_refusal_ends_with_an_error(
     hooks: HookRunner, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.script = [RUN, UNKNOWN_KEY]
 
     def rotate(hook: Any) -> Any:
         set_connection(monkeypatch, server.url, key="sk_new")
-        return submit(hook)
+        return submit_batch(hook)
 
     with pytest.raises(ExtendAuthError) as failure:
         hooks.run(get_run, rotate)
@@ -81,7 +74,7 @@ def test_a_second_refusal_is_final(
     assert keys(server) == ["sk_old", "sk_old", "sk_new"]
 
 
-def test_a_key_can_be_rotated_more_than_once_in_a_long_wait(
+def test_a_key_can_be_rotated_twice(
     hooks: HookRunner, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.script = [RUN, UNKNOWN_KEY, RUN, UNKNOWN_KEY, RUN]
@@ -97,7 +90,7 @@ def test_a_key_can_be_rotated_more_than_once_in_a_long_wait(
     assert keys(server) == ["sk_old", "sk_old", "sk_2", "sk_2", "sk_3"]
 
 
-async def test_requests_at_the_same_time_survive_a_rotation(
+async def test_concurrent_requests_survive_a_rotation(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Refused slowly, so that all three have arrived with the old key before the first one comes again.
@@ -147,7 +140,7 @@ def test_a_connection_that_cannot_be_read_at_the_moment_is_read_the_next_time(
     assert hooks.run(get_run).id == "run_1"
 
 
-def test_the_connection_test_says_that_the_connection_cannot_be_read(
+def test_the_test_button_reports_an_unreadable_connection(
     hooks: HookRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = SecretsBackend(monkeypatch, {})
@@ -166,7 +159,7 @@ class TestWaiting:
         return extend_api.submit_batch([{"file": {"text": "t"}}])
 
     def wait(self, batch_id: str) -> Ended:
-        policy = {"deadline": time.time() + 30, "poll_interval": 1.0}
+        policy = {"deadline": time.time() + 30, "poll_interval": 0.2}
         trigger = ExtendBatchTrigger(batch_id=batch_id, run_count=1, extend_conn_id=CONN_ID, policy=policy)
 
         async def first() -> Ended:
@@ -177,7 +170,7 @@ class TestWaiting:
         return asyncio.run(first())
 
     @pytest.mark.parametrize("kind", ["unreachable", "missing"])
-    def test_a_secrets_backend_that_fails_for_a_moment_ends_nothing(
+    def test_a_secrets_backend_that_fails_briefly_does_not_end_the_wait(
         self, batch_id: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         """Airflow hides what its backends raise: to it such a connection is missing."""
@@ -196,7 +189,7 @@ class TestWaiting:
         assert ended.outcome is Outcome.GAVE_UP
         assert "isn't defined" in ended.message
 
-    def test_a_key_rotated_during_the_wait_ends_nothing(
+    def test_a_rotated_key_does_not_end_the_wait(
         self, batch_id: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         extend_api.configure(hold=True)
@@ -222,7 +215,7 @@ def _missing() -> Exception:
     return AirflowNotFoundException(f"The conn_id `{CONN_ID}` isn't defined")
 
 
-def test_a_hook_in_a_worker_says_at_once_that_a_connection_is_missing(
+def test_a_hook_in_a_worker_reports_a_missing_connection_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     backend = SecretsBackend(monkeypatch, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,10 +19,13 @@ from extend_provider.client.models import (
 )
 from extend_provider.client.wire.reading import (
     Json,
+    body_list,
     body_mapping,
+    body_member,
     flag,
     mapping,
     mappings,
+    member_text,
     number,
     optional_mapping,
     required_text,
@@ -34,14 +38,39 @@ from extend_provider.security import without_credentials
 Body = dict[str, Any]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Members:
+    """The keys under which answers hold runs and files; None where the answer itself is the object."""
+
+    run: str | None
+    runs: str
+    file: str | None
+    files: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of all runs of a request; a batch has only ``version`` and ``priority``.
+
+    :param version: a version's number or ``draft``; None for the deployed one.
+    """
+
+    version: str | None = None
+    priority: int | None = None
+    metadata: Mapping[str, Any] | None = None
+    secrets: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
+    name: str | None = None
+
+
 class Wire(ABC):
     """How one API version writes requests and answers.
 
-    Bodies of requests raise :class:`~extend_provider.exceptions.ExtendInputError` for what the version cannot
-    say; reading an answer raises :class:`~extend_provider.client.wire.reading.UnreadableAnswerError`.
+    Bodies of requests raise :class:`~extend_provider.exceptions.ExtendInputError` for what the version does
+    not support; reading an answer raises :class:`~extend_provider.client.wire.reading.UnreadableAnswerError`.
     """
 
     api_version: ClassVar[str]
+    members: ClassVar[Members]
     #: Whether one request creates runs for several files, or one run for one file.
     several_files_per_request: ClassVar[bool]
     #: Whether a run can be named in the request that creates it.
@@ -52,28 +81,11 @@ class Wire(ABC):
     has_workflows: ClassVar[bool]
 
     @abstractmethod
-    def run_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[RunInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> Body:
+    def run_body(self, workflow_id: str, inputs: Sequence[RunInput], options: RunOptions) -> Body:
         """Return the body of ``POST /workflow_runs``; one input unless :attr:`several_files_per_request`."""
 
     @abstractmethod
-    def batch_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[BatchInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-    ) -> Body:
+    def batch_body(self, workflow_id: str, inputs: Sequence[BatchInput], options: RunOptions) -> Body:
         """Return the body of ``POST /workflow_runs/batch``."""
 
     @abstractmethod
@@ -81,32 +93,40 @@ class Wire(ABC):
         """Return a run from the object as it was received, without an envelope around it."""
 
     @abstractmethod
+    def parse_summary(self, raw: Json) -> RunSummary:
+        """Return a run from an object of a listing."""
+
     def created_runs(self, body: object) -> tuple[WorkflowRun, ...]:
         """Return the runs that ``POST /workflow_runs`` created."""
-
-    @abstractmethod
-    def run(self, body: object) -> WorkflowRun:
-        """Return the run that get, update and cancel answer."""
-
-    @abstractmethod
-    def run_text(self, body: bytes) -> bytes:
-        """Return the JSON text of the run that get answers, byte for byte."""
-
-    @abstractmethod
-    def run_page(self, body: object) -> Page[RunSummary]:
-        """Return a page of ``GET /workflow_runs``."""
-
-    @abstractmethod
-    def file(self, body: object) -> StoredFile:
-        """Return the file that upload and get answer."""
-
-    @abstractmethod
-    def file_page(self, body: object) -> Page[StoredFile]:
-        """Return a page of ``GET /files``."""
+        if not self.several_files_per_request:
+            return (self.run(body),)
+        return tuple(self.parse_run(run) for run in body_list(body, self.members.runs))
 
     def batch_id(self, body: object) -> str:
         """Return the id that ``POST /workflow_runs/batch`` answers."""
         return required_text(body_mapping(body), "batchId")
+
+    def run(self, body: object) -> WorkflowRun:
+        """Return the run that get, update and cancel answer."""
+        return self.parse_run(body_member(body, self.members.run))
+
+    def run_text(self, body: bytes) -> bytes:
+        """Return the JSON text of the run that get answers, byte for byte."""
+        return body.strip() if self.members.run is None else member_text(body, self.members.run)
+
+    def run_page(self, body: object) -> Page[RunSummary]:
+        """Return a page of ``GET /workflow_runs``."""
+        runs = tuple(self.parse_summary(run) for run in body_list(body, self.members.runs))
+        return Page(runs, next_page_token(body))
+
+    def file(self, body: object) -> StoredFile:
+        """Return the file that upload and get answer."""
+        return stored_file(body_member(body, self.members.file))
+
+    def file_page(self, body: object) -> Page[StoredFile]:
+        """Return a page of ``GET /files``."""
+        files = tuple(stored_file(file) for file in body_list(body, self.members.files))
+        return Page(files, next_page_token(body))
 
 
 def source_of(file: FileInput) -> str:
@@ -158,7 +178,7 @@ def stored_files(raw: Json) -> tuple[StoredFile, ...]:
 
 
 def split_of(raw: Json) -> Split:
-    """Read a splitter's word on one of the files that it made, or what the file itself tells of it."""
+    """Read a split, from a splitter's output or from the file that it made."""
     return Split(
         id=text(raw, "id"),
         type=text(raw, "type"),
@@ -173,7 +193,7 @@ def split_of(raw: Json) -> Split:
 
 
 def summary_fields(raw: Json) -> dict[str, Any]:
-    """Read what a run is called alike in listings and in full, in both versions."""
+    """Read the fields that listings and full runs share, in both versions."""
     return {
         "id": required_text(raw, "id"),
         "status": text(raw, "status") or "UNKNOWN",
@@ -188,7 +208,7 @@ def summary_fields(raw: Json) -> dict[str, Any]:
 
 
 def run_fields(raw: Json) -> dict[str, Any]:
-    """Read what a full run has on top of :func:`summary_fields`, alike in both versions."""
+    """Read the fields that a full run adds to :func:`summary_fields`, in both versions."""
     return {
         **summary_fields(raw),
         "metadata": mapping(raw, "metadata"),

@@ -1,4 +1,4 @@
-"""The outputs of processors, which have changed their shape over the years, in one shape."""
+"""The outputs of processors, whose shape has changed over the years, in one shape."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def processor_result(
 
 
 def extracted(output: Any, *, done: bool = False) -> Extraction | None:
-    """Return what an extractor put out in one shape; None if there is nothing yet.
+    """Return an extractor's output in one shape; None if there is none yet.
 
     JSON Schema extractors answer ``{value, metadata}``. Older ones, defined by a list of fields, answer a
-    flat map ``{field: {id, type, value, confidence, …}}``. What is neither is the value itself.
+    flat map ``{field: {id, type, value, confidence, …}}``. Anything else is the value itself.
 
-    :param done: whether the extractor has ended well: then no output is a value that is null.
+    :param done: whether the extractor has succeeded; no output is then a null value.
     """
     if output is None:
         return Extraction(None, {}) if done else None
@@ -82,7 +82,7 @@ def _is_field_called_value(output: Json) -> bool:
 
 
 def _of_field(field: Json) -> dict[str, Any]:
-    """Return what a fields-array extractor says of a field in the words of the others."""
+    """Return the metadata of a field of a fields-array extractor under the names of the others."""
     return {
         "logprobsConfidence": field.get("confidence"),
         "citations": [_cited(reference) for reference in mappings(field, "references")],
@@ -101,7 +101,7 @@ def _cited(reference: Json) -> Json:
 def _with_current_citations(metadata: Any) -> Json:
     """Bring citations of 2025-04-21 (``page: 1, pageWidth: 612``) to ``page: {number, width}``.
 
-    What is no map of fields is kept as what is said of the whole value.
+    Metadata that is no map of fields is kept as that of the whole value.
     """
     if metadata is None:
         return {}

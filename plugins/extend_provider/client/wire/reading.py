@@ -1,4 +1,4 @@
-"""Reading decoded JSON without trusting it: what is absent, null or of another type is None or empty."""
+"""Read decoded JSON without trusting it: a value that is absent, null or of another type is None or empty."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _BETWEEN: Final = re.compile(r"[\s:,]*")
 
 
 class UnreadableAnswerError(ValueError):
-    """An answer lacks what makes it one, e.g. a run without id."""
+    """An answer lacks something essential, e.g. a run its id."""
 
 
 def decoded(body: bytes) -> object:
-    """Decode JSON; what a strict decoder refuses for the sake of one value is read as far as it goes.
+    """Decode JSON, leniently where a strict decoder would refuse all of it because of one value.
 
-    Numbers beyond a double, half surrogate pairs and broken bytes are the fault of a document's text, and the
-    answer around them is needed.
+    Numbers beyond a double, half surrogate pairs and broken bytes come from a document's text, and the answer
+    around them is needed.
 
     :raises ValueError: if it is no JSON.
     """
@@ -85,7 +85,7 @@ def number(raw: Json, key: str) -> float | None:
 
 
 def whole_number(raw: Json, key: str) -> int | None:
-    """Return a finite number without what is behind its point."""
+    """Return a finite number without its fraction."""
     value = number(raw, key)
     return None if value is None else int(value)
 
@@ -108,7 +108,7 @@ def optional_mapping(raw: Json, key: str) -> Json | None:
 
 
 def mappings(raw: Json, key: str) -> list[Json]:
-    """Return the objects of a list; whatever else is in it is left out."""
+    """Return the objects of a list, without its other elements."""
     value = raw.get(key)
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
@@ -120,9 +120,12 @@ def body_mapping(body: object) -> Json:
     return body
 
 
-def body_member(body: object, key: str) -> Json:
-    """Return the object that an answer's body wraps under ``key`` or raise :class:`UnreadableAnswerError`."""
-    member = optional_mapping(body_mapping(body), key)
+def body_member(body: object, key: str | None) -> Json:
+    """Return the object under ``key``, or the body itself where that is None.
+
+    :raises UnreadableAnswerError: if there is none.
+    """
+    member = body_mapping(body) if key is None else optional_mapping(body_mapping(body), key)
     if member is None:
         raise UnreadableAnswerError(f"no {key!r} in it")
     return member

@@ -1,4 +1,4 @@
-"""What a step says beside its processor's result, alike in both API versions."""
+"""A step's fields beside its processor's result, the same in both API versions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from extend_provider.client.wire.reading import Json, flag, mapping, mappings, o
 def step_fields(
     raw: Json, rest: Json, run: Json | None = None, kind: ResultKind | None = None
 ) -> dict[str, Any]:
-    """Read a step's output, its files and its verdict.
+    """Read a step's output, its files and whether a validation passed.
 
-    :param rest: what the step answered, without its processor's run.
-    :param run: its processor's run, of this kind; what an extraction or a parse put out is told of elsewhere.
+    :param rest: the step's answer, without its processor's run.
+    :param run: its processor's run, of this kind; the output of an extraction or a parse is read elsewhere.
     """
     output = {} if run is None or kind in ("extract", "parse") else mapping(run, "output")
     checks = tuple(_check(check) for check in [*mappings(rest, "rules"), *mappings(rest, "blocks")])
@@ -34,7 +34,7 @@ def _files_of(run: Json) -> tuple[StoredFile, ...]:
 
 
 def _passed(rest: Json, checks: tuple[Check, ...]) -> bool | None:
-    """Return a validation's verdict; 2025-04-21 tells the rules' alone."""
+    """Return whether a validation passed; 2025-04-21 answers only for each rule."""
     told = rest.get("allPassed", rest.get("valid"))
     if told is None and checks and all(check.passed is not None for check in checks):
         return all(check.passed for check in checks)

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from extend_provider.client.models import (
     BatchInput,
     FileInput,
-    Page,
     ResultKind,
     RunInput,
     RunSummary,
     StepRun,
-    StoredFile,
     WorkflowRun,
 )
 from extend_provider.client.wire.base import (
     Body,
+    Members,
+    RunOptions,
     Wire,
-    next_page_token,
     run_fields,
     source_of,
-    stored_file,
     summary_fields,
     without_nones,
 )
 from extend_provider.client.wire.outputs import processor_result
 from extend_provider.client.wire.reading import (
     Json,
-    body_list,
-    body_member,
     mapping,
     mappings,
-    member_text,
     text,
 )
 from extend_provider.client.wire.steps import step_fields
@@ -51,24 +46,15 @@ class Wire20250421(Wire):
     """API version 2025-04-21."""
 
     api_version = "2025-04-21"
+    members = Members(run="workflowRun", runs="workflowRuns", file="file", files="files")
     several_files_per_request = True
     names_runs_at_creation = True
     batch_has_priority = False
     has_workflows = False
 
-    def run_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[RunInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> Body:
+    def run_body(self, workflow_id: str, inputs: Sequence[RunInput], options: RunOptions) -> Body:
         """See :meth:`Wire.run_body`. Files and raw texts do not mix; ``secrets`` need the newer version."""
-        if secrets is not None:
+        if options.secrets is not None:
             raise ExtendInputError(
                 f"API version {self.api_version} takes secrets in batches only; submit a batch, or set the "
                 "connection's api_version to 2026-02-09."
@@ -86,27 +72,20 @@ class Wire20250421(Wire):
         return without_nones(
             {
                 "workflowId": workflow_id,
-                "version": version,
+                "version": options.version,
                 **files,
-                "name": name,
-                "priority": priority,
-                "metadata": metadata,
+                "name": options.name,
+                "priority": options.priority,
+                "metadata": options.metadata,
             }
         )
 
-    def batch_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[BatchInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-    ) -> Body:
+    def batch_body(self, workflow_id: str, inputs: Sequence[BatchInput], options: RunOptions) -> Body:
         """See :meth:`Wire.batch_body`. The version fixes the priority of batches, so it is not sent."""
         return without_nones(
             {
                 "workflowId": workflow_id,
-                "version": version,
+                "version": options.version,
                 "inputs": [_batch_input_body(each) for each in inputs],
             }
         )
@@ -125,32 +104,15 @@ class Wire20250421(Wire):
             steps=(*outputs, *others),
         )
 
-    def created_runs(self, body: object) -> tuple[WorkflowRun, ...]:
-        """See :meth:`Wire.created_runs`."""
-        return tuple(self.parse_run(run) for run in body_list(body, "workflowRuns"))
-
-    def run(self, body: object) -> WorkflowRun:
-        """See :meth:`Wire.run`."""
-        return self.parse_run(body_member(body, "workflowRun"))
-
-    def run_text(self, body: bytes) -> bytes:
-        """See :meth:`Wire.run_text`."""
-        return member_text(body, "workflowRun")
-
-    def run_page(self, body: object) -> Page[RunSummary]:
-        """See :meth:`Wire.run_page`."""
-        return Page(
-            tuple(_summary(run) for run in body_list(body, "workflowRuns")),
-            next_page_token(body),
+    def parse_summary(self, raw: Json) -> RunSummary:
+        """See :meth:`Wire.parse_summary`."""
+        return RunSummary(
+            workflow_id=text(raw, "workflowId"),
+            workflow_name=text(raw, "workflowName"),
+            workflow_version=text(raw, "workflowVersion") or text(raw, "workflowVersionId"),
+            dashboard_url=text(raw, "url"),
+            **summary_fields(raw),
         )
-
-    def file(self, body: object) -> StoredFile:
-        """See :meth:`Wire.file`."""
-        return stored_file(body_member(body, "file"))
-
-    def file_page(self, body: object) -> Page[StoredFile]:
-        """See :meth:`Wire.file_page`."""
-        return Page(tuple(stored_file(file) for file in body_list(body, "files")), next_page_token(body))
 
 
 def _file_body(file: FileInput) -> Body:
@@ -180,16 +142,6 @@ def _batch_input_body(each: BatchInput) -> Body:
         {"rawText": each.file.text} if source_of(each.file) == "text" else {"file": _file_body(each.file)}
     )
     return without_nones({**content, "metadata": each.metadata, "secrets": each.secrets})
-
-
-def _summary(raw: Json) -> RunSummary:
-    return RunSummary(
-        workflow_id=text(raw, "workflowId"),
-        workflow_name=text(raw, "workflowName"),
-        workflow_version=text(raw, "workflowVersion") or text(raw, "workflowVersionId"),
-        dashboard_url=text(raw, "url"),
-        **summary_fields(raw),
-    )
 
 
 def _output_step(raw: Json) -> StepRun:

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from extend_provider.client.models import (
     BatchInput,
     FileInput,
-    Page,
     ProcessorResult,
     ResultKind,
     RunInput,
     RunSummary,
     StepRun,
-    StoredFile,
     WorkflowRun,
 )
 from extend_provider.client.wire.base import (
     Body,
+    Members,
+    RunOptions,
     Wire,
-    next_page_token,
     run_fields,
     source_of,
-    stored_file,
     summary_fields,
     without_nones,
 )
 from extend_provider.client.wire.outputs import processor_result
 from extend_provider.client.wire.reading import (
     Json,
-    body_list,
-    body_mapping,
     mapping,
     mappings,
     optional_mapping,
@@ -54,22 +50,13 @@ class Wire20260209(Wire):
     """API version 2026-02-09."""
 
     api_version = "2026-02-09"
+    members = Members(run=None, runs="data", file=None, files="data")
     several_files_per_request = False
     names_runs_at_creation = False
     batch_has_priority = True
     has_workflows = True
 
-    def run_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[RunInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> Body:
+    def run_body(self, workflow_id: str, inputs: Sequence[RunInput], options: RunOptions) -> Body:
         """See :meth:`Wire.run_body`; ``name`` is set by an update once the run exists."""
         if len(inputs) != 1:
             raise ExtendInputError(
@@ -77,34 +64,27 @@ class Wire20260209(Wire):
             )
         return without_nones(
             {
-                "workflow": without_nones({"id": workflow_id, "version": version}),
+                "workflow": without_nones({"id": workflow_id, "version": options.version}),
                 "file": _file_body(inputs[0].file),
                 "outputs": list(inputs[0].outputs) if inputs[0].outputs else None,
-                "priority": priority,
-                "metadata": metadata,
-                "secrets": secrets,
+                "priority": options.priority,
+                "metadata": options.metadata,
+                "secrets": options.secrets,
             }
         )
 
-    def batch_body(
-        self,
-        workflow_id: str,
-        inputs: Sequence[BatchInput],
-        *,
-        version: str | None = None,
-        priority: int | None = None,
-    ) -> Body:
+    def batch_body(self, workflow_id: str, inputs: Sequence[BatchInput], options: RunOptions) -> Body:
         """See :meth:`Wire.batch_body`."""
         return without_nones(
             {
-                "workflow": without_nones({"id": workflow_id, "version": version}),
+                "workflow": without_nones({"id": workflow_id, "version": options.version}),
                 "inputs": [
                     without_nones(
                         {"file": _file_body(each.file), "metadata": each.metadata, "secrets": each.secrets}
                     )
                     for each in inputs
                 ],
-                "priority": priority,
+                "priority": options.priority,
             }
         )
 
@@ -116,32 +96,9 @@ class Wire20260209(Wire):
             steps=tuple(_step(step) for step in mappings(raw, "stepRuns")),
         )
 
-    def created_runs(self, body: object) -> tuple[WorkflowRun, ...]:
-        """See :meth:`Wire.created_runs`."""
-        return (self.run(body),)
-
-    def run(self, body: object) -> WorkflowRun:
-        """See :meth:`Wire.run`."""
-        return self.parse_run(body_mapping(body))
-
-    def run_text(self, body: bytes) -> bytes:
-        """See :meth:`Wire.run_text`."""
-        return body.strip()
-
-    def run_page(self, body: object) -> Page[RunSummary]:
-        """See :meth:`Wire.run_page`."""
-        runs = tuple(
-            RunSummary(**_workflow_fields(run), **summary_fields(run)) for run in body_list(body, "data")
-        )
-        return Page(runs, next_page_token(body))
-
-    def file(self, body: object) -> StoredFile:
-        """See :meth:`Wire.file`."""
-        return stored_file(body_mapping(body))
-
-    def file_page(self, body: object) -> Page[StoredFile]:
-        """See :meth:`Wire.file_page`."""
-        return Page(tuple(stored_file(file) for file in body_list(body, "data")), next_page_token(body))
+    def parse_summary(self, raw: Json) -> RunSummary:
+        """See :meth:`Wire.parse_summary`."""
+        return RunSummary(**_workflow_fields(raw), **summary_fields(raw))
 
 
 def _file_body(file: FileInput) -> Body:

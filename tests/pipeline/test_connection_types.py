@@ -1,4 +1,4 @@
-"""A connection type is stored as what it is: somebody registers it, and only one."""
+"""Each connection type has exactly one provider, so that Airflow stores it under its own name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from airflow.providers_manager import ProvidersManager
 
+from extend_pipeline import connection_types
+from extend_pipeline.get_provider_info import get_provider_info
 from extend_pipeline.warehouse.connection import _OPENERS
-from extend_provider import connection_types
-from extend_provider.get_provider_info import get_provider_info
 
 OFFICIAL = {
     "apache-airflow-providers-databricks": "databricks",
@@ -33,7 +33,7 @@ def registered(monkeypatch: pytest.MonkeyPatch, *installed: str) -> dict[str, di
     return {entry["connection-type"]: entry for entry in get_provider_info()["connection-types"]}
 
 
-def test_alone_every_type_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_type_is_registered_without_official_providers(monkeypatch: pytest.MonkeyPatch) -> None:
     types = registered(monkeypatch)
     assert set(types) == {"extend", "wasb", *_OPENERS} - {"redshift"}  # which the Amazon provider registers
     for kind, entry in types.items():
@@ -44,13 +44,13 @@ def test_alone_every_type_is_registered(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("package", OFFICIAL)
-def test_the_official_provider_keeps_its_type(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+def test_an_official_provider_keeps_its_type(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     types = registered(monkeypatch, package)
     assert OFFICIAL[package] not in types
     assert len(types) == len(OFFICIAL) + 1
 
 
-def test_airflow_stores_every_type_that_documents_land_through_as_what_it_is() -> None:
+def test_airflow_knows_every_type_that_documents_land_through() -> None:
     hooks = ProvidersManager().hooks  # type: ignore[no-untyped-call]  # Airflow's own
     for kind in ("extend", "aws", "wasb", *_OPENERS):
         hook = hooks[kind]
