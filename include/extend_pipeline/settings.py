@@ -192,7 +192,6 @@ class Settings(RenderedSettings):
     repetition: Annotated[str, BeforeValidator(_text), Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")] = ""
     max_attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
     chunk_size: Annotated[Whole, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
-    parallel_listings: Annotated[Whole, Field(ge=1, le=32)] = 8
     poke_interval: Annotated[float, Field(gt=0)] = 60.0
     transfer: Literal["presign", "upload"] = "presign"
     expires_in: Annotated[Whole, Field(ge=1, le=7 * 24 * 3600)] = 1800

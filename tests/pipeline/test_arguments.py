@@ -114,7 +114,6 @@ REFUSED: dict[Any, dict[str, list[Any]]] = {
         "repetition": ["a" * 201, "a\x00b", True, ["x"]],
         "max_attempts": [*WHOLE, 11],
         "chunk_size": [*WHOLE, 1001],
-        "parallel_listings": [*WHOLE, 33],
         "transfer": CHOICE,
         "expires_in": [*WHOLE, 7 * 24 * 3600 + 1, dt.timedelta(hours=1)],
         "on_needs_review": [*CHOICE, None, "", TEMPLATE],

@@ -40,7 +40,6 @@ def documents_to_warehouse(
     repetition: str | None = None,
     max_attempts: int | str = 3,
     chunk_size: int | str = 1000,
-    parallel_listings: int | str = 8,
     transfer: Literal["presign", "upload"] = "presign",
     expires_in: int | str = 1800,
     on_needs_review: Literal["land", "wait", "fail"] = "land",
@@ -94,7 +93,6 @@ def documents_to_warehouse(
     :param max_attempts: how often a document is sent at the most, 1 to 10: what failed for a passing reason,
         was cancelled or has no run is sent again, alone, before the chunk lands.
     :param chunk_size: documents per batch, 1 to 1,000.
-    :param parallel_listings: how many parts of a long listing are listed at the same time, 1 to 32.
     :param transfer: ``presign`` lets Extend read by presigned URL, and uploads what a store has no URLs for;
         ``upload`` sends the bytes of all.
     :param expires_in: seconds for which a presigned URL is valid; Extend queues batches, so not too few.
@@ -161,7 +159,6 @@ def documents_to_warehouse(
         "repetition": repetition,
         "max_attempts": max_attempts,
         "chunk_size": chunk_size,
-        "parallel_listings": parallel_listings,
         "poke_interval": poke_interval.total_seconds(),
         "transfer": transfer,
         "expires_in": expires_in,

@@ -51,7 +51,7 @@ def discover_documents(settings: dict[str, Any]) -> str:
 
     :param settings: rendered values for :class:`~extend_pipeline.settings.Settings`.
     """
-    from extend_pipeline.planning.listing import write_candidates
+    from extend_pipeline.planning.listing import write_listing
     from extend_pipeline.sources import Stores
 
     checked = Settings.from_rendered(settings)
@@ -76,7 +76,7 @@ def discover_documents(settings: dict[str, Any]) -> str:
     shown = [item.uri for item in checked.source[:_TOLD_ADDRESSES]]
     more = len(checked.source) - len(shown)
     log.info("Reading %s%s.", ", ".join(shown), f" and {more:,} more" if more else "")
-    found = write_candidates(folder, Stores(checked), checked)
+    found = write_listing(folder, Stores(checked), checked)
     log.info("%s documents found there.", f"{found:,}")
     return str(folder)
 
@@ -97,7 +97,7 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     """Leave out what has landed before, reserve what is new, land what cannot be sent; return the chunks."""
     from extend_pipeline.batches.probing import check_rights
     from extend_pipeline.planning.discovery import failed_before
-    from extend_pipeline.planning.listing import read_candidates
+    from extend_pipeline.planning.listing import read_listing
     from extend_pipeline.sources import Stores
     from extend_pipeline.warehouse import open_warehouse
     from extend_provider.hooks.extend import ExtendHook
@@ -122,7 +122,7 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
         plan = Planning(
             warehouse=warehouse,
             settings=settings,
-            found=lambda: failed_before(warehouse, settings) if failed else read_candidates(home),
+            found=lambda: failed_before(warehouse, settings) if failed else read_listing(home),
             folder=home,
             planner=planner_of(ti),
             max_chunks=conf.getint("core", "max_map_length"),

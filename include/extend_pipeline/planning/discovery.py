@@ -23,7 +23,7 @@ from extend_pipeline.documents import (
     Document,
 )
 from extend_pipeline.settings import Settings, SourceItem
-from extend_pipeline.sources import WHOLE, Absent, Forbidden, Found, KeyRange, Located, Seen, Stores, Unusable
+from extend_pipeline.sources import Absent, Forbidden, Found, Located, Seen, Stores, Unusable
 from extend_pipeline.sources.document_names import is_litter, leads_elsewhere, written
 from extend_pipeline.sources.globs import matches
 from extend_pipeline.sources.objects import forbidden, told_time
@@ -47,10 +47,8 @@ def pieces(settings: Settings) -> Iterator[range]:
         begin = end
 
 
-def discover_piece(
-    stores: Stores, settings: Settings, addresses: range, keys: KeyRange = WHOLE
-) -> Iterator[Document]:
-    """Yield the documents of one piece, or of a range of keys of it, each with the reason if it is not sent.
+def discover_piece(stores: Stores, settings: Settings, addresses: range) -> Iterator[Document]:
+    """Yield the documents of one piece, each with the reason if it is not sent.
 
     Folder markers (keys that end in ``/``), and objects outside the glob or the window of modification, are
     not documents of this run and are left out. An object that an earlier address covers is left to that one.
@@ -59,7 +57,7 @@ def discover_piece(
     """
     item = settings.source[addresses[0]]
     if item.is_prefix:
-        yield from documents_on(stores.of(item.root).pages(item.place, keys), addresses[0], settings)
+        yield from documents_on(stores.of(item.root).pages(item.place), addresses[0], settings)
     else:
         yield from _look_up(stores, addresses, settings)
 

@@ -6,11 +6,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from extend_pipeline.sources.objects import (
-    WHOLE,
     Absent,
     Forbidden,
     Found,
-    KeyRange,
     Located,
     ObjectChangedError,
     Seen,
@@ -23,11 +21,9 @@ if TYPE_CHECKING:
     from extend_pipeline.settings import Settings
 
 __all__ = [
-    "WHOLE",
     "Absent",
     "Forbidden",
     "Found",
-    "KeyRange",
     "Located",
     "ObjectChangedError",
     "Seen",
@@ -62,11 +58,9 @@ class Stores:
             return self._opened[key]
 
     def listing_of(self, place: Located) -> Located | None:
-        """Return the prefix of the source that an object was found below, if it is worth to list it again."""
-        if self._settings.parallel_listings == 1:  # said of stores that cannot begin a listing in the middle
-            return None
+        """Return the prefix of the source whose listing has the object; None if it was named itself."""
         for item in self._settings.source:
-            if item.is_prefix and item.covers(*place) and self.of(item.root).can_split(item.place):
+            if item.is_prefix and item.covers(*place):
                 return item.place
         return None
 

@@ -19,10 +19,8 @@ from extend_pipeline.documents import NOT_A_FILE, OBJECT_DELETED, OBJECT_UNREADA
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.sources.contents import UnreadableError, spooled
 from extend_pipeline.sources.objects import (
-    WHOLE,
     Absent,
     Found,
-    KeyRange,
     Located,
     ObjectChangedError,
     Unusable,
@@ -41,7 +39,7 @@ _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 class LocalStore:
     """See :class:`~extend_pipeline.sources.objects.Store`; what this process may read."""
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found | Unusable]]:
+    def pages(self, prefix: Located) -> Iterator[list[Found | Unusable]]:
         """Yield a folder at a time. A link to a folder is not followed: it may lead back to where it is.
 
         What vanishes while it is listed is left out, as it would be a moment later.
@@ -64,14 +62,6 @@ class LocalStore:
             seen = (_see(key) for key in leading if key.startswith(prefix.key) and key not in below)
             if page := [each for each in seen if not isinstance(each, Absent)]:
                 yield page
-
-    def can_split(self, prefix: Located) -> bool:
-        """Not in the middle of a folder."""
-        return False
-
-    def split(self, prefix: Located, after: str) -> list[KeyRange]:
-        """Return nothing, as the listing cannot be divided."""
-        return []
 
     def look_up(self, place: Located) -> Found | Absent | Unusable:
         """Look at the file."""

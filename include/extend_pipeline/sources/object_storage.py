@@ -17,11 +17,9 @@ from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.sources.contents import UnreadableError, spooled
 from extend_pipeline.sources.filesystems import can_sign, open_filesystem, pages_of, plain_errors, status_of
 from extend_pipeline.sources.objects import (
-    WHOLE,
     Absent,
     Forbidden,
     Found,
-    KeyRange,
     Located,
     ObjectChangedError,
     Seen,
@@ -60,7 +58,7 @@ class PathStore:
         """
         return cls(root, conn_id, open_filesystem(root, conn_id))
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[Sequence[Found | Unusable]]:
+    def pages(self, prefix: Located) -> Iterator[Sequence[Found | Unusable]]:
         """Yield what the store gives at a time: a page, or a folder, these in the order of their names."""
         pages = pages_of(self.fs, self._path("").rstrip("/"), prefix.key)
         return self._folders(prefix) if pages is None else self._pages(prefix, pages)
@@ -98,14 +96,6 @@ class PathStore:
             files = ((key, info) for key, info in entries if info["type"] != "directory")
             if page := [_found(key, info) for key, info in files if key.startswith(prefix.key)]:
                 yield page
-
-    def can_split(self, prefix: Located) -> bool:
-        """Not in the middle of a folder."""
-        return False
-
-    def split(self, prefix: Located, after: str) -> list[KeyRange]:
-        """Return nothing, as the listing cannot be divided."""
-        return []
 
     def look_up(self, place: Located) -> Seen:
         """Ask for what the store knows of the object."""

@@ -86,13 +86,6 @@ class Unusable(NamedTuple):
     status: Literal["FAILED", "SKIPPED"] = "FAILED"
 
 
-class KeyRange(NamedTuple):
-    """Keys that sort after ``after`` and not after ``until``; None has no end."""
-
-    after: str = ""
-    until: str | None = None
-
-
 class ListedPage(NamedTuple):
     """What one request for a listing tells.
 
@@ -121,8 +114,6 @@ MOST_KEY_BYTES: Final = 1024
 #: What a look at one address finds.
 Seen: TypeAlias = Found | Absent | Forbidden | Unusable
 
-#: All keys.
-WHOLE: Final = KeyRange()
 #: Times that mean none: the first and the last year that a calendar has.
 _NO_YEARS: Final = (dt.MINYEAR, dt.MAXYEAR)
 #: As many bytes as a column of a warehouse can say.
@@ -172,23 +163,11 @@ def unlisted_folder(folder: str) -> Unusable:
 class Store(Protocol):
     """Objects under one root, or under several that one connection opens."""
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[Sequence[Found | Unusable]]:
+    def pages(self, prefix: Located) -> Iterator[Sequence[Found | Unusable]]:
         """Yield the objects whose keys begin with the prefix's, in the order of their keys where it has one.
 
-        :param keys: only these; stores that :meth:`split` into one range are asked for :data:`WHOLE` alone.
         :raises PipelineInputError: if the place does not exist or may not be listed.
         """
-        ...
-
-    def split(self, prefix: Located, after: str) -> list[KeyRange]:
-        """Divide the keys that sort after one into ranges to be listed apart; none if there are no such keys.
-
-        Empty as well where the store cannot begin a listing in the middle; :meth:`can_split` tells.
-        """
-        ...
-
-    def can_split(self, prefix: Located) -> bool:
-        """Whether the store lists in the order of keys and can begin anywhere in it."""
         ...
 
     def look_up(self, place: Located) -> Seen:

@@ -21,11 +21,9 @@ from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.sources.contents import UnreadableError, spooled
 from extend_pipeline.sources.document_names import written
 from extend_pipeline.sources.objects import (
-    WHOLE,
     Absent,
     Forbidden,
     Found,
-    KeyRange,
     Located,
     ObjectChangedError,
     Seen,
@@ -59,17 +57,9 @@ class WebStore:
 
     timeout: float = 60
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
+    def pages(self, prefix: Located) -> Iterator[list[Found]]:
         """Refuse: nothing can be listed there."""
         raise PipelineInputError(f"{prefix.uri!r}: a host does not list what it has. Name each document.")
-
-    def can_split(self, prefix: Located) -> bool:
-        """Nothing can be listed there."""
-        return False
-
-    def split(self, prefix: Located, after: str) -> list[KeyRange]:
-        """Return nothing, as nothing can be listed there."""
-        return []
 
     def look_up(self, place: Located) -> Seen:
         """Ask for the document's headers, and for the document itself if those tell too little.

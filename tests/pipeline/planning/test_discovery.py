@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,9 +57,11 @@ def test_every_object_below_a_prefix_is_found_with_its_facts(s3: S3, inbox: str)
 
 
 def test_the_listing_goes_on_after_a_page(s3: S3, inbox: str) -> None:
-    for number in range(1001):
-        s3.client.put_object(Bucket=inbox, Key=f"many/{number:04d}.txt", Body=b"x")
-    assert len(found(s3, settings(f"s3://{inbox}/many/"))) == 1001
+    keys = [f"ü/{'abc'[number % 3]} {number:04}.txt" for number in range(1001)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: s3.put(inbox, key, b"x"), keys))
+    listed = [document.uri for document in found(s3, settings(f"s3://{inbox}/ü/"))]
+    assert listed == [f"s3://{inbox}/{key}" for key in sorted(keys)]
 
 
 def test_what_cannot_be_sent_has_a_reason_and_a_folder_is_no_document(s3: S3, inbox: str) -> None:

@@ -1,7 +1,7 @@
-"""S3 through the AWS connection: long listings in ranges of keys, reading by presigned URL.
+"""S3 through the AWS connection: listing, looking up, reading by presigned URL.
 
 An object's tag is its ETag: the same for the same content however often that is uploaded in the same way.
-Who signs for which region is in s3_clients.py, what a refusal means in s3_answers.py.
+Who signs for which region is in clients.py, what a refusal means in answers.py.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from extend_pipeline.documents import OBJECT_ARCHIVED, OBJECT_FORBIDDEN
 from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
 from extend_pipeline.sources.contents import Content, UnreadableError, breaking_off
 from extend_pipeline.sources.objects import (
-    WHOLE,
     Absent,
     Forbidden,
     Found,
-    KeyRange,
     ListedPage,
     Located,
     ObjectChangedError,
@@ -33,7 +31,6 @@ from extend_pipeline.sources.objects import (
 )
 from extend_pipeline.sources.s3.answers import ABSENT, FORBIDDEN, PAYER, REFUSED, Answer
 from extend_pipeline.sources.s3.clients import DIRECTORY_BUCKET, S3Clients, read_one_byte
-from extend_pipeline.sources.s3.key_ranges import divide
 
 if TYPE_CHECKING:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -66,27 +63,18 @@ class S3Store:
         clients = S3Clients.connect(aws_conn_id)
         return cls(clients.plain, aws_conn_id, clients.hook, clients)
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
+    def pages(self, prefix: Located) -> Iterator[list[Found]]:
         """Yield one page of the listing at a time."""
         from botocore.exceptions import ClientError
 
-        last = keys.after
         try:
-            for page in self._listed_pages(prefix, keys.after):
-                entries = page.get("Contents")
-                if not entries:
-                    continue
-                if keys != WHOLE and entries[0]["Key"] <= last:
-                    raise _unordered(prefix)
-                last = entries[-1]["Key"]
-                if keys.until is not None and last > keys.until:
-                    yield [_listed(entry) for entry in entries if entry["Key"] <= keys.until]
-                    return
-                yield [_listed(entry) for entry in entries]
+            for page in self._listed_pages(prefix):
+                if entries := page.get("Contents"):
+                    yield [_listed(entry) for entry in entries]
         except ClientError as error:
             raise self._unreadable(prefix, error) or error from None
 
-    def _listed_pages(self, prefix: Located, after: str) -> Iterator[Mapping[str, Any]]:
+    def _listed_pages(self, prefix: Located, after: str = "") -> Iterator[Mapping[str, Any]]:
         """Yield S3's answers; what is restored is told by S3 alone, and asked of no look-alike twice."""
         from botocore.exceptions import ClientError
 
@@ -108,6 +96,8 @@ class S3Store:
         from botocore.exceptions import ClientError
 
         bucket, after = _bucket(prefix), just_before(key)
+        if bucket.endswith(DIRECTORY_BUCKET):
+            return None
         asked: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix.key}
         if bucket not in self._tells_no_versions:
             with contextlib.suppress(ClientError):
@@ -122,25 +112,6 @@ class S3Store:
         except ClientError:
             return None
         return _objects_page(first, after)
-
-    def can_split(self, prefix: Located) -> bool:
-        """Whether the bucket lists in the order of keys."""
-        return not _bucket(prefix).endswith(DIRECTORY_BUCKET)
-
-    def split(self, prefix: Located, after: str) -> list[KeyRange]:
-        """Divide by the characters that occur in the keys, see :func:`divide`."""
-        from botocore.exceptions import ClientError
-
-        def first_keys(stem: str, position: str) -> list[str]:
-            page = self.client.list_objects_v2(
-                Bucket=_bucket(prefix), Prefix=stem, StartAfter=position, MaxKeys=2
-            )
-            return [entry["Key"] for entry in page.get("Contents", ())]
-
-        try:
-            return divide(first_keys, prefix.key, after)
-        except ClientError as error:
-            raise self._unreadable(prefix, error) or error from None
 
     def look_up(self, place: Located) -> Seen:
         """Ask for the object's head.
@@ -355,10 +326,3 @@ def _objects_page(answer: Mapping[str, Any], after: str) -> ListedPage | None:
         return None
     found = {entry["Key"]: _listed(entry) for entry in entries}
     return ListedPage(found, entries[-1]["Key"] if entries and answer["IsTruncated"] else None)
-
-
-def _unordered(prefix: Located) -> PipelineInputError:
-    return PipelineInputError(
-        f"{prefix.uri!r} does not list its keys in order, as S3 does, so its listing cannot be divided. "
-        "Nothing was sent to Extend. Set parallel_listings=1."
-    )
