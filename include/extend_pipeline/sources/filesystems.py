@@ -13,11 +13,25 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from airflow.providers.common.compat.sdk import BaseHook
+
 from extend_pipeline.exceptions import PipelineInputError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
     from fsspec import AbstractFileSystem
+
+
+class AzureStorageHook(BaseHook):
+    """Names the connection type of Azure's storage where Azure's own provider is not installed.
+
+    With it Airflow stores a connection as what it is; nothing is read through the hook.
+    """
+
+    conn_name_attr = "wasb_conn_id"
+    default_conn_name = "wasb_default"
+    conn_type = "wasb"
+    hook_name = "Azure Blob Storage"
 
 
 def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
@@ -26,7 +40,7 @@ def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
     :param conn_id: the connection that opens it; None for what its library finds by itself.
     :raises PipelineInputError: if nothing that is installed reads such addresses.
     """
-    from airflow.sdk import BaseHook, ObjectStoragePath
+    from airflow.sdk import ObjectStoragePath
     from airflow.sdk.io import has_fs
 
     scheme = root.partition("://")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import BinaryIO, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from extend_pipeline.documents import OBJECT_FORBIDDEN
 
@@ -108,7 +108,9 @@ def just_before(key: str) -> str:
     return longer if len(longer.encode()) <= MOST_KEY_BYTES else key[:-1]
 
 
-#: How long a key may be.
+#: Objects that a page has to tell of to be worth its request.
+FEWEST_RELISTED: Final = 16
+#: How long a key may be, in bytes.
 MOST_KEY_BYTES: Final = 1024
 
 #: What a look at one address finds.
@@ -158,6 +160,37 @@ def unlisted_folder(folder: str) -> Unusable:
     """Say that a folder below the source may not be listed."""
     message = "This folder may not be listed. What is in it is not known, and none of it was sent."
     return Unusable(f"{folder}/", OBJECT_FORBIDDEN, message)
+
+
+@runtime_checkable
+class ListsFromAnywhere(Protocol):
+    """A store that can begin a listing at any key."""
+
+    def page_from(self, prefix: Located, key: str) -> ListedPage | None:
+        """Return one page that begins with a key; None if the store does not list so."""
+        ...
+
+
+def relist(store: ListsFromAnywhere, prefix: Located, keys: Sequence[str]) -> dict[str, Found | Absent]:
+    """Look at many objects again by listing them; return what that tells of them, by their keys.
+
+    A page tells of a thousand objects and costs as much as a dozen look-ups. It pays where the keys lie close
+    together, as those of a chunk do. Objects for which it does not pay are left out, to be looked up singly.
+
+    :param keys: below the prefix, each once, in their order.
+    """
+    told: dict[str, Found | Absent] = {}
+    if len(keys) < FEWEST_RELISTED:
+        return told
+    while left := keys[len(told) :]:
+        page = store.page_from(prefix, left[0])
+        if page is None:
+            break
+        covered = [key for key in left if page.through is None or key <= page.through]
+        told |= {key: page.found.get(key, Absent()) for key in covered}
+        if len(covered) < FEWEST_RELISTED:
+            break
+    return told
 
 
 class Store(Protocol):
