@@ -9,8 +9,8 @@ from typing import Any
 from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline.dag.assets import announce
+from extend_pipeline.dag.conventions import pipeline_of
 from extend_pipeline.exceptions import PipelineOutcomeError
-from extend_pipeline.planning.run_folder import pipeline_of
 from extend_pipeline.reviews.decisions import DELETED_MESSAGE, NEWS, ReviewSettings, Verdict
 from extend_pipeline.reviews.parts import (
     PartsWriter,

@@ -14,23 +14,15 @@ from airflow.sdk import ObjectStoragePath, conf, get_current_context
 from extend_pipeline.batches.chunk_state import settings_of
 from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.dag.assets import announce
-from extend_pipeline.dag.conventions import skip_behind
+from extend_pipeline.dag.conventions import pipeline_of, planner_of, skip_behind
 from extend_pipeline.dag.submit import count_voided, follow_held
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.planning.chunking import Planning, unsent_path
+from extend_pipeline.planning.plan import keep_plan, read_plan
 from extend_pipeline.planning.quality import Outcome, landed_in_rounds, objection
 from extend_pipeline.planning.replay import check_whole
-from extend_pipeline.planning.run_folder import (
-    keep_plan,
-    pipeline_of,
-    planner_of,
-    read_plan,
-    read_settings,
-    task_provenance,
-    write_settings,
-)
-from extend_pipeline.settings import Settings
-from extend_pipeline.storage.raw_index import Entry, enter, land
+from extend_pipeline.settings import Settings, read_settings, write_settings
+from extend_pipeline.storage.raw_index import Entry, enter, land, task_provenance
 from extend_pipeline.storage.raw_zone import RawPart, part_path, write_part
 from extend_pipeline.storage.workspace import check_write_once, read_documents, run_folder
 from extend_provider.batch.attempts import AttemptMemory
@@ -52,7 +44,6 @@ def discover_documents(settings: dict[str, Any]) -> str:
     :param settings: rendered values for :class:`~extend_pipeline.settings.Settings`.
     """
     from extend_pipeline.planning.listing import write_listing
-    from extend_pipeline.sources import Stores
 
     checked = Settings.from_rendered(settings)
     if checked.repetition and checked.reprocess != "all":
@@ -76,7 +67,7 @@ def discover_documents(settings: dict[str, Any]) -> str:
     shown = [item.uri for item in checked.source[:_TOLD_ADDRESSES]]
     more = len(checked.source) - len(shown)
     log.info("Reading %s%s.", ", ".join(shown), f" and {more:,} more" if more else "")
-    found = write_listing(folder, Stores(checked), checked)
+    found = write_listing(folder, checked)
     log.info("%s documents found there.", f"{found:,}")
     return str(folder)
 
@@ -98,7 +89,6 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     from extend_pipeline.batches.probing import check_rights
     from extend_pipeline.planning.discovery import failed_before
     from extend_pipeline.planning.listing import read_listing
-    from extend_pipeline.sources import Stores
     from extend_pipeline.warehouse import open_warehouse
     from extend_provider.hooks.extend import ExtendHook
 
@@ -126,7 +116,7 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
             folder=home,
             planner=planner_of(ti),
             max_chunks=conf.getint("core", "max_map_length"),
-            check=lambda documents: check_rights(Stores(settings), documents, settings.aws_conn_id),
+            check=lambda documents: check_rights(settings.stores(), documents, settings.aws_conn_id),
         ).plan()
         if plan.unsent and not settings.dry_run:
             part = write_part(

@@ -31,7 +31,7 @@ from extend_pipeline.batches.reservations import (
 )
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning.estimate import Estimate, file_type, refusal
+from extend_pipeline.planning.estimate import Estimate, file_type
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.planning.repetitions import Repetition
 from extend_pipeline.settings import Settings
@@ -113,7 +113,7 @@ class Planning:
         plan.dry_run, plan.repetition = settings.dry_run, repetition.name
         plan.nothing_left = repetition.is_through(plan)
         self._estimate(plan)
-        plan.refused = refusal(plan, max_documents=settings.max_documents, max_credits=settings.max_credits)
+        plan.refused = plan.refusal(max_documents=settings.max_documents, max_credits=settings.max_credits)
         return plan, reservations
 
     def _settings_for(self, repetition: Repetition) -> Settings:

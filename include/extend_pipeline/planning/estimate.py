@@ -1,4 +1,4 @@
-"""Spending: what a plan costs as far as can be told beforehand, and whether a run's bounds allow it.
+"""The estimate of what a plan costs, made from what was charged before.
 
 Extend says what a document costs when it has been processed, so an estimate rests on what was charged for
 documents that have landed. Without any, the cost is unknown, and unknown is never taken for little.
@@ -10,12 +10,8 @@ import dataclasses
 import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from extend_pipeline.warehouse.records import Charge
-
-if TYPE_CHECKING:
-    from extend_pipeline.planning.plan import Plan
 
 
 def file_type(name: str) -> str:
@@ -76,34 +72,3 @@ class Estimate:
         unseen = f"; {self.unseen:,} of a file type not seen before, at the average" if self.unseen else ""
         basis = f"{self.based_on:,} landed documents {whose}, by file type{unseen}"
         return f"about {self.credits:,.10g}, from {basis}"
-
-
-def refusal(plan: Plan, *, max_documents: int | None, max_credits: float | None) -> str | None:
-    """Return why a plan must not be carried out, or None.
-
-    What other runs hold was allowed, and is accounted for, by the run that planned it; likewise what an
-    earlier attempt of this run has claimed. So a plan that claims nothing new is never refused.
-
-    :param max_documents: more documents to send than this are too many; None allows any number.
-    :param max_credits: a higher estimate than this is too much, and an unknown one is; None allows any.
-    """
-    if not plan.new_chunks:
-        return None
-    credits = plan.estimate.credits
-    if max_documents is not None and plan.to_send > max_documents:
-        return (
-            f"{plan.to_send:,} documents to send are more than max_documents={max_documents} allows. Raise "
-            "it, narrow the source, or set limit to send a part now and the rest in later runs."
-        )
-    if max_credits is not None and credits is None:
-        return (
-            f"max_credits={max_credits:g} cannot be kept, because no document of this workflow has been "
-            "charged before and the cost is unknown. Run once with a small limit (and max_documents, if you "
-            "like) and without max_credits; what is charged then tells the cost of the rest."
-        )
-    if max_credits is not None and credits is not None and credits > max_credits:
-        return (
-            f"About {credits:,.10g} credits are more than max_credits={max_credits:g} allows. Raise it, "
-            "narrow the source, or set limit to send a part now and the rest in later runs."
-        )
-    return None

@@ -39,7 +39,7 @@ class ListedPiece(Stored, frozen=True):
     ranges: tuple[Any, ...] = ()
 
 
-def write_listing(folder: ObjectStoragePath, stores: Stores, settings: Settings) -> int:
+def write_listing(folder: ObjectStoragePath, settings: Settings) -> int:
     """List the source into the run's folder and return how many documents there are.
 
     Pieces that an earlier attempt has finished in the same folder are left as they are.
@@ -48,6 +48,7 @@ def write_listing(folder: ObjectStoragePath, stores: Stores, settings: Settings)
         of the network, not of the documents.
     """
     listed: dict[str, ListedPiece] = {}
+    stores = settings.stores()
     with _frozen_garbage():
         for number, addresses in enumerate(pieces(settings)):
             name = f"{number:05d}-00000"

@@ -1,17 +1,22 @@
-"""The plan of a run in numbers: what was found, what is sent, what is left, what it costs. Pure."""
+"""The plan of a run in numbers: what was found, what is sent, what is left, what it costs."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
+
+import msgspec
+from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.planning.estimate import Estimate
+from extend_pipeline.storage.formats import opened, sealed
+from extend_pipeline.storage.workspace import read_json, write_json
 
-#: Fields of a plan that are not plain values.
-_COUNTERS: Final = ("unsent", "theirs", "types_to_send", "types_left")
-_ESTIMATES: Final = ("estimate", "estimate_left")
+#: The format of a stored plan, see storage.formats.
+_FORMAT: Final = 1
 #: How many runs that have planned the same documents are named.
 _TOLD_RUNS: Final = 3
 
@@ -65,13 +70,35 @@ class Plan:
     dry_run: bool = False
     nothing_left: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        counters = {name: dict(values[name]) for name in _COUNTERS}
-        figures = {name: dataclasses.asdict(values[name]) for name in _ESTIMATES}
-        values.pop("freed")
-        return {**values, **counters, **figures}
+    def refusal(self, *, max_documents: int | None, max_credits: float | None) -> str | None:
+        """Return why the plan must not be carried out, or None.
+
+        What other runs hold was allowed, and is accounted for, by the run that planned it; likewise what an
+        earlier attempt of this run has claimed. So a plan that claims nothing new is never refused.
+
+        :param max_documents: more documents to send than this are too many; None allows any number.
+        :param max_credits: a higher estimate than this is too much, and an unknown one is; None allows any.
+        """
+        if not self.new_chunks:
+            return None
+        credits = self.estimate.credits
+        if max_documents is not None and self.to_send > max_documents:
+            return (
+                f"{self.to_send:,} documents to send are more than max_documents={max_documents} allows. "
+                "Raise it, narrow the source, or set limit to send a part now and the rest in later runs."
+            )
+        if max_credits is not None and credits is None:
+            return (
+                f"max_credits={max_credits:g} cannot be kept, because no document of this workflow has been "
+                "charged before and the cost is unknown. Run once with a small limit (and max_documents, if "
+                "you like) and without max_credits; what is charged then tells the cost of the rest."
+            )
+        if max_credits is not None and credits is not None and credits > max_credits:
+            return (
+                f"About {credits:,.10g} credits are more than max_credits={max_credits:g} allows. Raise it, "
+                "narrow the source, or set limit to send a part now and the rest in later runs."
+            )
+        return None
 
     def summary(self) -> dict[str, Any]:
         """Return the plan in numbers, small whatever it holds, fit for XCom."""
@@ -155,3 +182,23 @@ class Plan:
                 f"{runs:,} more runs of this size."
             )
         return lines
+
+
+def keep_plan(folder: ObjectStoragePath, plan: Plan, unsent: Mapping[str, Any]) -> None:
+    """Keep the plan of a run in its folder, with what the landing of its unsent documents reported."""
+    plain = msgspec.to_builtins(plan)
+    del plain["freed"]  # of no use once they are, and as many as others have planned
+    write_json(folder / "plan.json", sealed({"plan": plain, "unsent": dict(unsent)}, version=_FORMAT))
+
+
+def read_plan(folder: ObjectStoragePath) -> tuple[Plan, dict[str, Any]] | None:
+    """Read what :func:`keep_plan` kept, in this release or another one; None if there is no plan."""
+    path = folder / "plan.json"
+    plain = read_json(path)
+    if plain is None:
+        return None
+    kept, _ = opened(plain, str(path), newest=_FORMAT)
+    chunks = kept["plan"].pop("chunks", [])  # another release may refer to a chunk by other words
+    plan = msgspec.convert(kept["plan"], Plan, dec_hook=lambda kind, counts: Counter(counts))
+    plan.chunks = chunks
+    return plan, kept["unsent"]

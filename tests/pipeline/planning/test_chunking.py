@@ -32,8 +32,7 @@ from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.chunking import unsent_path, write_plan
 from extend_pipeline.planning.estimate import Estimate
-from extend_pipeline.planning.plan import Plan
-from extend_pipeline.planning.run_folder import keep_plan, read_plan
+from extend_pipeline.planning.plan import Plan, keep_plan, read_plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import read_documents, write_documents
 from extend_pipeline.warehouse.records import Candidate, Claim

@@ -43,7 +43,6 @@ def discovery(endpoint_url: str) -> Callable[[], int]:
 
     from extend_pipeline.planning.listing import write_listing
     from extend_pipeline.settings import Settings
-    from extend_pipeline.sources import Stores
     from fixtures.s3_listing import S3Listing
 
     os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = S3Listing(endpoint_url).connection_json()
@@ -52,7 +51,7 @@ def discovery(endpoint_url: str) -> Callable[[], int]:
 
     def discover() -> int:
         with tempfile.TemporaryDirectory() as folder:
-            return write_listing(ObjectStoragePath(f"file://{folder}"), Stores(settings), settings)
+            return write_listing(ObjectStoragePath(f"file://{folder}"), settings)
 
     return discover
 

@@ -16,7 +16,7 @@ from extend_pipeline.batches.reservations import ledger_of
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.chunking import Planning
-from extend_pipeline.planning.estimate import Estimate, file_type, refusal
+from extend_pipeline.planning.estimate import Estimate, file_type
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.warehouse.records import Charge
@@ -110,7 +110,7 @@ def planned(to_send: int, credits: float | None = None, *, new_chunks: int = 1, 
     ],
 )
 def test_a_plan_beyond_its_bounds_is_refused(plan: Plan, bounds: dict[str, Any], named: str | None) -> None:
-    reason = refusal(plan, **{"max_documents": None, "max_credits": None, **bounds})
+    reason = plan.refusal(**{"max_documents": None, "max_credits": None, **bounds})
     assert (reason is None) == (named is None)
     if reason is not None and named is not None:
         assert named in reason

@@ -13,7 +13,6 @@ from airflow.sdk import ObjectStoragePath
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.listing import read_listing, write_listing
 from extend_pipeline.settings import Settings
-from extend_pipeline.sources import Stores
 from fixtures.s3_listing import BUCKET, S3Listing, running
 
 KEYS, FOLDER = 7_000, 700
@@ -41,7 +40,7 @@ def write(folder: Path, source: Any = SOURCE, **others: Any) -> list[str]:
     settings = Settings.from_rendered(
         {"source": source, "workflow_id": "w", "workspace": "file:///tmp/x", **others}
     )
-    count = write_listing(home, Stores(settings), settings)
+    count = write_listing(home, settings)
     found = [document.uri.removeprefix(f"s3://{BUCKET}/") for document in read_listing(home)]
     assert count == len(found)
     return found

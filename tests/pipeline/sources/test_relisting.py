@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from extend_pipeline.batches.inputs import check_objects
 from extend_pipeline.batches.probing import probed
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
-from extend_pipeline.sources import Located, Stores
+from extend_pipeline.sources import Located
 from extend_pipeline.sources.objects import just_before
 from extend_pipeline.sources.s3.store import S3Store
 from fixtures.s3 import S3
@@ -35,7 +35,7 @@ def connection(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sent_after(s3: S3, documents: list[Document], **others: Any) -> tuple[dict[str, str | None], int]:
     """Look at documents again, sign their URLs; return their reasons by name, and the requests it took."""
-    stores = Stores(settings("s3://inbox/in/", **others))
+    stores = settings("s3://inbox/in/", **others).stores()
     s3.requests()
     checked = probed(stores, list(check_objects(stores, documents)), "aws_default")
     assert [item.document.uri for item in checked] == [document.uri for document in documents]
@@ -101,9 +101,9 @@ def test_where_listing_does_not_tell_heads_do(s3: S3, rule: dict[str, Any]) -> N
 def test_keys_far_apart_are_looked_up_one_by_one(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = fill(s3, 40)
     s3.requests()
-    assert len(list(check_objects(Stores(settings("s3://inbox/in/")), documents[:5]))) == 5
+    assert len(list(check_objects(settings("s3://inbox/in/").stores(), documents[:5]))) == 5
     assert s3.requests() == {"HeadObject": 5}
-    named = Stores(settings([f"s3://inbox/in/{number:04}.pdf" for number in range(40)]))
+    named = settings([f"s3://inbox/in/{number:04}.pdf" for number in range(40)]).stores()
     assert len(list(check_objects(named, documents))) == 40
     assert s3.requests() == {"HeadObject": 40}
 

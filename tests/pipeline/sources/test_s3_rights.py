@@ -29,7 +29,7 @@ def connect(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stores]:
 
     def stores(bucket: str = "inbox", **extra: Any) -> Stores:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json(**extra))
-        return Stores(settings(f"s3://{bucket}/in/"))
+        return settings(f"s3://{bucket}/in/").stores()
 
     return stores
 

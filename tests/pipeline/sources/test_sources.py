@@ -29,7 +29,7 @@ from extend_pipeline.documents import (
     Document,
 )
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.sources import Absent, Forbidden, Found, Located, ObjectChangedError, Stores, Unusable
+from extend_pipeline.sources import Absent, Forbidden, Found, Located, ObjectChangedError, Unusable
 from extend_pipeline.sources.contents import UnreadableError
 from extend_pipeline.sources.object_storage import PathStore, content_tag, modified_at
 from extend_pipeline.sources.web import WebStore
@@ -134,7 +134,7 @@ def test_files_are_uploaded_because_they_have_no_url(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
     wanted = settings(f"file://{inbox}/", glob="*.txt")
-    stores = Stores(wanted)
+    stores = wanted.stores()
     checked = list(check_objects(stores, discovered(wanted, stores)))
     with ExtendHook() as hook:
         uploads = Uploads(ObjectStoragePath(f"file://{inbox}/uploads"), hook.settings)
@@ -147,7 +147,7 @@ def test_files_are_uploaded_because_they_have_no_url(
 
 def test_a_file_that_was_replaced_or_deleted_is_not_sent(inbox: Path) -> None:
     wanted = settings([f"file://{inbox}/a.pdf", f"file://{inbox}/deep-er.pdf"])
-    stores = Stores(wanted)
+    stores = wanted.stores()
     documents = discovered(wanted, stores)
     (inbox / "a.pdf").write_bytes(b"another content")
     (inbox / "deep-er.pdf").unlink()
