@@ -19,7 +19,7 @@ from extend_pipeline.dag.submit import count_voided, follow_held
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.planning.chunking import Planning, unsent_path
 from extend_pipeline.planning.plan import keep_plan, read_plan
-from extend_pipeline.planning.quality import Outcome, landed_in_rounds, objection
+from extend_pipeline.planning.quality import Landed, landed_in_rounds, objection
 from extend_pipeline.planning.replay import check_whole
 from extend_pipeline.settings import Settings, read_settings, write_settings
 from extend_pipeline.storage.raw_index import Entry, enter, land, task_provenance
@@ -192,11 +192,11 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     landed = [landings] if isinstance(landings, Mapping) else landings or ()
     unlanded = len(landed) < len(plan.chunks)
     voided = count_voided(settings, plan) if unlanded else 0
-    outcome = Outcome.of(plan, landed, unsent, voided=voided)
-    log.info("%s\n%s", plan.describe(), outcome.describe())
+    total = Landed.of(plan, landed, unsent, voided=voided)
+    log.info("%s\n%s", plan.describe(), total.describe())
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
     reason = objection(
-        outcome,
+        total,
         max_failed=settings.max_failed,
         max_failed_ratio=settings.max_failed_ratio,
         fail_on_review=settings.on_needs_review == "fail",
@@ -204,16 +204,16 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     if reason:
         raise PipelineOutcomeError(reason)
     announce(
-        outcome.to_json(),
-        outcome.rows,
+        total.figures(),
+        total.rows,
         warehouse_conn_id=settings.warehouse_conn_id,
         dataset=settings.dataset,
-        documents=outcome.by_status.total(),
-        credits=outcome.credits,
+        documents=total.by_status.total(),
+        credits=total.credits,
         workflow_id=settings.workflow_id,
         version=settings.version,
     )
-    return outcome.to_json()
+    return total.figures()
 
 
 def _land(

@@ -1,7 +1,7 @@
 """The estimate of what a plan costs, made from what was charged before.
 
-Extend says what a document costs when it has been processed, so an estimate rests on what was charged for
-documents that have landed. Without any, the cost is unknown, and unknown is never taken for little.
+Extend tells the cost of a document when it has processed it, so the estimate is based on the charges of
+landed documents. Without any, the cost is unknown, and an unknown cost is never taken for a small one.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from extend_pipeline.warehouse.records import Charge
 
 
 def file_type(name: str) -> str:
-    """Return what documents are told apart by: the ending of the name in lower case, without the dot."""
+    """Return the extension of a name in lower case, without the dot."""
     return posixpath.splitext(name)[1].removeprefix(".").lower()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the documents to be sent are going to cost.
+    """The cost of the documents to be sent.
 
-    :ivar credits: None if it is unknown.
-    :ivar based_on: documents whose charges it rests on.
-    :ivar same_version: whether these were sent to the version asked for, or to others of the workflow.
-    :ivar unseen: documents to be sent of a file type that none of these has; they count as the average one.
+    :ivar credits: None if the cost is unknown.
+    :ivar based_on: number of landed documents whose charges it is based on.
+    :ivar same_version: whether these were sent to the version asked for, or to other versions.
+    :ivar unseen: number of documents whose file type has no charges; they count as the average document.
     """
 
     credits: float | None
@@ -36,7 +36,7 @@ class Estimate:
 
     @classmethod
     def of(cls, to_send: Mapping[str, int], charges: Iterable[Charge]) -> Estimate:
-        """Estimate by the average charge per file type, of the version asked for if it has any.
+        """Estimate by the average charge per file type, of the version asked for if it has charges.
 
         :param to_send: number of documents by file type.
         """
@@ -63,7 +63,7 @@ class Estimate:
         )
 
     def describe(self) -> str:
-        """Say the estimate and what it rests on."""
+        """Return the estimate and what it is based on, for a person."""
         if self.credits is None:
             return "unknown, because no document of this workflow has been charged before"
         if not self.based_on:

@@ -17,7 +17,7 @@ from extend_pipeline.storage.workspace import read_json, write_json
 
 #: The format of a stored plan, see storage.formats.
 _FORMAT: Final = 1
-#: How many runs that have planned the same documents are named.
+#: How many other runs, which have planned the same documents, are named.
 _TOLD_RUNS: Final = 3
 
 
@@ -25,27 +25,29 @@ _TOLD_RUNS: Final = 3
 class Plan:
     """What a run is going to do, in numbers.
 
+    Each discovered document counts in exactly one of ``already_landed``, ``unsent``, ``to_send``, ``held``,
+    ``theirs``, ``beyond_limit`` and ``beyond_map``.
+
     :ivar discovered: documents found in the source.
-    :ivar already_landed: of these, documents that have landed before for this workflow and version.
-    :ivar beyond_limit: of these, documents left for a later run because of ``limit``.
-    :ivar beyond_map: of these, documents left for a later run because Airflow maps no more chunks in one.
-    :ivar most_chunks: how many it maps; None for any number.
-    :ivar unsent: of these, documents that cannot be sent, by reason.
-    :ivar to_send: of these, documents in chunks of this run.
-    :ivar held: of these, documents that somebody has begun to send, and that have not landed yet.
-    :ivar theirs: of these, documents that an active run has planned and not sent yet, by the run. With the
-        six above this is ``discovered``.
+    :ivar already_landed: documents that have landed before for this workflow and version.
+    :ivar beyond_limit: documents left for a later run because of ``limit``.
+    :ivar beyond_map: documents left for a later run because Airflow maps no more chunks in one run.
+    :ivar most_chunks: the most chunks that Airflow maps; None for any number.
+    :ivar unsent: documents that cannot be sent, by reason.
+    :ivar to_send: documents in new chunks of this run.
+    :ivar held: documents that somebody has begun to send, and that have not landed yet.
+    :ivar theirs: documents that an active run has planned and not sent yet, by the name of that run.
     :ivar bytes_to_send: size of the documents to send, in bytes.
-    :ivar types_to_send: number of the documents to send by file type.
-    :ivar types_left: the same of the documents left for a later run.
-    :ivar chunks: all chunks that this run works on: its own, and those that are on their way already.
-    :ivar new_chunks: how many of them, the first ones, are its own.
-    :ivar freed: chunks that nobody has begun to send, of runs that are over, whose documents it takes over.
-    :ivar repetition: the name of the reprocessing; empty for the first time.
-    :ivar estimate: what the documents to send are going to cost.
-    :ivar estimate_left: what the documents left for a later run are going to cost.
+    :ivar types_to_send: documents to send, by file type.
+    :ivar types_left: documents left for a later run, by file type.
+    :ivar chunks: all chunks that this run works on: first the new ones, then those that are already sent.
+    :ivar new_chunks: how many of them are new.
+    :ivar freed: chunks of finished runs that nobody has begun to send; the plan takes their documents.
+    :ivar repetition: the name of the repetition; empty for the first time.
+    :ivar estimate: the cost of the documents to send.
+    :ivar estimate_left: the cost of the documents left for a later run.
     :ivar refused: why the plan is not carried out; None if it is.
-    :ivar nothing_left: the repetition that earlier runs have begun is through.
+    :ivar nothing_left: whether the repetition that earlier runs have begun is complete.
     """
 
     discovered: int = 0
@@ -73,11 +75,11 @@ class Plan:
     def refusal(self, *, max_documents: int | None, max_credits: float | None) -> str | None:
         """Return why the plan must not be carried out, or None.
 
-        What other runs hold was allowed, and is accounted for, by the run that planned it; likewise what an
-        earlier attempt of this run has claimed. So a plan that claims nothing new is never refused.
+        A plan without new chunks is never refused: what other runs hold was checked by the runs that planned
+        it, and so was what an earlier attempt of this run has claimed.
 
-        :param max_documents: more documents to send than this are too many; None allows any number.
-        :param max_credits: a higher estimate than this is too much, and an unknown one is; None allows any.
+        :param max_documents: the most documents to send; None allows any number.
+        :param max_credits: the highest estimate; an unknown cost is above it. None allows any.
         """
         if not self.new_chunks:
             return None
@@ -101,7 +103,7 @@ class Plan:
         return None
 
     def summary(self) -> dict[str, Any]:
-        """Return the plan in numbers, small whatever it holds, fit for XCom."""
+        """Return the numbers for XCom; their size does not depend on the number of documents."""
         return {
             "summary": (
                 f"{self.to_send:,} documents in {self.new_chunks:,} new chunks, {self.already_landed:,} "
@@ -124,11 +126,11 @@ class Plan:
 
     @property
     def left(self) -> int:
-        """Documents left for a later run."""
+        """Number of documents left for a later run."""
         return self.beyond_limit + self.beyond_map
 
     def describe(self) -> str:
-        """Say the plan in a few lines for the log; a dry run and a refused plan have the same lines."""
+        """Return a few lines for the log; those of a dry run and of a refused plan are the same."""
         if not self.discovered:
             return "0 documents: the source holds nothing to process."
         if self.nothing_left:

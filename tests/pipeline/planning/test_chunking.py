@@ -245,7 +245,7 @@ def test_what_airflow_maps_no_chunk_for_is_left_for_the_next_run(home: Home, lim
         assert plan.summary()["left"] == 5
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.sampled_from([None, "own", "a", "b", "c"]), max_size=30), st.integers(1, 6))
 def test_a_run_maps_no_more_than_airflow_does_and_what_it_has_sent_itself_comes_before_others(
     holders: list[str | None], max_chunks: int

@@ -51,14 +51,14 @@ def place_of(document: Document) -> Located:
 
 
 @pytest.mark.parametrize(
-    ("count", "deny"),
+    "deny",
     [
-        pytest.param(200, [], id="with their versions"),
-        pytest.param(1000, ["s3:ListBucketVersions"], id="without their versions"),
+        pytest.param([], id="with their versions"),
+        pytest.param(["s3:ListBucketVersions"], id="without their versions"),
     ],
 )
-def test_a_thousand_listed_documents_take_five_requests(s3: S3, count: int, deny: list[str]) -> None:
-    documents = fill(s3, count)
+def test_many_listed_documents_take_five_requests(s3: S3, deny: list[str]) -> None:
+    documents = fill(s3, count := 200)
     s3.rule("inbox", deny=deny)
     reasons, requests = sent_after(s3, documents)
     assert set(reasons.values()) == {None}
