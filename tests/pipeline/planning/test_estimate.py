@@ -218,16 +218,14 @@ def test_a_limit_cuts_and_only_what_it_leaves_is_held_against_the_bounds(file: P
     assert (plan.to_send, plan.beyond_limit, plan.refused) == (5, 1, None)
 
 
-def test_what_an_active_run_has_planned_is_on_its_account(file: Path, tmp_path: Path) -> None:
+def test_documents_of_an_active_run_do_not_count_against_the_bounds(file: Path, tmp_path: Path) -> None:
     plan_in(file, tmp_path / "first", FOUND)
     found = [*FOUND, document(9)]
     plan = plan_in(file, tmp_path / "second", found, active=["first"], max_documents=1, max_credits=3)
     assert (plan.theirs.total(), plan.to_send, plan.refused) == (6, 1, None)
 
 
-def test_what_a_dead_run_has_planned_is_on_the_account_of_the_run_that_plans_it_anew(
-    file: Path, tmp_path: Path
-) -> None:
+def test_documents_of_a_finished_run_count_against_the_bounds_of_the_next(file: Path, tmp_path: Path) -> None:
     plan_in(file, tmp_path / "first", FOUND)
     with pytest.raises(PipelineInputError, match="6 to send"):
         plan_in(file, tmp_path / "second", FOUND, max_documents=5)

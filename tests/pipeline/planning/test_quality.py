@@ -36,7 +36,7 @@ def judged(result: Landed, **policy: Any) -> str | None:
         pytest.param(3, {"max_failed": 9, "max_failed_ratio": 0.1}, False, id="the stricter one decides"),
     ],
 )
-def test_failed_documents_are_tolerated_as_far_as_the_policy_goes(
+def test_failed_documents_fail_the_run_only_beyond_the_policy(
     failed: int, policy: dict[str, Any], accepted: bool
 ) -> None:
     reason = judged(landed(PROCESSED=10 - failed, FAILED=failed), **policy)
@@ -51,7 +51,7 @@ def test_cancelled_counts_as_failed_and_a_rejection_does_not() -> None:
     assert judged(landed(REJECTED=1), max_failed=0) is None
 
 
-def test_what_was_never_sent_is_no_failure_and_no_denominator() -> None:
+def test_skipped_documents_count_neither_as_failed_nor_as_settled() -> None:
     result = landed(PROCESSED=1, FAILED=1, SKIPPED=98)
     assert judged(result, max_failed_ratio=0.4)
 
@@ -63,7 +63,7 @@ def test_a_missing_chunk_fails_the_run_and_says_that_clearing_is_safe() -> None:
     assert "not sent again" in reason
 
 
-def test_nothing_to_do_is_a_success() -> None:
+def test_a_run_without_chunks_is_a_success() -> None:
     assert judged(landed(chunks=0, planned=0), max_failed=0, max_failed_ratio=0.0) is None
 
 
@@ -86,7 +86,7 @@ def test_the_figures_of_chunks_and_of_unsent_documents_add_up() -> None:
     assert result.figures()["rows"] == {"invoice": 4}
 
 
-def test_what_waits_for_somebody_is_counted_and_said() -> None:
+def test_documents_that_wait_for_a_person_are_counted_and_logged() -> None:
     plan = Plan(discovered=7, to_send=7)
     first = {"by_status": {"PROCESSED": 3, "NEEDS_REVIEW": 2}, "held": 2, "credits": 1.0}
     second = {"by_status": {"PROCESSED": 2}, "held": 1}
@@ -97,7 +97,7 @@ def test_what_waits_for_somebody_is_counted_and_said() -> None:
     assert "3 documents are held back until somebody approves them" in result.describe()
 
 
-def test_what_waits_for_nobody_is_not_mentioned() -> None:
+def test_the_log_does_not_mention_waiting_if_nothing_waits() -> None:
     result = landed(PROCESSED=1)
     assert (result.figures()["in_review"], result.figures()["held_for_approval"]) == (0, 0)
     assert "wait" not in result.describe()

@@ -85,7 +85,7 @@ def land_parts(tmp_path: Path) -> None:
             raw_index.land(opened, entered(tmp_path, name, documents, lines, counted=not lines))
 
 
-def test_what_is_rebuilt_equals_what_was_whatever_order_the_parts_are_found_in(
+def test_rebuilt_tables_equal_the_old_ones_whatever_order_the_parts_are_found_in(
     tmp_path: Path, home: Path, landed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert query(
@@ -143,7 +143,7 @@ def test_a_landing_tells_how_many_documents_are_held_back(tmp_path: Path) -> Non
         assert (approved.held, approved.credits) == (0, 0.0)
 
 
-def test_replaying_what_is_there_changes_nothing(tmp_path: Path, home: Path, landed: Path) -> None:
+def test_a_replay_over_complete_tables_changes_nothing(tmp_path: Path, home: Path, landed: Path) -> None:
     before = contents(landed)
     entries = parts_of(settings(home))
     again = tmp_path / "again.duckdb"
@@ -181,7 +181,7 @@ def part(name: str, **changes: Any) -> Entry:
         pytest.param("abcd", "M", id="only the last note may be missing"),
     ],
 )
-def test_what_is_left_to_land(known: str, left: str) -> None:
+def test_parts_are_left_to_land_from_the_first_that_has_not_landed(known: str, left: str) -> None:
     # Parts a to d; N and M tell of deleted runs.
     entries = [part(name, deleted="gone" if name.isupper() else None) for name in "abNcdM"]
     assert "".join(entry.part.uri for entry in not_landed(entries, set(known))) == left

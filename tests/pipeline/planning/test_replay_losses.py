@@ -26,7 +26,7 @@ from fixtures.warehouse_files import query, warehouse
 from fixtures.warehouse_runs import document, raw_lines, run
 
 
-def test_nothing_is_planned_by_tables_that_have_lost_what_landed(tmp_path: Path) -> None:
+def test_a_plan_is_refused_while_tables_have_lost_what_landed(tmp_path: Path) -> None:
     file = tmp_path / "new.duckdb"
     with warehouse(file) as opened:
         check_whole(opened, **place_of(tmp_path))  # nothing has ever landed
@@ -77,7 +77,7 @@ def test_a_part_that_is_landing_or_failed_to_land_is_no_loss(tmp_path: Path) -> 
         check_whole(opened, **place_of(tmp_path))  # the check itself has marked it
 
 
-def test_runs_that_are_gone_are_in_no_ledger_and_no_loss(tmp_path: Path) -> None:
+def test_deleted_runs_are_no_loss(tmp_path: Path) -> None:
     file = tmp_path / "new.duckdb"
     landed_there(tmp_path, file, 0)
     gone = json.dumps({"run_id": run(document(0))["id"]}).encode() + b"\n"
@@ -88,7 +88,7 @@ def test_runs_that_are_gone_are_in_no_ledger_and_no_loss(tmp_path: Path) -> None
     assert [each.deleted for each in parts_of(settings(tmp_path))] == [None, "It is gone."]
 
 
-def test_names_are_compared_and_no_entry_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_opens_no_entry_of_a_landed_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     landed = tmp_path / "warehouse.duckdb"
     landed_there(tmp_path, landed, 0, 1)
     opened_entries: list[str] = []
@@ -108,7 +108,7 @@ def test_names_are_compared_and_no_entry_is_opened(tmp_path: Path, monkeypatch: 
     assert len(opened_entries) == 1
 
 
-def test_a_workspace_that_has_another_address_by_now_is_the_same(tmp_path: Path) -> None:
+def test_a_workspace_may_move_to_another_address(tmp_path: Path) -> None:
     landed = tmp_path / "warehouse.duckdb"
     landed_there(tmp_path, landed, 0, 1)
     (tmp_path / "workspace").rename(tmp_path / "moved")
@@ -118,7 +118,7 @@ def test_a_workspace_that_has_another_address_by_now_is_the_same(tmp_path: Path)
         assert not_landed(parts_of(there), whole_parts(opened)) == []
 
 
-def test_where_a_replay_has_landed_is_a_dataset_in_its_own_right(tmp_path: Path) -> None:
+def test_the_destination_of_a_replay_is_a_dataset_like_any(tmp_path: Path) -> None:
     """Its tables are compared with the raw zone, and replayed, like those that the parts were made for."""
     landed, other = tmp_path / "warehouse.duckdb", tmp_path / "other.duckdb"
     landed_there(tmp_path, landed, 0, 1)
@@ -149,7 +149,7 @@ def as_before(entry: Entry) -> None:
         mark.unlink()
 
 
-def test_what_the_release_before_has_landed_counts_though_it_left_no_marks(tmp_path: Path) -> None:
+def test_parts_without_marks_of_an_earlier_release_count_as_landed(tmp_path: Path) -> None:
     file, other = tmp_path / "new.duckdb", tmp_path / "other.duckdb"
     landed_there(tmp_path, file, 0, 1)
     elsewhere = {"into_warehouse_conn_id": "elsewhere"}

@@ -102,7 +102,7 @@ def test_a_replay_with_another_contract_lands_what_was_refused(
     assert again == before
 
 
-def test_what_a_replay_lands_elsewhere_under_another_contract_stays_as_it_was_here(
+def test_a_replay_into_another_dataset_does_not_change_the_contract_of_the_parts(
     tmp_path: Path, refused: Path
 ) -> None:
     rebuilt(

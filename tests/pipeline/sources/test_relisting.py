@@ -67,7 +67,7 @@ def test_many_listed_documents_take_five_requests(s3: S3, deny: list[str]) -> No
 
 
 @pytest.mark.parametrize("versioned", [False, True])
-def test_what_was_deleted_or_replaced_is_seen_in_the_listing(s3: S3, versioned: bool) -> None:
+def test_a_listing_tells_what_was_deleted_or_replaced(s3: S3, versioned: bool) -> None:
     documents = fill(s3, 20)
     if versioned:
         s3.client.put_bucket_versioning(Bucket="inbox", VersioningConfiguration={"Status": "Enabled"})
@@ -90,7 +90,7 @@ def test_what_was_deleted_or_replaced_is_seen_in_the_listing(s3: S3, versioned: 
         pytest.param({"deny": ["s3:ListBucket", "s3:ListBucketVersions"]}, id="may not list any more"),
     ],
 )
-def test_where_listing_does_not_tell_heads_do(s3: S3, rule: dict[str, Any]) -> None:
+def test_objects_that_a_listing_does_not_tell_of_are_looked_up(s3: S3, rule: dict[str, Any]) -> None:
     documents = fill(s3, 40)[20:]
     s3.put("inbox", "in/0030.pdf", b"another")
     s3.rule("inbox", **rule)
@@ -98,7 +98,7 @@ def test_where_listing_does_not_tell_heads_do(s3: S3, rule: dict[str, Any]) -> N
     assert {name: reason for name, reason in reasons.items() if reason} == {"0030.pdf": OBJECT_REPLACED}
 
 
-def test_keys_far_apart_are_looked_up_one_by_one(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_or_named_objects_are_looked_up_one_by_one(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = fill(s3, 40)
     s3.requests()
     assert len(list(check_objects(settings("s3://inbox/in/").stores(), documents[:5]))) == 5

@@ -222,7 +222,7 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("scheme", ["gs", "abfs"])
-def test_a_store_that_refuses_is_told_of(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_refuses_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(_Refusing) as port:
         url = f"http://127.0.0.1:{port}"
         access = (
@@ -341,7 +341,7 @@ def test_a_document_on_the_web_is_known_by_what_its_host_tells(
 @pytest.mark.parametrize(
     ("status", "seen"), [(404, Absent()), (410, Absent()), (401, Forbidden()), (403, Forbidden())]
 )
-def test_what_is_gone_or_closed_on_the_web_is_a_documents_own_affair(
+def test_a_web_document_that_is_gone_or_closed_affects_no_other(
     trusted: Web, status: int, seen: Absent | Forbidden
 ) -> None:
     trusted.pages["/a.pdf"] = Page(status=status)
@@ -385,7 +385,7 @@ _ELSEWHERE = "https://localhost:1/b.pdf?signature=s3cr3t"
         ),
     ],
 )
-def test_what_a_host_fails_with_is_a_documents_own_affair_and_no_secret_is_told(
+def test_a_failing_host_affects_its_document_alone_and_no_secret_is_shown(
     trusted: Web, page: Page, reason: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     trusted.pages["/a.pdf"] = page
@@ -419,7 +419,7 @@ def test_a_document_is_not_read_from_where_anybody_could_change_it(trusted: Web)
     ("host", "is_trusted", "says"),
     [("localhost", False, "unable to get local issuer"), ("127.0.0.1", True, "mismatch")],
 )
-def test_a_certificate_that_is_refused_is_told_of(
+def test_a_certificate_that_is_refused_is_named(
     web: Web, host: str, is_trusted: bool, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if is_trusted:
