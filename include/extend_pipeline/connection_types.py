@@ -123,7 +123,7 @@ def _bigquery() -> dict[str, Any]:
 def _azure() -> dict[str, Any]:
     return {
         "connection-type": "wasb",
-        "hook-class-name": "extend_pipeline.sources.hooks.AzureStorageHook",
+        "hook-class-name": "extend_pipeline.sources.filesystems.AzureStorageHook",
         "hook-name": "Azure Blob Storage",
         "conn-fields": {
             "connection_string": secret_field("Connection string", "In the place of account and key."),

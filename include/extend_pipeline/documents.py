@@ -1,7 +1,7 @@
 """The document: what is discovered, sent, paid for and landed, and what makes two of them the same.
 
-Invariant: the identity never depends on a run, a chunk or an attempt. It is the object's address and its
-content's tag, so that whoever finds the same content at the same place finds the same document.
+Invariant: the identity never depends on a run, a chunk or an attempt. It is the address of the object and the
+tag of its content, so that the same content at the same place is always the same document.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final, Literal
 
 import msgspec
 
-#: How a document can end. All but the last are Extend's own words for a settled run; ``SKIPPED`` documents
-#: were never sent.
+#: The final status of a document. All but the last are Extend's words for a settled run; a ``SKIPPED``
+#: document was never sent.
 DocumentStatus = Literal["PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED", "SKIPPED"]
 
-# Reasons that are ours; a failed run carries Extend's own failure reason instead.
+# The pipeline's own reasons; a failed run has Extend's failure reason instead.
 EMPTY_FILE = "EMPTY_FILE"
 UNSUPPORTED_FILE_TYPE = "UNSUPPORTED_FILE_TYPE"
 SYSTEM_FILE = "SYSTEM_FILE"
@@ -33,7 +33,7 @@ OBJECT_ARCHIVED = "OBJECT_ARCHIVED"
 RUN_MISSING = "RUN_MISSING"
 RUN_DELETED = "RUN_DELETED"
 
-#: What a row with ``OBJECT_ARCHIVED`` says.
+#: The message of a row with ``OBJECT_ARCHIVED``.
 ARCHIVED_MESSAGE = "The object lies in an archive. Restore it, and the next run over this address sends it."
 
 
@@ -48,15 +48,15 @@ def document_id(uri: str, content_tag: str) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Document:
-    """One discovered object, and, when it is already known, why it will not be sent.
+    """One discovered object; if it will not be sent, with the reason.
 
-    :param uri: address of the object, e.g. ``s3://bucket/key``, as it can be written everywhere.
-    :param etag: the object's ETag as listed, without quotes.
-    :param size_bytes: size in bytes; 0 if it is not known.
-    :param last_modified: RFC 3339, UTC; empty if it is not known.
-    :param status: None while the document is to be sent; otherwise how it ended without being sent.
-    :param reason: one of this module's reasons, together with ``status``.
-    :param message: the reason in a sentence for a person.
+    :param uri: the address of the object, e.g. ``s3://bucket/key``, in a form that can be stored everywhere.
+    :param etag: the ETag of the object as listed, without quotes.
+    :param size_bytes: size in bytes; 0 if it is unknown.
+    :param last_modified: RFC 3339, UTC; empty if it is unknown.
+    :param status: None while the document is to be sent; otherwise its final status.
+    :param reason: one of the reasons of this module, together with ``status``.
+    :param message: the reason, explained to a person.
     """
 
     uri: str
@@ -69,21 +69,21 @@ class Document:
 
     @property
     def id(self) -> str:
-        """The document's identity, see :func:`document_id`."""
+        """The identity of the document, see :func:`document_id`."""
         return document_id(self.uri, self.etag)
 
     @property
     def name(self) -> str:
-        """The file's name: what stands after the last slash of the address, or the folder's."""
+        """The name of the file, or of the folder: the last segment of the address."""
         return self.uri.rstrip("/").rsplit("/", 1)[-1]
 
     def to_json(self) -> bytes:
-        """Return the document as one line of JSON, its identity included."""
+        """Return the document as one line of JSON, with its identity."""
         return b'{"document_id":"' + self.id.encode() + b'",' + _ENCODER.encode(self)[1:]
 
     @classmethod
     def from_json(cls, line: bytes) -> Document:
-        """Read a document back from what :meth:`to_json` wrote, whatever else the line tells of it."""
+        """Read what :meth:`to_json` wrote; other fields of the line are ignored."""
         return _DECODER.decode(line)
 
 

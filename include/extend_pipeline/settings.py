@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self, TypedDict, TypeVar
 
+from airflow.sdk import ObjectStoragePath
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -26,15 +27,25 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.sources import Stores
 from extend_pipeline.sources.addresses import SourceItem, check_apart, parse_source, parse_workspace
 from extend_pipeline.sources.globs import check_glob
 from extend_pipeline.sources.objects import canonical
 from extend_pipeline.storage.formats import opened, sealed
+from extend_pipeline.storage.workspace import read_json, write_json
 from extend_provider.client import validation
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.security import without_credentials
 
-__all__ = ["Settings", "SourceItem", "check_literals", "parse_source", "parse_workspace"]
+__all__ = [
+    "Settings",
+    "SourceItem",
+    "check_literals",
+    "parse_source",
+    "parse_workspace",
+    "read_settings",
+    "write_settings",
+]
 
 #: Keys of a run's metadata that the pipeline and the provider's operators write themselves.
 RESERVED_METADATA: Final = frozenset(
@@ -233,7 +244,6 @@ class Settings(RenderedSettings):
     repetition: Annotated[str, BeforeValidator(_text), Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")] = ""
     max_attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
     chunk_size: Annotated[Whole, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
-    parallel_listings: Annotated[Whole, Field(ge=1, le=32)] = 8
     poke_interval: Annotated[float, Field(gt=0)] = 60.0
     transfer: Literal["presign", "upload"] = "presign"
     expires_in: Annotated[Whole, Field(ge=1, le=7 * 24 * 3600)] = 1800
@@ -272,10 +282,35 @@ class Settings(RenderedSettings):
             check_apart(info.data.get("source", ()), workspace)
         return workspace
 
+    def stores(self) -> Stores:
+        """Return the stores that the source lies in, opened by the connections that the settings name."""
+        return Stores(self.source, aws_conn_id=self.aws_conn_id, source_conn_id=self.source_conn_id)
+
     @property
     def asked_for(self) -> AskedFor:
         """What makes two requests for the same document the same request."""
         return {"workflow_id": self.workflow_id, "version": self.version, "repetition": self.repetition}
+
+
+def write_settings(folder: ObjectStoragePath, settings: Settings) -> None:
+    """Keep the settings in the folder of a run.
+
+    The first task renders them once and all others read them here, so that a Variable that somebody edits
+    meanwhile cannot split a run in two.
+    """
+    write_json(folder / "settings.json", settings.to_stored())
+
+
+def read_settings(folder: ObjectStoragePath) -> Settings:
+    """Read the settings of a run."""
+    path = folder / "settings.json"
+    stored = read_json(path)
+    if stored is None:
+        raise FileNotFoundError(
+            f"{path} is gone from the workspace. Clear the whole task group: it is discovered and planned "
+            "anew, and documents that were sent are not sent again."
+        )
+    return Settings.from_stored(stored, str(path))
 
 
 def check_repetition(repetition: str | None, reprocess: str) -> None:

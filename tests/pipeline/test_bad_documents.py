@@ -36,7 +36,7 @@ from extend_pipeline.documents import (
 )
 from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
 from extend_pipeline.planning.discovery import documents_on, is_wanted, screen
-from extend_pipeline.planning.listing import read_candidates, write_candidates
+from extend_pipeline.planning.listing import read_listing, write_listing
 from extend_pipeline.settings import SourceItem
 from extend_pipeline.sources import Found, Located, Stores, Unusable
 from extend_pipeline.sources.contents import UnreadableError
@@ -385,12 +385,12 @@ def test_where_no_document_can_be_reached_the_run_stops_and_asks_again(trusted: 
     trusted.pages["/busy.pdf"] = Page(status=503)
     wanted = settings(bad)
     for _ in range(2):
-        with pytest.raises(PipelineSourceError, match=r"Not one of 2 documents .*Nothing was sent") as raised:
-            write_candidates(home, Stores(wanted), wanted)
+        with pytest.raises(PipelineSourceError, match=r"None of 2 documents .*Nothing was sent") as raised:
+            write_listing(home, wanted)
         assert raised.value.retryable
     trusted.pages["/busy.pdf"] = Page(b"text", TAGGED)
-    assert write_candidates(home, Stores(wanted), wanted) == 2
-    assert list(ends(list(read_candidates(home)), "").values()) == [(FAILED, OBJECT_UNREACHABLE), GOOD]
+    assert write_listing(home, wanted) == 2
+    assert list(ends(list(read_listing(home)), "").values()) == [(FAILED, OBJECT_UNREACHABLE), GOOD]
 
 
 class _Azure(http.server.BaseHTTPRequestHandler):
@@ -452,7 +452,7 @@ def test_what_is_bad_by_the_time_it_is_sent_has_its_row(folder: Path, trusted: W
     trusted.pages.update({f"/{name}.pdf": Page(b"text", TAGGED) for name in "abcd"})
     named = [f"{trusted.url}/{name}.pdf" for name in "abcd"]
     wanted = settings([f"file://{folder}/a.pdf", f"file://{folder}/.hidden.pdf", *named])
-    stores = Stores(wanted)
+    stores = wanted.stores()
     documents = discovered(wanted, stores)
     assert {document.status for document in documents} == {None}
     (folder / "a.pdf").unlink()
@@ -543,7 +543,7 @@ def test_what_is_bad_by_the_time_it_is_read_says_why(closed: Path, trusted: Web)
     wanted = settings(
         [f"file://{closed}/{name}.pdf" for name in ("good", "closed")] + [f"{trusted.url}/a.pdf"]
     )
-    stores = Stores(wanted)
+    stores = wanted.stores()
     documents = discovered(wanted, stores)
     (closed / "good.pdf").unlink()
     os.mkfifo(closed / "good.pdf")

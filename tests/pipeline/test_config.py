@@ -300,7 +300,7 @@ def test_first_task_gets_what_the_objects_say() -> None:
         reprocess=Reprocess("all", repetition="r"),
         dry_run=True,
     )
-    assert settings.model_dump(exclude={"source", "modified_from", "parallel_listings", "pipeline"}) == {
+    assert settings.model_dump(exclude={"source", "modified_from", "pipeline"}) == {
         "workspace": "file:///data/extend",
         "extend_conn_id": "e",
         "warehouse_conn_id": "w",

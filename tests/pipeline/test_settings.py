@@ -84,7 +84,6 @@ def test_a_web_address_that_may_hold_a_secret_is_refused_without_a_word_of_it(ad
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("parallel_listings", 0),
         ("priority", 0),
         ("priority", 101),
         ("version", "latest"),

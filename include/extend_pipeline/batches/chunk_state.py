@@ -28,9 +28,7 @@ from extend_pipeline.batches.reservations import ChunkReference, chunk_documents
 from extend_pipeline.batches.sending import Sending
 from extend_pipeline.batches.uploads import Uploads
 from extend_pipeline.documents import Document
-from extend_pipeline.planning.run_folder import read_settings
-from extend_pipeline.settings import Settings
-from extend_pipeline.sources import Stores
+from extend_pipeline.settings import Settings, read_settings
 from extend_pipeline.storage.workspace import (
     read_documents,
     write_documents,
@@ -223,7 +221,7 @@ class Round:
 
     def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
         """Look at each object once more, write down how the documents stand, make their inputs."""
-        stores = Stores(self.settings)
+        stores = self.settings.stores()
         if self.settings.transfer == "presign":
             check_signing(stores, self.documents, self.settings.expires_in)
         checked = list(check_objects(stores, self.documents))

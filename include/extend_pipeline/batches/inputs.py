@@ -35,7 +35,7 @@ from extend_pipeline.sources import (
     Unusable,
 )
 from extend_pipeline.sources.contents import UnreadableError
-from extend_pipeline.sources.relisting import ListsFromAnywhere, relist
+from extend_pipeline.sources.objects import ListsFromAnywhere, relist
 from extend_provider.client.models import FileInput, StoredFile
 from extend_provider.client.refusals import FILE_REASONS, reason_of
 from extend_provider.exceptions import ExtendBadRequestError

@@ -18,7 +18,6 @@ from airflow.sdk import (
 
 from extend_pipeline.dag.assets import announce, written_tables
 from extend_pipeline.dag.conventions import skip_behind
-from extend_pipeline.planning.run_folder import read_settings
 from extend_pipeline.reviews.approvals import (
     APPROVE,
     LATER,
@@ -29,6 +28,7 @@ from extend_pipeline.reviews.approvals import (
     question,
 )
 from extend_pipeline.reviews.parts import PartsWriter, land_parts, read_runs, write_runs
+from extend_pipeline.settings import read_settings
 from extend_pipeline.storage.workspace import read_json, write_json
 
 if TYPE_CHECKING:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any, Final
 
 from airflow.sdk import TaskGroup, TriggerRule
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSkipException
 
+from extend_pipeline.batches.reservations import Planner, airflow_id
 from extend_pipeline.dag.retry_policy import PIPELINE_RETRY_POLICY
 
 #: For authors who set none: a worker that dies, or a warehouse that is away, is not the end of a night.
@@ -29,6 +31,18 @@ def open_group(group_id: str) -> TaskGroup:
         own["retries"] = RETRIES
     group.default_args |= own
     return group
+
+
+def pipeline_of(ti: Any) -> str:
+    """Return the name of the task group that a task stands in, after that of its DAG."""
+    return f"{ti.dag_id}.{ti.task_id.rpartition('.')[0]}"
+
+
+def planner_of(ti: Any) -> Planner:
+    """Return who makes the plan of a task; each execution of the task is another planner."""
+    group_id = ti.task_id.rpartition(".")[0]
+    plan = uuid.uuid4().hex[:12]
+    return Planner(plan=plan, airflow=airflow_id(), dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
 
 
 def skip_behind(ti: Any, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import msgspec
 from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline import config
@@ -87,7 +88,6 @@ def replay_parts(folder: str) -> dict[str, Any]:
         )
     publish_snapshot(*settings.destination)
     conn_id, dataset = settings.destination
-    announce(
-        total.to_json(), total.rows, warehouse_conn_id=conn_id, dataset=dataset, documents=total.documents
-    )
-    return total.to_json()
+    figures: dict[str, Any] = msgspec.to_builtins(total)
+    announce(figures, total.rows, warehouse_conn_id=conn_id, dataset=dataset, documents=total.documents)
+    return figures

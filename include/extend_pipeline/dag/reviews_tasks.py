@@ -10,8 +10,8 @@ from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline import config
 from extend_pipeline.dag.assets import announce
+from extend_pipeline.dag.conventions import pipeline_of
 from extend_pipeline.exceptions import PipelineOutcomeError
-from extend_pipeline.planning.run_folder import pipeline_of
 from extend_pipeline.reviews.decisions import DELETED_MESSAGE, NEWS, ReviewSettings, Verdict
 from extend_pipeline.reviews.parts import (
     PartsWriter,

@@ -15,23 +15,15 @@ from extend_pipeline import config
 from extend_pipeline.batches.chunk_state import settings_of
 from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.dag.assets import announce
-from extend_pipeline.dag.conventions import skip_behind
+from extend_pipeline.dag.conventions import pipeline_of, planner_of, skip_behind
 from extend_pipeline.dag.submit import count_voided, follow_held
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.planning.chunking import Planning, unsent_path
-from extend_pipeline.planning.quality import Outcome, landed_in_rounds, objection
+from extend_pipeline.planning.plan import keep_plan, read_plan
+from extend_pipeline.planning.quality import Landed, landed_in_rounds, objection
 from extend_pipeline.planning.replay import check_whole
-from extend_pipeline.planning.run_folder import (
-    keep_plan,
-    pipeline_of,
-    planner_of,
-    read_plan,
-    read_settings,
-    task_provenance,
-    write_settings,
-)
-from extend_pipeline.settings import Settings
-from extend_pipeline.storage.raw_index import Entry, enter, land
+from extend_pipeline.settings import Settings, read_settings, write_settings
+from extend_pipeline.storage.raw_index import Entry, enter, land, task_provenance
 from extend_pipeline.storage.raw_zone import RawPart, part_path, write_part
 from extend_pipeline.storage.workspace import check_write_once, read_documents, run_folder
 from extend_provider.batch.attempts import AttemptMemory
@@ -52,8 +44,7 @@ def discover_documents(settings: dict[str, Any]) -> str:
 
     :param settings: rendered values for :class:`~extend_pipeline.settings.Settings`.
     """
-    from extend_pipeline.planning.listing import write_candidates
-    from extend_pipeline.sources import Stores
+    from extend_pipeline.planning.listing import write_listing
 
     checked = Settings.from_rendered(settings, label=config.label)
     context = get_current_context()
@@ -72,7 +63,7 @@ def discover_documents(settings: dict[str, Any]) -> str:
     shown = [item.uri for item in checked.source[:_TOLD_ADDRESSES]]
     more = len(checked.source) - len(shown)
     log.info("Reading %s%s.", ", ".join(shown), f" and {more:,} more" if more else "")
-    found = write_candidates(folder, Stores(checked), checked)
+    found = write_listing(folder, checked)
     log.info("%s documents found there.", f"{found:,}")
     return str(folder)
 
@@ -93,13 +84,14 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     """Leave out what has landed before, reserve what is new, land what cannot be sent; return the chunks."""
     from extend_pipeline.batches.probing import check_rights
     from extend_pipeline.planning.discovery import failed_before
-    from extend_pipeline.planning.listing import read_candidates
-    from extend_pipeline.sources import Stores
+    from extend_pipeline.planning.listing import read_listing
     from extend_pipeline.warehouse import open_warehouse
     from extend_provider.hooks.extend import ExtendHook
 
     home = ObjectStoragePath(folder)
     settings = read_settings(home)
+    # A connection that is missing or wrong stops the run here, before anything is reserved.
+    log.info("Documents are sent to %s.", ExtendHook(settings.extend_conn_id).settings.base_url)
     ti = get_current_context()["ti"]
     check_write_once(settings.workspace)
     unsent: dict[str, Any] = {}
@@ -116,12 +108,11 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
         plan = Planning(
             warehouse=warehouse,
             settings=settings,
-            found=lambda: failed_before(warehouse, settings) if failed else read_candidates(home),
+            found=lambda: failed_before(warehouse, settings) if failed else read_listing(home),
             folder=home,
             planner=planner_of(ti),
             max_chunks=conf.getint("core", "max_map_length"),
-            requests_per_second=ExtendHook(settings.extend_conn_id).settings.requests_per_second,
-            check=lambda documents: check_rights(Stores(settings), documents, settings.aws_conn_id),
+            check=lambda documents: check_rights(settings.stores(), documents, settings.aws_conn_id),
         ).plan()
         if plan.unsent and not settings.dry_run:
             part = write_part(
@@ -197,11 +188,11 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     landed = [landings] if isinstance(landings, Mapping) else landings or ()
     unlanded = len(landed) < len(plan.chunks)
     voided = count_voided(settings, plan) if unlanded else 0
-    outcome = Outcome.of(plan, landed, unsent, voided=voided)
-    log.info("%s\n%s", plan.describe(), outcome.describe())
+    total = Landed.of(plan, landed, unsent, voided=voided)
+    log.info("%s\n%s", plan.describe(), total.describe())
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
     reason = objection(
-        outcome,
+        total,
         max_failed=settings.max_failed,
         max_failed_ratio=settings.max_failed_ratio,
         fail_on_review=settings.on_needs_review == "fail",
@@ -209,16 +200,16 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     if reason:
         raise PipelineOutcomeError(reason)
     announce(
-        outcome.to_json(),
-        outcome.rows,
+        total.figures(),
+        total.rows,
         warehouse_conn_id=settings.warehouse_conn_id,
         dataset=settings.dataset,
-        documents=outcome.by_status.total(),
-        credits=outcome.credits,
+        documents=total.by_status.total(),
+        credits=total.credits,
         workflow_id=settings.workflow_id,
         version=settings.version,
     )
-    return outcome.to_json()
+    return total.figures()
 
 
 def _land(

@@ -1,4 +1,4 @@
-"""Plan: which of the discovered documents are sent, in which chunks; the rest is accounted for.
+"""Chunking: which of the discovered documents are sent, and in which chunks; all others are counted.
 
 Nothing is reserved, voided, landed or sent before the whole plan is known and within the run's bounds.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 import tempfile
 import time
 from collections import Counter
@@ -31,21 +32,20 @@ from extend_pipeline.batches.reservations import (
 )
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning.duration import Duration, Pace
-from extend_pipeline.planning.estimate import Estimate, file_type, refusal
+from extend_pipeline.planning.estimate import Estimate, file_type
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.planning.repetitions import Repetition
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import copy_whole, read_documents, write_documents, written_whole
 from extend_pipeline.warehouse.records import Candidate, Warehouse, WarehouseBusyError
 
-#: How often others may plan, or begin to send, the same documents at the same moment before a plan gives up.
+#: How often a plan is tried while others plan, or begin to send, the same documents at the same moment.
 MOST_TRIES: Final = 6
 _RANDOM: Final = SystemRandom()
 
 
 def unsent_path(folder: ObjectStoragePath) -> ObjectStoragePath:
-    """Return the file that lists the documents of a run that cannot be sent, each with its reason."""
+    """Return the file of the documents that cannot be sent, each with its reason."""
     return folder / "unsent.jsonl"
 
 
@@ -53,14 +53,13 @@ def unsent_path(folder: ObjectStoragePath) -> ObjectStoragePath:
 class Planning:
     """One execution of a run's ``plan`` task.
 
-    :param warehouse: nobody else may plan in it from here until it is closed, where it has locks.
-    :param found: gives the discovered documents, in their order, as often as it is asked.
-    :param folder: the run's.
-    :param planner: whose plan it is.
-    :param max_chunks: as many chunks as Airflow maps; None for any number.
-    :param requests_per_second: of the connection; None for no limit.
-    :param check: told of what the plan would send, before it is carried out; raises if that is not to be.
-    :param is_active: whether the run of another planner is.
+    :param warehouse: an open warehouse. Where it has locks, nobody else plans in it until it is closed.
+    :param found: returns the discovered documents in their order, from the start at each call.
+    :param folder: the folder of the run.
+    :param planner: who plans.
+    :param max_chunks: the most chunks that Airflow maps; None for any number.
+    :param check: called with the documents to send before the plan is carried out; an error stops the plan.
+    :param is_active: returns whether the run of another planner is active.
     """
 
     warehouse: Warehouse
@@ -69,17 +68,16 @@ class Planning:
     folder: ObjectStoragePath
     planner: Planner
     max_chunks: int | None = None
-    requests_per_second: float | None = None
     check: Callable[[Iterable[Document]], object] = lambda _: None
     is_active: Callable[[Planner, dt.datetime], bool] = is_active
     sleep: Callable[[float], None] = time.sleep
 
     def plan(self) -> Plan:
-        """Plan, see that it is within the run's bounds, and reserve what is new; a dry run reserves nothing.
+        """Plan, check the bounds of the run, and reserve what is new. A dry run reserves nothing.
 
-        :raises PipelineInputError: with the plan, if it is beyond what the settings allow. Nothing is
-            reserved then.
-        :raises WarehouseBusyError: others keep planning the same documents at the same moment.
+        :raises PipelineInputError: if the plan is beyond what the settings allow; the message has the plan.
+            Nothing is reserved then.
+        :raises WarehouseBusyError: if others keep planning the same documents at the same moment.
         """
         repetition = Repetition.of(self.settings, self.planner)
         for number in range(MOST_TRIES):
@@ -87,10 +85,10 @@ class Planning:
             with tempfile.TemporaryDirectory(prefix="extend-plan-") as folder:
                 drafts = ObjectStoragePath(f"file://{folder}")
                 plan, reservations = self._draft(repetition, drafts)
-                if repetition.is_through(plan) and not repetition.has_left:
+                if repetition.is_complete(plan) and not repetition.has_left:
                     repetition = repetition.following(self.planner)
                     plan, reservations = self._draft(repetition, drafts)
-                if plan.dry_run or self._is_reserved(plan, reservations, repetition, drafts):
+                if plan.dry_run or self._reserve(plan, reservations, repetition, drafts):
                     return plan
         raise WarehouseBusyError(
             f"Others were planning, or began to send, the same documents at the same moment, {MOST_TRIES} "
@@ -99,12 +97,19 @@ class Planning:
 
     def _draft(self, repetition: Repetition, drafts: ObjectStoragePath) -> tuple[Plan, Reservations]:
         settings = self._settings_for(repetition)
-        counted = _Counted(self.found())
+        discovered = 0
+
+        def counted() -> Iterator[Document]:
+            nonlocal discovered
+            for document in self.found():
+                discovered += 1
+                yield document
+
         self.warehouse.begin_planning()
         claims = self.warehouse.claims(workflow_id=settings.workflow_id, version=settings.version)
         reservations = Reservations(settings, self.planner, claims, self.is_active)
         plan = write_plan(
-            self.warehouse.unlanded(counted, **settings.asked_for, claims_of=repetition.claims_of),
+            self.warehouse.unlanded(counted(), **settings.asked_for, claims_of=repetition.claims_of),
             self.folder,
             drafts,
             reservations,
@@ -112,42 +117,33 @@ class Planning:
             self.planner,
             max_chunks=self.max_chunks,
         )
-        plan.already_landed, plan.discovered = counted.count - plan.discovered, counted.count
+        plan.already_landed, plan.discovered = discovered - plan.discovered, discovered
         plan.dry_run, plan.repetition = settings.dry_run, repetition.name
-        plan.nothing_left = repetition.is_through(plan)
+        plan.nothing_left = repetition.is_complete(plan)
         self._estimate(plan)
-        plan.refused = refusal(plan, max_documents=settings.max_documents, max_credits=settings.max_credits)
+        plan.refused = plan.refusal(max_documents=settings.max_documents, max_credits=settings.max_credits)
         return plan, reservations
 
     def _settings_for(self, repetition: Repetition) -> Settings:
         return self.settings.model_copy(update={"repetition": repetition.name})
 
     def _estimate(self, plan: Plan) -> None:
-        """Say what the plan is going to cost, and how long it is going to take."""
-        settings, warehouse = self.settings, self.warehouse
-        charges = warehouse.charges(workflow_id=settings.workflow_id, version=settings.version)
+        """Add to the plan what it is going to cost."""
+        settings = self.settings
+        charges = self.warehouse.charges(workflow_id=settings.workflow_id, version=settings.version)
         plan.estimate = Estimate.of(plan.types_to_send, charges)
         plan.estimate_left = Estimate.of(plan.types_left, charges)
-        plan.duration = Duration.of(
-            documents=plan.to_send,
-            uploads=plan.uploads,
-            batches=-(-plan.to_send // settings.chunk_size),
-            poke_interval=settings.poke_interval,
-            requests_per_second=self.requests_per_second,
-            pace=Pace.of(warehouse.landed_batches(settings.workflow_id)),
-        )
 
-    def _is_reserved(
+    def _reserve(
         self, plan: Plan, reservations: Reservations, repetition: Repetition, drafts: ObjectStoragePath
     ) -> bool:
-        """Carry the plan out; False if somebody else was quicker with some of its documents.
+        """Carry the plan out. Return False if somebody else was quicker with some of its documents.
 
-        The order is what a crash at any line leaves behind: a voided chunk is free whatever the claims say,
-        and a chunk that is claimed has its documents written down.
+        The order of the steps makes a crash between any two of them harmless: a voided chunk is free whatever
+        the claims say, and a claimed chunk has its documents written down.
         """
         if plan.refused:
-            told = plan.describe()
-            raise PipelineInputError(f"The plan is refused; nothing was sent to Extend. {told}")
+            raise PipelineInputError(f"The plan is refused; nothing was sent to Extend. {plan.describe()}")
         settings, new = self._settings_for(repetition), plan.chunks[: plan.new_chunks]
         self.check(_drafted(new, drafts))
         if not reservations.void(plan.freed):
@@ -162,7 +158,7 @@ class Planning:
             claims, **settings.asked_for, freed=plan.freed, claims_of=repetition.claims_of
         ):
             return False
-        # A chunk of just these documents may have been another plan's before.
+        # Another plan may have had a chunk of exactly these documents before.
         take_over(settings, [chunk["key"] for chunk in new], self.planner)
         repetition.keep(plan)
         return True
@@ -186,21 +182,8 @@ def _claims(plan: Plan, drafts: ObjectStoragePath, planner: Planner) -> Iterator
             yield document, reservation
 
 
-class _Counted:
-    """Documents that are counted as they pass."""
-
-    def __init__(self, documents: Iterable[Document]) -> None:
-        self._documents = documents
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Document]:
-        for document in self._documents:
-            self.count += 1
-            yield document
-
-
 def write_plan(
-    candidates: Iterable[Candidate],
+    unlanded: Iterable[Candidate],
     folder: ObjectStoragePath,
     drafts: ObjectStoragePath,
     reservations: Reservations,
@@ -209,12 +192,12 @@ def write_plan(
     *,
     max_chunks: int | None = None,
 ) -> Plan:
-    """Write the chunks' documents and the list of unsent documents; return the plan.
+    """Write the documents of the new chunks, and the unsent documents; return the plan.
 
-    :param candidates: documents that have not landed, in the order of discovery, each with the chunks that
-        hold it already.
-    :param drafts: where the new chunks' documents are written, by key; whoever reserves them copies them.
-    :param max_chunks: as many chunks as Airflow maps; documents beyond them are left for a later run. New
+    :param unlanded: documents that have not landed, in the order of discovery, each with the chunks that hold
+        it already.
+    :param drafts: the folder for the documents of the new chunks; they are copied when they are reserved.
+    :param max_chunks: the most chunks that Airflow maps; documents beyond them are left for a later run. New
         chunks come first, then those that this run has begun to send before, then those of others.
     """
     plan = Plan(most_chunks=max_chunks)
@@ -226,7 +209,7 @@ def write_plan(
     with written_whole(unsent_path(folder)) as unsent:
 
         def sendable() -> Iterator[Document]:
-            for document, chunks in candidates:
+            for document, chunks in unlanded:
                 plan.discovered += 1
                 held = reservations.strongest(chunks)
                 if document.status is not None:
@@ -250,7 +233,6 @@ def write_plan(
         def count_to_send(document: Document) -> None:
             plan.to_send += 1
             plan.bytes_to_send += document.size_bytes
-            plan.uploads += settings.transfer == "upload" or document.uri.startswith("file://")
             plan.types_to_send[file_type(document.name)] += 1
 
         for documents in _batched(sendable(), settings.chunk_size):
@@ -274,7 +256,7 @@ def write_plan(
 
 
 class _TakenUp:
-    """Chunks that somebody has begun to send, with how many documents of the plan they hold."""
+    """Chunks that somebody has begun to send, each with the number of documents of the plan in it."""
 
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
@@ -287,7 +269,7 @@ class _TakenUp:
         self._documents[held.chunk] += 1
 
     def within(self, room: int | None, folder: str) -> tuple[list[ChunkReference], int, int]:
-        """Return as many chunks as there is room for, and the documents in those that are, and are not."""
+        """Return the chunks for which there is room, and how many documents are in them and in the others."""
         chunks = sorted(self._held, key=lambda chunk: not self._is_own(chunk))
         taken, counts = chunks[:room], [self._documents[chunk] for chunk in chunks]
         references = [self._reference(self._held[chunk].reservation, folder) for chunk in taken]
@@ -307,11 +289,6 @@ class _TakenUp:
 
 
 def _batched(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    chunk: list[Document] = []
-    for document in documents:
-        chunk.append(document)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
+    iterator = iter(documents)
+    while chunk := list(itertools.islice(iterator, size)):
         yield chunk

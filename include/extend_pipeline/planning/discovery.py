@@ -1,4 +1,4 @@
-"""Discover: from addresses to documents, one page of a listing at a time."""
+"""Discovery: from the addresses of the source to documents, one page of a listing at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from extend_pipeline.documents import (
     Document,
 )
 from extend_pipeline.settings import Settings, SourceItem
-from extend_pipeline.sources import WHOLE, Absent, Forbidden, Found, KeyRange, Located, Seen, Stores, Unusable
+from extend_pipeline.sources import Absent, Forbidden, Found, Located, Seen, Stores, Unusable
 from extend_pipeline.sources.document_names import is_litter, leads_elsewhere, written
 from extend_pipeline.sources.globs import matches
 from extend_pipeline.sources.objects import forbidden, told_time
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 #: Named objects that are looked up at the same time.
 _LOOK_UPS = 16
-#: How many of them make one piece of work.
+#: Named objects in one piece.
 _NAMED_AT_ONCE = 1000
 
 
 def pieces(settings: Settings) -> Iterator[range]:
-    """Divide the addresses, by their places in the source: each prefix alone, objects by the thousand."""
+    """Divide the source into pieces, by position: each prefix, and up to 1,000 named objects."""
     begin = 0
     for is_prefix, group in itertools.groupby(settings.source, lambda item: item.is_prefix):
         end, step = begin + len(list(group)), 1 if is_prefix else _NAMED_AT_ONCE
@@ -47,19 +47,17 @@ def pieces(settings: Settings) -> Iterator[range]:
         begin = end
 
 
-def discover_piece(
-    stores: Stores, settings: Settings, addresses: range, keys: KeyRange = WHOLE
-) -> Iterator[Document]:
-    """Yield the documents of one piece, or of a range of keys of it, each with the reason if it is not sent.
+def discover_piece(stores: Stores, settings: Settings, addresses: range) -> Iterator[Document]:
+    """Yield the documents of one piece, with the reason for each that cannot be sent.
 
-    Folder markers (keys that end in ``/``), and objects outside the glob or the window of modification, are
-    not documents of this run and are left out. An object that an earlier address covers is left to that one.
+    Folder markers (keys that end in ``/``) and objects outside the glob or the time window are not documents
+    of this run and are left out. So is an object that an earlier address of the source covers.
 
-    :raises PipelineInputError: if a place does not exist or may not be read.
+    :raises PipelineInputError: if a place does not exist or may not be listed.
     """
     item = settings.source[addresses[0]]
     if item.is_prefix:
-        yield from documents_on(stores.of(item.root).pages(item.place, keys), addresses[0], settings)
+        yield from documents_on(stores.of(item.root).pages(item.place), addresses[0], settings)
     else:
         yield from _look_up(stores, addresses, settings)
 
@@ -67,9 +65,9 @@ def discover_piece(
 def documents_on(
     pages: Iterable[Iterable[Found | Unusable]], number: int, settings: Settings
 ) -> Iterator[Document]:
-    """Yield the documents of listed pages; what is listed twice in a row is one.
+    """Yield the documents of listed pages; an object that is listed twice in a row is one document.
 
-    :param number: the place in the source of the prefix that was listed.
+    :param number: the position in the source of the prefix that was listed.
     """
     item = settings.source[number]
     folder = len(item.key.rpartition("/")[0])
@@ -91,10 +89,9 @@ def documents_on(
 
 
 def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document]:
-    """Yield what was sent to the settings' workflow and version before and failed, or was cancelled.
+    """Yield documents that failed or were cancelled when they were sent to this workflow and version before.
 
-    Without a source it is all of that; with one, what the source covers. Whether the objects are still there
-    is seen when they are sent.
+    With a source, only those that it covers. Whether the objects still exist is checked when they are sent.
     """
     for letter in warehouse.dead_letters(workflow_id=settings.workflow_id, version=settings.version):
         document = letter.document
@@ -107,9 +104,9 @@ def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document
 
 
 def screen(uri: str, found: Found | Unusable, below: str | None = None) -> Document:
-    """Make a document of what was listed, deciding whether it can be sent at all.
+    """Make a document of a listed object, and decide whether it can be sent.
 
-    :param below: what follows the source's own folder in its key; None for the name alone.
+    :param below: the key below the folder of the source; None for the name alone.
     """
     if isinstance(found, Unusable):
         is_folder = found.key.endswith("/")
@@ -125,7 +122,7 @@ def screen(uri: str, found: Found | Unusable, below: str | None = None) -> Docum
 
 
 def _unfit_name(uri: str, below: str | None = None) -> Unusable | None:
-    """Return why no document of this name is sent; None if one may be."""
+    """Return why a document with this name cannot be sent; None if it can."""
     if is_litter(posixpath.basename(uri) if below is None else below):
         message = "A system has left this file behind; it is no document."
         return Unusable(uri, SYSTEM_FILE, message, "SKIPPED")
@@ -147,7 +144,7 @@ def _unfit_name(uri: str, below: str | None = None) -> Unusable | None:
 
 
 def _unfit_facts(found: Found) -> Unusable | None:
-    """Return why what the store tells keeps a document from being sent; None if nothing does."""
+    """Return why an object of this size, tag and storage class cannot be sent; None if it can."""
     if found.size_bytes is None:
         message = "Its store tells no size, or one that cannot be. Copy it anew."
         return Unusable(found.key, SIZE_UNKNOWN, message)
@@ -165,10 +162,11 @@ def _unfit_facts(found: Found) -> Unusable | None:
 
 
 def is_wanted(key: str, modified: dt.datetime | None, item: SourceItem, settings: Settings) -> bool:
-    """Whether an object belongs to this run: named itself, or listed, no folder marker, in glob and window.
+    """Return whether an object belongs to this run: it is named, or it is a listed file in glob and window.
 
-    The glob is matched against what follows the prefix. The window holds its beginning and not its end, so
-    that adjoining windows share no object; but all hold what has no time, which would be in none otherwise.
+    The glob is matched against what follows the prefix. The window includes its beginning and not its end, so
+    that adjoining windows share no object. An object without a time is in every window; it would be in none
+    otherwise.
     """
     if key.endswith("/"):
         return False
@@ -197,20 +195,20 @@ def _look_up(stores: Stores, addresses: range, settings: Settings) -> Iterator[D
 
 
 def _look(stores: Stores, item: SourceItem) -> Seen:
-    """Look at a named object; not at one whose name its store might not even take."""
+    """Look up a named object, unless its name cannot be written: the store might not accept it."""
     unfit = None if written(item.uri) == item.uri else _unfit_name(item.uri)
     return unfit or stores.of(item.root).look_up(item.place)
 
 
 class _Addresses:
-    """Addresses by which the one is found that an object is looked at because of, however many there are."""
+    """Finds the addresses that cover an object, however many there are."""
 
     def __init__(self, items: Sequence[SourceItem]) -> None:
         self._prefixes = [item for item in items if item.is_prefix]
         self._named = {(item.root, item.key): item for item in items if not item.is_prefix}
 
     def covering(self, root: str, key: str) -> Iterator[SourceItem]:
-        """Yield the addresses because of which the object is looked at."""
+        """Yield the addresses that cover the object."""
         if self._named and (item := self._named.get((root, key))):
             yield item
         for item in self._prefixes:

@@ -1,19 +1,23 @@
-"""The plan of a run in numbers: what was found, what is sent, what is left, what it costs. Pure."""
+"""The plan of a run in numbers: what was found, what is sent, what is left, what it costs."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
-from extend_pipeline.batches.reservations import ChunkReference
-from extend_pipeline.planning.duration import Duration
-from extend_pipeline.planning.estimate import Estimate
+import msgspec
+from airflow.sdk import ObjectStoragePath
 
-#: Fields of a plan that are not plain values.
-_COUNTERS: Final = ("unsent", "theirs", "types_to_send", "types_left")
-_ESTIMATES: Final = ("estimate", "estimate_left")
-#: How many runs that have planned the same documents are named.
+from extend_pipeline.batches.reservations import ChunkReference
+from extend_pipeline.planning.estimate import Estimate
+from extend_pipeline.storage.formats import opened, sealed
+from extend_pipeline.storage.workspace import read_json, write_json
+
+#: The format of a stored plan, see storage.formats.
+_FORMAT: Final = 1
+#: How many other runs, which have planned the same documents, are named.
 _TOLD_RUNS: Final = 3
 
 
@@ -21,29 +25,29 @@ _TOLD_RUNS: Final = 3
 class Plan:
     """What a run is going to do, in numbers.
 
+    Each discovered document counts in exactly one of ``already_landed``, ``unsent``, ``to_send``, ``held``,
+    ``theirs``, ``beyond_limit`` and ``beyond_map``.
+
     :ivar discovered: documents found in the source.
-    :ivar already_landed: of these, documents that have landed before for this workflow and version.
-    :ivar beyond_limit: of these, documents left for a later run because of ``limit``.
-    :ivar beyond_map: of these, documents left for a later run because Airflow maps no more chunks in one.
-    :ivar most_chunks: how many it maps; None for any number.
-    :ivar unsent: of these, documents that cannot be sent, by reason.
-    :ivar to_send: of these, documents in chunks of this run.
-    :ivar held: of these, documents that somebody has begun to send, and that have not landed yet.
-    :ivar theirs: of these, documents that an active run has planned and not sent yet, by the run. With the
-        six above this is ``discovered``.
+    :ivar already_landed: documents that have landed before for this workflow and version.
+    :ivar beyond_limit: documents left for a later run because of ``limit``.
+    :ivar beyond_map: documents left for a later run because Airflow maps no more chunks in one run.
+    :ivar most_chunks: the most chunks that Airflow maps; None for any number.
+    :ivar unsent: documents that cannot be sent, by reason.
+    :ivar to_send: documents in new chunks of this run.
+    :ivar held: documents that somebody has begun to send, and that have not landed yet.
+    :ivar theirs: documents that an active run has planned and not sent yet, by the name of that run.
     :ivar bytes_to_send: size of the documents to send, in bytes.
-    :ivar uploads: how many of them are sent as bytes, because they are to be, or have no URL.
-    :ivar types_to_send: number of the documents to send by file type.
-    :ivar types_left: the same of the documents left for a later run.
-    :ivar chunks: all chunks that this run works on: its own, and those that are on their way already.
-    :ivar new_chunks: how many of them, the first ones, are its own.
-    :ivar freed: chunks that nobody has begun to send, of runs that are over, whose documents it takes over.
-    :ivar repetition: the name of the reprocessing; empty for the first time.
-    :ivar estimate: what the documents to send are going to cost.
-    :ivar estimate_left: what the documents left for a later run are going to cost.
-    :ivar duration: how long the documents to send are going to take.
+    :ivar types_to_send: documents to send, by file type.
+    :ivar types_left: documents left for a later run, by file type.
+    :ivar chunks: all chunks that this run works on: first the new ones, then those that are already sent.
+    :ivar new_chunks: how many of them are new.
+    :ivar freed: chunks of finished runs that nobody has begun to send; the plan takes their documents.
+    :ivar repetition: the name of the repetition; empty for the first time.
+    :ivar estimate: the cost of the documents to send.
+    :ivar estimate_left: the cost of the documents left for a later run.
     :ivar refused: why the plan is not carried out; None if it is.
-    :ivar nothing_left: the repetition that earlier runs have begun is through.
+    :ivar nothing_left: whether the repetition that earlier runs have begun is complete.
     """
 
     discovered: int = 0
@@ -56,7 +60,6 @@ class Plan:
     held: int = 0
     theirs: Counter[str] = dataclasses.field(default_factory=Counter)
     bytes_to_send: int = 0
-    uploads: int = 0
     types_to_send: Counter[str] = dataclasses.field(default_factory=Counter)
     types_left: Counter[str] = dataclasses.field(default_factory=Counter)
     chunks: list[ChunkReference] = dataclasses.field(default_factory=list)
@@ -65,25 +68,46 @@ class Plan:
     repetition: str = ""
     estimate: Estimate = dataclasses.field(default_factory=lambda: Estimate(None))
     estimate_left: Estimate = dataclasses.field(default_factory=lambda: Estimate(0.0))
-    duration: Duration = dataclasses.field(default_factory=Duration)
     refused: str | None = None
     dry_run: bool = False
     nothing_left: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        counters = {name: dict(values[name]) for name in _COUNTERS}
-        figures = {name: dataclasses.asdict(values[name]) for name in (*_ESTIMATES, "duration")}
-        values.pop("freed")
-        return {**values, **counters, **figures}
+    def refusal(self, *, max_documents: int | None, max_credits: float | None) -> str | None:
+        """Return why the plan must not be carried out, or None.
+
+        A plan without new chunks is never refused: what other runs hold was checked by the runs that planned
+        it, and so was what an earlier attempt of this run has claimed.
+
+        :param max_documents: the most documents to send; None allows any number.
+        :param max_credits: the highest estimate; an unknown cost is above it. None allows any.
+        """
+        if not self.new_chunks:
+            return None
+        credits = self.estimate.credits
+        if max_documents is not None and self.to_send > max_documents:
+            return (
+                f"{self.to_send:,} documents to send are more than max_documents={max_documents} allows. "
+                "Raise it, narrow the source, or set limit to send a part now and the rest in later runs."
+            )
+        if max_credits is not None and credits is None:
+            return (
+                f"max_credits={max_credits:g} cannot be kept, because no document of this workflow has been "
+                "charged before and the cost is unknown. Run once with a small limit (and max_documents, if "
+                "you like) and without max_credits; what is charged then tells the cost of the rest."
+            )
+        if max_credits is not None and credits is not None and credits > max_credits:
+            return (
+                f"About {credits:,.10g} credits are more than max_credits={max_credits:g} allows. Raise it, "
+                "narrow the source, or set limit to send a part now and the rest in later runs."
+            )
+        return None
 
     def summary(self) -> dict[str, Any]:
-        """Return the plan in numbers, small whatever it holds, fit for XCom."""
+        """Return the numbers for XCom; their size does not depend on the number of documents."""
         return {
             "summary": (
                 f"{self.to_send:,} documents in {self.new_chunks:,} new chunks, {self.already_landed:,} "
-                f"landed before; credits: {self.estimate.describe()}; duration: {self.duration.describe()}"
+                f"landed before; credits: {self.estimate.describe()}"
             ),
             "dry_run": self.dry_run,
             "refused": self.refused,
@@ -98,17 +122,15 @@ class Plan:
             "chunks": len(self.chunks),
             "credits": self.estimate.credits,
             "credits_left": self.estimate_left.credits,
-            "requests": self.duration.requests,
-            "seconds": round(self.duration.seconds),
         }
 
     @property
     def left(self) -> int:
-        """Documents left for a later run."""
+        """Number of documents left for a later run."""
         return self.beyond_limit + self.beyond_map
 
     def describe(self) -> str:
-        """Say the plan in a few lines for the log; a dry run and a refused plan have the same lines."""
+        """Return a few lines for the log; those of a dry run and of a refused plan are the same."""
         if not self.discovered:
             return "0 documents: the source holds nothing to process."
         if self.nothing_left:
@@ -140,7 +162,6 @@ class Plan:
                 f"  Chunks: {len(self.chunks):,}, of which {self.new_chunks:,} new.",
                 *([f"  Repetition: {self.repetition}{self._open}"] if self.repetition else []),
                 f"  Credits: {self.estimate.describe()}.",
-                f"  Duration: {self.duration.describe()}.",
                 *self._what_is_left(),
                 *([f"  Refused: {self.refused}"] if self.refused else []),
             ]
@@ -163,3 +184,23 @@ class Plan:
                 f"{runs:,} more runs of this size."
             )
         return lines
+
+
+def keep_plan(folder: ObjectStoragePath, plan: Plan, unsent: Mapping[str, Any]) -> None:
+    """Keep the plan of a run in its folder, with what the landing of its unsent documents reported."""
+    plain = msgspec.to_builtins(plan)
+    del plain["freed"]  # of no use once they are, and as many as others have planned
+    write_json(folder / "plan.json", sealed({"plan": plain, "unsent": dict(unsent)}, version=_FORMAT))
+
+
+def read_plan(folder: ObjectStoragePath) -> tuple[Plan, dict[str, Any]] | None:
+    """Read what :func:`keep_plan` kept, in this release or another one; None if there is no plan."""
+    path = folder / "plan.json"
+    plain = read_json(path)
+    if plain is None:
+        return None
+    kept, _ = opened(plain, str(path), newest=_FORMAT)
+    chunks = kept["plan"].pop("chunks", [])  # another release may refer to a chunk by other words
+    plan = msgspec.convert(kept["plan"], Plan, dec_hook=lambda kind, counts: Counter(counts))
+    plan.chunks = chunks
+    return plan, kept["unsent"]

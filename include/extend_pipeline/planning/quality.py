@@ -1,4 +1,4 @@
-"""Finish: what became of a run's documents, and whether that is success."""
+"""The quality of a run: what has landed, and whether that counts as a success. Pure."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from extend_pipeline.planning.plan import Plan
 FAILED_STATUSES = ("FAILED", "CANCELLED")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
+@dataclasses.dataclass(slots=True)
+class Landed:
     """What one run has landed.
 
-    :ivar plan: what the run was going to do.
+    :ivar plan: the plan of the run.
     :ivar chunks: chunks that have landed.
-    :ivar by_status: landed documents by status, those that were never sent included.
-    :ivar by_reason: landed documents that have a reason, by reason.
+    :ivar by_status: number of landed documents by status, including those that were never sent.
+    :ivar by_reason: number of landed documents by reason, of those that have one.
     :ivar credits: credits that Extend charged for them.
     :ivar rows: rows written, by table.
-    :ivar held: landed documents that are held back until somebody approves them.
-    :ivar voided: chunks whose documents another run has taken over before they were sent.
+    :ivar held: number of landed documents that are held back until somebody approves them.
+    :ivar voided: number of chunks whose documents another run took over before they were sent.
     """
 
     plan: Plan
@@ -39,37 +39,35 @@ class Outcome:
     @classmethod
     def of(
         cls, plan: Plan, landings: Iterable[Mapping[str, Any]], unsent: Mapping[str, Any], *, voided: int = 0
-    ) -> Outcome:
-        """Add up what the chunks' loads, and the load of the unsent documents, reported."""
-        by_status, by_reason, rows = Counter[str](), Counter[str](), Counter[str]()
-        credits, chunks, held = 0.0, 0, 0
-        chunk_landings = list(landings)
-        for landing in [*chunk_landings, unsent]:
-            by_status.update(landing.get("by_status", {}))
-            by_reason.update(landing.get("by_reason", {}))
-            rows.update(landing.get("rows", {}))
-            credits += landing.get("credits", 0.0)
-            held += landing.get("held", 0)
-        chunks = len(chunk_landings)
-        return cls(plan, chunks, by_status, by_reason, credits, rows, held, voided)
+    ) -> Landed:
+        """Add up what the loads of the chunks, and the load of the unsent documents, reported."""
+        chunks = list(landings)
+        landed = cls(plan, len(chunks), Counter(), Counter(), 0.0, Counter(), 0, voided)
+        for landing in [*chunks, unsent]:
+            landed.by_status.update(landing.get("by_status", {}))
+            landed.by_reason.update(landing.get("by_reason", {}))
+            landed.rows.update(landing.get("rows", {}))
+            landed.credits += landing.get("credits", 0.0)
+            landed.held += landing.get("held", 0)
+        return landed
 
     @property
     def failed(self) -> int:
-        """Documents that failed or were cancelled."""
+        """Number of documents that failed or were cancelled."""
         return sum(self.by_status[status] for status in FAILED_STATUSES)
 
     @property
     def in_review(self) -> int:
-        """Documents that wait for a reviewer at Extend."""
+        """Number of documents that wait for a reviewer at Extend."""
         return self.by_status["NEEDS_REVIEW"]
 
     @property
     def settled(self) -> int:
-        """Documents that were sent, or were to be sent, and have a row now."""
+        """Number of documents that have a row and were not skipped."""
         return self.by_status.total() - self.by_status["SKIPPED"]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain values, as the asset event carries them."""
+    def figures(self) -> dict[str, Any]:
+        """Return the figures that the asset event carries, as plain values."""
         return {
             "discovered": self.plan.discovered,
             "already_landed": self.plan.already_landed,
@@ -84,7 +82,7 @@ class Outcome:
         }
 
     def describe(self) -> str:
-        """Say the outcome in a few lines for the log."""
+        """Return a few lines for the log."""
         statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(self.by_status.items()))
         lines = [f"{self.by_status.total():,} documents have a row: {statuses or 'none'}."]
         if self.by_reason:
@@ -102,7 +100,7 @@ class Outcome:
 def landed_in_rounds(landings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Add up what the rounds of a chunk have landed.
 
-    :param landings: in the order of landing; the last one has all the chunk's documents, as they stand then.
+    :param landings: in the order of landing; the last one has all documents of the chunk, as they are then.
     """
     rows = Counter[str]()
     for landing in landings:
@@ -111,40 +109,40 @@ def landed_in_rounds(landings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def objection(
-    outcome: Outcome,
+    landed: Landed,
     *,
     max_failed: int | None,
     max_failed_ratio: float | None,
     fail_on_review: bool = False,
 ) -> str | None:
-    """Return why a run must not count as success, or None.
+    """Return why the run must not count as a success, or None.
 
-    :param max_failed: more failed documents than this are too many; None allows any number.
-    :param max_failed_ratio: a larger share of the settled documents than this is too much; None allows any.
-    :param fail_on_review: documents that wait for a reviewer are a failure.
+    :param max_failed: the most failed documents that are allowed; None allows any number.
+    :param max_failed_ratio: the largest share of failed documents among the settled ones; None allows any.
+    :param fail_on_review: whether documents that wait for a reviewer fail the run.
     """
-    if outcome.plan.dry_run:
+    if landed.plan.dry_run:
         return None
-    missing = len(outcome.plan.chunks) - outcome.chunks - outcome.voided
+    missing = len(landed.plan.chunks) - landed.chunks - landed.voided
     if missing > 0:
         return (
-            f"{missing:,} of {len(outcome.plan.chunks):,} chunks have not landed; the others have. See the "
+            f"{missing:,} of {len(landed.plan.chunks):,} chunks have not landed; the others have. See the "
             "failed tasks of those chunks, and clear them: documents that were sent are not sent again."
         )
-    if fail_on_review and outcome.in_review:
-        waiting = f"{outcome.in_review:,} documents wait for a reviewer"
+    if fail_on_review and landed.in_review:
+        waiting = f"{landed.in_review:,} documents wait for a reviewer"
         return f"{waiting}, and on_needs_review='fail'. Everything has landed."
-    if max_failed is not None and outcome.failed > max_failed:
-        return _too_many(outcome, f"max_failed={max_failed}")
-    if max_failed_ratio is not None and outcome.failed > max_failed_ratio * outcome.settled:
-        return _too_many(outcome, f"max_failed_ratio={max_failed_ratio:g}")
+    if max_failed is not None and landed.failed > max_failed:
+        return _too_many(landed, f"max_failed={max_failed}")
+    if max_failed_ratio is not None and landed.failed > max_failed_ratio * landed.settled:
+        return _too_many(landed, f"max_failed_ratio={max_failed_ratio:g}")
     return None
 
 
-def _too_many(outcome: Outcome, policy: str) -> str:
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in outcome.by_reason.most_common(5))
+def _too_many(landed: Landed, policy: str) -> str:
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in landed.by_reason.most_common(5))
     return (
-        f"{outcome.failed:,} of {outcome.settled:,} documents failed ({reasons}), more than {policy} allows. "
+        f"{landed.failed:,} of {landed.settled:,} documents failed ({reasons}), more than {policy} allows. "
         "Everything has landed; the failed documents are the rows of the documents table with status FAILED "
         "or CANCELLED."
     )

@@ -1,9 +1,9 @@
-"""Repetitions: documents that have landed are sent again because somebody says so, once per repetition.
+"""Repetitions: documents that have landed are sent again because somebody asks for it, once per repetition.
 
     <workspace>/repetitions/<workflow>/<version>/<selection>.json    the repetition that is open
 
-``reprocess="all"`` over more documents than one run sends goes on in later runs: as long as a repetition of
-the same selection is open, a run continues it, whatever has become of the runs before.
+``reprocess="all"`` may select more documents than one run sends. Later runs go on: as long as a repetition of
+the same selection is open, a run continues it, whatever became of the runs before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Kept(Stored, frozen=True):
-    """What is kept of a repetition while it is open."""
+    """The file of an open repetition."""
 
     name: str
     has_left: bool
@@ -32,14 +32,14 @@ class Kept(Stored, frozen=True):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Repetition:
-    """What tells the documents of a run from the same documents sent before.
+    """The repetition that a run works for: it tells its documents from the same documents sent before.
 
-    :param name: empty for the first time.
-    :param path: where it is kept while it is open; None for one that needs no keeping.
-    :param is_open: an earlier run has begun it.
-    :param has_left: an earlier run of it has left documents for a later one.
-    :param claims_of: of which repetitions a chunk holds documents back; None: of any. What is on its way is
-        not sent beside that, unless everything is to be sent again.
+    :param name: empty for the first time that a document is sent.
+    :param path: the file that keeps it while it is open; None if it is not kept.
+    :param is_open: whether an earlier run has begun it.
+    :param has_left: whether an earlier run has left documents of it for a later one.
+    :param claims_of: the repetition whose chunks hold documents back; None for all. A document that is on its
+        way is not sent a second time beside that, unless everything is to be sent again.
     """
 
     name: str = ""
@@ -64,17 +64,17 @@ class Repetition:
             return cls(own, path, claims_of=own)
         return cls(kept.name, path, is_open=True, has_left=kept.has_left, claims_of=kept.name)
 
-    def is_through(self, plan: Plan) -> bool:
-        """Whether everything that the run selects has landed in this repetition, which earlier runs began."""
+    def is_complete(self, plan: Plan) -> bool:
+        """Return whether earlier runs have begun it and everything that this run selects has landed in it."""
         return self.is_open and not (plan.to_send or plan.held or plan.theirs or plan.left)
 
     def following(self, planner: Planner) -> Repetition:
-        """Return the one after it, which the run of the planner begins."""
+        """Return the next repetition, which the run of the planner begins."""
         own = f"{planner.dag_id}/{planner.run_id}/{planner.group_id}"
         return Repetition(own, self.path, claims_of=own)
 
     def keep(self, plan: Plan) -> None:
-        """Leave it open for later runs once a plan of it is carried out; close it when it is through."""
+        """Keep it open for later runs once a plan of it is carried out; close it when it is complete."""
         if self.path is None:
             return
         if plan.nothing_left:
@@ -84,7 +84,7 @@ class Repetition:
 
 
 def _path(settings: Settings) -> ObjectStoragePath:
-    """Return where the open repetition of what the settings select is kept."""
+    """Return the file of the open repetition of what the settings select."""
     selection = {"source", "glob", "modified_from", "modified_to", "dataset", "warehouse_conn_id"}
     selected: dict[str, Any] = settings.model_dump(mode="json", include=selection)
     name = hashlib.sha256(json.dumps(selected, sort_keys=True).encode()).hexdigest()[:16]

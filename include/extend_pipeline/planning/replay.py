@@ -1,10 +1,10 @@
-"""Replay: the tables once more, from the raw zone alone, without asking Extend.
+"""Replay: build the tables again from the raw zone alone, without asking Extend.
 
-Parts land in the order in which they first landed, whatever order they are found in: a name that the
-dictionary has given, a decision or a threshold that a later part builds on is there when it is needed. What
-has landed is in the load ledger of the destination, so a replay that was interrupted goes on there; and it is
-marked in the raw zone, so that the destination is known there as the dataset was. A part that the schema
-contract refuses stops no other: its documents land, so that nobody pays for them again, and its values wait.
+Parts land in the order in which they first landed, whatever order they are found in, because a later part
+builds on earlier ones: on names in the dictionary, on decisions, on thresholds. The load ledger of the
+destination knows what has landed, so an interrupted replay goes on there; marks in the raw zone know it, too,
+so that a loss in the destination is seen later. A part that the schema contract refuses stops no other: its
+documents land, so that nobody pays for them again, and its values wait.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from airflow.sdk import ObjectStoragePath
@@ -26,7 +26,7 @@ from extend_pipeline.storage.raw_index import Entry, Place, part_name
 from extend_pipeline.storage.workspace import write_json
 from extend_pipeline.warehouse.records import Warehouse, WarehouseError
 
-#: What reading a file can end in that is not there, is cut short or was changed.
+#: Errors of reading a file that is missing, cut short or changed.
 _DAMAGE: Final = (
     FileNotFoundError,
     EOFError,
@@ -38,7 +38,7 @@ _DAMAGE: Final = (
 
 
 class ReplaySettings(RenderedSettings):
-    """What a replay is to do; see ``replay_to_warehouse``."""
+    """The settings of a replay; see ``replay_to_warehouse``."""
 
     workspace: Workspace
     dataset: Dataset = "extend"
@@ -50,12 +50,12 @@ class ReplaySettings(RenderedSettings):
 
     @property
     def origin(self) -> Place:
-        """Where the parts have landed."""
+        """The dataset in which the parts have landed."""
         return Place(self.warehouse_conn_id, self.dataset)
 
     @property
     def destination(self) -> Place:
-        """Where the tables are to be."""
+        """The dataset that is rebuilt."""
         return Place(self.into_warehouse_conn_id or self.warehouse_conn_id, self.into_dataset or self.dataset)
 
 
@@ -63,9 +63,9 @@ class ReplaySettings(RenderedSettings):
 class Replayed:
     """What a replay has done.
 
-    :ivar documents: rows of ``documents`` that it has written, a document of two parts twice.
-    :ivar refused: parts that the contract ``freeze`` has refused, so that their values are in no table of an
-        extractor; ``problems`` has a row for each.
+    :ivar documents: rows of ``documents`` that were written; a document of two parts counts twice.
+    :ivar refused: parts that the contract ``freeze`` has refused: their values are in no table of an
+        extractor, and ``problems`` has a row for each.
     :ivar rows: rows written, by table.
     """
 
@@ -75,28 +75,24 @@ class Replayed:
     refused: int = 0
     rows: Counter[str] = dataclasses.field(default_factory=Counter)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain values."""
-        return dataclasses.asdict(self)
-
 
 def begin(settings: ReplaySettings) -> None:
-    """Write down that the destination's tables are not whole; until :func:`end`, nothing is planned there."""
+    """Mark the tables of the destination as incomplete; until :func:`end`, nothing is planned there."""
     write_json(_mark(settings.workspace, *settings.destination), {"of": settings.dataset})
 
 
 def end(settings: ReplaySettings) -> None:
-    """Take back what :func:`begin` has written down."""
+    """Remove the mark of :func:`begin`."""
     _mark(settings.workspace, *settings.destination).unlink(missing_ok=True)
 
 
 def check_whole(warehouse: Warehouse, *, workspace: str, warehouse_conn_id: str, dataset: str) -> None:
-    """See that the tables know what has landed before anything is planned by them.
+    """Check, before anything is planned, that the tables have what has landed.
 
-    What they have lost would be sent, and paid for, once more.
+    Documents that the tables have lost would be sent, and paid for, once more.
 
     :param warehouse: the open warehouse.
-    :raises WarehouseError: if a replay has not come to its end, or parts that landed are in no table now.
+    :raises WarehouseError: if a replay has not finished, or parts that have landed are missing.
     """
     place = f"Dataset {dataset!r} of connection {warehouse_conn_id!r}"
     remedy = "Nothing was planned or sent, because documents that landed before would be paid for once more."
@@ -121,7 +117,7 @@ def _mark(workspace: str, warehouse_conn_id: str, dataset: str) -> ObjectStorage
 
 
 def parts_of(settings: ReplaySettings) -> list[Entry]:
-    """Return the parts that have landed in a dataset, or were to, in the order in which they did first.
+    """Return the parts that have landed in the origin, or were to, in the order of their first landing.
 
     :raises PipelineInputError: if there are none.
     """
@@ -137,16 +133,16 @@ def parts_of(settings: ReplaySettings) -> list[Entry]:
 
 
 def whole_parts(warehouse: Warehouse) -> set[str]:
-    """Return the parts that the load ledger of the destination knows with their values."""
+    """Return the parts that the load ledger of the destination has, without those that were refused."""
     return set(warehouse.landed_parts()) - set(warehouse.refused_parts())
 
 
 def not_landed(entries: Sequence[Entry], landed: Collection[str]) -> list[Entry]:
-    """Return what is left to land: everything from the first part on that has not landed.
+    """Return the parts that are left to land: the first one that has not landed, and all after it.
 
-    What follows that part may have landed already, by a pipeline that went on meanwhile; it lands once more,
-    so that each part still comes after those that it builds on. What only tells of deleted runs is in no
-    ledger, and goes with the part before it.
+    Parts after it may have landed already, because a pipeline went on meanwhile. They land once more, so that
+    each part comes after those that it builds on. An entry that only tells of deleted runs is in no ledger;
+    it goes with the part before it.
 
     :param landed: see :func:`whole_parts`.
     """
@@ -161,7 +157,7 @@ def not_landed(entries: Sequence[Entry], landed: Collection[str]) -> list[Entry]
 
 
 def forget(warehouse: Warehouse, entries: Sequence[Entry]) -> None:
-    """Let the ledger of the destination forget parts, so that they land again; its other tables stay."""
+    """Remove parts from the load ledger of the destination, so that they land again; other tables stay."""
     warehouse.forget_parts(entry.provenance.part for entry in entries)
 
 
@@ -173,8 +169,8 @@ def replay(
 ) -> Replayed:
     """Land parts again, one after the other, each whole or not at all.
 
-    :param warehouse: the settings' destination.
-    :param done: called after each, with whether the contract has refused it.
+    :param warehouse: the destination, open.
+    :param done: called after each part, with whether the contract has refused it.
     :raises PipelineOutcomeError: if a part is damaged; those before it have landed.
     """
     total = Replayed()
@@ -194,7 +190,7 @@ def replay(
 
 
 def _land(warehouse: Warehouse, entry: Entry, settings: ReplaySettings, total: Replayed) -> bool:
-    """Land a part and count it; return whether the contract has refused it."""
+    """Land a part and add it to the total; return whether the contract has refused it."""
     if entry.deleted is not None:
         noted = raw_index.note_deleted(warehouse, entry, into=settings.destination)
         total.rows.update(documents=noted)

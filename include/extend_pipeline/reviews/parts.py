@@ -16,11 +16,10 @@ from typing import BinaryIO, NamedTuple, Self
 import msgspec
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.planning.run_folder import task_provenance
 from extend_pipeline.reviews.decisions import ReviewSettings
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage import raw_index
-from extend_pipeline.storage.raw_index import Entry
+from extend_pipeline.storage.raw_index import Entry, task_provenance
 from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path
 from extend_pipeline.storage.workspace import opened, written_whole
 from extend_pipeline.warehouse.records import LandedRun, Warehouse

@@ -1,16 +1,20 @@
-"""Stores: where documents come from. What each can list, look up, sign and read; nothing of what is sent."""
+"""Where documents come from: stores that list, look up, sign and read objects. They know no settings.
+
+``addresses`` reads what a DAG author writes, ``objects`` says what each store must be able to do, and
+:class:`Stores` opens the store of an address. Each kind of store is a module: ``s3``, ``object_storage``,
+``local``, ``web``.
+"""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from extend_pipeline.sources.addresses import SourceItem
 from extend_pipeline.sources.objects import (
-    WHOLE,
     Absent,
     Forbidden,
     Found,
-    KeyRange,
     Located,
     ObjectChangedError,
     Seen,
@@ -19,15 +23,10 @@ from extend_pipeline.sources.objects import (
     canonical,
 )
 
-if TYPE_CHECKING:
-    from extend_pipeline.settings import Settings
-
 __all__ = [
-    "WHOLE",
     "Absent",
     "Forbidden",
     "Found",
-    "KeyRange",
     "Located",
     "ObjectChangedError",
     "Seen",
@@ -41,11 +40,17 @@ __all__ = [
 class Stores:
     """The stores that a run's addresses lie in, each opened once.
 
-    :param settings: say which connection opens which.
+    :param source: the addresses.
+    :param aws_conn_id: the connection that opens S3.
+    :param source_conn_id: the connection that opens any other store; None for what its library finds by
+        itself.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(
+        self, source: Sequence[SourceItem], *, aws_conn_id: str, source_conn_id: str | None = None
+    ) -> None:
+        self._source = source
+        self._aws_conn_id, self._source_conn_id = aws_conn_id, source_conn_id
         self._opened: dict[str, Store] = {}
         self._lock = threading.Lock()
 
@@ -62,11 +67,9 @@ class Stores:
             return self._opened[key]
 
     def listing_of(self, place: Located) -> Located | None:
-        """Return the prefix of the source that an object was found below, if it is worth to list it again."""
-        if self._settings.parallel_listings == 1:  # said of stores that cannot begin a listing in the middle
-            return None
-        for item in self._settings.source:
-            if item.is_prefix and item.covers(*place) and self.of(item.root).can_split(item.place):
+        """Return the prefix of the source whose listing has the object; None if it was named itself."""
+        for item in self._source:
+            if item.is_prefix and item.covers(*place):
                 return item.place
         return None
 
@@ -75,7 +78,7 @@ class Stores:
         if scheme == "s3":
             from extend_pipeline.sources.s3.store import S3Store
 
-            return S3Store.connect(self._settings.aws_conn_id)
+            return S3Store.connect(self._aws_conn_id)
         if scheme == "https":
             from extend_pipeline.sources.web import WebStore
 
@@ -86,4 +89,4 @@ class Stores:
             return LocalStore()
         from extend_pipeline.sources.object_storage import PathStore
 
-        return PathStore.connect(root, self._settings.source_conn_id)
+        return PathStore.connect(root, self._source_conn_id)

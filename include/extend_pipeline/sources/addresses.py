@@ -1,9 +1,9 @@
 """Addresses that a DAG author writes: sources, and the workspace. Pure.
 
-A prefix is text, not a pattern: what a shell would expand is refused, because a bucket would be found to hold
-nothing there. Slashes in a row, as a Variable with a slash at its end brings them about, are one slash in a
-prefix. The address of a single object is taken as it stands, because keys may hold any character; only what
-is never meant as a character is refused there, too.
+A prefix is text, not a pattern. Patterns of a shell are refused, because a listing would find nothing there.
+Several slashes in a row, as a Variable that ends in a slash produces them, count as one in a prefix. The
+address of a single object is not changed, because keys may hold any character; only what is never meant
+literally is refused there, too.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from extend_pipeline.sources.objects import Located, canonical
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 #: Names of buckets, containers, access points and hosts.
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._:-]{3,255}")
-#: What a shell would expand; in the address of one object, only what is hardly ever a character.
+#: Patterns of a shell; in the address of one object, only those that are hardly ever meant literally.
 _IN_A_PREFIX: Final = re.compile(r"\*|\?|\[!?\w-\w\]|[{},]|\$\(")
 _IN_AN_OBJECT: Final = re.compile(r"\*|\{[^{}]*,[^{}]*\}|\$[{(]|,\s*(?=[a-z][a-z0-9+.-]*://)")
-#: The most folders that a run looks back to.
+#: The most days that a run looks back.
 _MOST_DAYS: Final = 366
 
 
 class SourceItem(NamedTuple):
-    """One address to look at: a prefix to list, or exactly one object.
+    """One address of a source: a prefix to list, or exactly one object.
 
-    :param root: the store and what is in it, ``s3://bucket`` or ``file://``; ``key`` follows after a slash.
+    :param root: ``s3://bucket`` or ``file://``; ``key`` follows after a slash.
     """
 
     root: str
@@ -38,7 +38,7 @@ class SourceItem(NamedTuple):
 
     @property
     def place(self) -> Located:
-        """The address in its two parts."""
+        """The address as root and key."""
         return Located(self.root, self.key)
 
     @property
@@ -47,17 +47,18 @@ class SourceItem(NamedTuple):
         return self.place.uri
 
     def covers(self, root: str, key: str) -> bool:
-        """Whether an object is looked at because of this address."""
+        """Return whether the address covers an object."""
         return root == self.root and (key.startswith(self.key) if self.is_prefix else key == self.key)
 
 
 def day_folders(source: str, day: dt.datetime, days_back: int | str = 0) -> str:
-    """Return the folders of a day and of the days before it, a line each, as ``source`` takes them.
+    """Return the folders of a day and of the days before it, one on each line, for ``source``.
 
-    :param source: what stands above the days, with or without a slash at its end; or several, a line each.
+    :param source: the address above the days, with or without a slash at its end; or several, one on each
+        line.
     :param day: a time on the day.
-    :param days_back: how many days before it are looked at again, for what has arrived late: 0 to 366.
-    :raises PipelineInputError: if it is none of these.
+    :param days_back: 0 to 366 days before it that are listed again, for documents that arrived late.
+    :raises PipelineInputError: if ``days_back`` is no such number.
     """
     if not str(days_back).strip().isdecimal() or int(days_back) > _MOST_DAYS:
         raise PipelineInputError(
@@ -70,12 +71,12 @@ def day_folders(source: str, day: dt.datetime, days_back: int | str = 0) -> str:
 
 
 def parse_source(value: Any) -> tuple[SourceItem, ...]:
-    """Read a source: one address is a prefix; of several, those that end in ``/`` are.
+    """Read a source: a single address is a prefix; of several, those that end in ``/`` are.
 
-    An ``https://`` address is one document, as nothing can be listed there.
+    An ``https://`` address is always one document, because nothing can be listed there.
 
-    :param value: an address, several on lines of their own, or a list of them.
-    :raises ValueError: naming the address that is none.
+    :param value: an address, several addresses on lines of their own, or a list of them.
+    :raises ValueError: if an address is wrong; the message names it.
     """
     addresses = _addresses(value)
     if not addresses:
@@ -88,7 +89,7 @@ def _addresses(value: Any) -> list[str]:
     if isinstance(value, str):
         return [line.strip() for line in value.splitlines() if line.strip()]
     listed = [value] if hasattr(value, "joinpath") else value
-    # Always a ValueError, because pydantic takes no other for the value's fault.
+    # Always a ValueError, because pydantic reports no other error as a wrong value.
     if isinstance(listed, (bytes, Mapping)) or not isinstance(listed, Sequence):
         raise ValueError(  # noqa: TRY004
             f"an address is a text, and several are a list of texts; this is of type {type(value).__name__}"
@@ -118,7 +119,7 @@ def _parse_address(address: str, alone: bool) -> SourceItem:
         if authority or not place.key or not {"..", "."}.isdisjoint(place.key.split("/")):
             raise ValueError(f"{address!r} is not a whole path of the form file:///folder/")
     elif not _AUTHORITY.fullmatch(authority):
-        # What stands before an @ is a connection or a key; neither is a part of what tells documents apart.
+        # The text before an @ is a connection or a key; neither belongs to the identity of a document.
         raise ValueError(
             f"{address!r} is not an address of the form {scheme}://bucket/folder/; which connection opens it "
             f"is said by {'aws_conn_id' if scheme == 's3' else 'source_conn_id'}"
@@ -159,9 +160,9 @@ def _parse_web_address(place: Located, scheme: str, authority: str) -> SourceIte
 
 
 def parse_workspace(value: str) -> str:
-    """Check the address of a workspace, and return it as it is compared.
+    """Check the address of a workspace, and return it in canonical form.
 
-    :raises ValueError: if it is none, or depends on where a process was started.
+    :raises ValueError: if it is wrong, or depends on the folder in which a process was started.
     """
     scheme, separator, _ = value.partition("://")
     place = Located.of(value)
@@ -177,7 +178,7 @@ def parse_workspace(value: str) -> str:
 
 
 def check_apart(source: Iterable[SourceItem], workspace: str) -> None:
-    """See that what the pipeline writes is nothing that it reads as documents.
+    """Check that the pipeline does not read its own files as documents.
 
     :raises ValueError: if the workspace lies in the source, or the source in the workspace.
     """

@@ -1,6 +1,6 @@
-"""The content of an object on its way to Extend: a file that can go back, by the piece in memory.
+"""The content of an object for an upload to Extend: a stream that can go back to its start.
 
-An upload that is tried again begins at the start, so whoever reads must be able to go back there.
+An upload that is retried reads from the start again. Only a piece of the content is in memory.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from extend_pipeline.exceptions import PipelineSourceError
 
 
 class UnreadableError(Exception):
-    """An object is there and its content cannot be had, which is its own affair.
+    """An object exists and its content cannot be read; no other object is affected.
 
-    :param reason: one of the reasons of documents.py; ``message`` says it in a sentence for a person.
+    :param reason: one of the reasons of documents.py; ``message`` explains it to a person.
     """
 
     def __init__(self, reason: str, message: str, status: Literal["FAILED", "SKIPPED"] = "FAILED") -> None:
@@ -28,9 +28,9 @@ class UnreadableError(Exception):
 
 @contextlib.contextmanager
 def breaking_off(uri: str) -> Iterator[None]:
-    """Say which object's content broke off, whatever its store's library raises when it does.
+    """Turn the errors of the stores' libraries into one that names the object and may be retried.
 
-    :raises PipelineSourceError: which may be tried again.
+    :raises PipelineSourceError: if reading breaks off in the block.
     """
     try:
         yield
@@ -46,7 +46,7 @@ def breaking_off(uri: str) -> Iterator[None]:
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    # Not before something is read: whoever parses a DAG needs neither.
+    # Imported here, because parsing a DAG needs neither.
     from botocore.exceptions import BotoCoreError
     from urllib3.exceptions import HTTPError
 
@@ -54,10 +54,10 @@ def _broken() -> tuple[type[Exception], ...]:
 
 
 def spooled(uri: str, copy: Callable[[IO[bytes]], object]) -> BinaryIO:
-    """Return content that cannot be read twice, in a nameless file of this machine's disk.
+    """Return content that its store streams only once, in a temporary file without a name.
 
-    :param copy: writes it into a file.
-    :raises PipelineSourceError: if it breaks off.
+    :param copy: writes the content into the file.
+    :raises PipelineSourceError: if the transfer breaks off.
     """
     file = tempfile.TemporaryFile()  # noqa: SIM115  # whoever reads it closes it
     try:
@@ -71,12 +71,12 @@ def spooled(uri: str, copy: Callable[[IO[bytes]], object]) -> BinaryIO:
 
 
 class Content(io.RawIOBase):
-    """Content that is read as it comes, and asked for anew when somebody goes back to its start.
+    """Content that streams, and is requested again when somebody goes back to its start.
 
-    :param uri: of the object, for errors.
+    :param uri: the address of the object, for errors.
     :param size: in bytes.
-    :param opened: what has been asked for already, at its start.
-    :param reopen: asks for it anew.
+    :param opened: the answer to the first request.
+    :param reopen: requests the content again.
     """
 
     def __init__(self, uri: str, size: int, opened: IO[bytes], reopen: Callable[[], IO[bytes]]) -> None:
@@ -86,19 +86,19 @@ class Content(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It can be read from its start, and measured."""
+        """Return True: it can be read from its start, and measured."""
         return True
 
     def tell(self) -> int:
-        """Return where the next byte is read."""
+        """Return the position of the next byte."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; nothing is asked for until something is read there."""
+        """Go to a position; nothing is requested before something is read there."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = base + offset
         return self._position
@@ -114,7 +114,7 @@ class Content(io.RawIOBase):
             with breaking_off(self._uri):
                 piece = self._piece(None if size < 0 else size)
         except BaseException:
-            self._close_stream()  # nothing more comes of it
+            self._close_stream()  # it cannot be read any further
             raise
         self._position = self._read = self._read + len(piece)
         return piece
@@ -125,7 +125,7 @@ class Content(io.RawIOBase):
                 raise io.UnsupportedOperation("Content is read from its start on.")
             self._close_stream()
             self._stream, self._read = self._reopen(), 0
-        # Libraries' own streams take None for the rest, but not each of them a negative number.
+        # The libraries' streams take None for "the rest", but not all of them a negative number.
         piece = cast("Any", self._stream).read(size)
         if not piece:
             raise EOFError
@@ -137,6 +137,6 @@ class Content(io.RawIOBase):
             self._stream = None
 
     def close(self) -> None:
-        """Let go of the store's connection."""
+        """Close the connection to the store."""
         self._close_stream()
         super().close()

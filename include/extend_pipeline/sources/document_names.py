@@ -1,8 +1,8 @@
-r"""Names that are no document's: the litter of systems, and names that cannot be written everywhere.
+r"""Names of files that are not sent: litter of operating systems, and names that cannot be stored everywhere.
 
-A file's name is bytes, and an object's key may hold any character. JSON and the warehouses hold text,
-Postgres holds no NUL, and a line of a log ends where a name has a line feed. A document with such a name is
-not sent; its row has the name spelt out, ``caf\xe9.txt`` or ``a\x0ab.pdf``.
+A file name is bytes, and an object's key may hold any character. But JSON and warehouses hold text, Postgres
+holds no NUL, and a line of a log ends at a line feed. A document with such a name is not sent; its row has
+the name with escapes, ``caf\xe9.txt`` or ``a\x0ab.pdf``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 
 from extend_provider.client.validation import SUPPORTED_EXTENSIONS
 
-#: ASCII's control characters and halves of surrogate pairs; Python reads a byte that is no UTF-8 as one.
+#: ASCII control characters and surrogates; Python reads a byte that is not UTF-8 as a surrogate.
 _UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-#: Python's name of such a byte is this character and the byte.
+#: The surrogates that Python uses for such bytes.
 _BYTES: Final = range(0xDC80, 0xDD00)
-#: What every reader of a URL takes for a way from folder to folder.
+#: Path segments that every reader of a URL resolves.
 _DOTS: Final = re.compile(r"/\.\.?(?:/|$)")
-#: Folders, and names after the last slash, that macOS, Windows, Office and file servers leave behind.
+#: Folders and file names that macOS, Windows, Office and file servers leave behind.
 _LITTER: Final = re.compile(
     r"(?:^|/)(?:"
     r"(?:__MACOSX|\.AppleDouble|\.DocumentRevisions-V100|\.fseventsd|\.Spotlight-V100|\.TemporaryItems"
@@ -33,7 +33,7 @@ _LITTER: Final = re.compile(
 
 
 def written(text: str) -> str:
-    r"""Return an address, or another text that a store tells, with what cannot be written as ``\x0a``."""
+    r"""Return a text of a store with escapes such as ``\x0a`` for what cannot be stored."""
     return _UNWRITABLE.sub(lambda found: _spelt(ord(found[0])), text)
 
 
@@ -44,14 +44,14 @@ def _spelt(code: int) -> str:
 
 
 def leads_elsewhere(uri: str) -> bool:
-    """Whether no URL leads to the object, because its key has a folder ``.`` or ``..``."""
+    """Return whether no URL leads to the object, because its key has a folder ``.`` or ``..``."""
     return not uri.startswith(("file:", "https:")) and _DOTS.search(uri) is not None
 
 
 def is_litter(key: str) -> bool:
-    """Whether a system has left the file behind: ``._a.pdf``, ``~$a.docx``, ``Thumbs.db``, ``.pdf``.
+    """Return whether a system has left the file behind: ``._a.pdf``, ``~$a.docx``, ``Thumbs.db``, ``.pdf``.
 
-    Any other hidden file is a document as its type says.
+    Any other hidden file is a document if its type is supported.
     """
     name = posixpath.basename(key)
     if name.startswith(".") and name[1:].lower() in SUPPORTED_EXTENSIONS:

@@ -1,8 +1,8 @@
-"""How object stores other than S3 are opened: through Airflow's provider, or through its library alone.
+"""Opens object stores other than S3: through the Airflow provider, or through its library alone.
 
-The providers of Google and Microsoft bring dozens of packages, and the pins of a current Airflow leave no
-release of Google's to install beside them. Of all that, documents need one library each. It is opened with
-the fields of the provider's own connection form, so that installing the provider changes nothing.
+The providers of Google and Microsoft bring dozens of packages, and no release of Google's fits the pins of a
+current Airflow. Documents need only one library of each. It is opened with the fields of the provider's own
+connection form, so that installing the provider changes nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from airflow.providers.common.compat.sdk import BaseHook
+
 from extend_pipeline.exceptions import PipelineInputError
 
 if TYPE_CHECKING:
@@ -20,13 +22,25 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 
+class AzureStorageHook(BaseHook):
+    """Names the connection type of Azure's storage where Azure's own provider is not installed.
+
+    With it Airflow stores a connection as what it is; nothing is read through the hook.
+    """
+
+    conn_name_attr = "wasb_conn_id"
+    default_conn_name = "wasb_default"
+    conn_type = "wasb"
+    hook_name = "Azure Blob Storage"
+
+
 def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
     """Open the store of addresses that begin with ``root``.
 
     :param conn_id: the connection that opens it; None for what its library finds by itself.
-    :raises PipelineInputError: if nothing that is installed reads such addresses.
+    :raises PipelineInputError: if no installed library reads such addresses.
     """
-    from airflow.sdk import BaseHook, ObjectStoragePath
+    from airflow.sdk import ObjectStoragePath
     from airflow.sdk.io import has_fs
 
     scheme = root.partition("://")[0]
@@ -41,12 +55,12 @@ def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
             f"Nothing that is installed reads {scheme}:// addresses. Nothing was sent to Extend. "
             f"Install {remedy} where tasks run."
         )
-    fs.invalidate_cache()  # of listings: what was listed before may be another by now
+    fs.invalidate_cache()  # earlier listings may be outdated
     return fs
 
 
 def pages_of(fs: AbstractFileSystem, bucket: str, prefix: str) -> Iterator[list[Mapping[str, Any]]] | None:
-    """Return a bucket's objects below a prefix, a page at a time; None if the library lists whole folders."""
+    """Return the objects below a prefix, a page at a time; None if the library lists whole folders."""
     return _google_pages(fs, bucket, prefix) if "gs" in fs.protocol else None
 
 
@@ -61,7 +75,7 @@ def _google_pages(fs: AbstractFileSystem, bucket: str, prefix: str) -> Iterator[
 
 
 def can_sign(fs: AbstractFileSystem) -> bool:
-    """Whether the credentials hold a key that URLs are signed with; a token is none."""
+    """Return whether the credentials have a key to sign URLs with; a token has none."""
     if "gs" in fs.protocol:
         from google.auth.credentials import Signing
 
@@ -73,21 +87,21 @@ def can_sign(fs: AbstractFileSystem) -> bool:
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """Let libraries say that something may not be read as the operating system says it.
+    """Turn a library's error of a refused request into a PermissionError; other errors stay as they are.
 
-    :raises PermissionError: if the store has refused; whatever else there is stays as it was.
+    :raises PermissionError: if the store has refused.
     """
     try:
         yield
     except Exception as error:
-        # gcsfs raises a bare OSError that begins so.
+        # gcsfs raises a plain OSError with this text.
         if str(error).startswith("Forbidden") or status_of(error) in (401, 403):
             raise PermissionError("The store has refused.") from None
         raise
 
 
 def status_of(error: Exception) -> int | None:
-    """Return the HTTP status that a library's error carries; Azure's do, and some of gcsfs."""
+    """Return the HTTP status of a library's error; Azure's have one, and some of gcsfs."""
     told = getattr(error, "status_code", None) or getattr(error, "code", None)
     return (
         told if isinstance(told, int) else int(told) if isinstance(told, str) and told.isdecimal() else None
@@ -95,8 +109,8 @@ def status_of(error: Exception) -> int | None:
 
 
 def _open_google(connection: Connection | None) -> AbstractFileSystem:
-    """Open Google Cloud Storage by a service account's key, as nobody, or by the machine's own rights."""
-    # Not the class that the package exports: it asks for each bucket's kind by gRPC, for a minute if in vain.
+    """Open Google Cloud Storage with a service account's key, anonymously, or with the machine's identity."""
+    # The class that the package exports asks for the kind of each bucket by gRPC, for up to a minute.
     from gcsfs.core import GCSFileSystem
 
     extra = connection.extra_dejson if connection else {}
@@ -113,7 +127,7 @@ def _open_google(connection: Connection | None) -> AbstractFileSystem:
     )
 
 
-#: Extra fields that adlfs takes under the same name.
+#: Extra fields that adlfs has under the same name.
 _OF_AZURE: Final = (
     *("account_name", "account_key", "account_host", "connection_string", "sas_token", "anon"),
     *("tenant_id", "client_id", "client_secret"),
@@ -121,7 +135,7 @@ _OF_AZURE: Final = (
 
 
 def _open_azure(connection: Connection | None) -> AbstractFileSystem:
-    """Open Azure's blobs by account and key, service principal, SAS token or the machine's own rights."""
+    """Open Azure's blobs with account and key, service principal, SAS token or the machine's identity."""
     from adlfs import AzureBlobFileSystem
 
     if connection is None:
@@ -132,7 +146,7 @@ def _open_azure(connection: Connection | None) -> AbstractFileSystem:
     else:
         given = {"account_name": connection.login, "account_key": connection.password}
     given |= {name: extra[name] for name in _OF_AZURE if extra.get(name) not in (None, "")}
-    # The host of the form is the account's address, which the account's name is the beginning of.
+    # The host of the form is the address of the account; it begins with the account's name.
     host = (connection.host or "").removeprefix("https://").strip("/")
     if host and not given.get("account_name"):
         given["account_name"] = host.partition(".")[0]
@@ -142,10 +156,10 @@ def _open_azure(connection: Connection | None) -> AbstractFileSystem:
 
 
 class _Library(NamedTuple):
-    """What reads a kind of addresses.
+    """A library that reads addresses of one kind.
 
-    :param module: has to be installed.
-    :param extra: of this project, that installs it.
+    :param module: the module that has to be installed.
+    :param extra: the extra of this project that installs it.
     """
 
     module: str

@@ -1,4 +1,4 @@
-"""Globs: which names below a prefix are meant. Pure.
+"""Globs: patterns for the names below a prefix. Pure.
 
 | written | stands for |
 |---|---|
@@ -8,8 +8,8 @@
 | `{pdf,PDF}` | either; may stand within another |
 | `[*]`, `[?]`, `[{]`, `[,]` … | the character itself |
 
-Upper and lower case are different letters, as they are in keys. What people write elsewhere and what means
-nothing here is refused, because a glob that matches nothing looks like a source without documents.
+Upper and lower case differ, as in keys. Habits from other tools that mean nothing here are refused, because a
+glob that matches nothing looks like a source without documents.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Final
 #: A class in brackets, or one character.
 _TOKEN: Final = re.compile(r"\[!?\]?[^\]]*\]|.", re.DOTALL)
 _ANY_FOLDERS: Final = re.compile(r"(?:^|(?<=[/{,]))(?:\*\*/)+")
-#: Alternatives that one glob may come to.
+#: The most alternatives that the braces of one glob may make.
 _MOST: Final = 1000
 
 
 def check_glob(glob: str) -> str:
-    """Return a glob that can be matched.
+    """Return the glob if it is valid.
 
-    :raises ValueError: saying what in it means nothing, and what to write.
+    :raises ValueError: if it is not; the message says what to write instead.
     """
     if "://" in glob:
         raise ValueError("an address belongs into source; the glob is matched with what follows it")
@@ -53,7 +53,7 @@ def check_glob(glob: str) -> str:
 
 
 def matches(glob: str, name: str) -> bool:
-    """Whether a name, which is what follows the prefix without leading slashes, is meant."""
+    """Return whether a glob matches a name: what follows the prefix, without leading slashes."""
     return _compiled(glob).match(name) is not None
 
 
@@ -63,7 +63,7 @@ def _compiled(glob: str) -> re.Pattern[str]:
 
 
 def _alternatives(glob: str) -> list[str]:
-    """Take the braces out: one glob for each combination."""
+    """Resolve the braces: return one glob for each combination."""
     glob = glob.removeprefix("./").lstrip("/")
     glob = _ANY_FOLDERS.sub("{*/,}", f"{glob}*" if glob.endswith("/") else glob)
     left, plain = [_TOKEN.findall(glob)], list[str]()
@@ -88,7 +88,7 @@ def _alternatives(glob: str) -> list[str]:
 
 
 def _split(parts: list[str]) -> list[list[str]]:
-    """Take what stands between two braces apart at its commas; spaces after these are none of a name."""
+    """Split the content of a pair of braces at its commas; spaces after a comma do not count."""
     choices: list[list[str]] = [[]]
     for part in parts:
         if part == ",":

@@ -1,7 +1,7 @@
 """Files in folders of this machine, or of a disk that all workers share: ``file:///folder/``.
 
-A folder is listed at a time, in the order of names; memory is bounded by the largest. A file's tag is the
-time of its modification with its size, both of what a link leads to.
+One folder is listed at a time, in the order of names; memory is bounded by the largest folder. The tag of a
+file is the time of its modification and its size; of a link, those of the file that it leads to.
 """
 
 from __future__ import annotations
@@ -19,10 +19,8 @@ from extend_pipeline.documents import NOT_A_FILE, OBJECT_DELETED, OBJECT_UNREADA
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.sources.contents import UnreadableError, spooled
 from extend_pipeline.sources.objects import (
-    WHOLE,
     Absent,
     Found,
-    KeyRange,
     Located,
     ObjectChangedError,
     Unusable,
@@ -32,19 +30,19 @@ from extend_pipeline.sources.objects import (
     unlisted_folder,
 )
 
-#: Whether the rights can be asked that reading goes by.
+#: Whether the system can check the rights of the effective user, by which files are opened.
 _AS_WE_ARE: Final = os.access in os.supports_effective_ids
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LocalStore:
-    """See :class:`~extend_pipeline.sources.objects.Store`; what this process may read."""
+    """Files that this process may read; see :class:`~extend_pipeline.sources.objects.Store`."""
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found | Unusable]]:
-        """Yield a folder at a time. A link to a folder is not followed: it may lead back to where it is.
+    def pages(self, prefix: Located) -> Iterator[list[Found | Unusable]]:
+        """Yield one folder at a time. A link to a folder is not followed, because it may lead back.
 
-        What vanishes while it is listed is left out, as it would be a moment later.
+        A file that is deleted during the listing is left out.
         """
         top = prefix.key.rpartition("/")[0]
         folders = [top]
@@ -65,32 +63,24 @@ class LocalStore:
             if page := [each for each in seen if not isinstance(each, Absent)]:
                 yield page
 
-    def can_split(self, prefix: Located) -> bool:
-        """Not in the middle of a folder."""
-        return False
-
-    def split(self, prefix: Located, after: str) -> list[KeyRange]:
-        """Return nothing, as the listing cannot be divided."""
-        return []
-
     def look_up(self, place: Located) -> Found | Absent | Unusable:
         """Look at the file."""
         return _see(place.key)
 
     def signed_url(self, place: Located, version: str | None, expires_in: int) -> None:
-        """Return nothing: nobody else can read the file."""
+        """Return None: nobody else can read the file."""
 
     def check_signing(self, expires_in: int) -> None:
         """Nothing is signed."""
 
     def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
-        """Copy the file, and see before and afterwards that it is still the one with this tag."""
+        """Copy the file, and check before and afterwards that it still has this tag."""
 
         def copy(file: IO[bytes]) -> None:
             with Path(f"/{place.key}").open("rb") as source:
                 shutil.copyfileobj(source, file)
 
-        self._check(place, found_tag)  # a pipe is never opened: it would wait for a writer
+        self._check(place, found_tag)  # never open a pipe: that waits for a writer
         try:
             content = spooled(place.uri, copy)
         except (FileNotFoundError, PermissionError):
@@ -104,7 +94,7 @@ class LocalStore:
         return content
 
     def _check(self, place: Located, found_tag: str) -> None:
-        """See that the file is still the one with this tag, and may be read."""
+        """Check that the file still has this tag, and may be read."""
         now = self.look_up(place)
         if isinstance(now, Unusable):
             raise UnreadableError(*now[1:])
@@ -125,7 +115,7 @@ def _is_folder(key: str) -> bool:
 
 
 def _see(key: str) -> Found | Absent | Unusable:
-    """Look at what is there; a link is what it leads to, and a folder is no file."""
+    """Look at a file, or at the file that a link leads to; a folder is no file."""
     path = Path(f"/{key}")
     try:
         told = path.stat()
@@ -148,7 +138,7 @@ def _see(key: str) -> Found | Absent | Unusable:
     if not is_readable:
         return forbidden(key)
     modified = told_time(told.st_mtime)
-    # Some disks hold times that no calendar has.
+    # Some disks hold impossible times.
     tag = dated_tag(modified, told.st_size) if modified else f"{told.st_mtime_ns}-{told.st_size}"
     return Found(key, tag, told.st_size, modified)
 

@@ -1,7 +1,7 @@
-"""Any other store that Airflow's object storage reaches: ``gs://``, ``abfs://`` and their like.
+"""Any other store that Airflow's object storage reaches: ``gs://``, ``abfs://`` and so on.
 
-Google's are listed by the page, the others folder by folder: memory is bounded by the largest of these. Which
-tag an object has depends on what its store tells, see :func:`content_tag`.
+Google's is listed by the page, the others by the folder: memory is bounded by the largest folder. The tag of
+an object depends on what its store tells, see :func:`content_tag`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.sources.contents import UnreadableError, spooled
 from extend_pipeline.sources.filesystems import can_sign, open_filesystem, pages_of, plain_errors, status_of
 from extend_pipeline.sources.objects import (
-    WHOLE,
     Absent,
     Forbidden,
     Found,
-    KeyRange,
     Located,
     ObjectChangedError,
     Seen,
@@ -35,14 +33,14 @@ from extend_pipeline.sources.objects import (
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-#: Answers about one object; what the store cannot do at the moment is none.
+#: HTTP statuses that are about one object, not about the state of the store.
 _REFUSED: Final = frozenset(range(400, 500)) - {408, 425, 429}
 _PIECE_BYTES: Final = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PathStore:
-    """See :class:`~extend_pipeline.sources.objects.Store`; the objects under one root.
+    """The objects under one root; see :class:`~extend_pipeline.sources.objects.Store`.
 
     :param root: such as ``gs://bucket``.
     :param conn_id: the connection that opens it; None for what its library finds by itself.
@@ -60,8 +58,8 @@ class PathStore:
         """
         return cls(root, conn_id, open_filesystem(root, conn_id))
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[Sequence[Found | Unusable]]:
-        """Yield what the store gives at a time: a page, or a folder, these in the order of their names."""
+    def pages(self, prefix: Located) -> Iterator[Sequence[Found | Unusable]]:
+        """Yield a page, or a folder, at a time; folders are in the order of their names."""
         pages = pages_of(self.fs, self._path("").rstrip("/"), prefix.key)
         return self._folders(prefix) if pages is None else self._pages(prefix, pages)
 
@@ -99,16 +97,8 @@ class PathStore:
             if page := [_found(key, info) for key, info in files if key.startswith(prefix.key)]:
                 yield page
 
-    def can_split(self, prefix: Located) -> bool:
-        """Not in the middle of a folder."""
-        return False
-
-    def split(self, prefix: Located, after: str) -> list[KeyRange]:
-        """Return nothing, as the listing cannot be divided."""
-        return []
-
     def look_up(self, place: Located) -> Seen:
-        """Ask for what the store knows of the object."""
+        """Request the metadata of the object."""
         try:
             with plain_errors():
                 info = self.fs.info(self._path(place.key), refresh=True)
@@ -125,7 +115,7 @@ class PathStore:
         return Absent() if info["type"] == "directory" else _found(place.key, info)
 
     def signed_url(self, place: Located, version: str | None, expires_in: int) -> str | None:
-        """Return a signed URL where the store has such, and the connection a key to sign with."""
+        """Return a signed URL, if the store has such and the connection has a key to sign with."""
         if not can_sign(self.fs):
             return None
         try:
@@ -134,10 +124,10 @@ class PathStore:
             return None
 
     def check_signing(self, expires_in: int) -> None:
-        """Nothing that could be seen beforehand."""
+        """Nothing can be checked in advance."""
 
     def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
-        """Copy the object to the disk, and see afterwards that it is still the one with this tag."""
+        """Copy the object to the disk, and check afterwards that it still has this tag."""
 
         def copy(file: IO[bytes]) -> None:
             with plain_errors(), self.fs.open(self._path(place.key), "rb") as source:
@@ -161,22 +151,22 @@ class PathStore:
         return f"{self.root.partition('://')[2]}/{key}"
 
     def _entries(self, folder: str) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return what a folder holds, by key.
+        """Return the entries of a folder, by key.
 
         :raises FileNotFoundError: if there is nothing.
         :raises PermissionError: if it may not be listed.
         """
         with plain_errors():
             listed = self.fs.ls(self._path(folder), detail=True, refresh=True)
-        self.fs.invalidate_cache()  # it would keep every folder of a long listing
+        self.fs.invalidate_cache()  # otherwise it keeps every folder of a long listing
         root = f"/{self._path('').lstrip('/')}"
         keyed = ((f"/{info['name'].lstrip('/')}", info) for info in listed)
         named = {name.removeprefix(root).rstrip("/"): info for name, info in keyed}
-        # Some stores list a folder's own marker with what it holds.
+        # Some stores list the folder's own marker among its entries.
         return sorted(((key, info) for key, info in named.items() if key != folder), key=lambda each: each[0])
 
     def _may_list(self, folder: str) -> bool:
-        """Whether it is not the credentials that have ended."""
+        """Return whether the credentials still allow it."""
         try:
             self._entries(folder)
         except PermissionError:
@@ -196,7 +186,7 @@ class PathStore:
         except FileNotFoundError:
             return False
         except PermissionError:
-            return True  # who may list objects may not always look at the bucket itself
+            return True  # the right to list objects may come without the right to see the bucket
         return True
 
 
@@ -206,16 +196,19 @@ def _found(key: str, info: Mapping[str, Any]) -> Found:
 
 
 def content_tag(info: Mapping[str, Any], modified: dt.datetime | None) -> str | None:
-    """Return what changes with an object's content: the first of these that its store tells of.
+    """Return a text that changes with the content: the first of these that the store has.
 
-    A hash of the content (Google Cloud Storage, Azure), so that the same content uploaded anew is the same
-    document; the store's number of the content; its tag; the time of modification with the size.
+    - A hash of the content (Google Cloud Storage, Azure), so that the same content uploaded again is the same
+      document.
+    - The store's number of the content.
+    - The ETag.
+    - The time of modification with the size.
     """
     settings = info.get("content_settings") or {}
     md5 = info.get("md5Hash") or info.get("content_md5") or settings.get("content_md5")
     if md5:
         return md5 if isinstance(md5, str) else bytes(md5).hex()
-    # Google's ETag changes with an object's metadata, too.
+    # Google's ETag also changes with the metadata, so the generation comes first.
     for name in ("generation", "ETag", "etag"):
         if info.get(name):
             return str(info[name]).strip('"')
@@ -223,6 +216,6 @@ def content_tag(info: Mapping[str, Any], modified: dt.datetime | None) -> str | 
 
 
 def modified_at(info: Mapping[str, Any]) -> dt.datetime | None:
-    """Return when an object was modified, in UTC; None if its store tells no time that can be."""
+    """Return when an object was modified, in UTC; None if its store gives no possible time."""
     times = (told_time(info.get(name)) for name in ("mtime", "LastModified", "last_modified", "updated"))
     return next((time for time in times if time is not None), None)

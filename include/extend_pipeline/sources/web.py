@@ -1,8 +1,8 @@
-"""Documents on the web, ``https://host/folder/file.pdf``, which Extend fetches by itself.
+"""Documents on the web, ``https://host/folder/file.pdf``, which Extend fetches itself.
 
-A document's tag is the ETag that its host tells, or the time of modification with the size. A document whose
-host tells neither has none, and is not sent: what was paid for could not be told from what is new. Whatever
-else is wrong with an address, or its host, is the affair of that document alone.
+The tag of a document is the ETag of the host's answer, or else the time of its modification and its size. A
+document without either is not sent: it would be unknown whether it was paid for already. Whatever else is
+wrong with an address, or with its host, affects this document alone.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.sources.contents import UnreadableError, spooled
 from extend_pipeline.sources.document_names import written
 from extend_pipeline.sources.objects import (
-    WHOLE,
     Absent,
     Forbidden,
     Found,
-    KeyRange,
     Located,
     ObjectChangedError,
     Seen,
@@ -52,30 +50,22 @@ _NOT_SAFE: Final = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WebStore:
-    """See :class:`~extend_pipeline.sources.objects.Store`; documents that anybody may read.
+    """Documents that anybody may read; see :class:`~extend_pipeline.sources.objects.Store`.
 
-    :param timeout: seconds until a host is reached, and between two pieces of its answer.
+    :param timeout: seconds to wait for a connection, and between two pieces of an answer.
     """
 
     timeout: float = 60
 
-    def pages(self, prefix: Located, keys: KeyRange = WHOLE) -> Iterator[list[Found]]:
-        """Refuse: nothing can be listed there."""
+    def pages(self, prefix: Located) -> Iterator[list[Found]]:
+        """Refuse, because nothing can be listed on the web."""
         raise PipelineInputError(f"{prefix.uri!r}: a host does not list what it has. Name each document.")
 
-    def can_split(self, prefix: Located) -> bool:
-        """Nothing can be listed there."""
-        return False
-
-    def split(self, prefix: Located, after: str) -> list[KeyRange]:
-        """Return nothing, as nothing can be listed there."""
-        return []
-
     def look_up(self, place: Located) -> Seen:
-        """Ask for the document's headers, and for the document itself if those tell too little.
+        """Request the headers of the document, and the document itself if they tell too little.
 
-        Some hosts refuse HEAD, or answer it without looking at the document. Of an answer to GET no more is
-        read than its headers, unless these do not tell a size.
+        Some hosts refuse HEAD, or answer it without looking at the document. Of an answer to GET, only the
+        headers are read, unless they give no size.
         """
         try:
             with self._ask("HEAD", place) as answer:
@@ -101,7 +91,7 @@ class WebStore:
         """Nothing is signed."""
 
     def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
-        """Download the document, and see that it is still the one with this tag."""
+        """Download the document, and check that it still has this tag."""
 
         def copy(file: IO[bytes]) -> None:
             with self._ask("GET", place) as answer:
@@ -120,14 +110,14 @@ class WebStore:
 
     @contextlib.contextmanager
     def _ask(self, method: str, place: Located) -> Iterator[Response]:
-        """Send a request; what a redirect leads to may be secret and is in no error.
+        """Send a request. The target of a redirect may be secret, so it is in no error.
 
         :raises _UnusableError: if there is no answer, or it breaks off.
         """
         import requests
         from urllib3.exceptions import HTTPError
 
-        # As it is, not packed: the length is to be the document's.
+        # Not compressed, so that the length is that of the document.
         headers = {"Accept-Encoding": "identity"}
         try:
             with _session() as session:
@@ -163,9 +153,9 @@ class WebStore:
 
 
 class _UnusableError(Exception):
-    """There is no answer that tells of the document.
+    """There is no answer about the document.
 
-    :ivar is_final: whether another method would find no other.
+    :ivar is_final: whether another HTTP method would not help.
     """
 
     def __init__(self, place: Located, reason: str, message: str, *, is_final: bool) -> None:
@@ -175,14 +165,14 @@ class _UnusableError(Exception):
 
 
 def _session() -> Session:
-    """Return a session that asks twice more where a host fails for the moment."""
+    """Return a session that retries twice if a host fails for the moment."""
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import Retry
 
     retries = Retry(
         total=2,
-        connect=0,  # a warning in the log would tell where a redirect leads to
+        connect=0,  # its warning in the log would name the target of a redirect
         read=0,
         redirect=0,
         other=0,
@@ -198,7 +188,7 @@ def _session() -> Session:
 
 
 def _distrust(error: BaseException | None) -> str | None:
-    """Return why a certificate was refused, if that is what an error came from."""
+    """Return why a certificate was refused, if that is the cause of an error."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return error.verify_message.rstrip(".")
@@ -218,20 +208,21 @@ def _time(answer: Response, name: str) -> dt.datetime | None:
 
 
 def _tag(answer: Response, size: int) -> str:
-    """Return the ETag, or the time of modification with the size; nothing if neither is told."""
+    """Return the ETag, or the time of modification with the size; empty if there is neither."""
     etag = written(answer.headers.get("ETag", "").removeprefix("W/").strip('"'))
     modified, now = _time(answer, "Last-Modified"), _time(answer, "Date")
     if etag or modified is None:
         return etag
-    # A host that dates each answer anew would make the same document a new one each time.
+    # A host that gives each answer a new date would make the same document a new one each time.
     is_dated_anew = now is not None and abs(now - modified) <= _A_SECOND
     return "" if is_dated_anew else f"{modified:%Y%m%dT%H%M%S}-{size}"
 
 
 def _seen(place: Located, answer: Response, seconds: float, read: int | None = None) -> Seen:
-    """Return what an answer tells; the size is counted if it does not tell it, for so long at the most.
+    """Return what an answer says about the document. If it gives no size, count the bytes.
 
-    :param read: how many bytes the document has, if it has been read.
+    :param seconds: the most time to count for.
+    :param read: the size of the document, if it has been read.
     """
     status = answer.status_code
     if status in _ABSENT:
@@ -248,7 +239,7 @@ def _seen(place: Located, answer: Response, seconds: float, read: int | None = N
 
 
 def _count(answer: Response, end: float) -> int | None:
-    """Return how many bytes follow; None if they have not come to an end by then."""
+    """Return how many bytes follow; None if they have not ended by then."""
     size = 0
     for piece in answer.iter_content(_PIECE_BYTES):
         size += len(piece)

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 import msgspec
-from airflow.sdk import ObjectStoragePath
+from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.storage.formats import Stored, from_plain, to_plain, unreadable
@@ -34,6 +34,18 @@ _MARK: Final = re.compile(
 )
 #: Entries are small and many; an object store answers each after a while.
 _READERS: Final = 16
+
+
+def task_provenance(**origin: Any) -> Provenance:
+    """Return the provenance of a part that the running task lands; ``origin`` says the rest."""
+    ti = get_current_context()["ti"]
+    return Provenance(
+        **origin,
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+    )
 
 
 class Place(NamedTuple):

@@ -21,8 +21,7 @@ from extend_pipeline.dag.tasks import load_chunk
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning.run_folder import write_settings
-from extend_pipeline.settings import Settings
+from extend_pipeline.settings import Settings, write_settings
 from extend_provider.batch.polling import Outcome, RunCounter
 from extend_provider.batch.waiting import Ended
 from extend_provider.exceptions import ExtendError

@@ -18,7 +18,7 @@ from extend_pipeline.__main__ import main
 from extend_pipeline.batches.chunk_state import Round
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning.run_folder import read_settings, write_settings
+from extend_pipeline.settings import read_settings, write_settings
 from extend_provider.batch.polling import BatchProgress, Outcome
 from extend_provider.batch.waiting import Ended
 from extend_provider.exceptions import ExtendBatchError

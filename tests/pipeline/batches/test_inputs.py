@@ -33,9 +33,9 @@ def inbox(s3: S3, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def stores() -> Stores:
-    return Stores(
-        Settings.from_rendered({"source": "s3://inbox/", "workflow_id": "w", "workspace": "file:///x"})
-    )
+    return Settings.from_rendered(
+        {"source": "s3://inbox/", "workflow_id": "w", "workspace": "file:///x"}
+    ).stores()
 
 
 def put(s3: S3, bucket: str, key: str, body: bytes) -> Document:

@@ -21,8 +21,7 @@ from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.dag.submit import SubmitChunkOperator
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN, Document
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.planning.run_folder import write_settings
-from extend_pipeline.settings import Settings
+from extend_pipeline.settings import Settings, write_settings
 from extend_pipeline.storage.workspace import read_documents
 from extend_provider.batch.submission import Intent, LedgerState
 from extend_provider.client.models import BatchInput, FileInput

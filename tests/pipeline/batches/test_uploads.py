@@ -19,7 +19,7 @@ from extend_pipeline.batches.uploads import LIFETIME, Uploads
 from extend_pipeline.documents import OBJECT_ARCHIVED, OBJECT_DELETED, OBJECT_FORBIDDEN, OBJECT_REPLACED
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.settings import Settings
-from extend_pipeline.sources import Located, Stores
+from extend_pipeline.sources import Located
 from extend_pipeline.sources.contents import Content, UnreadableError
 from extend_pipeline.sources.objects import ObjectChangedError
 from extend_pipeline.sources.s3.store import S3Store, _unread
@@ -260,7 +260,7 @@ def test_large_files_are_uploaded_by_the_piece(chunk: Chunk, monkeypatch: pytest
     replace(chunk, *range(count), body=b"Receipt\n" + bytes(megabytes << 20))
     checked = [Checked(document) for document in chunk.documents[:count]]
     wanted = {"source": "s3://inbox/", "workflow_id": "w", "workspace": str(chunk.folder)}
-    stores = Stores(Settings.from_rendered(wanted))
+    stores = Settings.from_rendered(wanted).stores()
     with ExtendHook() as hook:
         uploads = Uploads(chunk.folder, hook.settings)
         stores.of("s3://inbox")

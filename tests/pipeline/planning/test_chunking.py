@@ -31,10 +31,8 @@ from extend_pipeline.batches.reservations import (
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.chunking import unsent_path, write_plan
-from extend_pipeline.planning.duration import Duration
 from extend_pipeline.planning.estimate import Estimate
-from extend_pipeline.planning.plan import Plan
-from extend_pipeline.planning.run_folder import keep_plan, read_plan
+from extend_pipeline.planning.plan import Plan, keep_plan, read_plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import read_documents, write_documents
 from extend_pipeline.warehouse.records import Candidate, Claim
@@ -122,7 +120,7 @@ def test_every_document_is_accounted_for_once(
     assert plan.new_chunks == len(plan.chunks)
 
 
-def test_what_somebody_has_begun_to_send_is_taken_up_outside_of_the_bounds(home: Home) -> None:
+def test_a_chunk_that_is_begun_is_taken_up_outside_of_the_bounds(home: Home) -> None:
     found = documents([True] * 6)
     theirs = [home.reserve(key, 2, run_id="dead", begun=True) for key in ("a", "b")]
     holders = [(theirs[0],)] * 2 + [(theirs[1],)] * 2 + [()] * 2
@@ -134,7 +132,7 @@ def test_what_somebody_has_begun_to_send_is_taken_up_outside_of_the_bounds(home:
     assert "4 already sent, waited for" in plan.describe()
 
 
-def test_what_an_active_run_has_planned_is_left_to_it(home: Home) -> None:
+def test_documents_that_an_active_run_has_planned_are_left_to_it(home: Home) -> None:
     found = documents([True] * 3)
     chunk = home.reserve("a", 2, run_id="nightly", active=True)
     plan = home.plan(map(Candidate, found, [(chunk,), (chunk,), ()]))
@@ -147,7 +145,7 @@ def test_what_an_active_run_has_planned_is_left_to_it(home: Home) -> None:
     assert kept[0].theirs == plan.theirs
 
 
-def test_what_a_dead_run_has_planned_is_planned_anew_within_the_bounds(home: Home) -> None:
+def test_documents_of_a_finished_run_are_planned_again_within_the_bounds(home: Home) -> None:
     found = documents([True] * 5)
     chunk, other = (home.reserve(key, 3, run_id="dead") for key in ("a", "b"))
     plan = home.plan(map(Candidate, found, [(chunk,), (chunk,), (chunk,), (other,), ()]), limit=2)
@@ -166,7 +164,7 @@ def test_a_document_that_several_chunks_hold_is_where_it_has_come_furthest(home:
     assert (both.to_send, both.freed) == (1, [dead])
 
 
-def test_what_this_run_has_sent_before_counts_against_its_limit(home: Home) -> None:
+def test_documents_that_this_run_has_sent_count_against_its_limit(home: Home) -> None:
     found = documents([True] * 6)
     own = home.reserve("a", 2, run_id=US.run_id, begun=True)
     unsent = home.reserve("b", 2, run_id=US.run_id, active=True)
@@ -192,7 +190,9 @@ VOID = Void(1, "another plan", "run b of DAG dag", NOW.isoformat())
         pytest.param("run", Standing(1, begun=True), True, Hold.BEGUN, id="of this very run, begun"),
     ],
 )
-def test_what_a_reservation_means(run_id: str, standing: Standing, active: bool, expected: Hold) -> None:
+def test_a_reservation_holds_a_document_by_its_standing_and_planner(
+    run_id: str, standing: Standing, active: bool, expected: Hold
+) -> None:
     reserved = Reservation(key="a", documents=1, planner=planner(run_id, plan="their plan"))
     assert hold_of(reserved, standing, US, active=lambda: active) is expected
 
@@ -202,7 +202,7 @@ def test_a_chunk_that_its_own_plan_has_taken_over_is_its_own(home: Home) -> None
     assert hold_of(reserved, Standing(1, void=VOID), US, active=lambda: True) is Hold.ELSEWHERE
 
 
-def test_what_a_release_before_this_one_has_reserved_is_read(home: Home) -> None:
+def test_a_reservation_of_an_earlier_release_is_read(home: Home) -> None:
     old = json.dumps(
         {"folder": "file:///w/runs/dag/run 1/group/20261121T0200Z-ab", "key": "a", "documents": 3}
     )
@@ -230,14 +230,16 @@ def test_a_reservation_that_cannot_be_read_stops_the_plan(chunk: str, told: str)
         Reservation.of(Claim("w", None, "", chunk, NOW, 1))
 
 
-def test_nothing_found_is_said_plainly(home: Home) -> None:
+def test_an_empty_source_is_described_as_such(home: Home) -> None:
     plan = home.plan([])
     assert plan.chunks == []
     assert plan.describe().startswith("0 documents")
 
 
 @pytest.mark.parametrize("limit", [None, 3])
-def test_what_airflow_maps_no_chunk_for_is_left_for_the_next_run(home: Home, limit: int | None) -> None:
+def test_documents_beyond_the_chunks_that_airflow_maps_are_left_for_the_next_run(
+    home: Home, limit: int | None
+) -> None:
     plan = home.plan(free(documents([True] * 9)), chunk_size=2, max_chunks=2, limit=limit)
     assert (len(plan.chunks), plan.to_send) == (2, limit or 4)
     assert (plan.beyond_map, plan.beyond_limit) == ((5, 0) if limit is None else (0, 6))
@@ -247,7 +249,7 @@ def test_what_airflow_maps_no_chunk_for_is_left_for_the_next_run(home: Home, lim
         assert plan.summary()["left"] == 5
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.sampled_from([None, "own", "a", "b", "c"]), max_size=30), st.integers(1, 6))
 def test_a_run_maps_no_more_than_airflow_does_and_what_it_has_sent_itself_comes_before_others(
     holders: list[str | None], max_chunks: int
@@ -271,7 +273,6 @@ def test_a_run_maps_no_more_than_airflow_does_and_what_it_has_sent_itself_comes_
 def test_a_plan_survives_the_workspace(home: Home) -> None:
     plan = home.plan(free(documents([True, False, True])), chunk_size=1)
     plan.estimate = Estimate(3.5, based_on=12, unseen=1)
-    plan.duration = Duration(17, 2.5, 60.0, 12)
     plan.types_left["pdf"] = 3
     keep_plan(home.folder, plan, {"rows": {}})
     assert read_plan(home.folder) == (plan, {"rows": {}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -56,12 +57,14 @@ def test_every_object_below_a_prefix_is_found_with_its_facts(s3: S3, inbox: str)
 
 
 def test_the_listing_goes_on_after_a_page(s3: S3, inbox: str) -> None:
-    for number in range(1001):
-        s3.client.put_object(Bucket=inbox, Key=f"many/{number:04d}.txt", Body=b"x")
-    assert len(found(s3, settings(f"s3://{inbox}/many/"))) == 1001
+    keys = [f"ü/{'abc'[number % 3]} {number:04}.txt" for number in range(1001)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: s3.put(inbox, key, b"x"), keys))
+    listed = [document.uri for document in found(s3, settings(f"s3://{inbox}/ü/"))]
+    assert listed == [f"s3://{inbox}/{key}" for key in sorted(keys)]
 
 
-def test_what_cannot_be_sent_has_a_reason_and_a_folder_is_no_document(s3: S3, inbox: str) -> None:
+def test_an_object_that_cannot_be_sent_has_a_reason_and_a_folder_is_no_document(s3: S3, inbox: str) -> None:
     s3.client.put_object(Bucket=inbox, Key="d/", Body=b"")
     s3.client.put_object(Bucket=inbox, Key="d/empty.pdf", Body=b"")
     s3.client.put_object(Bucket=inbox, Key="d/data.parquet", Body=b"PAR1")
@@ -91,7 +94,7 @@ def test_a_document_is_one_content_at_one_place(s3: S3, inbox: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "nothing/here/"], ids=["empty bucket", "absent prefix"])
-def test_nothing_there_is_no_error(s3: S3, inbox: str, prefix: str) -> None:
+def test_an_empty_listing_is_no_error(s3: S3, inbox: str, prefix: str) -> None:
     assert found(s3, settings(f"s3://{inbox}/{prefix}")) == []
 
 
@@ -130,7 +133,7 @@ def test_named_objects_are_looked_up_and_an_absent_one_keeps_its_row(s3: S3, inb
         pytest.param(["", "p/"], id="the bucket and a prefix"),
     ],
 )
-def test_what_two_addresses_cover_is_one_document(s3: S3, inbox: str, source: list[str]) -> None:
+def test_an_object_that_two_addresses_cover_is_one_document(s3: S3, inbox: str, source: list[str]) -> None:
     s3.put(inbox, "p/a.pdf", b"x")
     assert len(found(s3, settings([f"s3://{inbox}/{key}" for key in source]))) == 1
 

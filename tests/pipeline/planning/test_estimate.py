@@ -16,7 +16,7 @@ from extend_pipeline.batches.reservations import ledger_of
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.chunking import Planning
-from extend_pipeline.planning.estimate import Estimate, file_type, refusal
+from extend_pipeline.planning.estimate import Estimate, file_type
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.warehouse.records import Charge
@@ -110,7 +110,7 @@ def planned(to_send: int, credits: float | None = None, *, new_chunks: int = 1, 
     ],
 )
 def test_a_plan_beyond_its_bounds_is_refused(plan: Plan, bounds: dict[str, Any], named: str | None) -> None:
-    reason = refusal(plan, **{"max_documents": None, "max_credits": None, **bounds})
+    reason = plan.refusal(**{"max_documents": None, "max_credits": None, **bounds})
     assert (reason is None) == (named is None)
     if reason is not None and named is not None:
         assert named in reason
@@ -164,7 +164,6 @@ def plan_in(
             found=lambda: found,
             folder=ObjectStoragePath(f"file://{folder}"),
             planner=planner(folder.name, plan=f"{folder.name} {next(_PLANS)}"),
-            requests_per_second=2.0,
             is_active=lambda them, _: them.run_id in active,
         ).plan()
 
@@ -197,7 +196,6 @@ def test_a_refused_plan_is_told_whole_and_leaves_no_claims(
         "6 to send",
         "Chunks: 2, of which 2 new",
         "about 15, from 2 landed documents",
-        "14 requests at 2 per second take 0:00:07",
         f"{next(iter(bounds))}=",
     ):
         assert part in text
@@ -220,16 +218,14 @@ def test_a_limit_cuts_and_only_what_it_leaves_is_held_against_the_bounds(file: P
     assert (plan.to_send, plan.beyond_limit, plan.refused) == (5, 1, None)
 
 
-def test_what_an_active_run_has_planned_is_on_its_account(file: Path, tmp_path: Path) -> None:
+def test_documents_of_an_active_run_do_not_count_against_the_bounds(file: Path, tmp_path: Path) -> None:
     plan_in(file, tmp_path / "first", FOUND)
     found = [*FOUND, document(9)]
     plan = plan_in(file, tmp_path / "second", found, active=["first"], max_documents=1, max_credits=3)
     assert (plan.theirs.total(), plan.to_send, plan.refused) == (6, 1, None)
 
 
-def test_what_a_dead_run_has_planned_is_on_the_account_of_the_run_that_plans_it_anew(
-    file: Path, tmp_path: Path
-) -> None:
+def test_documents_of_a_finished_run_count_against_the_bounds_of_the_next(file: Path, tmp_path: Path) -> None:
     plan_in(file, tmp_path / "first", FOUND)
     with pytest.raises(PipelineInputError, match="6 to send"):
         plan_in(file, tmp_path / "second", FOUND, max_documents=5)

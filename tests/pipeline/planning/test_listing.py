@@ -1,7 +1,8 @@
-"""A long listing: divided into ranges, each listed once, taken up by a retry where an attempt has died."""
+"""The listing of a run: whole, in order, and not repeated by a retry as far as an attempt has come."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,14 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning import listing as listing_module
-from extend_pipeline.planning.listing import read_candidates, write_candidates
+from extend_pipeline.planning.listing import read_listing, write_listing
 from extend_pipeline.settings import Settings
-from extend_pipeline.sources import KeyRange, Located, Stores
-from extend_pipeline.sources.s3.store import S3Store
-from fixtures.s3 import S3
 from fixtures.s3_listing import BUCKET, S3Listing, running
 
-KEYS, FOLDER = 20_000, 700
+KEYS, FOLDER = 7_000, 700
 PAGES = KEYS // 1000
 SOURCE = f"s3://{BUCKET}/documents/"
+DAYS = [f"{SOURCE}2020-01-{day:02}/" for day in range(1, KEYS // FOLDER + 1)]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,6 @@ def server() -> Iterator[S3Listing]:
 @pytest.fixture
 def listing(server: S3Listing, monkeypatch: pytest.MonkeyPatch) -> S3Listing:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", server.connection_json())
-    monkeypatch.setattr(listing_module, "OPENING_PAGES", 4)
     server.control()
     return server
 
@@ -43,77 +40,59 @@ def write(folder: Path, source: Any = SOURCE, **others: Any) -> list[str]:
     settings = Settings.from_rendered(
         {"source": source, "workflow_id": "w", "workspace": "file:///tmp/x", **others}
     )
-    count = write_candidates(home, Stores(settings), settings)
-    found = [document.uri.removeprefix(f"s3://{BUCKET}/") for document in read_candidates(home)]
+    count = write_listing(home, settings)
+    found = [document.uri.removeprefix(f"s3://{BUCKET}/") for document in read_listing(home)]
     assert count == len(found)
     return found
 
 
-def test_a_divided_listing_is_the_whole_listing_in_its_order(listing: S3Listing, tmp_path: Path) -> None:
-    at_once = write(tmp_path / "once", parallel_listings=1)
+def test_a_listing_has_every_key_once_in_order_and_costs_its_pages_alone(
+    listing: S3Listing, tmp_path: Path
+) -> None:
+    found = write(tmp_path)
     assert listing.control() == PAGES
-    assert len(at_once) == len(set(at_once)) == KEYS
-    assert write(tmp_path / "divided", parallel_listings=4) == at_once
-    assert len(list((tmp_path / "divided" / "candidates").glob("*.jsonl"))) > 4
+    assert found == sorted(set(found))
+    assert len(found) == KEYS
 
 
-def test_a_short_listing_costs_its_pages_alone(listing: S3Listing, tmp_path: Path) -> None:
-    assert len(write(tmp_path, f"{SOURCE}2020-01-01/")) == FOLDER
-    assert listing.control() == 1
-
-
-def test_glob_and_overlap_hold_in_every_range(listing: S3Listing, tmp_path: Path) -> None:
+def test_glob_and_overlap_hold_on_every_page(listing: S3Listing, tmp_path: Path) -> None:
     assert len(write(tmp_path / "glob", glob="*/invoice 0000001.pdf")) == -(-KEYS // FOLDER)
     found = write(tmp_path / "overlap", [f"{SOURCE}2020-01-02/", SOURCE])
     assert len(found) == len(set(found)) == KEYS
 
 
 def test_a_retry_lists_only_what_is_missing(listing: S3Listing, tmp_path: Path) -> None:
-    whole = write(tmp_path / "whole")
-    requests = listing.control()
-    listing.control(refuse_after=requests - 5)
+    listing.control(refuse_after=4)
     with pytest.raises(PipelineInputError, match="may not be listed"):
-        write(tmp_path / "retried")
+        write(tmp_path, DAYS)
     listing.control()
-    finished = len(list((tmp_path / "retried" / "candidates").glob("*.done.json")))
-    assert finished > 1
-    assert write(tmp_path / "retried") == whole
-    assert listing.control() < requests - finished
-    assert write(tmp_path / "retried") == whole
+    assert len(write(tmp_path, DAYS)) == KEYS
+    assert listing.control() == len(DAYS) - 4
+    assert len(write(tmp_path, DAYS)) == KEYS
     assert listing.control() == 0
 
 
-def test_a_store_that_lists_in_no_order_is_not_divided(listing: S3Listing) -> None:
-    store = S3Store(listing.client, "aws_default")
-    assert not store.can_split(Located("s3://inbox--use1-az4--x-s3", ""))
-    keys, place = KeyRange(after="documents/2020-01-05"), Located(f"s3://{BUCKET}", "documents/")
-    client = _Beginning(listing.client)
-    with pytest.raises(PipelineInputError, match="parallel_listings=1"):
-        list(S3Store(client, "aws_default").pages(place, keys))  # type: ignore[arg-type]
+def test_the_first_pages_that_an_earlier_release_has_listed_are_not_taken_for_the_whole(
+    listing: S3Listing, tmp_path: Path
+) -> None:
+    """It divided long listings, and marked the first pages as done together with what was left to list."""
+    whole = write(tmp_path / "whole")
+    folder = tmp_path / "begun" / "candidates"
+    folder.mkdir(parents=True)
+    (folder / "00000-00000.jsonl").touch()
+    mark = {"documents": 0, "ranges": [["documents/2020-01-05/x", None]], "unreachable": 0}
+    (folder / "00000-00000.done.json").write_text(json.dumps(mark))
+    assert write(tmp_path / "begun") == whole
 
 
-class _Beginning:
-    """A client whose listing begins anywhere but where it was asked to."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def get_paginator(self, name: str) -> Any:
-        paginator = self._client.get_paginator(name)
-
-        class Paginator:
-            def paginate(self, *, StartAfter: str, **asked: Any) -> Any:  # noqa: N803
-                return paginator.paginate(**asked)
-
-        return Paginator()
-
-
-def test_the_same_holds_for_a_complete_s3(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
-    monkeypatch.setattr(listing_module, "OPENING_PAGES", 1)
-    bucket = s3.bucket("inbox")
-    keys = [f"ü/{'abc'[n % 3]} {n:04}.txt" for n in range(1030)]
-    for key in keys:
-        s3.put(bucket, key, b"x")
-    found = write(tmp_path, f"s3://{bucket}/ü/")
-    assert found == [f"s3://{bucket}/{key}" for key in sorted(keys)]
+def test_a_whole_listing_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    """It had several files for one address."""
+    folder = tmp_path / "candidates"
+    folder.mkdir()
+    names = ["00000-00000", "00000-00001"]
+    for name in names:
+        line = {"uri": f"s3://inbox/{name}.pdf", "etag": "e", "size_bytes": 1, "last_modified": ""}
+        (folder / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    (folder / "parts.json").write_text(json.dumps(names))
+    found = read_listing(ObjectStoragePath(f"file://{tmp_path}"))
+    assert [document.name for document in found] == [f"{name}.pdf" for name in names]

@@ -1,6 +1,6 @@
-"""What it costs to ask which of many documents have landed before: one join, whatever their number.
+"""The memory of a plan: one join tells which of many documents have landed, whatever their number.
 
-Run ``PYTHONPATH=tests python tests/pipeline/test_plan_scale.py 1000000`` for other sizes.
+For other sizes, run ``PYTHONPATH=tests python tests/pipeline/planning/test_plan_scale.py 1000000``.
 """
 
 from __future__ import annotations
@@ -47,31 +47,31 @@ def fill(file: Path, documents: int) -> None:
         )
 
 
-def measure(documents: int) -> dict[str, Any]:
-    """Ask for ``documents`` candidates in this process; half of them have landed."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "warehouse.duckdb"
-        subprocess.run(
-            [sys.executable, __file__, "fill", str(file), str(documents)], env=environment(), check=True
-        )
-        begun = time.perf_counter()
-        with warehouse(file) as opened:
-            candidates = map(document, range(documents))
-            left = sum(1 for _ in opened.unlanded(candidates, workflow_id=WORKFLOW, version=None))
-        seconds = round(time.perf_counter() - begun, 1)
+def measure(file: Path, documents: int) -> dict[str, Any]:
+    """Ask in this process which of the documents have not landed; half of them have."""
+    begun = time.perf_counter()
+    with warehouse(file) as opened:
+        found = map(document, range(documents))
+        left = sum(1 for _ in opened.unlanded(found, workflow_id=WORKFLOW, version=None))
+    seconds = round(time.perf_counter() - begun, 1)
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return {"candidates": documents, "left": left, "seconds": seconds, "peak_megabytes": int(peak) // 1024}
+    return {"documents": documents, "left": left, "seconds": seconds, "peak_megabytes": int(peak) // 1024}
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+def measured(file: Path, documents: int) -> dict[str, Any]:
+    """Fill the file here, and measure in a process that has nothing else in its memory."""
+    fill(file, documents)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, __file__, "measure", str(file), str(documents)]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    figures: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+    return figures
 
 
-def test_what_has_landed_is_left_out_in_bounded_memory(capsys: pytest.CaptureFixture[str]) -> None:
-    answer = subprocess.run(
-        [sys.executable, __file__, "100000"], env=environment(), capture_output=True, text=True, check=True
-    )
-    figures = json.loads(answer.stdout.splitlines()[-1])
+def test_a_plan_leaves_out_what_has_landed_in_bounded_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = measured(tmp_path / "warehouse.duckdb", 100_000)
     with capsys.disabled():
         sys.stdout.write(f"\nplanning: {figures}\n")
     assert figures["left"] == 50_000
@@ -79,7 +79,8 @@ def test_what_has_landed_is_left_out_in_bounded_memory(capsys: pytest.CaptureFix
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "fill":
-        fill(Path(sys.argv[2]), int(sys.argv[3]))
+    if sys.argv[1] == "measure":
+        sys.stdout.write(json.dumps(measure(Path(sys.argv[2]), int(sys.argv[3]))) + "\n")
     else:
-        sys.stdout.write(json.dumps(measure(int(sys.argv[1]))) + "\n")
+        with tempfile.TemporaryDirectory() as folder:
+            sys.stdout.write(f"{measured(Path(folder) / 'warehouse.duckdb', int(sys.argv[1]))}\n")

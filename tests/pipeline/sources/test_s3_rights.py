@@ -29,7 +29,7 @@ def connect(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stores]:
 
     def stores(bucket: str = "inbox", **extra: Any) -> Stores:
         monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json(**extra))
-        return Stores(settings(f"s3://{bucket}/in/"))
+        return settings(f"s3://{bucket}/in/").stores()
 
     return stores
 
@@ -68,7 +68,7 @@ def test_a_url_is_signed_with_version_4_for_the_buckets_own_region(
     check_rights(connect(), [document, document], "aws_default")
 
 
-def test_a_customers_key_is_the_objects_own_affair(
+def test_an_object_under_a_customers_key_affects_no_other(
     s3: S3, inbox: str, connect: Callable[..., Stores]
 ) -> None:
     documents = [put(s3, f"in/{number}.pdf") for number in range(3)]
@@ -80,7 +80,7 @@ def test_a_customers_key_is_the_objects_own_affair(
     assert reasons == [None, OBJECT_FORBIDDEN, None]
 
 
-def test_ended_credentials_are_not_taken_for_an_objects_affair(
+def test_expired_credentials_fail_the_task_and_end_no_document(
     s3: S3, inbox: str, connect: Callable[..., Stores]
 ) -> None:
     document = put(s3, "in/a.pdf")
@@ -91,7 +91,7 @@ def test_ended_credentials_are_not_taken_for_an_objects_affair(
 
 
 @pytest.mark.parametrize("storage", ["GLACIER", "DEEP_ARCHIVE"])
-def test_what_is_archived_is_skipped_until_it_is_restored(
+def test_an_archived_object_is_skipped_until_it_is_restored(
     s3: S3, inbox: str, connect: Callable[..., Stores], storage: str
 ) -> None:
     put(s3, "in/a.pdf")
@@ -108,7 +108,9 @@ def test_what_is_archived_is_skipped_until_it_is_restored(
     assert reasons() == [None, None, None]
 
 
-def test_what_was_archived_meanwhile_is_skipped(s3: S3, inbox: str, connect: Callable[..., Stores]) -> None:
+def test_an_object_archived_after_discovery_is_skipped(
+    s3: S3, inbox: str, connect: Callable[..., Stores]
+) -> None:
     documents = [put(s3, f"in/{number:02}.pdf") for number in range(20)]
     s3.client.put_object(Bucket=inbox, Key="in/03.pdf", Body=b"content", StorageClass="GLACIER")
     for few in (documents[3:4], documents):  # by its head, and by the listing
@@ -117,7 +119,7 @@ def test_what_was_archived_meanwhile_is_skipped(s3: S3, inbox: str, connect: Cal
         assert ended["03.pdf"] == OBJECT_ARCHIVED
 
 
-def test_intelligent_tiering_is_skipped_as_far_as_it_is_told(
+def test_intelligent_tiering_is_skipped_as_far_as_s3_tells(
     s3: S3, inbox: str, connect: Callable[..., Stores]
 ) -> None:
     document = put(s3, "in/a.pdf", StorageClass="INTELLIGENT_TIERING")
@@ -182,7 +184,7 @@ def test_a_folder_of_which_nothing_may_be_read_stops_the_run_and_says_what_is_mi
     check_rights(connect(), good, "aws_default")
 
 
-def test_one_document_that_may_not_be_read_stops_nothing(
+def test_one_document_that_may_not_be_read_stops_no_other(
     s3: S3, inbox: str, connect: Callable[..., Stores]
 ) -> None:
     documents = [put(s3, f"in/{number}.pdf", **KMS) for number in range(3)]
@@ -223,7 +225,7 @@ def test_a_version_is_named_only_if_it_may_be_read_so(
     assert {read(store.signed_url(*each, 300)) for each in places[:2]} == {200}
 
 
-def test_throttling_is_waited_for(s3: S3, inbox: str, connect: Callable[..., Stores]) -> None:
+def test_a_listing_waits_while_s3_is_throttling(s3: S3, inbox: str, connect: Callable[..., Stores]) -> None:
     document = put(s3, "in/a.pdf")
     s3.rule(inbox, slow_down=2)
     check_rights(connect(), [document], "aws_default")

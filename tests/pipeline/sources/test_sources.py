@@ -29,7 +29,7 @@ from extend_pipeline.documents import (
     Document,
 )
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.sources import Absent, Forbidden, Found, Located, ObjectChangedError, Stores, Unusable
+from extend_pipeline.sources import Absent, Forbidden, Found, Located, ObjectChangedError, Unusable
 from extend_pipeline.sources.contents import UnreadableError
 from extend_pipeline.sources.object_storage import PathStore, content_tag, modified_at
 from extend_pipeline.sources.web import WebStore
@@ -134,7 +134,7 @@ def test_files_are_uploaded_because_they_have_no_url(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
     wanted = settings(f"file://{inbox}/", glob="*.txt")
-    stores = Stores(wanted)
+    stores = wanted.stores()
     checked = list(check_objects(stores, discovered(wanted, stores)))
     with ExtendHook() as hook:
         uploads = Uploads(ObjectStoragePath(f"file://{inbox}/uploads"), hook.settings)
@@ -147,7 +147,7 @@ def test_files_are_uploaded_because_they_have_no_url(
 
 def test_a_file_that_was_replaced_or_deleted_is_not_sent(inbox: Path) -> None:
     wanted = settings([f"file://{inbox}/a.pdf", f"file://{inbox}/deep-er.pdf"])
-    stores = Stores(wanted)
+    stores = wanted.stores()
     documents = discovered(wanted, stores)
     (inbox / "a.pdf").write_bytes(b"another content")
     (inbox / "deep-er.pdf").unlink()
@@ -222,7 +222,7 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("scheme", ["gs", "abfs"])
-def test_a_store_that_refuses_is_told_of(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_refuses_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(_Refusing) as port:
         url = f"http://127.0.0.1:{port}"
         access = (
@@ -341,7 +341,7 @@ def test_a_document_on_the_web_is_known_by_what_its_host_tells(
 @pytest.mark.parametrize(
     ("status", "seen"), [(404, Absent()), (410, Absent()), (401, Forbidden()), (403, Forbidden())]
 )
-def test_what_is_gone_or_closed_on_the_web_is_a_documents_own_affair(
+def test_a_web_document_that_is_gone_or_closed_affects_no_other(
     trusted: Web, status: int, seen: Absent | Forbidden
 ) -> None:
     trusted.pages["/a.pdf"] = Page(status=status)
@@ -385,7 +385,7 @@ _ELSEWHERE = "https://localhost:1/b.pdf?signature=s3cr3t"
         ),
     ],
 )
-def test_what_a_host_fails_with_is_a_documents_own_affair_and_no_secret_is_told(
+def test_a_failing_host_affects_its_document_alone_and_no_secret_is_shown(
     trusted: Web, page: Page, reason: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     trusted.pages["/a.pdf"] = page
@@ -419,7 +419,7 @@ def test_a_document_is_not_read_from_where_anybody_could_change_it(trusted: Web)
     ("host", "is_trusted", "says"),
     [("localhost", False, "unable to get local issuer"), ("127.0.0.1", True, "mismatch")],
 )
-def test_a_certificate_that_is_refused_is_told_of(
+def test_a_certificate_that_is_refused_is_named(
     web: Web, host: str, is_trusted: bool, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if is_trusted:

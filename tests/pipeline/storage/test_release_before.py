@@ -12,6 +12,7 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.ledger import WorkspaceLedger
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.planning.plan import keep_plan, read_plan
 from extend_pipeline.planning.replay import (
     ReplaySettings,
     check_whole,
@@ -20,7 +21,7 @@ from extend_pipeline.planning.replay import (
     replay,
     whole_parts,
 )
-from extend_pipeline.planning.run_folder import keep_plan, read_plan, read_settings, write_settings
+from extend_pipeline.settings import read_settings, write_settings
 from extend_pipeline.storage.raw_index import read_index
 from extend_pipeline.storage.workspace import read_documents
 from extend_pipeline.warehouse import WarehouseError

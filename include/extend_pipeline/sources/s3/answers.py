@@ -1,4 +1,4 @@
-"""S3's refusals: which are one object's own affair, which tell of the connection, and what helps."""
+"""Answers of S3 in place of an object: what each means, and how to remedy it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
 FORBIDDEN: Final = frozenset({"403", "AccessDenied", "Forbidden", "AllAccessDisabled"})
-#: The credentials themselves are wrong, whatever is asked for.
+#: The credentials are wrong, whatever is requested.
 REFUSED: Final = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 )
@@ -22,18 +22,18 @@ _REGION: Final = frozenset(
     {"301", "307", "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed"}
     | {"AuthorizationQueryParametersError", "IllegalLocationConstraintException"}
 )
-#: A head has no body, so no code.
+#: ``400`` because the answer to HEAD has no body, and so no code.
 _SSE_C: Final = frozenset({"400", "InvalidRequest"})
-#: What else 403 may mean: S3 has no word of its own for it.
+#: Another cause of 403, for which S3 has no code of its own.
 PAYER: Final = (
     '; if the bucket is Requester Pays, set "requester_pays": true in the connection\'s extra instead'
 )
 
 
 class Answer(NamedTuple):
-    """What S3 answers in place of an object.
+    """An error that S3 answers in place of an object.
 
-    :param code: S3's own, or the HTTP status where the answer has no body.
+    :param code: the code of S3, or the HTTP status if the answer has no body.
     """
 
     status: int
@@ -42,30 +42,30 @@ class Answer(NamedTuple):
 
     @classmethod
     def of(cls, error: ClientError) -> Answer:
-        """Read a client's error."""
+        """Return the answer that a client has raised."""
         told: Mapping[str, str] = error.response.get("Error", {})  # type: ignore[assignment]
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return cls(status, str(told.get("Code", "")), str(told.get("Message", "")))
 
     @classmethod
     def read(cls, status: int, body: str) -> Answer:
-        """Read the answer to a plain request."""
+        """Return the answer to a plain HTTP request."""
         found = {name: re.search(rf"<{name}>(.*?)</{name}>", body, re.DOTALL) for name in ("Code", "Message")}
         code, message = (html.unescape(match[1]) if match else "" for match in found.values())
         return cls(status, code or str(status), message)
 
     @property
     def is_passing(self) -> bool:
-        """Whether asking again, later, may help."""
+        """Whether a later attempt may succeed."""
         return self.code in PASSING or self.status >= 500
 
     def lacks(self, *, encrypted_by: str = "") -> tuple[str, str]:
-        """Return what is missing, and how to give it.
+        """Return what is missing, and how to grant it.
 
-        :param encrypted_by: the KMS key of the object, where that is known.
+        :param encrypted_by: the KMS key of the object, if it is known.
         """
-        # S3 says "Access Denied" and no more across accounts. Who may see the head of an object and not read
-        # it lacks the key.
+        # Across accounts, S3 says only "Access Denied". If the head can be read and the object cannot, the
+        # key is missing.
         if "kms:" in self.message or (encrypted_by and self.code in FORBIDDEN):
             key = encrypted_by or "that encrypts them"
             return "kms:Decrypt", f"allow kms:Decrypt on the KMS key {key}, in its key policy and in IAM"
@@ -86,7 +86,7 @@ class Answer(NamedTuple):
         return action, f"allow {action} on the objects, in the bucket's policy and in IAM{PAYER}"
 
     def refusal(self) -> str:
-        """Say in a sentence or two why an object cannot be read."""
+        """Return why an object cannot be read, for a person."""
         what, how = self.lacks()
         told = f": {self.message}" if self.message else ""
         return f"S3 refuses to read the object ({self.status} {self.code}{told}). Missing: {what}; {how}."

@@ -1,9 +1,12 @@
-"""Clients of S3: one for what the connection says, and one for each region in which buckets turn out to be.
+"""Clients of S3: one as the connection configures it, and one for each region in which buckets are.
 
-A presigned URL is good only if it is signed with version 4 (version 2 reads nothing under SSE-KMS, and
-nothing at all in newer regions) and for the region of the bucket. Neither is configured: the version is set
-here, the region is asked of the bucket once.
+A presigned URL works only if it is signed with version 4 (version 2 reads nothing under SSE-KMS, and nothing
+at all in newer regions) and for the region of the bucket. The version is set here, and the region is asked
+of the bucket once.
 """
+
+# Imported only where a task opens S3, see sources/__init__.py.
+# ruff: noqa: TID253
 
 from __future__ import annotations
 
@@ -11,20 +14,26 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import requests
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
 from extend_pipeline.sources.s3.answers import Answer
 
 if TYPE_CHECKING:
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from botocore.awsrequest import AWSRequest
     from types_boto3_s3.client import S3Client
 
-#: How the names of directory buckets end: they list in no order, only from the beginning, and sign otherwise.
+#: The suffix of directory buckets: they list in no order, only from the start, and sign in another way.
 DIRECTORY_BUCKET: Final = "--x-s3"
-#: Throttling (``SlowDown``) and passing errors are tried again so often, after a growing while of up to 20 s.
+#: Attempts in all when S3 is throttling (``SlowDown``) or fails for the moment; the delay grows to 20 s.
 _ATTEMPTS: Final = 6
 _BACKOFF: Final = 0.2
 _BUSY: Final = (429, 500, 502, 503, 504)
-#: Seconds until S3 answers with one byte.
+#: Seconds that S3 has to answer with one byte.
 _PROBE_TIMEOUT: Final = 30
 
 log = logging.getLogger(__name__)
@@ -33,8 +42,8 @@ log = logging.getLogger(__name__)
 class S3Clients:
     """The clients of one connection.
 
-    :ivar plain: reads and lists; follows a redirect to another region by itself.
-    :ivar requester_pays: whether the connection says so.
+    :ivar plain: the client that reads and lists; it follows a redirect to another region.
+    :ivar requester_pays: whether the connection asks for it.
     """
 
     def __init__(self, plain: S3Client, hook: S3Hook | None = None, *, requester_pays: bool = False) -> None:
@@ -46,21 +55,19 @@ class S3Clients:
 
     @classmethod
     def connect(cls, aws_conn_id: str) -> Self:
-        """Open an Airflow connection. ``"requester_pays": true`` in its extra has the requester pay."""
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
+        """Open an Airflow connection; with ``"requester_pays": true`` in its extra, the requester pays."""
         hook = S3Hook(aws_conn_id=aws_conn_id)
         said = {**hook.service_config, **hook.conn_config.extra_config}.get("requester_pays")
         return cls(_client(hook), hook, requester_pays=str(said).lower() == "true")
 
     @property
     def verify(self) -> bool | str:
-        """Which certificates are trusted, as ``requests`` takes it."""
+        """The trusted certificates, as the ``verify`` of ``requests``."""
         verify = None if self.hook is None else self.hook.verify
         return True if verify is None else verify
 
     def signing(self, bucket: str) -> S3Client:
-        """Return the client that signs URLs of a bucket."""
+        """Return the client that signs the URLs of a bucket."""
         with self._lock:
             if bucket not in self._signing:
                 self._signing[bucket] = self._signer(bucket)
@@ -76,9 +83,7 @@ class S3Clients:
         return client
 
     def _region(self, bucket: str) -> str | None:
-        """Ask for the region of a bucket: S3 tells it even to those whom it refuses; look-alikes may not."""
-        from botocore.exceptions import ClientError
-
+        """Return the region of a bucket; S3 tells it even in a refusal, look-alikes may not."""
         try:
             headers = self.plain.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
         except ClientError as error:
@@ -87,15 +92,11 @@ class S3Clients:
 
 
 def read_one_byte(url: str, client: S3Client, clients: S3Clients | None) -> Answer | None:
-    """Get one byte of a presigned URL; return the refusal, if it is one.
+    """Read one byte by a presigned URL; return the refusal, or None.
 
-    What the connection says of proxies and certificates holds here too. Who cannot connect so is told in the
-    log, without the URL: it is a secret.
+    Proxies and certificates are those of the connection. If no connection is possible, the log says so,
+    without the URL, which is a secret.
     """
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util import Retry
-
     again = Retry(
         _ATTEMPTS, status_forcelist=_BUSY, backoff_factor=_BACKOFF, raise_on_status=False, redirect=0
     )
@@ -114,7 +115,7 @@ def read_one_byte(url: str, client: S3Client, clients: S3Clients | None) -> Answ
             )
         except requests.RequestException as error:
             log.warning(
-                "Whether Extend may read from S3 was not seen: no presigned URL could be opened here (%s).",
+                "It was not checked whether Extend may read from S3: no presigned URL could be opened (%s).",
                 type(error).__name__,
             )
             return None
@@ -122,16 +123,14 @@ def read_one_byte(url: str, client: S3Client, clients: S3Clients | None) -> Answ
 
 
 def _client(hook: S3Hook, region: str | None = None) -> S3Client:
-    """Open a client; what the connection itself says of signatures and retries stays as it is."""
-    from botocore.config import Config
-
+    """Open a client; signatures and retries that the connection itself configures stay as they are."""
     ours = Config(signature_version="s3v4", retries={"mode": "standard", "total_max_attempts": _ATTEMPTS})
     client: S3Client = hook.get_client_type(region_name=region, config=ours.merge(hook.config))
     return client
 
 
 def _pay(request: AWSRequest, signature_version: str, **_: Any) -> None:
-    """Say that the requester pays: in a URL as a parameter, since its reader sends no header of ours."""
+    """Add that the requester pays; in a URL as a parameter, because its reader sends no such header."""
     url = request.url or ""
     if not signature_version.endswith("query"):
         request.headers["x-amz-request-payer"] = "requester"
