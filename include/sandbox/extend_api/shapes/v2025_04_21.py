@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from sandbox.extend_api.errors import ApiError, InvalidRequest
-from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.workflows import WORKFLOWS, ProcessorKind, Step, processor_config
+from sandbox.extend_api.state.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
+from sandbox.extend_api.workflows.catalogue import WORKFLOWS, ProcessorKind, Step, processor_config
 
 
 def _legacy_id(prefix: str, identifier: str) -> str:

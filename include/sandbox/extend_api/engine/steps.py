@@ -10,10 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from sandbox import reading
-from sandbox.extend_api import rules, workflows
-from sandbox.extend_api.model import new_id
-from sandbox.extend_api.typed_fields import typed_extraction
-from sandbox.extend_api.workflows import SEVERAL, Step
+from sandbox.extend_api.state.model import new_id
+from sandbox.extend_api.workflows import catalogue as workflows
+from sandbox.extend_api.workflows import rules
+from sandbox.extend_api.workflows.catalogue import SEVERAL, Step
+from sandbox.extend_api.workflows.typed_fields import typed_extraction
 from sandbox.reading import Kind
 
 #: By kind, the field that tells one document from another of its kind.

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sandbox.extend_api.model import Run
 from sandbox.extend_api.settings import OutcomeRule
+from sandbox.extend_api.state.model import Run
 
 
 def outcome_for(run: Run, rules: Iterable[OutcomeRule]) -> OutcomeRule | None:

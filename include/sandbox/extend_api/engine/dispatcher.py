@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from sandbox.extend_api import model
+from sandbox.extend_api.engine.processing import Processor
 from sandbox.extend_api.faults import RateLimiter
-from sandbox.extend_api.model import Run
-from sandbox.extend_api.processing import Processor
 from sandbox.extend_api.settings import Settings
-from sandbox.extend_api.store import Store
+from sandbox.extend_api.state import model
+from sandbox.extend_api.state.model import Run
+from sandbox.extend_api.state.store import Store
 
 logger = logging.getLogger(__name__)
 

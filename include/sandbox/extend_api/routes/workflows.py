@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.extend_api.emulator import workflow
-from sandbox.extend_api.gate import Call
+from sandbox.extend_api.routes.gate import Call
 from sandbox.extend_api.shapes.v2026_02_09 import workflow_summary, workflow_version
-from sandbox.extend_api.workflows import VERSIONS, WORKFLOWS
+from sandbox.extend_api.workflows.catalogue import VERSIONS, WORKFLOWS
 
 
 async def list_workflows(call: Call) -> Any:

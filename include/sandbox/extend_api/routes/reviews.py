@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from sandbox.extend_api import model
 from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError, InvalidRequest
-from sandbox.extend_api.model import Run, StepRun, now_ms
-from sandbox.extend_api.workflows import classification
+from sandbox.extend_api.state import model
+from sandbox.extend_api.state.model import Run, StepRun, now_ms
+from sandbox.extend_api.workflows.catalogue import classification
 
 _PATH_PART = re.compile(r"[^.\[\]]+|\[\d+\]")
 

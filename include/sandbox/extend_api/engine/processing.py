@@ -17,15 +17,15 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from sandbox.extend_api import model
-from sandbox.extend_api.downloads import DownloadFailed, check_size, download
-from sandbox.extend_api.model import Run, StepRun, StoredFile, new_id, now_ms
-from sandbox.extend_api.outcomes import outcome_for
-from sandbox.extend_api.passing import SplitFile, StepDone
-from sandbox.extend_api.reader import Input, Plan, Reading, ReadingFailed, exit_with_parent, work
+from sandbox.extend_api.engine.downloads import DownloadFailed, check_size, download
+from sandbox.extend_api.engine.outcomes import outcome_for
+from sandbox.extend_api.engine.reader import Input, Plan, Reading, ReadingFailed, exit_with_parent, work
+from sandbox.extend_api.engine.steps import SplitFile, StepDone
 from sandbox.extend_api.settings import OutcomeRule, Settings
-from sandbox.extend_api.store import Store
-from sandbox.extend_api.workflows import ProcessorKind, Step, classification
+from sandbox.extend_api.state import model
+from sandbox.extend_api.state.model import Run, StepRun, StoredFile, new_id, now_ms
+from sandbox.extend_api.state.store import Store
+from sandbox.extend_api.workflows.catalogue import ProcessorKind, Step, classification
 
 _POSITION = re.compile(r"\[(\d+)\]")
 REVIEW_STEP = Step("step_review", "Human review", "HUMAN_REVIEW")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from sandbox.extend_api.cursors import make_token, read_token
 from sandbox.extend_api.errors import InvalidRequest
-from sandbox.extend_api.model import STATUSES
+from sandbox.extend_api.routes.cursors import make_token, read_token
 from sandbox.extend_api.settings import Settings
-from sandbox.extend_api.store import RunQuery, SortBy
+from sandbox.extend_api.state.model import STATUSES
+from sandbox.extend_api.state.store import RunQuery, SortBy
 
 DEFAULT_PAGE_SIZE = 10
 LARGEST_PAGE_SIZE = 1000

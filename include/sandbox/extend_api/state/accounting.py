@@ -6,7 +6,7 @@ import collections
 import dataclasses
 from typing import Any
 
-from sandbox.extend_api.model import iso, now_ms
+from sandbox.extend_api.state.model import iso, now_ms
 
 JOURNAL_LENGTH = 10_000
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from sandbox.extend_api.model import Run, StoredFile, now_ms
+from sandbox.extend_api.state.model import Run, StoredFile, now_ms
 
 SortBy = Literal["createdAt", "updatedAt"]
 

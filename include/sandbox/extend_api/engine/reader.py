@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import reading
-from sandbox.extend_api.passing import File, Passing, SplitFile, StepDone
-from sandbox.extend_api.workflows import Step
+from sandbox.extend_api.engine.steps import File, Passing, SplitFile, StepDone
+from sandbox.extend_api.workflows.catalogue import Step
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

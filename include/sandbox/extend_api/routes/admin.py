@@ -11,8 +11,8 @@ from starlette.routing import Route
 
 from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError
-from sandbox.extend_api.gate import json_response
-from sandbox.extend_api.reviews import Review, decide
+from sandbox.extend_api.routes.gate import json_response
+from sandbox.extend_api.routes.reviews import Review, decide
 from sandbox.extend_api.shapes import NEWEST, SHAPES
 
 

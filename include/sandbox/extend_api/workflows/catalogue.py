@@ -54,7 +54,7 @@ class Step:
     :param classes: what a classifier or a splitter tells apart.
     :param only: the class of the documents it is for; None means all.
     :param typed: whether its extractor's schema has Extend's own types, see
-        :mod:`sandbox.extend_api.typed_fields`.
+        :mod:`sandbox.extend_api.workflows.typed_fields`.
     :param merges: the steps whose extractions it makes one of.
     """
 
@@ -228,7 +228,7 @@ def processor_config(step: Step) -> dict[str, Any]:
 
 
 def _schema(kind: Kind, fields: tuple[str, ...], *, typed: bool) -> dict[str, Any]:
-    from sandbox.extend_api.typed_fields import typed_schema
+    from sandbox.extend_api.workflows.typed_fields import typed_schema
     from sandbox.reading import SCHEMAS
 
     schema = dict(SCHEMAS[kind])

@@ -12,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.extend_api import file_routes, run_routes, workflow_routes
-from sandbox.extend_api.admin import Admin
 from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError
-from sandbox.extend_api.gate import Call, Handler, api_route, json_response
+from sandbox.extend_api.routes import files as file_routes
+from sandbox.extend_api.routes import runs as run_routes
+from sandbox.extend_api.routes import workflows as workflow_routes
+from sandbox.extend_api.routes.admin import Admin
+from sandbox.extend_api.routes.gate import Call, Handler, api_route, json_response
 from sandbox.extend_api.shapes import NEWEST, SHAPES
 
 

@@ -14,11 +14,11 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from sandbox.extend_api import queries
 from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError, InvalidRequest
-from sandbox.extend_api.gate import Call
-from sandbox.extend_api.model import StoredFile, new_id, now_ms
+from sandbox.extend_api.routes import queries
+from sandbox.extend_api.routes.gate import Call
+from sandbox.extend_api.state.model import StoredFile, new_id, now_ms
 
 URL_LIFETIME_SECONDS = 15 * 60
 COPY_BYTES = 1024 * 1024
