@@ -1,1 +1,1 @@
-"""The work on runs: in which order, how files get here, how they are read, how runs end."""
+"""The work on runs: their order, their files, the steps they go through, and how they end."""

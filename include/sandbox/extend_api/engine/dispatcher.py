@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sandbox.extend_api.engine.processing import Processor
-from sandbox.extend_api.faults import RateLimiter
 from sandbox.extend_api.settings import Settings
 from sandbox.extend_api.state import model
+from sandbox.extend_api.state.faults import RateLimiter
 from sandbox.extend_api.state.model import Run
 from sandbox.extend_api.state.store import Store
 

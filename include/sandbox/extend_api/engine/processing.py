@@ -25,7 +25,8 @@ from sandbox.extend_api.settings import OutcomeRule, Settings
 from sandbox.extend_api.state import model
 from sandbox.extend_api.state.model import Run, StepRun, StoredFile, new_id, now_ms
 from sandbox.extend_api.state.store import Store
-from sandbox.extend_api.workflows.catalogue import ProcessorKind, Step, classification
+from sandbox.extend_api.workflows.processors import classification
+from sandbox.extend_api.workflows.steps import ProcessorKind, Step
 
 _POSITION = re.compile(r"\[(\d+)\]")
 REVIEW_STEP = Step("step_review", "Human review", "HUMAN_REVIEW")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import reading
-from sandbox.extend_api.engine.steps import File, Passing, SplitFile, StepDone
-from sandbox.extend_api.workflows.catalogue import Step
+from sandbox.extend_api.engine.steps import File, SplitFile, StepDone, StepRunner
+from sandbox.extend_api.workflows.steps import Step
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,17 +79,17 @@ def exit_with_parent() -> None:
 
 def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
     """Read the documents and carry out the plan; raises ReadingFailed."""
-    passing = Passing(plan.outputs)
+    runner = StepRunner(plan.outputs)
     try:
         files = [_opened(item) for item in inputs]
-        passing.go_through(plan.steps, files)
+        runner.run(plan.steps, files)
     except reading.UnreadableDocument as error:
         raise ReadingFailed(error.code, str(error)) from None
     return Reading(
         file_types=tuple(file.document.file_type for file in files),
         page_counts=tuple(len(file.document.pages) for file in files),
-        done=tuple(passing.done),
-        split_files=tuple(passing.split_files),
+        done=tuple(runner.done),
+        split_files=tuple(runner.split_files),
     )
 
 

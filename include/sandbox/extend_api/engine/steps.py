@@ -11,9 +11,9 @@ import msgspec
 
 from sandbox import reading
 from sandbox.extend_api.state.model import new_id
-from sandbox.extend_api.workflows import catalogue as workflows
-from sandbox.extend_api.workflows import rules
-from sandbox.extend_api.workflows.catalogue import SEVERAL, Step
+from sandbox.extend_api.workflows import processors, rules
+from sandbox.extend_api.workflows.catalogue import SEVERAL
+from sandbox.extend_api.workflows.steps import Step
 from sandbox.extend_api.workflows.typed_fields import typed_extraction
 from sandbox.reading import Kind
 
@@ -67,7 +67,7 @@ class SplitFile:
     content: bytes = dataclasses.field(repr=False)
 
 
-class Passing:
+class StepRunner:
     """One run's way through the steps; ``given`` are outputs known beforehand, by processor id.
 
     :ivar done: the steps that were gone through; ``split_files`` are the files that came of them.
@@ -78,7 +78,7 @@ class Passing:
         self.done: list[StepDone] = []
         self.split_files: list[SplitFile] = []
 
-    def go_through(self, steps: Sequence[Step], files: Sequence[File], kind: str | None = None) -> None:
+    def run(self, steps: Sequence[Step], files: Sequence[File], kind: str | None = None) -> None:
         """Take some files together through those steps that are for them.
 
         :param kind: their class, if it is known.
@@ -129,14 +129,14 @@ class Passing:
         """Return what the document is; what was given beforehand is certain."""
         given = self._given.get(step.processor_id)
         if given is not None:
-            return {**workflows.classification(given["type"], 1.0), **given}
+            return {**processors.classification(given["type"], 1.0), **given}
         if SEVERAL in step.classes:
             parts = reading.find_parts(document)
             if len(parts) > 1:
                 confidence = min(part.classification.confidence for part in parts)
-                return workflows.classification(SEVERAL, confidence)
+                return processors.classification(SEVERAL, confidence)
         found = reading.classify(document)
-        return workflows.classification(found.type, found.confidence)
+        return processors.classification(found.type, found.confidence)
 
     def _split(self, step: Step, file: File, steps: Sequence[Step]) -> None:
         """Make files of the documents in a file, and take each of them through the steps that follow."""
@@ -147,7 +147,7 @@ class Passing:
         self._record(step, [file], {"splits": splits, "isExternal": given is not None})
         for (child, _), split in zip(children, splits, strict=True):
             self.split_files.append(_split_file(child, file, split))
-            self.go_through(steps, [child], split["type"])
+            self.run(steps, [child], split["type"])
 
 
 def _parsed(files: Sequence[File]) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _last(extractions: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 def _found_splits(document: reading.ReadDocument) -> list[dict[str, Any]]:
     return [
         {
-            **workflows.split(part.classification.type, part.first_page, part.last_page),
+            **processors.split(part.classification.type, part.first_page, part.last_page),
             "observation": part.observation,
         }
         for part in reading.find_parts(document)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-import anyio
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -53,7 +54,7 @@ async def upload_file(call: Call) -> Any:
         _check_upload(call.emulator, upload, kind)
         file_id, now = new_id("file"), now_ms()
         target = call.emulator.store.folder / file_id
-        await _save(upload, target)
+        await asyncio.to_thread(_save, upload, target)
     file = StoredFile(
         file_id,
         upload.filename,
@@ -83,10 +84,9 @@ def _converted(request: Request, kind: str | None) -> bool:
     return kind == "DOCX" or (asked and kind in ("IMG", "EXCEL", "HTML"))
 
 
-async def _save(upload: UploadFile, target: Path) -> None:
-    async with await anyio.open_file(target, "wb") as file:
-        while chunk := await upload.read(COPY_BYTES):
-            await file.write(chunk)
+def _save(upload: UploadFile, target: Path) -> None:
+    with target.open("wb") as file:
+        shutil.copyfileobj(upload.file, file, COPY_BYTES)
 
 
 async def list_files(call: Call) -> Any:

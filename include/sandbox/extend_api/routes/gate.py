@@ -19,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError, InvalidRequest
-from sandbox.extend_api.faults import rate_limited
 from sandbox.extend_api.settings import Fault
 from sandbox.extend_api.shapes import NEWEST, SHAPES, Shapes
+from sandbox.extend_api.state.faults import rate_limited
 from sandbox.extend_api.state.model import new_id
 
 logger = logging.getLogger(__name__)

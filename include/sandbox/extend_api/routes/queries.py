@@ -1,12 +1,19 @@
-"""Query parameters of the listing endpoints, checked as the API checks them."""
+"""Query parameters of the listing endpoints, checked as the API checks them, and their page tokens.
+
+A token is opaque, and good only for the query that it was made for.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from sandbox.extend_api.errors import InvalidRequest
-from sandbox.extend_api.routes.cursors import make_token, read_token
 from sandbox.extend_api.settings import Settings
 from sandbox.extend_api.state.model import STATUSES
 from sandbox.extend_api.state.store import RunQuery, SortBy
@@ -15,6 +22,7 @@ DEFAULT_PAGE_SIZE = 10
 LARGEST_PAGE_SIZE = 1000
 _SORTABLE: tuple[SortBy, ...] = ("updatedAt", "createdAt")
 Choice = TypeVar("Choice", bound=str)
+_SECRET = secrets.token_bytes(16)
 
 
 def run_query(params: Mapping[str, str]) -> RunQuery:
@@ -57,7 +65,7 @@ def page_position(params: Mapping[str, str], settings: Settings) -> int | None:
     token = params.get("nextPageToken")
     if not token:
         return None
-    found = read_token(_bound(params), token)
+    found = _read_token(_bound(params), token)
     if found is None and settings.invalid_page_token == "reject":
         raise InvalidRequest("Invalid page token", "nextPageToken")
     return found
@@ -66,7 +74,7 @@ def page_position(params: Mapping[str, str], settings: Settings) -> int | None:
 def next_page(params: Mapping[str, str], position: int | None, settings: Settings) -> dict[str, Any]:
     """Return the part of a list's answer that leads to the next page."""
     if position is not None:
-        return {"nextPageToken": make_token(_bound(params), position)}
+        return {"nextPageToken": _make_token(_bound(params), position)}
     return {} if settings.last_page_token == "absent" else {"nextPageToken": None}
 
 
@@ -82,3 +90,29 @@ def _choice(params: Mapping[str, str], name: str, choices: tuple[Choice, ...]) -
         if value in (None, choice):
             return choice
     raise InvalidRequest(f"Invalid enum value; expected one of {', '.join(choices)}", name)
+
+
+def _make_token(query: Mapping[str, str], position: int) -> str:
+    """Return the token, ``base64:base64`` like Extend's, that continues ``query`` behind ``position``."""
+    payload = position.to_bytes(8, "big")
+    return f"{_encode(_signature(query, payload))}:{_encode(payload)}"
+
+
+def _read_token(query: Mapping[str, str], token: str) -> int | None:
+    """Return the position in ``token``; None if it was not made here, or for another query."""
+    signature, _, payload = token.partition(":")
+    try:
+        raw = base64.b64decode(payload, validate=True)
+        given = base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return int.from_bytes(raw, "big") if hmac.compare_digest(given, _signature(query, raw)) else None
+
+
+def _signature(query: Mapping[str, str], payload: bytes) -> bytes:
+    message = repr(sorted(query.items())).encode() + payload
+    return hmac.digest(_SECRET, message, hashlib.sha256)[:16]
+
+
+def _encode(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

@@ -13,7 +13,7 @@ from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.state import model
 from sandbox.extend_api.state.model import Run, StepRun, now_ms
-from sandbox.extend_api.workflows.catalogue import classification
+from sandbox.extend_api.workflows.processors import classification
 
 _PATH_PART = re.compile(r"[^.\[\]]+|\[\d+\]")
 

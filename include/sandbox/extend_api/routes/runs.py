@@ -12,7 +12,6 @@ import msgspec
 from sandbox.extend_api.emulator import Emulator, url_file_name
 from sandbox.extend_api.engine.downloads import DownloadFailed, probe
 from sandbox.extend_api.errors import ApiError, InvalidRequest, not_found
-from sandbox.extend_api.faults import rate_limited
 from sandbox.extend_api.routes import queries
 from sandbox.extend_api.routes.files import file_type
 from sandbox.extend_api.routes.gate import Call
@@ -20,6 +19,7 @@ from sandbox.extend_api.routes.reviews import correct
 from sandbox.extend_api.shapes import NEWEST, SHAPES
 from sandbox.extend_api.shapes.common import checked_metadata, decode
 from sandbox.extend_api.shapes.v2025_04_21 import processor_run_id
+from sandbox.extend_api.state.faults import rate_limited
 from sandbox.extend_api.state.model import CANCELLABLE, FileRef, Run, RunOrder, iso, new_id
 from sandbox.extend_api.state.store import Page, RunQuery
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from sandbox.extend_api.workflows.catalogue import Step, Workflow
+from sandbox.extend_api.workflows.steps import Step, Workflow
 
 PENDING = "PENDING"
 PROCESSING = "PROCESSING"

@@ -1,1 +1,1 @@
-"""The workflows that this workspace has: their steps, their processors, the rules that they check."""
+"""The workflows that this workspace has: steps, processors, typed schemas, rules."""
