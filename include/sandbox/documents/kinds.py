@@ -39,7 +39,9 @@ def invoice(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
     count = rng.randint(1, 8) if rng.random() < 0.75 else rng.randint(9, _MOST_ITEMS)
     number = vendor.number_format.format(year=issued_on.year, number=rng.randint(1, 9999))
     due_on = issued_on + dt.timedelta(days=rng.choice((14, 30, 45))) if rng.random() < 0.8 else None
-    tax_id = [(locale.tax_id_name, Printed(vendor.tax_id, {"vendor.tax_id": vendor.tax_id}))]
+    more = [("Phone", Printed(vendor.phone))]
+    if vendor.tax_id:
+        more.insert(0, (locale.tax_id_name, Printed(vendor.tax_id, {"vendor.tax_id": vendor.tax_id})))
     draft = Draft(
         kind="invoice",
         layout=vendor.layout,
@@ -50,7 +52,7 @@ def invoice(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
             "Vendor",
             Printed(vendor.name, {"vendor.name": vendor.name}),
             address_of("vendor.address", vendor.address),
-            [*(tax_id if vendor.tax_id else []), ("Phone", Printed(vendor.phone))],
+            more,
         ),
         addressee=Party(
             "Customer",

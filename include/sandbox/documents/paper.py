@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sandbox.documents.canvas import Canvas
+from sandbox.documents.canvas import Align, Canvas
 from sandbox.documents.draft import Column, Draft, Layout, Printed
 from sandbox.reading.model import KnownDocument
 
@@ -110,8 +110,7 @@ class _Table:
         self._break_page_unless(height)
         for lines, (x, column) in zip(cells, self._places, strict=True):
             for at, line in enumerate(lines):
-                align = "right" if column.is_right else "left"
-                self._canvas.text(x, self._baseline + at * _WRAPPED_ROW, line, align=align)
+                self._canvas.text(x, self._baseline + at * _WRAPPED_ROW, line, align=_align(column))
         self._baseline += height
 
     def end(self, space: float) -> float:
@@ -130,11 +129,13 @@ class _Table:
 
     def _header(self, baseline: float) -> float:
         for x, column in self._places:
-            self._canvas.text(
-                x, baseline, column.label, bold=True, align="right" if column.is_right else "left"
-            )
+            self._canvas.text(x, baseline, column.label, bold=True, align=_align(column))
         self._canvas.rule(_MARGIN, self._canvas.width - _MARGIN, baseline + 5)
         return baseline + _ROW + 2
+
+
+def _align(column: Column) -> Align:
+    return "right" if column.is_right else "left"
 
 
 def _places(columns: Sequence[Column], right: float) -> list[tuple[float, Column]]:

@@ -101,8 +101,11 @@ def parse_number(text: str) -> float | None:
     found = _NUMBER.search(text)
     if found is None:
         return None
-    whole, mark, cents = re.fullmatch(r"(.*?)(?:([.,])(\d{1,2}))?", re.sub(r"[^\d.,]", "", found[0])).groups()
-    number = float(f"{re.sub('[.,]', '', whole)}.{cents if mark else 0}")
+    # A separator with one or two digits behind it parts the decimals, any other one the thousands.
+    *whole, decimals = re.split(r"[.,](?=\d{1,2}$)", re.sub(r"[^\d.,]", "", found[0]))
+    if not whole:
+        whole, decimals = [decimals], "0"
+    number = float(f"{re.sub('[.,]', '', whole[0])}.{decimals}")
     return -number if number and found[0][0] in "-(" else number
 
 
