@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +161,16 @@ def _standing_at(citation: dict[str, Any], doc: ReadDocument) -> str:
     assert citation["page"] == {"number": page.number, "width": page.width, "height": page.height}
     cells = [cell for line in page.lines for cell in line.cells]
     if doc.file_type == "CSV":
-        (text,) = (cell.text for cell in cells if cell.cell_range == citation["cellRange"])
-        return text
+        return _only(cell.text for cell in cells if cell.cell_range == citation["cellRange"])
     corners = [(point["x"], point["y"]) for point in citation["polygon"]]
     assert all(0 <= x <= page.width and 0 <= y <= page.height for x, y in corners)
-    (text,) = (cell.text for cell in cells if _is_at(cell, corners))
-    return text
+    return _only(cell.text for cell in cells if _is_at(cell, corners))
+
+
+def _only(texts: Iterable[str]) -> str:
+    found = list(texts)
+    assert len(found) == 1
+    return found[0]
 
 
 def _is_at(cell: Cell, corners: Sequence[tuple[float, float]]) -> bool:
