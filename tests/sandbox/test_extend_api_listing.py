@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from fixtures.extend_api import ExtendApi
-from sandbox.extend_api.store import Order
+from sandbox.extend_api.state.store import Order
 
 
 def _inputs(count: int) -> list[dict[str, Any]]:

@@ -25,8 +25,7 @@ from extend_ai.types import (
 from extend_ai.wrapper.polling import PollingOptions
 
 from fixtures.extend_api import ExtendApi
-from sandbox.documents import TruthPart
-from sandbox.documents.bundles import bundle
+from sandbox.documents import TruthPart, bundle
 
 WORKFLOW = "workflow_mailroom"
 DAY = dt.date(2026, 11, 19)

@@ -290,16 +290,14 @@ def test_a_file_that_is_too_large_or_missing_is_refused(extend_api: ExtendApi) -
 
 
 STATEMENT = b"""\
-"Statement of account"
+"Account statement"
 "Bank","Orwell Savings"
 "Account no","0042"
-"From","2026-01-01"
-"To","2026-01-31"
 "Currency","GBP"
 "Opening balance","(10.00)"
-"Date","Transaction","Paid out","Paid in","Balance"
-"2026-01-04","Feed","1,000.50","","(1,010.50)"
-"Closing balance","","","","(1,010.50)"
+"Date","Details","Amount","Balance"
+"2026-01-04","Feed","-1,000.50","(1,010.50)"
+"Closing balance","","","(1,010.50)"
 """
 
 

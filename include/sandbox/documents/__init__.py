@@ -1,12 +1,19 @@
 """Sample documents: real PDFs, text and table files, invented and therefore known to the cent.
 
 ``generate`` streams them, ``python -m sandbox.documents`` writes them to a folder with the truth beside them.
+Each file carries its truth too: ``sandbox.reading`` returns it, with the place of every value.
 """
 
-from sandbox.documents.awkward import PASSWORD
-from sandbox.documents.generator import generate, generate_mail, replacement
-from sandbox.documents.model import SampleObject, Truth, TruthPart
-from sandbox.documents.truth import WORKFLOW_KINDS, ExpectedResult, expected_result, read_truth
+from sandbox.documents.generator import PASSWORD, bundle, generate, generate_mail
+from sandbox.documents.truth import (
+    WORKFLOW_KINDS,
+    ExpectedResult,
+    SampleObject,
+    Truth,
+    TruthPart,
+    expected_result,
+    read_truth,
+)
 
 __all__ = [
     "PASSWORD",
@@ -15,9 +22,9 @@ __all__ = [
     "SampleObject",
     "Truth",
     "TruthPart",
+    "bundle",
     "expected_result",
     "generate",
     "generate_mail",
     "read_truth",
-    "replacement",
 ]

@@ -17,7 +17,6 @@ from sandbox.documents.locales import (
 )
 
 InvoiceLayout = Literal["letterhead", "stacked"]
-StatementLayout = Literal["signed", "two columns"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,12 +50,12 @@ class Shop:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bank:
-    """A bank; ``layout`` tells how its statements show the direction of money."""
+    """A bank; ``has_two_columns`` for money that goes out and comes in, or else one with signs."""
 
     name: str
     address: str
     locale: Locale
-    layout: StatementLayout
+    has_two_columns: bool
     account_format: str
 
 
@@ -166,14 +165,14 @@ PAYMENTS = {
 }  # fmt: skip
 
 BANKS = (
-    Bank("Northgate Bank", "1 Northgate, Leeds LS2 7EW", BRITAIN, "two columns", "{:08d}"),
-    Bank("First Prairie Credit Union", "600 Grand Avenue, Des Moines, IA 50309", UNITED_STATES, "signed",
+    Bank("Northgate Bank", "1 Northgate, Leeds LS2 7EW", BRITAIN, True, "{:08d}"),
+    Bank("First Prairie Credit Union", "600 Grand Avenue, Des Moines, IA 50309", UNITED_STATES, False,
          "{:010d}"),
-    Bank("Volksbank Neckartal eG", "Neckarstraße 40, 72070 Tübingen", GERMANY, "signed",
+    Bank("Volksbank Neckartal eG", "Neckarstraße 40, 72070 Tübingen", GERMANY, False,
          "DE44 6039 0000 {:010d}"),
-    Bank("Crédit de la Loire", "2 quai Turenne, 44000 Nantes", FRANCE, "two columns",
+    Bank("Crédit de la Loire", "2 quai Turenne, 44000 Nantes", FRANCE, True,
          "FR76 1444 5004 {:010d}"),
-    Bank("Banc Corrib", "Eyre Square, Galway H91 AH7K", IRELAND, "signed", "IE29 BCOR {:010d}"),
+    Bank("Banc Corrib", "Eyre Square, Galway H91 AH7K", IRELAND, False, "IE29 BCOR {:010d}"),
 )  # fmt: skip
 BOOKINGS = {
     "en": ("Card payment GREENGROCER", "Direct debit CITY WATER", "Salary ACME HOLDINGS",
@@ -186,3 +185,17 @@ BOOKINGS = {
            "Frais de tenue de compte",
            "Virement reçu de Mme Lefèvre, motif remboursement des billets de train"),
 }  # fmt: skip
+
+#: What letters say.
+SENTENCES = (
+    "Thank you for the visit last week; the team enjoyed showing you the workshop.",
+    "The new opening hours start on Monday, and the side entrance stays closed until further notice.",
+    "We have moved our accounts department to the second floor.",
+    "Please find the minutes of the meeting below and send corrections by Friday.",
+    "The delivery of the replacement parts is planned for the second half of the month.",
+    "Parking is available behind the building for guests who register at the desk.",
+    "We would be glad to welcome you at our anniversary, from noon until the evening.",
+    "Our apologies for the delay; the invoice you asked about follows in a separate message.",
+    "The samples arrived in good condition and are with our laboratory now.",
+    "Should you have any questions, do call us at any time.",
+)

@@ -1,4 +1,4 @@
-"""The stream of sample objects: a mix of documents for each day, the awkward ones among them.
+"""The stream of sample objects: a mix of documents for each day, and the files and names that go wrong.
 
 What an object holds depends on the seed, its day and its number alone, so that one day can be generated
 without the others.
@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import io
 import random
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from sandbox.documents import awkward
-from sandbox.documents.bundles import bundle
-from sandbox.documents.invoices import invoice_file
-from sandbox.documents.letters import letter_file
-from sandbox.documents.model import SampleFile, SampleObject, Truth
-from sandbox.documents.receipts import receipt_file
-from sandbox.documents.statements import protected_statement, statement_file
+from sandbox.documents.kinds import KINDS
+from sandbox.documents.paper import print_pdf
+from sandbox.documents.plain import print_csv, print_text
+from sandbox.documents.truth import SampleObject, Truth, TruthPart
 from sandbox.reading import CORRUPT_FILE, PASSWORD_PROTECTED_FILE, DocumentType
+from sandbox.reading.model import KnownDocument
+from sandbox.reading.truth import moved
 
-_FILES: Mapping[DocumentType, Callable[[random.Random, dt.date, str], SampleFile]] = {
-    "invoice": invoice_file,
-    "receipt": receipt_file,
-    "bank_statement": statement_file,
-    "other": letter_file,
-}
+#: Opens the password-protected samples.
+PASSWORD = "open sesame"
+#: Names that have to survive listing, signing, downloading and landing; ``{}`` is the object's number.
+NAMES = (
+    "scan copy ({}) final",
+    "Übergröße № {} 請求書",
+    "100%_discount%20{}",
+    "a+b+{}",
+    "#{} page",
+    "{}?version=2&draft",
+)
 #: What ordinary documents are, with how many of a hundred are so.
 _MIX: Mapping[tuple[DocumentType, str], int] = {
     ("invoice", ".pdf"): 38,
@@ -38,6 +44,13 @@ _MIX: Mapping[tuple[DocumentType, str], int] = {
     ("other", ".pdf"): 5,
     ("other", ".txt"): 3,
 }
+_PRINTERS = {".pdf": print_pdf, ".txt": print_text, ".csv": print_csv}
+_STEMS: Mapping[DocumentType, str] = {
+    "invoice": "invoice",
+    "receipt": "receipt",
+    "bank_statement": "statement",
+    "other": "letter",
+}
 #: Every so many objects of a day all awkward kinds appear once more.
 _CYCLE = 40
 #: Each cycle starts with one ordinary document of each kind.
@@ -49,9 +62,12 @@ _FIRST: Sequence[tuple[DocumentType, str]] = (
     ("other", ".txt"),
 )
 _NAMED_FROM = len(_FIRST)
-_BROKEN_FROM = _NAMED_FROM + len(awkward.NAMES)
+_BROKEN_FROM = _NAMED_FROM + len(NAMES)
 #: In a day's mail, one object of so many is a file with several documents, the second one first.
 _BUNDLE_EACH, _FIRST_BUNDLE = 3, 1
+_FEWEST_IN_BUNDLE, _MOST_IN_BUNDLE = 3, 6
+#: What always is in a bundle: what is there to be told apart.
+_ALWAYS_IN_BUNDLE: Sequence[DocumentType] = ("invoice", "invoice", "bank_statement")
 
 
 def generate(
@@ -65,7 +81,7 @@ def generate(
     """
     for day in days:
         for number in range(per_day):
-            yield _object(seed, day, number, prefix)
+            yield _object(seed, day, number, f"{prefix}{day}/")
 
 
 def generate_mail(
@@ -75,64 +91,64 @@ def generate_mail(
     for day in days:
         for number in range(per_day):
             bundled = number % _BUNDLE_EACH == _FIRST_BUNDLE
-            yield (_bundle if bundled else _object)(seed, day, number, prefix)
+            yield (_bundle if bundled else _object)(seed, day, number, f"{prefix}{day}/")
 
 
-def replacement(sample: SampleObject, seed: int) -> SampleObject:
-    """Return what replaces an object between its listing and its submission.
-
-    It has the same key and is of the same kind and file type, with another content.
-
-    :raises ValueError: the object is not a readable document.
-    """
-    if sample.truth.status != "PROCESSED":
-        raise ValueError(f"{sample.key}: only a readable document can be replaced by another one")
-    suffix = f".{sample.key.rsplit('.', 1)[-1]}"
-    rng = random.Random(f"{seed}/replacement/{sample.key}")
-    day = dt.date(2026, 1, 1) + dt.timedelta(days=rng.randrange(365))
-    make = _FILES[sample.truth.kind or "other"]
-    return _readable(sample.key, make(rng, day, suffix))
+def document(
+    rng: random.Random, day: dt.date, kind: DocumentType, suffix: str
+) -> tuple[bytes, KnownDocument]:
+    """Invent a document and print it as ``.pdf``, ``.txt`` or ``.csv``; return it with the truth about it."""
+    return _PRINTERS[suffix](KINDS[kind](rng, day, wide=suffix != ".pdf"))
 
 
-def _object(seed: int, day: dt.date, number: int, prefix: str) -> SampleObject:
+def protected_statement(rng: random.Random, day: dt.date) -> bytes:
+    """Invent a statement and print it as a PDF that only :data:`PASSWORD` opens."""
+    return print_pdf(KINDS["bank_statement"](rng, day, wide=False), PASSWORD)[0]
+
+
+def bundle(rng: random.Random, day: dt.date) -> tuple[bytes, tuple[TruthPart, ...]]:
+    """Invent a few documents and put their pages into one PDF, as a scanner does with a day's mail."""
+    import pypdf  # slow to import
+
+    from sandbox.reading.pdf import written
+
+    others = (*_ALWAYS_IN_BUNDLE, "receipt", "other")
+    more = rng.choices(others, k=rng.randint(0, _MOST_IN_BUNDLE - _FEWEST_IN_BUNDLE))
+    writer = pypdf.PdfWriter()
+    parts: list[KnownDocument] = []
+    for kind in rng.sample((*_ALWAYS_IN_BUNDLE, *more), _FEWEST_IN_BUNDLE + len(more)):
+        data, known = document(rng, day, kind, ".pdf")
+        parts.append(moved(known, len(writer.pages)))
+        writer.append(io.BytesIO(data), import_outline=False)
+    truth = (TruthPart(part.type, part.first_page, part.last_page, part.value) for part in parts)
+    return written(writer, parts), tuple(truth)
+
+
+def _object(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
     position = number % _CYCLE
-    folder = f"{prefix}{day.isoformat()}/"
+    if _BROKEN_FROM <= position < _BROKEN_FROM + len(_BROKEN):
+        return _BROKEN[position - _BROKEN_FROM](seed, day, number, folder)
     rng = _rng(seed, day, number)
-    if position >= _BROKEN_FROM + len(_BROKEN) or position < _NAMED_FROM:
-        file = _ordinary(rng, day, position)
-        return _readable(f"{folder}{_stem(file)}-{number:05d}{file.suffix}", file)
-    if position < _BROKEN_FROM:
-        file = _ordinary(rng, day, position)
-        name = awkward.NAMES[position - _NAMED_FROM].format(number)
-        return _readable(f"{folder}{name}{file.suffix}", file)
-    return _BROKEN[position - _BROKEN_FROM](seed, day, number, folder)
+    if position < len(_FIRST):
+        kind, suffix = _FIRST[position]
+    else:
+        kind, suffix = rng.choices(list(_MIX), weights=list(_MIX.values()))[0]
+    name = f"{_STEMS[kind]}-{number:05d}"
+    if _NAMED_FROM <= position < _BROKEN_FROM:
+        name = NAMES[position - _NAMED_FROM].format(number)
+    key = f"{folder}{name}{suffix}"
+    data, known = document(rng, day, kind, suffix)
+    return SampleObject(key, data, Truth(key, kind=None if kind == "other" else kind, value=known.value))
 
 
-def _bundle(seed: int, day: dt.date, number: int, prefix: str) -> SampleObject:
-    key = f"{prefix}{day.isoformat()}/bundle-{number:05d}.pdf"
+def _bundle(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
+    key = f"{folder}bundle-{number:05d}.pdf"
     data, parts = bundle(_rng(seed, day, number), day)
     return SampleObject(key, data, Truth(key, parts=parts))
 
 
 def _rng(seed: int, day: dt.date, number: int) -> random.Random:
-    return random.Random(f"{seed}/{day.isoformat()}/{number}")
-
-
-def _ordinary(rng: random.Random, day: dt.date, position: int) -> SampleFile:
-    if position < len(_FIRST):
-        kind, suffix = _FIRST[position]
-    else:
-        kind, suffix = rng.choices(list(_MIX), weights=list(_MIX.values()))[0]
-    return _FILES[kind](rng, day, suffix)
-
-
-def _stem(file: SampleFile) -> str:
-    return {"bank_statement": "statement", "other": "letter"}.get(file.type, file.type)
-
-
-def _readable(key: str, file: SampleFile) -> SampleObject:
-    kind = None if file.type == "other" else file.type
-    return SampleObject(key, file.data, Truth(key, kind=kind, value=file.value))
+    return random.Random(f"{seed}/{day}/{number}")
 
 
 def _unreadable(key: str, data: bytes, code: str) -> SampleObject:
@@ -145,22 +161,26 @@ def _empty(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
 
 
 def _corrupt(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
+    """A PDF whose upload broke off and whose middle is noise: it begins like one and opens in no reader."""
     rng = _rng(seed, day, number)
-    data = awkward.corrupt(invoice_file(rng, day, ".pdf").data, rng)
-    return _unreadable(f"{folder}corrupt-{number:05d}.pdf", data, CORRUPT_FILE)
+    pdf, _ = document(rng, day, "invoice", ".pdf")
+    noise = rng.randbytes(max(len(pdf) // 3, 64))
+    return _unreadable(f"{folder}corrupt-{number:05d}.pdf", pdf[:9] + noise, CORRUPT_FILE)
 
 
 def _protected(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
-    rng = _rng(seed, day, number)
-    data = protected_statement(rng, day, awkward.PASSWORD)
+    data = protected_statement(_rng(seed, day, number), day)
     return _unreadable(f"{folder}protected-{number:05d}.pdf", data, PASSWORD_PROTECTED_FILE)
 
 
 def _unsupported(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
-    rng = _rng(seed, day, number)
+    """A ZIP archive with one file, a type that Extend does not take."""
     key = f"{folder}archive-{number:05d}.zip"
-    data = awkward.archive("receipt.txt", receipt_file(rng, day, ".txt").data)
-    return SampleObject(key, data, Truth(key, "SKIPPED", "UNSUPPORTED_FILE_TYPE"))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        receipt, _ = document(_rng(seed, day, number), day, "receipt", ".txt")
+        file.writestr(zipfile.ZipInfo("receipt.txt", (2026, 1, 1, 0, 0, 0)), receipt)
+    return SampleObject(key, buffer.getvalue(), Truth(key, "SKIPPED", "UNSUPPORTED_FILE_TYPE"))
 
 
 def _copy(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:

@@ -1,4 +1,4 @@
-"""Writing text and table files."""
+"""How documents look as text on a line printer, and exported for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -6,24 +6,93 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-_GAP = 2
+from sandbox.documents.draft import Draft, Party, Printed
+from sandbox.reading.model import KnownDocument, Mark, Page
+from sandbox.reading.tables import read_csv
+from sandbox.reading.text import read_text
+from sandbox.reading.truth import with_trailer
+
+_Rows = Sequence[Sequence[Printed]]
+_BLANK = [Printed("")]
 
 
-def aligned(rows: Sequence[Sequence[str]], right_from: int) -> list[str]:
-    """Lay rows out in columns at least two spaces apart, those from ``right_from`` on flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if at >= right_from else cell.ljust(width)
+def print_text(draft: Draft) -> tuple[bytes, KnownDocument]:
+    """Print as plain text in columns; return the file and the truth that it carries."""
+    party = draft.addressee
+    addressee = [Printed("Bill to"), party.name, *party.lines] if party else []
+    rows: list[Sequence[Printed]] = [
+        *([text] for text in (draft.issuer.name, *draft.issuer.lines)),
+        _BLANK,
+        [Printed(draft.title.upper())],
+        *([text.labelled(label)] for label, text in draft.facts),
+        _BLANK,
+        *([text] for text in addressee),
+        _BLANK,
+        *_aligned([*_header(draft), *draft.rows]),
+        _BLANK,
+        *_aligned(draft.totals),
+        _BLANK,
+        [Printed(draft.closing)],
+    ]
+    text = "".join("  ".join(cell.text for cell in row).rstrip() + "\n" for row in rows).encode()
+    return _carrying(text, draft, rows, read_text(text, ""))
+
+
+def print_csv(draft: Draft) -> tuple[bytes, KnownDocument]:
+    """Export as a spreadsheet of the country: facts, the table, the totals."""
+    parties = [party for party in (draft.issuer, draft.addressee) if party]
+    rows: list[Sequence[Printed]] = [
+        [Printed(draft.title)],
+        *([Printed(label), text] for label, text in draft.facts),
+        *(row for party in parties for row in _party(party)),
+        [],
+        *_header(draft),
+        *draft.rows,
+        [],
+        *draft.totals,
+    ]
+    has_decimal_comma = draft.locale.decimal_mark == ","
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, delimiter=";" if has_decimal_comma else ",")
+    writer.writerows([cell.text for cell in row] for row in rows)
+    table = buffer.getvalue().encode("utf-8-sig" if has_decimal_comma else "utf-8")
+    return _carrying(table, draft, rows, read_csv(table, ""))
+
+
+def _header(draft: Draft) -> _Rows:
+    return [[Printed(column.label) for column in draft.columns]] if draft.has_header else []
+
+
+def _party(party: Party) -> Iterable[Sequence[Printed]]:
+    yield Printed(f"{party.role} name"), party.name
+    if party.address:
+        whole = ", ".join(line.text for line in party.address)
+        yield Printed(f"{party.role} address"), party.address[0]._replace(text=whole)
+    yield from ((Printed(label), text) for label, text in party.more)
+
+
+def _aligned(rows: _Rows) -> list[list[Printed]]:
+    """Lay rows out in columns, all but the first one flush right."""
+    widths = [max(len(cell.text) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        [
+            cell._replace(text=cell.text.rjust(width) if at else cell.text.ljust(width))
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append((" " * _GAP).join(cells).rstrip())
-    return lines
+        for row in rows
+    ]
 
 
-def to_csv(rows: Iterable[Sequence[str]], decimal_mark: str) -> bytes:
-    """Return rows as a spreadsheet of the country writes them: semicolons where commas part decimals."""
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, delimiter=";" if decimal_mark == "," else ",").writerows(rows)
-    return buffer.getvalue().encode("utf-8-sig" if decimal_mark == "," else "utf-8")
+def _carrying(data: bytes, draft: Draft, rows: _Rows, pages: Sequence[Page]) -> tuple[bytes, KnownDocument]:
+    """Return a file with the truth about it: cell by cell, what was printed stands where it is read."""
+    read = [cell for page in pages for line in page.lines for cell in line.cells]
+    printed = [cell for row in rows for cell in row if cell.text.strip()]
+    if [cell.text for cell in read] != [cell.text.strip() for cell in printed]:
+        raise ValueError("what was printed reads otherwise")
+    marks = [
+        Mark(cell, tuple(text.fields), text.certainty)
+        for cell, text in zip(read, printed, strict=True)
+        if text.fields
+    ]
+    known = draft.known(marks, len(pages))
+    return with_trailer(data, known), known

@@ -1,4 +1,4 @@
-"""What the pipeline has to land, read from ``truth.jsonl``."""
+"""What has to become of the sample objects in the warehouse; ``truth.jsonl`` holds it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sandbox.documents.model import Status, Truth
-from sandbox.reading import Kind, empty_value
+from sandbox.reading import DocumentType, Kind, empty_value
+
+Status = Literal["PROCESSED", "FAILED", "SKIPPED"]
 
 #: The emulator's workflows and what each extracts; None for those that classify first.
 WORKFLOW_KINDS: Mapping[str, Kind | None] = {
@@ -19,6 +20,56 @@ WORKFLOW_KINDS: Mapping[str, Kind | None] = {
     "workflow_mixed": None,
     "workflow_mailroom": None,
 }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TruthPart:
+    """One document of several in a file: its pages there, from 1, and what a perfect extractor returns."""
+
+    type: DocumentType
+    first_page: int
+    last_page: int
+    value: dict[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Truth:
+    """What has to become of an object on its way to the warehouse.
+
+    :param key: the object's key.
+    :param status: how its row ends when every run succeeds that can.
+    :param reason: why it is not ``PROCESSED``; a failed run's ``failureReason`` or the pipeline's own reason.
+    :param kind: what a classifier calls it; None for a document of no known kind and an unreadable file.
+    :param value: what a perfect extractor for ``kind`` returns; None without a kind.
+    :param code: for an unreadable file, the precise word within the failed run's ``failureMessage``.
+    :param parts: of a file with several documents, what stands where; it has no kind of its own.
+    """
+
+    key: str
+    status: Status = "PROCESSED"
+    reason: str | None = None
+    kind: Kind | None = None
+    value: dict[str, Any] | None = None
+    code: str | None = None
+    parts: tuple[TruthPart, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the truth as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_mapping(cls, record: Mapping[str, Any]) -> Truth:
+        """Read a truth back from what :meth:`to_json` wrote."""
+        return cls(**{**record, "parts": tuple(TruthPart(**part) for part in record.get("parts", ()))})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SampleObject:
+    """An object to be stored in S3, and the truth about it."""
+
+    key: str
+    data: bytes = dataclasses.field(repr=False)
+    truth: Truth
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

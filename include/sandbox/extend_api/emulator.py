@@ -8,14 +8,15 @@ from typing import Annotated, Any
 
 import msgspec
 
-from sandbox.extend_api.accounting import Accounting
-from sandbox.extend_api.engine import Engine
+from sandbox.extend_api.engine.dispatcher import Engine
 from sandbox.extend_api.errors import InvalidRequest, not_found
-from sandbox.extend_api.faults import Faults, RateLimiter
-from sandbox.extend_api.model import FileRef, Run, RunOrder, StoredFile, new_id, now_ms
 from sandbox.extend_api.settings import Settings, patched
-from sandbox.extend_api.store import Store
-from sandbox.extend_api.workflows import LATEST_VERSION, VERSIONS, WORKFLOWS, Step, Workflow
+from sandbox.extend_api.state.accounting import Accounting
+from sandbox.extend_api.state.faults import Faults, RateLimiter
+from sandbox.extend_api.state.model import FileRef, Run, RunOrder, StoredFile, new_id, now_ms
+from sandbox.extend_api.state.store import Store
+from sandbox.extend_api.workflows.catalogue import LATEST_VERSION, VERSIONS, WORKFLOWS
+from sandbox.extend_api.workflows.steps import Step, Workflow
 
 RAW_TEXT_NAME = "raw_text.txt"
 

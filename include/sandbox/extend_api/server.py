@@ -7,9 +7,9 @@ import socket
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sandbox.extend_api.app import create_app
 from sandbox.extend_api.emulator import Emulator
-from sandbox.extend_api.gate import TRANSPORT
+from sandbox.extend_api.routes.app import create_app
+from sandbox.extend_api.routes.gate import TRANSPORT
 
 
 class CuttableProtocol(HttpToolsProtocol):

@@ -1,12 +1,14 @@
 """Reads documents: their text with its places on the page, what they are, and the fields they hold.
 
+A sample document carries its own truth (``truth.py``), which is returned. In any other document, the names of
+the fields are looked for as labels (``labels.py``).
+
 doc = read_document(data, "invoice.pdf")
 if classify(doc).type == "invoice":
     extraction = extract(doc, "invoice")
 """
 
-from sandbox.reading.classification import classify
-from sandbox.reading.extraction import extract
+from sandbox.reading.extraction import Part, classify, extract, find_parts
 from sandbox.reading.files import cut_pdf, read_document
 from sandbox.reading.model import (
     CORRUPT_FILE,
@@ -24,7 +26,6 @@ from sandbox.reading.model import (
     ReadDocument,
     UnreadableDocument,
 )
-from sandbox.reading.parts import Part, find_parts
 from sandbox.reading.schemas import SCHEMAS, empty_value
 
 __all__ = [

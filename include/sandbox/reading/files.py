@@ -12,6 +12,9 @@ from sandbox.reading.model import (
     ReadDocument,
     UnreadableDocument,
 )
+from sandbox.reading.tables import read_csv, read_excel
+from sandbox.reading.text import read_text
+from sandbox.reading.truth import split_trailer
 
 _FILE_TYPES: dict[str, FileType] = {
     ".pdf": "PDF",
@@ -49,24 +52,16 @@ def read_document(
     if file_type == "PDF":
         from sandbox.reading.pdf import read_pdf
 
-        pages = read_pdf(data, name, password)
-    elif file_type == "CSV":
-        from sandbox.reading.csv_file import read_csv
-
-        pages = read_csv(data, name)
-    elif file_type == "EXCEL":
-        from sandbox.reading.excel_file import read_excel
-
-        pages = read_excel(data, name)
-    else:
-        from sandbox.reading.text import read_text
-
-        pages = read_text(data, name)
-    return ReadDocument(pages, file_type)
+        pages, known = read_pdf(data, name, password)
+        return ReadDocument(pages, file_type, known)
+    if file_type == "EXCEL":
+        return ReadDocument(read_excel(data, name), file_type)
+    text, known = split_trailer(data)
+    return ReadDocument((read_csv if file_type == "CSV" else read_text)(text, name), file_type, known)
 
 
 def cut_pdf(data: bytes, first: int, last: int, *, password: str | None = None) -> bytes:
-    """Return some pages of a PDF that can be read as a file of their own, without a password.
+    """Return some pages of a PDF as a file of their own, without a password, with the truth about them.
 
     :param first: the first of them, counted from 1; ``last`` is the last one.
     """

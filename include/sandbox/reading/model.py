@@ -40,11 +40,6 @@ class Box:
     right: float
     bottom: float
 
-    @property
-    def height(self) -> float:
-        """Height in points."""
-        return self.bottom - self.top
-
     def clamped(self, width: float, height: float) -> Box:
         """The part of the rectangle that lies on a page of the given size."""
         return Box(
@@ -80,22 +75,6 @@ class Line:
         """The cells' texts, two spaces between them."""
         return "  ".join(cell.text for cell in self.cells)
 
-    @property
-    def page(self) -> int:
-        """Number of the line's page, from 1."""
-        return self.cells[0].page
-
-    @property
-    def box(self) -> Box:
-        """The rectangle around all of the line's cells."""
-        boxes = [cell.box for cell in self.cells]
-        return Box(
-            boxes[0].left,
-            min(box.top for box in boxes),
-            max(box.right for box in boxes),
-            max(box.bottom for box in boxes),
-        )
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page:
@@ -108,11 +87,45 @@ class Page:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Mark:
+    """Text on a page that shows fields.
+
+    :param fields: the paths of the fields, e.g. ``line_items[0].amount``.
+    :param certainty: how sure a reader can be of the fields, 0 to 1.
+    """
+
+    cell: Cell
+    fields: tuple[str, ...]
+    certainty: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KnownDocument:
+    """A document whose truth its file carries.
+
+    :param first_page: where it begins in its file, from 1; ``last_page`` is its last page.
+    :param value: its fields; None for a document of no kind.
+    :param marks: every field that is not null stands in one of them at least.
+    """
+
+    type: DocumentType
+    first_page: int
+    last_page: int
+    value: dict[str, Any] | None = None
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """The text of a document with its places; ``file_type`` in Extend's words for a file's type."""
+    """The text of a file with its places.
+
+    :param file_type: in Extend's words.
+    :param known: the documents whose truth the file carries, in the order of their pages.
+    """
 
     pages: tuple[Page, ...]
     file_type: FileType
+    known: tuple[KnownDocument, ...] = ()
 
     @property
     def lines(self) -> tuple[Line, ...]:

@@ -9,7 +9,7 @@ import io
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pypdf
@@ -20,10 +20,12 @@ from sandbox.reading.model import (
     PASSWORD_PROTECTED_FILE,
     Box,
     Cell,
+    KnownDocument,
     Line,
     Page,
     UnreadableDocument,
 )
+from sandbox.reading.truth import ATTACHMENT, decoded, encoded, within
 
 # What pypdf repairs or gives up on is told by this module's answer; its warnings name no document.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
@@ -52,8 +54,10 @@ class _Fragment(NamedTuple):
     right: float
 
 
-def read_pdf(data: bytes, name: str, password: str | None = None) -> tuple[Page, ...]:
-    """Read a PDF.
+def read_pdf(
+    data: bytes, name: str, password: str | None = None
+) -> tuple[tuple[Page, ...], tuple[KnownDocument, ...]]:
+    """Read a PDF: its pages, and the truth that it carries.
 
     :raises UnreadableDocument: the file is damaged, or protected and ``password`` does not open it.
     """
@@ -61,6 +65,7 @@ def read_pdf(data: bytes, name: str, password: str | None = None) -> tuple[Page,
         reader = pypdf.PdfReader(io.BytesIO(data))
         opened = not reader.is_encrypted or bool(reader.decrypt(password or ""))
         pages = tuple(_read_page(at, page) for at, page in enumerate(reader.pages, start=1)) if opened else ()
+        known = _known(reader) if opened else ()
     except DependencyError:
         raise  # the installation lacks a cipher, which says nothing about the file
     except Exception as error:
@@ -73,7 +78,7 @@ def read_pdf(data: bytes, name: str, password: str | None = None) -> tuple[Page,
         raise UnreadableDocument(PASSWORD_PROTECTED_FILE, name, detail)
     if not pages:
         raise UnreadableDocument(CORRUPT_FILE, name, "it has no pages")
-    return pages
+    return pages, known
 
 
 def pages_of(data: bytes, first: int, last: int, password: str | None = None) -> bytes:
@@ -82,9 +87,21 @@ def pages_of(data: bytes, first: int, last: int, password: str | None = None) ->
     if reader.is_encrypted:
         reader.decrypt(password or "")
     writer.append(reader, pages=(first - 1, last), import_outline=False)
+    return written(writer, within(_known(reader), first, last))
+
+
+def written(writer: pypdf.PdfWriter, known: Sequence[KnownDocument]) -> bytes:
+    """Return a PDF that carries the truth about its documents."""
+    if known:
+        writer.add_attachment(ATTACHMENT, encoded(known))
     target = io.BytesIO()
     writer.write(target)
     return target.getvalue()
+
+
+def _known(reader: pypdf.PdfReader) -> tuple[KnownDocument, ...]:
+    contents = reader.attachments.get(ATTACHMENT)
+    return decoded(contents[0]) if contents else ()
 
 
 def _read_page(number: int, page: pypdf.PageObject) -> Page:

@@ -7,7 +7,7 @@ document's currency, which is a field of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sandbox.reading.model import Kind
@@ -151,3 +151,15 @@ def _empty(schema: _Schema) -> Any:
     if schema.get("type") == "object":
         return {name: _empty(field) for name, field in schema["properties"].items()}
     return [] if schema.get("type") == "array" else None
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path (``line_items[0].amount``) and the value of each field of a value."""
+    if isinstance(value, dict):
+        for name, field in value.items():
+            yield from leaves(field, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from leaves(item, f"{path}[{at}]")
+    else:
+        yield path, value

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sandbox.extend_api.errors import ApiError
-from sandbox.extend_api.model import Run, RunChanges, RunOrder, StoredFile
 from sandbox.extend_api.shapes import v2025_04_21, v2026_02_09
+from sandbox.extend_api.state.model import Run, RunChanges, RunOrder, StoredFile
 
 
 class Shapes(Protocol):

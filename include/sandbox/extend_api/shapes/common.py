@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from sandbox.extend_api.errors import InvalidRequest
-from sandbox.extend_api.model import FileRef, Run, StepRun, StoredFile, iso
-from sandbox.extend_api.workflows import CREATED_AT
+from sandbox.extend_api.state.model import FileRef, Run, StepRun, StoredFile, iso
+from sandbox.extend_api.workflows.catalogue import CREATED_AT
 
 DASHBOARD = "https://dashboard.extend.ai"
 MAX_BATCH_INPUTS = 1000

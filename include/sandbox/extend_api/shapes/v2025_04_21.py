@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from sandbox.extend_api.errors import ApiError, InvalidRequest
-from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.workflows import WORKFLOWS, ProcessorKind, Step, processor_config
+from sandbox.extend_api.state.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
+from sandbox.extend_api.workflows.catalogue import WORKFLOWS
+from sandbox.extend_api.workflows.processors import processor_config
+from sandbox.extend_api.workflows.steps import ProcessorKind, Step
 
 
 def _legacy_id(prefix: str, identifier: str) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from sandbox.extend_api.errors import ApiError, InvalidRequest
-from sandbox.extend_api.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.workflows import PARSE_PRODUCT, ProcessorKind, Workflow, processor_config, product
+from sandbox.extend_api.state.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
+from sandbox.extend_api.workflows.processors import PARSE_PRODUCT, processor_config, product
+from sandbox.extend_api.workflows.steps import ProcessorKind, Workflow
 
 #: What a processor of each kind is called.
 PROCESSORS: Mapping[ProcessorKind, str] = {

@@ -1,0 +1,36 @@
+"""How a run is made to end: the first rule that fits it. Pure, and the same for the same input every time."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from sandbox.extend_api.settings import OutcomeRule
+from sandbox.extend_api.state.model import Run
+
+
+def outcome_for(run: Run, rules: Iterable[OutcomeRule]) -> OutcomeRule | None:
+    """Return the first rule that applies to ``run``; None lets it go its normal way."""
+    return next((rule for rule in rules if _applies(rule, run)), None)
+
+
+def _applies(rule: OutcomeRule, run: Run) -> bool:
+    if rule.first_attempts is not None and run.attempt > rule.first_attempts:
+        return False
+    if rule.name_glob is not None and not any(
+        fnmatch.fnmatchcase(file.name, rule.name_glob) for file in run.files
+    ):
+        return False
+    if rule.metadata is not None:
+        metadata = msgspec.json.decode(run.metadata)
+        if any(key not in metadata or metadata[key] != value for key, value in rule.metadata.items()):
+            return False
+    return rule.fraction >= 1.0 or _share(run.key) < rule.fraction
+
+
+def _share(key: str) -> float:
+    """Return a number in [0, 1) that belongs to ``key``."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64

@@ -1,0 +1,99 @@
+"""The work on one run's documents, in a process of its own: plain data in, plain data out."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sandbox import reading
+from sandbox.extend_api.engine.steps import File, SplitFile, StepDone, StepRunner
+from sandbox.extend_api.workflows.steps import Step
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Input:
+    """One document to read.
+
+    :param content: its bytes, or where they are on disk.
+    """
+
+    file_id: str
+    name: str
+    content: bytes | Path
+    password: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What is wanted of the documents.
+
+    :param steps: the workflow's steps.
+    :param outputs: results given beforehand, by processor id.
+    """
+
+    steps: tuple[Step, ...]
+    outputs: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reading:
+    """What was found.
+
+    :param file_types: Extend's type of each document, e.g. ``PDF``.
+    :param page_counts: pages of each document.
+    :param done: the steps in the order they were gone through, those of split files file by file.
+    """
+
+    file_types: tuple[str, ...]
+    page_counts: tuple[int, ...]
+    done: tuple[StepDone, ...]
+    split_files: tuple[SplitFile, ...] = ()
+
+
+class ReadingFailed(Exception):  # noqa: N818 - reads as what happened
+    """A document cannot be read; ``code`` is Extend's word for why, e.g. ``CORRUPT_FILE``."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+
+def exit_with_parent() -> None:
+    """Make this worker process end when the server does, even if that one is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(0)
+
+    threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
+
+
+def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
+    """Read the documents and carry out the plan; raises ReadingFailed."""
+    runner = StepRunner(plan.outputs)
+    try:
+        files = [_opened(item) for item in inputs]
+        runner.run(plan.steps, files)
+    except reading.UnreadableDocument as error:
+        raise ReadingFailed(error.code, str(error)) from None
+    return Reading(
+        file_types=tuple(file.document.file_type for file in files),
+        page_counts=tuple(len(file.document.pages) for file in files),
+        done=tuple(runner.done),
+        split_files=tuple(runner.split_files),
+    )
+
+
+def _opened(item: Input) -> File:
+    data = item.content.read_bytes() if isinstance(item.content, Path) else item.content
+    document = reading.read_document(data, item.name, password=item.password)
+    return File(item.file_id, item.name, data, document, item.password)

@@ -1,0 +1,80 @@
+"""The endpoints under ``/_sandbox``: no key, for tests and for the curious."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.extend_api.emulator import Emulator
+from sandbox.extend_api.errors import ApiError
+from sandbox.extend_api.routes.gate import json_response
+from sandbox.extend_api.routes.reviews import Review, decide
+from sandbox.extend_api.shapes import NEWEST, SHAPES
+
+
+class Admin:
+    """The admin endpoints of one emulator; each method answers one."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/_sandbox/health", self.health, methods=["GET"]),
+            Route("/_sandbox/stats", self.stats, methods=["GET"]),
+            Route("/_sandbox/journal", self.journal, methods=["GET"]),
+            Route("/_sandbox/settings", self.settings, methods=["GET"]),
+            Route("/_sandbox/settings", self.configure, methods=["PATCH"]),
+            Route("/_sandbox/reset", self.reset, methods=["POST"]),
+            Route("/_sandbox/runs/{id}/review", self.review, methods=["POST"]),
+        ]
+
+    async def health(self, request: Request) -> Response:
+        """Whether the emulator answers."""
+        return json_response({"status": "ok"})
+
+    async def stats(self, request: Request) -> Response:
+        """The counts: requests, answers, runs per input and by status."""
+        return json_response(self._emulator.stats())
+
+    async def journal(self, request: Request) -> Response:
+        """The last requests, oldest first."""
+        return json_response([entry.to_builtins() for entry in self._emulator.accounting.journal])
+
+    async def settings(self, request: Request) -> Response:
+        """All settings."""
+        return json_response(self._emulator.settings)
+
+    async def configure(self, request: Request) -> Response:
+        """Change settings by name; 422 for an unknown name or a value that does not fit."""
+        try:
+            changes = msgspec.json.decode(await request.body(), type=dict[str, Any])
+            self._emulator.configure(changes)
+        except msgspec.MsgspecError as error:
+            return _refused(422, str(error))
+        return json_response(self._emulator.settings)
+
+    async def reset(self, request: Request) -> Response:
+        """Return to the state at start."""
+        await self._emulator.reset()
+        return json_response({"status": "ok"})
+
+    async def review(self, request: Request) -> Response:
+        """Decide on a run in NEEDS_REVIEW; answers the run in the newest shape."""
+        try:
+            run = self._emulator.run(str(request.path_params["id"]))
+            decide(self._emulator, run, msgspec.json.decode(await request.body(), type=Review))
+        except msgspec.MsgspecError as error:
+            return _refused(422, str(error))
+        except ApiError as error:
+            return _refused(error.status, error.message)
+        return json_response(SHAPES[NEWEST].run(run))
+
+
+def _refused(status: int, message: str) -> Response:
+    return json_response({"error": message}, status)

@@ -1,0 +1,29 @@
+"""``GET /workflows`` and ``GET /workflows/{id}``: what there is to run (2026-02-09 only)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.extend_api.emulator import workflow
+from sandbox.extend_api.routes.gate import Call
+from sandbox.extend_api.shapes.v2026_02_09 import workflow_summary, workflow_version
+from sandbox.extend_api.workflows.catalogue import VERSIONS, WORKFLOWS
+
+
+async def list_workflows(call: Call) -> Any:
+    """All workflows, on one page."""
+    return {"object": "list", "data": [workflow_summary(item) for item in WORKFLOWS.values()]}
+
+
+async def get_workflow(call: Call) -> Any:
+    """One workflow with its draft version's steps."""
+    found = workflow(call.id)
+    steps = [{"type": "TRIGGER", "name": "Trigger", "next": [{"step": found.steps[0].name}]}]
+    steps += [{"type": step.type, "name": step.name, "next": []} for step in found.steps]
+    return {**workflow_summary(found), "draftVersion": {**workflow_version(found, "draft"), "steps": steps}}
+
+
+async def list_versions(call: Call) -> Any:
+    """The versions of a workflow, the draft last."""
+    found = workflow(call.id)
+    return {"object": "list", "data": [workflow_version(found, version) for version in VERSIONS]}

@@ -1,0 +1,1 @@
+"""What the emulator keeps: runs and files, what was asked, the faults and limits that are left."""

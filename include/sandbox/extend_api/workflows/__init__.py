@@ -1,0 +1,1 @@
+"""The workflows that this workspace has: steps, processors, typed schemas, rules."""
