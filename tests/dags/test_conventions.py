@@ -14,6 +14,7 @@ from airflow.sdk import DAG, TaskGroup
 from airflow.sdk.configuration import conf
 
 from extend_pipeline import Deployment, Quality, documents_to_warehouse
+from extend_pipeline.settings import RESERVED_METADATA
 from fixtures.dag_runs import Outside
 
 RunDag = Callable[..., Any]
@@ -62,6 +63,13 @@ def test_two_of_them_under_defaults_made_for_others_do_not_meet(outside: Outside
         *("documents/2026-11-18/a.txt", "documents/2026-11-18/deep/b.txt", "documents/2026-11-19/c.txt")
     }
     assert set(outside.extend.stats()["runs_created"].values()) == {1}
+    found = outside.extend.call("GET", "/workflow_runs").json()["data"]
+    for each in found:
+        metadata = outside.extend.call("GET", f"/workflow_runs/{each['id']}").json()["metadata"]
+        own = {name: metadata.pop(name) for name in RESERVED_METADATA & metadata.keys()}
+        assert metadata == {"group": "first", "limit": 25, "extend:usage_tags": ["night"]}
+        assert own.keys() == RESERVED_METADATA - {"airflow_submission"}
+    assert len(found) == 3
 
 
 #: Runs a DAG in a process that has been told of another XCom backend from the start.
