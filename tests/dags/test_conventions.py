@@ -81,7 +81,7 @@ import extend_provider.triggers.base as base
 
 assert XCom.__name__ == "XComObjectStorageBackend", XCom
 base.EARLIEST_REPORT_SECONDS = 0.0
-run = DagBag(sys.argv[1]).dags["two_of_them"].test()
+run = DagBag(sys.argv[1]).dags["persistent"].test()
 print("ENDED", run.state)
 """
 
@@ -96,16 +96,16 @@ def test_an_object_storage_for_xcoms_changes_nothing(outside: Outside, tmp_path:
         "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": "0",
     }
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(Path(__file__).parent / "examples" / "among_others.py")],
+        [sys.executable, "-c", RUN, str(Path(__file__).parent / "examples" / "persistent.py")],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert "ENDED success" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
     assert [path for path in place.rglob("*") if path.is_file()]
-    assert len(outside.statuses()) == 3
+    assert len(outside.statuses()) == 4
 
 
 @pytest.mark.parametrize(

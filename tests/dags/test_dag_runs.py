@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import json
 import re
 import threading
@@ -28,10 +29,16 @@ NIGHT = dt.datetime(2026, 11, 20, 2, tzinfo=dt.UTC)
 RunDag = Callable[..., Any]
 
 
+@functools.cache
+def samples(days: tuple[dt.date, ...], per_day: int) -> list[Any]:
+    """Return the documents of some days; they are made once, because most tests take the same ones."""
+    return list(generate(days=days, per_day=per_day, seed=11))
+
+
 def fill(outside: Outside, *days: dt.date, per_day: int = 20) -> dict[str, tuple[str, str | None]]:
     """Put a day's documents into S3; return how each must end."""
     truth: dict[str, tuple[str, str | None]] = {}
-    for sample in generate(days=days, per_day=per_day, seed=11):
+    for sample in samples(days, per_day=per_day):
         outside.put(sample.key, sample.data)
         truth[sample.key] = (sample.truth.status, sample.truth.reason)
     return truth
@@ -151,7 +158,7 @@ def test_version_and_priority_reach_extend(
 def test_what_cannot_work_fails_before_anything_is_created(
     outside: Outside, run_dag: RunDag, conf: dict[str, Any]
 ) -> None:
-    fill(outside, DAY, per_day=16)
+    outside.put(f"documents/{DAY}/a.txt", b"Receipt\nTotal: 3.00 EUR\n")
     run = run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside, **conf))
     assert run.state == "failed"
     assert outside.extend.stats()["runs_created"] == {}
@@ -160,7 +167,7 @@ def test_what_cannot_work_fails_before_anything_is_created(
 def test_a_wrong_key_creates_nothing(
     outside: Outside, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(outside, DAY, per_day=16)
+    outside.put(f"documents/{DAY}/a.txt", b"Receipt\nTotal: 3.00 EUR\n")
     connection = json.loads(outside.extend.connection_json())
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", json.dumps({**connection, "password": "sk_wrong"}))
     run = run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside))

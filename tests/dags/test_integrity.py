@@ -96,7 +96,7 @@ def test_dags_share_one_deployment(dag_bag: Any) -> None:
 def test_parsing_is_sealed_and_loads_nothing_heavy() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PARSE_SEALED, *map(str, FILES)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(DAGS), os.environ.get("PYTHONPATH", "")))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # with dags/, as Airflow has it
         capture_output=True,
         text=True,
         timeout=120,
