@@ -265,7 +265,8 @@ def rendered(rendering: dict[str, Any], **values: Any) -> Settings:
     """Return the settings that the first task makes of a call, with some values rendered."""
     with DAG("d", schedule=None) as dag:
         documents_to_warehouse(**{**NEEDED[documents_to_warehouse], **values})
-    given = dag.get_task("documents_to_warehouse.discover").op_args[0]
+    discover: Any = dag.get_task("documents_to_warehouse.discover")
+    given = discover.op_args[0]
     return Settings.from_rendered({**given, **rendering}, label=config.label)
 
 
@@ -337,7 +338,7 @@ def test_first_task_gets_what_the_objects_say() -> None:
 
 def test_what_shapes_the_dag_reaches_its_tasks() -> None:
     hours = dict(zip(("timeout", "missing_after", "poke_interval"), (5, 2, 1), strict=True))
-    spans = {name: dt.timedelta(hours=each) for name, each in hours.items()}
+    spans: dict[str, Any] = {name: dt.timedelta(hours=each) for name, each in hours.items()}
     with DAG("d", schedule=None) as dag:
         documents_to_warehouse(
             Deployment("file:///w", extend_conn_id="e", warehouse=Warehouse(pool="writers"), pool="batches"),
