@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import threading
@@ -52,24 +53,38 @@ def in_the_warehouse(outside: Outside) -> dict[str, tuple[str, str | None, int]]
     return {name: (status, reason, attempts) for name, status, reason, attempts in rows}
 
 
-def test_a_failure_that_passes_is_tried_again_alone(
+def test_failure_that_may_pass_is_sent_again_alone_and_a_permanent_one_is_a_dead_letter(
     outside: Outside, run_dag: RunDag, receipts: list[str]
 ) -> None:
-    outside.extend.configure(
-        outcomes=[fails("0[36].txt", first_attempts=1), fails("08.txt", first_attempts=2)]
-    )
+    passing = [fails("0[36].txt", first_attempts=1), fails("08.txt", first_attempts=2)]
+    permanent = [fails("01.txt", reason="INVALID_WORKFLOW"), fails("02.txt", reason="A_REASON_OF_TOMORROW")]
+    outside.extend.configure(outcomes=[*passing, *permanent, fails("05.txt")])
     assert run_dag("persistent", logical_date=None).state == "success"
 
-    assert runs_per_document(outside) == expected(receipts, n03=2, n06=2, n08=3)
     attempts = runs_per_document(outside)
-    assert in_the_warehouse(outside) == {name: ("PROCESSED", None, attempts[name]) for name in receipts}
+    assert attempts == expected(receipts, n03=2, n05=3, n06=2, n08=3)
+    failed = {
+        "01.txt": ("FAILED", "INVALID_WORKFLOW", 1),
+        "02.txt": ("FAILED", "A_REASON_OF_TOMORROW", 1),
+        "05.txt": ("FAILED", "INTERNAL_ERROR", 3),
+    }
+    processed = {name: ("PROCESSED", None, attempts[name]) for name in receipts}
+    assert in_the_warehouse(outside) == {**processed, **failed}
+    letters = outside.rows("SELECT uri, reason, attempts, resending FROM extend.dead_letters ORDER BY uri")
+    address = f"s3://{outside.bucket}/documents/"
+    assert letters == [(f"{address}{name}", *ended[1:], False) for name, ended in failed.items()]
+
     assert outside.extend.requests_to(BATCH) == 3
-    failed = outside.rows("SELECT status, reason, count(*) FROM extend.runs GROUP BY ALL ORDER BY ALL")
-    assert failed == [("FAILED", "INTERNAL_ERROR", 4), ("PROCESSED", None, 12)]
+    ended = outside.rows("SELECT status, reason, count(*) FROM extend.runs GROUP BY ALL ORDER BY ALL")
+    assert ended == [
+        ("FAILED", "A_REASON_OF_TOMORROW", 1),
+        ("FAILED", "INTERNAL_ERROR", 7),
+        ("FAILED", "INVALID_WORKFLOW", 1),
+        ("PROCESSED", None, 9),
+    ]
     batches = outside.rows("SELECT raw_uri, count(*) FROM extend.runs GROUP BY ALL ORDER BY 2")
-    assert [count for _, count in batches] == [1, 3, 12]
+    assert [count for _, count in batches] == [2, 4, 12]
     assert outside.rows("SELECT count(*) FROM extend.claims") == [(0,)]
-    assert outside.rows("SELECT count(*) FROM extend.dead_letters") == [(0,)]
 
 
 def test_a_rate_limit_is_waited_out_without_a_worker_in_every_round(
@@ -84,32 +99,6 @@ def test_a_rate_limit_is_waited_out_without_a_worker_in_every_round(
     assert runs_per_document(outside) == expected(receipts, n03=2, n06=2)
     assert outside.extend.requests_to(BATCH) == 4
     assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
-
-
-def test_a_permanent_failure_is_sent_once_and_is_a_dead_letter(
-    outside: Outside, run_dag: RunDag, receipts: list[str]
-) -> None:
-    rules = [fails("01.txt", reason="INVALID_WORKFLOW"), fails("02.txt", reason="A_REASON_OF_TOMORROW")]
-    outside.extend.configure(outcomes=[*rules, fails("05.txt")])
-    assert run_dag("persistent", logical_date=None).state == "success"
-
-    assert runs_per_document(outside) == expected(receipts, n05=3)
-    letters = outside.rows("SELECT uri, reason, attempts, resending FROM extend.dead_letters ORDER BY uri")
-    address = f"s3://{outside.bucket}/documents/"
-    assert letters == [
-        (f"{address}01.txt", "INVALID_WORKFLOW", 1, False),
-        (f"{address}02.txt", "A_REASON_OF_TOMORROW", 1, False),
-        (f"{address}05.txt", "INTERNAL_ERROR", 3, False),
-    ]
-
-
-def test_max_attempts_is_the_number_of_times_a_document_is_sent(
-    outside: Outside, run_dag: RunDag, receipts: list[str]
-) -> None:
-    outside.extend.configure(outcomes=[fails("*.txt")])
-    run_dag("persistent", logical_date=None, run_conf={"max_attempts": 1})
-    assert set(runs_per_document(outside).values()) == {1}
-    assert set(in_the_warehouse(outside).values()) == {("FAILED", "INTERNAL_ERROR", 1)}
 
 
 def test_too_many_failures_fail_the_run_after_everything_has_landed(
@@ -163,38 +152,36 @@ class Meanwhile:
 def test_runs_that_were_cancelled_or_deleted_meanwhile_are_sent_again_alone(
     outside: Outside, run_dag: RunDag, receipts: list[str]
 ) -> None:
-    def cancel(run_id: str) -> Any:
-        return outside.extend.call("POST", f"/workflow_runs/{run_id}/cancel")
+    methods = itertools.cycle(("POST", "DELETE"))
 
-    with Meanwhile(outside, cancel, "02.txt", "07.txt"):
+    def cancel_or_delete(run_id: str) -> Any:
+        method = next(methods)
+        return outside.extend.call(method, f"/workflow_runs/{run_id}{'/cancel' if method == 'POST' else ''}")
+
+    with Meanwhile(outside, cancel_or_delete, "02.txt", "04.txt", "07.txt", "09.txt"):
         assert run_dag("persistent", logical_date=None).state == "success"
-    assert runs_per_document(outside) == expected(receipts, n02=2, n07=2)
+    assert runs_per_document(outside) == expected(receipts, n02=2, n04=2, n07=2, n09=2)
     assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
 
 
-def test_deleted_runs_do_not_hold_a_chunk_for_ever(
+def test_after_the_last_attempt_a_failure_stays_and_a_run_that_is_gone_is_missing(
     outside: Outside, run_dag: RunDag, receipts: list[str]
 ) -> None:
     def delete(run_id: str) -> Any:
         return outside.extend.call("DELETE", f"/workflow_runs/{run_id}")
 
-    with Meanwhile(outside, delete, "04.txt", "09.txt"):
-        assert run_dag("persistent", logical_date=None).state == "success"
-    assert runs_per_document(outside) == expected(receipts, n04=2, n09=2)
-    assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
-
-
-def test_a_run_that_is_gone_after_the_last_attempt_is_said_to_be_missing(
-    outside: Outside, run_dag: RunDag, receipts: list[str]
-) -> None:
-    def delete(run_id: str) -> Any:
-        return outside.extend.call("DELETE", f"/workflow_runs/{run_id}")
-
+    outside.extend.configure(outcomes=[fails("0[5-9].txt")])
     with Meanwhile(outside, delete, "04.txt"):
         assert run_dag("persistent", logical_date=None, run_conf={"max_attempts": 1}).state == "success"
-    assert in_the_warehouse(outside)["04.txt"] == ("FAILED", "RUN_MISSING", 0)
     assert runs_per_document(outside) == expected(receipts)
-    assert outside.rows("SELECT count(*) FROM extend.dead_letters") == [(1,)]
+    ends = Counter(in_the_warehouse(outside).values())
+    assert ends == {
+        ("PROCESSED", None, 1): 6,
+        ("FAILED", "INTERNAL_ERROR", 1): 5,
+        ("FAILED", "RUN_MISSING", 0): 1,
+    }
+    assert in_the_warehouse(outside)["04.txt"] == ("FAILED", "RUN_MISSING", 0)
+    assert outside.rows("SELECT count(*) FROM extend.dead_letters") == [(6,)]
 
 
 def test_what_is_accepted_as_gone_lands_and_is_sent_again_when_somebody_says_so(

@@ -14,6 +14,7 @@ from airflow.sdk import DAG, TaskGroup
 from airflow.sdk.configuration import conf
 
 from extend_pipeline import Deployment, Quality, documents_to_warehouse
+from extend_pipeline.settings import RESERVED_METADATA
 from fixtures.dag_runs import Outside
 
 RunDag = Callable[..., Any]
@@ -62,6 +63,13 @@ def test_two_of_them_under_defaults_made_for_others_do_not_meet(outside: Outside
         *("documents/2026-11-18/a.txt", "documents/2026-11-18/deep/b.txt", "documents/2026-11-19/c.txt")
     }
     assert set(outside.extend.stats()["runs_created"].values()) == {1}
+    found = outside.extend.call("GET", "/workflow_runs").json()["data"]
+    for each in found:
+        metadata = outside.extend.call("GET", f"/workflow_runs/{each['id']}").json()["metadata"]
+        own = {name: metadata.pop(name) for name in RESERVED_METADATA & metadata.keys()}
+        assert metadata == {"group": "first", "limit": 25, "extend:usage_tags": ["night"]}
+        assert own.keys() == RESERVED_METADATA - {"airflow_submission"}
+    assert len(found) == 3
 
 
 #: Runs a DAG in a process that has been told of another XCom backend from the start.
@@ -73,7 +81,7 @@ import extend_provider.triggers.base as base
 
 assert XCom.__name__ == "XComObjectStorageBackend", XCom
 base.EARLIEST_REPORT_SECONDS = 0.0
-run = DagBag(sys.argv[1]).dags["two_of_them"].test()
+run = DagBag(sys.argv[1]).dags["persistent"].test()
 print("ENDED", run.state)
 """
 
@@ -88,16 +96,16 @@ def test_an_object_storage_for_xcoms_changes_nothing(outside: Outside, tmp_path:
         "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": "0",
     }
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(Path(__file__).parent / "examples" / "among_others.py")],
+        [sys.executable, "-c", RUN, str(Path(__file__).parent / "examples" / "persistent.py")],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert "ENDED success" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
     assert [path for path in place.rglob("*") if path.is_file()]
-    assert len(outside.statuses()) == 3
+    assert len(outside.statuses()) == 4
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,8 @@ def rendered(rendering: dict[str, Any], **values: Any) -> Settings:
     """Return the settings that the first task makes of a call, with some values rendered."""
     with DAG("d", schedule=None) as dag:
         documents_to_warehouse(**{**NEEDED[documents_to_warehouse], **values})
-    given = dag.get_task("documents_to_warehouse.discover").op_args[0]
+    discover: Any = dag.get_task("documents_to_warehouse.discover")
+    given = discover.op_args[0]
     return Settings.from_rendered({**given, **rendering}, label=config.label)
 
 
@@ -333,6 +334,33 @@ def test_first_task_gets_what_the_objects_say() -> None:
     }
     assert settings.source[0].uri == "s3://inbox/a/"
     assert settings.modified_from == dt.datetime(2026, 1, 1)  # noqa: DTZ001
+
+
+def test_what_shapes_the_dag_reaches_its_tasks() -> None:
+    hours = dict(zip(("timeout", "missing_after", "poke_interval"), (5, 2, 1), strict=True))
+    spans: dict[str, Any] = {name: dt.timedelta(hours=each) for name, each in hours.items()}
+    with DAG("d", schedule=None) as dag:
+        documents_to_warehouse(
+            Deployment("file:///w", extend_conn_id="e", warehouse=Warehouse(pool="writers"), pool="batches"),
+            source="s3://inbox/",
+            workflow="w",
+            quality=Quality(on_needs_review="wait", hold_below=0.5, approval_timeout=dt.timedelta(hours=7)),
+            execution=Execution(on_timeout="cancel", cancel_on_kill=False, **spans),
+            group_id="g",
+        )
+    tasks: dict[str, Any] = {task.task_id.rpartition(".")[2]: task for task in dag.tasks}
+    assert {task_id.partition(".")[0] for task_id in dag.task_ids} == {"g"}
+    pools = {name: tasks[name].pool for name in ("submit", "wait", "plan", "load", "held", "release")}
+    assert pools == {
+        **dict.fromkeys(("submit", "wait"), "batches"),
+        **dict.fromkeys(("plan", "load", "held", "release"), "writers"),
+    }
+    wait = tasks["wait"]
+    assert (wait.timeout, wait.missing_after, wait.poke_interval) == (5 * 3600, dt.timedelta(hours=2), 3600)
+    assert (wait.on_timeout, wait.cancel_on_kill, wait.on_needs_review) == ("cancel", False, "wait")
+    assert (wait.extend_conn_id, tasks["submit"].cancel_on_kill) == ("e", False)
+    assert tasks["collect"].timeout == dt.timedelta(hours=5)
+    assert tasks["approve"].response_timeout == dt.timedelta(hours=7)
 
 
 @pytest.mark.parametrize(

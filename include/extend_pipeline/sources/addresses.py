@@ -122,7 +122,7 @@ def _parse_address(address: str, alone: bool) -> SourceItem:
         # The text before an @ is a connection or a key; neither belongs to the identity of a document.
         raise ValueError(
             f"{address!r} is not an address of the form {scheme}://bucket/folder/; which connection opens it "
-            f"is said by {'aws_conn_id' if scheme == 's3' else 'source_conn_id'}"
+            "is said by the source's conn_id"
         )
     is_prefix = alone or not place.key or place.key.endswith("/")
     _refuse_shell_habits(address, place, _IN_A_PREFIX if is_prefix else _IN_AN_OBJECT)

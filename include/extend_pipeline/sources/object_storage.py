@@ -176,7 +176,7 @@ class PathStore:
     def _unlisted(self, prefix: Located, what: str) -> PipelineInputError:
         return PipelineInputError(
             f"The bucket of {prefix.uri!r} {what}, seen from this worker. Nothing was sent to Extend. "
-            f"Check the address and the connection (source_conn_id={self.conn_id!r})."
+            f"Check the address and the connection (conn_id={self.conn_id!r})."
         )
 
     def _bucket_exists(self) -> bool:
