@@ -30,6 +30,7 @@ def get_provider_info() -> dict[str, Any]:
                 "to_openlineage_converter": "extend_pipeline.dag.lineage.as_openlineage",
             }
         ],
+        "cli": ["extend_provider.cli.get_extend_cli_commands"],
         "extra-links": ["extend_provider.links.dashboard.ExtendDashboardLink"],
         "connection-types": connection_types(),
     }

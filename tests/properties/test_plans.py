@@ -35,7 +35,7 @@ from extend_pipeline.planning.discovery import failed_before
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
-from extend_provider.batch.orphans import Mark
+from extend_provider.batch.orphans import IdempotencyKey
 from extend_provider.batch.submission import Prepared, Submission, Submitter
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import ExtendBadRequestError
@@ -219,7 +219,7 @@ class Runs(RuleBasedStateMachine):
             hook=hook_of(process),
             ledger=PausingLedger(process, ledger_of(run.settings, chunk["key"], chunk["plan"])),
             workflow_id=WORKFLOW,
-            mark=lambda: Mark({"chunk": chunk["key"]}),
+            key=lambda: IdempotencyKey({"chunk": chunk["key"]}),
             prepare=lambda: Prepared(inputs),
             clock=self.world.clock,
             sleep=process.sleep,

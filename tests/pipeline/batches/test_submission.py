@@ -24,7 +24,7 @@ from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.planning.run_folder import write_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import read_documents
-from extend_provider.batch.submission import Intent, LedgerState
+from extend_provider.batch.ledger import Intent, LedgerState
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import (
     ExtendAuthError,
