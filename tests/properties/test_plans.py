@@ -215,7 +215,7 @@ class Runs(RuleBasedStateMachine):
             BatchInput(FileInput(text="text"), {"document_id": each.id, **marks})
             for each in chunk_documents(run.settings, chunk)
         ]
-        return Submitter(
+        submission = Submitter(
             hook=hook_of(process),
             ledger=PausingLedger(process, ledger_of(run.settings, chunk["key"], chunk["plan"])),
             workflow_id=WORKFLOW,
@@ -223,7 +223,9 @@ class Runs(RuleBasedStateMachine):
             prepare=lambda: Prepared(inputs),
             clock=self.world.clock,
             sleep=process.sleep,
-        ).submit()
+        ).advance(deferrable=False)
+        assert isinstance(submission, Submission)
+        return submission
 
     def land(self, run: Run, chunk: ChunkReference, *, fails: bool = False) -> None:
         """Land a chunk, if its batch is known."""

@@ -132,7 +132,7 @@ def submit(process: Process, ledger: Ledger) -> Submission:
         pause("prepare")
         return prepared([BatchInput(FileInput(text=str(n)), {"chunk": "this", "n": n}) for n in range(4)])
 
-    return Submitter(
+    submission = Submitter(
         hook=hook_of(process),
         ledger=PausingLedger(process, ledger),
         workflow_id="workflow_1",
@@ -140,7 +140,9 @@ def submit(process: Process, ledger: Ledger) -> Submission:
         prepare=prepare,
         clock=process.world.clock,
         sleep=process.sleep,
-    ).submit()
+    ).advance(deferrable=False)
+    assert isinstance(submission, Submission)
+    return submission
 
 
 def prepared(inputs: list[BatchInput]) -> Prepared:

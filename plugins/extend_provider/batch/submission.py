@@ -131,23 +131,14 @@ class Submitter:
     clock: Callable[[], dt.datetime] = _now
     sleep: Callable[[float], None] = time.sleep
 
-    def submit(self) -> Submission:
-        """Return the work's batch: the recorded one, the one found at Extend, or a new one; waits here.
+    def advance(self, turned_away: int = 0, *, deferrable: bool = True) -> Submission | RetryAt:
+        """Return the work's batch: the recorded one, the one found at Extend, or a new one.
 
         While Extend cannot be asked for a batch that it may have, that is waited out, too.
 
-        :raises ExtendError: Extend refused the batch, or may not be asked; nothing is sent any more.
-        """
-        submission = self.advance(deferrable=False)
-        assert isinstance(submission, Submission)  # noqa: S101  # what is to be waited for was waited for
-        return submission
-
-    def advance(self, turned_away: int = 0, *, deferrable: bool = True) -> Submission | RetryAt:
-        """Do the same as far as it goes without waiting longer than :data:`PATIENCE` at a time.
-
         :param turned_away: from an earlier :class:`RetryAt`.
-        :param deferrable: False: wait here, however long it takes.
-        :raises ExtendError: as :meth:`submit`.
+        :param deferrable: wait here for at most :data:`PATIENCE` at a time; False: however long it takes.
+        :raises ExtendError: Extend refused the batch, or may not be asked; nothing is sent any more.
         """
         patience = PATIENCE if deferrable else math.inf
         result = self._attempt(turned_away)

@@ -31,7 +31,7 @@ from extend_provider.exceptions import (
     ExtendInputError,
     ExtendServerError,
 )
-from extend_provider.sensors.batch import ExtendBatchTimeoutError
+from extend_provider.sensors.batch import ExtendBatchSensor, ExtendBatchTimeoutError
 from fixtures.batch_sensor import LISTING, MODES, Run, run_poking, sensor, submit
 from fixtures.extend_api import ExtendApi
 from fixtures.task_support import Task, run_deferred
