@@ -143,7 +143,6 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         validation.batch_id(self.batch_id, run_count)
         policy = self._policy(context)
         if self.deferrable:
-            self.log.info("%s: waiting for %s runs in the triggerer.", self._work, f"{run_count:,}")
             self._defer(context, policy)
         self._poller = Poller(policy)
         self.take_in_hand(self._work, context["ti"])

@@ -113,6 +113,7 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
 
     def _defer(self, context: Context, policy: WaitPolicy) -> NoReturn:
         """Give the worker back until the trigger reports."""
+        self.log.info("%s: waiting in the triggerer.", self._work)
         self._defer_to(context, self._trigger(policy))
 
     def _defer_to(self, context: Context, trigger: ExtendWaitTrigger) -> NoReturn:

@@ -14,6 +14,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from extend_provider.batch.cancellation import RemoteWork
 from extend_provider.batch.polling import Outcome, PollResult
 from extend_provider.batch.progress import RunRecords
 from extend_provider.client.models import BatchInput, FileInput
@@ -400,3 +401,21 @@ async def test_a_run_that_is_gone_ends_the_wait() -> None:
     assert ended.error is not None
     assert ended.error["type"] == "ExtendNotFoundError"
     assert [run["id"] for run in ended.runs] == ["workflow_run_gone"]
+
+
+def test_what_the_release_before_has_stored_of_a_deferred_task_is_read() -> None:
+    policy = {"deadline": 1.8e9, "poll_interval": 60, "on_needs_review": "land", "max_poll_errors": None}
+    stored = {
+        "batch_id": "batch_1",
+        "run_count": 2,
+        "followers": "file:///workspace/followers",
+        "extend_conn_id": "extend_default",
+        "cancel_on_kill": True,
+        "owner": "token",
+        "policy": {**policy, "limit": "timeout", "missing_after": 3600.0},
+    }
+    trigger = ExtendBatchTrigger(**stored)
+    assert trigger.work == RemoteWork("extend_default", "batch_1", 2, waiters="file:///workspace/followers")
+    assert trigger.serialize() == ("extend_provider.triggers.batch.ExtendBatchTrigger", stored)
+    event = {"outcome": "short", "message": "1 of 2 settled", "progress": {"listed": 1}, "error": None}
+    assert PollResult.from_event({**event, "runs": [], "limit": "timeout"}).outcome is Outcome.RUNS_MISSING
