@@ -45,7 +45,7 @@ def test_every_change_begins_the_time_anew() -> None:
     ]
 
 
-def test_a_look_that_failed_begins_the_time_anew() -> None:
+def test_a_failed_poll_begins_the_time_anew() -> None:
     wait = waiting(100)
     wait.polled(SHORT, now=0)
     wait.failed(ExtendConnectionError("no answer", retryable=True), now=90)

@@ -30,7 +30,7 @@ def waiting(**changes: Any) -> Poller:
     return Poller(WaitPolicy(**{**arguments, **changes}), chance=lambda: 0.5)
 
 
-def test_a_change_is_told_and_sameness_is_not() -> None:
+def test_a_change_is_reported_and_sameness_is_not() -> None:
     wait = waiting()
     first, second, third = (
         wait.polled(BatchProgress(2, {"PROCESSED": processed}), now=NOW) for processed in (0, 0, 1)
@@ -52,7 +52,7 @@ def test_faults_that_may_pass_are_waited_out_until_the_deadline() -> None:
     assert "503" in end.message
 
 
-def test_more_failed_looks_in_a_row_than_tolerated_end_the_wait() -> None:
+def test_more_failed_polls_in_a_row_than_tolerated_end_the_wait() -> None:
     wait = waiting(max_poll_errors=2)
     for _ in range(2):
         assert wait.failed(FAULT, now=NOW).outcome is Outcome.WAIT
@@ -106,7 +106,7 @@ def test_the_error_behind_an_event_is_raised_as_what_it_was(
         assert str(failure).count("UNAUTHORIZED") <= 1
 
 
-def test_a_verdict_is_a_batch_error() -> None:
+def test_an_end_with_runs_in_review_is_a_batch_error() -> None:
     end = waiting(on_needs_review="fail").polled(BatchProgress(1, {"NEEDS_REVIEW": 1}), now=NOW)
     assert type(end.failure("Batch b", "")) is ExtendBatchError
 

@@ -298,6 +298,6 @@ def test_the_triggers_deadline_comes_before_airflows_and_execution_timeout_bound
     assert 60 < deferred.value.timeout.total_seconds() < 600
 
 
-def test_a_triggerer_that_never_reports_gets_a_clear_word() -> None:
+def test_a_triggerer_that_never_reports_is_named_in_the_error() -> None:
     with pytest.raises(ExtendBatchError, match=r"triggerer did not report.*nothing was cancelled"):
         silent(operator(raw_texts=["one"]), Task().attempt())

@@ -173,7 +173,7 @@ def test_an_extend_that_cannot_be_reached_costs_no_retry(
     assert extend_api.stats()["requests"] == {SUBMISSION: 1}
 
 
-def test_the_mark_counts_in_the_metadata_and_its_key_is_reserved(extend_api: ExtendApi) -> None:
+def test_the_idempotency_key_counts_in_the_metadata_and_its_name_is_reserved(extend_api: ExtendApi) -> None:
     nearly_full = {**FILE_ID, "metadata": {"k": "x" * 10_200}}
     with pytest.raises(ExtendInputError, match=r"inputs\[1\].metadata is 10,2.. bytes"):
         operator(inputs=[FILE_ID, nearly_full]).execute(Task().attempt())

@@ -102,7 +102,7 @@ def test_a_timeout_cancels_what_has_not_settled_if_it_is_to(
     assert extend_api.stats()["runs"] == {"CANCELLED": 3}
 
 
-def test_what_a_timeout_could_not_cancel_is_told_with_the_command(extend_api: ExtendApi) -> None:
+def test_what_a_timeout_could_not_cancel_is_reported_with_the_command(extend_api: ExtendApi) -> None:
     extend_api.configure(outcomes=[{"status": "QUARANTINED", "name_glob": "0.txt"}])
     batch_id = submit(2)
     with pytest.raises(ExtendBatchTimeoutError, match="1 may still be at work") as caught:
@@ -188,7 +188,7 @@ def test_faults_that_pass_are_waited_out(run: Run, extend_api: ExtendApi) -> Non
 
 
 @pytest.mark.parametrize("run", [run_deferred, run_poking], ids=["deferred", "poke"])
-def test_too_many_failed_looks_in_a_row_are_the_error_they_were(
+def test_too_many_failed_polls_in_a_row_are_the_error_they_were(
     run: Run, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for hook in ("ExtendHook", "ExtendAsyncHook"):
@@ -238,7 +238,7 @@ FAILED_RUNS = [
         pytest.param({"max_failed_ratio": 0.49}, "a larger share than max_failed_ratio=0.49", id="share"),
     ],
 )
-def test_failed_runs_are_told_and_too_many_fail_the_task(
+def test_failed_runs_are_reported_and_too_many_fail_the_task(
     run: Run,
     arguments: dict[str, Any],
     says: str | None,
@@ -317,7 +317,7 @@ def test_never_fail_skips_on_whatever_the_trigger_reports() -> None:
         made.resume_execution("execute_complete", {"event": None}, Task().attempt())
 
 
-def test_verdicts_are_no_airflow_exceptions_but_the_timeout() -> None:
+def test_batch_errors_are_no_airflow_exceptions_but_the_timeout() -> None:
     assert not issubclass(ExtendBatchError, AirflowException)
     assert issubclass(ExtendBatchTimeoutError, (ExtendBatchError, AirflowSensorTimeout))
 
@@ -332,7 +332,7 @@ def test_the_event_alone_carries_the_end() -> None:
     assert resumed == task.xcoms["progress"] == {"settled": 1}
 
 
-def test_poking_ends_no_later_than_the_deadline_and_looks_rarely(extend_api: ExtendApi) -> None:
+def test_poking_ends_no_later_than_the_deadline_and_polls_rarely(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     made = sensor(submit(1), 1, timeout=2.0, poke_interval=600)
     started = time.monotonic()
