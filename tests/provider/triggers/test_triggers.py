@@ -405,7 +405,7 @@ async def test_a_run_that_is_gone_ends_the_wait() -> None:
 
 def test_what_the_release_before_has_stored_of_a_deferred_task_is_read() -> None:
     policy = {"deadline": 1.8e9, "poll_interval": 60, "on_needs_review": "land", "max_poll_errors": None}
-    stored = {
+    stored: dict[str, Any] = {
         "batch_id": "batch_1",
         "run_count": 2,
         "followers": "file:///workspace/followers",
