@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
+from airflow.sdk.log import configure_logging
 from rich.console import Console
 
 from extend_pipeline.cli import dead_letters, missing, replay, reservations
 from extend_pipeline.warehouse import WarehouseError
 from extend_provider.exceptions import ExtendError
-from extend_provider.terminal import log_to_stderr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,5 +39,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    log_to_stderr()
+    # The result goes to standard output, everything else to standard error, so that it may be piped.
+    configure_logging(output=sys.stderr)
     sys.exit(main())

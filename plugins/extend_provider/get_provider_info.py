@@ -22,6 +22,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators.run_workflow", "operators.submit_batch")],
         "sensors": [_modules("sensors.batch")],
         "triggers": [_modules("triggers.batch", "triggers.submission", "triggers.run")],
+        "cli": ["extend_provider.cli.get_extend_cli_commands"],
         "extra-links": ["extend_provider.links.dashboard.ExtendDashboardLink"],
         "connection-types": connection_types(),
     }

@@ -158,7 +158,7 @@ class Lane:
         """Run the provider's own command, as a log has told it."""
         connection = {f"AIRFLOW_CONN_EXTEND_{self.name.upper()}": self.extend.connection_json()}
         subprocess.run(
-            [sys.executable, "-m", "extend_provider", *shlex.split(command)],
+            [sys.executable, "-m", "airflow", "extend", *shlex.split(command)],
             env={**os.environ, **connection},
             check=True,
             timeout=SEEN_SECONDS,

@@ -33,7 +33,7 @@ NEXT_DAY = DAY + dt.timedelta(days=1)
 CHUNK_SIZE = 2
 #: A command in a log, whose lines are JSON, and for how many seconds it may turn out not to be needed.
 TOLD, PATIENCE = (
-    re.compile(r"(?:its end|finish|cancel it|has not settled): python -m extend_provider (cancel [^\"\\]+)"),
+    re.compile(r"(?:its end|finish|cancel it|has not settled): airflow extend (cancel [^\"\\]+)"),
     60,
 )
 DOCUMENTS = CHUNK_SIZE * (len(ENDINGS) + 1)

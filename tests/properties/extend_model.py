@@ -14,8 +14,9 @@ from typing import Any, Literal, Self
 
 from greenlet import getcurrent, greenlet
 
+from extend_provider.batch.ledger import Intent, Ledger, LedgerState
 from extend_provider.batch.orphans import CLOCK_SKEW
-from extend_provider.batch.submission import Intent, Ledger, LedgerState, Submission
+from extend_provider.batch.submission import Submission
 from extend_provider.client.models import BatchInput, RunSummary, WorkflowRun
 from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.exceptions import (

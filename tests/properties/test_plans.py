@@ -35,7 +35,7 @@ from extend_pipeline.planning.discovery import failed_before
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
-from extend_provider.batch.orphans import Mark
+from extend_provider.batch.orphans import IdempotencyKey
 from extend_provider.batch.submission import Prepared, Submission, Submitter
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import ExtendBadRequestError
@@ -215,15 +215,17 @@ class Runs(RuleBasedStateMachine):
             BatchInput(FileInput(text="text"), {"document_id": each.id, **marks})
             for each in chunk_documents(run.settings, chunk)
         ]
-        return Submitter(
+        submission = Submitter(
             hook=hook_of(process),
             ledger=PausingLedger(process, ledger_of(run.settings, chunk["key"], chunk["plan"])),
             workflow_id=WORKFLOW,
-            mark=lambda: Mark({"chunk": chunk["key"]}),
+            key=lambda: IdempotencyKey({"chunk": chunk["key"]}),
             prepare=lambda: Prepared(inputs),
             clock=self.world.clock,
             sleep=process.sleep,
-        ).submit()
+        ).advance(deferrable=False)
+        assert isinstance(submission, Submission)
+        return submission
 
     def land(self, run: Run, chunk: ChunkReference, *, fails: bool = False) -> None:
         """Land a chunk, if its batch is known."""

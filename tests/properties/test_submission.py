@@ -12,8 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from extend_provider.batch.orphans import Mark
-from extend_provider.batch.submission import Ledger, Prepared, Submission, Submitter
+from extend_provider.batch.ledger import Ledger
+from extend_provider.batch.orphans import IdempotencyKey
+from extend_provider.batch.submission import Prepared, Submission, Submitter
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.client.refusals import RefusedInput
 from extend_provider.exceptions import ExtendError
@@ -131,15 +132,17 @@ def submit(process: Process, ledger: Ledger) -> Submission:
         pause("prepare")
         return prepared([BatchInput(FileInput(text=str(n)), {"chunk": "this", "n": n}) for n in range(4)])
 
-    return Submitter(
+    submission = Submitter(
         hook=hook_of(process),
         ledger=PausingLedger(process, ledger),
         workflow_id="workflow_1",
-        mark=lambda: Mark({"chunk": "this"}),
+        key=lambda: IdempotencyKey({"chunk": "this"}),
         prepare=prepare,
         clock=process.world.clock,
         sleep=process.sleep,
-    ).submit()
+    ).advance(deferrable=False)
+    assert isinstance(submission, Submission)
+    return submission
 
 
 def prepared(inputs: list[BatchInput]) -> Prepared:

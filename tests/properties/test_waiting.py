@@ -7,16 +7,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend_provider.batch.polling import SETTLED, OnNeedsReview, Outcome, RunCounter
-from extend_provider.batch.waiting import Ended, Wait, WaitPolicy
+from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
+from extend_provider.batch.progress import SETTLED_STATUSES, OnNeedsReview, RunCounter
 from extend_provider.client.models import RunStatus, RunSummary
 from extend_provider.exceptions import ExtendAuthError, ExtendServerError
 
 DEADLINE = 1000.0
-STATUSES = [*SETTLED, RunStatus.PENDING, RunStatus.PROCESSING, RunStatus.CANCELLING, "ON_HOLD", ""]
-#: One look: what became of each run listed, in the order and as often as the pages show it; or an error.
+STATUSES = [*SETTLED_STATUSES, RunStatus.PENDING, RunStatus.PROCESSING, RunStatus.CANCELLING, "ON_HOLD", ""]
+#: One poll: what became of each run listed, in the order and as often as the pages show it; or an error.
 LISTING = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(STATUSES)), max_size=12)
-LOOK = LISTING | st.sampled_from([ExtendServerError("failed", retryable=True), TimeoutError("late")])
+POLL = LISTING | st.sampled_from([ExtendServerError("failed", retryable=True), TimeoutError("late")])
 POLICY = st.builds(
     WaitPolicy,
     deadline=st.just(DEADLINE),
@@ -43,7 +43,7 @@ def is_over(listing: list[tuple[int, str]], expected: int, on_needs_review: OnNe
     in_review = RunStatus.NEEDS_REVIEW in latest.values()
     return (
         len(latest) >= expected
-        and all(status in SETTLED for status in latest.values())
+        and all(status in SETTLED_STATUSES for status in latest.values())
         and not (in_review and on_needs_review == "wait")
     )
 
@@ -52,40 +52,39 @@ def is_over(listing: list[tuple[int, str]], expected: int, on_needs_review: OnNe
 @given(
     POLICY,
     st.integers(1, 6),
-    st.lists(LOOK, max_size=8),
+    st.lists(POLL, max_size=8),
     st.integers(1, 5),
     st.floats(0, 1, exclude_max=True),
 )
 def test_done_means_counted_and_the_deadline_ends_every_wait(
-    policy: WaitPolicy, expected: int, looks: list[Any], page_size: int, chance: float
+    policy: WaitPolicy, expected: int, polls: list[Any], page_size: int, chance: float
 ) -> None:
-    wait, now, errors = Wait(policy, chance=lambda: chance), 0.0, 0
+    poller, now, errors = Poller(policy, chance=lambda: chance), 0.0, 0
     # When the script is over, the listing stays as it is: empty, which is "not yet" for ever.
     for _ in range(3000):
-        look = looks.pop(0) if looks else []
-        if isinstance(look, Exception):
+        poll = polls.pop(0) if polls else []
+        if isinstance(poll, Exception):
             errors += 1
-            step = wait.failed(look, now=now)
+            result = poller.failed(poll, now=now)
         else:
             errors = 0
-            step = wait.seen(counted(expected, look, page_size).progress(), now=now)
-            over = is_over(look, expected, policy.on_needs_review)
-            assert (step.decision.outcome in (Outcome.DONE, Outcome.FAILED_REVIEW)) == over
-        if step.ended is not None:
-            assert Ended.from_event(step.ended.as_event()) == step.ended
+            result = poller.polled(counted(expected, poll, page_size).progress(), now=now)
+            over = is_over(poll, expected, policy.on_needs_review)
+            assert (result.outcome in (Outcome.DONE, Outcome.FAILED_REVIEW)) == over
+        if result.is_final:
+            assert PollResult.from_event(result.as_event()) == result
             break
         assert now < DEADLINE
-        assert 0 <= step.delay <= policy.poll_interval
-        assert now + step.delay <= DEADLINE
-        # A step is never so short that the wait hardly moves, unless it is the last one before the deadline.
-        assert step.delay >= min(policy.shortest_interval, DEADLINE - now) - 1e-9
-        now += step.delay
-    assert step.ended is not None
-    assert step.ended.outcome is not Outcome.WAIT
-    if step.ended.outcome is Outcome.TIMED_OUT:
+        assert 0 <= result.delay <= policy.poll_interval
+        assert now + result.delay <= DEADLINE
+        # A delay is never so short that the wait hardly moves, unless it is the last one before the deadline.
+        assert result.delay >= min(policy.shortest_interval, DEADLINE - now) - 1e-9
+        now += result.delay
+    assert result.is_final
+    if result.outcome is Outcome.TIMED_OUT:
         assert now >= DEADLINE
-    if step.ended.outcome is Outcome.GAVE_UP:
-        retryable = getattr(look, "retryable", False)
+    if result.outcome is Outcome.GAVE_UP:
+        retryable = getattr(poll, "retryable", False)
         assert not retryable or errors > (policy.max_poll_errors or 0)
 
 
@@ -100,7 +99,6 @@ def test_how_runs_are_spread_over_pages_and_repeated_makes_no_difference(
 
 
 def test_what_cannot_pass_by_itself_ends_the_wait_at_once() -> None:
-    wait = Wait(WaitPolicy(deadline=DEADLINE, poll_interval=60))
-    step = wait.failed(ExtendAuthError("no", status=401), now=0)
-    assert step.ended is not None
-    assert step.ended.outcome is Outcome.GAVE_UP
+    poller = Poller(WaitPolicy(deadline=DEADLINE, poll_interval=60))
+    result = poller.failed(ExtendAuthError("no", status=401), now=0)
+    assert result.outcome is Outcome.GAVE_UP

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from extend_provider import cli
 from extend_provider.batch.cancellation import RemoteWork
-from extend_provider.batch.orphans import Mark, Sought
+from extend_provider.batch.orphans import IdempotencyKey, Orphan
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.hooks.extend import ExtendHook
 from fixtures.extend_api import ExtendApi
+from fixtures.extend_command import extend_command
 
 
 @pytest.fixture(autouse=True)
@@ -29,41 +33,39 @@ def submit(count: int) -> str:
         return hook.create_batch("workflow_invoices", [BatchInput(FileInput(text="t"))] * count)
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "extend_provider", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
-    )
-
-
-def test_batches_and_runs_are_cancelled_and_told(extend_api: ExtendApi) -> None:
+def test_batches_and_runs_are_cancelled_and_reported(extend_api: ExtendApi) -> None:
+    """In a process of its own: Airflow finds the command, and its result can be piped."""
     first, second = submit(3), submit(2)
     with ExtendHook() as hook:
         run = hook.create_run("workflow_invoices", FileInput(text="t"))
-    done = command(
-        "cancel", "--batch-id", first, "--batch-id", second, "--run-id", run.id, "--conn-id", "other"
+    ids = ["--batch-id", first, "--batch-id", second, "--run-id", run.id, "--conn-id", "other"]
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", "extend", "cancel", *ids],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Batch {first}: 3 runs cancelled, 0 had settled before." in done.stdout
-    assert f"Batch {second}: 2 runs cancelled, 0 had settled before." in done.stdout
-    assert f"Runs {run.id}: 1 runs cancelled" in done.stdout
+    assert done.stdout.splitlines() == [
+        f"Batch {first}: 3 runs cancelled, 0 had settled before.",
+        f"Batch {second}: 2 runs cancelled, 0 had settled before.",
+        f"Runs {run.id}: 1 runs cancelled, 0 had settled before.",
+    ]
     assert "3/3" in done.stderr
     assert extend_api.stats()["runs"] == {"CANCELLED": 6}
 
 
-def test_a_batch_whose_id_never_arrived_is_waited_for_as_long_as_it_may_be_listed_late(
-    extend_api: ExtendApi,
+def test_a_batch_whose_id_was_lost_is_waited_for_as_long_as_it_may_be_listed_late(
+    extend_api: ExtendApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     since = dt.datetime.now(dt.UTC).isoformat()
-    extend_api.configure(listing_lag_seconds=6)
+    extend_api.configure(listing_lag_seconds=2)
     with ExtendHook() as hook:
         batch_id = hook.create_batch("workflow_invoices", [BatchInput(FileInput(text="t"), {"chunk": "c1"})])
-    done = command("cancel", "--workflow-id", "workflow_invoices", "--metadata", "chunk=c*", "--since", since)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Batch {batch_id}: 1 runs cancelled" in done.stdout
+    lost = ["--workflow-id", "workflow_invoices", "--metadata", "chunk=c*", "--since", since]
+    assert extend_command("cancel", *lost) == 0
+    assert f"Batch {batch_id}: 1 runs cancelled" in capsys.readouterr().out
     assert extend_api.stats()["runs"] == {"CANCELLED": 1}
 
 
@@ -75,20 +77,31 @@ def test_single_runs_whose_ids_never_arrived_are_looked_for_beside_those_that_ar
         known = hook.create_run("workflow_invoices", FileInput(text="one"))
         hook.create_run("workflow_invoices", FileInput(text="two"), metadata={"k": "a/2:1"})
         hook.create_batch("workflow_invoices", [BatchInput(FileInput(text="t"), {"k": "a/2:1"})])
-    sought = Sought("workflow_invoices", Mark({"k": "a/2:*"}), now.isoformat(), now.isoformat(), runs=1)
-    work = RemoteWork("extend_default", run_ids=(known.id,), sought=sought)
-    done = command(*shlex.split(work.command)[3:])
-    assert done.returncode == 0, done.stdout + done.stderr
+    orphan = Orphan(
+        "workflow_invoices", IdempotencyKey({"k": "a/2:*"}), now.isoformat(), now.isoformat(), runs=1
+    )
+    work = RemoteWork("extend_default", run_ids=(known.id,), orphan=orphan)
+    assert extend_command(*shlex.split(work.command)[2:]) == 0
     assert extend_api.stats()["runs"] == {"CANCELLED": 2, "PENDING": 1}
 
 
-def test_an_unknown_batch_is_not_taken_for_success() -> None:
-    done = command("cancel", "--batch-id", "batch_of_nobody")
-    assert done.returncode == 1
-    assert "not one is listed; check the id" in done.stdout
+def test_an_unknown_batch_is_not_taken_for_success(capsys: pytest.CaptureFixture[str]) -> None:
+    assert extend_command("cancel", "--batch-id", "batch_of_nobody") == 1
+    assert "not one is listed; check the id" in capsys.readouterr().out
 
 
-def test_without_anything_to_cancel_it_says_what_is_missing() -> None:
-    done = command("cancel")
-    assert done.returncode == 2
-    assert "--batch-id" in done.stderr
+def test_a_command_without_anything_to_cancel_names_what_is_missing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert extend_command("cancel") == 2
+    assert "--batch-id" in capsys.readouterr().err
+
+
+def test_the_module_imports_nothing_heavy() -> None:
+    """Airflow loads it at each of its commands; what only the run of the command needs is imported there."""
+    body = ast.parse(Path(cli.__file__).read_text()).body
+    imported = {node.module for node in body if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
+    assert {name for name in imported if str(name).split(".")[0] not in sys.stdlib_module_names} == {
+        "airflow.cli.cli_config"
+    }

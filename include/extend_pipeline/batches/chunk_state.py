@@ -33,9 +33,9 @@ from extend_pipeline.storage.workspace import (
     read_documents,
     write_documents,
 )
-from extend_provider.batch.on_kill import CancelsOnKillMixin as Sender
-from extend_provider.batch.orphans import Mark
-from extend_provider.batch.submission import Later, Prepared, Submission, Submitter
+from extend_provider.batch.orphans import IdempotencyKey
+from extend_provider.batch.ownership import CancelsOnKillMixin as Sender
+from extend_provider.batch.submission import Prepared, RetryAt, Submission, Submitter
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import ExtendError
 
@@ -183,7 +183,7 @@ class Round:
 
     def advance(
         self, hook: ExtendHook, sender: Sender, context: Context, turned_away: int = 0
-    ) -> Submission | Later:
+    ) -> Submission | RetryAt:
         """Send the round's documents, unless a batch of them exists already; see :class:`Submitter`.
 
         :param sender: the operator that sends, which answers for the batch if it is killed meanwhile.
@@ -200,11 +200,11 @@ class Round:
             workflow_id=self.settings.workflow_id,
             version=self.settings.version,
             priority=self.settings.priority,
-            mark=lambda: Mark({"chunk": self.key, "round": f"{self.number}"}),
+            key=lambda: IdempotencyKey({"chunk": self.key, "round": f"{self.number}"}),
             prepare=lambda: self._prepare(hook, marks),
             sender=sender,
             ti=context["ti"],
-            followers=self.followers,
+            waiters=self.followers,
             log=sender.log,
         ).advance(turned_away)
         if isinstance(outcome, Submission) and outcome.batch_id is not None and outcome.taken_up:

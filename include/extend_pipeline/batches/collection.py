@@ -18,7 +18,7 @@ from extend_pipeline.dag.outages import is_gone
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.kept_parts import KeptPart, digest, find_part
 from extend_pipeline.storage.raw_zone import PartWriter, RawPart, run_line
-from extend_provider.batch.polling import SETTLED
+from extend_provider.batch.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, WorkflowRun
 from extend_provider.exceptions import ExtendError
 
@@ -70,7 +70,7 @@ def collect(
         before = runs.get(run.id)
         if before is not None and before.keeps_out(run):
             return
-        if run.status not in SETTLED:
+        if run.status not in SETTLED_STATUSES:
             raise ExtendError(
                 f"Run {run.id} of batch {batch_id} is {run.status}, so nothing of the batch was collected: "
                 "its wait task was marked as success before it was through. A retry collects the batch once "
@@ -164,7 +164,9 @@ class Inspection:
     @property
     def unsettled(self) -> int:
         """How many are still at work."""
-        return sum(self.statuses[run_id] not in SETTLED for run_id in self.statuses.keys() - self.gone)
+        return sum(
+            self.statuses[run_id] not in SETTLED_STATUSES for run_id in self.statuses.keys() - self.gone
+        )
 
     @property
     def failed(self) -> int:

@@ -26,8 +26,7 @@ from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import ChunkVoidedError
 from extend_pipeline.storage.formats import Stored, read, write, write_once
 from extend_pipeline.storage.workspace import read_json, write_json
-from extend_provider.batch.ledger import SUBMISSION_KEY
-from extend_provider.batch.submission import Intent, LedgerState
+from extend_provider.batch.ledger import TASK_STATE_KEY, Intent, LedgerState
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +107,7 @@ class StoredBatch(Stored, frozen=True):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkspaceLedger:
-    """See :class:`extend_provider.batch.submission.Ledger`.
+    """See :class:`extend_provider.batch.ledger.Ledger`.
 
     :param plan: the plan that whoever sends the chunk works for.
     """
@@ -227,7 +226,7 @@ class CopiedLedger:
 
     @property
     def _key(self) -> str:
-        return SUBMISSION_KEY if self.round_number == 1 else f"{SUBMISSION_KEY}_{self.round_number}"
+        return TASK_STATE_KEY if self.round_number == 1 else f"{TASK_STATE_KEY}_{self.round_number}"
 
     def _copy(self) -> LedgerState:
         copy = self.store.get(self._key)

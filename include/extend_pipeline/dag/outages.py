@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import BaseOperator
 
-from extend_provider.batch.submission import Later
+from extend_provider.batch.submission import RetryAt
 from extend_provider.exceptions import (
     ExtendConnectionError,
     ExtendError,
@@ -68,7 +68,7 @@ def ask_later(
         raise ExtendBatchTimeoutError(f"Extend had no answer by the deadline ({moment}): {error} {fate}")
     pause = max(min(FIRST_PAUSE * 2.0 ** min(failures, 16), LONGEST_PAUSE), error.retry_after or 0.0)
     task.log.warning("Asked again later (%s times so far): %s", failures, error)
-    later = Later(at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(pause, left)))
+    later = RetryAt(at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(pause, left)))
     state = {"failures": failures + 1, "deadline": deadline, **state}
     defer_until(task, later, method, ti, cancel_on_kill=False, **state)
 

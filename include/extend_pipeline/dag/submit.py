@@ -14,9 +14,8 @@ from extend_pipeline.batches.reservations import PARALLEL, ChunkReference, ledge
 from extend_pipeline.exceptions import ChunkVoidedError
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
-from extend_provider.batch.on_kill import CancelsOnKillMixin
-from extend_provider.batch.submission import Later
-from extend_provider.batch.waiters import Follower, follow, unfollow
+from extend_provider.batch.ownership import CancelsOnKillMixin, Waiter, add_waiter, remove_waiter
+from extend_provider.batch.submission import RetryAt
 from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 from extend_provider.triggers.submission import defer_until
 
@@ -60,15 +59,15 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
         from extend_provider.hooks.extend import ExtendHook
 
         chunk, ti = Round.first(self.chunk), context["ti"]
-        follow(chunk.followers, Follower.of(ti, WAIT_TASK_ID))
+        add_waiter(chunk.followers, Waiter.of(ti, WAIT_TASK_ID))
         try:
             with ExtendHook(extend_conn_id=chunk.settings.extend_conn_id) as hook:
                 outcome = chunk.advance(hook, self, context, turned_away)
         except ChunkVoidedError as voided:
-            unfollow(chunk.followers, Follower.of(ti, WAIT_TASK_ID))
+            remove_waiter(chunk.followers, Waiter.of(ti, WAIT_TASK_ID))
             self.log.warning("%s", voided)
             raise AirflowSkipException(str(voided)) from None
-        if isinstance(outcome, Later):
+        if isinstance(outcome, RetryAt):
             defer_until(self, outcome, self.execute_complete, ti, cancel_on_kill=self.cancel_on_kill)
         ti.xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
         ti.xcom_push(key=SUBMISSION_KEY, value=outcome.details[SUBMISSION_KEY])
@@ -83,7 +82,7 @@ def follow_held(settings: Settings, plan: Plan, ti: Any) -> None:
     task_id = f"{ti.task_id.rpartition('.')[0]}.{CHUNK_GROUP_ID}.{WAIT_TASK_ID}"
     for index, chunk in enumerate(plan.chunks):
         if index >= plan.new_chunks:
-            follow(followers_of(settings, chunk["key"]), Follower(ti.dag_id, ti.run_id, task_id, index))
+            add_waiter(followers_of(settings, chunk["key"]), Waiter(ti.dag_id, ti.run_id, task_id, index))
 
 
 def count_voided(settings: Settings, plan: Plan) -> int:

@@ -14,14 +14,13 @@ from extend_pipeline.batches.evidence import note
 from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.cli.missing import advice
 from extend_pipeline.dag.outages import ask_later, is_outage
-from extend_provider.batch.on_kill import left_alone
-from extend_provider.batch.polling import BatchProgress, Outcome
-from extend_provider.batch.submission import Later, Submission
-from extend_provider.batch.waiters import Follower, follow, others, unfollow
-from extend_provider.batch.waiting import Ended, WaitPolicy
+from extend_provider.batch.ownership import Waiter, add_waiter, left_alone, other_waiters, remove_waiter
+from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
+from extend_provider.batch.progress import BatchProgress
+from extend_provider.batch.submission import RetryAt, Submission
 from extend_provider.client import validation
 from extend_provider.exceptions import ExtendBatchError, ExtendError, ExtendNotFoundError
-from extend_provider.sensors.batch import FATE, ExtendBatchSensor, ExtendBatchTimeoutError
+from extend_provider.sensors.batch import LEFT_RUNNING, ExtendBatchSensor, ExtendBatchTimeoutError
 from extend_provider.triggers.submission import defer_until
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         # From the first round on, because Extend may have lost runs of each since they were looked at.
         current = Round.first(self.chunk)
         self._share(current, context)
-        follow(current.followers, Follower.of(context["ti"]))
+        add_waiter(current.followers, Waiter.of(context["ti"]))
         return self._wait_for(context, current, policy)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -78,11 +77,11 @@ class WaitChunkOperator(ExtendBatchSensor):
     def _share(self, current: Round, context: Context) -> None:
         # As the first task has rendered it, so that a batch is waited for where it was sent.
         self.extend_conn_id = current.settings.extend_conn_id
-        self.followers, self._follower = current.followers, Follower.of(context["ti"])
+        self.waiters, self._waiter = current.followers, Waiter.of(context["ti"])
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Decide what becomes of the round that has settled."""
-        ended = Ended.from_event(event)
+        ended = PollResult.from_event(event)
         if ended.batch_id is not None:
             self.batch_id = ended.batch_id
         if ended.progress is not None:
@@ -95,37 +94,37 @@ class WaitChunkOperator(ExtendBatchSensor):
 
     def look_again(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Go on with a round that had settled when Extend gave no answer."""
-        ended, policy = Ended.from_event(event["ended"]), WaitPolicy(**event["policy"])
+        ended, policy = PollResult.from_event(event["ended"]), WaitPolicy(**event["policy"])
         self.batch_id = ended.batch_id
         if _is_unknown(ended):
             return self._wait_for(context, Round.of_batch(self.chunk, ended.batch_id), policy)
         return self._take_up(context, ended, policy, event["failures"])
 
     def _take_up(
-        self, context: Context, ended: Ended, policy: WaitPolicy, failures: int = 0
+        self, context: Context, ended: PollResult, policy: WaitPolicy, failures: int = 0
     ) -> dict[str, Any]:
         current = Round.of_batch(self.chunk, ended.batch_id)
         sent = current.sent()
         if sent is None or sent.batch_id != ended.batch_id:
             return self._wait_for(context, current, policy)
         try:
-            evidence = self._look(current, sent, given_up=ended.outcome is Outcome.SHORT)
+            evidence = self._look(current, sent, given_up=ended.outcome is Outcome.RUNS_MISSING)
         except ExtendError as error:
             if not is_outage(error) and not isinstance(error, ExtendNotFoundError):
                 raise
             self._ask_later(context, error, policy, ended, failures)
         if evidence is None:
             if time.time() >= policy.deadline:
-                raise ExtendBatchTimeoutError(f"{self._name} has not settled. {FATE}")
+                raise ExtendBatchTimeoutError(f"{self._name} has not settled. {LEFT_RUNNING}")
             return self._wait_for(context, current, policy)
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)
-        unfollow(current.followers, Follower.of(context["ti"]))
+        remove_waiter(current.followers, Waiter.of(context["ti"]))
         return dict(ended.progress or {})
 
     def _ask_later(
-        self, context: Context, error: ExtendError, policy: WaitPolicy, ended: Ended, failures: int = 0
+        self, context: Context, error: ExtendError, policy: WaitPolicy, ended: PollResult, failures: int = 0
     ) -> NoReturn:
         unknown = self._nothing_listed(ended) if isinstance(error, ExtendNotFoundError) else ""
         ask_later(
@@ -134,7 +133,7 @@ class WaitChunkOperator(ExtendBatchSensor):
             self.look_again,
             context["ti"],
             deadline=policy.deadline,
-            fate=f"{unknown} {self._name}: nothing was sent again. {FATE}".lstrip(),
+            fate=f"{unknown} {self._name}: nothing was sent again. {LEFT_RUNNING}".lstrip(),
             failures=failures,
             ended=ended.as_event(),
             policy=dataclasses.asdict(policy),
@@ -149,7 +148,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         self, context: Context, current: Round, policy: WaitPolicy, turned_away: int = 0
     ) -> dict[str, Any]:
         sent = current.sent(required=current.number == 1) or self._submit(context, current, turned_away)
-        if isinstance(sent, Later):
+        if isinstance(sent, RetryAt):
             defer_until(
                 self,
                 sent,
@@ -161,15 +160,15 @@ class WaitChunkOperator(ExtendBatchSensor):
         expected = current.expected(sent)
         if sent.batch_id is not None and expected:
             self.batch_id, self.run_count = sent.batch_id, expected
-            self._defer(context, policy, expected)
+            self._defer(context, policy)
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)
-        unfollow(current.followers, Follower.of(context["ti"]))
+        remove_waiter(current.followers, Waiter.of(context["ti"]))
         self.log.info("Round %s: there is nothing to wait for.", current.number)
         return BatchProgress(0, {}).as_dict()
 
-    def _submit(self, context: Context, current: Round, turned_away: int) -> Submission | Later:
+    def _submit(self, context: Context, current: Round, turned_away: int) -> Submission | RetryAt:
         from extend_provider.hooks.extend import ExtendHook
 
         self.log.info(
@@ -228,19 +227,19 @@ class WaitChunkOperator(ExtendBatchSensor):
             )
         return evidence
 
-    def _fate(self) -> str:
+    def _apply_on_timeout(self) -> str:
         """Leave a batch that others wait for as it is, though its time is up here."""
         rest = (
-            others(self.followers, self._follower) if self.on_timeout == "cancel" and self.followers else []
+            other_waiters(self.waiters, self._waiter) if self.on_timeout == "cancel" and self.waiters else []
         )
         if not rest:
-            return super()._fate()
+            return super()._apply_on_timeout()
         return f"on_timeout='cancel', but others wait for it, e.g. {rest[0]}. {left_alone(self._work)}"
 
-    def _conclude(self, ended: Ended) -> dict[str, Any]:
+    def _conclude(self, ended: PollResult) -> dict[str, Any]:
         if ended.outcome is Outcome.TIMED_OUT and not (ended.progress or {}).get("listed"):
             ended = dataclasses.replace(ended, message=f"{ended.message} {self._nothing_listed(ended)}")
-        if ended.outcome is Outcome.SHORT and ended.progress is not None:
+        if ended.outcome is Outcome.RUNS_MISSING and ended.progress is not None:
             self.log.warning("%s: %s The missing runs count as gone.", self._name, ended.message)
             return ended.progress
         return super()._conclude(ended)
@@ -248,7 +247,7 @@ class WaitChunkOperator(ExtendBatchSensor):
     def _judge_failures(self, counts: dict[str, Any], *, gone: bool) -> None:
         """Leave it to the run: how many failures are too many is said once all rounds are through."""
 
-    def _nothing_listed(self, ended: Ended) -> str:
+    def _nothing_listed(self, ended: PollResult) -> str:
         current = Round.of_batch(self.chunk, ended.batch_id)
         listed = "is listed any more" if current.evidence() else "was ever listed"
         return (
@@ -258,7 +257,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         )
 
 
-def _is_unknown(ended: Ended) -> bool:
+def _is_unknown(ended: PollResult) -> bool:
     """Whether the wait ended because Extend knows nothing of the batch."""
     error = ended.error or {}
     return ended.outcome is Outcome.GAVE_UP and error.get("type") == ExtendNotFoundError.__name__

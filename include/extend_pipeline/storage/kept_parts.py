@@ -22,7 +22,7 @@ from extend_pipeline.storage.raw_zone import RawPart
 from extend_pipeline.storage.workspace import read_json
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.transform.raw_lines import read_raw_line
-from extend_provider.batch.polling import SETTLED
+from extend_provider.batch.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, WorkflowRun
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Richness(NamedTuple):
     @classmethod
     def of(cls, run: WorkflowRun) -> Self:
         """Measure a run."""
-        state = 1 if run.status == RunStatus.NEEDS_REVIEW else 2 if run.status in SETTLED else 0
+        state = 1 if run.status == RunStatus.NEEDS_REVIEW else 2 if run.status in SETTLED_STATUSES else 0
         results = [step.result for step in run.steps if step.result is not None]
         told = sum(bool(each.value or each.classification or each.splits) for each in results)
         return cls(state, told, run.updated_at or "")

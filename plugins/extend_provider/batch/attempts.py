@@ -39,7 +39,7 @@ def generation(ti: Any) -> str:
 
 
 def is_generation_of(ti: Any, retries: int, written: object) -> bool:
-    """Whether an attempt of the same generation has written this.
+    """Return True if an attempt of the same generation has written this.
 
     :param retries: the task's ``retries``; the release before went by them where there was no trace context.
     """

@@ -1,4 +1,4 @@
-"""Cancelling what a task has at Extend: a batch's runs, single ones, or a batch that must be found first.
+"""Cancelling a task's work at Extend: a batch's runs, single runs, or an orphan that must be found first.
 
 Extend cancels run by run: each takes a request, is refused where a run has settled meanwhile, and may be
 turned away by the rate limit. So a cancellation is bounded in time and in requests at a time, does what it
@@ -17,8 +17,10 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from extend_provider.batch.orphans import Mark, Sought, find_batch_async
-from extend_provider.batch.polling import SETTLED
+import msgspec
+
+from extend_provider.batch.orphans import Orphan, find_orphan_async
+from extend_provider.batch.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, RunSummary
 from extend_provider.exceptions import ExtendBadRequestError, ExtendError, ExtendNotFoundError
 from extend_provider.security import describe_error
@@ -34,36 +36,36 @@ ON_TIMEOUT: tuple[str, ...] = get_args(OnTimeout)
 CANCEL_SECONDS = 300.0
 #: Requests at a time.
 CONCURRENCY = 8
-#: Seconds between two looks at what is not listed yet or could not be reached, at first and at most: looks
-#: that bring nothing new get rarer.
+#: Seconds between two passes over what is not listed yet or could not be reached, at first and at most; they
+#: get rarer while a pass brings nothing new.
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
-#: Nothing more to do for a run in one of these.
-_OVER = SETTLED | {RunStatus.CANCELLING}
+#: A run in one of these needs no request any more.
+_NOT_AT_WORK = SETTLED_STATUSES | {RunStatus.CANCELLING}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RemoteWork:
     """What a task has at Extend: a batch, or single runs.
 
-    :param run_ids: of single runs; there may be more that are sought.
-    :param sought: how to find what was submitted if its id is not known.
+    :param run_ids: of single runs; there may be more, see ``orphan``.
+    :param orphan: how to find what was submitted if its id is not known.
     :param run_count: how many runs the batch has; None if that is not known, then those listed are all.
-    :param followers: where those who wait for it are marked, see :mod:`extend_provider.batch.waiters`; None:
-        it is this task's alone.
+    :param waiters: the folder in which the tasks that need the batch are noted, see
+        :mod:`extend_provider.batch.ownership`; None: it is this task's alone.
     """
 
     conn_id: str
     batch_id: str | None = None
     run_count: int | None = None
     run_ids: tuple[str, ...] = ()
-    followers: str | None = None
-    sought: Sought | None = None
+    waiters: str | None = None
+    orphan: Orphan | None = None
 
     def __str__(self) -> str:
-        if self.sought is not None:
-            what = "batch" if self.sought.runs is None else "runs"
-            return f"The {what} of the submission begun on {self.sought.since}"
+        if self.orphan is not None:
+            what = "batch" if self.orphan.runs is None else "runs"
+            return f"The {what} of the submission begun on {self.orphan.since}"
         return f"Batch {self.batch_id}" if self.batch_id else f"Runs {', '.join(self.run_ids)}"
 
     def to_json(self) -> dict[str, Any]:
@@ -73,36 +75,31 @@ class RemoteWork:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
         """Read back what :meth:`to_json` gave."""
-        sought = plain["sought"]
-        if sought is not None:
-            sought = Sought(**{**sought, "mark": Mark(**sought["mark"])})
-        return cls(**{**plain, "run_ids": tuple(plain["run_ids"]), "sought": sought})
+        return msgspec.convert(plain, cls)
 
     def found(self, batch_id: str) -> Self:
-        """Return the same work with the id of its batch, or the ids of the runs that were sought."""
-        if self.sought is not None and self.sought.runs is not None:
-            return dataclasses.replace(self, run_ids=(*self.run_ids, *batch_id.split(",")), sought=None)
-        return dataclasses.replace(self, batch_id=batch_id, sought=None)
+        """Return the same work with the id of its batch, or the ids of the runs that were orphan."""
+        if self.orphan is not None and self.orphan.runs is not None:
+            return dataclasses.replace(self, run_ids=(*self.run_ids, *batch_id.split(",")), orphan=None)
+        return dataclasses.replace(self, batch_id=batch_id, orphan=None)
 
     @property
     def command(self) -> str:
         """The command line that cancels the work."""
-        return shlex.join(
-            ["python", "-m", "extend_provider", "cancel", *self._options(), "--conn-id", self.conn_id]
-        )
+        return shlex.join(["airflow", "extend", "cancel", *self._options(), "--conn-id", self.conn_id])
 
     def _options(self) -> Iterator[str]:
         if self.batch_id:
             yield from ("--batch-id", self.batch_id)
         for run_id in self.run_ids:
             yield from ("--run-id", run_id)
-        if self.sought is not None:
-            yield from ("--workflow-id", self.sought.workflow_id)
-            for key, pattern in self.sought.mark.patterns.items():
+        if self.orphan is not None:
+            yield from ("--workflow-id", self.orphan.workflow_id)
+            for key, pattern in self.orphan.key.patterns.items():
                 yield from ("--metadata", f"{key}={pattern}")
-            yield from ("--since", self.sought.since, "--until", self.sought.until)
-            if self.sought.runs is not None:
-                yield from ("--runs", str(self.sought.runs))
+            yield from ("--since", self.orphan.since, "--until", self.orphan.until)
+            if self.orphan.runs is not None:
+                yield from ("--runs", str(self.orphan.runs))
 
 
 @dataclasses.dataclass(slots=True)
@@ -128,33 +125,33 @@ class Cancellation:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing of the work goes on."""
+        """Return True if nothing of the work goes on."""
         return not self.left and self.reason is None
 
     def __str__(self) -> str:
         """What became of the work, and how to finish it, for a person."""
-        if self.work.sought is not None:
-            return self._not_found(self.work.sought)
+        if self.work.orphan is not None:
+            return self._not_found(self.work.orphan)
         done = f"{self.cancelled:,} runs cancelled, {self.settled:,} had settled before"
         if self.complete:
             return f"{done}."
         left = f"{self.left:,} may still be at work" if self.seen else "which runs there are is not known"
         return f"{done}; {left}: {self.reason or 'no reason given'} To finish: {self.work.command}"
 
-    def _not_found(self, sought: Sought) -> str:
+    def _not_found(self, orphan: Orphan) -> str:
         if self.complete:
             return "Extend did not accept it, so there is nothing to cancel."
         return (
             f"it was not found at Extend: {self.reason or 'no reason given'} If it was accepted, it is "
-            f"listed at {sought.until} at the latest. To look for it and cancel it: {self.work.command}"
+            f"listed at {orphan.until} at the latest. To look for it and cancel it: {self.work.command}"
         )
 
 
 def budget(work: RemoteWork) -> float:
     """Return the seconds that a cancellation may take: the proof that there is no batch takes its own."""
-    if work.sought is None:
+    if work.orphan is None:
         return CANCEL_SECONDS
-    proof = (work.sought.proven_from - dt.datetime.now(dt.UTC)).total_seconds()
+    proof = (work.orphan.proven_from - dt.datetime.now(dt.UTC)).total_seconds()
     return CANCEL_SECONDS + max(proof, 0.0)
 
 
@@ -173,17 +170,17 @@ async def cancel(
     :param seconds: how long it may take; None: see :func:`budget`.
     :param look_seconds: how much of it may go by before a batch without an id is found; None: all of it.
     :param concurrency: requests at a time.
-    :param on_change: told of every run that is dealt with.
+    :param on_change: called for every run that is dealt with.
     """
     canceller = _Canceller(work, concurrency, on_change)
     limit = seconds = budget(work) if seconds is None else seconds
     try:
         async with asyncio.timeout(seconds):
-            if work.sought is not None:
+            if work.orphan is not None:
                 await canceller.run()  # what is known
                 limit = min(look_seconds or seconds, seconds)
                 async with asyncio.timeout(limit):
-                    await canceller.find(work.sought)
+                    await canceller.find(work.orphan)
                 limit = seconds
             await canceller.run()
     except TimeoutError:
@@ -222,14 +219,14 @@ class _Canceller:
         self._dealt_with: set[str] = set()
         self._refused: dict[str, str] = {}
 
-    async def find(self, sought: Sought) -> None:
+    async def find(self, orphan: Orphan) -> None:
         """Look for the batch until it is found, or a complete listing proves its absence."""
         pause = PAUSE_SECONDS
         async with await self._hook() as hook:
             while True:
-                unproven = (sought.proven_from - dt.datetime.now(dt.UTC)).total_seconds()
+                unproven = (orphan.proven_from - dt.datetime.now(dt.UTC)).total_seconds()
                 try:
-                    found = await find_batch_async(hook, sought)
+                    found = await find_orphan_async(hook, orphan)
                 except ExtendError as error:
                     self._wait_out(error)
                 else:
@@ -240,13 +237,13 @@ class _Canceller:
                     if unproven <= 0:
                         self.tally.seen = len(self._work.run_ids)
                         if self._work.run_ids:
-                            self._work = self.tally.work = dataclasses.replace(self._work, sought=None)
+                            self._work = self.tally.work = dataclasses.replace(self._work, orphan=None)
                         return
                 await asyncio.sleep(min(pause, unproven) if unproven > 0 else pause)
                 pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
     async def run(self) -> None:
-        if self._work.sought is not None and not self._work.run_ids:
+        if self._work.orphan is not None and not self._work.run_ids:
             return  # there is none
         pause = PAUSE_SECONDS
         async with await self._hook() as hook:
@@ -302,7 +299,7 @@ class _Canceller:
         ]
         async with asyncio.TaskGroup() as group:
             for run in open_runs:
-                if run.status in _OVER:
+                if run.status in _NOT_AT_WORK:
                     self._settled(run.id)
                 else:
                     group.create_task(self._cancel_run(hook, run.id))
@@ -323,8 +320,8 @@ class _Canceller:
         except ExtendNotFoundError:
             self._settled(run_id)
         except ExtendBadRequestError:
-            # Refused is what has settled in the meantime; anything else is worth telling.
-            if (await hook.get_run(run_id)).status not in _OVER:
+            # Refused is what has settled in the meantime; anything else is an error.
+            if (await hook.get_run(run_id)).status not in _NOT_AT_WORK:
                 raise
             self._settled(run_id)
         else:

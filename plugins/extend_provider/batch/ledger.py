@@ -1,6 +1,7 @@
-"""The ledger of a task instance's submissions, in Airflow's task state store, and their mark at Extend.
+"""The ledger of submissions: what was about to be sent, and which batch or runs it has become.
 
-A task has one submission, a batch, or several parts one after the other: requests that create single runs.
+:class:`TaskStateLedger` keeps it in Airflow's task state store. A task has one submission, a batch, or
+several parts one after the other: requests that create single runs.
 
 The store survives a retry. On Airflow 3.3 it survives a clear too, on 3.4 it may not; so each attempt leaves
 a trace before it does anything, and where earlier attempts have left none, one of them may have submitted:
@@ -12,13 +13,15 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from urllib.parse import urlsplit
 
 from extend_provider.batch.attempts import first_try, generation, is_generation_of
-from extend_provider.batch.orphans import Mark
-from extend_provider.batch.submission import Intent, LedgerState
+from extend_provider.batch.orphans import IdempotencyKey
 from extend_provider.client import validation
+from extend_provider.client.models import BatchInput, FileInput, RunInput
 from extend_provider.exceptions import ExtendInputError
 
 if TYPE_CHECKING:
@@ -34,20 +37,100 @@ ON_CLEAR: tuple[str, ...] = get_args(OnClear)
 OnChangedInputs = Literal["fail", "reattach"]
 ON_CHANGED_INPUTS: tuple[str, ...] = get_args(OnChangedInputs)
 
-#: Key in the metadata of every input by which its run is found again: which submission, how many inputs, and
-#: their fingerprint: ``identity.since/count/fingerprint``, or ``…/part:count/fingerprint``.
-MARK_KEY = "airflow_submission"
+#: Key in the metadata of every input of the submission's idempotency key, the number of inputs, and their
+#: fingerprint: ``identity.since/count/fingerprint``, or ``…/part:count/fingerprint``.
+METADATA_KEY = "airflow_submission"
 #: Key in the task state store.
-SUBMISSION_KEY = "extend_submission"
+TASK_STATE_KEY = "extend_submission"
 #: Key of the inputs' fingerprint among an intent's details.
 INPUTS_KEY = "inputs"
 #: Key of the parts' entries in a task's.
 PARTS_KEY = "parts"
+#: Hexadecimal digits of a fingerprint.
+FINGERPRINT_LENGTH = 12
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Intent:
+    """A submission that was about to be made.
+
+    :param number: 1 for the first submission of this work, 2 for the one after a proven absence, …
+    :param begun_at: RFC 3339 with offset, right before the request.
+    :param window: seconds after ``begun_at`` in which the request may still be accepted.
+    :param run_count: how many inputs it has.
+    :param details: what the ledger's owner wants to find again with it; small and plain.
+    """
+
+    number: int
+    begun_at: str
+    window: float
+    run_count: int
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def begun(self) -> dt.datetime:
+        """When the request was about to be made."""
+        return dt.datetime.fromisoformat(self.begun_at)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LedgerState:
+    """What is known of one piece of work: its latest intent, and what it led to.
+
+    :param batch_id: the batch, once its id has been recorded; of single runs their ids, see
+        :mod:`extend_provider.batch.run_submission`.
+    :param withdrawn: the intent's request provably created nothing.
+    """
+
+    intent: Intent | None = None
+    batch_id: str | None = None
+    withdrawn: bool = False
+
+
+class Ledger(Protocol):
+    """Where intents and batch ids are kept. What cannot be read raises; it is never taken for "nothing"."""
+
+    def read(self) -> LedgerState:
+        """Return what is known."""
+        ...
+
+    def begin(self, intent: Intent) -> bool:
+        """Write the intent, atomically, unless one of its number exists: then somebody else was first."""
+        ...
+
+    def withdraw(self, intent: Intent) -> None:
+        """Write down that an intent's request provably created nothing; its number stays taken."""
+        ...
+
+    def record(self, intent: Intent, batch_id: str) -> None:
+        """Write down the batch that an intent led to."""
+        ...
+
+
+def fingerprint(inputs: Sequence[BatchInput | RunInput], metadata: Mapping[str, Any] | None = None) -> str:
+    """Return a few characters by which a later attempt sees whether what is sent, in this order, has changed.
+
+    What changes by itself between two attempts is left out: a URL's query, passwords, secrets.
+
+    :param metadata: of all inputs together, where they have none of their own.
+    """
+    canonical = json.dumps([metadata, [_identified(each) for each in inputs]], sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def _identified(given: BatchInput | RunInput) -> list[Any]:
+    return [_file_parts(given.file), given.metadata if isinstance(given, BatchInput) else given.outputs]
+
+
+def _file_parts(file: FileInput) -> list[str | None]:
+    parts = urlsplit(file.url) if file.url is not None else None
+    address = None if parts is None else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return [address, file.file_id, file.text, file.name]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TaskStateLedger:
-    """See :class:`~extend_provider.batch.submission.Ledger`; Airflow lets one attempt at a time write it.
+    """A :class:`Ledger` of a task instance; Airflow lets one attempt at a time write it.
 
     :param store: Airflow's task state store of the task instance.
     :param identity: tells the task instance's submissions to a workflow version from all others.
@@ -87,7 +170,7 @@ class TaskStateLedger:
         parts = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index), workflow_id, version or "")
         identity = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
         current = generation(ti)
-        entry: Any = store.get(SUBMISSION_KEY)
+        entry: Any = store.get(TASK_STATE_KEY)
         known = entry if entry and entry["identity"] == identity else None
         begun = bool(entry) and is_generation_of(ti, retries, entry["generation"])
         goes_on = known is not None and (on_clear == "reattach" or begun)
@@ -97,7 +180,7 @@ class TaskStateLedger:
         first = known["first"] if known is not None and begun else ti.try_number
         ledger = cls(store, identity, since, current, first, on_clear)
         if goes_on:
-            store.set(SUBMISSION_KEY, {**entry, **ledger._origin}, retention=_never())
+            store.set(TASK_STATE_KEY, {**entry, **ledger._origin}, retention=_never())
         else:
             lost = not entry and ti.try_number > (first_try(ti, retries) if on_clear == "resubmit" else 1)
             ledger._write(lost_intent(context, hook) if lost else None)
@@ -110,11 +193,11 @@ class TaskStateLedger:
 
     def parts(self) -> list[LedgerState]:
         """Return what is known of the parts that have been begun, in their order."""
-        begun = self.store.get(SUBMISSION_KEY).get(PARTS_KEY, {})
+        begun = self.store.get(TASK_STATE_KEY).get(PARTS_KEY, {})
         return [self.part(number).read() for number in sorted(map(int, begun))]
 
     def is_cleared(self, ti: Any) -> bool:
-        """Whether this is the first attempt since the task was cleared."""
+        """Return True if this is the first attempt since the task was cleared."""
         return bool(1 < ti.try_number == self.first)
 
     def renewed(self) -> TaskStateLedger:
@@ -143,27 +226,30 @@ class TaskStateLedger:
         """Write down the batch."""
         self._write(intent, batch_id=batch_id)
 
-    def marked(
+    def with_key(
         self, metadata: Mapping[str, Any] | None, count: int, inputs: str, field: str = "metadata"
     ) -> dict[str, Any]:
-        """Return the metadata of an input with the mark in it.
+        """Return the metadata of an input with the idempotency key in it.
 
         :param count: how many inputs are sent together.
         :param inputs: the fingerprint of all the task's inputs.
-        :raises ExtendInputError: with the mark the metadata is too large, or the key is taken.
+        :raises ExtendInputError: with it the metadata is too large, or :data:`METADATA_KEY` is taken.
         """
-        if metadata is not None and MARK_KEY in metadata:
-            raise ExtendInputError(f"{field} has the key {MARK_KEY!r}, which is reserved; use another one.")
-        mark = f"{self.identity}.{self.since}/{self._prefix}{count}/{inputs}"
-        return validation.metadata({**(metadata or {}), MARK_KEY: mark}, field) or {}
+        if metadata is not None and METADATA_KEY in metadata:
+            raise ExtendInputError(
+                f"{field} has the key {METADATA_KEY!r}, which is reserved; use another one."
+            )
+        key = f"{self.identity}.{self.since}/{self._prefix}{count}/{inputs}"
+        return validation.metadata({**(metadata or {}), METADATA_KEY: key}, field) or {}
 
     @property
-    def mark(self) -> Mark:
-        """What the metadata of our runs has."""
-        # Where no trace is left of which submission was the last one, it is the one that is found first.
+    def key(self) -> IdempotencyKey:
+        """The idempotency key of the submission's runs."""
+        # Task state was lost, so match every generation; the listing is newest first, so the latest wins.
         intent = self.read().intent
         lost = intent is not None and not intent.run_count and self.on_clear == "reattach"
-        return Mark({MARK_KEY: f"{self.identity}.{'*' if lost else self.since}/{self._prefix}*"})
+        since = "*" if lost else self.since
+        return IdempotencyKey({METADATA_KEY: f"{self.identity}.{since}/{self._prefix}*"})
 
     @property
     def _prefix(self) -> str:
@@ -176,7 +262,7 @@ class TaskStateLedger:
 
     def _entry(self) -> dict[str, Any]:
         """Return what is written of the submission, or part; one that nobody knows of is as the whole is."""
-        entry: dict[str, Any] = self.store.get(SUBMISSION_KEY)
+        entry: dict[str, Any] = self.store.get(TASK_STATE_KEY)
         part: dict[str, Any] = entry.get(PARTS_KEY, {}).get(str(self.number), entry)
         return part
 
@@ -185,9 +271,9 @@ class TaskStateLedger:
             facts["intent"] = {**dataclasses.asdict(intent), "details": dict(intent.details)}
         entry = {**self._origin, **facts}
         if self.number is not None:
-            entry = dict(self.store.get(SUBMISSION_KEY))
+            entry = dict(self.store.get(TASK_STATE_KEY))
             entry[PARTS_KEY] = {**entry.get(PARTS_KEY, {}), str(self.number): {"since": self.since, **facts}}
-        self.store.set(SUBMISSION_KEY, entry, retention=_never())
+        self.store.set(TASK_STATE_KEY, entry, retention=_never())
 
 
 def _never() -> Any:
@@ -197,7 +283,7 @@ def _never() -> Any:
 
 
 def lost_intent(context: Context, hook: ExtendHook) -> Intent:
-    """Return the intent that attempts without a trace may have had: at any time since the run was due."""
+    """Return the intent of attempts whose task state was lost: begun at any time since the run was due."""
     since, now = context["dag_run"].run_after, dt.datetime.now(dt.UTC)
     elapsed = max((now - since).total_seconds(), 0.0)
     window = elapsed + hook.settings.submission_window
@@ -205,18 +291,18 @@ def lost_intent(context: Context, hook: ExtendHook) -> Intent:
 
 
 def recalled(intent: Intent, metadata: Mapping[str, Any]) -> Intent:
-    """Return an intent with what the mark in the metadata of one of its runs tells of it."""
-    _, _, told = str(metadata[MARK_KEY]).partition("/")
-    count, _, inputs = told.rpartition(":")[2].partition("/")
+    """Return an intent with what the metadata of one of its runs tells of it."""
+    _, _, rest = str(metadata[METADATA_KEY]).partition("/")
+    count, _, inputs = rest.rpartition(":")[2].partition("/")
     details = {**intent.details, **({INPUTS_KEY: inputs} if inputs else {})}
     return dataclasses.replace(intent, run_count=int(count), details=details)
 
 
 def check_inputs(details: Mapping[str, Any], inputs: str, work: object) -> None:
-    """See that what is taken up was submitted for the inputs of now.
+    """Check that what is taken up was submitted for the task's present inputs.
 
     :param details: of its intent.
-    :param inputs: the fingerprint of now.
+    :param inputs: the fingerprint of the present inputs.
     :param work: what is taken up, for a person.
     :raises ExtendInputError: it was not.
     """
@@ -224,7 +310,7 @@ def check_inputs(details: Mapping[str, Any], inputs: str, work: object) -> None:
     if submitted is not None and submitted != inputs:
         raise ExtendInputError(
             f"{work}: this task has submitted it for other inputs than it has now. Nothing was sent, and "
-            "nothing was cancelled. To send, and pay for, the inputs of now, set on_clear='resubmit' and "
+            "nothing was cancelled. To send, and pay for, the present inputs, set on_clear='resubmit' and "
             "clear the task; to take up what was submitted all the same, set on_changed_inputs='reattach'."
         )
 

@@ -1,8 +1,8 @@
-"""Finding the batch of a submission whose answer never arrived.
+"""Finding an orphan: the batch, or the single runs, of a submission whose answer was lost.
 
-Extend has no idempotency key and answers a batch submission with its id alone. What can be had afterwards is
-the list of the workflow's runs, newest first, and the metadata that each run carries; so whoever submits puts
-a mark of his own into every input's metadata, and looks for it here.
+Extend takes no idempotency key and answers a batch submission with its id alone. Afterwards there are the
+list of the workflow's runs, newest first, and the metadata of each run; so a submission writes an idempotency
+key of its own into the metadata of every input, and an orphan is found by it.
 """
 
 from __future__ import annotations
@@ -14,29 +14,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from extend_provider.batch.polling import RunCounter
-from extend_provider.client.models import RunStatus, RunSummary
+from extend_provider.batch.progress import CANCELLED_STATUSES, RunCounter
+from extend_provider.client.models import RunSummary
 from extend_provider.exceptions import ExtendError, ExtendServerError
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendHook
     from extend_provider.hooks.extend_async import ExtendAsyncHook
 
-#: Nothing comes of a run in one of these.
-CANCELLED = frozenset({RunStatus.CANCELLED, RunStatus.CANCELLING})
 _GONE = {404, 410}
 #: How far Extend's clock may be behind ours.
 CLOCK_SKEW = dt.timedelta(minutes=5)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Mark:
-    """What the metadata of a batch's runs has: by key, the value's text, with ``*`` for anything."""
+class IdempotencyKey:
+    """What identifies a submission in its runs' metadata: by key, the value's text, ``*`` for anything."""
 
     patterns: Mapping[str, str]
 
-    def is_on(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether a run with this metadata carries the mark."""
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Return True if a run with this metadata belongs to the submission."""
         return all(
             key in metadata and fnmatchcase(str(metadata[key]), pattern)
             for key, pattern in self.patterns.items()
@@ -44,16 +42,16 @@ class Mark:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Sought:
-    """What a submission whose answer is not known has led to: a batch, or single runs.
+class Orphan:
+    """What a submission whose answer is not known may have created: a batch, or single runs.
 
     :param runs: how many single runs it would have created; None: a batch.
     :param since: when the submission was about to be made, RFC 3339 with offset.
-    :param until: if it is not listed after this moment, it does not exist; likewise.
+    :param until: what is not listed after this moment does not exist; likewise.
     """
 
     workflow_id: str
-    mark: Mark
+    key: IdempotencyKey
     since: str
     until: str
     runs: int | None = None
@@ -71,7 +69,7 @@ class Sought:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FoundBatch:
-    """A batch that carries our mark, and the metadata of the one run of it that was fetched.
+    """A batch whose runs carry the idempotency key, and the metadata of the run that was fetched.
 
     :param batch_id: its id; of single runs their ids, the oldest first, with a comma between them.
     """
@@ -81,7 +79,7 @@ class FoundBatch:
 
 
 class _Search:
-    """One look for a batch: which runs to fetch, and when it is over. Pure, whoever sends the requests.
+    """One search: which runs to fetch, and when it is over. Pure; the caller sends the requests.
 
     One run of each batch that was created since the submission was begun is fetched, or every single run,
     because the list does not show metadata: the cost is one request per 1,000 runs listed and one per batch,
@@ -93,12 +91,12 @@ class _Search:
     :ivar over: what follows in the list is older than the submission.
     """
 
-    def __init__(self, sought: Sought) -> None:
-        self._sought = sought
+    def __init__(self, orphan: Orphan) -> None:
+        self._orphan = orphan
         self._seen: set[str] = set()
         self._runs: list[tuple[str, Mapping[str, Any]]] = []
-        # Whether what is not listed now does not exist.
-        self._last = dt.datetime.now(dt.UTC) >= sought.proven_from
+        # What is not listed now does not exist.
+        self._proves_absence = dt.datetime.now(dt.UTC) >= orphan.proven_from
         self._oldest: dt.datetime | None = None
         self.empty = True
         self.over = False
@@ -106,7 +104,7 @@ class _Search:
     @property
     def listing(self) -> dict[str, Any]:
         """What to list."""
-        return {"workflow_id": self._sought.workflow_id, "sort_by": "createdAt", "sort_dir": "desc"}
+        return {"workflow_id": self._orphan.workflow_id, "sort_by": "createdAt", "sort_dir": "desc"}
 
     @property
     def beginning(self) -> dict[str, Any]:
@@ -115,7 +113,7 @@ class _Search:
 
     def candidates(self, page: Iterable[RunSummary]) -> Iterator[tuple[str, str]]:
         """Yield a batch's id and a run's, of each batch that was not seen before; a single run's id twice."""
-        limit = self._sought.not_before - CLOCK_SKEW
+        limit = self._orphan.not_before - CLOCK_SKEW
         # To the page's end: the runs of a page may come in any order.
         for run in page:
             self.empty = False
@@ -125,58 +123,59 @@ class _Search:
                 if created < limit:
                     self.over = True
                     continue
-            if (run.batch_id is None) != (self._sought.runs is not None):
+            if (run.batch_id is None) != (self._orphan.runs is not None):
                 continue
             found = run.batch_id or run.id
             if found not in self._seen:
                 self._seen.add(found)
                 yield found, run.id
 
-    def verdict(self, batch_id: str, metadata: Mapping[str, Any]) -> FoundBatch | None:
-        if not self._sought.mark.is_on(metadata):
+    def fetched(self, batch_id: str, metadata: Mapping[str, Any]) -> FoundBatch | None:
+        """Take in a run that was fetched; return what was submitted once all of it is found."""
+        if not self._orphan.key.matches(metadata):
             return None
-        if self._sought.runs is None:
+        if self._orphan.runs is None:
             return FoundBatch(batch_id, metadata)
         self._runs.append((batch_id, metadata))
-        return self._found() if len(self._runs) == self._sought.runs else None
+        return self._found() if len(self._runs) == self._orphan.runs else None
 
-    def rest(self) -> FoundBatch | None:
+    def partly_found(self) -> FoundBatch | None:
         """Return single runs of which others are gone for good, e.g. deleted: the request was taken."""
-        return self._found() if self._runs and self._last else None
+        return self._found() if self._runs and self._proves_absence else None
 
     def _found(self) -> FoundBatch:
         return FoundBatch(",".join(run_id for run_id, _ in reversed(self._runs)), self._runs[0][1])
 
     def without(self, batch_id: str, error: ExtendError) -> None:
-        """Go on where a run was deleted after it was listed; another one of its batch may still tell."""
+        """Go on where a run was deleted after it was listed; another one of its batch may still be there."""
         if error.status not in _GONE:
             raise error
         self._seen.discard(batch_id)
 
-    def end_with(self, first: Iterable[RunSummary]) -> None:
-        """See that the list had come to its true end.
+    def check_end(self, first: Iterable[RunSummary]) -> None:
+        """Check that the list has come to its true end.
 
         :param first: the workflow's first run, or nothing.
-        :raises ExtendServerError: it had not.
+        :raises ExtendServerError: it has not.
         """
         for run in first:
             created = None if run.created_at is None else _moment(run.created_at)
             if self._oldest is not None and created is not None and created < self._oldest:
                 raise ExtendServerError(
-                    f"Extend's list of the runs of workflow {self._sought.workflow_id} ends before its first "
+                    f"Extend's list of the runs of workflow {self._orphan.workflow_id} ends before its first "
                     "run: what is not in it may exist all the same.",
                     retryable=True,
                 )
 
 
-def find_batch(hook: ExtendHook, sought: Sought) -> FoundBatch | None:
-    """Return the batch that carries our mark, or None if none is listed.
+def find_orphan(hook: ExtendHook, orphan: Orphan) -> FoundBatch | None:
+    """Return what the submission has created, or None if nothing of it is listed.
 
-    Runs may be listable only some time after the submission, so None shortly after it proves nothing.
+    Runs may be listed only some time after the submission, so None shortly after it proves nothing.
 
     :raises ExtendError: the list could not be read to its end, which proves nothing at all.
     """
-    search = _Search(sought)
+    search = _Search(orphan)
     for page in hook.iter_run_pages(**search.listing):
         for batch_id, run_id in search.candidates(page):
             try:
@@ -184,20 +183,20 @@ def find_batch(hook: ExtendHook, sought: Sought) -> FoundBatch | None:
             except ExtendError as error:
                 search.without(batch_id, error)
                 continue
-            if found := search.verdict(batch_id, run.metadata):
+            if found := search.fetched(batch_id, run.metadata):
                 return found
         if search.over:
-            return search.rest()
+            return search.partly_found()
     if search.empty:
-        hook.check_workflow(sought.workflow_id)
+        hook.check_workflow(orphan.workflow_id)
     else:
-        search.end_with(next(iter(hook.iter_run_pages(**search.beginning)), ()))
-    return search.rest()
+        search.check_end(next(iter(hook.iter_run_pages(**search.beginning)), ()))
+    return search.partly_found()
 
 
-async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch | None:
-    """Return the same without blocking."""
-    search = _Search(sought)
+async def find_orphan_async(hook: ExtendAsyncHook, orphan: Orphan) -> FoundBatch | None:
+    """Do the same without blocking."""
+    search = _Search(orphan)
     async for page in hook.iter_run_pages(**search.listing):
         for batch_id, run_id in search.candidates(page):
             try:
@@ -205,25 +204,25 @@ async def find_batch_async(hook: ExtendAsyncHook, sought: Sought) -> FoundBatch 
             except ExtendError as error:
                 search.without(batch_id, error)
                 continue
-            if found := search.verdict(batch_id, run.metadata):
+            if found := search.fetched(batch_id, run.metadata):
                 return found
         if search.over:
-            return search.rest()
+            return search.partly_found()
     if search.empty:
-        await hook.check_workflow(sought.workflow_id)
+        await hook.check_workflow(orphan.workflow_id)
     else:
         async with contextlib.aclosing(hook.iter_run_pages(**search.beginning)) as pages:
-            search.end_with(await anext(pages, []))
-    return search.rest()
+            search.check_end(await anext(pages, []))
+    return search.partly_found()
 
 
 def was_cancelled(hook: ExtendHook, batch_id: str, run_count: int) -> bool:
-    """Whether each of a batch's runs was cancelled, so that nothing ever comes of it."""
+    """Return True if each of a batch's runs was cancelled, so that it never has a result."""
     counter = RunCounter(run_count)
     for page in hook.iter_run_pages(batch_id=batch_id):
         counter.add(page)
     progress = counter.progress()
-    return progress.listed >= run_count and set(progress.by_status) <= CANCELLED
+    return progress.listed >= run_count and set(progress.by_status) <= CANCELLED_STATUSES
 
 
 def _moment(timestamp: str) -> dt.datetime:

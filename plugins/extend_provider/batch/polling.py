@@ -1,40 +1,23 @@
-"""How far a set of runs is, what that means, and when to look again: pure, shared by every way of waiting.
+"""What the counts of a set of runs mean, and when to poll again: pure, shared by every way of waiting.
 
-Invariants: done means counted (as many distinct runs are listed as were submitted, and each one has
-settled); a status nobody knows is "not yet"; the deadline is a wall-clock time, so that it outlives the
-process that set it. The state between looks is kept by :mod:`extend_provider.batch.waiting`.
+A poking sensor, an operator that waits in its worker and the triggers decide alike. The deadline is a
+wall-clock time, so that it outlives the process that set it. The end of a wait travels from a trigger to the
+worker inside the event alone, because nothing else is sure to arrive.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, get_args
+from random import SystemRandom
+from typing import Any
 
-from extend_provider.client.models import RunStatus, RunSummary, WorkflowRun
-
-#: What becomes of a run that waits for a human reviewer: it counts as settled and its result so far is taken
-#: ("land"), the wait goes on until the reviewer has decided ("wait"), or the task fails once everything else
-#: has settled ("fail").
-OnNeedsReview = Literal["land", "wait", "fail"]
-ON_NEEDS_REVIEW: tuple[str, ...] = get_args(OnNeedsReview)
-
-# Polling ends at these (SDK 1.20.0, create_and_poll): nothing changes them but a reviewer.
-SETTLED = frozenset(
-    {
-        RunStatus.PROCESSED,
-        RunStatus.FAILED,
-        RunStatus.REJECTED,
-        RunStatus.CANCELLED,
-        RunStatus.NEEDS_REVIEW,
-    }
-)
-#: Settled, and without a result.
-FAILED = frozenset({RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED})
-IN_FLIGHT = frozenset({RunStatus.PENDING, RunStatus.PROCESSING, RunStatus.CANCELLING})
+from extend_provider import exceptions
+from extend_provider.batch.progress import BatchProgress, OnNeedsReview
+from extend_provider.exceptions import ExtendBatchError, ExtendError
+from extend_provider.security import describe_error
 
 #: How much an interval grows while nothing changes, and shrinks when something did.
 STRETCH = 1.5
@@ -42,262 +25,171 @@ SHRINK = 0.5
 #: Part of an interval that chance adds or takes, so that a night's batches do not poll in step.
 JITTER = 0.2
 
+_RANDOM = SystemRandom()
+
 
 class Outcome(StrEnum):
-    """What a look at the runs leads to."""
+    """What a poll has led to; all but ``WAIT`` end the wait. The values are stored in events."""
 
     WAIT = "wait"
     DONE = "done"
-    SHORT = "short"
+    RUNS_MISSING = "short"
     FAILED_REVIEW = "failed_review"
     TIMED_OUT = "timed_out"
     GAVE_UP = "gave_up"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class BatchProgress:
-    """Distinct runs counted by status at one moment.
+class WaitPolicy:
+    """How to wait. All of it is plain JSON, so that it travels with a trigger.
 
-    :param expected: how many runs were submitted.
-    :param by_status: number of distinct runs per status, as Extend spells it.
-    :param dashboard_url: page of the first run listed; Extend documents none for a batch.
+    :param deadline: when waiting ends, in seconds since the epoch.
+    :param poll_interval: longest time between two polls, in seconds.
+    :param on_needs_review: policy for runs that wait for a reviewer.
+    :param max_poll_errors: how many failed polls in a row are tolerated; None: any number until the deadline.
+    :param limit: the name of the argument that set the deadline.
+    :param missing_after: seconds after which runs that are not listed count as gone, if all others have
+        settled, nothing has changed since, and some are listed; None: never, they are waited for until the
+        deadline.
     """
 
-    expected: int
-    by_status: Mapping[str, int]
-    dashboard_url: str | None = dataclasses.field(default=None, compare=False)
-
-    @property
-    def listed(self) -> int:
-        """Number of distinct runs listed."""
-        return sum(self.by_status.values())
-
-    @property
-    def settled(self) -> int:
-        """Number of runs on which Extend itself works no more; those in review are among them."""
-        return sum(count for status, count in self.by_status.items() if status in SETTLED)
-
-    @property
-    def in_review(self) -> int:
-        """Number of runs that wait for a human reviewer."""
-        return self.by_status.get(RunStatus.NEEDS_REVIEW, 0)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every submitted run is listed and every listed run has settled."""
-        return self.listed >= self.expected and self.settled == self.listed
-
-    @property
-    def short(self) -> bool:
-        """Whether runs are missing from the list and every other one has settled."""
-        return self.listed < self.expected and self.settled == self.listed
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should know although it does not stop the wait."""
-        found = []
-        for status, count in sorted(self.by_status.items()):
-            if status not in SETTLED and status not in IN_FLIGHT:
-                found.append(f"{count:,} in the unknown status {status!r}, which counts as not settled")
-        if self.listed > self.expected:
-            found.append(f"{self.listed:,} runs are listed although {self.expected:,} were submitted")
-        return tuple(found)
-
-    def __str__(self) -> str:
-        """The progress in a sentence for a person: ``812 of 1,000 settled, 3 failed, 2 in review``."""
-        parts = [f"{self.settled:,} of {self.expected:,} settled"]
-        named = {
-            RunStatus.FAILED: "failed",
-            RunStatus.NEEDS_REVIEW: "in review",
-            RunStatus.REJECTED: "rejected",
-            RunStatus.CANCELLED: "cancelled",
-        }
-        parts += [
-            f"{count:,} {word}" for status, word in named.items() if (count := self.by_status.get(status))
-        ]
-        if self.listed < self.expected:
-            parts.append(f"{self.expected - self.listed:,} not listed yet")
-        return ", ".join(parts)
+    deadline: float
+    poll_interval: float
+    on_needs_review: OnNeedsReview = "land"
+    max_poll_errors: int | None = None
+    limit: str = "timeout"
+    missing_after: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the counts as plain JSON values, small whatever the size of the batch."""
-        return {
-            "summary": str(self),
-            "expected": self.expected,
-            "listed": self.listed,
-            "settled": self.settled,
-            "by_status": dict(sorted(self.by_status.items())),
-        }
-
-
-class RunCounter:
-    """Counts distinct runs over the pages of one listing, in about a hundred bytes a run.
-
-    A listing sorted by creation may show a run twice or reorder runs between pages; what was seen last is
-    freshest and wins.
-
-    :param expected: how many runs were submitted.
-    """
-
-    def __init__(self, expected: int) -> None:
-        self._expected = expected
-        self._status_by_id: dict[str, str] = {}
-        self._dashboard_url: str | None = None
-
-    def add(self, page: Iterable[RunSummary]) -> None:
-        """Take in one page of runs."""
-        for run in page:
-            self._status_by_id[run.id] = run.status
-            self._dashboard_url = self._dashboard_url or run.dashboard_url
-
-    def progress(self) -> BatchProgress:
-        """Return the counts so far."""
-        return BatchProgress(self._expected, Counter(self._status_by_id.values()), self._dashboard_url)
-
-
-class FollowedRuns:
-    """Runs asked for one by one, each kept as a small record of plain JSON values.
-
-    :param records: ``{id, status, dashboard_url, name, failure}`` per run, as made by :meth:`record`.
-    """
-
-    def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
-        self._records = {record["id"]: dict(record) for record in records}
-
-    @staticmethod
-    def record(run: WorkflowRun, name: str | None) -> dict[str, Any]:
-        """Return what is kept of a run; ``name`` is its file's."""
-        failure = ": ".join(part for part in (run.failure_reason, run.failure_message) if part)
-        return {
-            "id": run.id,
-            "status": run.status,
-            "dashboard_url": run.dashboard_url,
-            "name": name,
-            "failure": failure or run.rejection_note,
-        }
-
-    @staticmethod
-    def created(run_id: str) -> dict[str, Any]:
-        """Return what is kept of a run of which nothing but its id is known yet."""
-        unknown = dict.fromkeys(("dashboard_url", "name", "failure"))
-        return {"id": run_id, "status": RunStatus.PENDING, **unknown}
+        """Return the policy as keyword arguments."""
+        return dataclasses.asdict(self)
 
     @property
-    def records(self) -> list[dict[str, Any]]:
-        """The records, in the order of submission."""
-        return list(self._records.values())
+    def shortest_interval(self) -> float:
+        """Shortest time between two polls, in seconds: a twelfth of the longest, but at least one second."""
+        return min(self.poll_interval, max(1.0, self.poll_interval / 12))
 
-    def unsettled(self, on_needs_review: OnNeedsReview) -> list[str]:
-        """Return the ids of the runs that are worth asking for again."""
-        final = SETTLED - {RunStatus.NEEDS_REVIEW} if on_needs_review == "wait" else SETTLED
-        return [run_id for run_id, record in self._records.items() if record["status"] not in final]
 
-    def take(self, run: WorkflowRun) -> None:
-        """Take in a fresh answer for one of the runs."""
-        name = self._records[run.id]["name"] or next(iter(run.file_names), None)
-        self._records[run.id] = self.record(run, name)
+def first_deadline(
+    started_at: float, timeout: float, *, attempt_started_at: float, execution_timeout: timedelta | None
+) -> tuple[float, str]:
+    """Return when waiting ends, in seconds since the epoch, and the name of the argument that says so.
 
-    def progress(self) -> BatchProgress:
-        """Return the counts."""
-        records = self.records
-        urls = (record["dashboard_url"] for record in records if record["dashboard_url"])
-        return BatchProgress(len(records), Counter(record["status"] for record in records), next(urls, None))
+    ``execution_timeout`` bounds one attempt, and Airflow itself does not apply it to a deferred task.
+
+    :param started_at: when the first attempt began to wait, in seconds since the epoch.
+    :param timeout: seconds that all attempts together may wait.
+    :param attempt_started_at: when this attempt began, in seconds since the epoch.
+    """
+    deadlines = [(started_at + timeout, "timeout")]
+    if execution_timeout is not None:
+        deadlines.append((attempt_started_at + execution_timeout.total_seconds(), "execution_timeout"))
+    return min(deadlines)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do after a look.
+class PollResult:
+    """What one poll has led to: go on waiting, or how the wait ended.
 
-    :param outcome: one of the named outcomes.
     :param message: why, for a person; the subject ("Batch …") is the caller's to put before it.
+    :param progress: counts of the last complete poll, see :meth:`BatchProgress.as_dict`; None without one.
+    :param dashboard_url: page of the first run listed.
+    :param limit: the name of the argument that set the deadline.
+    :param error: the facts of the error that ended the wait.
+    :param runs: the runs waited for, where they are few enough to be named one by one.
+    :param batch_id: the batch waited for.
+    :param policy: how it was waited for, as keyword arguments of :class:`WaitPolicy`.
+    :param delay: seconds until the next poll; 0 when the wait has ended.
+    :param changed: whether there is news to report.
     """
 
     outcome: Outcome
     message: str
+    progress: dict[str, Any] | None = None
+    dashboard_url: str | None = None
+    limit: str = "timeout"
+    error: dict[str, Any] | None = None
+    runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    batch_id: str | None = None
+    policy: dict[str, Any] | None = None
+    delay: float = dataclasses.field(default=0.0, compare=False)
+    changed: bool = dataclasses.field(default=False, compare=False)
+
+    @property
+    def is_final(self) -> bool:
+        """Return True if the wait has ended."""
+        return self.outcome is not Outcome.WAIT
+
+    def as_event(self) -> dict[str, Any]:
+        """Return the payload of a trigger's event: plain JSON, without what concerns the next poll."""
+        payload = {**dataclasses.asdict(self), "outcome": self.outcome.value}
+        del payload["delay"], payload["changed"]
+        return payload
+
+    @classmethod
+    def from_event(cls, event: Any) -> PollResult:
+        """Read back what :meth:`as_event` wrote.
+
+        :raises ExtendError: when it is not that, e.g. because the trigger ended without an event.
+        """
+        try:
+            return cls(**{**event, "outcome": Outcome(event["outcome"])})
+        except (TypeError, KeyError, ValueError):
+            raise ExtendError(
+                "The trigger ended without an event that says how the wait ended; its log may tell why. "
+                "Nothing was cancelled at Extend; clear this task to wait again.",
+                retryable=True,
+            ) from None
+
+    def failure(self, subject: str, consequence: str) -> ExtendError:
+        """Return the error to raise: of the type that ended the wait, else :class:`ExtendBatchError`.
+
+        :param subject: what was waited for, e.g. ``Batch batch_1``.
+        :param consequence: what became of the remote work, and what to do next.
+        """
+        message = f"{subject}: {self.message} {consequence}"
+        if self.error is None:
+            return ExtendBatchError(message)
+        facts = dict(self.error)
+        kind = getattr(exceptions, facts.pop("type"), ExtendError)
+        return kind(message, **facts) if issubclass(kind, ExtendError) else ExtendError(message, **facts)
 
 
 def decide(
-    progress: BatchProgress,
-    on_needs_review: OnNeedsReview,
-    *,
-    now: float,
-    deadline: float,
-    unchanged_for: float = 0.0,
-    missing_after: float | None = None,
-) -> Decision:
+    progress: BatchProgress, policy: WaitPolicy, *, now: float, unchanged_for: float = 0.0
+) -> PollResult:
     """Decide what the counts mean. What has settled is done even when the deadline has passed.
 
-    :param progress: the counts of one complete look.
-    :param on_needs_review: policy for runs that wait for a reviewer.
+    :param progress: the counts of one complete poll.
     :param now: the present, in seconds since the epoch.
-    :param deadline: when waiting ends, in seconds since the epoch.
-    :param unchanged_for: seconds for which every look has shown these counts.
-    :param missing_after: seconds after which runs that are not listed count as gone, if others are; None:
-        never.
+    :param unchanged_for: seconds for which every poll has shown these counts.
     """
-    waits_for_review = on_needs_review == "wait" and progress.in_review > 0
+    waits_for_review = policy.on_needs_review == "wait" and progress.in_review > 0
     if progress.complete and not waits_for_review:
-        if on_needs_review == "fail" and progress.in_review:
-            return Decision(
+        if policy.on_needs_review == "fail" and progress.in_review:
+            return PollResult(
                 Outcome.FAILED_REVIEW,
                 f"{progress}. on_needs_review='fail' accepts no runs in review; decide on them in Extend's "
                 "dashboard and clear this task, or use 'land' or 'wait'.",
             )
-        return Decision(Outcome.DONE, str(progress))
-    # An empty list is no evidence: it is what a wrong id, or another workspace's connection, gets too.
-    gone = missing_after is not None and unchanged_for >= missing_after and progress.listed > 0
-    if gone and progress.short and not waits_for_review:
-        return Decision(Outcome.SHORT, f"{progress}. Nothing has changed for {unchanged_for:,.0f} s.")
-    if now >= deadline:
-        return timed_out(progress, deadline)
-    return Decision(
+        return PollResult(Outcome.DONE, str(progress))
+    # An empty list is no evidence: a wrong id, or another workspace's connection, gets one too.
+    overdue = policy.missing_after is not None and unchanged_for >= policy.missing_after
+    if overdue and progress.listed and progress.only_missing and not waits_for_review:
+        return PollResult(
+            Outcome.RUNS_MISSING, f"{progress}. Nothing has changed for {unchanged_for:,.0f} s."
+        )
+    if now >= policy.deadline:
+        return timed_out(progress, policy.deadline)
+    return PollResult(
         Outcome.WAIT, f"{progress}; waiting for the reviewers" if waits_for_review else str(progress)
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FailurePolicy:
-    """How many runs of a batch may fail. A run that is gone has failed.
+def timed_out(progress: BatchProgress | None, deadline: float, note: str = "") -> PollResult:
+    """Return the result that the deadline (seconds since the epoch) has passed.
 
-    :param max_failed: more than this are too many; None: any number.
-    :param max_failed_ratio: a larger share of the runs submitted, 0 to 1, is too much; None: any.
-    """
-
-    max_failed: int | None = None
-    max_failed_ratio: float | None = None
-
-    def judge(self, counts: Mapping[str, Any], *, gone: bool) -> tuple[str | None, bool]:
-        """Return what is to be said of the runs that failed, None if none did, and whether it is an error.
-
-        Runs that are gone are an error as long as nobody has said how many may be.
-
-        :param counts: of a wait that has ended, see :meth:`BatchProgress.as_dict`.
-        :param gone: whether runs that are not listed are gone.
-        """
-        by_status = counts.get("by_status", {})
-        kinds = {status: by_status[status] for status in sorted(FAILED) if by_status.get(status)}
-        expected = counts.get("expected", 0)
-        if gone:
-            kinds["gone"] = expected - counts["listed"]
-        failed = sum(kinds.values())
-        if not failed:
-            return None, False
-        told = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-        said = f"{failed:,} of {expected:,} runs failed ({told})"
-        if self.max_failed is not None and failed > self.max_failed:
-            return f"{said}, more than max_failed={self.max_failed}.", True
-        if self.max_failed_ratio is not None and failed > self.max_failed_ratio * expected:
-            return f"{said}, a larger share than max_failed_ratio={self.max_failed_ratio:g}.", True
-        if self == FailurePolicy():
-            unsaid = f"{said}; neither max_failed nor max_failed_ratio says how many may."
-            return unsaid, gone
-        return f"{said}, no more than is allowed.", False
-
-
-def timed_out(progress: BatchProgress | None, deadline: float, note: str = "") -> Decision:
-    """Return the verdict that the deadline (seconds since the epoch) has passed.
-
-    :param progress: the counts of the last complete look; None without one.
+    :param progress: the counts of the last complete poll; None without one.
     :param note: what else to say, with a space before it.
     """
     moment = datetime.fromtimestamp(deadline, tz=UTC).isoformat(timespec="seconds")
@@ -306,7 +198,76 @@ def timed_out(progress: BatchProgress | None, deadline: float, note: str = "") -
         note += (
             " Not one run was ever listed: check the id, and that the connection is of the same workspace."
         )
-    return Decision(Outcome.TIMED_OUT, f"{known} at the deadline ({moment}).{note}")
+    return PollResult(Outcome.TIMED_OUT, f"{known} at the deadline ({moment}).{note}")
+
+
+class Poller:
+    """The state between polls: turns each complete or failed poll into a :class:`PollResult`.
+
+    :param policy: how to wait.
+    :param chance: source of numbers in [0, 1) for the jitter.
+    :ivar progress: the counts of the last complete poll; how far a failed one came says nothing.
+    """
+
+    def __init__(self, policy: WaitPolicy, *, chance: Callable[[], float] = _RANDOM.random) -> None:
+        self.policy = policy
+        self.progress: BatchProgress | None = None
+        self._chance = chance
+        self._interval: float | None = None
+        self._errors = 0
+        self._unchanged_since: float | None = None
+
+    def polled(self, progress: BatchProgress, *, now: float) -> PollResult:
+        """Decide after a complete poll."""
+        changed = progress != self.progress
+        self.progress, self._errors = progress, 0
+        if changed or self._unchanged_since is None:
+            self._unchanged_since = now
+        result = decide(progress, self.policy, now=now, unchanged_for=now - self._unchanged_since)
+        return self._complete(result, now=now, changed=changed)
+
+    def failed(self, error: Exception, *, now: float) -> PollResult:
+        """Decide after a poll that raised: what may pass by itself is waited out, the rest ends the wait."""
+        self._errors += 1
+        self._unchanged_since = None
+        tolerated = self.policy.max_poll_errors
+        if not getattr(error, "retryable", False) or (tolerated is not None and self._errors > tolerated):
+            return self.give_up(error)
+        said = describe_error(error)
+        if now < self.policy.deadline:
+            text = f"poll failed ({self._errors} in a row), waiting goes on: {said}"
+            return self._complete(PollResult(Outcome.WAIT, text), now=now)
+        result = timed_out(self.progress, self.policy.deadline, f" The last poll failed: {said}.")
+        return self._complete(result)
+
+    def give_up(self, error: Exception) -> PollResult:
+        """Return the end of a wait that cannot go on at all."""
+        cause = error.message if isinstance(error, ExtendError) else describe_error(error)
+        times = f"{self._errors} times in a row, at last" if self._errors > 1 else "for good"
+        text = f"asking for the runs' status failed {times}: {cause}"
+        return self._complete(PollResult(Outcome.GAVE_UP, text, error=_facts(error)))
+
+    def _complete(self, result: PollResult, *, now: float = 0.0, changed: bool = False) -> PollResult:
+        """Add what this wait knows: the counts, and the delay until the next poll."""
+        delay = 0.0
+        if not result.is_final:
+            self._interval = delay = next_interval(
+                self._interval,
+                self.progress,
+                changed=changed,
+                minimum=self.policy.shortest_interval,
+                maximum=self.policy.poll_interval,
+                remaining=self.policy.deadline - now,
+                chance=self._chance(),
+            )
+        return dataclasses.replace(
+            result,
+            delay=delay,
+            changed=changed,
+            progress=self.progress.as_dict() if self.progress else None,
+            dashboard_url=self.progress.dashboard_url if self.progress else None,
+            limit=self.policy.limit,
+        )
 
 
 def next_interval(
@@ -319,14 +280,14 @@ def next_interval(
     remaining: float,
     chance: float,
 ) -> float:
-    """Return how long to wait before the next look, in seconds.
+    """Return how long to wait before the next poll, in seconds.
 
     Starts short, grows while nothing changes, shrinks with every change and the more the fewer runs are left;
-    never past the deadline, so that the last look happens at it.
+    never past the deadline, so that the last poll happens at it.
 
     :param previous: the interval before this one; None at the start.
-    :param progress: the counts of the last look; None when it failed.
-    :param changed: whether the counts differ from the look before.
+    :param progress: the counts of the last complete poll.
+    :param changed: whether the counts differ from the poll before.
     :param minimum: lower bound in seconds.
     :param maximum: upper bound in seconds.
     :param remaining: seconds until the deadline.
@@ -341,3 +302,16 @@ def next_interval(
         interval = min(previous * SHRINK, minimum + (maximum - minimum) * max(left, 0.0))
     interval *= 1 + JITTER * (2 * chance - 1)
     return max(0.0, min(max(interval, minimum), maximum, remaining))
+
+
+def _facts(error: Exception) -> dict[str, Any]:
+    """Return what is needed to raise the same error elsewhere, apart from its text."""
+    if not isinstance(error, ExtendError):
+        return {"type": ExtendError.__name__}
+    return {
+        "type": type(error).__name__,
+        "status": error.status,
+        "code": error.code,
+        "retryable": error.retryable,
+        "request_id": error.request_id,
+    }

@@ -12,16 +12,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch.cancellation import RemoteWork
-from extend_provider.batch.fingerprint import fingerprint
-from extend_provider.batch.ledger import INPUTS_KEY, TaskStateLedger, check_inputs, recalled
-from extend_provider.batch.orphans import CANCELLED, Sought
-from extend_provider.batch.polling import FollowedRuns
-from extend_provider.batch.submission import Intent, Later, Prepared, Submission, Submitter
+from extend_provider.batch.ledger import (
+    INPUTS_KEY,
+    Intent,
+    TaskStateLedger,
+    check_inputs,
+    fingerprint,
+    recalled,
+)
+from extend_provider.batch.orphans import Orphan
+from extend_provider.batch.progress import CANCELLED_STATUSES, RunRecords
+from extend_provider.batch.submission import Prepared, RetryAt, Submission, Submitter
 from extend_provider.client.models import RunInput, RunStatus
 from extend_provider.exceptions import ExtendError, ExtendInputError, ExtendNotFoundError
 
 if TYPE_CHECKING:
-    from extend_provider.batch.on_kill import CancelsOnKillMixin
+    from extend_provider.batch.ownership import CancelsOnKillMixin
     from extend_provider.hooks.extend import ExtendHook
 
 
@@ -29,9 +35,9 @@ if TYPE_CHECKING:
 class RunSubmitter(Submitter):
     """Brings files to Extend in one request; the id of what that creates is its runs' ids, with commas.
 
-    :param metadata: of each run, with the mark of this request.
+    :param metadata: of each run, with the idempotency key of this request.
     :param before: the runs that earlier requests of the same task have created.
-    :ivar records: the runs of the answer, see :class:`~extend_provider.batch.polling.FollowedRuns`.
+    :ivar records: the runs of the answer, see :class:`~extend_provider.batch.progress.RunRecords`.
     """
 
     files: Sequence[RunInput]
@@ -53,19 +59,19 @@ class RunSubmitter(Submitter):
             leave_by=leave_by,
         )
         self.records = [
-            FollowedRuns.record(run, next(iter(run.file_names), given.file.name))
+            RunRecords.record(run, next(iter(run.file_names), given.file.name))
             for run, given in zip(runs, self.files, strict=False)
         ]
         return ",".join(run.id for run in runs)
 
-    def _sought(self, intent: Intent) -> Sought:
-        return dataclasses.replace(super()._sought(intent), runs=intent.run_count or len(self.files))
+    def _orphan(self, intent: Intent) -> Orphan:
+        return dataclasses.replace(super()._orphan(intent), runs=intent.run_count or len(self.files))
 
-    def _batch(self, intent: Intent, batch_id: str) -> RemoteWork:
+    def _work(self, intent: Intent, batch_id: str) -> RemoteWork:
         return RemoteWork(self.hook.extend_conn_id, run_ids=(*self.before, *batch_id.split(",")))
 
-    def _unclear(self, intent: Intent, sought: Sought) -> RemoteWork:
-        return RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.before), sought=sought)
+    def _possible_work(self, intent: Intent, orphan: Orphan) -> RemoteWork:
+        return RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.before), orphan=orphan)
 
     def _answer_for(self, work: RemoteWork | None) -> None:
         earlier = RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.before)) if self.before else None
@@ -79,9 +85,9 @@ class RunsOfTask:
     :param ledger: the task's; each request is a part of it.
     :param files: in the order in which they get their runs.
     :param options: ``version``, ``priority``, ``secrets`` and ``name`` of each run.
-    :param metadata: of each run, without the mark.
-    :param compared: whether what is taken up must have been sent for the files of now.
-    :ivar records: the runs that there are, see :class:`~extend_provider.batch.polling.FollowedRuns`.
+    :param metadata: of each run, without the idempotency key.
+    :param compared: whether what is taken up must have been sent for the present files.
+    :ivar records: the runs that there are, see :class:`~extend_provider.batch.progress.RunRecords`.
     """
 
     hook: ExtendHook
@@ -102,12 +108,12 @@ class RunsOfTask:
         ids = tuple(record["id"] for record in self.records)
         return RemoteWork(self.hook.extend_conn_id, run_ids=ids)
 
-    def create(self, *, deferrable: bool, turned_away: int = 0) -> Later | None:
-        """Take up the runs that there are and create the others; None once each file has its run.
+    def create(self, *, deferrable: bool, turned_away: int = 0) -> RetryAt | None:
+        """Take up the existing runs and create the missing ones; None once each file has its run.
 
-        :param deferrable: return what is to be waited for, instead of waiting here.
-        :param turned_away: what an earlier :class:`~extend_provider.batch.submission.Later` has told.
-        :raises ExtendInputError: the files are not those that were sent, or too much is to be said of them.
+        :param deferrable: return a long wait instead of waiting here.
+        :param turned_away: from an earlier :class:`~extend_provider.batch.submission.RetryAt`.
+        :raises ExtendInputError: the files are not those that were sent, or their metadata is too large.
         :raises ExtendError: Extend refused a file; those before it have runs, and a retry goes on with it.
         """
         inputs = fingerprint(self.files, self.metadata)
@@ -116,24 +122,23 @@ class RunsOfTask:
         while position < len(self.files):
             number += 1
             submitter = self._submitter(number, position, inputs)
-            outcome = self._submission(submitter, deferrable=deferrable, turned_away=turned_away)
-            if isinstance(outcome, Later):
-                return dataclasses.replace(
-                    outcome, work=outcome.work or (self.work if self.records else None)
-                )
-            if not outcome.taken_up:
+            submission = submitter.advance(turned_away, deferrable=deferrable)
+            if isinstance(submission, RetryAt):
+                work = submission.work or (self.work if self.records else None)
+                return dataclasses.replace(submission, work=work)
+            if not submission.taken_up:
                 turned_away = 0
                 self._name(submitter)
-            elif self.ledger.is_cleared(self.ti) and self._is_cancelled(outcome):
-                self.log.warning("%s: cancelled before; created anew.", outcome.batch_id)
+            elif self.ledger.is_cleared(self.ti) and self._is_cancelled(submission):
+                self.log.warning("%s: cancelled before; created anew.", submission.batch_id)
                 self.ledger.part(number).renewed()
                 number -= 1
                 continue
             elif self.compared:
-                check_inputs(outcome.details, inputs, f"Runs {outcome.batch_id}")
-            ids = str(outcome.batch_id).split(",")
-            self.records += submitter.records or [FollowedRuns.created(run_id) for run_id in ids]
-            position += outcome.run_count
+                check_inputs(submission.details, inputs, f"Runs {submission.batch_id}")
+            ids = str(submission.batch_id).split(",")
+            self.records += submitter.records or [RunRecords.created(run_id) for run_id in ids]
+            position += submission.run_count
         return None
 
     def _name(self, submitter: RunSubmitter) -> None:
@@ -146,11 +151,6 @@ class RunsOfTask:
             except ExtendError as error:
                 self.log.warning("Run %s was not named %r: %s", record["id"], submitter.name, error)
 
-    def _submission(
-        self, submitter: RunSubmitter, *, deferrable: bool, turned_away: int
-    ) -> Submission | Later:
-        return submitter.advance(turned_away) if deferrable else submitter.submit()
-
     def _submitter(self, number: int, position: int, inputs: str) -> RunSubmitter:
         ledger = self.ledger.part(number)
         state = ledger.read()
@@ -162,11 +162,11 @@ class RunsOfTask:
             hook=self.hook,
             ledger=ledger,
             workflow_id=self.workflow_id,
-            mark=lambda: ledger.mark,
+            key=lambda: ledger.key,
             recall=recalled,
             prepare=lambda: Prepared(files, {INPUTS_KEY: inputs}),
             files=files,
-            metadata=ledger.marked(self.metadata, len(files), inputs),
+            metadata=ledger.with_key(self.metadata, len(files), inputs),
             before=self.work.run_ids,
             sender=self.sender,
             ti=self.ti,
@@ -175,8 +175,8 @@ class RunsOfTask:
         )
 
     def _check(self, inputs: str) -> None:
-        """Refuse, before anything is sent, what cannot be sent to its end, or has been for other files."""
-        self.ledger.part(len(self.files)).marked(self.metadata, len(self.files), inputs)
+        """Refuse, before anything is sent, too much metadata, and files other than those sent before."""
+        self.ledger.part(len(self.files)).with_key(self.metadata, len(self.files), inputs)
         if not self.compared:
             return
         sent = [
@@ -193,17 +193,17 @@ class RunsOfTask:
             self.ledger = self.ledger.renewed()
 
     def _is_cancelled(self, submission: Submission) -> bool:
-        """Whether nothing ever comes of a request, because each of its runs was cancelled."""
+        """Return True if each run of a request was cancelled, so that it never has a result."""
         if submission.batch_id is None:
             return False
         try:
             runs = [self.hook.get_run(run_id) for run_id in submission.batch_id.split(",")]
         except ExtendNotFoundError:
             return False
-        return {run.status for run in runs} <= CANCELLED
+        return {run.status for run in runs} <= CANCELLED_STATUSES
 
 
-def settle_unknown(hook: ExtendHook, runs: FollowedRuns) -> None:
+def settle_unknown(hook: ExtendHook, runs: RunRecords) -> None:
     """Ask for the runs of which nothing but their id is known."""
     for record in runs.records:
         if record["dashboard_url"] is None and record["status"] == RunStatus.PENDING:

@@ -6,13 +6,12 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.configuration import conf
 
-from extend_provider.batch.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork
+from extend_provider.batch.cancellation import OnTimeout, RemoteWork
 from extend_provider.batch.ledger import (
     ON_CHANGED_INPUTS,
     ON_CLEAR,
@@ -20,9 +19,15 @@ from extend_provider.batch.ledger import (
     OnClear,
     TaskStateLedger,
 )
-from extend_provider.batch.polling import FAILED, ON_NEEDS_REVIEW, FollowedRuns, OnNeedsReview, Outcome
+from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
+from extend_provider.batch.progress import (
+    FAILED_STATUSES,
+    ON_NEEDS_REVIEW,
+    BatchProgress,
+    OnNeedsReview,
+    RunRecords,
+)
 from extend_provider.batch.run_submission import RunsOfTask, settle_unknown
-from extend_provider.batch.waiting import Ended, Wait, WaitPolicy
 from extend_provider.client import validation
 from extend_provider.client.models import RunInput
 from extend_provider.exceptions import ExtendBatchError, ExtendError
@@ -35,16 +40,14 @@ from extend_provider.triggers.submission import defer_until
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from extend_provider.hooks.extend import ExtendHook
-
 #: XCom key of the ids of the runs, there as soon as they are known.
 RUN_IDS_KEY = "run_ids"
-FATE = (
+LEFT_RUNNING = (
     "Nothing was cancelled: the runs go on at Extend. A retry, or clearing this task, waits for the same "
     "runs; nothing is sent a second time."
 )
-#: How many failed runs an error tells one by one.
-TOLD_FAILURES = 10
+#: How many failed runs an error names.
+NAMED_FAILURES = 10
 
 
 class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperator):
@@ -93,8 +96,8 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
     :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
         its DAG run is deleted, while it creates them or waits. Clearing it, and restarts of Airflow, never
         cancel anything.
-    :param poll_interval: longest time between two looks at the runs, in seconds.
-    :param max_poll_errors: how many failed looks in a row are tolerated if they may pass by themselves; None:
+    :param poll_interval: longest time between two polls of the runs, in seconds.
+    :param max_poll_errors: how many failed polls in a row are tolerated if they may pass by themselves; None:
         any number until the deadline.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument is refused, or the files have changed; nothing was sent.
@@ -116,7 +119,7 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"files": "json", "metadata": "json"}
     operator_extra_links = (ExtendDashboardLink(),)
-    fate: ClassVar[str] = FATE
+    left_running: ClassVar[str] = LEFT_RUNNING
     sealed_fields: ClassVar = {
         "files": show_inputs,
         "raw_texts": show_texts,
@@ -168,24 +171,18 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
         self.poll_interval = validation.positive_seconds(poll_interval, "poll_interval")
         self.max_poll_errors = max_poll_errors
         self.extend_conn_id = extend_conn_id
-        self.dashboard_url: str | None = None
-        self._runs = FollowedRuns([])
+        self._runs = RunRecords([])
         self._check_literals()
 
     def _check_literals(self) -> None:
-        validation.flag(self.deferrable, "deferrable")
-        validation.flag(self.cancel_on_kill, "cancel_on_kill")
-        validation.check_literal(validation.conn_id, self.extend_conn_id)
+        self._check_wait_arguments()
         validation.flag(self.wait_for_completion, "wait_for_completion")
-        validation.count(self.max_poll_errors, "max_poll_errors")
         validation.check_literal(validation.optional_text, self.name, "name")
         validation.check_literal(validation.workflow_id, self.workflow_id)
         validation.check_literal(validation.version, self.version)
         validation.check_literal(validation.priority, self.priority)
         validation.check_literal(validation.metadata, self.metadata)
         validation.check_literal(validation.secrets, self.secrets)
-        validation.check_literal(validation.choice, self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
-        validation.choice(self.on_timeout, "on_timeout", ON_TIMEOUT)
         validation.choice(self.on_clear, "on_clear", ON_CLEAR)
         validation.choice(self.on_changed_inputs, "on_changed_inputs", ON_CHANGED_INPUTS)
         validation.check_one_kind(self.files, self.raw_texts)
@@ -194,20 +191,13 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
             self.raw_texts, "raw_texts", validation.MAX_RUN_FILES, validation.raw_text
         )
 
-    @cached_property
-    def hook(self) -> ExtendHook:
-        """The hook; its session is closed when the task ends or is deferred."""
-        from extend_provider.hooks.extend import ExtendHook
-
-        return ExtendHook(extend_conn_id=self.extend_conn_id)
-
     @property
     def _work(self) -> RemoteWork:
         ids = tuple(record["id"] for record in self._runs.records)
         return RemoteWork(self.extend_conn_id, run_ids=ids)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Create the runs that there are not yet; wait for all, or hand over to the triggerer."""
+        """Create the missing runs; wait for all, or hand over to the triggerer."""
         return self._advance(context)
 
     def go_on_creating(self, context: Context, event: Any = None) -> list[dict[str, Any]]:
@@ -229,7 +219,7 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
                 self._defer(context, policy)
             return self._conclude(self._wait(policy))
 
-    def _create(self, context: Context, turned_away: int) -> FollowedRuns:
+    def _create(self, context: Context, turned_away: int) -> RunRecords:
         """Return the runs, of an earlier attempt or new."""
         workflow_id, version = validation.workflow_id(self.workflow_id), validation.version(self.version)
         runs = RunsOfTask(
@@ -257,7 +247,7 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
             log=self.log,
         )
         try:
-            later = runs.create(deferrable=self.deferrable, turned_away=turned_away)
+            retry = runs.create(deferrable=self.deferrable, turned_away=turned_away)
         except ExtendError as error:
             if runs.records:
                 error.message += (
@@ -269,64 +259,56 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
         finally:
             if runs.records:
                 context["ti"].xcom_push(key=RUN_IDS_KEY, value=list(runs.work.run_ids))
-        if later is not None:
-            defer_until(self, later, self.go_on_creating, context["ti"], cancel_on_kill=self.cancel_on_kill)
-        return FollowedRuns(runs.records)
+        if retry is not None:
+            defer_until(self, retry, self.go_on_creating, context["ti"], cancel_on_kill=self.cancel_on_kill)
+        return RunRecords(runs.records)
 
-    def _defer(self, context: Context, policy: WaitPolicy) -> NoReturn:
-        trigger = ExtendRunTrigger(
+    def _trigger(self, policy: WaitPolicy) -> ExtendRunTrigger:
+        return ExtendRunTrigger(
             runs=self._runs.records,
             extend_conn_id=self.extend_conn_id,
             policy=policy.as_dict(),
             cancel_on_kill=self.cancel_on_kill,
         )
-        self._defer_to(context, trigger)
 
-    def _wait(self, policy: WaitPolicy) -> Ended:
+    def _wait(self, policy: WaitPolicy) -> PollResult:
         """Wait in the worker, deciding as the trigger does."""
-        wait, runs = Wait(policy), self._runs
+        poller, runs = Poller(policy), self._runs
+
+        def poll() -> BatchProgress:
+            for run_id in runs.unsettled(policy.on_needs_review):
+                runs.take(self.hook.get_run(run_id))
+            return runs.progress()
+
         while True:
-            try:
-                for run_id in runs.unsettled(policy.on_needs_review):
-                    runs.take(self.hook.get_run(run_id))
-            except ExtendError as error:
-                step = wait.failed(error, now=time.time())
-                self.log.warning("%s", step.decision.message)
-            else:
-                step = wait.seen(runs.progress(), now=time.time())
-            if step.changed:
-                self.log.info("%s", step.decision.message)
-            if step.ended is not None:
-                return dataclasses.replace(step.ended, runs=runs.records)
-            time.sleep(step.delay)
+            result = self._poll_with(poller, poll)
+            if result.changed:
+                self.log.info("%s", result.message)
+            if result.is_final:
+                return dataclasses.replace(result, runs=runs.records)
+            time.sleep(result.delay)
 
-    def execute_complete(self, context: Context, event: Any = None) -> list[dict[str, Any]]:
-        """Take up what the trigger reports."""
-        ended = Ended.from_event(event)
-        push_dashboard_url(self, context, ended.dashboard_url)
-        return self._conclude(ended)
-
-    def _conclude(self, ended: Ended) -> list[dict[str, Any]]:
-        self._runs = FollowedRuns(ended.runs)
-        if ended.outcome is not Outcome.DONE:
-            self._give_up(ended)
-        if failed := [record for record in ended.runs if record["status"] in FAILED]:
-            raise ExtendBatchError(_told(failed, len(ended.runs)))
-        return _results(ended.runs)
+    def _conclude(self, result: PollResult) -> list[dict[str, Any]]:
+        self._runs = RunRecords(result.runs)
+        if result.outcome is not Outcome.DONE:
+            self._give_up(result)
+        if failed := [record for record in result.runs if record["status"] in FAILED_STATUSES]:
+            raise ExtendBatchError(_describe_failures(failed, len(result.runs)))
+        return _results(result.runs)
 
 
 def _results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{key: record[key] for key in ("id", "status", "dashboard_url", "name")} for record in records]
 
 
-def _told(failed: Sequence[Mapping[str, Any]], total: int) -> str:
+def _describe_failures(failed: Sequence[Mapping[str, Any]], total: int) -> str:
     """Say which runs failed and why."""
-    told = [
+    reasons = [
         f"{record['id']} ({record['name']}) {record['status']}: {record['failure'] or 'no reason given'}"
-        for record in failed[:TOLD_FAILURES]
+        for record in failed[:NAMED_FAILURES]
     ]
-    more = f"; and {len(failed) - TOLD_FAILURES} more" if len(failed) > TOLD_FAILURES else ""
+    more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
     return (
-        f"{len(failed)} of {total} runs did not succeed: {'; '.join(told)}{more}. All have ended. To send, "
-        "and pay for, all files again, set on_clear='resubmit' and clear this task."
+        f"{len(failed)} of {total} runs did not succeed: {'; '.join(reasons)}{more}. All have ended. To "
+        "send, and pay for, all files again, set on_clear='resubmit' and clear this task."
     )

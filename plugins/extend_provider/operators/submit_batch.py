@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.configuration import conf
 
-from extend_provider.batch.fingerprint import fingerprint
 from extend_provider.batch.ledger import (
     INPUTS_KEY,
     ON_CHANGED_INPUTS,
@@ -19,11 +17,12 @@ from extend_provider.batch.ledger import (
     OnClear,
     TaskStateLedger,
     check_inputs,
+    fingerprint,
     recalled,
 )
-from extend_provider.batch.on_kill import CancelsOnKillMixin
 from extend_provider.batch.orphans import was_cancelled
-from extend_provider.batch.submission import Later, Prepared, Submission, Submitter
+from extend_provider.batch.ownership import CancelsOnKillMixin
+from extend_provider.batch.submission import Prepared, RetryAt, Submission, Submitter
 from extend_provider.client import validation
 from extend_provider.client.endpoints import file_input_name
 from extend_provider.client.models import BatchInput
@@ -35,9 +34,7 @@ from extend_provider.triggers.submission import defer_until
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from extend_provider.hooks.extend import ExtendHook
-
-#: XCom key of the number of runs submitted; Extend's answer does not tell it.
+#: XCom key of the number of runs submitted; Extend's answer does not have it.
 RUN_COUNT_KEY = "run_count"
 #: XCom key of the inputs that the batch was sent without, and their key among an intent's details.
 LEFT_OUT_KEY = "left_out"
@@ -146,13 +143,6 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         """
         return validation.batch_inputs(Sealed.open(self.inputs))
 
-    @cached_property
-    def hook(self) -> ExtendHook:
-        """The hook; its session is closed when the task ends."""
-        from extend_provider.hooks.extend import ExtendHook
-
-        return ExtendHook(extend_conn_id=self.extend_conn_id)
-
     def execute(self, context: Context) -> str | None:
         """Return the batch's id, submitted now or before; None when an override has nothing to submit."""
         return self._advance(context)
@@ -180,8 +170,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
                 self.log.info("Nothing to submit to workflow %s.", workflow_id)
                 return Prepared([])
             checked = validation.batch_inputs(inputs)
-            told, every = fingerprint(checked), tuple(range(len(checked)))
-            return self._prepared(ledger, checked, told, every, ())
+            return self._prepared(ledger, checked, fingerprint(checked), range(len(checked)), ())
 
         submitter = Submitter(
             hook=self.hook,
@@ -189,7 +178,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             workflow_id=workflow_id,
             version=version,
             priority=priority,
-            mark=lambda: ledger.mark,
+            key=lambda: ledger.key,
             recall=recalled,
             prepare=prepare,
             sender=self,
@@ -215,20 +204,22 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         self,
         ledger: TaskStateLedger,
         inputs: Sequence[BatchInput],
-        told: str,
+        digest: str,
         sent: Sequence[int],
         left_out: Sequence[Mapping[str, Any]],
     ) -> Prepared:
-        """Return what is sent, with the mark in each input's metadata.
+        """Return what is sent, with the idempotency key in each input's metadata.
 
-        :param told: the fingerprint of all inputs.
+        :param digest: the fingerprint of all inputs.
         :param sent: the indices of those that are sent.
-        :param left_out: the others, as they are told.
+        :param left_out: the others, as XCom ``left_out`` describes them.
         """
-        marked = [
+        sent_inputs = [
             dataclasses.replace(
                 inputs[index],
-                metadata=ledger.marked(inputs[index].metadata, len(sent), told, f"inputs[{index}].metadata"),
+                metadata=ledger.with_key(
+                    inputs[index].metadata, len(sent), digest, f"inputs[{index}].metadata"
+                ),
             )
             for index in sent
         ]
@@ -238,21 +229,17 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             rest = [index for index in sent if index not in gone]
             if self.on_refused_input == "fail" or not rest:
                 return None
-            more = [_told(index, inputs[index], each) for index, each in gone.items()]
-            return self._prepared(ledger, inputs, told, rest, [*left_out, *more])
+            more = [_describe_left_out(index, inputs[index], each) for index, each in gone.items()]
+            return self._prepared(ledger, inputs, digest, rest, [*left_out, *more])
 
-        details = {INPUTS_KEY: told, **({LEFT_OUT_KEY: list(left_out)} if left_out else {})}
-        return Prepared(marked, details, without)
+        details = {INPUTS_KEY: digest, **({LEFT_OUT_KEY: list(left_out)} if left_out else {})}
+        return Prepared(sent_inputs, details, without)
 
     def _submission(self, submitter: Submitter, turned_away: int = 0) -> Submission:
-        if not self.deferrable:
-            return submitter.submit()
-        outcome = submitter.advance(turned_away)
-        if isinstance(outcome, Later):
-            defer_until(
-                self, outcome, self.execute_complete, submitter.ti, cancel_on_kill=self.cancel_on_kill
-            )
-        return outcome
+        result = submitter.advance(turned_away, deferrable=self.deferrable)
+        if isinstance(result, RetryAt):
+            defer_until(self, result, self.execute_complete, submitter.ti, cancel_on_kill=self.cancel_on_kill)
+        return result
 
     def _check_inputs(self, submission: Submission) -> None:
         built_late = type(self).get_inputs is not ExtendSubmitBatchOperator.get_inputs
@@ -261,14 +248,14 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             check_inputs(submission.details, fingerprint(inputs), f"Batch {submission.batch_id}")
 
     def _is_void(self, submission: Submission, ledger: TaskStateLedger, ti: Any) -> bool:
-        """Whether the task was cleared and its batch had been cancelled as a whole, e.g. with its run."""
+        """Return True if the task was cleared and its whole batch had been cancelled, e.g. with its run."""
         if not ledger.is_cleared(ti) or not submission.taken_up or submission.batch_id is None:
             return False
         return was_cancelled(self.hook, submission.batch_id, submission.run_count)
 
 
-def _told(index: int, given: BatchInput, refused: RefusedInput) -> dict[str, Any]:
-    """Return what is told of an input that was left out."""
+def _describe_left_out(index: int, given: BatchInput, refused: RefusedInput) -> dict[str, Any]:
+    """Return what XCom ``left_out`` has of an input."""
     return {
         "index": index,
         "file": file_input_name(given.file),

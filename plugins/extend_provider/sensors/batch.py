@@ -5,26 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, XComArg
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from extend_provider.batch.attempts import AttemptMemory
-from extend_provider.batch.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork
-from extend_provider.batch.polling import (
-    ON_NEEDS_REVIEW,
-    BatchProgress,
-    FailurePolicy,
-    OnNeedsReview,
-    Outcome,
-    RunCounter,
-)
-from extend_provider.batch.waiting import Ended, Step, Wait, WaitPolicy
+from extend_provider.batch.cancellation import OnTimeout, RemoteWork
+from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
+from extend_provider.batch.progress import BatchProgress, FailurePolicy, OnNeedsReview, RunCounter
 from extend_provider.client import validation
-from extend_provider.exceptions import ExtendBatchError, ExtendError
+from extend_provider.exceptions import ExtendBatchError
 from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
 from extend_provider.triggers.base import PROGRESS_KEY
 from extend_provider.triggers.batch import ExtendBatchTrigger
@@ -33,9 +25,7 @@ from extend_provider.triggers.deferral import WaitsForRunsMixin
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from extend_provider.hooks.extend import ExtendHook
-
-FATE = (
+LEFT_RUNNING = (
     "Nothing was cancelled: the batch goes on at Extend. Clear this task to wait for it again; the batch's "
     "id comes from upstream, nothing is submitted a second time."
 )
@@ -55,7 +45,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
 
     ``timeout`` counts from the first attempt on: a retry goes on with what is left, clearing the task starts
     anew. ``soft_fail`` turns a passed ``timeout`` into a skip and nothing else. ``exponential_backoff`` and
-    ``max_wait`` have no say: the interval between two looks adapts itself, up to ``poke_interval``.
+    ``max_wait`` have no say: the interval between two polls adapts itself, up to ``poke_interval``.
 
     .. code-block:: python
 
@@ -80,9 +70,9 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         its DAG run is deleted, while it waits. Clearing it, and restarts of Airflow, never cancel anything.
     :param deferrable: wait in the triggerer, without a worker slot; False: as ``mode`` says. The default is
         Airflow's, ``[operators] default_deferrable``.
-    :param max_poll_errors: how many failed looks in a row are tolerated if they may pass by themselves (rate
+    :param max_poll_errors: how many failed polls in a row are tolerated if they may pass by themselves (rate
         limit, server fault, no connection); None: any number until the deadline. Others fail at once. With
-        ``mode="reschedule"`` each look is a process of its own, and failures are not counted.
+        ``mode="reschedule"`` each poll is a process of its own, and failures are not counted.
     :param extend_conn_id: connection to Extend.
     :raises ExtendBatchTimeoutError: the deadline has passed.
     :raises ExtendBatchError: ``on_needs_review="fail"`` and runs are in review, too many runs failed, or runs
@@ -92,10 +82,11 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
 
     template_fields: Sequence[str] = ("batch_id", "run_count", "on_needs_review", "extend_conn_id")
     operator_extra_links = (ExtendDashboardLink(),)
-    fate: ClassVar[str] = FATE
+    left_running: ClassVar[str] = LEFT_RUNNING
     timeout_error: ClassVar[type[ExtendBatchError]] = ExtendBatchTimeoutError
-    #: Where others that wait for the same batch are marked; a subclass that shares its batch says so.
-    followers: str | None = None
+    #: The folder in which the tasks that need the same batch are noted, see
+    #: :mod:`extend_provider.batch.ownership`; None: no other task needs it.
+    waiters: str | None = None
 
     def __init__(
         self,
@@ -114,7 +105,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         for name in ("timeout", "poke_interval"):
-            if kwargs.get(name):  # a timeout of 0 is one look
+            if kwargs.get(name):  # a timeout of 0 is one poll
                 validation.positive_seconds(kwargs[name], name)
         super().__init__(**kwargs)
         self.batch_id = batch_id
@@ -128,36 +119,19 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         self.missing_after = missing_after
         self.max_poll_errors = max_poll_errors
         self.extend_conn_id = extend_conn_id
-        self.dashboard_url: str | None = None
-        self._wait: Wait | None = None
-        self._last_step: Step | None = None
-        validation.check_literal(validation.choice, on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
-        validation.choice(on_timeout, "on_timeout", ON_TIMEOUT)
-        validation.flag(self.deferrable, "deferrable")
-        validation.flag(self.cancel_on_kill, "cancel_on_kill")
-        validation.check_literal(validation.conn_id, self.extend_conn_id)
-        validation.count(max_poll_errors, "max_poll_errors")
+        self._poller: Poller | None = None
+        self._last_result: PollResult | None = None
+        self._check_wait_arguments()
         validation.check_literal(validation.optional_text, batch_id, "batch_id")
         validation.check_literal(validation.run_count, run_count)
         validation.positive_seconds(self.poke_interval, "poke_interval")
         if missing_after is not None:
             validation.positive_seconds(missing_after, "missing_after")
 
-    @cached_property
-    def hook(self) -> ExtendHook:
-        """The hook for the modes that wait in the worker."""
-        from extend_provider.hooks.extend import ExtendHook
-
-        return ExtendHook(extend_conn_id=self.extend_conn_id)
-
     @property
     def _work(self) -> RemoteWork:
-        return RemoteWork(
-            self.extend_conn_id,
-            str(self.batch_id),
-            validation.run_count(self.run_count),
-            followers=self.followers,
-        )
+        run_count = validation.run_count(self.run_count)
+        return RemoteWork(self.extend_conn_id, str(self.batch_id), run_count, waiters=self.waiters)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait, or hand over to the triggerer."""
@@ -169,51 +143,45 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         validation.batch_id(self.batch_id, run_count)
         policy = self._policy(context)
         if self.deferrable:
-            self._defer(context, policy, run_count)
-        self._wait = Wait(policy)
+            self._defer(context, policy)
+        self._poller = Poller(policy)
         self.take_in_hand(self._work, context["ti"])
         with self.hook:
             counts: dict[str, Any] = super().execute(context)
         return counts
 
-    def _defer(self, context: Context, policy: WaitPolicy, run_count: int) -> NoReturn:
-        self.log.info("%s: waiting for %s runs in the triggerer.", self._work, f"{run_count:,}")
-        trigger = ExtendBatchTrigger(
+    def _trigger(self, policy: WaitPolicy) -> ExtendBatchTrigger:
+        return ExtendBatchTrigger(
             batch_id=str(self.batch_id),
-            run_count=run_count,
-            followers=self.followers,
+            run_count=validation.run_count(self.run_count),
+            followers=self.waiters,
             extend_conn_id=self.extend_conn_id,
             policy=policy.as_dict(),
             cancel_on_kill=self.cancel_on_kill,
         )
-        self._defer_to(context, trigger)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once, decide as the trigger does."""
-        self._wait = wait = self._wait or Wait(self._policy(context))
-        counter = RunCounter(validation.run_count(self.run_count))
-        try:
-            for page in self.hook.iter_run_pages(batch_id=str(self.batch_id)):
-                counter.add(page)
-        except ExtendError as error:
-            step = wait.failed(error, now=time.time())
-            self.log.warning("%s: %s", self._work, step.decision.message)
-        else:
-            step = wait.seen(counter.progress(), now=time.time())
-        self._last_step = step
-        if step.changed and wait.progress is not None:
-            self._tell(context, wait.progress)
-        if step.ended is None:
+        """Poll once, decide as the trigger does."""
+        self._poller = poller = self._poller or Poller(self._policy(context))
+        self._last_result = result = self._poll_with(poller, self._count)
+        if result.changed and poller.progress is not None:
+            self._report(context, poller.progress)
+        if not result.is_final:
             return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=True, xcom_value=self._conclude(step.ended))
+        return PokeReturnValue(is_done=True, xcom_value=self._conclude(result))
+
+    def _count(self) -> BatchProgress:
+        counter = RunCounter(validation.run_count(self.run_count))
+        for page in self.hook.iter_run_pages(batch_id=str(self.batch_id)):
+            counter.add(page)
+        return counter.progress()
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Take up what the trigger reports."""
-        ended = Ended.from_event(event)
-        if ended.progress is not None:
-            context["ti"].xcom_push(key=PROGRESS_KEY, value=ended.progress)
-        push_dashboard_url(self, context, ended.dashboard_url)
-        return self._conclude(ended)
+        if (progress := PollResult.from_event(event).progress) is not None:
+            context["ti"].xcom_push(key=PROGRESS_KEY, value=progress)
+        counts: dict[str, Any] = super().execute_complete(context, event)
+        return counts
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral; with ``soft_fail`` a passed ``timeout`` is a skip, and nothing else."""
@@ -230,12 +198,12 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
                 raise AirflowSkipException(f"{error}") from error
             raise
 
-    def _conclude(self, ended: Ended) -> dict[str, Any]:
-        if ended.outcome not in {Outcome.DONE, Outcome.SHORT} or ended.progress is None:
-            self._give_up(ended)
-        self.log.info("%s: %s", self._work, ended.message)
-        self._judge_failures(ended.progress, gone=ended.outcome is Outcome.SHORT)
-        return ended.progress
+    def _conclude(self, result: PollResult) -> dict[str, Any]:
+        if result.outcome not in {Outcome.DONE, Outcome.RUNS_MISSING} or result.progress is None:
+            self._give_up(result)
+        self.log.info("%s: %s", self._work, result.message)
+        self._judge_failures(result.progress, gone=result.outcome is Outcome.RUNS_MISSING)
+        return result.progress
 
     def _judge_failures(self, counts: dict[str, Any], *, gone: bool) -> None:
         said, too_many = FailurePolicy(self.max_failed, self.max_failed_ratio).judge(counts, gone=gone)
@@ -247,7 +215,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         if said is not None:
             self.log.warning("%s: %s", self._work, said)
 
-    def _tell(self, context: Context, progress: BatchProgress) -> None:
+    def _report(self, context: Context, progress: BatchProgress) -> None:
         self.log.info("%s: %s", self._work, progress)
         for warning in progress.warnings:
             self.log.warning("%s: %s", self._work, warning)
@@ -277,8 +245,8 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
         """Return the adaptive interval; a rescheduled sensor remembers nothing and keeps the plain one."""
-        if self._wait is None or self._last_step is None:
+        if self._poller is None or self._last_result is None:
             return self.poke_interval
         if self.reschedule:
-            return max(0.0, min(self.poke_interval, self._wait.policy.deadline - time.time()))
-        return self._last_step.delay
+            return max(0.0, min(self.poke_interval, self._poller.policy.deadline - time.time()))
+        return self._last_result.delay

@@ -1,31 +1,31 @@
-"""What both triggers share: look, decide, tell, sleep; report once, never raise; cancel when killed.
+"""What all triggers share: poll, decide, report, sleep; one event, no exception; cancel when killed.
 
 Invariants: the triggerer's loop is never blocked (asynchronous requests; Airflow's own calls in a thread); a
 cancellation passes through untouched; the deadline is a wall-clock time, which a restarted triggerer keeps;
-what is at Extend is cancelled when the task has ended under this trigger, and else left alone.
+what is at Extend is cancelled when the task has ended under this trigger. A kill that only hands the task on,
+to its next attempt or another triggerer, cancels nothing.
 """
 
 from __future__ import annotations
 
 import abc
 import asyncio
-import dataclasses
 import importlib
 import time
 import traceback
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import TriggerEvent
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from extend_provider.batch.cancellation import RemoteWork
-from extend_provider.batch.polling import BatchProgress, Outcome
-from extend_provider.batch.waiting import Ended, Step, Wait, WaitPolicy
+from extend_provider.batch.cancellation import RemoteWork, budget, cancel
+from extend_provider.batch.ownership import left_alone, should_cancel
+from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
+from extend_provider.batch.progress import BatchProgress
 from extend_provider.exceptions import ExtendConnectionError
 from extend_provider.links.dashboard import DASHBOARD_URL_KEY
 from extend_provider.security import describe_error
-from extend_provider.triggers.cancelling import CancellingTrigger
-from extend_provider.triggers.progress import TaskDisplay
+from extend_provider.triggers.progress import TaskProgress
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendAsyncHook
@@ -36,17 +36,84 @@ PROGRESS_KEY = "progress"
 #: after the task has deferred; a task that is queued again before that is taken for one that was killed from
 #: outside, and loses a retry (seen on 3.3.2, ``SchedulerJobRunner.process_executor_events``).
 EARLIEST_REPORT_SECONDS = 5.0
-#: Seconds that a look may take past the deadline, so that a wait over in time is still seen as such.
-LAST_LOOK_SECONDS = 30.0
+#: Seconds that a poll may take past the deadline, so that a wait over in time is still seen as such.
+LAST_POLL_SECONDS = 30.0
 #: Seconds after the deadline at which Airflow may give up on the trigger itself.
 REPORT_GRACE_SECONDS = 120.0
 
 
+class CancellingTrigger(BaseTrigger):
+    """Cancels its work when its task was ended; outlasts the triggerer, which repeats its cancellation.
+
+    :param cancel_on_kill: whether it does.
+    :param owner: the token of the process that has deferred the task, see
+        :mod:`extend_provider.batch.ownership`.
+    """
+
+    def __init__(self, *, cancel_on_kill: bool = True, owner: str | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+        self.cancel_on_kill = cancel_on_kill
+        self.owner = owner
+        self._cancellation: asyncio.Task[None] | None = None
+
+    @property
+    @abc.abstractmethod
+    def work(self) -> RemoteWork | None:
+        """What is, or may be, at Extend."""
+
+    @abc.abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that a subclass adds; all of them plain JSON."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments."""
+        kind, shared = type(self), {"cancel_on_kill": self.cancel_on_kill, "owner": self.owner}
+        return f"{kind.__module__}.{kind.__qualname__}", {**self.arguments(), **shared}
+
+    async def on_kill(self) -> None:
+        """Cancel the work if the task was ended; not if it was cleared or moved to another triggerer."""
+        if self.cancel_on_kill and self.work is not None:
+            self._cancellation = asyncio.ensure_future(self._cancel_if_ended(self.work))
+            await self.cleanup()
+
+    async def cleanup(self) -> None:
+        """Wait for a cancellation under way, which keeps the task's log open for what it has to say.
+
+        The triggerer cancels whoever waits here about once a second.
+        """
+        while self._cancellation is not None and not self._cancellation.done():
+            try:
+                await asyncio.shield(self._cancellation)
+            except asyncio.CancelledError:
+                continue
+
+    async def _cancel_if_ended(self, work: RemoteWork) -> None:
+        try:
+            if not await asyncio.to_thread(should_cancel, work, self.task_instance, self.owner, self.log):
+                return
+        except Exception as error:  # noqa: BLE001  # Airflow's answer is needed, and cancelling is for good
+            why = f"whether another task needs it could not be found out: {describe_error(error)}."
+            self.log.error("%s: %s %s", work, why, left_alone(work))  # noqa: TRY400
+            return
+        # Logged first, because a triggerer that is stopped meanwhile logs nothing more.
+        self.log.warning(
+            "%s: the task was ended; cancelling what has not settled, for at most %.0f s. Should that not "
+            "get to its end: %s",
+            work,
+            budget(work),
+            work.command,
+        )
+        cancellation = await cancel(work)
+        (self.log.info if cancellation.complete else self.log.error)(
+            "%s: %s", cancellation.work, cancellation
+        )
+
+
 class ExtendWaitTrigger(CancellingTrigger):
-    """Waits for runs without a worker slot and reports one :class:`~extend_provider.batch.waiting.Ended`.
+    """Waits for runs without a worker slot; reports a :class:`~extend_provider.batch.polling.PollResult`.
 
     :param extend_conn_id: connection to Extend.
-    :param policy: how to wait, as keyword arguments of :class:`~extend_provider.batch.waiting.WaitPolicy`.
+    :param policy: how to wait, as keyword arguments of :class:`~extend_provider.batch.polling.WaitPolicy`.
     :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
         its DAG run is deleted, while it is deferred.
     """
@@ -62,98 +129,86 @@ class ExtendWaitTrigger(CancellingTrigger):
         """What is waited for."""
 
     @abc.abstractmethod
-    async def look(self, hook: ExtendAsyncHook) -> BatchProgress:
+    async def poll(self, hook: ExtendAsyncHook) -> BatchProgress:
         """Ask Extend once."""
 
-    def report(self, ended: Ended) -> Ended:
-        """Return the record of the end with what this trigger has to add."""
-        return ended
+    def complete(self, result: PollResult) -> PollResult:
+        """Return the end of the wait with what this trigger has to add."""
+        return result
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments, all of them plain JSON."""
-        kind = type(self)
-        arguments = {
-            "extend_conn_id": self.extend_conn_id,
-            "policy": dataclasses.asdict(self.policy),
-            "cancel_on_kill": self.cancel_on_kill,
-            "owner": self.owner,
-        }
-        return f"{kind.__module__}.{kind.__qualname__}", {**arguments, **self.arguments()}
-
-    @abc.abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments that a subclass adds."""
+        """Return the connection and the policy."""
+        return {"extend_conn_id": self.extend_conn_id, "policy": self.policy.as_dict()}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then yield exactly one event, and not too soon."""
         begun = time.monotonic()
         try:
-            ended = await self._wait()
-        except Exception as error:  # noqa: BLE001  # a trigger that raises fails its task without a word
+            result = await self._wait()
+        except Exception as error:  # noqa: BLE001  # a trigger that raises fails its task without a reason
             # The frames alone: an unexpected error's text may hold what must not be logged.
             frames = "".join(traceback.format_tb(error.__traceback__))
             self.log.error("%s: %s\n%s", self.work, describe_error(error), frames)  # noqa: TRY400  # see above
-            ended = self.report(Wait(self.policy).broken(error))
+            result = self.complete(Poller(self.policy).give_up(error))
         await asyncio.sleep(max(begun + EARLIEST_REPORT_SECONDS - time.monotonic(), 0.0))
-        yield TriggerEvent(ended.as_event())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+        yield TriggerEvent(result.as_event())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
-    async def _wait(self) -> Ended:
-        wait = Wait(self.policy)
+    async def _wait(self) -> PollResult:
+        poller = Poller(self.policy)
         # The first import of the http provider takes its time, which is not the loop's to spend.
         hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
-        display = TaskDisplay(self.task_instance, self.log)
-        # Its connection is looked up with the first look, and with later ones while that fails.
+        shown = TaskProgress(self.task_instance, self.log)
+        # Its connection is looked up with the first poll, and with later ones while that fails.
         hook = hooks.ExtendAsyncHook(extend_conn_id=self.extend_conn_id)
         try:
             while True:
-                step = await self._step(hook, wait)
-                if step.changed:
-                    self._tell(step, wait.progress, display)
-                if step.ended is not None:
-                    await display.settle()
-                    return self.report(step.ended)
-                await asyncio.sleep(step.delay)
+                result = await self._poll(hook, poller)
+                if result.changed:
+                    self._report(result, poller.progress, shown)
+                if result.is_final:
+                    await shown.settle()
+                    return self.complete(result)
+                await asyncio.sleep(result.delay)
         finally:
-            display.stop()
+            shown.stop()
             await hook.close()
 
-    async def look_once(self) -> Ended | None:
-        """Ask Extend once, in a worker, and judge; None if the wait is not over."""
+    async def poll_once(self) -> PollResult:
+        """Ask Extend once, in a worker."""
         from extend_provider.hooks.extend import ExtendAsyncHook
 
-        wait = Wait(self.policy)
+        poller = Poller(self.policy)
         try:
             async with ExtendAsyncHook(extend_conn_id=self.extend_conn_id) as hook:
-                ended = (await self._step(hook, wait)).ended
-        except Exception as error:  # noqa: BLE001  # as in the triggerer: how it went is a report
-            ended = wait.broken(error)
-        return None if ended is None else self.report(ended)
+                result = await self._poll(hook, poller)
+        except Exception as error:  # noqa: BLE001  # as in the triggerer: a failure is a result
+            result = poller.give_up(error)
+        return self.complete(result)
 
-    async def _step(self, hook: ExtendAsyncHook, wait: Wait) -> Step:
+    async def _poll(self, hook: ExtendAsyncHook, poller: Poller) -> PollResult:
         remaining = max(self.policy.deadline - time.time(), 0.0)
+        failure: Exception
         try:
-            async with asyncio.timeout(remaining + LAST_LOOK_SECONDS):
+            async with asyncio.timeout(remaining + LAST_POLL_SECONDS):
                 await hook.get_settings()
-                progress = await self.look(hook)
+                progress = await self.poll(hook)
         except TimeoutError:
-            slow = ExtendConnectionError("Extend's answer did not arrive in time.", retryable=True)
-            return self._failed(wait, slow)
-        except Exception as error:  # noqa: BLE001  # judged by the state machine: waited out or final
-            return self._failed(wait, error)
-        return wait.seen(progress, now=time.time())
+            failure = ExtendConnectionError("Extend's answer did not arrive in time.", retryable=True)
+        except Exception as error:  # noqa: BLE001  # the poller decides: waited out or final
+            failure = error
+        else:
+            return poller.polled(progress, now=time.time())
+        result = poller.failed(failure, now=time.time())
+        self.log.warning("%s: %s", self.work, result.message)
+        return result
 
-    def _failed(self, wait: Wait, error: Exception) -> Step:
-        step = wait.failed(error, now=time.time())
-        self.log.warning("%s: %s", self.work, step.decision.message)
-        return step
-
-    def _tell(self, step: Step, progress: BatchProgress | None, display: TaskDisplay) -> None:
-        if step.decision.outcome in {Outcome.WAIT, Outcome.DONE, Outcome.SHORT}:
-            self.log.info("%s: %s", self.work, step.decision.message)
+    def _report(self, result: PollResult, progress: BatchProgress | None, shown: TaskProgress) -> None:
+        if result.outcome in {Outcome.WAIT, Outcome.DONE, Outcome.RUNS_MISSING}:
+            self.log.info("%s: %s", self.work, result.message)
         if progress is None:
             return
         for warning in progress.warnings:
             self.log.warning("%s: %s", self.work, warning)
-        display.show(**{PROGRESS_KEY: progress.as_dict()})
+        shown.show(**{PROGRESS_KEY: progress.as_dict()})
         if progress.dashboard_url:
-            display.show(**{DASHBOARD_URL_KEY: progress.dashboard_url})
+            shown.show(**{DASHBOARD_URL_KEY: progress.dashboard_url})

@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch.cancellation import RemoteWork
-from extend_provider.batch.polling import BatchProgress, RunCounter
-from extend_provider.batch.waiting import Ended
+from extend_provider.batch.polling import PollResult
+from extend_provider.batch.progress import BatchProgress, RunCounter
 from extend_provider.triggers.base import ExtendWaitTrigger
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
 
     :param batch_id: the batch.
     :param run_count: how many runs were submitted.
-    :param followers: where others that wait for it are marked; None: it is this task's alone.
+    :param followers: the folder in which the tasks that need the batch are noted, see
+        :mod:`extend_provider.batch.ownership`; None: it is this task's alone. Stored under this name with
+        deferred tasks.
     :param options: see :class:`~extend_provider.triggers.base.ExtendWaitTrigger`.
     """
 
@@ -31,27 +33,23 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
         super().__init__(**options)
         self.batch_id = batch_id
         self.run_count = run_count
-        self.followers = followers
+        self.waiters = followers
 
     @property
     def work(self) -> RemoteWork:
         """The batch."""
-        return RemoteWork(
-            self.extend_conn_id,
-            batch_id=self.batch_id,
-            run_count=self.run_count,
-            followers=self.followers,
-        )
+        return RemoteWork(self.extend_conn_id, self.batch_id, self.run_count, waiters=self.waiters)
 
-    def report(self, ended: Ended) -> Ended:
-        """Say of which batch this is the end, so that whoever takes it up can go on with another one."""
-        return dataclasses.replace(ended, batch_id=self.batch_id, policy=dataclasses.asdict(self.policy))
+    def complete(self, result: PollResult) -> PollResult:
+        """Add of which batch this is the end, so that whoever takes it up can go on with another one."""
+        return dataclasses.replace(result, batch_id=self.batch_id, policy=self.policy.as_dict())
 
     def arguments(self) -> dict[str, Any]:
-        """Return the batch's id and size, and where its followers are marked."""
-        return {"batch_id": self.batch_id, "run_count": self.run_count, "followers": self.followers}
+        """Return the batch's id and size, and where its waiters are noted."""
+        batch = {"batch_id": self.batch_id, "run_count": self.run_count, "followers": self.waiters}
+        return {**super().arguments(), **batch}
 
-    async def look(self, hook: ExtendAsyncHook) -> BatchProgress:
+    async def poll(self, hook: ExtendAsyncHook) -> BatchProgress:
         """List the batch once, page by page."""
         counter = RunCounter(self.run_count)
         async for page in hook.iter_run_pages(batch_id=self.batch_id):

@@ -19,12 +19,13 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from extend_provider.batch.attempts import AttemptMemory
-from extend_provider.batch.cancellation import OnTimeout, RemoteWork, cancel_from_worker
-from extend_provider.batch.on_kill import CancelsOnKillMixin
-from extend_provider.batch.polling import ON_NEEDS_REVIEW, OnNeedsReview, Outcome
-from extend_provider.batch.waiting import Ended, WaitPolicy, first_deadline
+from extend_provider.batch.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork, cancel_from_worker
+from extend_provider.batch.ownership import CancelsOnKillMixin
+from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy, first_deadline
+from extend_provider.batch.progress import ON_NEEDS_REVIEW, BatchProgress, OnNeedsReview
 from extend_provider.client import validation
-from extend_provider.exceptions import ExtendBatchError
+from extend_provider.exceptions import ExtendBatchError, ExtendError
+from extend_provider.links.dashboard import push_dashboard_url
 from extend_provider.triggers.base import REPORT_GRACE_SECONDS, ExtendWaitTrigger
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ SILENT = (
 class WaitsForRunsMixin(CancelsOnKillMixin):
     """For an operator that waits for runs, in its worker or deferred, and takes up their end.
 
-    :cvar fate: what an error says of runs that go on.
+    :cvar left_running: what an error says of runs that go on.
     :cvar timeout_error: raised when ``timeout`` has passed.
     """
 
-    fate: ClassVar[str]
+    left_running: ClassVar[str]
     timeout_error: ClassVar[type[ExtendBatchError]] = ExtendBatchError
-    extend_conn_id: str
+    deferrable: bool
     on_needs_review: OnNeedsReview
     on_timeout: OnTimeout
     max_poll_errors: int | None
@@ -57,15 +58,30 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
     execution_timeout: timedelta | None
     retries: int | None
     defer: Callable[..., NoReturn]
+    #: Page of the first run; a link shows it, see :mod:`extend_provider.links.dashboard`.
+    dashboard_url: str | None = None
 
     @property
     def _work(self) -> RemoteWork:
         """What is waited for."""
         raise NotImplementedError
 
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take up what the trigger reports."""
+    def _trigger(self, policy: WaitPolicy) -> ExtendWaitTrigger:
+        """Return the trigger that waits for it."""
         raise NotImplementedError
+
+    def _conclude(self, result: PollResult) -> Any:
+        """Return what the task returns, or raise, at the end of the wait."""
+        raise NotImplementedError
+
+    def _check_wait_arguments(self) -> None:
+        """Refuse, when the DAG is parsed, what can be wrong with the arguments of waiting."""
+        validation.flag(self.deferrable, "deferrable")
+        validation.flag(self.cancel_on_kill, "cancel_on_kill")
+        validation.check_literal(validation.conn_id, self.extend_conn_id)
+        validation.count(self.max_poll_errors, "max_poll_errors")
+        validation.check_literal(validation.choice, self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
+        validation.choice(self.on_timeout, "on_timeout", ON_TIMEOUT)
 
     def _policy_from(
         self, started_at: float, poll_interval: float, missing_after: float | None = None
@@ -85,11 +101,26 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
             deadline, poll_interval, self.on_needs_review, self.max_poll_errors, limit, missing_after
         )
 
-    def _defer_to(self, context: Context, trigger: ExtendWaitTrigger) -> NoReturn:
+    def _poll_with(self, poller: Poller, poll: Callable[[], BatchProgress]) -> PollResult:
+        """Ask Extend once, in the worker, and decide as the trigger does."""
+        try:
+            progress = poll()
+        except ExtendError as error:
+            result = poller.failed(error, now=time.time())
+            self.log.warning("%s: %s", self._work, result.message)
+            return result
+        return poller.polled(progress, now=time.time())
+
+    def _defer(self, context: Context, policy: WaitPolicy) -> NoReturn:
         """Give the worker back until the trigger reports."""
+        self.log.info("%s: waiting in the triggerer.", self._work)
+        self._defer_to(context, self._trigger(policy))
+
+    def _defer_to(self, context: Context, trigger: ExtendWaitTrigger) -> NoReturn:
         path, arguments = trigger.serialize()
-        left = {"trigger": path, "arguments": arguments, "try_number": context["ti"].try_number}
-        self._deferral(context).remember(left)
+        self._deferral(context).remember(
+            {"trigger": path, "arguments": arguments, "try_number": context["ti"].try_number}
+        )
         self.defer(
             trigger=trigger,
             method_name=self.execute_complete.__name__,
@@ -126,27 +157,34 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
         if trigger is not None and (silent or over):
             if silent:
                 self.log.warning("%s: no triggerer has reported in time; is one running?", trigger.work)
-            ended = asyncio.run(trigger.look_once())
-            if ended is None:
+            result = asyncio.run(trigger.poll_once())
+            if not result.is_final:
                 self._defer_to(context, trigger)
-            if silent or ended.outcome not in {Outcome.TIMED_OUT, Outcome.GAVE_UP}:
-                next_method, arguments = self.execute_complete.__name__, {"event": ended.as_event()}
+            if silent or result.outcome not in {Outcome.TIMED_OUT, Outcome.GAVE_UP}:
+                next_method, arguments = self.execute_complete.__name__, {"event": result.as_event()}
         # Not a sensor's own, which with soft_fail skips on real failures too.
         return BaseOperator.resume_execution(cast("BaseOperator", self), next_method, arguments, context)
 
-    def _give_up(self, ended: Ended) -> NoReturn:
-        """Raise what the end of a wait means that has not ended well."""
-        if ended.outcome is not Outcome.TIMED_OUT:
-            raise ended.failure(str(self._work), self.fate)
-        if ended.limit == "execution_timeout":
-            raise AirflowTaskTimeout(f"execution_timeout: {ended.failure(str(self._work), self.fate)}")
-        raise self.timeout_error(ended.failure(str(self._work), self._fate()).message)
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """Take up what the trigger reports."""
+        result = PollResult.from_event(event)
+        push_dashboard_url(self, context, result.dashboard_url)
+        return self._conclude(result)
 
-    def _fate(self) -> str:
-        """Do to the runs what is to be done after ``timeout``, and say what became of them."""
+    def _give_up(self, result: PollResult) -> NoReturn:
+        """Raise what the end of a wait means that has not ended well."""
+        if result.outcome is not Outcome.TIMED_OUT:
+            raise result.failure(str(self._work), self.left_running)
+        if result.limit == "execution_timeout":
+            failure = result.failure(str(self._work), self.left_running)
+            raise AirflowTaskTimeout(f"execution_timeout: {failure}")
+        raise self.timeout_error(result.failure(str(self._work), self._apply_on_timeout()).message)
+
+    def _apply_on_timeout(self) -> str:
+        """Cancel the runs, or not, after ``timeout``; say what became of them."""
         if self.on_timeout == "leave":
-            return self.fate
-        outcome = f"on_timeout='cancel': {cancel_from_worker(self._work)}"
+            return self.left_running
+        said = f"on_timeout='cancel': {cancel_from_worker(self._work)}"
         # A sensor's base class swallows the error's text where soft_fail makes a skip of it.
-        self.log.warning("%s: %s", self._work, outcome)
-        return outcome
+        self.log.warning("%s: %s", self._work, said)
+        return said

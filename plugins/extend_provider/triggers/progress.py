@@ -11,7 +11,7 @@ from airflow.sdk.bases.xcom import BaseXCom
 LAST_NEWS_SECONDS = 2.0
 
 
-class TaskDisplay:
+class TaskProgress:
     """Writes XComs in the background: the wait never waits for them, and only the latest values count.
 
     The first XCom that a triggerer ever writes takes it seconds, because Airflow builds its in-process API
@@ -51,7 +51,7 @@ class TaskDisplay:
             for key, value in news.items():
                 try:
                     await asyncio.to_thread(self._set, key, value)
-                except Exception as error:  # noqa: BLE001  # the wait matters more than its display
+                except Exception as error:  # noqa: BLE001  # the wait matters more than its progress
                     self._log.debug("Could not show %s: %s", key, type(error).__name__)
 
     def _set(self, key: str, value: Any) -> None:

@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch.cancellation import RemoteWork
-from extend_provider.batch.polling import BatchProgress, FollowedRuns
-from extend_provider.batch.waiting import Ended
+from extend_provider.batch.polling import PollResult
+from extend_provider.batch.progress import BatchProgress, RunRecords
 from extend_provider.triggers.base import ExtendWaitTrigger
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 class ExtendRunTrigger(ExtendWaitTrigger):
     """Asks for each run that has not settled, by its id.
 
-    :param runs: the records of the runs, see :class:`~extend_provider.batch.polling.FollowedRuns`.
+    :param runs: the records of the runs, see :class:`~extend_provider.batch.progress.RunRecords`.
     :param options: see :class:`~extend_provider.triggers.base.ExtendWaitTrigger`.
     """
 
     def __init__(self, *, runs: list[dict[str, Any]], **options: Any) -> None:
         super().__init__(**options)
         self.runs = runs
-        self._followed = FollowedRuns(runs)
+        self._records = RunRecords(runs)
 
     @property
     def work(self) -> RemoteWork:
@@ -33,14 +33,14 @@ class ExtendRunTrigger(ExtendWaitTrigger):
 
     def arguments(self) -> dict[str, Any]:
         """Return the runs as they were when the wait began."""
-        return {"runs": self.runs}
+        return {**super().arguments(), "runs": self.runs}
 
-    async def look(self, hook: ExtendAsyncHook) -> BatchProgress:
+    async def poll(self, hook: ExtendAsyncHook) -> BatchProgress:
         """Ask for every run that has not settled."""
-        for run_id in self._followed.unsettled(self.policy.on_needs_review):
-            self._followed.take(await hook.get_run(run_id))
-        return self._followed.progress()
+        for run_id in self._records.unsettled(self.policy.on_needs_review):
+            self._records.take(await hook.get_run(run_id))
+        return self._records.progress()
 
-    def report(self, ended: Ended) -> Ended:
+    def complete(self, result: PollResult) -> PollResult:
         """Return the end together with the runs as they are now."""
-        return dataclasses.replace(ended, runs=self._followed.records)
+        return dataclasses.replace(result, runs=self._records.records)

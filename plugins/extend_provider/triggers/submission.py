@@ -1,4 +1,4 @@
-"""Waits for a moment without a worker slot."""
+"""Waits until a submission can go on, without a worker slot."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from airflow.triggers.base import TriggerEvent
 
 from extend_provider.batch.cancellation import RemoteWork
 from extend_provider.triggers import base
-from extend_provider.triggers.cancelling import CancellingTrigger
+from extend_provider.triggers.base import CancellingTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-    from extend_provider.batch.submission import Later
+    from extend_provider.batch.submission import RetryAt
 
 
-class ExtendLaterTrigger(CancellingTrigger):
-    """Lets a submission go on at a moment; its event is what the task told it.
+class ExtendSubmissionTrigger(CancellingTrigger):
+    """Lets a submission go on at a moment; its event is the state that the task gave it.
 
     Extend is asked nothing meanwhile. If the task is ended, and there may be a batch, it is looked for until
     it is cancelled or proven not to be there; a task that is cleared finds in the ledger what it needs.
@@ -45,29 +45,22 @@ class ExtendLaterTrigger(CancellingTrigger):
         """The batch that there may be."""
         return self._work
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments, all of them plain JSON."""
-        kind = type(self)
+    def arguments(self) -> dict[str, Any]:
+        """Return the moment, the state, and the batch that there may be."""
         work = None if self._work is None else self._work.to_json()
-        return f"{kind.__module__}.{kind.__qualname__}", {
-            "at": self.at,
-            "state": self.state,
-            "work": work,
-            "cancel_on_kill": self.cancel_on_kill,
-            "owner": self.owner,
-        }
+        return {"at": self.at, "state": self.state, "work": work}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Sleep, but not too short, and yield what was told."""
+        """Sleep, but not too short, and yield the state."""
         if self._work is not None:
-            self.log.info("%s: looked for again later; until then without a worker.", self._work)
+            self.log.info("%s: searched for again later; until then without a worker.", self._work)
         await asyncio.sleep(max(self.at - time.time(), base.EARLIEST_REPORT_SECONDS))
         yield TriggerEvent(self.state)  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
 
 def defer_until(
     task: BaseOperator,
-    later: Later,
+    retry: RetryAt,
     method: Callable[..., Any],
     ti: Any,
     *,
@@ -82,17 +75,17 @@ def defer_until(
     :param method: of the task; called then with an event that has ``turned_away`` and ``state``.
     :param cancel_on_kill: cancel what may be at Extend if the task is ended meanwhile.
     """
-    task.log.info("Going on at %s, without a worker until then.", later.at.isoformat(timespec="seconds"))
+    task.log.info("Going on at %s, without a worker until then.", retry.at.isoformat(timespec="seconds"))
     timeout: dt.timedelta | None = task.execution_timeout
     if timeout is not None:
         timeout = max(ti.start_date + timeout - dt.datetime.now(dt.UTC), dt.timedelta())
-    if later.work is not None:
-        task.log.info("If the task is ended where no triggerer notices: %s", later.work.command)
+    if retry.work is not None:
+        task.log.info("If the task is ended where no triggerer notices: %s", retry.work.command)
     task.defer(
-        trigger=ExtendLaterTrigger(
-            at=later.at.timestamp(),
-            state={"turned_away": later.turned_away, **state},
-            work=None if later.work is None else later.work.to_json(),
+        trigger=ExtendSubmissionTrigger(
+            at=retry.at.timestamp(),
+            state={"turned_away": retry.turned_away, **state},
+            work=None if retry.work is None else retry.work.to_json(),
             cancel_on_kill=cancel_on_kill,
         ),
         method_name=method.__name__,

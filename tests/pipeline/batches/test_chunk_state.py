@@ -22,8 +22,8 @@ from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import Settings, write_settings
-from extend_provider.batch.polling import Outcome, RunCounter
-from extend_provider.batch.waiting import Ended
+from extend_provider.batch.polling import Outcome, PollResult
+from extend_provider.batch.progress import RunCounter
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from fixtures.chunks import planned
@@ -80,7 +80,7 @@ class Waiting:
         with ExtendHook() as hook:
             for page in hook.iter_run_pages(batch_id=trigger["batch_id"]):
                 counter.add(page)
-        ended = Ended(
+        ended = PollResult(
             outcome,
             "settled",
             counter.progress().as_dict(),
@@ -180,7 +180,7 @@ def test_missing_runs_are_waited_for_until_the_trigger_gives_them_up(waiting: Wa
     waiting.api.call("DELETE", f"/workflow_runs/{run['id']}")
     assert waiting.complete(first)["batch_id"] == first["batch_id"]
     assert times_paid(waiting.api) == [1, 1, 1, 1]
-    second = waiting.complete(first, Outcome.SHORT)
+    second = waiting.complete(first, Outcome.RUNS_MISSING)
     assert second["run_count"] == 1
     assert times_paid(waiting.api) == [1, 1, 1, 2]
 
@@ -195,7 +195,7 @@ def test_runs_that_are_deleted_after_the_verdict_count_as_gone_when_the_wait_is_
     waiting.api.call("DELETE", f"/workflow_runs/{fine['id']}")
     with pytest.raises(ExtendError, match="lists 3 of the 4 runs"):
         waiting.collect()
-    again = waiting.complete(waiting.execute(), Outcome.SHORT)
+    again = waiting.complete(waiting.execute(), Outcome.RUNS_MISSING)
     assert again["batch_id"] == second["batch_id"]
     waiting.complete(again)
     assert [part["runs"] for part in waiting.collect()] == [3, 2]

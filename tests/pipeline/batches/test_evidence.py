@@ -19,11 +19,11 @@ from extend_pipeline.batches.chunk_state import Round
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import read_settings, write_settings
-from extend_provider.batch.polling import BatchProgress, Outcome
-from extend_provider.batch.waiting import Ended
+from extend_provider.batch.polling import Outcome, PollResult
+from extend_provider.batch.progress import BatchProgress
 from extend_provider.exceptions import ExtendBatchError
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
-from extend_provider.triggers.submission import ExtendLaterTrigger
+from extend_provider.triggers.submission import ExtendSubmissionTrigger
 from fixtures.extend_api import running
 from fixtures.task_support import Task, resume, run_on
 from pipeline.batches.test_chunk_state import BATCH, Waiting, times_paid, waiting
@@ -92,8 +92,8 @@ def test_an_empty_list_for_hours_sends_nothing_again(waiting: Waiting) -> None:
     """Also when a trigger of the release before reports it."""
     waiting.api.configure(listing_lag_seconds=600)
     first = waiting.execute()
-    short = Ended(
-        Outcome.SHORT,
+    short = PollResult(
+        Outcome.RUNS_MISSING,
         "nothing has changed",
         BatchProgress(4, {}).as_dict(),
         batch_id=first["batch_id"],
@@ -133,7 +133,7 @@ def test_more_missing_runs_than_the_bound_fail_the_wait_and_send_nothing(short: 
     says = "2 of 4 documents have no run at Extend, and at the most 1 are sent again .*Nothing was sent again"
     for _ in range(2):
         with pytest.raises(ExtendBatchError, match=says):
-            short.complete(short.execute(), Outcome.SHORT)
+            short.complete(short.execute(), Outcome.RUNS_MISSING)
     assert times_paid(short.api) == [1, 1, 1, 1]
 
 
@@ -141,14 +141,14 @@ def test_what_is_accepted_as_gone_by_the_command_lands_and_is_not_sent_again(
     short: Waiting, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ExtendBatchError) as failure:
-        short.complete(short.execute(), Outcome.SHORT)
+        short.complete(short.execute(), Outcome.RUNS_MISSING)
     found = re.search(r"gone for good: (python .+?); then", failure.value.message)
     assert found is not None
     command = shlex.split(found[1])
     assert command[:3] == ["python", "-m", "extend_pipeline"]
     assert main([part for part in command[3:] if part != "--accept"]) == 0
     with pytest.raises(ExtendBatchError):
-        short.complete(short.execute(), Outcome.SHORT)
+        short.complete(short.execute(), Outcome.RUNS_MISSING)
     assert main(command[3:]) == 0
     assert "Extend has 2 of the 4 runs" in capsys.readouterr().out
 
@@ -224,7 +224,7 @@ def test_a_verdict_of_the_release_before_sends_nothing_that_had_a_run(waiting: W
     runs = waiting.api.runs(waiting.submit())
     old_verdict(waiting, again=[], missing=0)
     delete(waiting, runs[0])
-    waiting.complete(waiting.execute(), Outcome.SHORT)
+    waiting.complete(waiting.execute(), Outcome.RUNS_MISSING)
     assert times_paid(waiting.api) == [1, 1, 1, 1]
     assert [part["runs"] for part in waiting.collect()] == [3]
 
@@ -299,8 +299,8 @@ def test_what_was_given_up_before_an_outage_is_not_waited_for_anew(
     first = waiting.execute()
     delete(waiting, waiting.api.runs(first["batch_id"])[0])
     waiting.api.configure(faults=[{"endpoint": RUN, "kind": "drop", "count": None}])
-    ended = Ended(
-        Outcome.SHORT,
+    ended = PollResult(
+        Outcome.RUNS_MISSING,
         "short",
         BatchProgress(4, {"PROCESSED": 3}).as_dict(),
         batch_id=first["batch_id"],
@@ -308,7 +308,7 @@ def test_what_was_given_up_before_an_outage_is_not_waited_for_anew(
     )
     wait = operator(waiting)
     deferred = deferral(lambda: wait.execute_complete(waiting.context, ended.as_event()))
-    assert isinstance(deferred.trigger, ExtendLaterTrigger)
+    assert isinstance(deferred.trigger, ExtendSubmissionTrigger)
     waiting.api.configure(faults=[])
     assert resume(wait, deferred, waiting.context)["by_status"] == {"PROCESSED": 1}
     assert times_paid(waiting.api) == [1, 1, 1, 2]

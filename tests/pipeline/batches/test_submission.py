@@ -23,7 +23,7 @@ from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN, Document
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.settings import Settings, write_settings
 from extend_pipeline.storage.workspace import read_documents
-from extend_provider.batch.submission import Intent, LedgerState
+from extend_provider.batch.ledger import Intent, LedgerState
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import (
     ExtendAuthError,

@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger
 
 from extend_pipeline.batches.chunk_state import Round
 from extend_pipeline.dag.wait import WaitChunkOperator
-from extend_provider.batch.waiters import Follower, follow, others
+from extend_provider.batch.ownership import Waiter, add_waiter, other_waiters
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
@@ -119,7 +119,7 @@ def test_a_kill_between_two_rounds_cancels_the_round_just_sent_unless_others_wai
     operator = waiting(chunk)
     if shared:
         states["another run"] = "deferred"
-        follow(Round.first(operator.chunk).followers, Follower("dag", "another run", "group.wait", 0))
+        add_waiter(Round.first(operator.chunk).followers, Waiter("dag", "another run", "group.wait", 0))
     context = Task().attempt()
     with pytest.raises(TaskDeferred) as first:
         operator.execute(context)
@@ -162,8 +162,8 @@ def test_time_that_is_up_for_one_does_not_cancel_what_others_wait_for(
     chunk.api.configure(hold=True, cancelling_seconds=0)
     operator = waiting(chunk)
     operator.timeout, operator.on_timeout = 1.0, "cancel"
-    other = Follower("dag", "another run", "group.wait", 0)
-    follow(Round.first(operator.chunk).followers, other)
+    other = Waiter("dag", "another run", "group.wait", 0)
+    add_waiter(Round.first(operator.chunk).followers, other)
     states["another run"] = "deferred"
     with pytest.raises(ExtendBatchTimeoutError, match=re.escape(f"others wait for it, e.g. {other}")):
         run_on(operator, Task().attempt())
@@ -181,9 +181,9 @@ def test_a_chunk_is_followed_from_its_submission_to_the_end_of_the_wait(
     operator = waiting(chunk)
     folder = Round.first(operator.chunk).followers
     states["run"] = "running"
-    us, them = Follower("dag", "run", "wait"), Follower("dag", "another run", "wait")
-    assert others(folder, them) == [us], "its submission has said so"
+    us, them = Waiter("dag", "run", "wait"), Waiter("dag", "another run", "wait")
+    assert other_waiters(folder, them) == [us], "its submission has said so"
     context = Task().attempt()
     context["ti"].task_id = "wait"
     run_on(operator, context)
-    assert others(folder, them) == []
+    assert other_waiters(folder, them) == []

@@ -23,7 +23,7 @@ from extend_provider.exceptions import (
     ExtendServerError,
 )
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
-from extend_provider.triggers.submission import ExtendLaterTrigger
+from extend_provider.triggers.submission import ExtendSubmissionTrigger
 from fixtures.task_support import Task, resume, run_on
 from pipeline.batches.test_chunk_state import Waiting, waiting
 
@@ -83,7 +83,7 @@ def test_an_outage_while_runs_are_collected_is_waited_out(waiting: Waiting, faul
     with pytest.raises(TaskDeferred) as first:
         collect.execute(task.attempt())
     trigger = first.value.trigger
-    assert isinstance(trigger, ExtendLaterTrigger)
+    assert isinstance(trigger, ExtendSubmissionTrigger)
     assert trigger.work is None, "the end of the task cancels nothing: all has settled"
     waiting.api.configure(faults=[])
     assert [part["runs"] for part in resume(collect, first.value, task.attempts[0])] == [4]

@@ -36,7 +36,7 @@ from extend_pipeline.planning.plan import Plan, keep_plan, read_plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import read_documents, write_documents
 from extend_pipeline.warehouse.records import Candidate, Claim
-from extend_provider.batch.submission import Intent
+from extend_provider.batch.ledger import Intent
 from fixtures.chunks import planner, reference
 
 US = planner()

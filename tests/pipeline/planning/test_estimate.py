@@ -20,7 +20,7 @@ from extend_pipeline.planning.estimate import Estimate, file_type
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.warehouse.records import Charge
-from extend_provider.batch.submission import Intent
+from extend_provider.batch.ledger import Intent
 from fixtures.chunks import planner, reference
 from fixtures.warehouse_files import land, query, warehouse
 from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run

@@ -21,7 +21,7 @@ from extend_pipeline.storage.workspace import (
     write_json,
     written_whole,
 )
-from extend_provider.batch.submission import Intent, LedgerState
+from extend_provider.batch.ledger import Intent, LedgerState
 from fixtures.s3 import S3
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from extend_provider.batch.cancellation import Cancellation, RemoteWork, budget, cancel, cancel_from_worker
-from extend_provider.batch.orphans import Mark, Sought
+from extend_provider.batch.orphans import IdempotencyKey, Orphan
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.client.retries import Backoff
 from extend_provider.hooks.extend import ExtendHook
@@ -133,7 +133,7 @@ async def test_a_refusal_for_good_is_told_with_the_command_and_does_not_stop_the
     text = str(outcome)
     assert "2 may still be at work" in text
     assert "this one is QUARANTINED" in text
-    assert f"python -m extend_provider cancel --batch-id {work.batch_id} --conn-id extend_default" in text
+    assert f"airflow extend cancel --batch-id {work.batch_id} --conn-id extend_default" in text
 
 
 async def test_the_deadline_ends_it_and_what_is_left_is_said(extend_api: ExtendApi) -> None:
@@ -217,18 +217,18 @@ async def test_what_does_not_pass_by_itself_ends_it_at_once(
     wrong_key = json.dumps({"conn_type": "extend", "host": extend_api.url, "password": "wrong"})
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", wrong_key)
     started = time.monotonic()
-    for each in (work, dataclasses.replace(work, batch_id=None, sought=lost(600))):
+    for each in (work, dataclasses.replace(work, batch_id=None, orphan=lost(600))):
         outcome = await cancel(each)
         assert not outcome.complete
         assert "Check the API key" in str(outcome)
     assert time.monotonic() - started < 10
 
 
-def lost(until: float) -> Sought:
+def lost(until: float) -> Orphan:
     """Return what is known of a batch without an id, which is listed within so many seconds from now."""
     now = dt.datetime.now(dt.UTC)
     until_ = (now + dt.timedelta(seconds=until)).isoformat()
-    return Sought("workflow_invoices", Mark({"chunk": "this"}), now.isoformat(), until_)
+    return Orphan("workflow_invoices", IdempotencyKey({"chunk": "this"}), now.isoformat(), until_)
 
 
 def accept(api: ExtendApi, count: int = 2) -> None:
@@ -238,14 +238,14 @@ def accept(api: ExtendApi, count: int = 2) -> None:
 @pytest.mark.usefixtures("brief_tries")
 async def test_only_a_complete_listing_proves_that_there_is_no_batch(extend_api: ExtendApi) -> None:
     """The list fails until after the moment from which on it would prove the absence."""
-    work = RemoteWork("extend_default", run_count=2, sought=lost(0.5))
+    work = RemoteWork("extend_default", run_count=2, orphan=lost(0.5))
     accept(extend_api)
     extend_api.configure(faults=[{**OUTAGE, "count": 14}])
     outcome = await cancel(work)
     assert (counts(outcome), outcome.complete) == ((2, 0, 0), True)
     assert settled(extend_api) == {"CANCELLED": 2}
     extend_api.configure(faults=[{**OUTAGE, "count": None}])
-    outcome = await cancel(dataclasses.replace(work, sought=lost(0.5)), seconds=3)
+    outcome = await cancel(dataclasses.replace(work, orphan=lost(0.5)), seconds=3)
     assert not outcome.complete
     assert "it was not found at Extend: time was up after 3 s; at last: Extend failed to list" in str(outcome)
 
@@ -255,14 +255,14 @@ async def test_a_batch_is_looked_for_as_long_as_its_absence_is_not_proven_and_ca
 ) -> None:
     monkeypatch.setattr("extend_provider.batch.cancellation.CANCEL_SECONDS", 1.5)
     extend_api.configure(listing_lag_seconds=3)
-    work = RemoteWork("extend_default", run_count=2, sought=lost(3.5))
+    work = RemoteWork("extend_default", run_count=2, orphan=lost(3.5))
     accept(extend_api)
     assert (await cancel(work)).complete
     assert settled(extend_api) == {"CANCELLED": 2}
 
 
 def test_the_proof_of_absence_comes_on_top_of_what_a_cancellation_may_take() -> None:
-    sought = RemoteWork("extend_default", sought=lost(660))
-    assert budget(sought) == pytest.approx(960, abs=1)
-    assert budget(dataclasses.replace(sought, sought=lost(-660))) == 300
+    orphan = RemoteWork("extend_default", orphan=lost(660))
+    assert budget(orphan) == pytest.approx(960, abs=1)
+    assert budget(dataclasses.replace(orphan, orphan=lost(-660))) == 300
     assert budget(RemoteWork("extend_default", "batch_1")) == 300

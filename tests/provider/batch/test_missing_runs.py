@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from extend_provider.batch.polling import BatchProgress, Outcome
-from extend_provider.batch.waiting import Wait, WaitPolicy
+from extend_provider.batch.polling import Outcome, Poller, WaitPolicy
+from extend_provider.batch.progress import BatchProgress
 from extend_provider.exceptions import ExtendConnectionError
 
 SHORT = BatchProgress(3, {"PROCESSED": 2})
 
 
-def waiting(missing_after: float | None, on_needs_review: str = "land") -> Wait:
+def waiting(missing_after: float | None, on_needs_review: str = "land") -> Poller:
     policy = WaitPolicy(1e9, 60, on_needs_review, missing_after=missing_after)  # type: ignore[arg-type]
-    return Wait(policy, chance=lambda: 0.5)
+    return Poller(policy, chance=lambda: 0.5)
 
 
-def outcomes(wait: Wait, *looks: tuple[float, BatchProgress]) -> list[Outcome]:
-    return [wait.seen(progress, now=now).decision.outcome for now, progress in looks]
+def outcomes(wait: Poller, *looks: tuple[float, BatchProgress]) -> list[Outcome]:
+    return [wait.polled(progress, now=now).outcome for now, progress in looks]
 
 
 def test_a_short_list_is_not_yet_until_it_has_not_changed_for_long_enough() -> None:
@@ -45,9 +45,9 @@ def test_every_change_begins_the_time_anew() -> None:
     ]
 
 
-def test_a_look_that_failed_begins_the_time_anew() -> None:
+def test_a_failed_poll_begins_the_time_anew() -> None:
     wait = waiting(100)
-    wait.seen(SHORT, now=0)
+    wait.polled(SHORT, now=0)
     wait.failed(ExtendConnectionError("no answer", retryable=True), now=90)
     assert outcomes(wait, (101, SHORT), (201, SHORT)) == ["wait", "short"]
 

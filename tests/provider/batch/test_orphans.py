@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extend_provider.batch.orphans import FoundBatch, Mark, Sought, find_batch, find_batch_async
+from extend_provider.batch.orphans import FoundBatch, IdempotencyKey, Orphan, find_orphan, find_orphan_async
 from extend_provider.exceptions import ExtendError, ExtendNotFoundError, ExtendServerError
 from fixtures.extend_api import ExtendApi
 from fixtures.hook_runner import HookRunner, set_connection
@@ -32,12 +32,14 @@ def submit(extend_api: ExtendApi, mark: str, count: int = 3) -> str:
     return extend_api.submit_batch(inputs, workflow_id=WORKFLOW)
 
 
-def look(hooks: HookRunner, *, workflow_id: str = WORKFLOW, since: float = 60) -> FoundBatch | None:
-    """Look for the batch of the chunk "ours" whose submission was begun so many seconds ago."""
-    begun = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=since)
-    sought = Sought(workflow_id, Mark({"chunk": "ours"}), begun.isoformat(), begun.isoformat())
-    find: Any = find_batch if hooks.kind == "sync" else find_batch_async
-    found: FoundBatch | None = hooks.run(lambda hook: find(hook, sought))
+def look(
+    hooks: HookRunner, *, workflow_id: str = WORKFLOW, begun: dt.datetime | None = None
+) -> FoundBatch | None:
+    """Look for the batch of the chunk "ours" whose submission was begun then, or a minute ago."""
+    begun = begun or dt.datetime.now(dt.UTC) - dt.timedelta(seconds=60)
+    orphan = Orphan(workflow_id, IdempotencyKey({"chunk": "ours"}), begun.isoformat(), begun.isoformat())
+    find: Any = find_orphan if hooks.kind == "sync" else find_orphan_async
+    found: FoundBatch | None = hooks.run(lambda hook: find(hook, orphan))
     return found
 
 
@@ -80,7 +82,7 @@ def test_it_is_found_on_a_page_that_begins_with_older_runs(
     ours = submit(extend_api, "ours", count=1)
     extend_api.configure(shuffle_pages=True)
     for _ in range(5):
-        found = look(hooks, since=(dt.datetime.now(dt.UTC) - begun).total_seconds())
+        found = look(hooks, begun=begun)
         assert found is not None
         assert found.batch_id == ours
 

@@ -13,16 +13,16 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from extend_provider.__main__ import main
 from extend_provider.batch.cancellation import RemoteWork, cancel
-from extend_provider.batch.ledger import TaskStateLedger
-from extend_provider.batch.orphans import Mark, Sought
-from extend_provider.batch.submission import Intent, Submitter
+from extend_provider.batch.ledger import Intent, TaskStateLedger
+from extend_provider.batch.orphans import IdempotencyKey, Orphan
+from extend_provider.batch.submission import Submitter
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
-from extend_provider.triggers.submission import ExtendLaterTrigger
+from extend_provider.triggers.submission import ExtendSubmissionTrigger
 from fixtures.extend_api import ExtendApi
+from fixtures.extend_command import extend_command
 from fixtures.task_support import Task, TaskInstance, carried_over
 
 SUBMISSION = "POST /workflow_runs/batch"
@@ -57,27 +57,27 @@ def operator(**arguments: Any) -> ExtendSubmitBatchOperator:
     )
 
 
-def lost(extend_api: ExtendApi, **arguments: Any) -> ExtendLaterTrigger:
+def lost(extend_api: ExtendApi, **arguments: Any) -> ExtendSubmissionTrigger:
     """Return the trigger that waits for the proof that a submission without an answer came to nothing."""
     extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "error", "accepted": False}])
     task = Task(retries=3)
     with pytest.raises(TaskDeferred) as deferred:
         operator(**arguments).execute(task.attempt())
-    trigger: ExtendLaterTrigger = carried_over(deferred.value.trigger)
+    trigger: ExtendSubmissionTrigger = carried_over(deferred.value.trigger)
     trigger._task_instance = TaskInstance()
     return trigger
 
 
-def accepted_after_all(extend_api: ExtendApi, trigger: ExtendLaterTrigger) -> str:
+def accepted_after_all(extend_api: ExtendApi, trigger: ExtendSubmissionTrigger) -> str:
     """Have Extend make the batch of which nobody has heard."""
     assert trigger.work is not None
-    assert trigger.work.sought is not None
-    ((key, pattern),) = trigger.work.sought.mark.patterns.items()
+    assert trigger.work.orphan is not None
+    ((key, pattern),) = trigger.work.orphan.key.patterns.items()
     metadata = {key: pattern.replace("*", "3")}
     return extend_api.submit_batch([{"file": {"text": "t"}, "metadata": metadata}] * 3, workflow_id=WORKFLOW)
 
 
-def kill(trigger: ExtendLaterTrigger) -> None:
+def kill(trigger: ExtendSubmissionTrigger) -> None:
     async def on_kill() -> None:
         await trigger.on_kill()
         await trigger.cleanup()
@@ -206,7 +206,7 @@ def test_what_is_not_listed_in_time_is_told_with_the_command_that_finishes_it(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.on_kill.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("extend_provider.batch.ownership.LOOK_SECONDS", 0.5)
     extend_api.configure(listing_lag_seconds=600)
     made, create = operator(), ExtendHook.create_batch
 
@@ -230,14 +230,14 @@ def test_what_is_not_listed_in_time_is_told_with_the_command_that_finishes_it(
         [{"file": {"text": "t"}, "metadata": {key: pattern.replace("*", "3")}}], workflow_id=WORKFLOW
     )
     command = ["cancel", "--workflow-id", WORKFLOW, "--metadata", mark, "--since", "2026-01-01T00:00:00Z"]
-    assert main(command) == 0
+    assert extend_command(*command) == 0
     assert "1 runs cancelled" in capsys.readouterr().out
 
 
 HELD_IMPORT = """
 import sys
 from extend_provider.batch.cancellation import RemoteWork
-from extend_provider.batch.on_kill import CancelsOnKillMixin
+from extend_provider.batch.ownership import CancelsOnKillMixin
 assert "aiohttp" not in sys.modules
 CancelsOnKillMixin().take_in_hand(RemoteWork("extend_default", "batch_1"), None)
 assert "aiohttp" in sys.modules
@@ -251,8 +251,8 @@ def test_what_a_cancellation_needs_is_imported_before_there_is_anything_to_cance
 
 def work(until: dt.timedelta) -> RemoteWork:
     now = dt.datetime.now(dt.UTC)
-    sought = Sought(WORKFLOW, Mark({"chunk": "this"}), now.isoformat(), (now + until).isoformat())
-    return RemoteWork("extend_default", run_count=2, sought=sought)
+    orphan = Orphan(WORKFLOW, IdempotencyKey({"chunk": "this"}), now.isoformat(), (now + until).isoformat())
+    return RemoteWork("extend_default", run_count=2, orphan=orphan)
 
 
 async def test_where_the_absence_is_proven_nothing_is_left_to_do() -> None:
@@ -266,7 +266,7 @@ async def test_looking_costs_a_bounded_number_of_requests(extend_api: ExtendApi)
     assert not outcome.complete
     assert "time was up after 6 s" in str(outcome)
     assert work(dt.timedelta()).command.startswith(
-        f"python -m extend_provider cancel --workflow-id {WORKFLOW} --metadata chunk=this --since "
+        f"airflow extend cancel --workflow-id {WORKFLOW} --metadata chunk=this --since "
     )
     assert extend_api.requests_to("GET /workflow_runs") <= 4
 
@@ -283,7 +283,5 @@ async def test_looking_costs_a_bounded_number_of_requests(extend_api: ExtendApi)
     ids=["neither", "no since", "no value", "no time", "no connection"],
 )
 def test_an_order_to_look_for_anything_is_refused(arguments: list[str], extend_api: ExtendApi) -> None:
-    with pytest.raises(SystemExit) as refusal:
-        main(["cancel", *arguments])
-    assert refusal.value.code == 2
+    assert extend_command("cancel", *arguments) == 2
     assert extend_api.stats()["requests"] == {}

@@ -16,7 +16,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.sensors.batch import ExtendBatchSensor
-from extend_provider.triggers.cancelling import CancellingTrigger
+from extend_provider.triggers.base import CancellingTrigger
 from fixtures.extend_api import ExtendApi
 from fixtures.task_support import Task, carried_over
 from fixtures.xcoms import Place
@@ -123,8 +123,8 @@ def looking(api: ExtendApi, airflow: Airflow) -> CancellingTrigger:
 def accept(api: ExtendApi, trigger: CancellingTrigger) -> None:
     """Have Extend make the batch that is looked for."""
     assert trigger.work is not None
-    assert trigger.work.sought is not None
-    ((key, pattern),) = trigger.work.sought.mark.patterns.items()
+    assert trigger.work.orphan is not None
+    ((key, pattern),) = trigger.work.orphan.key.patterns.items()
     given = {"file": {"text": "t"}, "metadata": {key: pattern.replace("*", "2")}}
     api.submit_batch([given] * 2, workflow_id=WORKFLOW)
 

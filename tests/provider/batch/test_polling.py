@@ -11,23 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_provider.batch.polling import (
-    IN_FLIGHT,
-    SETTLED,
+from extend_provider.batch.polling import Outcome, WaitPolicy, decide, next_interval, timed_out
+from extend_provider.batch.progress import (
+    IN_FLIGHT_STATUSES,
+    SETTLED_STATUSES,
     BatchProgress,
     FailurePolicy,
-    FollowedRuns,
     OnNeedsReview,
-    Outcome,
     RunCounter,
-    decide,
-    next_interval,
-    timed_out,
+    RunRecords,
 )
 from extend_provider.client.models import RunSummary, WorkflowRun
 
 NOW = 1_800_000_000.0
-STATUSES = st.sampled_from([*sorted(SETTLED), *sorted(IN_FLIGHT), "SOME_NEW_STATUS"])
+STATUSES = st.sampled_from([*sorted(SETTLED_STATUSES), *sorted(IN_FLIGHT_STATUSES), "SOME_NEW_STATUS"])
 POLICIES: st.SearchStrategy[OnNeedsReview] = st.sampled_from(["land", "wait", "fail"])
 BATCHES = st.dictionaries(st.integers(0, 400).map("run_{}".format), STATUSES, max_size=60)
 SECONDS = st.floats(0.01, 1e6)
@@ -42,6 +39,10 @@ def count(expected: int, pages: Sequence[Sequence[RunSummary]]) -> BatchProgress
 
 def look(expected: int, **by_status: int) -> BatchProgress:
     return BatchProgress(expected, by_status)
+
+
+def decided(progress: BatchProgress, policy: OnNeedsReview, *, now: float, deadline: float) -> Outcome:
+    return decide(progress, WaitPolicy(deadline, 60, policy), now=now).outcome
 
 
 @given(batch=BATCHES, data=st.data())
@@ -70,7 +71,7 @@ def test_a_short_listing_is_never_done(
     batch: dict[str, str], missing: int, policy: OnNeedsReview, now: float, deadline: float
 ) -> None:
     progress = BatchProgress(len(batch) + missing, Counter(batch.values()))
-    outcome = decide(progress, policy, now=now, deadline=deadline).outcome
+    outcome = decided(progress, policy, now=now, deadline=deadline)
     assert outcome is (Outcome.TIMED_OUT if now >= deadline else Outcome.WAIT)
 
 
@@ -79,8 +80,8 @@ def test_done_means_every_listed_run_has_settled(
     batch: dict[str, str], policy: OnNeedsReview, now: float, deadline: float
 ) -> None:
     progress = BatchProgress(len(batch), Counter(batch.values()))
-    outcome = decide(progress, policy, now=now, deadline=deadline).outcome
-    all_settled = all(status in SETTLED for status in batch.values())
+    outcome = decided(progress, policy, now=now, deadline=deadline)
+    all_settled = all(status in SETTLED_STATUSES for status in batch.values())
     reviewed = "NEEDS_REVIEW" not in batch.values()
     assert (outcome is Outcome.DONE) == (all_settled and (policy == "land" or reviewed))
     assert (outcome is Outcome.FAILED_REVIEW) == (all_settled and policy == "fail" and not reviewed)
@@ -107,11 +108,11 @@ def test_done_means_every_listed_run_has_settled(
     ],
 )
 def test_policies(policy: OnNeedsReview, progress: BatchProgress, outcome: Outcome) -> None:
-    assert decide(progress, policy, now=NOW, deadline=NOW + 1).outcome is outcome
+    assert decided(progress, policy, now=NOW, deadline=NOW + 1) is outcome
 
 
 def test_what_has_settled_is_done_after_the_deadline_too() -> None:
-    assert decide(look(1, PROCESSED=1), "land", now=NOW, deadline=NOW - 3600).outcome is Outcome.DONE
+    assert decided(look(1, PROCESSED=1), "land", now=NOW, deadline=NOW - 3600) is Outcome.DONE
 
 
 def test_the_sentence_for_a_person() -> None:
@@ -226,8 +227,8 @@ def test_jitter_spreads_equal_waits() -> None:
 
 
 def test_followed_runs_ask_only_for_what_has_not_settled() -> None:
-    runs = FollowedRuns(
-        FollowedRuns.record(WorkflowRun(f"run_{index}", status), f"{index}.pdf")
+    runs = RunRecords(
+        RunRecords.record(WorkflowRun(f"run_{index}", status), f"{index}.pdf")
         for index, status in enumerate(["PENDING", "PROCESSED", "NEEDS_REVIEW", "FAILED", "NEW_ONE"])
     )
     assert runs.unsettled("land") == ["run_0", "run_4"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from extend_provider.batch.waiters import Follower, follow, others, unfollow
+from extend_provider.batch.ownership import Waiter, add_waiter, other_waiters, remove_waiter
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.triggers.batch import ExtendBatchTrigger
@@ -18,9 +18,9 @@ from fixtures.extend_api import ExtendApi
 from fixtures.s3 import S3
 from fixtures.task_support import TaskInstance, carried_over
 
-OURS = Follower("dag", "run", "group.wait", 2)
-THEIRS = Follower("another", "manual__2026-11-22T02:00:00+00:00", "other.wait", 0)
-States = dict[Follower, str | None]
+OURS = Waiter("dag", "run", "group.wait", 2)
+THEIRS = Waiter("another", "manual__2026-11-22T02:00:00+00:00", "other.wait", 0)
+States = dict[Waiter, str | None]
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def states(monkeypatch: pytest.MonkeyPatch) -> States:
     def get_task_states(
         *, dag_id: str, task_ids: list[str], run_ids: list[str], map_index: int
     ) -> dict[str, Any]:
-        asked = Follower(dag_id, run_ids[0], task_ids[0], map_index)
+        asked = Waiter(dag_id, run_ids[0], task_ids[0], map_index)
         return {asked.run_id: {asked.task_id: rows[asked]}} if asked in rows else {}
 
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", get_task_states)
@@ -86,12 +86,12 @@ async def test_what_another_task_waits_for_goes_on_and_the_log_says_for_whom(
 ) -> None:
     states[THEIRS] = state
     for each in (OURS, THEIRS):
-        follow(folder, each)
+        add_waiter(folder, each)
     batch_id = await killed(folder)
     assert extend_api.stats()["runs"] == {"PENDING": 2}
     said = capsys.readouterr().out
     assert str(THEIRS) in said
-    assert f"python -m extend_provider cancel --batch-id {batch_id}" in said
+    assert f"airflow extend cancel --batch-id {batch_id}" in said
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "skipped", "deleted"])
@@ -103,7 +103,7 @@ async def test_who_has_ended_or_is_gone_holds_nothing_back_although_its_marker_i
     else:
         states[THEIRS] = state
     for each in (OURS, THEIRS):
-        follow(folder, each)
+        add_waiter(folder, each)
     await killed(folder)
     assert extend_api.stats()["runs"] == {"CANCELLED": 2}
 
@@ -111,10 +111,10 @@ async def test_who_has_ended_or_is_gone_holds_nothing_back_although_its_marker_i
 async def test_a_task_beside_the_killed_one_does_not_count(
     states: States, folder: str, extend_api: ExtendApi
 ) -> None:
-    beside = Follower.of(OURS, "submit")
+    beside = Waiter.of(OURS, "submit")
     assert beside.task_id == "group.submit"
     states[beside] = "running"
-    follow(folder, beside)
+    add_waiter(folder, beside)
     await killed(folder)
     assert extend_api.stats()["runs"] == {"CANCELLED": 2}
 
@@ -129,7 +129,7 @@ async def test_without_any_marker_the_work_is_the_tasks_alone(
 async def test_a_marker_that_cannot_be_read_leaves_the_work_alone(
     states: States, folder: str, extend_api: ExtendApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    follow(folder, THEIRS)
+    add_waiter(folder, THEIRS)
     (marker,) = Path(folder.removeprefix("file://")).iterdir()
     marker.write_text("{")
     batch_id = await killed(folder)
@@ -142,21 +142,21 @@ def test_a_marker_taken_away_is_gone_and_may_be_taken_away_twice(
     where: str, states: States, request: pytest.FixtureRequest
 ) -> None:
     folder = request.getfixturevalue(where)
-    assert others(folder, OURS) == []
-    follow(folder, THEIRS)
-    follow(folder, THEIRS)
-    assert others(folder, OURS) == [THEIRS]
-    assert others(folder, THEIRS) == []
+    assert other_waiters(folder, OURS) == []
+    add_waiter(folder, THEIRS)
+    add_waiter(folder, THEIRS)
+    assert other_waiters(folder, OURS) == [THEIRS]
+    assert other_waiters(folder, THEIRS) == []
     for _ in range(2):
-        unfollow(folder, THEIRS)
-    assert others(folder, OURS) == []
+        remove_waiter(folder, THEIRS)
+    assert other_waiters(folder, OURS) == []
 
 
 def test_a_marker_that_another_process_leaves_later_is_seen(
     states: States, folder_in_s3: str, s3: S3
 ) -> None:
-    follow(folder_in_s3, OURS)
-    assert others(folder_in_s3, OURS) == [], "the listing has been read once"
+    add_waiter(folder_in_s3, OURS)
+    assert other_waiters(folder_in_s3, OURS) == [], "the listing has been read once"
     marker = json.dumps(dataclasses.asdict(THEIRS)).encode()
     s3.put("workspace", "batches/followers/theirs.json", marker)
-    assert others(folder_in_s3, OURS) == [THEIRS]
+    assert other_waiters(folder_in_s3, OURS) == [THEIRS]

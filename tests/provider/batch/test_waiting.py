@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_provider.batch.polling import BatchProgress, Outcome
-from extend_provider.batch.waiting import Ended, Step, Wait, WaitPolicy, first_deadline
+from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy, first_deadline
+from extend_provider.batch.progress import BatchProgress
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendBatchError,
@@ -25,60 +25,55 @@ FAULT = ExtendServerError("Extend failed.", status=503, retryable=True)
 REFUSED = ExtendAuthError("Invalid API key.", status=401, code="UNAUTHORIZED", request_id="req_1")
 
 
-def waiting(**changes: Any) -> Wait:
+def waiting(**changes: Any) -> Poller:
     arguments: dict[str, Any] = {"deadline": NOW + 3600, "poll_interval": 60.0}
-    return Wait(WaitPolicy(**{**arguments, **changes}), chance=lambda: 0.5)
+    return Poller(WaitPolicy(**{**arguments, **changes}), chance=lambda: 0.5)
 
 
-def ended(step: Step) -> Ended:
-    assert step.ended is not None
-    return step.ended
-
-
-def test_a_change_is_told_and_sameness_is_not() -> None:
+def test_a_change_is_reported_and_sameness_is_not() -> None:
     wait = waiting()
     first, second, third = (
-        wait.seen(BatchProgress(2, {"PROCESSED": processed}), now=NOW) for processed in (0, 0, 1)
+        wait.polled(BatchProgress(2, {"PROCESSED": processed}), now=NOW) for processed in (0, 0, 1)
     )
     assert [first.changed, second.changed, third.changed] == [True, False, True]
 
 
 def test_faults_that_may_pass_are_waited_out_until_the_deadline() -> None:
     wait = waiting()
-    wait.seen(BatchProgress(2, {"PROCESSED": 1}), now=NOW)
-    steps = [wait.failed(FAULT, now=NOW + second) for second in range(0, 3600, 60)]
-    assert {step.decision.outcome for step in steps} == {Outcome.WAIT}
-    assert [step.delay for step in steps] == sorted(step.delay for step in steps)
+    wait.polled(BatchProgress(2, {"PROCESSED": 1}), now=NOW)
+    results = [wait.failed(FAULT, now=NOW + second) for second in range(0, 3600, 60)]
+    assert {result.outcome for result in results} == {Outcome.WAIT}
+    assert [result.delay for result in results] == sorted(result.delay for result in results)
 
-    end = ended(wait.failed(FAULT, now=NOW + 3600))
+    end = wait.failed(FAULT, now=NOW + 3600)
 
     assert end.outcome is Outcome.TIMED_OUT
     assert "1 of 2 settled" in end.message
     assert "503" in end.message
 
 
-def test_more_failed_looks_in_a_row_than_tolerated_end_the_wait() -> None:
+def test_more_failed_polls_in_a_row_than_tolerated_end_the_wait() -> None:
     wait = waiting(max_poll_errors=2)
     for _ in range(2):
-        assert wait.failed(FAULT, now=NOW).ended is None
-    wait.seen(BatchProgress(2, {}), now=NOW)
+        assert wait.failed(FAULT, now=NOW).outcome is Outcome.WAIT
+    wait.polled(BatchProgress(2, {}), now=NOW)
     for _ in range(2):
-        assert wait.failed(FAULT, now=NOW).ended is None
-    assert ended(wait.failed(FAULT, now=NOW)).outcome is Outcome.GAVE_UP
+        assert wait.failed(FAULT, now=NOW).outcome is Outcome.WAIT
+    assert wait.failed(FAULT, now=NOW).outcome is Outcome.GAVE_UP
 
 
 def test_a_refusal_ends_the_wait_at_once_and_keeps_the_counts() -> None:
     wait = waiting()
     progress = BatchProgress(2, {"PROCESSED": 1})
-    wait.seen(progress, now=NOW)
-    end = ended(wait.failed(REFUSED, now=NOW))
+    wait.polled(progress, now=NOW)
+    end = wait.failed(REFUSED, now=NOW)
     assert end.outcome is Outcome.GAVE_UP
     assert end.progress == progress.as_dict()
 
 
 def test_an_unexpected_error_ends_the_wait_without_giving_away_a_url() -> None:
     error = KeyError("https://user:pw@bucket/a.pdf?X-Amz-Signature=5ecre7 with Bearer sk_live")
-    end = ended(waiting().failed(error, now=NOW))
+    end = waiting().failed(error, now=NOW)
     assert end.outcome is Outcome.GAVE_UP
     assert "KeyError" in end.message
     assert not any(secret in json.dumps(end.as_event()) for secret in ("5ecre7", "pw@", "sk_live"))
@@ -97,8 +92,8 @@ def test_an_unexpected_error_ends_the_wait_without_giving_away_a_url() -> None:
 def test_the_error_behind_an_event_is_raised_as_what_it_was(
     error: Exception, kind: type[ExtendError]
 ) -> None:
-    event = json.loads(json.dumps(ended(waiting().failed(error, now=NOW)).as_event()))
-    failure = Ended.from_event(event).failure("Batch b", "Nothing was cancelled.")
+    event = json.loads(json.dumps(waiting().failed(error, now=NOW).as_event()))
+    failure = PollResult.from_event(event).failure("Batch b", "Nothing was cancelled.")
     assert type(failure) is kind
     assert str(failure).startswith("Batch b: ")
     assert "Nothing was cancelled." in str(failure)
@@ -111,8 +106,8 @@ def test_the_error_behind_an_event_is_raised_as_what_it_was(
         assert str(failure).count("UNAUTHORIZED") <= 1
 
 
-def test_a_verdict_is_a_batch_error() -> None:
-    end = ended(waiting(on_needs_review="fail").seen(BatchProgress(1, {"NEEDS_REVIEW": 1}), now=NOW))
+def test_an_end_with_runs_in_review_is_a_batch_error() -> None:
+    end = waiting(on_needs_review="fail").polled(BatchProgress(1, {"NEEDS_REVIEW": 1}), now=NOW)
     assert type(end.failure("Batch b", "")) is ExtendBatchError
 
 
@@ -123,12 +118,12 @@ def test_a_verdict_is_a_batch_error() -> None:
     late=st.booleans(),
 )
 def test_an_event_survives_json(by_status: dict[str, int], late: bool) -> None:
-    step = waiting().seen(
+    result = waiting().polled(
         BatchProgress(sum(by_status.values()), by_status, "https://d/1"), now=NOW + (7200 if late else 0)
     )
-    if step.ended is not None:
-        event = json.loads(json.dumps(step.ended.as_event()))
-        assert Ended.from_event(event) == step.ended
+    if result.is_final:
+        event = json.loads(json.dumps(result.as_event()))
+        assert PollResult.from_event(event) == result
         assert len(json.dumps(event)) < 1000
 
 
@@ -138,8 +133,8 @@ def test_an_event_survives_json(by_status: dict[str, int], late: bool) -> None:
     ids=repr,
 )
 def test_an_event_that_says_nothing_is_an_error_that_may_be_retried(event: Any) -> None:
-    with pytest.raises(ExtendError, match="without saying how the wait went") as caught:
-        Ended.from_event(event)
+    with pytest.raises(ExtendError, match="without an event") as caught:
+        PollResult.from_event(event)
     assert caught.value.retryable
 
 

@@ -24,8 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from extend_provider.batch.polling import Outcome
-from extend_provider.batch.waiting import Ended
+from extend_provider.batch.polling import Outcome, PollResult
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.client.settings import ExtendSettings
 from extend_provider.exceptions import ExtendConnectionError, ExtendInputError
@@ -132,9 +131,9 @@ def waiting_for(batch_id: str) -> ExtendBatchTrigger:
     return ExtendBatchTrigger(batch_id=batch_id, run_count=1, extend_conn_id=CONN_ID, policy=policy)
 
 
-async def fire(trigger: ExtendBatchTrigger) -> Ended:
+async def fire(trigger: ExtendBatchTrigger) -> PollResult:
     (event,) = [event async for event in trigger.run()]
-    return Ended.from_event(json.loads(json.dumps(event.payload)))
+    return PollResult.from_event(json.loads(json.dumps(event.payload)))
 
 
 class TestAuthorities:

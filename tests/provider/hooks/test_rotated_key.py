@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk.definitions.connection import Connection
 
-from extend_provider.batch.polling import Outcome
-from extend_provider.batch.waiting import Ended
+from extend_provider.batch.polling import Outcome, PollResult
 from extend_provider.exceptions import ExtendAuthError, ExtendConnectionError
 from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
 from extend_provider.triggers.batch import ExtendBatchTrigger
@@ -158,13 +157,13 @@ class TestWaiting:
         extend_api.configure(synthetic=True)
         return extend_api.submit_batch([{"file": {"text": "t"}}])
 
-    def wait(self, batch_id: str) -> Ended:
+    def wait(self, batch_id: str) -> PollResult:
         policy = {"deadline": time.time() + 30, "poll_interval": 0.2}
         trigger = ExtendBatchTrigger(batch_id=batch_id, run_count=1, extend_conn_id=CONN_ID, policy=policy)
 
-        async def first() -> Ended:
+        async def first() -> PollResult:
             async for event in trigger.run():
-                return Ended.from_event(event.payload)
+                return PollResult.from_event(event.payload)
             raise AssertionError("no event")
 
         return asyncio.run(first())
@@ -196,7 +195,7 @@ class TestWaiting:
         held = extend_api.submit_batch([{"file": {"text": "t"}}])
         set_connection(monkeypatch, extend_api.url, key=extend_api.key)
         extend_api.configure(faults=[{"endpoint": "GET /workflow_runs", "status": 401, "skip": 1}])
-        looks = ExtendBatchTrigger.look
+        looks = ExtendBatchTrigger.poll
 
         async def look(trigger: ExtendBatchTrigger, hook: ExtendAsyncHook) -> Any:
             progress = await looks(trigger, hook)
@@ -204,7 +203,7 @@ class TestWaiting:
             extend_api.configure(hold=False)
             return progress
 
-        monkeypatch.setattr(ExtendBatchTrigger, "look", look)
+        monkeypatch.setattr(ExtendBatchTrigger, "poll", look)
         assert self.wait(held).outcome is Outcome.DONE
         assert extend_api.stats()["responses"]["GET /workflow_runs 401"] == 1
 

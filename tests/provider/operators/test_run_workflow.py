@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import copy
-import itertools
 import json
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance, _serialize_rendered_fields
+from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
-from extend_provider.batch.cancellation import RemoteWork, cancel
-from extend_provider.batch.orphans import Mark, Sought
-from extend_provider.client.models import FileInput
 from extend_provider.exceptions import (
     ExtendBatchError,
     ExtendError,
     ExtendInputError,
     ExtendNotFoundError,
-    ExtendUnclearSubmissionError,
 )
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
-from extend_provider.triggers.submission import ExtendLaterTrigger
 from fixtures.extend_api import ExtendApi
-from fixtures.task_support import Task, TaskInstance, carried_over, resume, run_deferred, run_on
-
-CREATION = "POST /workflow_runs"
-Run = Callable[[ExtendRunWorkflowOperator, Any], Any]
-
-
-@pytest.fixture(autouse=True)
-def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
-    extend_api.configure(synthetic=True)
-
-
-@pytest.fixture
-def file_ids() -> list[str]:
-    with ExtendHook() as hook:
-        return [hook.upload_file(f"{index}.txt", f"text {index}".encode()).id for index in range(3)]
-
-
-def operator(**arguments: Any) -> ExtendRunWorkflowOperator:
-    defaults: dict[str, Any] = {"task_id": "run", "workflow_id": "workflow_invoices", "deferrable": True}
-    defaults.update(poll_interval=0.1, timeout=20)
-    return ExtendRunWorkflowOperator(**{**defaults, **arguments})
-
-
-def run_in_worker(made: ExtendRunWorkflowOperator, context: Any) -> Any:
-    made.deferrable = False
-    return made.execute(context)
-
-
-MODES = pytest.mark.parametrize(
-    "run", [pytest.param(run_deferred, id="deferred"), pytest.param(run_in_worker, id="worker")]
-)
+from fixtures.run_workflow import CREATION, MODES, Run, operator
+from fixtures.task_support import Task, run_deferred
 
 
 @MODES
@@ -225,349 +186,6 @@ def silent(made: ExtendRunWorkflowOperator, context: Any) -> Any:
     return copy.copy(made).resume_execution(TRIGGER_FAIL_REPR, error, context)
 
 
-@MODES
-def test_a_retry_waits_for_the_runs_of_the_attempt_before(run: Run, extend_api: ExtendApi) -> None:
-    extend_api.configure(hold=True)
-    task = Task(retries=1)
-    made = operator(raw_texts=["one", "two"], timeout=0.4, retries=1)
-    with pytest.raises(ExtendBatchError):
-        run(made, task.attempt())
-    first = task.xcoms["run_ids"]
-    extend_api.configure(hold=False)
-    made.timeout = 20
-
-    results = run(made, task.attempt())
-
-    assert [result["id"] for result in results] == first == task.xcoms["run_ids"]
-    assert extend_api.requests_to(CREATION) == 2
-
-
-CLEARS = pytest.mark.parametrize(
-    "how",
-    [
-        pytest.param({}, id="airflow-3.3"),
-        pytest.param({"keeps_state": False}, id="airflow-3.4"),
-        pytest.param({"running": True}, id="running"),
-    ],
-)
-
-
-@CLEARS
-def test_a_clear_takes_the_runs_up(
-    how: dict[str, bool], extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_EXTEND_DEFAULT",
-        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
-    )
-    task = Task(retries=3)
-    made = operator(raw_texts=["one", "two"], retries=3)
-    first = run_deferred(made, task.attempt())
-    task.clear(**how)
-    assert [each["id"] for each in run_deferred(made, task.attempt())] == [each["id"] for each in first]
-    assert extend_api.requests_to(CREATION) == 2
-
-
-@CLEARS
-def test_a_clear_creates_the_runs_again_if_it_is_to_and_its_retries_do_not(
-    how: dict[str, bool], extend_api: ExtendApi
-) -> None:
-    task = Task(retries=3)
-    made = operator(raw_texts=["one"], retries=3, on_clear="resubmit")
-    (first,) = run_deferred(made, task.attempt())
-    task.clear(**how)
-    (second,) = run_deferred(made, task.attempt())
-    assert first["id"] != second["id"]
-    assert run_deferred(made, task.attempt())[0]["id"] == second["id"]
-    assert extend_api.requests_to(CREATION) == 2
-
-
-def test_a_clear_creates_anew_what_was_cancelled(extend_api: ExtendApi) -> None:
-    extend_api.configure(hold=True)
-    task = Task(retries=1)
-    made = operator(raw_texts=["one", "two", "three"], retries=1, timeout=0.3)
-    with pytest.raises(ExtendBatchError):
-        run_deferred(made, task.attempt())
-    first = task.xcoms["run_ids"]
-    with ExtendHook() as hook:
-        hook.cancel_run(first[1])
-    extend_api.configure(hold=False)
-    made.timeout = 20
-    task.clear()
-    results = run_deferred(made, task.attempt())
-    assert [each["id"] in first for each in results] == [True, False, True]
-    assert extend_api.requests_to(CREATION) == 4
-
-
-class WorkerKilled(BaseException):
-    """What ends a worker without any except clause running."""
-
-
-@pytest.fixture
-def impatient(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An absence is proven three seconds after a submission."""
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_EXTEND_DEFAULT",
-        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
-    )
-
-
-def times_sent(extend_api: ExtendApi, count: int) -> dict[str, int]:
-    """Return how many runs there are by file name, of ``count`` files."""
-    runs = extend_api.call("GET", "/workflow_runs", params={"maxPageSize": 1000}).json()["data"]
-    sent = collections.Counter(file["name"] for run in runs for file in run["files"])
-    return {f"{index}.txt": sent[f"{index}.txt"] for index in range(count)}
-
-
-def named(count: int) -> list[dict[str, Any]]:
-    with ExtendHook() as hook:
-        ids = [hook.upload_file(f"{index}.txt", b"text").id for index in range(count)]
-    return [{"file_id": file_id} for file_id in ids]
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("when", ["before the request", "after the request", "after the record"])
-@pytest.mark.parametrize("then", ["retry", "clear on 3.3", "clear on 3.4"])
-def test_after_a_kill_at_the_third_of_ten_files_each_is_sent_once(
-    when: str, then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, files = Task(retries=1), named(10)
-    made = operator(files=files, retries=1)
-    create_runs, calls = ExtendHook.create_runs, []
-
-    def killed(*arguments: Any, **options: Any) -> Any:
-        calls.append(arguments)
-        if len(calls) == (4 if when == "after the record" else 3):
-            if when == "after the request":
-                create_runs(*arguments, **options)
-            raise WorkerKilled
-        return create_runs(*arguments, **options)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ExtendHook, "create_runs", killed)
-        with pytest.raises(WorkerKilled):
-            made.execute(task.attempt())
-    if then != "retry":
-        task.clear(keeps_state=then == "clear on 3.3")
-    results = run_deferred(made, task.attempt())
-    assert [each["name"] for each in results] == [f"{index}.txt" for index in range(10)]
-    assert times_sent(extend_api, 10) == {f"{index}.txt": 1 for index in range(10)}
-    assert extend_api.requests_to(CREATION) == 10
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("step", range(1, 9))
-def test_wherever_a_worker_dies_each_file_is_sent_once(
-    step: int, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task, files = Task(retries=3), named(2)
-    made = operator(files=files, retries=3)
-    count = itertools.count(1)
-
-    def dying(call: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
-        def wrapped(*arguments: Any, **options: Any) -> Any:
-            if not after and next(count) == step:
-                raise WorkerKilled
-            result = call(*arguments, **options)
-            if after and next(count) == step:
-                raise WorkerKilled
-            return result
-
-        return wrapped
-
-    with monkeypatch.context() as patched:
-        patched.setattr(task.store, "set", dying(task.store.set, after=False))
-        patched.setattr(ExtendHook, "create_runs", dying(ExtendHook.create_runs, after=True))
-        with pytest.raises((WorkerKilled, TaskDeferred)):
-            made.execute(task.attempt())
-    results = run_deferred(made, task.attempt())
-    assert [each["name"] for each in results] == ["0.txt", "1.txt"]
-    assert times_sent(extend_api, 2) == {"0.txt": 1, "1.txt": 1}
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("api_version", ["2026-02-09", "2025-04-21"])
-@pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
-@pytest.mark.parametrize("kind", ["error", "drop"])
-def test_a_lost_answer_is_recovered_from_and_nothing_is_sent_twice(
-    kind: str, accepted: bool, api_version: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection = extend_api.connection_json(api_version, timeout=1, acceptance_window=1, listing_grace=1)
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
-    task, files = Task(retries=1), named(3)
-    fault = {"endpoint": CREATION, "kind": kind, "accepted": accepted, "count": 1}
-    skip = 0 if api_version == "2025-04-21" else 1
-    extend_api.configure(faults=[{**fault, "skip": skip}], listing_lag_seconds=0.5, listing_lag_halves=True)
-    made = operator(files=files, retries=1)
-    results = attempted(made, task)
-    assert [each["name"] for each in results] == ["0.txt", "1.txt", "2.txt"]
-    assert times_sent(extend_api, 3) == {"0.txt": 1, "1.txt": 1, "2.txt": 1}
-    assert task.xcoms["run_ids"] == [each["id"] for each in results]
-
-
-def attempted(made: ExtendRunWorkflowOperator, task: Task) -> Any:
-    """Execute, and once more if the first attempt leaves it to a retry to look for what was lost."""
-    try:
-        return run_on(made, task.attempt())
-    except ExtendUnclearSubmissionError:
-        return run_on(made, task.attempt())
-
-
-def test_single_runs_are_told_from_those_of_another_task_and_from_batches(
-    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_EXTEND_DEFAULT",
-        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
-    )
-    extend_api.configure(faults=[{"endpoint": CREATION, "kind": "drop", "accepted": False}])
-    task, other = Task(retries=1), Task()
-    made = operator(raw_texts=["one"], retries=1)
-    with contextlib.suppress(ExtendUnclearSubmissionError, TaskDeferred):
-        made.execute(task.attempt())
-    context = other.attempt()
-    context["ti"].task_id = "another"
-    (of_another,) = run_deferred(operator(raw_texts=["one"]), context)
-    extend_api.submit_batch([{"file": {"text": "t"}}])
-    (result,) = run_on(made, task.attempt())
-    assert result["id"] != of_another["id"]
-
-
-def test_after_a_rate_limit_the_worker_is_given_back_and_the_next_file_is_not_the_first(
-    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limit = {"endpoint": CREATION, "kind": "rate_limit", "retry_after": 600, "skip": 1, "count": 1}
-    extend_api.configure(faults=[limit], hold=True, cancelling_seconds=0)
-    monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
-    task = Task()
-    made, context = operator(raw_texts=["one", "two", "three"]), task.attempt()
-    with pytest.raises(TaskDeferred) as deferred:
-        made.execute(context)
-    trigger = carried_over(deferred.value.trigger)
-    assert isinstance(trigger, ExtendLaterTrigger)
-    assert trigger.at >= time.time() + 500
-    assert trigger.work == RemoteWork("extend_default", run_ids=tuple(task.xcoms["run_ids"]))
-    assert len(task.xcoms["run_ids"]) == 1
-    extend_api.configure(hold=False)
-    with pytest.raises(TaskDeferred) as waiting:
-        copy.copy(made).resume_execution(deferred.value.method_name, {"event": trigger.state}, context)
-    assert [each["status"] for each in resume(made, waiting.value, context)] == ["PROCESSED"] * 3
-    assert extend_api.requests_to(CREATION) == 4
-
-
-async def test_what_was_created_before_a_rate_limit_is_cancelled_with_its_task(
-    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **_: {"run": {"task": "failed"}})
-    limit = {"endpoint": CREATION, "kind": "rate_limit", "retry_after": 600, "skip": 2, "count": 1}
-    extend_api.configure(faults=[limit], hold=True, cancelling_seconds=0)
-    with pytest.raises(TaskDeferred) as deferred:
-        operator(raw_texts=["one", "two", "three"]).execute(Task().attempt())
-    trigger = carried_over(deferred.value.trigger)
-    trigger._task_instance = TaskInstance()
-    await trigger.on_kill()
-    assert extend_api.stats()["runs"] == {"CANCELLED": 2}
-
-
-@pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
-async def test_a_run_that_is_sought_is_cancelled_with_those_that_are_known(
-    accepted: bool, extend_api: ExtendApi
-) -> None:
-    extend_api.configure(hold=True, cancelling_seconds=0)
-    since = datetime.now(UTC)
-    until = since + timedelta(seconds=1)
-    with ExtendHook() as hook:
-        known = hook.create_run("workflow_invoices", FileInput(text="one"))
-        if accepted:
-            hook.create_run(
-                "workflow_invoices", FileInput(text="two"), metadata={"airflow_submission": "a/2:1/f"}
-            )
-    mark = Mark({"airflow_submission": "a/2:*"})
-    sought = Sought("workflow_invoices", mark, since.isoformat(), until.isoformat(), runs=1)
-    work = RemoteWork("extend_default", run_ids=(known.id,), sought=sought)
-    assert RemoteWork.from_json(json.loads(json.dumps(work.to_json()))) == work
-    outcome = await cancel(work)
-    assert outcome.complete, str(outcome)
-    assert extend_api.stats()["runs"] == {"CANCELLED": 2 if accepted else 1}
-
-
-def test_an_unclear_answer_is_not_followed_by_another_request(extend_api: ExtendApi) -> None:
-    extend_api.configure(faults=[{"endpoint": CREATION, "kind": "drop", "accepted": True}])
-    task = Task(retries=1)
-    made = operator(raw_texts=["one"], retries=1)
-    results = attempted(made, task)
-    assert [each["status"] for each in results] == ["PROCESSED"]
-    assert extend_api.requests_to(CREATION) == 1
-
-
-def test_after_a_clean_refusal_a_retry_creates_the_runs(extend_api: ExtendApi) -> None:
-    extend_api.configure(no_credits=True)
-    task = Task(retries=1)
-    made = operator(raw_texts=["one"], retries=1)
-    with pytest.raises(ExtendError):
-        made.execute(task.attempt())
-    extend_api.configure(no_credits=False)
-    assert run_deferred(made, task.attempt())[0]["status"] == "PROCESSED"
-
-
-def test_a_failure_halfway_says_which_runs_exist_and_a_retry_goes_on_with_the_next_file(
-    extend_api: ExtendApi,
-) -> None:
-    extend_api.configure(
-        faults=[{"endpoint": CREATION, "kind": "error", "status": 422, "skip": 2, "count": 1}]
-    )
-    task = Task(retries=1)
-    made = operator(raw_texts=["one", "two", "three", "four"], retries=1)
-    with pytest.raises(ExtendError, match="The first 2 of the 4 files have runs") as caught:
-        made.execute(task.attempt())
-    created = task.xcoms["run_ids"]
-    assert len(created) == 2
-    assert all(run_id in str(caught.value) for run_id in created)
-
-    results = run_deferred(made, task.attempt())
-    assert [each["id"] for each in results][:2] == created
-    assert len(results) == 4
-    assert extend_api.requests_to(CREATION) == 5
-
-
-@pytest.mark.parametrize("cleared", [False, True], ids=["retry", "clear"])
-@pytest.mark.parametrize(
-    "change",
-    [{"raw_texts": ["one", "another"]}, {"raw_texts": ["one"]}, {"metadata": {"k": 2}}],
-    ids=["text", "number", "metadata"],
-)
-def test_files_that_have_changed_since_are_refused_unless_they_are_to_be_taken_up(
-    change: dict[str, Any], cleared: bool, extend_api: ExtendApi
-) -> None:
-    task, common = Task(retries=2), {"metadata": {"k": 1}, "retries": 2}
-    first = run_deferred(operator(raw_texts=["one", "two"], **common), task.attempt())
-    if cleared:
-        task.clear()
-    changed = {"raw_texts": ["one", "two"], **common, **change}
-    with pytest.raises(ExtendInputError, match=r"on_clear='resubmit'.*on_changed_inputs='reattach'"):
-        operator(**changed).execute(task.attempt())
-    again = run_deferred(operator(**changed, on_changed_inputs="reattach"), task.attempt())
-    assert [each["id"] for each in again] == [each["id"] for each in first][: len(again)]
-    assert extend_api.requests_to(CREATION) == 2
-
-
-def test_after_a_change_of_the_api_version_only_what_has_no_run_is_sent(
-    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    extend_api.configure(
-        faults=[{"endpoint": CREATION, "kind": "error", "status": 422, "skip": 2, "count": 1}]
-    )
-    task = Task(retries=1)
-    made = operator(files=named(5), retries=1)
-    with pytest.raises(ExtendError):
-        made.execute(task.attempt())
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json("2025-04-21"))
-    del made.hook
-    results = run_deferred(made, task.attempt())
-    assert [each["name"] for each in results] == [f"{index}.txt" for index in range(5)]
-    assert times_sent(extend_api, 5) == {f"{index}.txt": 1 for index in range(5)}
-
-
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [
@@ -680,6 +298,6 @@ def test_the_triggers_deadline_comes_before_airflows_and_execution_timeout_bound
     assert 60 < deferred.value.timeout.total_seconds() < 600
 
 
-def test_a_triggerer_that_never_reports_gets_a_clear_word() -> None:
+def test_a_triggerer_that_never_reports_is_named_in_the_error() -> None:
     with pytest.raises(ExtendBatchError, match=r"triggerer did not report.*nothing was cancelled"):
         silent(operator(raw_texts=["one"]), Task().attempt())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,48 +12,26 @@ from airflow.sdk import DAG, BaseOperator, task
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
-from extend_provider.client.models import BatchInput, FileInput, WorkflowRun
+from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.client.rate_limit import limiter_for
-from extend_provider.client.retries import Backoff
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendCreditsError,
     ExtendError,
     ExtendInputError,
     ExtendNotFoundError,
-    ExtendUnclearSubmissionError,
 )
-from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from fixtures.extend_api import ExtendApi
 from fixtures.scripted_server import closed_port
-from fixtures.task_support import Task, resume, run_deferred, run_on
-
-SUBMISSION = "POST /workflow_runs/batch"
-FILE_ID = {"file": {"file_id": "file_1"}}
-
-
-@pytest.fixture(autouse=True)
-def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
-    extend_api.configure(synthetic=True)
-
-
-def operator(**arguments: Any) -> ExtendSubmitBatchOperator:
-    defaults = {"task_id": "submit", "workflow_id": "workflow_invoices", "deferrable": True}
-    return ExtendSubmitBatchOperator(**{**defaults, **arguments})
-
-
-def texts(count: int) -> list[dict[str, Any]]:
-    return [
-        {"file": {"text": f"text {index}", "name": f"{index}.txt"}, "metadata": {"document_id": f"d{index}"}}
-        for index in range(count)
-    ]
-
-
-def runs_of(batch_id: str) -> list[WorkflowRun]:
-    with ExtendHook() as hook:
-        return [hook.get_run(run.id) for page in hook.iter_run_pages(batch_id=batch_id) for run in page]
+from fixtures.submit_batch import (
+    FILE_ID,
+    SUBMISSION,
+    operator,
+    runs_of,
+    texts,
+)
+from fixtures.task_support import Task, resume
 
 
 @pytest.mark.parametrize("api_version", ["2026-02-09", "2025-04-21"])
@@ -197,411 +173,13 @@ def test_an_extend_that_cannot_be_reached_costs_no_retry(
     assert extend_api.stats()["requests"] == {SUBMISSION: 1}
 
 
-class WorkerKilled(BaseException):
-    """What ends a worker without any except clause running."""
-
-
-LISTING = "GET /workflow_runs"
-
-
-@pytest.fixture
-def impatient(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An absence is proven three seconds after a submission."""
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_EXTEND_DEFAULT",
-        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
-    )
-
-
-@pytest.fixture
-def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], contextlib.AbstractContextManager[None]]:
-    """Kill the worker right before or right after the submitting request."""
-    create_batch = ExtendHook.create_batch
-
-    @contextlib.contextmanager
-    def kill(when: str) -> Iterator[None]:
-        def die(*arguments: Any, **options: Any) -> Any:
-            if when == "after the request":
-                create_batch(*arguments, **options)
-            raise WorkerKilled
-
-        with monkeypatch.context() as patched:
-            patched.setattr(ExtendHook, "create_batch", die)
-            with pytest.raises(WorkerKilled):
-                yield
-
-    return kill
-
-
-def times_paid(api: ExtendApi) -> set[int]:
-    return set(api.stats()["runs_created"].values())
-
-
-def test_the_first_attempt_costs_one_request(extend_api: ExtendApi) -> None:
-    operator(inputs=texts(2)).execute(Task().attempt())
-    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
-
-
-def test_a_retry_returns_the_batch_of_the_attempt_before(extend_api: ExtendApi) -> None:
-    task = Task(retries=1)
-    made = operator(inputs=texts(2), retries=1)
-    first = made.execute(task.attempt())
-    assert made.execute(task.attempt()) == first
-    assert task.xcoms == {"run_count": 2}
-    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
-
-
-@pytest.mark.parametrize("keeps_state", [True, False], ids=["airflow-3.3", "airflow-3.4"])
-def test_a_clear_takes_the_batch_up(keeps_state: bool, extend_api: ExtendApi) -> None:
-    task = Task(retries=1)
-    made = operator(inputs=texts(2), retries=1)
-    first = made.execute(task.attempt())
-    task.clear(keeps_state=keeps_state)
-    assert made.execute(task.attempt()) == first
-    assert task.xcoms == {"run_count": 2}
-    assert times_paid(extend_api) == {1}
-
-
-@pytest.mark.parametrize(
-    ("how", "traced"),
-    [
-        pytest.param({}, True, id="airflow-3.3"),
-        pytest.param({"keeps_state": False}, True, id="airflow-3.4"),
-        pytest.param({"running": True}, True, id="running"),
-        pytest.param({}, False, id="without trace"),
-        pytest.param({"keeps_trace": True}, True, id="airflow-3.3, tracing off, run not reset"),
-        pytest.param({"keeps_trace": True, "keeps_state": False}, True, id="airflow-3.4, the same"),
-    ],
-)
-def test_a_clear_submits_again_if_it_is_to_and_its_retries_do_not(
-    how: dict[str, bool], traced: bool, extend_api: ExtendApi
-) -> None:
-    task = Task(retries=1, traced=traced)
-    made = operator(inputs=texts(1), retries=1, on_clear="resubmit")
-    first = made.execute(task.attempt())
-    task.clear(**how)
-    second = made.execute(task.attempt())
-    assert second != first
-    assert made.execute(task.attempt()) == second
-    assert extend_api.requests_to(SUBMISSION) == 2
-
-
-@pytest.mark.parametrize("traced", [True, False], ids=["traced", "without trace"])
-@pytest.mark.parametrize("retries", [(1, 5), (5, 1)], ids=["more", "fewer"])
-def test_a_retry_does_not_submit_again_because_the_dag_has_another_number_of_retries_by_then(
-    retries: tuple[int, int], traced: bool, extend_api: ExtendApi
-) -> None:
-    before, after = retries
-    task = Task(retries=before, traced=traced)
-    first = operator(inputs=texts(1), retries=before, on_clear="resubmit").execute(task.attempt())
-    made = operator(inputs=texts(1), retries=after, on_clear="resubmit")
-    assert made.execute(task.attempt()) == first
-    assert extend_api.requests_to(SUBMISSION) == 1
-
-
-def test_a_clear_that_nothing_tells_from_a_retry_pays_nothing_again(extend_api: ExtendApi) -> None:
-    task = Task(retries=1)
-    made = operator(inputs=texts(1), retries=1, on_clear="resubmit")
-    first = made.execute(task.attempt())
-    task.clear(running=True, keeps_trace=True)
-    assert made.execute(task.attempt()) == first
-    assert extend_api.requests_to(SUBMISSION) == 1
-
-
-@pytest.mark.parametrize("traced", [True, False], ids=["traced", "without trace"])
-def test_what_the_release_before_has_written_is_taken_up_by_a_retry_and_submitted_anew_by_a_clear(
-    traced: bool, extend_api: ExtendApi
-) -> None:
-    task = Task(retries=2, traced=traced)
-    made = operator(inputs=texts(1), retries=2, on_clear="resubmit")
-    first = made.execute(task.attempt())
-    # The first of three tries, or its trace context, was what a generation was called by then.
-    trace = task.attempts[0].context_carrier.get("traceparent")
-    called = hashlib.sha256((trace or "1").encode()).hexdigest()[:8]
-    task.store.values["extend_submission"].update(since=called, generation=called)
-    assert made.execute(task.attempt()) == first
-    task.clear(keeps_trace=True)
-    assert made.execute(task.attempt()) != first
-    assert extend_api.requests_to(SUBMISSION) == 2
-
-
-def cancel_runs(batch_id: str | None, *, but: int = 0) -> None:
-    with ExtendHook() as hook:
-        for run in runs_of(str(batch_id))[but:]:
-            hook.cancel_run(run.id)
-
-
-@pytest.mark.parametrize("keeps_state", [True, False], ids=["airflow-3.3", "airflow-3.4"])
-@pytest.mark.parametrize("running", [True, False], ids=["running", "not running"])
-def test_a_clear_submits_anew_what_was_cancelled_as_a_whole(
-    keeps_state: bool, running: bool, extend_api: ExtendApi
-) -> None:
-    extend_api.configure(hold=True)
-    task = Task(retries=1)
-    made = operator(inputs=texts(2), retries=1)
-    batches = [made.execute(task.attempt())]
-    for _ in range(2):
-        cancel_runs(batches[-1])
-        task.clear(keeps_state=keeps_state, running=running)
-        batches.append(made.execute(task.attempt()))
-    assert len(set(batches)) == 3
-    assert made.execute(task.attempt()) == batches[-1]
-    assert times_paid(extend_api) == {3}
-
-
-@pytest.mark.usefixtures("impatient")
-def test_the_new_submission_is_not_mistaken_for_the_cancelled_one(extend_api: ExtendApi) -> None:
-    extend_api.configure(hold=True)
-    task = Task(retries=1)
-    made = operator(inputs=texts(1), retries=1)
-    cancelled = made.execute(task.attempt())
-    cancel_runs(cancelled)
-    task.clear()
-    extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "drop", "accepted": True}])
-    assert made.execute(task.attempt()) not in {None, cancelled}
-    assert times_paid(extend_api) == {2}
-
-
-def test_what_was_cancelled_in_part_is_taken_up_and_a_retry_takes_up_anything(extend_api: ExtendApi) -> None:
-    extend_api.configure(hold=True)
-    task = Task(retries=1)
-    made = operator(inputs=texts(2), retries=1)
-    first = made.execute(task.attempt())
-    cancel_runs(first, but=1)
-    task.clear()
-    assert made.execute(task.attempt()) == first
-    with ExtendHook() as hook:
-        hook.cancel_run(runs_of(str(first))[0].id)
-    assert made.execute(task.attempt()) == first
-    assert times_paid(extend_api) == {1}
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
-@pytest.mark.parametrize("kind", ["error", "drop"])
-def test_after_an_unclear_answer_the_same_attempt_finds_the_batch_or_proves_its_absence(
-    accepted: bool, kind: str, extend_api: ExtendApi
-) -> None:
-    extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": kind, "accepted": accepted}])
-    task = Task()
-    batch_id = operator(inputs=texts(3)).execute(task.attempt())
-    assert len(runs_of(str(batch_id))) == task.xcoms["run_count"] == 3
-    assert times_paid(extend_api) == {1}
-    assert extend_api.requests_to(SUBMISSION) == (1 if accepted else 2)
-
-
-@pytest.mark.usefixtures("impatient")
-def test_answers_that_stay_unclear_end_the_attempt(
-    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.SUBMISSION_ATTEMPTS", 2)
-    extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "error", "count": None}])
-    with pytest.raises(ExtendUnclearSubmissionError):
-        operator(inputs=texts(1)).execute(Task().attempt())
-    assert extend_api.requests_to(SUBMISSION) == 2
-
-
-@pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "in the worker"])
-def test_a_batch_that_extend_accepts_after_its_client_has_left_is_the_only_one(
-    deferrable: bool, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    impatient = extend_api.connection_json(timeout=0.5, acceptance_window=6, listing_grace=0.5)
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", impatient)
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
-    extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "late", "seconds": 4}])
-    task = Task()
-    made = operator(inputs=texts(2), deferrable=deferrable)
-    assert (run_deferred if deferrable else run_on)(made, task.attempt()) is not None
-    assert extend_api.requests_to(SUBMISSION) == 1
-    assert times_paid(extend_api) == {1}
-    assert task.xcoms == {"run_count": 2}
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("then", ["it is back", "a key is refused"])
-def test_an_outage_while_the_batch_is_looked_for_is_waited_out(
-    then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
-    monkeypatch.setattr(Backoff, "delay", lambda *_, **__: 0.01)
-    lost = {"endpoint": SUBMISSION, "kind": "drop", "accepted": True}
-    outage = {"endpoint": LISTING, "kind": "error", "status": 503, "count": 12}
-    refused = [{"endpoint": LISTING, "kind": "error", "status": 401}] if then == "a key is refused" else []
-    extend_api.configure(faults=[lost, outage, *refused])
-    task = Task()
-    if refused:
-        with pytest.raises(ExtendAuthError):
-            run_deferred(operator(inputs=texts(1)), task.attempt())
-    else:
-        assert run_deferred(operator(inputs=texts(1)), task.attempt()) is not None
-    assert extend_api.requests_to(SUBMISSION) == 1
-    assert extend_api.requests_to(LISTING) == 13
-    assert times_paid(extend_api) == {1}
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("when", ["before the request", "after the request"])
-@pytest.mark.parametrize("then", ["retry", "clear on 3.3", "clear on 3.4"])
-def test_a_killed_worker_pays_once(when: str, then: str, extend_api: ExtendApi, killed: Any) -> None:
-    task = Task(retries=1)
-    made = operator(inputs=texts(2), retries=1)
-    with killed(when):
-        made.execute(task.attempt())
-    if then != "retry":
-        task.clear(keeps_state=then == "clear on 3.3")
-    assert made.execute(task.attempt()) is not None
-    assert task.xcoms == {"run_count": 2}
-    assert times_paid(extend_api) == {1}
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_search_that_is_cut_short_is_taken_up_by_the_next_attempt(
-    extend_api: ExtendApi, killed: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    extend_api.configure(listing_lag_seconds=1.5)
-    task = Task(retries=2)
-    made = operator(inputs=texts(1), retries=2)
-    with killed("after the request"):
-        made.execute(task.attempt())
-    task.clear(keeps_state=False)
-    with monkeypatch.context() as patched:
-        patched.setattr("extend_provider.batch.submission.find_batch", _die)
-        with pytest.raises(WorkerKilled):
-            made.execute(task.attempt())
-    assert made.execute(task.attempt()) is not None
-    assert times_paid(extend_api) == {1}
-
-
-def _die(*arguments: Any, **options: Any) -> Any:
-    raise WorkerKilled
-
-
-@pytest.mark.usefixtures("impatient")
-def test_another_task_of_the_same_workflow_is_not_mistaken_for_this_one(
-    extend_api: ExtendApi, killed: Any
-) -> None:
-    task, other = Task(retries=1), Task()
-    made = operator(inputs=texts(1), retries=1)
-    with killed("before the request"):
-        made.execute(task.attempt())
-    context = other.attempt()
-    context["ti"].task_id = "another"
-    of_another = operator(inputs=texts(1)).execute(context)
-    assert made.execute(task.attempt()) != of_another
-
-
-def test_an_attempt_that_failed_before_submitting_costs_the_next_one_nothing(extend_api: ExtendApi) -> None:
-    task = Task(retries=1)
-    made = operator(inputs=texts(1), retries=1)
-    good, made.inputs = made.inputs, []
-    with pytest.raises(ExtendInputError):
-        made.execute(task.attempt())
-    made.inputs = good
-    assert made.execute(task.attempt()) is not None
-    assert extend_api.stats()["requests"] == {SUBMISSION: 1}
-
-
-@pytest.mark.parametrize("clear", [False, True], ids=["retry", "clear"])
-def test_after_a_clean_refusal_the_next_attempt_submits(clear: bool, extend_api: ExtendApi) -> None:
-    extend_api.configure(no_credits=True)
-    task = Task(retries=1)
-    made = operator(inputs=texts(1), retries=1)
-    with pytest.raises(ExtendCreditsError):
-        made.execute(task.attempt())
-    extend_api.configure(no_credits=False)
-    if clear:
-        task.clear()
-    assert made.execute(task.attempt()) is not None
-    assert extend_api.stats()["runs_created"] == {"d0": 1}
-    assert extend_api.requests_to(LISTING) == 0
-
-
-def test_the_mark_counts_in_the_metadata_and_its_key_is_reserved(extend_api: ExtendApi) -> None:
+def test_the_idempotency_key_counts_in_the_metadata_and_its_name_is_reserved(extend_api: ExtendApi) -> None:
     nearly_full = {**FILE_ID, "metadata": {"k": "x" * 10_200}}
     with pytest.raises(ExtendInputError, match=r"inputs\[1\].metadata is 10,2.. bytes"):
         operator(inputs=[FILE_ID, nearly_full]).execute(Task().attempt())
     with pytest.raises(ExtendInputError, match=r"inputs\[0\].metadata has the key 'airflow_submission'"):
         operator(inputs=[{**FILE_ID, "metadata": {"airflow_submission": "x"}}]).execute(Task().attempt())
     assert extend_api.stats()["requests"] == {}
-
-
-CHANGES = pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param({"file": {"text": "another", "name": "0.txt"}}, id="text"),
-        pytest.param({"file": {"text": "text 0", "name": "other.txt"}}, id="name"),
-        pytest.param({"file": {"file_id": "file_1"}}, id="file"),
-        pytest.param({"metadata": {"document_id": "d0", "k": 1}}, id="metadata"),
-    ],
-)
-
-
-@CHANGES
-@pytest.mark.parametrize("then", ["retry", "clear on 3.3", "clear on 3.4"])
-def test_inputs_that_have_changed_since_are_refused_unless_the_batch_is_to_be_taken_up(
-    change: dict[str, Any], then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_EXTEND_DEFAULT",
-        extend_api.connection_json(timeout=1, acceptance_window=1, listing_grace=1),
-    )
-    task = Task(retries=2)
-    first = operator(inputs=texts(2), retries=2).execute(task.attempt())
-    if then != "retry":
-        task.clear(keeps_state=then == "clear on 3.3")
-    one, other = texts(2)
-    changed = [{**one, **change}, other]
-    with pytest.raises(
-        ExtendInputError, match=rf"{first}.*on_clear='resubmit'.*on_changed_inputs='reattach'"
-    ):
-        operator(inputs=changed, retries=2).execute(task.attempt())
-    taken_up = operator(inputs=changed, retries=2, on_changed_inputs="reattach").execute(task.attempt())
-    assert taken_up == first
-    assert times_paid(extend_api) == {1}
-
-
-def test_what_changes_by_itself_between_two_attempts_is_no_change(extend_api: ExtendApi) -> None:
-    def given(signature: str) -> list[dict[str, Any]]:
-        file = {"url": f"https://bucket.example/a.pdf?X-Amz-Signature={signature}", "password": signature}
-        return [{"file": file, "secrets": {"token": signature}}]
-
-    task = Task(retries=1)
-    first = operator(inputs=given("one"), retries=1).execute(task.attempt())
-    assert operator(inputs=given("two"), retries=1).execute(task.attempt()) == first
-
-
-def test_what_was_cancelled_as_a_whole_is_submitted_anew_with_the_inputs_of_now(
-    extend_api: ExtendApi,
-) -> None:
-    extend_api.configure(hold=True)
-    task = Task(retries=1)
-    first = operator(inputs=texts(2), retries=1).execute(task.attempt())
-    cancel_runs(first)
-    task.clear()
-    assert operator(inputs=texts(3), retries=1).execute(task.attempt()) != first
-    assert task.xcoms == {"run_count": 3}
-
-
-@pytest.mark.parametrize("cleared", [False, True], ids=["retry", "clear"])
-@pytest.mark.parametrize("change", [{"workflow_id": "workflow_other"}, {"version": 2}], ids=str)
-def test_another_workflow_or_version_is_sent_nothing_as_long_as_there_is_a_batch(
-    change: dict[str, Any], cleared: bool, extend_api: ExtendApi
-) -> None:
-    task = Task(retries=1)
-    first = operator(inputs=texts(1), retries=1).execute(task.attempt())
-    if cleared:
-        task.clear()
-    with pytest.raises(ExtendInputError, match=f"{first}.*on_clear='resubmit'"):
-        operator(inputs=texts(1), retries=1, **change).execute(task.attempt())
-    assert extend_api.requests_to(SUBMISSION) == 1
-
-
-def test_after_a_refusal_another_workflow_is_tried_at_once(extend_api: ExtendApi) -> None:
-    task = Task(retries=1)
-    with pytest.raises(ExtendNotFoundError):
-        operator(inputs=texts(1), retries=1, workflow_id="workflow_unknown").execute(task.attempt())
-    assert operator(inputs=texts(1), retries=1).execute(task.attempt()) is not None
-    assert extend_api.requests_to(LISTING) == 0
 
 
 def test_a_policy_nobody_knows_is_refused_when_the_dag_is_parsed() -> None:

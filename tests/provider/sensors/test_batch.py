@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR
 from airflow.sdk.exceptions import (
     AirflowException,
-    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
     TaskDeferralError,
-    TaskDeferred,
 )
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from extend_provider.batch.waiting import Ended
-from extend_provider.client.models import BatchInput, FileInput
+from extend_provider.batch.polling import PollResult
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendBatchError,
@@ -36,58 +31,10 @@ from extend_provider.exceptions import (
     ExtendInputError,
     ExtendServerError,
 )
-from extend_provider.hooks.extend import ExtendHook
 from extend_provider.sensors.batch import ExtendBatchSensor, ExtendBatchTimeoutError
+from fixtures.batch_sensor import LISTING, MODES, Run, run_poking, sensor, submit
 from fixtures.extend_api import ExtendApi
-from fixtures.task_support import Task, event_of, run_deferred
-
-LISTING = "GET /workflow_runs"
-TRIGGER_TIMED_OUT = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
-
-Run = Callable[[ExtendBatchSensor, Any], Any]
-
-
-@pytest.fixture(autouse=True)
-def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
-    extend_api.configure(synthetic=True)
-
-
-def submit(count: int) -> str:
-    inputs = [BatchInput(FileInput(text=f"text {index}", name=f"{index}.txt")) for index in range(count)]
-    with ExtendHook() as hook:
-        return hook.create_batch("workflow_invoices", inputs)
-
-
-def sensor(batch_id: str | None, run_count: Any, **arguments: Any) -> ExtendBatchSensor:
-    defaults = {"task_id": "wait", "poke_interval": 0.1, "timeout": 20, "deferrable": True}
-    return ExtendBatchSensor(batch_id=batch_id, run_count=run_count, **{**defaults, **arguments})
-
-
-def run_poking(made: ExtendBatchSensor, context: Any) -> Any:
-    made.deferrable = False
-    return made.execute(context)
-
-
-def run_rescheduled(made: ExtendBatchSensor, context: Any) -> Any:
-    """Execute look by look, each in what would be a process of its own."""
-    made.deferrable, made.mode = False, "reschedule"
-    while True:
-        try:
-            return copy.copy(made).execute(context)
-        except AirflowRescheduleException as reschedule:
-            context["ti"].first_reschedule = context["ti"].first_reschedule or datetime.now(UTC)
-            time.sleep(max((reschedule.reschedule_date - datetime.now(UTC)).total_seconds(), 0))
-
-
-MODES = pytest.mark.parametrize(
-    "run",
-    [
-        pytest.param(run_deferred, id="deferred"),
-        pytest.param(run_poking, id="poke"),
-        pytest.param(run_rescheduled, id="reschedule"),
-    ],
-)
+from fixtures.task_support import Task, run_deferred
 
 
 @MODES
@@ -155,14 +102,12 @@ def test_a_timeout_cancels_what_has_not_settled_if_it_is_to(
     assert extend_api.stats()["runs"] == {"CANCELLED": 3}
 
 
-def test_what_a_timeout_could_not_cancel_is_told_with_the_command(extend_api: ExtendApi) -> None:
+def test_what_a_timeout_could_not_cancel_is_reported_with_the_command(extend_api: ExtendApi) -> None:
     extend_api.configure(outcomes=[{"status": "QUARANTINED", "name_glob": "0.txt"}])
     batch_id = submit(2)
     with pytest.raises(ExtendBatchTimeoutError, match="1 may still be at work") as caught:
         run_deferred(sensor(batch_id, 2, timeout=0.5, on_timeout="cancel"), Task().attempt())
-    assert f"python -m extend_provider cancel --batch-id {batch_id} --conn-id extend_default" in str(
-        caught.value
-    )
+    assert f"airflow extend cancel --batch-id {batch_id} --conn-id extend_default" in str(caught.value)
 
 
 def test_an_execution_timeout_ends_an_attempt_and_cancels_nothing(extend_api: ExtendApi) -> None:
@@ -243,7 +188,7 @@ def test_faults_that_pass_are_waited_out(run: Run, extend_api: ExtendApi) -> Non
 
 
 @pytest.mark.parametrize("run", [run_deferred, run_poking], ids=["deferred", "poke"])
-def test_too_many_failed_looks_in_a_row_are_the_error_they_were(
+def test_too_many_failed_polls_in_a_row_are_the_error_they_were(
     run: Run, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for hook in ("ExtendHook", "ExtendAsyncHook"):
@@ -274,156 +219,6 @@ def test_a_missing_batch_id_is_refused_before_any_request(extend_api: ExtendApi)
     assert extend_api.requests_to(LISTING) == 0
 
 
-def deferral(made: ExtendBatchSensor, context: Any) -> tuple[float, str, float]:
-    """Return the trigger's deadline and its name, and when Airflow itself would end the deferral."""
-    with pytest.raises(TaskDeferred) as deferred:
-        made.execute(context)
-    policy = deferred.value.trigger.policy
-    assert deferred.value.timeout is not None
-    return policy.deadline, policy.limit, time.time() + deferred.value.timeout.total_seconds()
-
-
-def test_the_triggers_deadline_comes_before_airflows() -> None:
-    deadline, limit, airflows = deferral(sensor("batch_1", 1, timeout=timedelta(hours=2)), Task().attempt())
-    assert deadline == pytest.approx(time.time() + 7200, abs=5)
-    assert limit == "timeout"
-    assert 60 < airflows - deadline < 600
-
-
-def test_execution_timeout_bounds_the_deferral_and_may_be_retried(extend_api: ExtendApi) -> None:
-    made = sensor("batch_1", 1, timeout=7200, execution_timeout=timedelta(minutes=5))
-    deadline, limit, airflows = deferral(made, Task().attempt())
-    assert deadline == pytest.approx(time.time() + 300, abs=5)
-    assert limit == "execution_timeout"
-    assert airflows - deadline < 600
-
-    extend_api.configure(hold=True)
-    made = sensor(submit(1), 1, timeout=7200, execution_timeout=timedelta(seconds=0.3))
-    with pytest.raises(AirflowTaskTimeout, match="Nothing was cancelled"):
-        run_deferred(made, Task().attempt())
-
-
-def test_a_retry_goes_on_with_the_time_that_is_left_and_a_clear_starts_anew() -> None:
-    task = Task(retries=2)
-    made = sensor("batch_1", 1, timeout=3600, retries=2)
-    first = deferral(made, task.attempt())[0]
-    time.sleep(0.05)
-    assert deferral(made, task.attempt())[0] == first
-    task.clear()
-    time.sleep(0.05)
-    cleared = deferral(made, task.attempt())[0]
-    assert cleared > first
-    time.sleep(0.05)
-    assert deferral(made, task.attempt())[0] == cleared
-
-
-def test_another_batch_gets_its_own_time() -> None:
-    task = Task(retries=1)
-    first = deferral(sensor("batch_1", 1, timeout=3600, retries=1), task.attempt())[0]
-    time.sleep(0.05)
-    assert deferral(sensor("batch_2", 1, timeout=3600, retries=1), task.attempt())[0] > first
-
-
-def test_without_a_task_state_store_an_attempt_has_its_own_time() -> None:
-    context = Task().attempt()
-    del context["task_state_store"]
-    assert deferral(sensor("batch_1", 1, timeout=60), context)[0] == pytest.approx(time.time() + 60, abs=5)
-
-
-def deferred_and_late(made: ExtendBatchSensor, context: Any, seconds: float = 0.5) -> None:
-    """Defer, and let time pass in which no triggerer runs."""
-    with pytest.raises(TaskDeferred):
-        made.execute(context)
-    time.sleep(seconds)
-
-
-def resumed_without_report(made: ExtendBatchSensor, context: Any) -> Any:
-    return copy.copy(made).resume_execution(TRIGGER_FAIL_REPR, TRIGGER_TIMED_OUT, context)
-
-
-@pytest.mark.parametrize(
-    ("limits", "error", "left"),
-    [
-        pytest.param(
-            {"timeout": timedelta(days=1), "execution_timeout": timedelta(seconds=0.3)},
-            AirflowTaskTimeout,
-            "PENDING",
-            id="execution_timeout",
-        ),
-        pytest.param(
-            {"timeout": 0.4, "execution_timeout": timedelta(seconds=0.3)},
-            AirflowTaskTimeout,
-            "PENDING",
-            id="both, execution_timeout first",
-        ),
-        pytest.param({"timeout": 0.3}, ExtendBatchTimeoutError, "CANCELLED", id="timeout"),
-    ],
-)
-def test_after_an_outage_of_the_triggerer_the_limit_that_has_ended_the_wait_decides(
-    limits: dict[str, Any], error: type[BaseException], left: str, extend_api: ExtendApi
-) -> None:
-    extend_api.configure(hold=True, cancelling_seconds=0)
-    made, context = sensor(submit(2), 2, on_timeout="cancel", **limits), Task().attempt()
-    deferred_and_late(made, context)
-    with pytest.raises(error, match="Batch batch_"):
-        resumed_without_report(made, context)
-    assert extend_api.stats()["runs"] == {left: 2}
-
-
-def test_a_batch_that_settled_during_the_outage_is_done_although_its_time_is_up(
-    extend_api: ExtendApi,
-) -> None:
-    extend_api.configure(hold=True)
-    task = Task()
-    made, context = sensor(submit(2), 2, timeout=0.3, on_timeout="cancel"), task.attempt()
-    deferred_and_late(made, context)
-    extend_api.configure(hold=False)
-    time.sleep(0.3)
-    looks = extend_api.requests_to(LISTING)
-    assert resumed_without_report(made, context)["by_status"] == {"PROCESSED": 2}
-    assert extend_api.requests_to(LISTING) == looks + 1
-    assert task.xcoms["progress"]["settled"] == 2
-
-
-def test_a_report_that_a_worker_takes_up_late_is_not_the_last_word(extend_api: ExtendApi) -> None:
-    extend_api.configure(hold=True)
-    made, context = sensor(submit(2), 2, timeout=0.3, on_timeout="cancel"), Task().attempt()
-    with pytest.raises(TaskDeferred) as deferred:
-        made.execute(context)
-    event = event_of(deferred.value)
-    assert event["outcome"] == "timed_out"
-    extend_api.configure(hold=False)
-    time.sleep(0.3)
-    counts = made.resume_execution("execute_complete", {"event": event}, context)
-    assert counts["by_status"] == {"PROCESSED": 2}
-
-
-def test_a_deferral_that_ended_before_its_time_is_begun_again(extend_api: ExtendApi) -> None:
-    extend_api.configure(hold=True)
-    made, context = sensor(submit(1), 1, on_timeout="cancel"), Task().attempt()
-    deferred_and_late(made, context, 0)
-    for _ in range(2):
-        with pytest.raises(TaskDeferred):
-            resumed_without_report(made, context)
-    assert extend_api.stats()["runs"] == {"PENDING": 1}
-
-
-def test_where_it_is_not_known_what_has_passed_nothing_is_cancelled_or_skipped(extend_api: ExtendApi) -> None:
-    extend_api.configure(hold=True)
-    task = Task(retries=1)
-    made = sensor(submit(1), 1, timeout=0.3, on_timeout="cancel", soft_fail=True, retries=1)
-    with pytest.raises(ExtendBatchError, match="nothing was cancelled") as caught:
-        resumed_without_report(made, task.attempt())
-    assert caught.value.retryable
-    deferred_and_late(made, task.attempt())
-    with pytest.raises(ExtendBatchError, match="nothing was cancelled"):  # what another attempt waited for
-        resumed_without_report(made, task.attempt())
-    made.never_fail, made.soft_fail = True, False
-    with pytest.raises(AirflowSkipException):
-        resumed_without_report(made, task.attempt())
-    assert extend_api.stats()["runs"] == {"PENDING": 1}
-
-
 FAILED_RUNS = [
     {"status": "FAILED", "name_glob": "0.txt"},
     {"status": "REJECTED", "name_glob": "1.txt"},
@@ -443,7 +238,7 @@ FAILED_RUNS = [
         pytest.param({"max_failed_ratio": 0.49}, "a larger share than max_failed_ratio=0.49", id="share"),
     ],
 )
-def test_failed_runs_are_told_and_too_many_fail_the_task(
+def test_failed_runs_are_reported_and_too_many_fail_the_task(
     run: Run,
     arguments: dict[str, Any],
     says: str | None,
@@ -488,8 +283,7 @@ def test_a_batch_of_which_nothing_is_listed_is_never_taken_for_gone(run: Run) ->
         run(made, Task().attempt())
 
 
-@pytest.mark.parametrize(("setting", "deferred"), [("True", True), ("False", False)])
-def test_whether_to_defer_is_airflows_setting_unless_it_is_said(setting: str, deferred: bool) -> None:
+def test_airflows_setting_decides_to_defer_unless_the_argument_is_given() -> None:
     made = """
 from airflow.sdk import DAG
 from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
@@ -498,21 +292,22 @@ from extend_provider.sensors.batch import ExtendBatchSensor
 run = ExtendRunWorkflowOperator(task_id="run", workflow_id="w", raw_texts=["t"])
 submit = ExtendSubmitBatchOperator(task_id="submit", workflow_id="w", inputs=[{"file": {"text": "t"}}])
 wait = ExtendBatchSensor(task_id="wait", batch_id="b", run_count=1)
-said = ExtendBatchSensor(task_id="said", batch_id="b", run_count=1, deferrable=True)
-print([each.deferrable for each in (run, submit, wait, said)])
+given = ExtendBatchSensor(task_id="given", batch_id="b", run_count=1, deferrable=False)
+print([each.deferrable for each in (run, submit, wait, given)])
 """
-    environment = {**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": setting}
-    told = subprocess.run(
+    environment = {**os.environ, "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True"}
+    printed = subprocess.run(
         [sys.executable, "-c", made], env=environment, capture_output=True, text=True, check=True
     ).stdout
-    assert told.splitlines()[-1] == str([deferred, deferred, deferred, True])
+    assert printed.splitlines()[-1] == "[True, True, True, False]"
+    assert not ExtendBatchSensor(task_id="wait", batch_id="b", run_count=1).deferrable, "Airflow's default"
 
 
 def test_soft_fail_does_not_skip_when_the_trigger_broke() -> None:
     made = sensor("batch_1", 1, soft_fail=True)
     with pytest.raises(TaskDeferralError):
         made.resume_execution(TRIGGER_FAIL_REPR, {"error": "Trigger failure"}, Task().attempt())
-    with pytest.raises(ExtendError, match="without saying"):
+    with pytest.raises(ExtendError, match="without an event"):
         made.resume_execution("execute_complete", {"event": None}, Task().attempt())
 
 
@@ -522,14 +317,14 @@ def test_never_fail_skips_on_whatever_the_trigger_reports() -> None:
         made.resume_execution("execute_complete", {"event": None}, Task().attempt())
 
 
-def test_verdicts_are_no_airflow_exceptions_but_the_timeout() -> None:
+def test_batch_errors_are_no_airflow_exceptions_but_the_timeout() -> None:
     assert not issubclass(ExtendBatchError, AirflowException)
     assert issubclass(ExtendBatchTimeoutError, (ExtendBatchError, AirflowSensorTimeout))
 
 
 def test_the_event_alone_carries_the_end() -> None:
     """dag.test() drops every other argument of a deferral (B.1 #15 of the platform notes)."""
-    event = Ended.from_event(
+    event = PollResult.from_event(
         {"outcome": "done", "message": "1 of 1 settled", "progress": {"settled": 1}}
     ).as_event()
     task = Task()
@@ -537,7 +332,7 @@ def test_the_event_alone_carries_the_end() -> None:
     assert resumed == task.xcoms["progress"] == {"settled": 1}
 
 
-def test_poking_ends_no_later_than_the_deadline_and_looks_rarely(extend_api: ExtendApi) -> None:
+def test_poking_ends_no_later_than_the_deadline_and_polls_rarely(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     made = sensor(submit(1), 1, timeout=2.0, poke_interval=600)
     started = time.monotonic()

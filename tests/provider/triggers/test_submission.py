@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
-from extend_provider.triggers.submission import ExtendLaterTrigger
+from extend_provider.triggers.submission import ExtendSubmissionTrigger
 from fixtures.extend_api import ExtendApi
 from fixtures.task_support import Task, carried_over, run_deferred
 
@@ -104,7 +104,9 @@ def test_the_trigger_reports_at_its_time_and_not_before_airflow_expects_it(
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.3)
 
     async def report(at: float) -> tuple[float, Any]:
-        trigger = carried_over(ExtendLaterTrigger(at=at, state={"turned_away": 2, "policy": {"a": None}}))
+        trigger = carried_over(
+            ExtendSubmissionTrigger(at=at, state={"turned_away": 2, "policy": {"a": None}})
+        )
         async for event in trigger.run():
             return time.time(), json.loads(json.dumps(event.payload))
         raise AssertionError("no event")

@@ -14,8 +14,9 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from extend_provider.batch.polling import FollowedRuns, Outcome
-from extend_provider.batch.waiting import Ended
+from extend_provider.batch.cancellation import RemoteWork
+from extend_provider.batch.polling import Outcome, PollResult
+from extend_provider.batch.progress import RunRecords
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import ExtendAuthError
 from extend_provider.hooks.extend import ExtendHook
@@ -51,11 +52,11 @@ def batch_trigger(batch_id: str, run_count: int, **changes: Any) -> ExtendBatchT
     )
 
 
-async def fire(trigger: BaseTrigger) -> Ended:
+async def fire(trigger: BaseTrigger) -> PollResult:
     """Run a trigger to its end; what it yields has been through JSON, as in Airflow."""
     events: AsyncIterator[TriggerEvent] = trigger.run()
     (event,) = [event async for event in events]
-    return Ended.from_event(json.loads(json.dumps(event.payload)))
+    return PollResult.from_event(json.loads(json.dumps(event.payload)))
 
 
 async def test_a_settled_batch_is_reported_with_its_counts() -> None:
@@ -190,7 +191,7 @@ async def test_an_unknown_connection_is_reported_not_raised(monkeypatch: pytest.
 async def test_an_answer_slower_than_the_deadline_is_a_timeout(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.triggers.base.LAST_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("extend_provider.triggers.base.LAST_POLL_SECONDS", 0.2)
     batch_id = submit(1)
     extend_api.configure(faults=[{"endpoint": LISTING, "kind": "slow", "seconds": 2, "count": None}])
     started = time.monotonic()
@@ -296,7 +297,7 @@ async def killed(trigger: ExtendWaitTrigger) -> None:
 def run_trigger_of(batch_id: str) -> ExtendRunTrigger:
     with ExtendHook() as hook:
         runs = [
-            FollowedRuns.record(run, None)
+            RunRecords.record(run, None)
             for page in hook.iter_run_pages(batch_id=batch_id)
             for run in [hook.get_run(each.id) for each in page]
         ]
@@ -341,7 +342,7 @@ async def test_without_an_answer_from_airflow_nothing_is_cancelled_and_the_comma
     batch_id = submit(2)
     await killed(batch_trigger(batch_id, 2))
     assert extend_api.stats()["runs"] == {"PENDING": 2}
-    assert f"python -m extend_provider cancel --batch-id {batch_id}" in capsys.readouterr().out
+    assert f"airflow extend cancel --batch-id {batch_id}" in capsys.readouterr().out
 
 
 async def test_without_cancel_on_kill_nothing_is_cancelled(airflow: Airflow, extend_api: ExtendApi) -> None:
@@ -374,7 +375,7 @@ async def test_single_runs_are_followed_by_their_ids(extend_api: ExtendApi) -> N
     )
     with ExtendHook() as hook:
         records = [
-            FollowedRuns.record(hook.create_run("workflow_invoices", FileInput(text="t", name=name)), name)
+            RunRecords.record(hook.create_run("workflow_invoices", FileInput(text="t", name=name)), name)
             for name in ("a.txt", "b.txt")
         ]
     trigger = ExtendRunTrigger(runs=records, extend_conn_id="extend_default", policy=policy())
@@ -400,3 +401,21 @@ async def test_a_run_that_is_gone_ends_the_wait() -> None:
     assert ended.error is not None
     assert ended.error["type"] == "ExtendNotFoundError"
     assert [run["id"] for run in ended.runs] == ["workflow_run_gone"]
+
+
+def test_what_the_release_before_has_stored_of_a_deferred_task_is_read() -> None:
+    policy = {"deadline": 1.8e9, "poll_interval": 60, "on_needs_review": "land", "max_poll_errors": None}
+    stored: dict[str, Any] = {
+        "batch_id": "batch_1",
+        "run_count": 2,
+        "followers": "file:///workspace/followers",
+        "extend_conn_id": "extend_default",
+        "cancel_on_kill": True,
+        "owner": "token",
+        "policy": {**policy, "limit": "timeout", "missing_after": 3600.0},
+    }
+    trigger = ExtendBatchTrigger(**stored)
+    assert trigger.work == RemoteWork("extend_default", "batch_1", 2, waiters="file:///workspace/followers")
+    assert trigger.serialize() == ("extend_provider.triggers.batch.ExtendBatchTrigger", stored)
+    event = {"outcome": "short", "message": "1 of 2 settled", "progress": {"listed": 1}, "error": None}
+    assert PollResult.from_event({**event, "runs": [], "limit": "timeout"}).outcome is Outcome.RUNS_MISSING
