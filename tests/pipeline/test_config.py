@@ -36,7 +36,7 @@ from extend_pipeline import (
 )
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import MAX_METADATA_BYTES, RESERVED_METADATA, Settings
-from extend_provider.batch.ledger import MARK_KEY
+from extend_provider.batch.ledger import METADATA_KEY
 
 DEPLOYMENT = Deployment("s3://aws_default@acme-data/extend")
 NEEDED: dict[Any, dict[str, Any]] = {
@@ -398,7 +398,7 @@ def test_backfill_is_patient_and_takes_changes() -> None:
 
 
 def test_metadata_keys_of_the_provider_are_reserved() -> None:
-    assert MARK_KEY in RESERVED_METADATA
+    assert METADATA_KEY in RESERVED_METADATA
 
 
 @pytest.mark.parametrize(
