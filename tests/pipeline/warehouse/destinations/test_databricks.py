@@ -21,10 +21,11 @@ from extend_pipeline.warehouse.destinations import databricks_api
 from extend_pipeline.warehouse.schema import views
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.databricks import PRINCIPAL, TOKEN, Databricks
+from fixtures.warehouse_crashes import Crash
 from fixtures.warehouse_destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
 from fixtures.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
+from fixtures.warehouse_parts import AFTER, BEFORE, LATER
 from fixtures.warehouse_runs import document, extract_step, raw_lines, run
-from pipeline.warehouse.transform.test_crash import AFTER, BEFORE, LATER, Crash
 
 FIRST, SECOND = document(1), document(2)
 

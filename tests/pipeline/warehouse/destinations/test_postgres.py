@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from extend_pipeline.warehouse import WarehouseError, open_warehouse
 from extend_pipeline.warehouse.destinations.postgres import Postgres
 from extend_pipeline.warehouse.records import WarehouseBusyError
-from extend_pipeline.warehouse.remote.destination import DestinationSession
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.schema import views
 from fixtures.postgres import Database
+from fixtures.warehouse_crashes import dying_after, one_of_each_kind
 from fixtures.warehouse_files import contents, land, provenance, query, warehouse
+from fixtures.warehouse_parts import AFTER, BEFORE, LATER
 from fixtures.warehouse_runs import INVOICE, WORKFLOW, document, extract_step, many, raw_lines, run
-from pipeline.warehouse.transform.test_crash import AFTER, BEFORE, LATER, Crash
 
 FIRST, SECOND = document(1), document(2)
 
@@ -202,42 +202,20 @@ def every_row(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         return {table: sorted(each) for table, each in rows.items()}
 
 
-def break_after(number: int, patched: pytest.MonkeyPatch) -> list[str]:
-    """Let step ``number`` of the next load fail once it is done; return the list of those done."""
-    ran: list[str] = []
-    original = DestinationSession._guarded
-
-    def guarded(self: DestinationSession, statement: str, action: Any) -> Any:
-        result = original(self, statement, action)
-        ran.append(statement)
-        if len(ran) == number:
-            raise Crash(statement)
-        return result
-
-    patched.setattr(DestinationSession, "_guarded", guarded)
-    return ran
-
-
-def test_a_load_that_breaks_anywhere_leaves_what_was_there(
-    new_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database, number = new_database(), 0
-    land(database, *BEFORE)
+def test_a_load_that_breaks_anywhere_leaves_what_was_there(new_database: Callable[[], Database]) -> None:
+    database, fresh = new_database(), new_database()
+    for each in (database, fresh):
+        land(each, *BEFORE)
     before = every_row(database)
-    while True:
-        number += 1
-        with monkeypatch.context() as patched:
-            ran = break_after(number, patched)
-            with pytest.raises(Crash) as caught:
-                land(database, *AFTER, origin=LATER)
-        if str(caught.value) == "commit":
-            break
-        assert every_row(database) == before, f"after {caught.value!r}"
-    assert number > 60
+    with dying_after(there=True) as ran:
+        land(fresh, *AFTER, origin=LATER)
     assert {"lock", "read columns", "delete from loads", 'insert into "extend"."loads"'} <= set(ran)
-    fresh = new_database()
-    land(fresh, *BEFORE)
-    land(fresh, *AFTER, origin=LATER)
+    for last in one_of_each_kind(ran, since="lock"):
+        with dying_after(last, there=True) as ran:
+            land(database, *AFTER, origin=LATER)
+        assert len(ran) == last
+        assert every_row(database) == before, f"after {ran[-1]!r}"
+    land(database, *AFTER, origin=LATER)
     assert contents(database) == contents(fresh)
 
 
@@ -249,7 +227,7 @@ def test_a_process_killed_before_it_commits_leaves_what_was_there(database: Data
         from pathlib import Path
         from extend_pipeline.warehouse.session import Session
         from fixtures.postgres import Database
-        from pipeline.warehouse.transform.test_crash import AFTER
+        from fixtures.warehouse_parts import AFTER
         from fixtures.warehouse_files import land, provenance
 
         run = Session.run

@@ -9,6 +9,7 @@ import pytest
 from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, RUN_MISSING
 from extend_pipeline.warehouse import WarehouseError
 from fixtures.warehouse_files import Place, but, contents, land, provenance, query, warehouse
+from fixtures.warehouse_parts import parts_of_one_document
 from fixtures.warehouse_runs import INVOICE, document, raw_lines, run, run_of_2025
 
 FIRST, SECOND, THIRD = document(1), document(2), document(3)
@@ -124,26 +125,6 @@ def test_a_later_snapshot_with_fewer_items_leaves_none_of_the_old_ones(file: Pla
         assert query(file, f"FROM {table}") == []
     assert query(file, "SELECT reviewed_by FROM documents") == [("jane@acme.example",)]
     assert query(file, "SELECT count(*) FROM runs") == [(1,)]
-
-
-def parts_of_one_document() -> list[tuple[list[Any], list[bytes], Any]]:
-    """A run under review, its reviewed end, a second run that was asked for, and a look that found no run."""
-    waiting = run(FIRST, status="NEEDS_REVIEW")
-    decided = run(FIRST, {**INVOICE, "pages": 3}, reviewed=True, reviewedAt="2026-11-23T10:00:00Z")
-    again = run(
-        FIRST,
-        {**INVOICE, "pages": 4, "tags": []},
-        id="workflow_run_2",
-        initialRunAt="2026-11-22T09:00:00Z",
-        startTime="2026-11-22T09:00:00Z",
-        endTime="2026-11-22T09:01:00Z",
-    )
-    return [
-        ([FIRST, SECOND], raw_lines(waiting, run(SECOND)), provenance("batch_1", raw_uri="raw/1")),
-        ([FIRST], raw_lines(decided), provenance("batch_1", raw_uri="raw/2")),
-        ([FIRST], raw_lines(again), provenance("batch_2", raw_uri="raw/3")),
-        ([FIRST], [], provenance("batch_3", raw_uri="raw/4")),
-    ]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[3::4], ids=str)
