@@ -15,7 +15,7 @@ from extend_pipeline.warehouse.records import Warehouse, WarehouseError
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+    from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 
 #: Lower case, because engines disagree on what they do with capitals that are not quoted.
 _DATASET: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -84,7 +84,7 @@ def _open_duckdb(connection: Connection, dataset: str) -> Warehouse:
 
 
 def _duckdb(connection: Connection, dataset: str) -> DuckDBWarehouse:
-    from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+    from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 
     path, snapshot = duckdb_path(connection), connection.extra_dejson.get("snapshot")
     copy = _local_path(connection, "extra field snapshot", str(snapshot)) if snapshot else None

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from extend_pipeline.warehouse.records import WarehouseError
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
-from extend_pipeline.warehouse.sql import TYPES, created, literal, quoted
+from extend_pipeline.warehouse.sql import TYPES, Columns, ColumnType, created, literal, quoted
 
 if TYPE_CHECKING:
     import duckdb

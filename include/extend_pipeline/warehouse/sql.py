@@ -1,14 +1,50 @@
-"""DuckDB's dialect: names, literals, types, and how text becomes a value without anything being guessed."""
+"""DuckDB's dialect: types, names, literals, and how text becomes a value without anything being guessed."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.names import Path
-from extend_pipeline.warehouse.schema.tables import Columns
-from extend_pipeline.warehouse.transform.parse import SEPARATOR, StagedFile
+
+class ColumnType(enum.StrEnum):
+    """What a column holds; each warehouse has its own word for it."""
+
+    TEXT = "TEXT"
+    INTEGER = "INTEGER"
+    #: 29 digits before the point and 9 after it, exactly: money must add up. What BigQuery calls NUMERIC.
+    DECIMAL = "DECIMAL"
+    DOUBLE = "DOUBLE"
+    BOOLEAN = "BOOLEAN"
+    DATE = "DATE"
+    TIMESTAMP = "TIMESTAMP"
+    JSON = "JSON"
+
+    @property
+    def family(self) -> str:
+        """What one column can hold without loss once it is wide enough: integers and decimals, say."""
+        return _FAMILIES.get(self, self.value.lower())
+
+    def widened(self, other: ColumnType) -> ColumnType:
+        """Return the narrowest type that holds the values of both, exactly.
+
+        :raises ValueError: if they are of two families.
+        """
+        if other.family != self.family:
+            raise ValueError(f"{self} and {other} have no column in common")
+        return self if other is self else _WIDEST[self.family]
+
+
+_FAMILIES: Final = {
+    ColumnType.INTEGER: "number",
+    ColumnType.DECIMAL: "number",
+    ColumnType.DATE: "time",
+    ColumnType.TIMESTAMP: "time",
+}
+_WIDEST: Final = {"number": ColumnType.DECIMAL, "time": ColumnType.TIMESTAMP}
+
+#: The columns of a table, in their order.
+Columns = Mapping[str, ColumnType]
 
 TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "VARCHAR",
@@ -49,11 +85,6 @@ def literal(text: str) -> str:
     return " || chr(0) || ".join(pieces)
 
 
-def pointer(path: Path) -> str:
-    """Return a path of keys as a JSON Pointer (RFC 6901)."""
-    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in path)
-
-
 def typed(text: str, kind: ColumnType) -> str:
     """Return the expression that reads a value of type ``kind`` from the expression ``text``.
 
@@ -84,26 +115,6 @@ def is_rounded(text: str) -> str:
 def created(table: str, columns: Columns) -> str:
     """Return the statement that makes a table."""
     return f"CREATE TABLE {table} ({', '.join(f'{quoted(n)} {TYPES[t]}' for n, t in columns.items())})"
-
-
-def read_lines(file: StagedFile, columns: Mapping[str, str]) -> str:
-    """Return the relation that reads a staged file, values as text or JSON, so that none can abort it."""
-    fields = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
-    return (
-        f"read_json({literal(str(file.path))}, format = 'newline_delimited', columns = {{{fields}}}, "
-        f"maximum_object_size = {max(file.longest + 1, 1 << 20)})"
-    )
-
-
-def read_texts(file: StagedFile, columns: Mapping[str, str]) -> str:
-    """Return the relation that reads a staged file of texts as they are; an empty one is NULL."""
-    fields = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
-    line = max(file.longest + 1, 1 << 20)
-    return (
-        f"read_csv({literal(str(file.path))}, auto_detect = false, header = false, columns = {{{fields}}}, "
-        f"delim = {literal(SEPARATOR)}, quote = '', escape = '', new_line = '\\n', "
-        f"max_line_size = {line}, buffer_size = {2 * line})"
-    )
 
 
 def numbered_texts(columns: Iterable[str]) -> str:

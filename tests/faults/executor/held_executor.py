@@ -20,7 +20,7 @@ IMPORTED_BEFORE = (
     "extend_pipeline.batches.collection",
     "extend_pipeline.sources",
     "extend_pipeline.dag.tasks",
-    "extend_pipeline.warehouse.destinations.duckdb",
+    "extend_pipeline.warehouse.duckdb_file",
     "extend_provider.hooks.extend",
     "s3fs",
 )

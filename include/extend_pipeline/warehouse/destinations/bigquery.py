@@ -25,11 +25,9 @@ from typing import TYPE_CHECKING, Final
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import literal, numbered_texts, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, numbered_texts, quoted
 from extend_pipeline.warehouse.sql import names as our_names
 
 if TYPE_CHECKING:

@@ -23,11 +23,9 @@ from extend_pipeline.warehouse.destinations.databricks_api import SqlWarehouse, 
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import literal, names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient

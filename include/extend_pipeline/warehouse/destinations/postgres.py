@@ -18,11 +18,10 @@ from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.remote.destination import Destination, kept
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.schema import migrations, tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import KEY, Columns
+from extend_pipeline.warehouse.schema.tables import KEY
 from extend_pipeline.warehouse.schema.wide_tables import parts_of
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
-from extend_pipeline.warehouse.sql import literal, names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor

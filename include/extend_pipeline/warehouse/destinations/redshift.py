@@ -19,11 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.remote.destination import Destination, kept
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import literal, names, numbered_texts, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, numbered_texts, quoted
 
 if TYPE_CHECKING:
     from redshift_connector.core import Connection

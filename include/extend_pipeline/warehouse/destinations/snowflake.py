@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
-from extend_pipeline.warehouse.sql import literal, numbered_texts, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, numbered_texts, quoted
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection

@@ -15,15 +15,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.warehouse.records import Claim, WarehouseError
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import CLAIMS, KEY, Columns
-from extend_pipeline.warehouse.sql import names, quoted
+from extend_pipeline.warehouse.schema.tables import CLAIMS, KEY, WAS_SENT
+from extend_pipeline.warehouse.sql import Columns, ColumnType, names, quoted
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
-
-#: Statuses of rows do not say whether a document was paid for; that it went into a batch does.
-WAS_SENT: Final = "(document.run_id IS NOT NULL OR document.batch_id IS NOT NULL)"
 
 #: What the relation of candidates, and that of new claims, has to have.
 CANDIDATE: Final[Columns] = {

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.documents import RUN_DELETED, Document
 from extend_pipeline.warehouse.records import LandedRun
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import KEY, Columns
-from extend_pipeline.warehouse.sql import literal, quoted
-from extend_pipeline.warehouse.transform.confidence import WAITING
+from extend_pipeline.warehouse.schema.tables import KEY, WAITING
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, quoted
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session

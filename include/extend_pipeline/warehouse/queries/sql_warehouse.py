@@ -20,14 +20,13 @@ import msgspec
 
 from extend_pipeline.documents import Document
 from extend_pipeline.planning.duration import LandedBatch
+from extend_pipeline.warehouse.files import StagedFile
 from extend_pipeline.warehouse.queries import charges, claims, dead_letters, landed_batches, landed_runs
 from extend_pipeline.warehouse.records import Candidate, Charge, Claim, DeadLetter, LandedRun
 from extend_pipeline.warehouse.schema import migrations
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import REFUSED, Columns
+from extend_pipeline.warehouse.schema.tables import REFUSED
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import quoted
-from extend_pipeline.warehouse.transform.parse import StagedFile
+from extend_pipeline.warehouse.sql import Columns, ColumnType, quoted
 
 T = TypeVar("T")
 

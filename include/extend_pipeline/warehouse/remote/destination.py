@@ -15,10 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Page, Session
-from extend_pipeline.warehouse.sql import TYPES, quoted
+from extend_pipeline.warehouse.sql import TYPES, Columns, ColumnType, quoted
 
 
 def kept(pages: Iterator[Page]) -> Iterator[Page]:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.sql import literal
+from extend_pipeline.warehouse.sql import ColumnType, literal
 
 if TYPE_CHECKING:
     from sqlglot import exp

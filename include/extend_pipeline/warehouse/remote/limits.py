@@ -17,10 +17,8 @@ from typing import Final, NamedTuple
 
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.schema import tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import literal, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, quoted
 
 _TEXTS: Final = (ColumnType.TEXT, ColumnType.JSON)
 #: The first and the last of the years 1 to 9999.

@@ -15,17 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
+from extend_pipeline.warehouse.files import StagedFile, read_lines
 from extend_pipeline.warehouse.records import Landing, LandingPolicy, Provenance
 from extend_pipeline.warehouse.remote import limits
 from extend_pipeline.warehouse.remote.destination import DestinationSession
 from extend_pipeline.warehouse.schema import tables, views
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.schema.wide_tables import Parts, arranged, joined, parts_of
-from extend_pipeline.warehouse.sql import TYPES, created, literal, names, quoted, read_lines
+from extend_pipeline.warehouse.sql import TYPES, Columns, ColumnType, created, literal, names, quoted
 from extend_pipeline.warehouse.transform.landing import Load
-from extend_pipeline.warehouse.transform.parse import StagedFile, StagedPart
+from extend_pipeline.warehouse.transform.parse import StagedPart
 
 _DOCUMENT: Final[Columns] = {"document_id": ColumnType.TEXT}
 _RUN: Final[Columns] = {"run_id": ColumnType.TEXT}

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
+from extend_pipeline.warehouse.files import StagedFile, read_lines
 from extend_pipeline.warehouse.queries import claims, landed_runs
 from extend_pipeline.warehouse.queries.sql_warehouse import SqlWarehouse, UndoneError
 from extend_pipeline.warehouse.records import (
@@ -26,10 +27,9 @@ from extend_pipeline.warehouse.remote import rehearsal
 from extend_pipeline.warehouse.remote.destination import Destination, DestinationSession
 from extend_pipeline.warehouse.remote.sync import Carrier
 from extend_pipeline.warehouse.schema import migrations
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import TYPES, names, read_lines
-from extend_pipeline.warehouse.transform.parse import StagedFile, stage
+from extend_pipeline.warehouse.sql import TYPES, Columns, names
+from extend_pipeline.warehouse.transform.parse import stage
 
 _WORKBENCH: Final = "workbench"
 

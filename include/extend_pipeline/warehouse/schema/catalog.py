@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from extend_pipeline.warehouse.schema import migrations, tables, views
 from extend_pipeline.warehouse.schema.dictionary import Dictionary, Table
-from extend_pipeline.warehouse.schema.tables import Columns
-from extend_pipeline.warehouse.sql import TYPES, created, literal, quoted
+from extend_pipeline.warehouse.sql import TYPES, Columns, created, literal, quoted
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session

@@ -8,19 +8,30 @@ the first, so that nothing changes its meaning under those who read it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from extend_pipeline.warehouse.records import SchemaContract
 from extend_pipeline.warehouse.schema import tables, views
-from extend_pipeline.warehouse.schema.json_schema import ColumnType, PlannedColumn, PlannedTable, plan_tables
+from extend_pipeline.warehouse.schema.json_schema import PlannedColumn, PlannedTable, plan_tables
 from extend_pipeline.warehouse.schema.names import Path, beside, identifier, identifiers, path_of, path_text
-from extend_pipeline.warehouse.transform.parse import Extractor
+from extend_pipeline.warehouse.sql import ColumnType
 
 #: Fields that an error names before it only counts them.
 _NAMED: Final = 20
 #: What no extractor's table can be called.
 _RESERVED: Final = (*tables.FIXED, *views.VIEWS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extractor:
+    """An extractor with one of its schemas.
+
+    Its name is what it is known by: the two API versions give the same extractor different ids.
+    """
+
+    name: str
+    schema: Mapping[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

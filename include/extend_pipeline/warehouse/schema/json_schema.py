@@ -8,50 +8,13 @@ column. Extend's schemas use ``type``, ``properties``, ``items``, ``enum`` and `
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from extend_pipeline.warehouse.schema.names import Path
+from extend_pipeline.warehouse.sql import ColumnType
 
 Schema = Mapping[str, Any]
-
-
-class ColumnType(enum.StrEnum):
-    """What a column holds; each warehouse has its own word for it."""
-
-    TEXT = "TEXT"
-    INTEGER = "INTEGER"
-    #: 29 digits before the point and 9 after it, exactly: money must add up. What BigQuery calls NUMERIC.
-    DECIMAL = "DECIMAL"
-    DOUBLE = "DOUBLE"
-    BOOLEAN = "BOOLEAN"
-    DATE = "DATE"
-    TIMESTAMP = "TIMESTAMP"
-    JSON = "JSON"
-
-    @property
-    def family(self) -> str:
-        """What one column can hold without loss once it is wide enough: integers and decimals, say."""
-        return _FAMILIES.get(self, self.value.lower())
-
-    def widened(self, other: ColumnType) -> ColumnType:
-        """Return the narrowest type that holds the values of both, exactly.
-
-        :raises ValueError: if they are of two families.
-        """
-        if other.family != self.family:
-            raise ValueError(f"{self} and {other} have no column in common")
-        return self if other is self else _WIDEST[self.family]
-
-
-_FAMILIES: Final = {
-    ColumnType.INTEGER: "number",
-    ColumnType.DECIMAL: "number",
-    ColumnType.DATE: "time",
-    ColumnType.TIMESTAMP: "time",
-}
-_WIDEST: Final = {"number": ColumnType.DECIMAL, "time": ColumnType.TIMESTAMP}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

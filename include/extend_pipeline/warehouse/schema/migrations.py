@@ -20,9 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.schema import tables, views
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
-from extend_pipeline.warehouse.sql import names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, names, quoted
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session

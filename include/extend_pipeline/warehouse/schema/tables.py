@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-
-Columns = Mapping[str, ColumnType]
+from extend_pipeline.warehouse.sql import Columns, ColumnType
 
 _TEXT, _INTEGER, _DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
 _DOUBLE, _BOOLEAN, _TIMESTAMP, _JSON = (
@@ -250,6 +248,12 @@ FIXED: Final[Mapping[str, Columns]] = {
     "loads": LOADS,
     "claims": CLAIMS,
 }
+
+#: What ``documents.approval`` can say; beside APPROVED; rows of a document with one of these are held back.
+WAITING: Final = "WAITING"
+REJECTED: Final = "REJECTED"
+#: Statuses of rows do not say whether a document was paid for; that it went into a batch does.
+WAS_SENT: Final = "(document.run_id IS NOT NULL OR document.batch_id IS NOT NULL)"
 
 #: Fixed tables whose rows belong to a document and are replaced with it.
 REPLACED: Final = ("documents", "steps", "checks", "files", "fields", "problems")

@@ -13,10 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from extend_pipeline.documents import RUN_DELETED
-from extend_pipeline.warehouse.queries.claims import WAS_SENT
-from extend_pipeline.warehouse.schema.tables import DOCUMENTS, KEY
+from extend_pipeline.warehouse.schema.tables import DOCUMENTS, KEY, WAITING, WAS_SENT
 from extend_pipeline.warehouse.sql import literal, names, quoted
-from extend_pipeline.warehouse.transform.confidence import WAITING
 
 #: Below it a field is shown as one of low confidence where nobody has asked for another threshold.
 DEFAULT_MIN_CONFIDENCE: Final = 0.8

@@ -10,9 +10,8 @@ import hashlib
 from collections.abc import Mapping, Set
 from typing import Final
 
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
 from extend_pipeline.warehouse.schema.names import MAX_BYTES
-from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.sql import Columns, ColumnType
 
 #: By the name of a table in the destination, the columns that it has there.
 Parts = dict[str, Columns]

@@ -13,13 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from extend_pipeline.warehouse.schema import tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.sql import TYPES, literal, names
-
-#: What ``documents.approval`` can say; rows of a document with one of the first two are held back.
-WAITING: Final = "WAITING"
-REJECTED: Final = "REJECTED"
-APPROVED: Final = "APPROVED"
+from extend_pipeline.warehouse.sql import TYPES, ColumnType, literal, names
 
 _KEY: Final = names(tables.KEY)
 
@@ -67,7 +61,7 @@ def assessed_rows() -> str:
                     THEN coalesce(doubt.low, 0) END AS low_confidence,
                CASE WHEN reviewed THEN NULL
                     WHEN standing.approval IS NOT NULL THEN standing.approval
-                    WHEN hold AND doubt.low > 0 THEN {literal(WAITING)} END AS approval,
+                    WHEN hold AND doubt.low > 0 THEN {literal(tables.WAITING)} END AS approval,
                CASE WHEN NOT reviewed THEN standing.approval_by END AS approval_by,
                CASE WHEN NOT reviewed THEN standing.approval_at END AS approval_at
         FROM _landing AS landing
@@ -81,4 +75,5 @@ def assessed_rows() -> str:
 
 def held_rows() -> str:
     """Return ``_held``: the keys of the documents whose rows are held back."""
-    return f"SELECT {_KEY} FROM _assessed WHERE approval IN ({literal(WAITING)}, {literal(REJECTED)})"
+    held = f"{literal(tables.WAITING)}, {literal(tables.REJECTED)}"
+    return f"SELECT {_KEY} FROM _assessed WHERE approval IN ({held})"

@@ -19,8 +19,7 @@ import json
 from typing import Final
 
 from extend_pipeline.warehouse.schema import tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.sql import literal, names, typed
+from extend_pipeline.warehouse.sql import ColumnType, literal, names, typed
 from extend_pipeline.warehouse.transform.places import beside_nodes, folded, spelled
 
 #: The columns of ``_evidence`` that ``fields`` has, in its order.

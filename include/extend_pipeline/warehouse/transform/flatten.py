@@ -19,21 +19,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from typing import Final
 
+from extend_pipeline.warehouse.files import StagedFile, read_lines, read_texts
 from extend_pipeline.warehouse.schema import tables
 from extend_pipeline.warehouse.schema.dictionary import Column, Table
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.sql import (
-    is_rounded,
-    literal,
-    names,
-    pointer,
-    quoted,
-    read_lines,
-    read_texts,
-    typed,
-)
+from extend_pipeline.warehouse.schema.names import pointer
+from extend_pipeline.warehouse.sql import ColumnType, is_rounded, literal, names, quoted, typed
 from extend_pipeline.warehouse.transform import evidence
-from extend_pipeline.warehouse.transform.parse import StagedFile
 from extend_pipeline.warehouse.transform.places import CONTAINERS, beside_nodes, node_rows, place_rows
 
 PAGE_COLUMNS: Final = {

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from extend_pipeline.warehouse.files import read_lines
 from extend_pipeline.warehouse.queries.claims import delete_claims
 from extend_pipeline.warehouse.records import (
     Landing,
@@ -28,13 +29,12 @@ from extend_pipeline.warehouse.records import (
 from extend_pipeline.warehouse.schema import tables
 from extend_pipeline.warehouse.schema.catalog import Catalog
 from extend_pipeline.warehouse.schema.dictionary import Dictionary, Table
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.sql import (
+    Columns,
     inline_rows,
     literal,
     names,
     quoted,
-    read_lines,
     text_columns,
     typed_columns,
 )
@@ -372,7 +372,7 @@ class Load:
                       (SELECT coalesce(sum(credits), 0) FROM _attempts WHERE ?),
                       count(*) FILTER (approval = ?)
                FROM _landed""",
-            [self._provenance.counted, confidence.WAITING],
+            [self._provenance.counted, tables.WAITING],
         )
         if not submitted == found == distinct:
             raise WarehouseError(

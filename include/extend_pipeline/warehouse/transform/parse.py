@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.files import SEPARATOR, StagedFile
+from extend_pipeline.warehouse.schema.dictionary import Extractor
 from extend_pipeline.warehouse.transform import step_rows
-from extend_pipeline.warehouse.transform.raw_lines import RawLine, decoded, encoded, exact_text, read_raw_line
+from extend_pipeline.warehouse.transform.raw_lines import RawLine, decoded, exact_text, read_raw_line
 from extend_provider.client.models import Extraction, ProcessorResult, StepRun
 
 #: Staged values per page; what DuckDB needs to take a page apart is some six times as much.
@@ -24,51 +26,6 @@ PAGE_BYTES: Final = 8 * 1024 * 1024
 #: count: so many rows of them are not much.
 SLICE_BYTES: Final = 8 * 1024 * 1024
 _LARGE: Final = 64 * 1024
-#: Bytes of a file that are written at once.
-_BUFFER: Final = 1 << 18
-#: What stands between the columns of a page: a control character, which no JSON text has in it.
-SEPARATOR: Final = "\x1f"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Extractor:
-    """An extractor with one of its schemas.
-
-    Its name is what it is known by: the two API versions give the same extractor different ids.
-    """
-
-    name: str
-    schema: Mapping[str, Any] | None
-
-
-class StagedFile:
-    """A file of JSON lines that is being written.
-
-    :ivar lines: lines so far; ``size``: bytes so far.
-    :ivar longest: bytes of the longest line, which DuckDB wants to know.
-    :ivar reviewed: whether a line has a value from before a review.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines = self.size = self.longest = 0
-        self.reviewed = False
-        self._file = path.open("wb", buffering=_BUFFER)
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Append ``record``."""
-        self.write_line(encoded(record) + b"\n")
-
-    def write_line(self, line: bytes) -> None:
-        """Append a line that ends in a newline."""
-        self._file.write(line)
-        self.lines += 1
-        self.size += len(line)
-        self.longest = max(self.longest, len(line))
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
 
 
 @dataclasses.dataclass(slots=True)

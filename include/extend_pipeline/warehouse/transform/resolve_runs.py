@@ -13,19 +13,18 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from extend_pipeline.documents import RUN_MISSING
+from extend_pipeline.warehouse.files import StagedFile, read_lines
 from extend_pipeline.warehouse.records import LandingPolicy, Provenance
 from extend_pipeline.warehouse.schema import tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
 from extend_pipeline.warehouse.sql import (
     TYPES,
+    ColumnType,
     literal,
     names,
     quoted,
-    read_lines,
     text_columns,
     typed_columns,
 )
-from extend_pipeline.warehouse.transform.parse import StagedFile
 
 #: Statuses that a run can stay in.
 SETTLED: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED")

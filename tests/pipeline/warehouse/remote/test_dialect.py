@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 from extend_pipeline.warehouse.destinations import bigquery, databricks, postgres, redshift, snowflake
 from extend_pipeline.warehouse.remote.dialect import Dialect, bound
 from extend_pipeline.warehouse.schema import tables, views
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
 from extend_pipeline.warehouse.schema.names import MAX_BYTES
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.schema.wide_tables import arranged, continuation, joined, parts_of
-from extend_pipeline.warehouse.sql import created, literal
+from extend_pipeline.warehouse.sql import Columns, ColumnType, created, literal
 
 POSTGRES, SNOWFLAKE = postgres.Postgres.dialect, snowflake.Snowflake.dialect
 REDSHIFT = redshift.Redshift.dialect

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from extend_pipeline.warehouse import LandingPolicy, Provenance, SchemaContractError
 from extend_pipeline.warehouse.records import SchemaContract
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
+from extend_pipeline.warehouse.sql import ColumnType
 from fixtures.warehouse_files import DATASET, Place, contents, provenance, query, warehouse
 from fixtures.warehouse_runs import document, extract_step, raw_lines, run
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse.schema.dictionary import Dictionary, position_columns
-from extend_pipeline.warehouse.schema.json_schema import ColumnType, plan_tables
+from extend_pipeline.warehouse.schema.dictionary import Dictionary, Extractor, position_columns
+from extend_pipeline.warehouse.schema.json_schema import plan_tables
 from extend_pipeline.warehouse.schema.names import Path
-from extend_pipeline.warehouse.transform.parse import Extractor
+from extend_pipeline.warehouse.sql import ColumnType
 from fixtures.warehouse_runs import INVOICE_SCHEMA
 
 T = ColumnType

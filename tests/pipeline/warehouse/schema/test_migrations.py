@@ -9,11 +9,9 @@ import pytest
 
 from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.schema import migrations, tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
 from extend_pipeline.warehouse.schema.migrations import MIGRATIONS, Migration, migrate
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import created
+from extend_pipeline.warehouse.sql import Columns, ColumnType, created
 from fixtures.postgres import Database
 from fixtures.warehouse_files import DATASET, Place, contents, land, provenance, query, warehouse
 from fixtures.warehouse_layouts import LATER, NEWEST, STEPS

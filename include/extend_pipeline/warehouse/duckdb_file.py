@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse.destinations.snapshot import publish
+from extend_pipeline.warehouse.files import StagedFile, read_lines
 from extend_pipeline.warehouse.queries.sql_warehouse import SqlWarehouse
 from extend_pipeline.warehouse.records import (
     AS_BEFORE,
@@ -24,11 +24,11 @@ from extend_pipeline.warehouse.records import (
     WarehouseBusyError,
     WarehouseError,
 )
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import TYPES, literal, read_lines
+from extend_pipeline.warehouse.snapshot import publish
+from extend_pipeline.warehouse.sql import TYPES, Columns, literal
 from extend_pipeline.warehouse.transform.landing import Load
-from extend_pipeline.warehouse.transform.parse import StagedFile, StagedPart, stage
+from extend_pipeline.warehouse.transform.parse import StagedPart, stage
 
 if TYPE_CHECKING:
     import duckdb
