@@ -133,7 +133,9 @@ def _snowflake() -> dict[str, Any]:
 def _databricks() -> dict[str, Any]:
     fields = {
         "http_path": _text("HTTP path", "Of the SQL warehouse: /sql/1.0/warehouses/…"),
-        "catalog": _text("Catalog", "The Unity Catalog catalog that holds the dataset."),
+        "catalog": _text(
+            "Catalog", "The Unity Catalog catalog that holds the dataset. Databricks is experimental."
+        ),
         "staging": _text(
             "Staging", "A folder in a volume that rows pass through: /Volumes/catalog/schema/volume/…"
         ),
@@ -150,7 +152,9 @@ def _databricks() -> dict[str, Any]:
 
 def _bigquery() -> dict[str, Any]:
     fields = {
-        "project": _text("Project", "Empty for that of the credentials."),
+        "project": _text(
+            "Project", "Empty for that of the credentials. Documents in BigQuery are experimental."
+        ),
         "location": _text("Location", "Where a dataset is made, e.g. EU."),
         "key_path": _text("Key file", "Path of a service account's key; empty for the default credentials."),
         "keyfile_dict": _secret("Key (JSON)", "A service account's key itself."),

@@ -6,7 +6,7 @@ landed yet and landing a part is all that the pipeline does with it; nothing hea
 
 from __future__ import annotations
 
-from extend_pipeline.warehouse.connection import open_warehouse, publish_snapshot
+from extend_pipeline.warehouse.open import open_warehouse, publish_snapshot
 from extend_pipeline.warehouse.records import (
     Landing,
     LandingPolicy,

@@ -36,15 +36,21 @@ class WarehouseHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Connect, and look for what has landed in the dataset ``extend``; nothing is made or changed."""
         from extend_pipeline.warehouse import WarehouseError, open_warehouse
+        from extend_pipeline.warehouse.destinations import module_for
 
         try:
             with open_warehouse(self.conn_id, "extend") as warehouse:
                 counts = warehouse.counts()
         except WarehouseError as error:
             return False, str(error)
+        destination = module_for(self.get_connection(self.conn_id).conn_type or "")
+        note = destination.EXPERIMENTAL if destination else ""
+        experimental = f" This kind of warehouse is experimental. {note}" if note else ""
         if "documents" not in counts:
-            return True, "Connected. There is no dataset 'extend' yet; a DAG's first load makes its dataset."
-        return True, f"Connected. Dataset 'extend': {counts['documents']:,} documents."
+            found = "There is no dataset 'extend' yet; a DAG's first load makes its dataset."
+        else:
+            found = f"Dataset 'extend': {counts['documents']:,} documents."
+        return True, f"Connected. {found}{experimental}"
 
 
 class DuckDBFileHook(WarehouseHook):
@@ -56,7 +62,7 @@ class DuckDBFileHook(WarehouseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Open the file for reading, here where the API server runs, and tell its size and its datasets."""
         from extend_pipeline.warehouse import WarehouseError
-        from extend_pipeline.warehouse.connection import duckdb_path
+        from extend_pipeline.warehouse.destinations.duckdb import duckdb_path
 
         try:
             path = duckdb_path(self.get_connection(self.conn_id))

@@ -5,8 +5,6 @@ tables with it), sees nothing that was made after it began, and makes nothing th
 and views are made first, rows are uploaded beside their tables, and what moves them is kept until it can be
 sent as a whole. Nothing locks a dataset here: that one run at a time plans or lands is up to the pool. Of two
 that land at once all the same, BigQuery cancels one.
-
-Run against bqemulator, and never against the service.
 """
 
 # Every name in the statements is quoted and every text made a literal by sql.py.
@@ -23,18 +21,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
+from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
 from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, numbered_texts, quoted
 from extend_pipeline.warehouse.sql import names as our_names
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
     from google.cloud.bigquery import Client, QueryJob, TableReference
     from google.cloud.bigquery.table import TableListItem
     from sqlglot import exp
 
+EXPERIMENTAL: Final = (
+    "It was tested with BigQuery's own client on bqemulator, and never with BigQuery itself."
+)
 TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "STRING",
     ColumnType.INTEGER: "INT64",
@@ -305,6 +309,33 @@ class BigQuery(Destination):
         if found is None or not 0 < int(found[1]) <= len(self._script):
             return ""
         return f" at {' '.join(self._script[int(found[1]) - 1].split()[:3])}"
+
+
+def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
+    """Return the BigQuery project that a connection of Airflow's type ``google_cloud_platform`` names.
+
+    Extra fields: ``project`` (that of the credentials, if it is not given), ``location`` (of a dataset that
+    is made), the credentials as :mod:`extend_pipeline.warehouse.destinations.google_credentials` has them;
+    ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
+    """
+    require(connection, "bigquery", "google.cloud.bigquery", "sqlglot")
+    from google.cloud.bigquery import Client
+
+    from extend_pipeline.warehouse.destinations.google_credentials import credentials
+
+    extra = connection.extra_dejson
+
+    def connect() -> Client:
+        found, its_own = credentials(extra)
+        project = extra.get("project") or its_own
+        if not project:
+            raise WarehouseError(f"Connection {connection.conn_id!r} needs the extra field 'project'.")
+        return Client(project, credentials=found)
+
+    where = f" {extra['project']}" if extra.get("project") else ""
+    name = f"BigQuery{where} (connection {connection.conn_id!r})"
+    destination = BigQuery(name, connect, location=extra.get("location") or None)
+    return RemoteWarehouse(destination, dataset, **numbers(connection, *DUCKDB))
 
 
 def _quoted(name: str) -> str:

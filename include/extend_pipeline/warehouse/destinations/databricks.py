@@ -13,6 +13,7 @@ The SDK sends a statement again when its answer is lost: none of these does harm
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,16 +22,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.destinations.databricks_api import SqlWarehouse, fault
 from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
+from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
 from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.mixins.files import FilesExt
 
+EXPERIMENTAL: Final = "It was tested with Databricks' own SDK on minilake, and never with Databricks itself."
+#: The id of a SQL warehouse in its address.
+_HTTP_PATH: Final = re.compile(r"/sql/[\d.]+/(?:warehouses|endpoints)/([^/?]+)")
 TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "STRING",
     ColumnType.INTEGER: "BIGINT",
@@ -290,6 +297,65 @@ class Databricks(Destination):
             f"CREATE OR REPLACE TABLE {table} AS "
             f"SELECT * EXCLUDE ({name}), CAST({value} AS {word}) AS {name} FROM {table}",
         )
+
+
+def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
+    """Return the Unity Catalog catalog that a connection of Airflow's type ``databricks`` names.
+
+    The host is the workspace's address. A personal access token is the password, or extra field ``token``;
+    with ``service_principal_oauth`` login and password are a service principal's client id and secret; with
+    ``azure_tenant_id`` (and ``azure_resource_id``) those of one of Azure's. Other extra fields: ``http_path``
+    of the SQL warehouse, ``catalog``, ``staging`` (a folder in a volume that rows pass through,
+    ``/Volumes/catalog/schema/volume/…``); ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
+    """
+    require(connection, "databricks", "databricks.sdk", "pyarrow", "sqlglot")
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.core import Config
+
+    extra = connection.extra_dejson
+    warehouse = _HTTP_PATH.search(str(extra.get("http_path") or ""))
+    catalog, staging = str(extra.get("catalog") or ""), str(extra.get("staging") or "")
+    if not connection.host or not warehouse or not catalog or not staging.startswith("/Volumes/"):
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs the workspace's address as its host, and the extra "
+            "fields 'http_path' (/sql/1.0/warehouses/…), 'catalog' and 'staging' "
+            "(/Volumes/catalog/schema/volume/…, which rows pass through)."
+        )
+    given = {"host": connection.host, "retry_timeout_seconds": 60, **_secrets(connection)}
+    destination = Databricks(
+        f"Databricks {catalog} (connection {connection.conn_id!r})",
+        lambda: WorkspaceClient(config=Config(**given)),
+        warehouse_id=warehouse[1],
+        catalog=catalog,
+        staging=staging,
+    )
+    return RemoteWarehouse(destination, dataset, **numbers(connection, *DUCKDB))
+
+
+def _secrets(connection: Connection) -> dict[str, Any]:
+    """Return what proves who we are: one way, whatever else the environment offers to the SDK."""
+    extra = connection.extra_dejson
+    token = extra.get("token") or connection.password
+    if not token:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs a personal access token, or a service principal's "
+            "secret, as its password."
+        )
+    if extra.get("azure_tenant_id"):
+        return {
+            "auth_type": "azure-client-secret",
+            "azure_client_id": connection.login,
+            "azure_client_secret": connection.password,
+            "azure_tenant_id": extra["azure_tenant_id"],
+            "azure_workspace_resource_id": extra.get("azure_resource_id"),
+        }
+    if extra.get("service_principal_oauth"):
+        return {
+            "auth_type": "oauth-m2m",
+            "client_id": connection.login,
+            "client_secret": connection.password,
+        }
+    return {"auth_type": "pat", "token": token}
 
 
 def _made(sql: str) -> str:

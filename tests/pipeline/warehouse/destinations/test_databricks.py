@@ -18,6 +18,7 @@ from databricks.sdk.core import Config
 from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse
 from extend_pipeline.warehouse.destinations import databricks as destination
 from extend_pipeline.warehouse.destinations import databricks_api
+from extend_pipeline.warehouse.hooks import DatabricksWarehouseHook
 from extend_pipeline.warehouse.schema import views
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.databricks import PRINCIPAL, TOKEN, Databricks
@@ -314,13 +315,17 @@ def test_the_connection_says_who_we_are(
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", json.dumps(changed))
         return open_warehouse("warehouse_test", "extend")
 
-    for accepted in (
+    for there in (
         connected(None, TOKEN),
         connected("token", None, token=TOKEN),
         connected(*PRINCIPAL, service_principal_oauth=True),
     ):
-        with accepted as there:
+        with there:
             assert there.counts() == {}
+    connected(None, TOKEN)
+    accepted, message = DatabricksWarehouseHook("warehouse_test").test_connection()
+    assert accepted
+    assert "experimental" in message
     for refused in (
         connected(None, "secret-4113"),
         connected("extend-landing", "secret-4113", service_principal_oauth=True),

@@ -1,0 +1,92 @@
+"""DuckDB: reading the connection to a file, which only one process at a time can have open."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
+
+EXPERIMENTAL: Final = ""
+#: The scheme of an address; it has two letters at least, because a single one may be a drive.
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_OTHER_TYPE: Final = "For another warehouse, use a connection of its type."
+_INSTEAD_OF_SCHEME: Final = {
+    **dict.fromkeys(("file", "duckdb"), "Leave the scheme out."),
+    **dict.fromkeys(("md", "motherduck"), "MotherDuck is not a destination yet."),
+    **dict.fromkeys(("postgres", "postgresql", "mysql", "sqlite", "ducklake", "snowflake"), _OTHER_TYPE),
+}
+
+
+def open_warehouse(connection: Connection, dataset: str) -> DuckDBWarehouse:
+    """Return the DuckDB file that is the connection's host; ``~`` and ``$VARIABLES`` in it are expanded.
+
+    Extra fields: ``memory_limit_mb`` (default 256), ``threads`` (default 2), ``lock_timeout`` (seconds
+    to wait while another process has the file open, default 120), ``snapshot`` (where readers find a copy of
+    the file as it was after the last run; none by default).
+    """
+    from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
+
+    path, snapshot = duckdb_path(connection), connection.extra_dejson.get("snapshot")
+    copy = _local_path(connection, "extra field snapshot", str(snapshot)) if snapshot else None
+    if copy == path:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r}: extra field snapshot={snapshot!r} is the warehouse itself."
+        )
+    options = numbers(connection, *DUCKDB, "lock_timeout")
+    return DuckDBWarehouse(path, dataset, conn_id=connection.conn_id, snapshot=copy, **options)
+
+
+def publish_snapshot(connection: Connection, dataset: str) -> None:
+    """Renew the copy of the file, if the connection asks for one.
+
+    :raises WarehouseError: if it could not be done.
+    """
+    if connection.extra_dejson.get("snapshot"):
+        with open_warehouse(connection, dataset) as warehouse:
+            warehouse.publish()
+
+
+def duckdb_path(connection: Connection) -> Path:
+    """Return the DuckDB file that a connection names.
+
+    :raises WarehouseError: if it names none.
+    """
+    host = (connection.host or "").strip()
+    if not host and connection.schema:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} has its path in the schema field. The path of a DuckDB file "
+            "is the host; in a connection URI its slashes are written %2F: duckdb://%2Fdata%2Fwarehouse.duckdb."
+        )
+    if not host or host.startswith(":"):
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs the path of a DuckDB file as its host."
+        )
+    return _local_path(connection, "the host", host)
+
+
+def _local_path(connection: Connection, field: str, value: str) -> Path:
+    """Return the file that a field names; ``~`` and ``$VARIABLES`` in it are expanded.
+
+    :raises WarehouseError: if it is an address, which a DuckDB file that is written cannot have, or a folder.
+    """
+    expanded = os.path.expandvars(value.strip())
+    where = f"Connection {connection.conn_id!r}: {field}"
+    if scheme := _SCHEME.match(expanded):
+        remedy = _INSTEAD_OF_SCHEME.get(scheme[1].lower(), "DuckDB writes local files only.")
+        raise WarehouseError(
+            f"{where} begins with {scheme[1]}:, but must be the path of a file, such as "
+            f"/data/warehouse.duckdb. {remedy}"
+        )
+    path = Path(expanded).expanduser().absolute()
+    if path.is_dir():
+        raise WarehouseError(f"{where} is the folder {path}; name a file in it.")
+    return path
