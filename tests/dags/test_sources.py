@@ -78,8 +78,6 @@ def test_a_dry_run_shows_what_is_to_come_in_its_xcom(outside: Outside, run_dag: 
         "left": 0,
     }
     assert plan["credits"] == charged / 2 * 3
-    assert plan["requests"] == 3 + 2 * 4
-    assert plan["seconds"] >= 0
     assert outside.extend.requests_to("POST /workflow_runs/batch") == 1
 
 

@@ -104,6 +104,8 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
 
     home = ObjectStoragePath(folder)
     settings = read_settings(home)
+    # A connection that is missing or wrong stops the run here, before anything is reserved.
+    log.info("Documents are sent to %s.", ExtendHook(settings.extend_conn_id).settings.base_url)
     ti = get_current_context()["ti"]
     check_write_once(settings.workspace)
     unsent: dict[str, Any] = {}
@@ -124,7 +126,6 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
             folder=home,
             planner=planner_of(ti),
             max_chunks=conf.getint("core", "max_map_length"),
-            requests_per_second=ExtendHook(settings.extend_conn_id).settings.requests_per_second,
             check=lambda documents: check_rights(Stores(settings), documents, settings.aws_conn_id),
         ).plan()
         if plan.unsent and not settings.dry_run:

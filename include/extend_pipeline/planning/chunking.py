@@ -31,7 +31,6 @@ from extend_pipeline.batches.reservations import (
 )
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.planning.duration import Duration, Pace
 from extend_pipeline.planning.estimate import Estimate, file_type, refusal
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.planning.repetitions import Repetition
@@ -58,7 +57,6 @@ class Planning:
     :param folder: the run's.
     :param planner: whose plan it is.
     :param max_chunks: as many chunks as Airflow maps; None for any number.
-    :param requests_per_second: of the connection; None for no limit.
     :param check: told of what the plan would send, before it is carried out; raises if that is not to be.
     :param is_active: whether the run of another planner is.
     """
@@ -69,7 +67,6 @@ class Planning:
     folder: ObjectStoragePath
     planner: Planner
     max_chunks: int | None = None
-    requests_per_second: float | None = None
     check: Callable[[Iterable[Document]], object] = lambda _: None
     is_active: Callable[[Planner, dt.datetime], bool] = is_active
     sleep: Callable[[float], None] = time.sleep
@@ -123,19 +120,11 @@ class Planning:
         return self.settings.model_copy(update={"repetition": repetition.name})
 
     def _estimate(self, plan: Plan) -> None:
-        """Say what the plan is going to cost, and how long it is going to take."""
-        settings, warehouse = self.settings, self.warehouse
-        charges = warehouse.charges(workflow_id=settings.workflow_id, version=settings.version)
+        """Add to the plan what it is going to cost."""
+        settings = self.settings
+        charges = self.warehouse.charges(workflow_id=settings.workflow_id, version=settings.version)
         plan.estimate = Estimate.of(plan.types_to_send, charges)
         plan.estimate_left = Estimate.of(plan.types_left, charges)
-        plan.duration = Duration.of(
-            documents=plan.to_send,
-            uploads=plan.uploads,
-            batches=-(-plan.to_send // settings.chunk_size),
-            poke_interval=settings.poke_interval,
-            requests_per_second=self.requests_per_second,
-            pace=Pace.of(warehouse.landed_batches(settings.workflow_id)),
-        )
 
     def _is_reserved(
         self, plan: Plan, reservations: Reservations, repetition: Repetition, drafts: ObjectStoragePath
@@ -250,7 +239,6 @@ def write_plan(
         def count_to_send(document: Document) -> None:
             plan.to_send += 1
             plan.bytes_to_send += document.size_bytes
-            plan.uploads += settings.transfer == "upload" or document.uri.startswith("file://")
             plan.types_to_send[file_type(document.name)] += 1
 
         for documents in _batched(sendable(), settings.chunk_size):

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any, Final
 
 from extend_pipeline.batches.reservations import ChunkReference
-from extend_pipeline.planning.duration import Duration
 from extend_pipeline.planning.estimate import Estimate
 
 #: Fields of a plan that are not plain values.
@@ -32,7 +31,6 @@ class Plan:
     :ivar theirs: of these, documents that an active run has planned and not sent yet, by the run. With the
         six above this is ``discovered``.
     :ivar bytes_to_send: size of the documents to send, in bytes.
-    :ivar uploads: how many of them are sent as bytes, because they are to be, or have no URL.
     :ivar types_to_send: number of the documents to send by file type.
     :ivar types_left: the same of the documents left for a later run.
     :ivar chunks: all chunks that this run works on: its own, and those that are on their way already.
@@ -41,7 +39,6 @@ class Plan:
     :ivar repetition: the name of the reprocessing; empty for the first time.
     :ivar estimate: what the documents to send are going to cost.
     :ivar estimate_left: what the documents left for a later run are going to cost.
-    :ivar duration: how long the documents to send are going to take.
     :ivar refused: why the plan is not carried out; None if it is.
     :ivar nothing_left: the repetition that earlier runs have begun is through.
     """
@@ -56,7 +53,6 @@ class Plan:
     held: int = 0
     theirs: Counter[str] = dataclasses.field(default_factory=Counter)
     bytes_to_send: int = 0
-    uploads: int = 0
     types_to_send: Counter[str] = dataclasses.field(default_factory=Counter)
     types_left: Counter[str] = dataclasses.field(default_factory=Counter)
     chunks: list[ChunkReference] = dataclasses.field(default_factory=list)
@@ -65,7 +61,6 @@ class Plan:
     repetition: str = ""
     estimate: Estimate = dataclasses.field(default_factory=lambda: Estimate(None))
     estimate_left: Estimate = dataclasses.field(default_factory=lambda: Estimate(0.0))
-    duration: Duration = dataclasses.field(default_factory=Duration)
     refused: str | None = None
     dry_run: bool = False
     nothing_left: bool = False
@@ -74,7 +69,7 @@ class Plan:
         """Return the plan as plain values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         counters = {name: dict(values[name]) for name in _COUNTERS}
-        figures = {name: dataclasses.asdict(values[name]) for name in (*_ESTIMATES, "duration")}
+        figures = {name: dataclasses.asdict(values[name]) for name in _ESTIMATES}
         values.pop("freed")
         return {**values, **counters, **figures}
 
@@ -83,7 +78,7 @@ class Plan:
         return {
             "summary": (
                 f"{self.to_send:,} documents in {self.new_chunks:,} new chunks, {self.already_landed:,} "
-                f"landed before; credits: {self.estimate.describe()}; duration: {self.duration.describe()}"
+                f"landed before; credits: {self.estimate.describe()}"
             ),
             "dry_run": self.dry_run,
             "refused": self.refused,
@@ -98,8 +93,6 @@ class Plan:
             "chunks": len(self.chunks),
             "credits": self.estimate.credits,
             "credits_left": self.estimate_left.credits,
-            "requests": self.duration.requests,
-            "seconds": round(self.duration.seconds),
         }
 
     @property
@@ -140,7 +133,6 @@ class Plan:
                 f"  Chunks: {len(self.chunks):,}, of which {self.new_chunks:,} new.",
                 *([f"  Repetition: {self.repetition}{self._open}"] if self.repetition else []),
                 f"  Credits: {self.estimate.describe()}.",
-                f"  Duration: {self.duration.describe()}.",
                 *self._what_is_left(),
                 *([f"  Refused: {self.refused}"] if self.refused else []),
             ]

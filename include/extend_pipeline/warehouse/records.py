@@ -12,7 +12,6 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 import msgspec
 
 from extend_pipeline.documents import Document
-from extend_pipeline.planning.duration import LandedBatch
 
 
 class WarehouseError(Exception):
@@ -293,10 +292,6 @@ class Warehouse(Protocol):
         :param version: the version asked for; None stands for "the latest". Its charges are apart from those
             of all other versions.
         """
-        ...
-
-    def landed_batches(self, workflow_id: str) -> list[LandedBatch]:
-        """Return the latest batches of the workflow: from when to when Extend was at work on them."""
         ...
 
     def land(

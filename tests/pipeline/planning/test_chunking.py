@@ -31,7 +31,6 @@ from extend_pipeline.batches.reservations import (
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.chunking import unsent_path, write_plan
-from extend_pipeline.planning.duration import Duration
 from extend_pipeline.planning.estimate import Estimate
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.planning.run_folder import keep_plan, read_plan
@@ -271,7 +270,6 @@ def test_a_run_maps_no_more_than_airflow_does_and_what_it_has_sent_itself_comes_
 def test_a_plan_survives_the_workspace(home: Home) -> None:
     plan = home.plan(free(documents([True, False, True])), chunk_size=1)
     plan.estimate = Estimate(3.5, based_on=12, unseen=1)
-    plan.duration = Duration(17, 2.5, 60.0, 12)
     plan.types_left["pdf"] = 3
     keep_plan(home.folder, plan, {"rows": {}})
     assert read_plan(home.folder) == (plan, {"rows": {}})

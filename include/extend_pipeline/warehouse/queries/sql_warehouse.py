@@ -19,9 +19,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from extend_pipeline.documents import Document
-from extend_pipeline.planning.duration import LandedBatch
 from extend_pipeline.warehouse.files import StagedFile
-from extend_pipeline.warehouse.queries import charges, claims, dead_letters, landed_batches, landed_runs
+from extend_pipeline.warehouse.queries import charges, claims, dead_letters, landed_runs
 from extend_pipeline.warehouse.records import Candidate, Charge, Claim, DeadLetter, LandedRun
 from extend_pipeline.warehouse.schema import migrations
 from extend_pipeline.warehouse.schema.tables import REFUSED
@@ -225,15 +224,6 @@ class SqlWarehouse(abc.ABC):
         return list(
             self._asked_of_documents(
                 "Charges", lambda session: charges.charges(session, self.dataset, workflow_id, version)
-            )
-        )
-
-    def landed_batches(self, workflow_id: str) -> list[LandedBatch]:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.landed_batches`."""
-        return list(
-            self._asked_of_documents(
-                "Landed batches",
-                lambda session: landed_batches.landed_batches(session, self.dataset, workflow_id),
             )
         )
 
