@@ -6,13 +6,13 @@ landed yet and landing a part is all that the pipeline does with it; nothing hea
 
 from __future__ import annotations
 
+from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.open import open_warehouse, publish_snapshot
 from extend_pipeline.warehouse.records import (
     Landing,
     LandingPolicy,
     Provenance,
     SchemaContractError,
-    Warehouse,
     WarehouseError,
 )
 

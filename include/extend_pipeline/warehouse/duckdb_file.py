@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.files import StagedFile, read_lines
-from extend_pipeline.warehouse.queries.sql_warehouse import SqlWarehouse
 from extend_pipeline.warehouse.records import (
     AS_BEFORE,
     Landing,
@@ -47,8 +47,8 @@ _HOLDER: Final = re.compile(r"PID (\d+)")
 _LOCKED: Final = ("Could not set lock", "Unique file handle conflict")
 
 
-class DuckDBWarehouse(SqlWarehouse):
-    """See :class:`extend_pipeline.warehouse.records.Warehouse`.
+class DuckDBWarehouse(Warehouse):
+    """See :class:`extend_pipeline.warehouse.api.Warehouse`.
 
     A DuckDB file can be open in one process only, not even for reading in another. The file is opened when
     the context is entered and closed when it is left.
@@ -181,7 +181,7 @@ class DuckDBWarehouse(SqlWarehouse):
         """Nothing is to be done: while the file is open here, it is open nowhere else."""
 
     def check_writable(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.check_writable`."""
         try:
             with tempfile.TemporaryFile(dir=self.path.parent):  # the log and the overflow need the folder
                 super().check_writable()
@@ -224,8 +224,8 @@ class DuckDBWarehouse(SqlWarehouse):
         policy: LandingPolicy = AS_BEFORE,
         withhold: bool = False,
     ) -> Landing:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
-        self._settle(make=True)
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
+        self._migrate(make=True)
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
             part = stage(submission, raw_lines, Path(folder), name=provenance.part)
             session = Session(self._connection, f"Part {provenance.part} into {self.path}")

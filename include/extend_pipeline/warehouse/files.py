@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +46,24 @@ class StagedFile:
     def close(self) -> None:
         """Finish the file."""
         self._file.close()
+
+
+@contextlib.contextmanager
+def staged(lines: Iterable[bytes]) -> Iterator[StagedFile]:
+    """Write lines to a file that lasts as long as the context."""
+    with tempfile.TemporaryDirectory(prefix="extend-warehouse-") as folder:
+        file = StagedFile(Path(folder) / "records.ndjson")
+        try:
+            for line in lines:
+                file.write_line(line)
+        finally:
+            file.close()
+        yield file
+
+
+def staged_records(records: Iterable[Mapping[str, Any]]) -> contextlib.AbstractContextManager[StagedFile]:
+    """Write records to a file that lasts as long as the context."""
+    return staged(msgspec.json.encode(record) + b"\n" for record in records)
 
 
 def read_lines(file: StagedFile, columns: Mapping[str, str]) -> str:

@@ -103,7 +103,7 @@ def _test_file(path: Path) -> tuple[bool, str]:
 def _documents(connection: Any, dataset: str) -> int:
     from extend_pipeline.warehouse.sql import quoted
 
-    question = f"SELECT count(*) FROM {quoted(dataset)}.documents"  # noqa: S608 - a name, quoted
+    question = f"SELECT count(*) FROM {quoted(dataset)}.documents"
     ((count,),) = connection.execute(question).fetchall()
     return int(count)
 

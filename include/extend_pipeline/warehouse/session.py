@@ -1,8 +1,5 @@
 """Statements on an open warehouse, with errors that name the statement and never a document's value."""
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import contextlib

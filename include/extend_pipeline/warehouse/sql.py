@@ -74,6 +74,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def qualified(dataset: str, name: str) -> str:
+    """Return the identifier of a table or view in a dataset."""
+    return f"{quoted(dataset)}.{quoted(name)}"
+
+
 def names(columns: Sequence[str] | Columns) -> str:
     """Return identifiers in quotes, separated by commas."""
     return ", ".join(quoted(column) for column in columns)

@@ -7,9 +7,6 @@ sent as a whole. Nothing locks a dataset here: that one run at a time plans or l
 that land at once all the same, BigQuery cancels one.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import contextlib

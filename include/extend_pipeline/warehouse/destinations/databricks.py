@@ -8,9 +8,6 @@ catalog commits. Nothing locks a dataset: that one run at a time plans or lands 
 The SDK sends a statement again when its answer is lost: none of these does harm by running twice.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import re

@@ -224,7 +224,7 @@ class Postgres(Destination):
         there = self.columns(dataset)
         if not found and "dictionary" in there:
             dictionary = f"{quoted(dataset)}.dictionary"
-            generated = ask(f"SELECT DISTINCT table_name FROM {dictionary}", [])  # noqa: S608 # quoted
+            generated = ask(f"SELECT DISTINCT table_name FROM {dictionary}", [])
             parts = [part for (table,) in generated for part in parts_of(table, there)]
             found += postgres_rights.of_tables(ask, dataset, parts, changing=True)
         yield from found

@@ -4,9 +4,6 @@ Redshift descends from Postgres 8 and is not Postgres: text ends at 65,535 bytes
 changed, booleans and text are not cast to each other, and nothing but a table can be locked.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import contextlib

@@ -4,9 +4,6 @@ A statement that makes something ends a Snowflake transaction, so tables, column
 it begins. Nothing locks a dataset here: that one run at a time plans or lands is up to the pool.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import itertools

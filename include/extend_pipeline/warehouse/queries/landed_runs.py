@@ -1,8 +1,5 @@
 """Runs that have landed and that somebody has still to decide about: at Extend, or here."""
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import itertools

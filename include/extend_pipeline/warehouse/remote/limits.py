@@ -6,9 +6,6 @@ ellipsis; JSON has no beginning that is JSON, and becomes null, as a day does th
 warehouse has; the raw zone has all of them.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import itertools

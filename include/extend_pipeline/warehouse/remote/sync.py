@@ -5,9 +5,6 @@ look at or change; the part lands in it as it would in a DuckDB warehouse; then 
 is replaced by what the workbench has become.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import itertools
@@ -58,7 +55,7 @@ class Carrier:
         self._slices = self._sliced()
 
     def land(self, policy: LandingPolicy, *, withhold: bool = False) -> Landing:
-        """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        """Land the part; see :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
         before = self._bring_in()
         with self._workbench.memory_for(self._part, self._here):
             load = Load(self._here, self._dataset, self._part, self._provenance, policy, withhold=withhold)

@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 from extend_pipeline.warehouse.files import StagedFile, read_lines
 from extend_pipeline.warehouse.queries import claims, landed_runs
-from extend_pipeline.warehouse.queries.sql_warehouse import SqlWarehouse, UndoneError
+from extend_pipeline.warehouse.queries.preflight import UndoneError
 from extend_pipeline.warehouse.records import (
     AS_BEFORE,
     Landing,
@@ -34,8 +35,8 @@ from extend_pipeline.warehouse.transform.parse import stage
 _WORKBENCH: Final = "workbench"
 
 
-class RemoteWarehouse(SqlWarehouse):
-    """See :class:`extend_pipeline.warehouse.records.Warehouse`.
+class RemoteWarehouse(Warehouse):
+    """See :class:`extend_pipeline.warehouse.api.Warehouse`.
 
     Whoever plans or lands has the dataset to itself until its transaction ends; everybody can read meanwhile.
 
@@ -80,7 +81,7 @@ class RemoteWarehouse(SqlWarehouse):
         policy: LandingPolicy = AS_BEFORE,
         withhold: bool = False,
     ) -> Landing:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
         session = self.session(f"Part {provenance.part} into {self.name}")
         with self._workbench() as workbench:
             folder = workbench.path.parent
@@ -88,12 +89,12 @@ class RemoteWarehouse(SqlWarehouse):
             if self._planning:
                 self._planning = False
                 session.run("end planning", "COMMIT")
-            self._settle(make=True)
+            self._migrate(make=True)
             with self._alone(session):
                 return Carrier(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
 
     def check_writable(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.check_writable`."""
         found = self.session(self._purpose).objections(self.dataset)
         if found:
             raise WarehouseError(f"{self._purpose}. {' '.join(found)} Nothing was planned or sent.")
@@ -153,7 +154,7 @@ class RemoteWarehouse(SqlWarehouse):
         there = self.session(session.purpose)
         table = there.temporary(columns)
         source = read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
-        rows = f"SELECT {names(columns)} FROM {source}"  # noqa: S608 # quoted by sql.py
+        rows = f"SELECT {names(columns)} FROM {source}"
         with self._workbench() as workbench:
             here = workbench.session(f"Keys for {self.name}")
             there.append("insert keys", table, columns, here, rows, workbench.path.parent / "keys")
@@ -171,7 +172,7 @@ class RemoteWarehouse(SqlWarehouse):
         return contextlib.nullcontext() if self._planning else self._alone(session)
 
     def begin_planning(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.begin_planning`."""
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.begin_planning`."""
         if not self._planning:
             self.session(f"Planning in {self.name}").run("begin", "BEGIN TRANSACTION")
             self._planning = True

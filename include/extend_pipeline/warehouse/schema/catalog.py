@@ -1,8 +1,5 @@
 """The tables and views of a dataset in a DuckDB file: what there is, and what a part makes of it."""
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -9,9 +9,6 @@ Raise the version, with a migration of that number, for any change of ``tables.F
 indexes, or of what a column means. Each step must do no harm when it is done twice.
 """
 
-# Every name in the statements is quoted by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence

@@ -4,9 +4,6 @@ The queries keep to what the warehouses' dialects have in common, so that the te
 the same after sqlglot has transpiled it. Days are days in UTC.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

@@ -5,9 +5,6 @@ finds it in ``documents``. A new run of the document is decided anew, and what a
 decided needs no approval. A field without any confidence is not a doubtful one.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 from typing import Final

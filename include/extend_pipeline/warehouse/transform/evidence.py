@@ -10,9 +10,6 @@ Every function returns text. The statements read ``_page``, ``_nodes``, ``_machi
 Where every key is spelled as expected and every entry can be read, no more than that is asked.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import json

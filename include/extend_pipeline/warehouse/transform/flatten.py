@@ -11,9 +11,6 @@ Every function returns text. The statements read these temporary tables:
 * ``_evidence`` and what leads from it to fields, see :mod:`extend_pipeline.warehouse.transform.evidence`.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 from collections.abc import Iterator, Set

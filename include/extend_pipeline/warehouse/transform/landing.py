@@ -5,9 +5,6 @@ each, the ledger's row in the last. After a crash between two of them the part i
 document on, as after any other.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import json
@@ -53,7 +50,7 @@ class Load:
     :param session: an open connection; a transaction is begun and ended on it.
     :param dataset: the schema.
     :param part: the part as :func:`extend_pipeline.warehouse.transform.parse.stage` left it.
-    :param withhold: see :meth:`extend_pipeline.warehouse.records.Warehouse.land`.
+    :param withhold: see :meth:`extend_pipeline.warehouse.api.Warehouse.land`.
     """
 
     def __init__(
@@ -76,7 +73,7 @@ class Load:
         self._rows: Counter[str] = Counter()
 
     def run(self) -> Landing:
-        """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        """Land the part; see :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
         slices = self._part.slices
         ends = [piece.first for piece in slices[1:]]
         for piece, end in zip(slices, [*ends, None], strict=True):

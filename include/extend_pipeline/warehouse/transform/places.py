@@ -5,9 +5,6 @@ verified (contract, 3.8): ``line_items[3].amount``, ``line_items.3.amount``, mix
 brackets around awkward names are all understood, see :func:`folded`.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import json

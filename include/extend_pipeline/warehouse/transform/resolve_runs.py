@@ -3,9 +3,6 @@
 Every function returns text. ``_load`` is the one row that says where the part comes from.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 from collections.abc import Sequence
