@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from extend_pipeline.warehouse.records import WarehouseError
-from extend_pipeline.warehouse.sql import TYPES, Columns, ColumnType, created, literal, quoted
+from extend_pipeline.warehouse.sql import (
+    TYPES,
+    Columns,
+    ColumnType,
+    created,
+    literal,
+    names,
+    qualified,
+    quoted,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -64,6 +73,24 @@ class Session:
         ((count,),) = self.rows("export", f"COPY ({query}) {to}")
         return int(count)
 
+    def stage(self, name: str, rows: str, parameters: Sequence[object] | None = None) -> int:
+        """Make a temporary table of the rows, in the place of one of this name; return how many they are."""
+        ((count,),) = self.rows(f"stage {name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {rows}", parameters)
+        return int(count)
+
+    def insert(
+        self,
+        dataset: str,
+        table: str,
+        columns: Columns,
+        rows: str,
+        parameters: Sequence[object] | None = None,
+    ) -> int:
+        """Insert the rows, which have these columns in this order; return how many they are."""
+        target = f"{qualified(dataset, table)} ({names(columns)})"
+        ((count,),) = self.rows(f"insert into {table}", f"INSERT INTO {target} {rows}", parameters)
+        return int(count)
+
     def columns(self, dataset: str) -> dict[str, Columns]:
         """Return the dataset's tables with those of their columns that are of our types, views left out."""
         found: dict[str, dict[str, ColumnType]] = {}
@@ -85,7 +112,7 @@ class Session:
 
     def make_table(self, dataset: str, table: str, columns: Columns) -> None:
         """Make a table, with what the engine wants for it."""
-        self.run(f"make {table}", created(f"{quoted(dataset)}.{quoted(table)}", columns))
+        self.run(f"make {table}", created(qualified(dataset, table), columns))
 
     def fit_table(self, dataset: str, table: str, columns: Columns, before: Columns | None) -> None:
         """Make a table, or give it the columns and types that it does not have yet.
@@ -95,7 +122,7 @@ class Session:
         if before is None:
             self.make_table(dataset, table, columns)
             return
-        target = f"{quoted(dataset)}.{quoted(table)}"
+        target = qualified(dataset, table)
         for column, kind in columns.items():
             if column not in before:
                 self.run(f"add to {table}", f"ALTER TABLE {target} ADD COLUMN {quoted(column)} {TYPES[kind]}")
@@ -113,7 +140,7 @@ class Session:
 
     def drop_view(self, dataset: str, view: str) -> None:
         """Drop a view if it exists, so that the columns that it reads can be changed."""
-        self.run(f"drop {view}", f"DROP VIEW IF EXISTS {quoted(dataset)}.{quoted(view)}")
+        self.run(f"drop {view}", f"DROP VIEW IF EXISTS {qualified(dataset, view)}")
 
     def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:
         """Make the views that do not exist, and those that are not what these statements make.
@@ -130,7 +157,7 @@ class Session:
         for view, statement in statements.items():
             mark = hashlib.sha256(statement.encode()).hexdigest()
             if marks.get(view) != mark:
-                comment = f"COMMENT ON VIEW {quoted(dataset)}.{quoted(view)} IS {literal(mark)}"
+                comment = f"COMMENT ON VIEW {qualified(dataset, view)} IS {literal(mark)}"
                 self.run(f"make {view}", f"{statement}; {comment}")
 
     def start_writing(self) -> None:

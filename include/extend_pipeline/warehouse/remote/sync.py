@@ -19,7 +19,16 @@ from extend_pipeline.warehouse.remote import limits
 from extend_pipeline.warehouse.remote.destination import DestinationSession
 from extend_pipeline.warehouse.schema import tables, views
 from extend_pipeline.warehouse.schema.wide_tables import Parts, arranged, joined, parts_of
-from extend_pipeline.warehouse.sql import TYPES, Columns, ColumnType, created, literal, names, quoted
+from extend_pipeline.warehouse.sql import (
+    TYPES,
+    Columns,
+    ColumnType,
+    created,
+    literal,
+    names,
+    qualified,
+    quoted,
+)
 from extend_pipeline.warehouse.transform.landing import Load
 from extend_pipeline.warehouse.transform.parse import StagedPart
 
@@ -184,8 +193,7 @@ class Carrier:
         self._there.make_schema(self._dataset)
         for name, columns in (part for parts in after.values() for part in parts.items()):
             self._there.fit_table(self._dataset, name, columns, before.get(name))
-        made = {view: views.made_view(self._dataset, view) for view in views.VIEWS}
-        self._there.make_views(self._dataset, made)
+        self._there.make_views(self._dataset, views.statements(self._dataset))
 
     def _names_changed(self) -> bool:
         dictionary = self._table("dictionary")
@@ -224,4 +232,4 @@ class Carrier:
         return self._folder / f"rows-{next(self._numbers)}"
 
     def _table(self, name: str) -> str:
-        return f"{quoted(self._dataset)}.{quoted(name)}"
+        return qualified(self._dataset, name)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.schema import tables, views
-from extend_pipeline.warehouse.sql import Columns, ColumnType, names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, names, qualified
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
@@ -65,7 +65,9 @@ def version(
     """
     if TABLE not in there:
         return 0
-    ((found,),) = session.rows("read version", f"SELECT coalesce(max(version), 0) FROM {_name(dataset)}")
+    ((found,),) = session.rows(
+        "read version", f"SELECT coalesce(max(version), 0) FROM {qualified(dataset, TABLE)}"
+    )
     if found > newest:
         raise WarehouseError(
             f"{session.purpose}: dataset {dataset!r} has layout version {found}, and this release of "
@@ -122,17 +124,13 @@ def _fit(session: Session, dataset: str, there: Mapping[str, Columns], layout: M
         if has_landed or table in there:
             session.fit_table(dataset, table, columns, there.get(table))
     if has_landed:
-        session.make_views(dataset, {view: views.made_view(dataset, view) for view in views.VIEWS})
+        session.make_views(dataset, views.statements(dataset))
 
 
 def _note(session: Session, dataset: str, there: Mapping[str, Columns], reached: int) -> None:
     session.fit_table(dataset, TABLE, COLUMNS, there.get(TABLE))
     session.run(
         "write version",
-        f"INSERT INTO {_name(dataset)} ({names(COLUMNS)}) VALUES (?, ?)",
+        f"INSERT INTO {qualified(dataset, TABLE)} ({names(COLUMNS)}) VALUES (?, ?)",
         [reached, datetime.now(UTC)],
     )
-
-
-def _name(dataset: str) -> str:
-    return f"{quoted(dataset)}.{quoted(TABLE)}"

@@ -11,7 +11,7 @@ from typing import Final
 
 from extend_pipeline.documents import RUN_DELETED
 from extend_pipeline.warehouse.schema.tables import DOCUMENTS, KEY, WAITING, WAS_SENT
-from extend_pipeline.warehouse.sql import literal, names, quoted
+from extend_pipeline.warehouse.sql import literal, names, qualified, quoted
 
 #: Below it a field is shown as one of low confidence where nobody has asked for another threshold.
 DEFAULT_MIN_CONFIDENCE: Final = 0.8
@@ -24,9 +24,12 @@ _DEAD_LETTER: Final = (
 _STATUSES: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED", "SKIPPED")
 
 
-def made_view(dataset: str, name: str) -> str:
-    """Return the statement that makes one of :data:`VIEWS` in a dataset."""
-    return f"CREATE OR REPLACE VIEW {quoted(dataset)}.{quoted(name)} AS {VIEWS[name](quoted(dataset))}"
+def statements(dataset: str) -> dict[str, str]:
+    """Return the statement that makes each of :data:`VIEWS` in a dataset."""
+    return {
+        view: f"CREATE OR REPLACE VIEW {qualified(dataset, view)} AS {query(quoted(dataset))}"
+        for view, query in VIEWS.items()
+    }
 
 
 def _latest_documents(dataset: str) -> str:

@@ -117,7 +117,7 @@ hostile = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.tuples(hostile, st.none() | hostile), min_size=20, max_size=20))
 def test_any_text_arrives_as_it_is(
     redshift: Redshift, opened: Callable[..., Warehouse], texts: list[tuple[str, str | None]]
@@ -140,14 +140,13 @@ def test_a_load_that_breaks_anywhere_leaves_what_was_there(
     with opened() as there:
         there.land(*BEFORE, provenance=provenance())
     before = landed(redshift.database)
-    for last in ("lock", "read documents", "widen", "delete from documents", LAST_WRITE):
+    for last in ("read documents", "widen", LAST_WRITE):
         with dying_after(last, there=True) as ran, opened() as there:
             there.land(*AFTER, provenance=LATER)
         assert ran[-1].startswith(last)
         assert landed(redshift.database) == before, f"after {last}"
-    for _ in range(2):
-        with opened() as there:
-            there.land(*AFTER, provenance=LATER)
+    with opened() as there:
+        there.land(*AFTER, provenance=LATER)
     assert landed(redshift.database) != before
     assert redshift.s3.client.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
 

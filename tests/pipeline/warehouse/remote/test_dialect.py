@@ -24,7 +24,7 @@ ALL = (POSTGRES, REDSHIFT, SNOWFLAKE, DATABRICKS, BIGQUERY)
 
 @pytest.mark.parametrize("dialect", ALL, ids=lambda each: each.name)
 def test_every_view_and_fixed_table_is_said_in_every_dialect(dialect: Dialect) -> None:
-    statements = [views.made_view("extend", view) for view in views.VIEWS]
+    statements = list(views.statements("extend").values())
     statements += [created(f'"extend"."{name}"', columns) for name, columns in tables.FIXED.items()]
     for statement in statements:
         translated = dialect.translated(statement)
