@@ -28,7 +28,7 @@ from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.snapshot import publish
 from extend_pipeline.warehouse.sql import TYPES, Columns, literal
 from extend_pipeline.warehouse.transform.landing import Load
-from extend_pipeline.warehouse.transform.parse import StagedPart, stage
+from extend_pipeline.warehouse.transform.parse import ParsedPart, parse_part
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,11 +50,11 @@ _LOCKED: Final = ("Could not set lock", "Unique file handle conflict")
 class DuckDBWarehouse(Warehouse):
     """See :class:`extend_pipeline.warehouse.api.Warehouse`.
 
-    A DuckDB file can be open in one process only, not even for reading in another. The file is opened when
-    the context is entered and closed when it is left.
+    Only one process can have a DuckDB file open, not even for reading. The file is opened when the context is
+    entered and closed when it is left.
 
-    :param memory_limit_mb: what DuckDB may use; beyond it, it works on disk beside the file. It is raised
-        while a part lands that holds an extraction of more than 1/32 of it.
+    :param memory_limit_mb: what DuckDB may use; beyond it, DuckDB works on disk beside the file. The limit is
+        raised while a part lands that has an extraction larger than 1/32 of it.
     :param lock_timeout: seconds to wait while another process has the file open.
     :param snapshot: where :meth:`publish` puts a copy of the file for readers; None for nowhere.
     """
@@ -87,7 +87,7 @@ class DuckDBWarehouse(Warehouse):
         self._copied: BinaryIO | None = None
 
     def __enter__(self) -> Self:
-        """Open the file, made with its folder if it does not exist; wait while another process has it."""
+        """Open the file; make it and its folder if missing; wait while another process has it open."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -139,7 +139,7 @@ class DuckDBWarehouse(Warehouse):
             ) from None
 
     def _attached(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection to the file: attached, because only so it can be told the row groups' size."""
+        """Return a connection to the file, attached because only ATTACH takes the row groups' size."""
         import duckdb
 
         connection = duckdb.connect(config=self._config)
@@ -178,7 +178,7 @@ class DuckDBWarehouse(Warehouse):
         return session.transaction()
 
     def begin_planning(self) -> None:
-        """Nothing is to be done: while the file is open here, it is open nowhere else."""
+        """Do nothing: while the file is open here, no other process can open it."""
 
     def check_writable(self) -> None:
         """See :meth:`extend_pipeline.warehouse.api.Warehouse.check_writable`."""
@@ -192,9 +192,9 @@ class DuckDBWarehouse(Warehouse):
             ) from None
 
     def publish(self) -> None:
-        """Let readers see what has landed by now: a file that is being written can be read by nobody.
+        """Copy the file for readers, because nobody can read it while it is open here.
 
-        It costs as much as copying the file, and nothing if nothing has landed since the last time.
+        It costs as much as copying the file, and nothing if nothing has landed since the last copy.
 
         :raises WarehouseError: if it could not be done; what has landed is not concerned.
         """
@@ -227,14 +227,14 @@ class DuckDBWarehouse(Warehouse):
         """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
         self._migrate(make=True)
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
-            part = stage(submission, raw_lines, Path(folder), name=provenance.part)
+            part = parse_part(submission, raw_lines, Path(folder), name=provenance.part)
             session = Session(self._connection, f"Part {provenance.part} into {self.path}")
             with self.memory_for(part, session):
                 return Load(session, self.dataset, part, provenance, policy, withhold=withhold).run()
 
     @contextlib.contextmanager
-    def memory_for(self, part: StagedPart, session: Session) -> Iterator[None]:
-        """Let DuckDB have what taking the part's largest extraction apart needs, and need no more."""
+    def memory_for(self, part: ParsedPart, session: Session) -> Iterator[None]:
+        """Raise DuckDB's limit, if taking the part's largest extraction apart needs more."""
         if len(part.slices) > 1:
             # Until the file is closed; what is small is put together with what is large by a later part.
             session.run("keep rows apart", "SET max_vacuum_tasks = 0")

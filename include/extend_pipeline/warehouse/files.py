@@ -1,4 +1,4 @@
-"""Files that DuckDB reads: rows on their way, which memory need not hold."""
+"""Files that DuckDB reads, for rows that memory should not hold."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BUFFER: Final = 1 << 18
 
 
 class StagedFile:
-    """A file of JSON lines that is being written.
+    """A file of lines that is being written.
 
-    :ivar lines: lines so far; ``size``: bytes so far.
-    :ivar longest: bytes of the longest line, which DuckDB wants to know.
+    :ivar lines: the number of lines so far; ``size``: the bytes so far.
+    :ivar longest: the bytes of the longest line, which DuckDB has to know.
     :ivar reviewed: whether a line has a value from before a review.
     """
 
@@ -67,7 +67,7 @@ def staged_records(records: Iterable[Mapping[str, Any]]) -> contextlib.AbstractC
 
 
 def read_lines(file: StagedFile, columns: Mapping[str, str]) -> str:
-    """Return the relation that reads a staged file, values as text or JSON, so that none can abort it."""
+    """Return the relation that reads JSON lines; values are text or JSON, so that none can abort the load."""
     fields = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
     return (
         f"read_json({literal(str(file.path))}, format = 'newline_delimited', columns = {{{fields}}}, "
@@ -76,7 +76,7 @@ def read_lines(file: StagedFile, columns: Mapping[str, str]) -> str:
 
 
 def read_texts(file: StagedFile, columns: Mapping[str, str]) -> str:
-    """Return the relation that reads a staged file of texts as they are; an empty one is NULL."""
+    """Return the relation that reads lines of separated texts as they are; an empty text is NULL."""
     fields = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
     line = max(file.longest + 1, 1 << 20)
     return (

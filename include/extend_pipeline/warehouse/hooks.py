@@ -1,7 +1,7 @@
-"""The connection types that documents land through, as Airflow's forms and their *Test* button know them.
+"""Hooks of the connection types that documents land through, for Airflow's forms and their *Test* button.
 
-Airflow imports this on servers that may lack the drivers: what opens a warehouse is imported later.
-A type that an official provider registers is that provider's own where it is installed.
+Airflow imports this module on servers that may lack the drivers, which only the tests import. Where an
+official provider is installed, it registers its connection type itself, and its own hook is used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The schemas that documents have landed in, of a DuckDB file.
+#: The schemas of a DuckDB file in which documents have landed.
 _DATASETS: Final = """
     SELECT schema_name FROM duckdb_tables() WHERE table_name IN ('documents', 'loads')
     GROUP BY schema_name HAVING count(*) = 2 ORDER BY schema_name
@@ -21,7 +21,7 @@ _DATASETS: Final = """
 
 
 class WarehouseHook(BaseHook):
-    """Tests a connection that documents land through.
+    """Tests a connection to a warehouse.
 
     :param conn_id: the connection.
     """
@@ -60,7 +60,7 @@ class DuckDBFileHook(WarehouseHook):
     hook_name = "DuckDB file"
 
     def test_connection(self) -> tuple[bool, str]:
-        """Open the file for reading, here where the API server runs, and tell its size and its datasets."""
+        """Open the file for reading on the API server; report its size and its datasets."""
         from extend_pipeline.warehouse import WarehouseError
         from extend_pipeline.warehouse.destinations.duckdb import duckdb_path
 

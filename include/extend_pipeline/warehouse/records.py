@@ -1,4 +1,4 @@
-"""What goes into a warehouse beside the documents, what comes out of a load, and what can go wrong."""
+"""What the pipeline passes to a warehouse beside documents, what it gets back, and the errors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from extend_pipeline.documents import Document
 
 
 class WarehouseError(Exception):
-    """The warehouse could not be opened, or a load was undone. Never holds a document's values."""
+    """The warehouse could not be opened, or a load was undone. The message never has a document's values."""
 
 
 class SchemaContractError(WarehouseError):
-    """A part has fields that the tables have no place for, and ``schema_contract="freeze"`` makes none."""
+    """A part has fields without a column, and ``schema_contract="freeze"`` adds none."""
 
 
 class WarehouseBusyError(WarehouseError):
@@ -22,17 +22,17 @@ class WarehouseBusyError(WarehouseError):
 
 
 class Candidate(NamedTuple):
-    """A document that has not landed, and the chunks that hold it already: one of each repetition."""
+    """A document that has not landed, and the chunks that claim it: at most one of each repetition."""
 
     document: Document
     chunks: tuple[str, ...] = ()
 
 
 class Claim(NamedTuple):
-    """A chunk that holds documents which have not landed yet.
+    """A chunk that claims documents which have not landed yet.
 
     :ivar version: the version asked for; None for the latest.
-    :ivar chunk: its reservation, as whoever planned it has written it.
+    :ivar chunk: the reference of its reservation, as its planner wrote it.
     :ivar claimed_at: timezone-aware.
     :ivar documents: how many of its documents have not landed.
     """
@@ -46,7 +46,7 @@ class Claim(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """What Extend has charged for landed documents of one file type, see :meth:`Warehouse.charges`."""
+    """What Extend has charged for landed documents of one file type."""
 
     file_type: str
     same_version: bool
@@ -55,11 +55,11 @@ class Charge(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A document that was sent, failed or was cancelled, and will not be sent by itself.
+    """A document that was sent, then failed or was cancelled, and is not sent again automatically.
 
     :ivar version: the workflow version that was asked for; None for the latest.
     :ivar attempts: runs that it has had.
-    :ivar resending: whether somebody sends it again already.
+    :ivar resending: whether a run is sending it again.
     """
 
     document: Document
@@ -85,7 +85,7 @@ class Provenance:
     :param repetition: the run that asked for documents that had landed before; empty for the first time.
     :param dag_id: with ``run_id``, ``task_id`` and ``map_index``: the Airflow task that lands the part.
     :param counted: whether the credits of its runs are counted; they are by the part that brought them first,
-        and not once more by what a review or an approval lands.
+        and not again when a review or an approval lands the same runs.
     :param landed_at: when it landed, if that was before; None: now.
     """
 
@@ -131,18 +131,18 @@ class LandedRun:
     steps: tuple[str, ...]
 
 
-#: What becomes of fields that the tables of an extractor have no place for yet.
+#: What happens to fields for which an extractor's tables have no column yet.
 SchemaContract = Literal["evolve", "freeze", "discard"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LandingPolicy:
-    """What is asked of a landing.
+    """How a part is to land.
 
-    :param min_confidence: fields below it are counted; None keeps what holds for a run that has landed.
-    :param hold: documents with such a field are in no generated table before somebody has approved them.
-    :param schema_contract: ``evolve`` makes a place for new fields and types, ``discard`` leaves them out of
-        the tables, ``freeze`` refuses the part; None is what the workflow's last load was asked for.
+    :param min_confidence: fields below it are counted; None keeps the threshold of a run that has landed.
+    :param hold: a document with such a field enters no generated table until somebody has approved it.
+    :param schema_contract: ``evolve`` adds columns for new fields and types, ``discard`` leaves them out of
+        the tables, ``freeze`` refuses the part; None: as in the workflow's last load.
     """
 
     min_confidence: float | None = None
@@ -150,19 +150,19 @@ class LandingPolicy:
     schema_contract: SchemaContract | None = None
 
 
-#: What somebody has asked for before stays as it is.
+#: Every earlier choice stays.
 AS_BEFORE: Final = LandingPolicy()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Landing:
-    """What a part has become.
+    """The result of landing a part.
 
     :ivar documents: distinct documents of the submission; each has exactly one row in ``documents`` now.
     :ivar by_status: those rows by status.
     :ivar by_reason: those rows that have a reason, by reason.
-    :ivar credits: credits of all runs in the part, attempts that were superseded included; none if the runs
-        have landed before, from the part that counts them.
+    :ivar credits: credits of all runs in the part, superseded attempts included; 0 if another part counts
+        these runs.
     :ivar rows: rows written, by table.
     :ivar held: documents whose rows are held back until somebody approves them.
     :ivar refused: whether the part's values were withheld from the tables of its extractors.

@@ -1,4 +1,4 @@
-"""DuckDB's dialect: types, names, literals, and how text becomes a value without anything being guessed."""
+"""DuckDB's dialect: types, identifiers, literals, and text that becomes a value without guessing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class ColumnType(enum.StrEnum):
-    """What a column holds; each warehouse has its own word for it."""
+    """The type of a column; each warehouse has its own name for it."""
 
     TEXT = "TEXT"
     INTEGER = "INTEGER"
@@ -22,7 +22,7 @@ class ColumnType(enum.StrEnum):
 
     @property
     def family(self) -> str:
-        """What one column can hold without loss once it is wide enough: integers and decimals, say."""
+        """The types that one column can hold without loss if it is wide enough."""
         return _FAMILIES.get(self, self.value.lower())
 
     def widened(self, other: ColumnType) -> ColumnType:
@@ -57,8 +57,8 @@ TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.JSON: "JSON",
 }
 
-#: The text that a type takes. DuckDB alone would round 1.5 to an integer, take 'yes' for true and '1_000' for
-#: a number.
+#: The texts that are values of a type. DuckDB alone would round 1.5 to an integer, and accept 'yes' as true
+#: and '1_000' as a number.
 _ACCEPTED: Final[Mapping[ColumnType, str]] = {
     ColumnType.INTEGER: r"[+-]?\d+(\.0*)?",
     ColumnType.DECIMAL: r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
@@ -108,7 +108,7 @@ def typed_columns(source: str, columns: Columns) -> str:
 
 
 def is_rounded(text: str) -> str:
-    """Whether a decimal column keeps less than ``text`` says: more than nine digits after the point."""
+    """Return the condition that a decimal column loses digits of ``text``: it keeps nine after the point."""
     kept = f"try_cast({text} AS {TYPES[ColumnType.DECIMAL]})"
     return rf"""(
         regexp_full_match({text}, '[+-]?\d*\.\d{{9}}\d*[1-9]\d*')
@@ -123,12 +123,12 @@ def created(table: str, columns: Columns) -> str:
 
 
 def numbered_texts(columns: Iterable[str]) -> str:
-    """Return the columns as texts, which mean the same in every engine, called ``c0``, ``c1`` and so on."""
+    """Return the columns as text, named ``c0``, ``c1`` and so on; text means the same in every engine."""
     return ", ".join(f"CAST({quoted(column)} AS VARCHAR) AS c{n}" for n, column in enumerate(columns))
 
 
 def text_columns(columns: Columns) -> dict[str, str]:
-    """Return how staged values of these columns are read: JSON as it is, everything else as text."""
+    """Return the types by which staged values of these columns are read: JSON as JSON, all else as text."""
     return {name: "JSON" if kind is ColumnType.JSON else "VARCHAR" for name, kind in columns.items()}
 
 

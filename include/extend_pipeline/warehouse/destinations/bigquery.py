@@ -1,10 +1,10 @@
-"""BigQuery as a destination: Parquet by way of tables that expire, all rows of a part in one transaction.
+"""BigQuery as a destination: Parquet goes into tables that expire, and one transaction moves all of its rows.
 
-A transaction of BigQuery's is one script (or a session, which a killed worker would leave open for a day, its
-tables with it), sees nothing that was made after it began, and makes nothing that lasts. So tables, columns
-and views are made first, rows are uploaded beside their tables, and what moves them is kept until it can be
-sent as a whole. Nothing locks a dataset here: that one run at a time plans or lands is up to the pool. Of two
-that land at once all the same, BigQuery cancels one.
+A BigQuery transaction is one script. (A session could hold one, too, but a killed worker would leave the
+session and its tables open for a day.) A transaction does not see what was made after it began, and makes no
+lasting tables. So tables, columns and views are made first, rows are loaded into tables of their own, and the
+statements that move the rows are collected and sent as one script. BigQuery has no lock on a dataset: the
+pool lets one run at a time plan or land. If two land at once all the same, BigQuery cancels one.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class BigQuery(Destination):
         self._at: str | None = None
         self._temporary: dict[str, TableReference] = {}
         self._staged: list[TableReference] = []
-        self._kept: list[str] | None = None
+        self._pending: list[str] | None = None
         self._script: Sequence[str] = ()
 
     def open(self) -> None:
@@ -125,7 +125,7 @@ class BigQuery(Destination):
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
 
-        client, self._opened, self._kept = self._opened, None, None
+        client, self._opened, self._pending = self._opened, None, None
         if client is None:
             return
         with contextlib.suppress(GoogleAPIError, GoogleAuthError, OSError):  # they expire by themselves
@@ -146,15 +146,15 @@ class BigQuery(Destination):
     def pages(self, sql: str) -> Iterator[Page]:
         """See :meth:`Destination.pages`."""
         if sql.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
-            kept, self._kept = self._kept, None
-            if kept and sql.startswith("COMMIT"):
-                self._script = ("BEGIN TRANSACTION", *kept, "COMMIT TRANSACTION")
+            pending, self._pending = self._pending, None
+            if pending and sql.startswith("COMMIT"):
+                self._script = ("BEGIN TRANSACTION", *pending, "COMMIT TRANSACTION")
                 self._query(";\n".join(self._script)).result()
         elif sql.startswith(("SELECT", "WITH")):
             rows = self._query(sql).result(page_size=PAGE_ROWS)
             yield from (list(map(tuple, page)) for page in rows.pages)
-        elif self._kept is not None:
-            self._kept.append(sql)
+        elif self._pending is not None:
+            self._pending.append(sql)
         else:
             job = self._query(sql)
             job.result()
@@ -162,8 +162,8 @@ class BigQuery(Destination):
                 yield [(job.num_dml_affected_rows,)]
 
     def start_writing(self) -> None:
-        """See :meth:`Destination.start_writing`; from here on, statements are kept."""
-        self._kept = []
+        """See :meth:`Destination.start_writing`; statements that follow are collected until the commit."""
+        self._pending = []
 
     def columns(self, dataset: str) -> dict[str, Columns]:
         """See :meth:`Destination.columns`; a query of the catalog would be charged for."""

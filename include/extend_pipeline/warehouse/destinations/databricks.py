@@ -136,7 +136,7 @@ class Databricks(Destination):
 
     def _asked(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query of DuckDB's dialect that has few rows."""
-        return [row for page in self._sql.fetched(self.dialect.translated(sql)) for row in page]
+        return [row for page in self._sql.fetched(self.dialect.transpiled(sql)) for row in page]
 
     def pages(self, sql: str) -> Iterator[Page]:
         """See :meth:`Destination.pages`."""
@@ -190,7 +190,7 @@ class Databricks(Destination):
             "SELECT 1 FROM information_schema.schemata "
             f"WHERE catalog_name = {literal(self._catalog)} AND schema_name = {literal(dataset)}"
         ):
-            self._sql.execute(self.dialect.translated(f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}"))
+            self._sql.execute(self.dialect.transpiled(f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}"))
 
     def views(self, dataset: str) -> dict[str, str]:
         """See :meth:`Destination.views`."""
@@ -240,7 +240,7 @@ class Databricks(Destination):
             staged = self._new_staged()
             self._stage(staged, columns, file)
             insert = f"INSERT INTO {table} ({names(columns)}) SELECT {names(columns)} FROM {staged}"
-            list(self.pages(self.dialect.translated(insert)))
+            list(self.pages(self.dialect.transpiled(insert)))
         file.unlink()
 
     def _new_staged(self) -> str:
@@ -259,7 +259,7 @@ class Databricks(Destination):
         with file.open("rb") as contents:
             self._files.upload(path, contents, overwrite=True, use_parallel=False)
         try:
-            made = self.dialect.translated(
+            made = self.dialect.transpiled(
                 f"CREATE OR REPLACE TABLE {table} AS SELECT {typed} FROM "
                 f"read_files({literal(path)}, format => 'parquet', schema => {literal(texts)})"
             )
@@ -271,7 +271,7 @@ class Databricks(Destination):
         """Drop what was staged; what cannot be dropped now is dropped another day."""
         staged, self._staged = self._staged, []
         if staged:
-            drops = [self.dialect.translated(f"DROP TABLE IF EXISTS {table}") for table in staged]
+            drops = [self.dialect.transpiled(f"DROP TABLE IF EXISTS {table}") for table in staged]
             try:
                 self._sql.execute(_block("BEGIN", drops))
             except Exception as error:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 from extend_pipeline.warehouse.destinations import postgres_rights
 from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
-from extend_pipeline.warehouse.remote.destination import Destination, kept
+from extend_pipeline.warehouse.remote.destination import Destination, buffered
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.schema import migrations, tables
 from extend_pipeline.warehouse.schema.tables import KEY
-from extend_pipeline.warehouse.schema.wide_tables import parts_of
+from extend_pipeline.warehouse.schema.wide_tables import segments_of
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
 
@@ -182,7 +182,7 @@ class Postgres(Destination):
         elif sql.startswith(("COMMIT", "ROLLBACK")):
             self._end(sql)
         elif sql.startswith(("SELECT", "WITH")):
-            yield from kept(self._fetched(sql))
+            yield from buffered(self._fetched(sql))
         else:
             cursor = self._asked(sql)
             if cursor.rowcount >= 0:
@@ -225,8 +225,8 @@ class Postgres(Destination):
         if not found and "dictionary" in there:
             dictionary = f"{quoted(dataset)}.dictionary"
             generated = ask(f"SELECT DISTINCT table_name FROM {dictionary}", [])
-            parts = [part for (table,) in generated for part in parts_of(table, there)]
-            found += postgres_rights.of_tables(ask, dataset, parts, changing=True)
+            segments = [name for (table,) in generated for name in segments_of(table, there)]
+            found += postgres_rights.of_tables(ask, dataset, segments, changing=True)
         yield from found
 
     def make_schema(self, dataset: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
-from extend_pipeline.warehouse.remote.destination import Destination, kept
+from extend_pipeline.warehouse.remote.destination import Destination, buffered
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import WITHHELD, Page, Session
@@ -147,7 +147,7 @@ class Redshift(Destination):
             elif cursor.rowcount >= 0:
                 yield [(cursor.rowcount,)]
             return
-        yield from kept(self._fetched(sql))
+        yield from buffered(self._fetched(sql))
 
     def _fetched(self, sql: str) -> Iterator[Page]:
         begun = self._begun

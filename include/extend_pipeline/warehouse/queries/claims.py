@@ -1,8 +1,8 @@
-"""Claims: which chunk holds a document that has been planned and has not landed yet.
+"""Claims: which chunk has a document that is planned and has not landed yet.
 
 Invariant: a document is in one chunk of a repetition at a time. Whoever plans reads the claims and writes its
 own while it has the warehouse to itself, and reads once more what it has written, for warehouses that cannot
-keep others out. A claim ends when its document lands, in whatever repetition, or when its chunk is voided.
+lock others out. A claim ends when its document lands, in any repetition, or when its chunk is voided.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dead letters: documents that were sent, failed or were cancelled, and will not be sent by themselves."""
+"""Dead letters: documents that were sent, failed or were cancelled, and are not sent again automatically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that have landed and that somebody has still to decide about: at Extend, or here."""
+"""Landed runs that still need a decision: a review at Extend, or an approval in Airflow."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""From an extractor's JSON Schema to tables and columns, whatever values there are.
+"""From an extractor's JSON Schema to tables and columns; values play no part.
 
-An object's properties are columns of the table it stands in; a list is a table of its own with one row per
-item; what has no fixed shape (objects without properties, lists of lists, alternatives, recursion) is a JSON
+An object's properties are columns of the table that it is in. A list is a table of its own with one row per
+item. What has no fixed shape (objects without properties, lists of lists, alternatives, recursion) is a JSON
 column. Extend's schemas use ``type``, ``properties``, ``items``, ``enum`` and ``extend:type``.
 """
 
@@ -18,8 +18,8 @@ Schema = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class PlannedColumn:
-    """A declared value: its path from the extraction's root, its type and the schema's words on it."""
+class SchemaColumn:
+    """A declared value: its path from the extraction's root, its type and its description."""
 
     path: Path
     type: ColumnType
@@ -27,7 +27,7 @@ class PlannedColumn:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class PlannedTable:
+class SchemaTable:
     """One table.
 
     :param path: the list whose items are the rows, ending in None; empty for the extraction itself.
@@ -36,7 +36,7 @@ class PlannedTable:
     """
 
     path: Path
-    columns: tuple[PlannedColumn, ...]
+    columns: tuple[SchemaColumn, ...]
     objects: tuple[Path, ...]
 
 
@@ -65,7 +65,7 @@ _SIGNATURE: Final[Schema] = {
 _OBJECTS: Final[Mapping[str, Schema]] = {"currency": _CURRENCY, "signature": _SIGNATURE}
 
 
-def plan_tables(schema: Schema) -> tuple[PlannedTable, ...]:
+def schema_tables(schema: Schema) -> tuple[SchemaTable, ...]:
     """Return the tables of an extraction: the extraction's own first, then one per list, parents first."""
     return tuple(_tables((), _Node.of(schema, schema)))
 
@@ -122,8 +122,8 @@ class _Node:
         return _Node.of(schema, self.root, self.references)
 
 
-def _tables(path: Path, node: _Node) -> Iterator[PlannedTable]:
-    columns: list[PlannedColumn] = []
+def _tables(path: Path, node: _Node) -> Iterator[SchemaTable]:
+    columns: list[SchemaColumn] = []
     objects: list[Path] = []
     lists: list[tuple[Path, _Node]] = []
 
@@ -136,10 +136,10 @@ def _tables(path: Path, node: _Node) -> Iterator[PlannedTable]:
             lists.append(((*path, None), node.child(node.schema.get("items"))))
         else:
             description = node.schema.get("description")
-            columns.append(PlannedColumn(path, node.column_type, str(description) if description else None))
+            columns.append(SchemaColumn(path, node.column_type, str(description) if description else None))
 
     visit(path, node, is_item=True)
-    yield PlannedTable(path, tuple(columns), tuple(objects))
+    yield SchemaTable(path, tuple(columns), tuple(objects))
     for list_path, items in lists:
         yield from _tables(list_path, items)
 

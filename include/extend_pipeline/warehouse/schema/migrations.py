@@ -1,12 +1,12 @@
-"""The layout of the project's own tables has a version, which the dataset keeps in ``_schema_version``.
+"""Migrations: the layout of the fixed tables has a version, which a dataset keeps in ``_schema_version``.
 
-A release that opens an older dataset to plan or to land in it brings it to its own layout first, once, in one
-transaction where the engine has such for tables. Tables, columns and types that are new follow from
-``tables.FIXED`` by themselves; what else has changed is a migration. A release that opens a newer dataset
-says that it cannot, before anything is planned or sent.
+A release that plans or lands in an older dataset first brings it to its own layout: once, and in one
+transaction where the engine has transactions for tables. New tables, columns and types follow from
+``tables.FIXED``; any other change is a migration. A release refuses a newer dataset before anything is
+planned or sent.
 
 Raise the version, with a migration of that number, for any change of ``tables.FIXED``, of what an engine
-indexes, or of what a column means. Each step must do no harm when it is done twice.
+indexes, or of what a column means. A step that runs twice must do no harm.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLUMNS: Final[Columns] = {"version": ColumnType.INTEGER, "applied_at": ColumnTy
 
 
 class Migration(NamedTuple):
-    """What makes a dataset of the version before into one of this version.
+    """A step from the version before to this version.
 
     :param apply: gets a session, with a transaction open and nobody else at work, and the dataset.
     """
@@ -88,7 +88,7 @@ def migrate(
     """Bring a dataset to the newest version; return whether it is there.
 
     :param session: a transaction is open, and nobody else plans or lands in the dataset.
-    :param make: give a dataset in which nothing is yet the newest version, too.
+    :param make: also give an empty dataset the newest version.
     :raises WarehouseError: if the dataset is of a newer release, or a statement fails; all is as it was then,
         or is continued from there where the engine has no transactions for tables.
     """
@@ -109,7 +109,7 @@ def migrate(
 
 
 def _fit(session: Session, dataset: str, there: Mapping[str, Columns], layout: Mapping[str, Columns]) -> None:
-    """Make tables, columns and types what the layout says; a dataset without documents has claims alone."""
+    """Fit tables, columns and types to the layout; a dataset without documents has claims alone."""
     has_landed = "documents" in there
     changed = any(
         kind is not there[table][column]

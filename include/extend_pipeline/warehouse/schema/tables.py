@@ -39,7 +39,7 @@ SUBMISSION: Final[Columns] = {
 }
 
 #: What became of it, or of one attempt.
-OUTCOME: Final[Columns] = {"status": _TEXT, "reason": _TEXT, "message": _TEXT}
+STATUS: Final[Columns] = {"status": _TEXT, "reason": _TEXT, "message": _TEXT}
 
 #: The attempt at Extend. ``observed_at`` is the newest time that the run itself tells of: which of two
 #: snapshots, or of two runs, is the newer one.
@@ -92,14 +92,14 @@ CONFIDENCE: Final[Columns] = {
 DOCUMENTS: Final[Columns] = {
     **KEY,
     **SUBMISSION,
-    **OUTCOME,
+    **STATUS,
     "attempts": _INTEGER,
     **RUN,
     **CONFIDENCE,
     **LOAD,
 }
 #: ``usage`` is the credits in detail, ``edits`` what reviewers changed, by processor run and field.
-RUNS: Final[Columns] = {**KEY, **OUTCOME, **RUN, "usage": _JSON, "edits": _JSON, **LOAD}
+RUNS: Final[Columns] = {**KEY, **STATUS, **RUN, "usage": _JSON, "edits": _JSON, **LOAD}
 
 #: One row per step of the document's run. ``output`` is what it said, but for extracted values and parsed
 #: text. ``file_id`` is the file that it worked on, null for several together; ``passed`` is a validation's

@@ -1,7 +1,7 @@
-"""The views that a person starts from; each is a query over the fixed tables, as text.
+"""Views for people: each is a query over the fixed tables.
 
-The queries keep to what the warehouses' dialects have in common, so that the text, written for DuckDB, means
-the same after sqlglot has transpiled it. Days are days in UTC.
+The queries use only what all dialects have in common, so that sqlglot can transpile them from DuckDB's
+dialect without a change in meaning. Days are days in UTC.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from extend_pipeline.documents import RUN_DELETED
 from extend_pipeline.warehouse.schema.tables import DOCUMENTS, KEY, WAITING, WAS_SENT
 from extend_pipeline.warehouse.sql import literal, names, qualified, quoted
 
-#: Below it a field is shown as one of low confidence where nobody has asked for another threshold.
+#: The threshold of ``low_confidence_fields`` for documents without a threshold of their own.
 DEFAULT_MIN_CONFIDENCE: Final = 0.8
 
 _DEAD_LETTER: Final = (

@@ -1,8 +1,8 @@
-"""SQL that says how sure Extend was of a document, and whether its rows may be in the generated tables.
+"""SQL about the confidence of a document, and whether its rows may enter the generated tables.
 
-Every function returns text. A decision, once made about a run, stands: whatever lands the same run again
-finds it in ``documents``. A new run of the document is decided anew, and what a reviewer at Extend has
-decided needs no approval. A field without any confidence is not a doubtful one.
+Every function returns a statement. A decision about a run stands: when the same run lands again, it is found
+in ``documents``. A new run of the document needs a new decision. A run that was reviewed at Extend needs no
+approval. A field without any confidence does not count as low.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def standing_rows(documents: str) -> str:
 
 
 def no_doubts() -> str:
-    """Return ``_doubts`` without a row: it grows by :func:`doubt_rows` with each page."""
+    """Return ``_doubts`` without a row; :func:`doubt_rows` adds rows with each page."""
     columns = {**tables.KEY, "lowest": ColumnType.DOUBLE, "low": ColumnType.INTEGER}
     row = ", ".join(f"NULL::{TYPES[kind]} AS {name}" for name, kind in columns.items())
     return f"SELECT {row} WHERE false"

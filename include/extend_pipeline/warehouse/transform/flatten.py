@@ -1,6 +1,6 @@
 """SQL that takes a page of extracted values apart: typed rows, fields with their evidence, problems.
 
-Every function returns text. The statements read these temporary tables:
+Every function returns a statement. The statements read these temporary tables:
 
 * ``_sources``: one row per extraction of the part, with the file that it was made from;
 * ``_page``: one row per extraction, ``result_no`` numbering them, with ``value``, ``metadata`` and, if a

@@ -1,8 +1,7 @@
-"""Landing one part: everything of it or nothing, in one transaction, the ledger's row last.
+"""Landing one part in one transaction: all of it or nothing, the ledger's row last.
 
-A part whose values are too large for one transaction lands in several: everything of a document or nothing in
-each, the ledger's row in the last. After a crash between two of them the part is landed again, from its first
-document on, as after any other.
+A part with very large values lands in several transactions. Each has whole documents; the last one has the
+ledger's row. After a crash between two of them, the part is landed again from its first document.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ from extend_pipeline.warehouse.sql import (
     typed_columns,
 )
 from extend_pipeline.warehouse.transform import confidence, evidence, flatten, places, resolve_runs
-from extend_pipeline.warehouse.transform.parse import Slice, StagedPart
+from extend_pipeline.warehouse.transform.parse import ParsedPart, Slice
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
 
 
 class Load:
-    """One part on its way into one dataset.
+    """Lands one part in one dataset.
 
     :param session: an open connection; a transaction is begun and ended on it.
     :param dataset: the schema.
-    :param part: the part as :func:`extend_pipeline.warehouse.transform.parse.stage` left it.
+    :param part: the part as :func:`extend_pipeline.warehouse.transform.parse.parse_part` left it.
     :param withhold: see :meth:`extend_pipeline.warehouse.api.Warehouse.land`.
     """
 
@@ -54,7 +53,7 @@ class Load:
         self,
         session: Session,
         dataset: str,
-        part: StagedPart,
+        part: ParsedPart,
         provenance: Provenance,
         policy: LandingPolicy,
         *,
@@ -83,7 +82,7 @@ class Load:
         return landing
 
     def _prepare(self) -> None:
-        """Make a place for all that the part has."""
+        """Make tables and columns for all that the part has."""
         self._session.make_schema(self._dataset)
         there = self._session.columns(self._dataset)
         there.pop(migrations.TABLE, None)
@@ -113,7 +112,7 @@ class Load:
         self._session.stage("_sources", flatten.source_rows(self._part.steps))
         self._stage_declarations(self._groups)
         self._rows += dictionary_table.write(self._session, self._dataset, dictionary, load="_load")
-        self._tell_refusal()
+        self._record_refusal()
 
     def _fit(self, wanted: Mapping[str, Columns], there: Mapping[str, Columns]) -> None:
         """Make, complete and widen tables."""
@@ -121,7 +120,7 @@ class Load:
             self._session.fit_table(self._dataset, table, columns, there.get(table))
 
     def _land(self, piece: Slice, these: resolve_runs.SeqRange) -> None:
-        self._stage_outcomes(these)
+        self._resolve_runs(these)
         if self._may_have_rows():
             self._delete_rows()
         delete_claims(self._session, self._dataset)
@@ -134,7 +133,7 @@ class Load:
             self._remember(these)
 
     def _remember(self, these: resolve_runs.SeqRange) -> None:
-        """Let the temporary tables tell of the whole part once all of its slices have landed."""
+        """Make the temporary tables cover the whole part once all of its slices have landed."""
         if not these.first:
             self._session.stage("_replaced", "SELECT document_id FROM _landing")
             return
@@ -147,8 +146,8 @@ class Load:
 
     # the contract
 
-    def _tell_refusal(self) -> None:
-        """Tell that the part's values are withheld, or not any more."""
+    def _record_refusal(self) -> None:
+        """Record in ``problems`` that the part's values are withheld, or remove that record."""
         part = self._provenance.part
         if self._is_known_part():
             self._session.run(
@@ -174,7 +173,7 @@ class Load:
         return bool(self._session.rows("look for part", ledger, [self._provenance.part]))
 
     def _asked_contract(self) -> SchemaContract:
-        """Return what is asked for, or what the last load of the workflow was asked for."""
+        """Return the contract asked for, or that of the workflow's last load."""
         if self._policy.schema_contract is not None:
             return self._policy.schema_contract
         last: list[tuple[SchemaContract]] = self._session.rows(
@@ -188,33 +187,33 @@ class Load:
 
     # documents and runs
 
-    def _stage_outcomes(self, these: resolve_runs.SeqRange) -> None:
-        """Decide, in temporary tables, which run each document has, and which are newer than landed."""
+    def _resolve_runs(self, these: resolve_runs.SeqRange) -> None:
+        """Stage which run each document has, and which of them are newer than what has landed."""
         key, runs = list(tables.KEY), self._part.runs
         submitted = resolve_runs.submitted_rows(self._part.submission, runs, these)
         self._submitted = self._session.stage("_submitted", submitted)
         self._session.stage("_attempts", resolve_runs.attempt_rows(runs, these))
         self._known = self._session.stage("_known", resolve_runs.known_documents(self._table("documents")))
         self._known += self._session.stage("_known_runs", resolve_runs.known_runs(self._table("runs")))
-        self._session.stage("_outcomes", resolve_runs.outcome_rows())
-        self._landing = self._session.stage("_landing", resolve_runs.not_older("_outcomes", "_known", key))
+        self._session.stage("_resolved", resolve_runs.resolved_rows())
+        self._landing = self._session.stage("_landing", resolve_runs.not_older("_resolved", "_known", key))
         self._session.stage("_standing", confidence.standing_rows("_known"))
         attempts = "(FROM _attempts CROSS JOIN _load)"
         self._session.stage("_runs", resolve_runs.not_older(attempts, "_known_runs", ["run_id"]))
         self._session.stage("_counted", resolve_runs.counted_runs())
 
     def _may_have_rows(self) -> bool:
-        """Whether rows of the part's documents may have landed before.
+        """Return True if rows of the part's documents may have landed before.
 
-        Each row of a document has landed with one in ``documents``, and with one in ``runs`` if it has come
-        out of a run; looking for one in tables of fields, a hundred times as long, would cost the more the
-        more has landed. What somebody has deleted from these two alone is found by the part's ledger row, and
-        that they were dropped before the part came.
+        Every row of a document lands together with a row in ``documents``, and in ``runs`` if it is of a run.
+        The tables of fields are a hundred times as long and are not searched. If somebody has deleted from
+        ``documents`` and ``runs`` alone, the part's ledger row tells; if these tables were dropped, their
+        absence before the landing does.
         """
         return bool(self._known or not self._whole or self._is_known_part())
 
     def _delete_rows(self) -> None:
-        """Delete what the part brings anew."""
+        """Delete the rows that the part replaces."""
         condition = " AND ".join(f"target.{key} = landing.{key}" for key in tables.KEY)
         for table in (*tables.REPLACED, *self._generated):
             self._session.run(
@@ -243,7 +242,7 @@ class Load:
             )
 
     def _insert_runs(self) -> None:
-        """Keep every attempt, also those that no document of the part, or of the dataset, has."""
+        """Insert every attempt, even if its document is not in the part or in the dataset."""
         self._insert("runs", tables.RUNS, f"SELECT {names(tables.RUNS)} FROM _runs")
         self._insert_problems(
             "RUN_WITHOUT_DOCUMENT",
@@ -252,7 +251,7 @@ class Load:
         )
 
     def _insert_steps(self) -> None:
-        """Insert what steps and files have told beside extracted values."""
+        """Insert what steps and files contain beside extracted values."""
         for table, file in (
             ("steps", self._part.steps),
             ("checks", self._part.checks),
@@ -289,7 +288,7 @@ class Load:
             self._session.run("stage _doubts", f"INSERT INTO _doubts {confidence.doubt_rows()}")
 
     def _stage_evidence(self) -> None:
-        """Lead the page's evidence to its fields, and tell of what has none or cannot be read."""
+        """Match the page's evidence to fields; report what has no field or cannot be read."""
         entries = self._session.stage("_evidence", evidence.evidence_rows())
         found = self._session.stage("_found", evidence.exactly_found_rows())
         if found < entries:
@@ -298,7 +297,7 @@ class Load:
             self._insert("problems", tables.PROBLEMS, evidence.problem_rows())
 
     def _hold_back(self) -> None:
-        """Take the few rows of documents that need an approval out of the generated tables again."""
+        """Delete the rows of documents that need an approval from the generated tables."""
         self._session.stage("_assessed", confidence.assessed_rows())
         if not self._session.stage("_held", confidence.held_rows()):
             return
@@ -324,10 +323,10 @@ class Load:
         samples, parameters = inline_rows(places.SAMPLE_COLUMNS, numbered)
         self._session.stage("_declared", places.declared_shapes(samples), parameters)
 
-    # the books
+    # the ledger
 
     def _finish(self) -> Landing:
-        """Count what the part's documents have now, prove that it is one row each, and write the ledger."""
+        """Check that each document of the part has exactly one row, count the rows, and write the ledger."""
         self._session.stage(
             "_landed",
             f"""SELECT document_id, status, reason, approval

@@ -1,7 +1,8 @@
-"""From raw lines to files that DuckDB reads: one pass, one line in memory.
+"""From raw lines to files that DuckDB reads: one pass, one line in memory at a time.
 
-Only what names a run is looked at here; the extracted values pass as they are, and SQL takes them apart. They
-are written in pages of bounded size, so that shaping them needs bounded memory however large the part is.
+Only what identifies a run is decoded here. Extracted values are copied as they are, for SQL to take apart.
+They are written in pages of bounded size, so that taking them apart needs bounded memory however large the
+part is.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _LARGE: Final = 64 * 1024
 class Slice:
     """Runs of a part that land together: those from number ``first`` on, to the next slice.
 
-    :ivar pages: files of their extracted values, a line each of ``shaping.PAGE_COLUMNS``.
+    :ivar pages: files of their extracted values, a line each of ``flatten.PAGE_COLUMNS``.
     :ivar large: bytes of those extractions that are large.
     """
 
@@ -42,7 +43,7 @@ class Slice:
 
 
 @dataclasses.dataclass(slots=True)
-class StagedPart:
+class ParsedPart:
     """A part on disk.
 
     :ivar slices: one, unless its values are very large.
@@ -68,15 +69,15 @@ class StagedPart:
         return [page for piece in self.slices for page in piece.pages]
 
 
-def stage(
+def parse_part(
     submission: Iterable[Document], raw_lines: Iterable[bytes], folder: Path, *, name: str
-) -> StagedPart:
+) -> ParsedPart:
     """Write a part to ``folder``.
 
     :param name: what the part is called in errors.
     :raises WarehouseError: if a raw line cannot be read; names its number, never its content.
     """
-    part = StagedPart(
+    part = ParsedPart(
         folder,
         StagedFile(folder / "submission.ndjson"),
         StagedFile(folder / "runs.ndjson"),
@@ -118,7 +119,7 @@ def document_record(document: Document) -> dict[str, Any]:
     }
 
 
-def _stage_steps(part: StagedPart, seq: int, raw: RawLine) -> None:
+def _stage_steps(part: ParsedPart, seq: int, raw: RawLine) -> None:
     results_of: Counter[str] = Counter()
     for step_idx, step in enumerate(raw.run.steps):
         result = step.result
@@ -140,7 +141,7 @@ def _stage_steps(part: StagedPart, seq: int, raw: RawLine) -> None:
 
 
 def _write_value(
-    part: StagedPart, raw: RawLine, found: Extraction, initial: Extraction | None, place: tuple[int, int, int]
+    part: ParsedPart, raw: RawLine, found: Extraction, initial: Extraction | None, place: tuple[int, int, int]
 ) -> None:
     # A confidence and a corner of a polygon need no more digits than a double has.
     texts = [
@@ -162,7 +163,7 @@ def _write_value(
     page.write_line(SEPARATOR.encode().join([*numbers, *texts]) + b"\n")
 
 
-def _group(part: StagedPart, raw: RawLine, step: StepRun, result: ProcessorResult) -> int:
+def _group(part: ParsedPart, raw: RawLine, step: StepRun, result: ProcessorResult) -> int:
     # What was merged is of no extractor, or named after one of several: its step tells it from theirs.
     own = step.name if step.type == "MERGE_EXTRACT" else None
     name = own or result.processor_name or result.processor_id or step.name or "extraction"

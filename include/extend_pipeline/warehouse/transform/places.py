@@ -1,4 +1,4 @@
-"""SQL about places in extracted values: which there are, how each is spelled, and what is declared there.
+"""SQL about the places in extracted values, their spellings, and what is declared there.
 
 DuckDB spells a place ``$."line items"[3].amount``. Extend's metadata names it by a key, whose spelling is not
 verified (contract, 3.8): ``line_items[3].amount``, ``line_items.3.amount``, mixtures of both, and quotes or

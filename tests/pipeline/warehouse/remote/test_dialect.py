@@ -27,31 +27,31 @@ def test_every_view_and_fixed_table_is_said_in_every_dialect(dialect: Dialect) -
     statements = list(views.statements("extend").values())
     statements += [created(f'"extend"."{name}"', columns) for name, columns in tables.FIXED.items()]
     for statement in statements:
-        translated = dialect.translated(statement)
+        translated = dialect.transpiled(statement)
         assert sqlglot.parse_one(translated, read=dialect.name)
 
 
 def test_names_are_quoted_as_the_engine_takes_them_for_granted() -> None:
     asked = 'SELECT größe FROM "extend".documents'
-    assert POSTGRES.translated(asked) == 'SELECT "größe" FROM "extend"."documents"'
-    assert SNOWFLAKE.translated(asked) == 'SELECT "GRößE" FROM "EXTEND"."DOCUMENTS"'
+    assert POSTGRES.transpiled(asked) == 'SELECT "größe" FROM "extend"."documents"'
+    assert SNOWFLAKE.transpiled(asked) == 'SELECT "GRößE" FROM "EXTEND"."DOCUMENTS"'
 
 
 def test_json_is_the_engines_own() -> None:
-    assert "JSONB" in POSTGRES.translated("CREATE TABLE t (a JSON)")
-    assert "VARIANT" in DATABRICKS.translated("CREATE TABLE t (a JSON)")
-    assert "VARIANT" in SNOWFLAKE.translated("CREATE TABLE t (a JSON)")
+    assert "JSONB" in POSTGRES.transpiled("CREATE TABLE t (a JSON)")
+    assert "VARIANT" in DATABRICKS.transpiled("CREATE TABLE t (a JSON)")
+    assert "VARIANT" in SNOWFLAKE.transpiled("CREATE TABLE t (a JSON)")
 
 
 def test_bigquery_counts_minutes_as_duckdb_does_and_keeps_what_belongs_together_together() -> None:
     asked = "SELECT date_diff('minute', a, b), CAST(c AS DECIMAL(38, 9)), chr(0)"
-    assert BIGQUERY.translated(asked) == (
+    assert BIGQUERY.transpiled(asked) == (
         "SELECT TIMESTAMP_DIFF(TIMESTAMP_TRUNC(`b`, MINUTE), TIMESTAMP_TRUNC(`a`, MINUTE), MINUTE), "
         "CAST(`c` AS NUMERIC), CODE_POINTS_TO_STRING([0])"
     )
-    made = BIGQUERY.translated(created("extend.loads", {"part": ColumnType.TEXT}))
+    made = BIGQUERY.transpiled(created("extend.loads", {"part": ColumnType.TEXT}))
     assert made == "CREATE TABLE `extend`.`loads` (`part` STRING)"
-    made = BIGQUERY.translated(created("extend.claims", tables.CLAIMS))
+    made = BIGQUERY.transpiled(created("extend.claims", tables.CLAIMS))
     assert made.endswith("`claimed_at` TIMESTAMP) CLUSTER BY `document_id`")
 
 
@@ -69,7 +69,7 @@ def test_parameters_take_their_places_in_order_and_no_others() -> None:
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_a_text_is_the_same_text_in_every_dialect(text: str) -> None:
     for dialect in ALL:
-        translated = dialect.translated("SELECT ?", [text])
+        translated = dialect.transpiled("SELECT ?", [text])
         (value,) = sqlglot.parse_one(translated, read=dialect.name).expressions
         assert value.sql(dialect="duckdb") == literal(text)
 
