@@ -13,7 +13,7 @@ from extend_pipeline.warehouse.destinations import bigquery, databricks, postgre
 from extend_pipeline.warehouse.remote.dialect import Dialect, bound
 from extend_pipeline.warehouse.schema import tables, views
 from extend_pipeline.warehouse.schema.names import MAX_BYTES
-from extend_pipeline.warehouse.schema.wide_tables import arranged, continuation, joined, parts_of
+from extend_pipeline.warehouse.schema.wide_tables import joined, segment_name, segmented, segments_of
 from extend_pipeline.warehouse.sql import Columns, ColumnType, created, literal
 
 POSTGRES, SNOWFLAKE = postgres.Postgres.dialect, snowflake.Snowflake.dialect
@@ -82,18 +82,18 @@ def test_a_wide_table_keeps_each_column_where_it_is_and_has_every_one_once(
     columns, parts = dict(keys), dict[str, Columns]()
     for more in growth:
         columns |= {f"c{number}": ColumnType.INTEGER for number in range(len(columns) + more)}
-        before, parts = parts, arranged("t", columns, keys.keys(), parts, widest)
+        before, parts = parts, segmented("t", columns, keys.keys(), parts, widest)
         assert joined(parts) == columns
-        assert parts_of("t", parts) == parts
+        assert segments_of("t", parts) == parts
         assert sum(len(part) - len(keys) for part in parts.values()) == len(columns) - len(keys)
         assert all(len(part) <= widest and keys.items() <= part.items() for part in parts.values())
         for name, part in before.items():
             assert part.items() <= parts[name].items()
-    assert list(arranged("t", columns, keys.keys(), {}, None)) == ["t"]
+    assert list(segmented("t", columns, keys.keys(), {}, None)) == ["t"]
 
 
 def test_parts_of_long_names_are_not_taken_for_each_other() -> None:
     names = {"x" * MAX_BYTES, "x" * (MAX_BYTES - 1), "請" * 21}
-    parts = {continuation(name, number) for name in names for number in range(1, 12)}
+    parts = {segment_name(name, number) for name in names for number in range(1, 12)}
     assert len(parts) == len(names) * 11
     assert all(len(part.encode()) <= MAX_BYTES for part in parts)
