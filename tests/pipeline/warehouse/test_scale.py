@@ -1,4 +1,4 @@
-"""What landing costs. Run ``python tests/pipeline/test_warehouse_scale.py 100000`` for other sizes."""
+"""What landing costs. Run ``python tests/pipeline/warehouse/test_scale.py 100000`` for other sizes."""
 
 from __future__ import annotations
 
