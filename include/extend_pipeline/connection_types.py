@@ -89,7 +89,9 @@ def _snowflake() -> dict[str, Any]:
 def _databricks() -> dict[str, Any]:
     fields = {
         "http_path": text_field("HTTP path", "Of the SQL warehouse: /sql/1.0/warehouses/…"),
-        "catalog": text_field("Catalog", "The Unity Catalog catalog that holds the dataset."),
+        "catalog": text_field(
+            "Catalog", "The Unity Catalog catalog that holds the dataset. Databricks is experimental."
+        ),
         "staging": text_field(
             "Staging", "A folder in a volume that rows pass through: /Volumes/catalog/schema/volume/…"
         ),
@@ -106,7 +108,9 @@ def _databricks() -> dict[str, Any]:
 
 def _bigquery() -> dict[str, Any]:
     fields = {
-        "project": text_field("Project", "Empty for that of the credentials."),
+        "project": text_field(
+            "Project", "Empty for that of the credentials. Documents in BigQuery are experimental."
+        ),
         "location": text_field("Location", "Where a dataset is made, e.g. EU."),
         "key_path": text_field(
             "Key file", "Path of a service account's key; empty for the default credentials."

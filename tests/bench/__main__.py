@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bench import bare, invoices
 from extend_pipeline.warehouse import Provenance
-from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 
 #: Documents of a batch, which is what one load task lands.
 BATCH = 1000

@@ -35,3 +35,11 @@ def file(new_place: Callable[[str], Place]) -> Iterator[Place]:
     yield place
     if isinstance(place, Path):
         assert broken_in_file(place) == []
+
+
+@pytest.fixture
+def duckdb_file(tmp_path: Path) -> Iterator[Path]:
+    """A DuckDB file that nothing has landed in; what lands in it has to pass the data tests."""
+    place = tmp_path / "warehouse.duckdb"
+    yield place
+    assert broken_in_file(place) == []

@@ -11,7 +11,7 @@ from airflow.providers_manager import ProvidersManager
 
 from extend_pipeline import connection_types
 from extend_pipeline.get_provider_info import get_provider_info
-from extend_pipeline.warehouse.connection import _OPENERS
+from extend_pipeline.warehouse.destinations import MODULES
 
 OFFICIAL = {
     "apache-airflow-providers-databricks": "databricks",
@@ -35,7 +35,7 @@ def registered(monkeypatch: pytest.MonkeyPatch, *installed: str) -> dict[str, di
 
 def test_every_type_is_registered_without_official_providers(monkeypatch: pytest.MonkeyPatch) -> None:
     types = registered(monkeypatch)
-    assert set(types) == {"extend", "wasb", *_OPENERS} - {"redshift"}  # which the Amazon provider registers
+    assert set(types) == {"extend", "wasb", *MODULES} - {"redshift"}  # which the Amazon provider registers
     for kind, entry in types.items():
         module, name = entry["hook-class-name"].rsplit(".", 1)
         hook = getattr(importlib.import_module(module), name)
@@ -52,7 +52,7 @@ def test_an_official_provider_keeps_its_type(monkeypatch: pytest.MonkeyPatch, pa
 
 def test_airflow_knows_every_type_that_documents_land_through() -> None:
     hooks = ProvidersManager().hooks  # type: ignore[no-untyped-call]  # Airflow's own
-    for kind in ("extend", "aws", "wasb", *_OPENERS):
+    for kind in ("extend", "aws", "wasb", *MODULES):
         hook = hooks[kind]
         assert hook is not None, kind
         assert hook.connection_type == kind

@@ -34,7 +34,7 @@ from extend_pipeline.planning.chunking import Planning
 from extend_pipeline.planning.discovery import failed_before
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
-from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 from extend_provider.batch.orphans import IdempotencyKey
 from extend_provider.batch.submission import Prepared, Submission, Submitter
 from extend_provider.client.models import BatchInput, FileInput

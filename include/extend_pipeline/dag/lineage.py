@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.dag.assets import table_asset
-from extend_pipeline.warehouse.connection import duckdb_path
+from extend_pipeline.warehouse.destinations.duckdb import duckdb_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset

@@ -37,7 +37,8 @@ from extend_pipeline.planning.plan import Plan
 from extend_pipeline.planning.repetitions import Repetition
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import copy_whole, read_documents, write_documents, written_whole
-from extend_pipeline.warehouse.records import Candidate, Warehouse, WarehouseBusyError
+from extend_pipeline.warehouse.api import Warehouse
+from extend_pipeline.warehouse.records import Candidate, WarehouseBusyError
 
 #: How often a plan is tried while others plan, or begin to send, the same documents at the same moment.
 MOST_TRIES: Final = 6

@@ -24,7 +24,8 @@ from extend_pipeline.settings import ConnId, Dataset, RenderedSettings, Workspac
 from extend_pipeline.storage import raw_index
 from extend_pipeline.storage.raw_index import Entry, Place, part_name
 from extend_pipeline.storage.workspace import write_json
-from extend_pipeline.warehouse.records import Warehouse, WarehouseError
+from extend_pipeline.warehouse.api import Warehouse
+from extend_pipeline.warehouse.records import WarehouseError
 
 #: Errors of reading a file that is missing, cut short or changed.
 _DAMAGE: Final = (

@@ -22,7 +22,8 @@ from extend_pipeline.storage import raw_index
 from extend_pipeline.storage.raw_index import Entry, task_provenance
 from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path
 from extend_pipeline.storage.workspace import opened, written_whole
-from extend_pipeline.warehouse.records import LandedRun, Warehouse
+from extend_pipeline.warehouse.api import Warehouse
+from extend_pipeline.warehouse.records import LandedRun
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def write_runs(path: ObjectStoragePath, runs: Iterator[LandedRun]) -> int:
     count = 0
     with written_whole(path) as file:
         for count, run in enumerate(runs, start=1):  # noqa: B007 - the last number is the count
-            file.write(run.to_json().encode() + b"\n")
+            file.write(msgspec.json.encode(run) + b"\n")
     return count
 
 
@@ -168,4 +169,4 @@ def read_runs(path: ObjectStoragePath) -> Iterator[LandedRun]:
     """Read runs back, one at a time."""
     with opened(path, "rb") as lines:
         for line in lines:
-            yield LandedRun.from_json(line)
+            yield msgspec.json.decode(line, type=LandedRun)

@@ -23,7 +23,8 @@ from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.storage.formats import Stored, from_plain, to_plain, unreadable
 from extend_pipeline.storage.raw_zone import RUNS, RawPart, beside
 from extend_pipeline.storage.workspace import read_json, write_json
-from extend_pipeline.warehouse.records import AS_BEFORE, Landing, LandingPolicy, Provenance, Warehouse
+from extend_pipeline.warehouse.api import Warehouse
+from extend_pipeline.warehouse.records import AS_BEFORE, Landing, LandingPolicy, Provenance
 
 _ENTRY: Final = ".json"
 _LANDED: Final = "landed"
@@ -144,7 +145,7 @@ def land(warehouse: Warehouse, entry: Entry, *, into: Place | None = None, withh
     """Land a part that is in the index, and mark that it has.
 
     :param into: the place that the warehouse is; None: the one that the entry was made for.
-    :param withhold: see :meth:`~extend_pipeline.warehouse.records.Warehouse.land`.
+    :param withhold: see :meth:`~extend_pipeline.warehouse.api.Warehouse.land`.
     """
     landing = warehouse.land(
         entry.part.read_documents(),

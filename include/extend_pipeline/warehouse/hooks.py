@@ -1,7 +1,7 @@
-"""The connection types that documents land through, as Airflow's forms and their *Test* button know them.
+"""Hooks of the connection types that documents land through, for Airflow's forms and their *Test* button.
 
-Airflow imports this on servers that may lack the drivers: what opens a warehouse is imported later.
-A type that an official provider registers is that provider's own where it is installed.
+Airflow imports this module on servers that may lack the drivers, which only the tests import. Where an
+official provider is installed, it registers its connection type itself, and its own hook is used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The schemas that documents have landed in, of a DuckDB file.
+#: The schemas of a DuckDB file in which documents have landed.
 _DATASETS: Final = """
     SELECT schema_name FROM duckdb_tables() WHERE table_name IN ('documents', 'loads')
     GROUP BY schema_name HAVING count(*) = 2 ORDER BY schema_name
@@ -21,7 +21,7 @@ _DATASETS: Final = """
 
 
 class WarehouseHook(BaseHook):
-    """Tests a connection that documents land through.
+    """Tests a connection to a warehouse.
 
     :param conn_id: the connection.
     """
@@ -36,15 +36,21 @@ class WarehouseHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Connect, and look for what has landed in the dataset ``extend``; nothing is made or changed."""
         from extend_pipeline.warehouse import WarehouseError, open_warehouse
+        from extend_pipeline.warehouse.destinations import module_for
 
         try:
             with open_warehouse(self.conn_id, "extend") as warehouse:
                 counts = warehouse.counts()
         except WarehouseError as error:
             return False, str(error)
+        destination = module_for(self.get_connection(self.conn_id).conn_type or "")
+        note = destination.EXPERIMENTAL if destination else ""
+        experimental = f" This kind of warehouse is experimental. {note}" if note else ""
         if "documents" not in counts:
-            return True, "Connected. There is no dataset 'extend' yet; a DAG's first load makes its dataset."
-        return True, f"Connected. Dataset 'extend': {counts['documents']:,} documents."
+            found = "There is no dataset 'extend' yet; a DAG's first load makes its dataset."
+        else:
+            found = f"Dataset 'extend': {counts['documents']:,} documents."
+        return True, f"Connected. {found}{experimental}"
 
 
 class DuckDBFileHook(WarehouseHook):
@@ -54,9 +60,9 @@ class DuckDBFileHook(WarehouseHook):
     hook_name = "DuckDB file"
 
     def test_connection(self) -> tuple[bool, str]:
-        """Open the file for reading, here where the API server runs, and tell its size and its datasets."""
+        """Open the file for reading on the API server; report its size and its datasets."""
         from extend_pipeline.warehouse import WarehouseError
-        from extend_pipeline.warehouse.connection import duckdb_path
+        from extend_pipeline.warehouse.destinations.duckdb import duckdb_path
 
         try:
             path = duckdb_path(self.get_connection(self.conn_id))
@@ -97,7 +103,7 @@ def _test_file(path: Path) -> tuple[bool, str]:
 def _documents(connection: Any, dataset: str) -> int:
     from extend_pipeline.warehouse.sql import quoted
 
-    question = f"SELECT count(*) FROM {quoted(dataset)}.documents"  # noqa: S608 - a name, quoted
+    question = f"SELECT count(*) FROM {quoted(dataset)}.documents"
     ((count,),) = connection.execute(question).fetchall()
     return int(count)
 

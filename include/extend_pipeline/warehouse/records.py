@@ -1,25 +1,20 @@
-"""What goes into a warehouse beside the documents, what comes out of a load, and what can go wrong."""
+"""What the pipeline passes to a warehouse beside documents, what it gets back, and the errors."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Iterator
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Protocol, Self
-
-import msgspec
+from typing import Any, Final, Literal, NamedTuple
 
 from extend_pipeline.documents import Document
 
 
 class WarehouseError(Exception):
-    """The warehouse could not be opened, or a load was undone. Never holds a document's values."""
+    """The warehouse could not be opened, or a load was undone. The message never has a document's values."""
 
 
 class SchemaContractError(WarehouseError):
-    """A part has fields that the tables have no place for, and ``schema_contract="freeze"`` makes none."""
+    """A part has fields without a column, and ``schema_contract="freeze"`` adds none."""
 
 
 class WarehouseBusyError(WarehouseError):
@@ -27,17 +22,17 @@ class WarehouseBusyError(WarehouseError):
 
 
 class Candidate(NamedTuple):
-    """A document that has not landed, and the chunks that hold it already: one of each repetition."""
+    """A document that has not landed, and the chunks that claim it: at most one of each repetition."""
 
     document: Document
     chunks: tuple[str, ...] = ()
 
 
 class Claim(NamedTuple):
-    """A chunk that holds documents which have not landed yet.
+    """A chunk that claims documents which have not landed yet.
 
     :ivar version: the version asked for; None for the latest.
-    :ivar chunk: its reservation, as whoever planned it has written it.
+    :ivar chunk: the reference of its reservation, as its planner wrote it.
     :ivar claimed_at: timezone-aware.
     :ivar documents: how many of its documents have not landed.
     """
@@ -51,7 +46,7 @@ class Claim(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """What Extend has charged for landed documents of one file type, see :meth:`Warehouse.charges`."""
+    """What Extend has charged for landed documents of one file type."""
 
     file_type: str
     same_version: bool
@@ -60,11 +55,11 @@ class Charge(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A document that was sent, failed or was cancelled, and will not be sent by itself.
+    """A document that was sent, then failed or was cancelled, and is not sent again automatically.
 
     :ivar version: the workflow version that was asked for; None for the latest.
     :ivar attempts: runs that it has had.
-    :ivar resending: whether somebody sends it again already.
+    :ivar resending: whether a run is sending it again.
     """
 
     document: Document
@@ -90,7 +85,7 @@ class Provenance:
     :param repetition: the run that asked for documents that had landed before; empty for the first time.
     :param dag_id: with ``run_id``, ``task_id`` and ``map_index``: the Airflow task that lands the part.
     :param counted: whether the credits of its runs are counted; they are by the part that brought them first,
-        and not once more by what a review or an approval lands.
+        and not again when a review or an approval lands the same runs.
     :param landed_at: when it landed, if that was before; None: now.
     """
 
@@ -135,28 +130,19 @@ class LandedRun:
     lowest_confidence: float | None
     steps: tuple[str, ...]
 
-    def to_json(self) -> str:
-        """Return the run as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
-    @classmethod
-    def from_json(cls, line: bytes) -> LandedRun:
-        """Read a run back from what :meth:`to_json` wrote."""
-        return msgspec.json.decode(line, type=cls)
-
-
-#: What becomes of fields that the tables of an extractor have no place for yet.
+#: What happens to fields for which an extractor's tables have no column yet.
 SchemaContract = Literal["evolve", "freeze", "discard"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LandingPolicy:
-    """What is asked of a landing.
+    """How a part is to land.
 
-    :param min_confidence: fields below it are counted; None keeps what holds for a run that has landed.
-    :param hold: documents with such a field are in no generated table before somebody has approved them.
-    :param schema_contract: ``evolve`` makes a place for new fields and types, ``discard`` leaves them out of
-        the tables, ``freeze`` refuses the part; None is what the workflow's last load was asked for.
+    :param min_confidence: fields below it are counted; None keeps the threshold of a run that has landed.
+    :param hold: a document with such a field enters no generated table until somebody has approved it.
+    :param schema_contract: ``evolve`` adds columns for new fields and types, ``discard`` leaves them out of
+        the tables, ``freeze`` refuses the part; None: as in the workflow's last load.
     """
 
     min_confidence: float | None = None
@@ -164,19 +150,19 @@ class LandingPolicy:
     schema_contract: SchemaContract | None = None
 
 
-#: What somebody has asked for before stays as it is.
+#: Every earlier choice stays.
 AS_BEFORE: Final = LandingPolicy()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Landing:
-    """What a part has become.
+    """The result of landing a part.
 
     :ivar documents: distinct documents of the submission; each has exactly one row in ``documents`` now.
     :ivar by_status: those rows by status.
     :ivar by_reason: those rows that have a reason, by reason.
-    :ivar credits: credits of all runs in the part, attempts that were superseded included; none if the runs
-        have landed before, from the part that counts them.
+    :ivar credits: credits of all runs in the part, superseded attempts included; 0 if another part counts
+        these runs.
     :ivar rows: rows written, by table.
     :ivar held: documents whose rows are held back until somebody approves them.
     :ivar refused: whether the part's values were withheld from the tables of its extractors.
@@ -193,164 +179,3 @@ class Landing:
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values, fit for XCom."""
         return dataclasses.asdict(self)
-
-
-class Warehouse(Protocol):
-    """A destination that is open; a context manager that closes it."""
-
-    def __enter__(self) -> Self:
-        """Return the open warehouse."""
-        ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the warehouse."""
-        ...
-
-    def check_writable(self) -> None:
-        """Prove that documents can land, and leave nothing behind; to be asked before one is paid for.
-
-        :raises WarehouseError: if a table could not be made, filled and emptied; the message says which.
-        """
-        ...
-
-    def unlanded(
-        self,
-        candidates: Iterable[Document],
-        *,
-        workflow_id: str,
-        version: str | None,
-        repetition: str = "",
-        claims_of: str | None = None,
-    ) -> Iterator[Candidate]:
-        """Yield, in their order, the candidates that have not been sent to this workflow and version yet.
-
-        A document that went into a batch counts as landed once it has a row, whatever became of it: it was,
-        or may have been, paid for. Rows of documents that were never sent (``SKIPPED``, ``OBJECT_*``) cost
-        nothing, so these are yielded again. Candidates that already carry a status are passed through.
-
-        :param version: the version asked for; None stands for "the latest".
-        :param repetition: only what was sent in this reprocessing counts as landed.
-        :param claims_of: only chunks of this repetition hold a document; None: of any.
-        """
-        ...
-
-    def begin_planning(self) -> None:
-        """Keep others from planning or landing until claims are written, or the end, where that can be."""
-        ...
-
-    def claims(self, *, workflow_id: str | None = None, version: str | None = None) -> Iterator[Claim]:
-        """Yield the chunks that hold documents, the oldest first.
-
-        :param workflow_id: only those of this workflow and ``version``; None for all.
-        """
-        ...
-
-    def claim(
-        self,
-        new: Iterable[tuple[Document, str]],
-        *,
-        workflow_id: str,
-        version: str | None,
-        repetition: str = "",
-        freed: Iterable[str] = (),
-        claims_of: str | None = None,
-    ) -> bool:
-        """Write down, all at once, which chunk holds each document until it lands.
-
-        Call it in the same context as :meth:`unlanded`, so that nobody plans in between. A warehouse that
-        cannot keep others out is asked once more afterwards: if somebody else has claimed one of the
-        documents at the same moment, none of these claims stays, and the answer is False.
-
-        :param new: documents that nobody holds, each with its chunk's reference.
-        :param freed: chunks whose claims end at the same time.
-        :param claims_of: see :meth:`unlanded`.
-        """
-        ...
-
-    def end_claims(self, chunks: Iterable[str]) -> None:
-        """End all claims of chunks: their documents are free to be planned."""
-        ...
-
-    def dead_letters(
-        self, *, workflow_id: str | None = None, version: str | None = None
-    ) -> Iterator[DeadLetter]:
-        """Yield the documents that failed or were cancelled and will not be sent by themselves.
-
-        :param workflow_id: only those of this workflow and ``version``; None for all.
-        :param version: the version asked for; None stands for "the latest".
-        """
-        ...
-
-    def charges(self, *, workflow_id: str, version: str | None) -> list[Charge]:
-        """Return what was charged for the workflow's landed documents, by file type.
-
-        :param version: the version asked for; None stands for "the latest". Its charges are apart from those
-            of all other versions.
-        """
-        ...
-
-    def land(
-        self,
-        submission: Iterable[Document],
-        raw_lines: Iterable[bytes],
-        *,
-        provenance: Provenance,
-        policy: LandingPolicy = AS_BEFORE,
-        withhold: bool = False,
-    ) -> Landing:
-        """Land one part whole, or nothing of it: one ``documents`` row for each document of the submission.
-
-        Landing the same part again, or parts in another order, ends in the same rows: what a document has is
-        replaced, unless it belongs to a newer run. A sent document without a run becomes ``FAILED`` with the
-        reason ``RUN_MISSING``. Where extractions of megabytes each are in a part, a DuckDB file takes it in
-        several transactions, each document whole in one of them; after a break in between, land it again.
-
-        :param submission: the documents of the part, those that were not sent with their status.
-        :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone, with ``"approval"`` where
-            somebody has decided about a run's low confidence, and ``"decided": {"by": …, "at": …}``.
-        :param withhold: a part that the contract ``freeze`` refuses lands without its values: documents, runs
-            and ``fields`` have their rows, the tables of its extractors none, and a row in ``problems``
-            (``SCHEMA_CONTRACT``) names the part.
-        :raises WarehouseError: if nothing could be landed; the message names the part and the statement.
-        :raises SchemaContractError: if the contract ``freeze`` refuses the part and nothing is withheld.
-        """
-        ...
-
-    def runs_in_review(self, extend_conn_id: str, *, include_deleted: bool = False) -> Iterator[LandedRun]:
-        """Yield, batch by batch, the runs in ``NEEDS_REVIEW`` that were submitted through this connection.
-
-        :param include_deleted: also those that Extend has said to be gone.
-        """
-        ...
-
-    def note_deleted_runs(self, run_ids: Iterable[str], message: str) -> int:
-        """Say on the rows of documents in review that their runs are gone; return how many rows that are."""
-        ...
-
-    def held_runs(self, *, dag_id: str, run_id: str, group_id: str) -> Iterator[LandedRun]:
-        """Yield, batch by batch, the runs landed by a task group in a DAG run that wait for an approval."""
-        ...
-
-    def landed_parts(self) -> Iterator[str]:
-        """Yield what names the parts that the load ledger knows, see :attr:`Provenance.part`.
-
-        None have landed if the table of documents is gone, whatever the ledger says.
-        """
-        ...
-
-    def refused_parts(self) -> Iterator[str]:
-        """Yield those of :meth:`landed_parts` whose values were withheld, see :meth:`land`."""
-        ...
-
-    def forget_parts(self, parts: Iterable[str]) -> None:
-        """Take parts out of the load ledger, so that they count as not landed; other tables stay."""
-        ...
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of rows of every table of the dataset."""
-        ...

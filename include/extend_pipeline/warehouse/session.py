@@ -1,8 +1,5 @@
 """Statements on an open warehouse, with errors that name the statement and never a document's value."""
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import contextlib
@@ -12,9 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from extend_pipeline.warehouse.records import WarehouseError
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
-from extend_pipeline.warehouse.sql import TYPES, created, literal, quoted
+from extend_pipeline.warehouse.sql import (
+    TYPES,
+    Columns,
+    ColumnType,
+    created,
+    literal,
+    names,
+    qualified,
+    quoted,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,7 +28,7 @@ Page = list[tuple[Any, ...]]
 
 #: Rows fetched at once.
 PAGE_ROWS: Final = 10_000
-#: What helps against the faults that are not in the data.
+#: What to do about faults that are not in the data.
 _REMEDIES: Final = {
     "OutOfMemoryException": "Raise memory_limit_mb in the connection's extra.",
     "IOException": "Check the disk that the file lies on: space, permissions.",
@@ -39,7 +43,7 @@ WITHHELD: Final = "The values at hand are left out of this message on purpose."
 class Session:
     """One connection, working for one purpose. Statements are in DuckDB's dialect.
 
-    :param purpose: what the statements are for, in error messages: ``part s3://…`` for instance.
+    :param purpose: what the statements are for, as error messages begin: ``Part s3://… into …``.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, purpose: str) -> None:
@@ -69,6 +73,24 @@ class Session:
         ((count,),) = self.rows("export", f"COPY ({query}) {to}")
         return int(count)
 
+    def stage(self, name: str, rows: str, parameters: Sequence[object] | None = None) -> int:
+        """Make a temporary table of the rows, in the place of one of this name; return how many they are."""
+        ((count,),) = self.rows(f"stage {name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {rows}", parameters)
+        return int(count)
+
+    def insert(
+        self,
+        dataset: str,
+        table: str,
+        columns: Columns,
+        rows: str,
+        parameters: Sequence[object] | None = None,
+    ) -> int:
+        """Insert the rows, which have these columns in this order; return how many they are."""
+        target = f"{qualified(dataset, table)} ({names(columns)})"
+        ((count,),) = self.rows(f"insert into {table}", f"INSERT INTO {target} {rows}", parameters)
+        return int(count)
+
     def columns(self, dataset: str) -> dict[str, Columns]:
         """Return the dataset's tables with those of their columns that are of our types, views left out."""
         found: dict[str, dict[str, ColumnType]] = {}
@@ -89,18 +111,18 @@ class Session:
         self.run("make schema", f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}")
 
     def make_table(self, dataset: str, table: str, columns: Columns) -> None:
-        """Make a table, with what the engine wants for it."""
-        self.run(f"make {table}", created(f"{quoted(dataset)}.{quoted(table)}", columns))
+        """Make a table, and what the engine needs with it."""
+        self.run(f"make {table}", created(qualified(dataset, table), columns))
 
     def fit_table(self, dataset: str, table: str, columns: Columns, before: Columns | None) -> None:
-        """Make a table, or give it the columns and types that it does not have yet.
+        """Make a table, or add the columns and widen the types that differ.
 
-        :param before: what it has; None: it does not exist.
+        :param before: its columns; None if it does not exist.
         """
         if before is None:
             self.make_table(dataset, table, columns)
             return
-        target = f"{quoted(dataset)}.{quoted(table)}"
+        target = qualified(dataset, table)
         for column, kind in columns.items():
             if column not in before:
                 self.run(f"add to {table}", f"ALTER TABLE {target} ADD COLUMN {quoted(column)} {TYPES[kind]}")
@@ -113,17 +135,17 @@ class Session:
         return (f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} TYPE {TYPES[kind]}",)
 
     def index(self, dataset: str, table: str, column: str) -> None:
-        """Index a table that is there by a column, where the engine has indexes and this one is missing."""
+        """Index a column of an existing table, unless the engine has no indexes or the index exists."""
         return
 
     def drop_view(self, dataset: str, view: str) -> None:
         """Drop a view if it exists, so that the columns that it reads can be changed."""
-        self.run(f"drop {view}", f"DROP VIEW IF EXISTS {quoted(dataset)}.{quoted(view)}")
+        self.run(f"drop {view}", f"DROP VIEW IF EXISTS {qualified(dataset, view)}")
 
     def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:
-        """Make the views that do not exist, and those that are not what these statements make.
+        """Make the views that are missing or were made by another statement.
 
-        A comment on a view marks the statement that has made it.
+        A comment on each view holds the hash of the statement that made it.
         """
         marks: dict[str, str | None] = dict(
             self.rows(
@@ -135,11 +157,11 @@ class Session:
         for view, statement in statements.items():
             mark = hashlib.sha256(statement.encode()).hexdigest()
             if marks.get(view) != mark:
-                comment = f"COMMENT ON VIEW {quoted(dataset)}.{quoted(view)} IS {literal(mark)}"
+                comment = f"COMMENT ON VIEW {qualified(dataset, view)} IS {literal(mark)}"
                 self.run(f"make {view}", f"{statement}; {comment}")
 
     def start_writing(self) -> None:
-        """From here to the end of the transaction, rows are deleted and appended and nothing is made."""
+        """Note that until the transaction ends, rows are only deleted and appended; nothing is made."""
         return
 
     def _executed(self, sql: str, parameters: Sequence[object] | None) -> Iterator[Page]:
@@ -148,7 +170,7 @@ class Session:
             yield page
 
     def _fault(self, error: Exception) -> tuple[str, str] | None:
-        """Return what the engine calls its fault, and what helps; None if the error is not the engine's."""
+        """Return the engine's name of the fault and a remedy; None if the error is not the engine's."""
         import duckdb
 
         if not isinstance(error, duckdb.Error):
@@ -172,7 +194,7 @@ class Session:
     def transaction(self, *, begun: bool = False) -> Iterator[None]:
         """Run what is inside as one transaction; any exception undoes all of it.
 
-        :param begun: it is open already, and ends here.
+        :param begun: the transaction is open already; it ends here.
         """
         if not begun:
             self.run("begin", "BEGIN TRANSACTION")

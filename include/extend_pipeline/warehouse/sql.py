@@ -1,14 +1,50 @@
-"""DuckDB's dialect: names, literals, types, and how text becomes a value without anything being guessed."""
+"""DuckDB's dialect: types, identifiers, literals, and text that becomes a value without guessing."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.names import Path
-from extend_pipeline.warehouse.schema.tables import Columns
-from extend_pipeline.warehouse.transform.parse import SEPARATOR, StagedFile
+
+class ColumnType(enum.StrEnum):
+    """The type of a column; each warehouse has its own name for it."""
+
+    TEXT = "TEXT"
+    INTEGER = "INTEGER"
+    #: 29 digits before the point and 9 after it, exactly: money must add up. What BigQuery calls NUMERIC.
+    DECIMAL = "DECIMAL"
+    DOUBLE = "DOUBLE"
+    BOOLEAN = "BOOLEAN"
+    DATE = "DATE"
+    TIMESTAMP = "TIMESTAMP"
+    JSON = "JSON"
+
+    @property
+    def family(self) -> str:
+        """The types that one column can hold without loss if it is wide enough."""
+        return _FAMILIES.get(self, self.value.lower())
+
+    def widened(self, other: ColumnType) -> ColumnType:
+        """Return the narrowest type that holds the values of both, exactly.
+
+        :raises ValueError: if they are of two families.
+        """
+        if other.family != self.family:
+            raise ValueError(f"{self} and {other} have no column in common")
+        return self if other is self else _WIDEST[self.family]
+
+
+_FAMILIES: Final = {
+    ColumnType.INTEGER: "number",
+    ColumnType.DECIMAL: "number",
+    ColumnType.DATE: "time",
+    ColumnType.TIMESTAMP: "time",
+}
+_WIDEST: Final = {"number": ColumnType.DECIMAL, "time": ColumnType.TIMESTAMP}
+
+#: The columns of a table, in their order.
+Columns = Mapping[str, ColumnType]
 
 TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "VARCHAR",
@@ -21,8 +57,8 @@ TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.JSON: "JSON",
 }
 
-#: The text that a type takes. DuckDB alone would round 1.5 to an integer, take 'yes' for true and '1_000' for
-#: a number.
+#: The texts that are values of a type. DuckDB alone would round 1.5 to an integer, and accept 'yes' as true
+#: and '1_000' as a number.
 _ACCEPTED: Final[Mapping[ColumnType, str]] = {
     ColumnType.INTEGER: r"[+-]?\d+(\.0*)?",
     ColumnType.DECIMAL: r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
@@ -38,6 +74,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def qualified(dataset: str, name: str) -> str:
+    """Return the identifier of a table or view in a dataset."""
+    return f"{quoted(dataset)}.{quoted(name)}"
+
+
 def names(columns: Sequence[str] | Columns) -> str:
     """Return identifiers in quotes, separated by commas."""
     return ", ".join(quoted(column) for column in columns)
@@ -47,11 +88,6 @@ def literal(text: str) -> str:
     """Return text as an SQL expression; a NUL character, which SQL text cannot hold, as ``chr(0)``."""
     pieces = ("'" + piece.replace("'", "''") + "'" for piece in text.split("\0"))
     return " || chr(0) || ".join(pieces)
-
-
-def pointer(path: Path) -> str:
-    """Return a path of keys as a JSON Pointer (RFC 6901)."""
-    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in path)
 
 
 def typed(text: str, kind: ColumnType) -> str:
@@ -72,7 +108,7 @@ def typed_columns(source: str, columns: Columns) -> str:
 
 
 def is_rounded(text: str) -> str:
-    """Whether a decimal column keeps less than ``text`` says: more than nine digits after the point."""
+    """Return the condition that a decimal column loses digits of ``text``: it keeps nine after the point."""
     kept = f"try_cast({text} AS {TYPES[ColumnType.DECIMAL]})"
     return rf"""(
         regexp_full_match({text}, '[+-]?\d*\.\d{{9}}\d*[1-9]\d*')
@@ -86,33 +122,13 @@ def created(table: str, columns: Columns) -> str:
     return f"CREATE TABLE {table} ({', '.join(f'{quoted(n)} {TYPES[t]}' for n, t in columns.items())})"
 
 
-def read_lines(file: StagedFile, columns: Mapping[str, str]) -> str:
-    """Return the relation that reads a staged file, values as text or JSON, so that none can abort it."""
-    fields = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
-    return (
-        f"read_json({literal(str(file.path))}, format = 'newline_delimited', columns = {{{fields}}}, "
-        f"maximum_object_size = {max(file.longest + 1, 1 << 20)})"
-    )
-
-
-def read_texts(file: StagedFile, columns: Mapping[str, str]) -> str:
-    """Return the relation that reads a staged file of texts as they are; an empty one is NULL."""
-    fields = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
-    line = max(file.longest + 1, 1 << 20)
-    return (
-        f"read_csv({literal(str(file.path))}, auto_detect = false, header = false, columns = {{{fields}}}, "
-        f"delim = {literal(SEPARATOR)}, quote = '', escape = '', new_line = '\\n', "
-        f"max_line_size = {line}, buffer_size = {2 * line})"
-    )
-
-
 def numbered_texts(columns: Iterable[str]) -> str:
-    """Return the columns as texts, which mean the same in every engine, called ``c0``, ``c1`` and so on."""
+    """Return the columns as text, named ``c0``, ``c1`` and so on; text means the same in every engine."""
     return ", ".join(f"CAST({quoted(column)} AS VARCHAR) AS c{n}" for n, column in enumerate(columns))
 
 
 def text_columns(columns: Columns) -> dict[str, str]:
-    """Return how staged values of these columns are read: JSON as it is, everything else as text."""
+    """Return the types by which staged values of these columns are read: JSON as JSON, all else as text."""
     return {name: "JSON" if kind is ColumnType.JSON else "VARCHAR" for name, kind in columns.items()}
 
 

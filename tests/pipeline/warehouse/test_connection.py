@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from extend_pipeline.warehouse import WarehouseError, open_warehouse, publish_snapshot
+from extend_pipeline.warehouse.destinations import MODULES, module_for
 from extend_pipeline.warehouse.records import Candidate, WarehouseBusyError
 from fixtures.warehouse_files import land, provenance, query, warehouse
 from fixtures.warehouse_runs import document, raw_lines, run
@@ -97,6 +98,21 @@ def test_a_connection_that_does_not_fit_is_refused(connect: Any, fields: Any, me
 def test_a_dataset_that_cannot_name_a_schema_is_refused(dataset: str) -> None:
     with pytest.raises(WarehouseError, match="dataset="):
         open_warehouse("warehouse_test", dataset)
+
+
+def test_only_what_was_never_run_for_real_is_called_experimental(
+    connect: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    modules = {kind: module_for(kind) for kind in MODULES}
+    marked = {kind for kind, module in modules.items() if module is not None and module.EXPERIMENTAL}
+    assert marked == {"databricks", "google_cloud_platform", "redshift"}
+    connect(conn_type="duckdb", host=str(tmp_path / "w.duckdb"))
+    open_warehouse("warehouse_test", "extend")
+    assert caplog.messages == []
+    connect(conn_type="google_cloud_platform", extra={"project": "acme", "is_anonymous": True})
+    open_warehouse("warehouse_test", "extend")
+    (message,) = caplog.messages
+    assert message.startswith("Connection 'warehouse_test': this kind of warehouse is experimental. It was")
 
 
 def test_a_file_that_is_no_warehouse_is_refused_at_once(tmp_path: Path) -> None:

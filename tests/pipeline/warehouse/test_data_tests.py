@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import duckdb
 import pytest
 
-from fixtures.data_tests import broken
+from fixtures.data_tests import Ask, broken
 from fixtures.postgres import Database
 from fixtures.warehouse_files import Place, land, provenance, warehouse
 from fixtures.warehouse_runs import classify_step, document, extract_step, raw_lines, run
@@ -35,57 +36,63 @@ def landed(new_place: Callable[[str], Place]) -> Place:
     return file
 
 
+@contextlib.contextmanager
+def asking(place: Place) -> Iterator[Ask]:
+    """Yield what runs a statement on one connection, and returns its rows."""
+    with place.connect() if isinstance(place, Database) else duckdb.connect(str(place)) as connection:
+
+        def ask(sql: str) -> list[tuple[Any, ...]]:
+            answer = connection.execute(sql)
+            return answer.fetchall() if answer.description else []
+
+        yield ask
+
+
 def names_of_broken(place: Place) -> list[str]:
-    if isinstance(place, Database):
-        return [each.partition(":")[0] for each in broken(place.rows)]
-    with duckdb.connect(str(place), read_only=True) as connection:
-        return [each.partition(":")[0] for each in broken(lambda sql: connection.execute(sql).fetchall())]
-
-
-def run_in(place: Place, statement: str) -> None:
-    if isinstance(place, Database):
-        place.rows(statement)
-    else:
-        with duckdb.connect(str(place)) as connection:
-            connection.execute(statement)
+    with asking(place) as ask:
+        return [each.partition(":")[0] for each in broken(ask)]
 
 
 def test_what_has_landed_is_sound(landed: Place) -> None:
     assert names_of_broken(landed) == []
 
 
-@pytest.mark.parametrize(
-    ("damage", "told"),
-    [
-        (
-            "INSERT INTO extend.fields SELECT * FROM extend.fields LIMIT 1",
-            "unique fields (document_id, workflow_id, workflow_version_requested, run_id, extractor, "
-            "result_idx, path)",
-        ),
-        ("UPDATE extend.runs SET status = NULL", "not null runs.status"),
-        (
-            "DELETE FROM extend.steps",
-            "related invoices (document_id, workflow_id, workflow_version_requested, run_id, result_idx) "
-            "to steps",
-        ),
-        (
-            "DELETE FROM extend.invoices_line_items",
-            "related invoices_line_items_taxes (document_id, workflow_id, workflow_version_requested, "
-            "run_id, result_idx, line_items_idx) to invoices_line_items",
-        ),
-        ("UPDATE extend.documents SET status = 'LOST'", "accepted documents.status"),
-        ("UPDATE extend.documents SET approval = 'WAITING'", "nothing of a held document in invoices"),
-        ("DELETE FROM extend.runs WHERE run_id = 'first'", "documents.attempts counts the runs"),
-        ("ALTER TABLE extend.invoices DROP COLUMN pages", "every declared column exists"),
-        (
-            "DELETE FROM extend.dictionary WHERE table_name = 'invoices_tags' AND column_name = ''",
-            "every declared table is declared itself",
-        ),
-    ],
-)
-def test_a_data_test_tells_what_is_broken(landed: Place, damage: str, told: str) -> None:
-    run_in(landed, damage)
-    assert told in names_of_broken(landed)
+#: What is done to the data, and the data test that tells of it.
+DAMAGES = [
+    (
+        "INSERT INTO extend.fields SELECT * FROM extend.fields LIMIT 1",
+        "unique fields (document_id, workflow_id, workflow_version_requested, run_id, extractor, "
+        "result_idx, path)",
+    ),
+    ("UPDATE extend.runs SET status = NULL", "not null runs.status"),
+    (
+        "DELETE FROM extend.steps",
+        "related invoices (document_id, workflow_id, workflow_version_requested, run_id, result_idx) "
+        "to steps",
+    ),
+    (
+        "DELETE FROM extend.invoices_line_items",
+        "related invoices_line_items_taxes (document_id, workflow_id, workflow_version_requested, "
+        "run_id, result_idx, line_items_idx) to invoices_line_items",
+    ),
+    ("UPDATE extend.documents SET status = 'LOST'", "accepted documents.status"),
+    ("UPDATE extend.documents SET approval = 'WAITING'", "nothing of a held document in invoices"),
+    ("DELETE FROM extend.runs WHERE run_id = 'first'", "documents.attempts counts the runs"),
+    ("ALTER TABLE extend.invoices DROP COLUMN pages", "every declared column exists"),
+    (
+        "DELETE FROM extend.dictionary WHERE table_name = 'invoices_tags' AND column_name = ''",
+        "every declared table is declared itself",
+    ),
+]
+
+
+def test_each_data_test_tells_what_is_broken(landed: Place) -> None:
+    with asking(landed) as ask:
+        for damage, told in DAMAGES:
+            ask("BEGIN")
+            ask(damage)
+            assert told in [each.partition(":")[0] for each in broken(ask)], damage
+            ask("ROLLBACK")
 
 
 def test_a_load_that_is_repeated_and_renewed_stays_sound(landed: Place) -> None:

@@ -1,4 +1,4 @@
-"""What landing costs. Run ``python tests/pipeline/test_warehouse_scale.py 100000`` for other sizes."""
+"""What landing costs. Run ``python tests/pipeline/warehouse/test_scale.py 100000`` for other sizes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import pytest
 
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.transform import parse
+from fixtures.warehouse_crashes import dying_after
 from fixtures.warehouse_files import contents, land, provenance, query, warehouse
+from fixtures.warehouse_parts import parts_of_every_kind
 from fixtures.warehouse_runs import WORKFLOW, document, extract_step, many_lines, raw_lines, run
-from pipeline.warehouse.transform.test_crash import Crash, crash_at, parts_of_every_kind
 
 #: What a process that lands a chunk may use, whatever the chunk's size.
 MOST_MEGABYTES = 400
@@ -141,10 +142,8 @@ def in_a_process_of_its_own(what: str) -> dict[str, Any]:
     return figures
 
 
-@pytest.mark.parametrize("documents", [1000, 5000])
-def test_a_chunk_lands_in_bounded_memory_whatever_its_size(
-    documents: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_chunk_lands_in_bounded_memory_whatever_its_size(capsys: pytest.CaptureFixture[str]) -> None:
+    documents = 5000
     figures = in_a_process_of_its_own(str(documents))
     with capsys.disabled():
         sys.stdout.write(f"\nlanding: {figures}\n")
@@ -203,19 +202,17 @@ def test_a_part_that_lands_in_several_transactions_leaves_what_one_leaves(
 
 @pytest.mark.usefixtures("every_run_a_slice")
 def test_a_part_that_broke_between_two_transactions_is_landed_again_from_its_first_document(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     fresh, broken = tmp_path / "fresh.duckdb", tmp_path / "broken.duckdb"
     submission, raw, origin = parts_of_every_kind()[1]
-    with warehouse(fresh) as opened:
-        ran = crash_at(0, monkeypatch, Crash)
-        opened.land(submission, raw, provenance=origin)
-    with monkeypatch.context() as patched, warehouse(broken) as opened:
-        # The first commit is that of the layout's version.
-        _, first_of_the_part, *_ = (number for number, told in enumerate(ran) if told == "commit")
-        crash_at(first_of_the_part + 2, patched, Crash)
-        with pytest.raises(Crash):
-            opened.land(submission, raw, provenance=origin)
+    with dying_after() as ran:
+        land(fresh, submission, raw, origin=origin)
+    # The first commit is that of the layout's version.
+    _, first_of_the_part, *_ = (number for number, told in enumerate(ran) if told == "commit")
+    with dying_after(first_of_the_part + 2) as ran:
+        land(broken, submission, raw, origin=origin)
+    assert len(ran) == first_of_the_part + 2
     # What has landed has landed whole; that the part has not is what its missing ledger row says.
     assert query(broken, "SELECT count(*) FROM documents") == [(1,)]
     assert query(broken, "FROM loads") == []

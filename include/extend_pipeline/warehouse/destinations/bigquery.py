@@ -1,16 +1,11 @@
-"""BigQuery as a destination: Parquet by way of tables that expire, all rows of a part in one transaction.
+"""BigQuery as a destination: Parquet goes into tables that expire, and one transaction moves all of its rows.
 
-A transaction of BigQuery's is one script (or a session, which a killed worker would leave open for a day, its
-tables with it), sees nothing that was made after it began, and makes nothing that lasts. So tables, columns
-and views are made first, rows are uploaded beside their tables, and what moves them is kept until it can be
-sent as a whole. Nothing locks a dataset here: that one run at a time plans or lands is up to the pool. Of two
-that land at once all the same, BigQuery cancels one.
-
-Run against bqemulator, and never against the service.
+A BigQuery transaction is one script. (A session could hold one, too, but a killed worker would leave the
+session and its tables open for a day.) A transaction does not see what was made after it began, and makes no
+lasting tables. So tables, columns and views are made first, rows are loaded into tables of their own, and the
+statements that move the rows are collected and sent as one script. BigQuery has no lock on a dataset: the
+pool lets one run at a time plan or land. If two land at once all the same, BigQuery cancels one.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -23,20 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import literal, numbered_texts, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, numbered_texts, quoted
 from extend_pipeline.warehouse.sql import names as our_names
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
     from google.cloud.bigquery import Client, QueryJob, TableReference
     from google.cloud.bigquery.table import TableListItem
     from sqlglot import exp
 
+EXPERIMENTAL: Final = (
+    "It was tested with BigQuery's own client on bqemulator, and never with BigQuery itself."
+)
 TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "STRING",
     ColumnType.INTEGER: "INT64",
@@ -103,7 +102,7 @@ class BigQuery(Destination):
         self._at: str | None = None
         self._temporary: dict[str, TableReference] = {}
         self._staged: list[TableReference] = []
-        self._kept: list[str] | None = None
+        self._pending: list[str] | None = None
         self._script: Sequence[str] = ()
 
     def open(self) -> None:
@@ -126,7 +125,7 @@ class BigQuery(Destination):
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
 
-        client, self._opened, self._kept = self._opened, None, None
+        client, self._opened, self._pending = self._opened, None, None
         if client is None:
             return
         with contextlib.suppress(GoogleAPIError, GoogleAuthError, OSError):  # they expire by themselves
@@ -147,15 +146,15 @@ class BigQuery(Destination):
     def pages(self, sql: str) -> Iterator[Page]:
         """See :meth:`Destination.pages`."""
         if sql.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
-            kept, self._kept = self._kept, None
-            if kept and sql.startswith("COMMIT"):
-                self._script = ("BEGIN TRANSACTION", *kept, "COMMIT TRANSACTION")
+            pending, self._pending = self._pending, None
+            if pending and sql.startswith("COMMIT"):
+                self._script = ("BEGIN TRANSACTION", *pending, "COMMIT TRANSACTION")
                 self._query(";\n".join(self._script)).result()
         elif sql.startswith(("SELECT", "WITH")):
             rows = self._query(sql).result(page_size=PAGE_ROWS)
             yield from (list(map(tuple, page)) for page in rows.pages)
-        elif self._kept is not None:
-            self._kept.append(sql)
+        elif self._pending is not None:
+            self._pending.append(sql)
         else:
             job = self._query(sql)
             job.result()
@@ -163,8 +162,8 @@ class BigQuery(Destination):
                 yield [(job.num_dml_affected_rows,)]
 
     def start_writing(self) -> None:
-        """See :meth:`Destination.start_writing`; from here on, statements are kept."""
-        self._kept = []
+        """See :meth:`Destination.start_writing`; statements that follow are collected until the commit."""
+        self._pending = []
 
     def columns(self, dataset: str) -> dict[str, Columns]:
         """See :meth:`Destination.columns`; a query of the catalog would be charged for."""
@@ -307,6 +306,33 @@ class BigQuery(Destination):
         if found is None or not 0 < int(found[1]) <= len(self._script):
             return ""
         return f" at {' '.join(self._script[int(found[1]) - 1].split()[:3])}"
+
+
+def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
+    """Return the BigQuery project that a connection of Airflow's type ``google_cloud_platform`` names.
+
+    Extra fields: ``project`` (that of the credentials, if it is not given), ``location`` (of a dataset that
+    is made), the credentials as :mod:`extend_pipeline.warehouse.destinations.google_credentials` has them;
+    ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
+    """
+    require(connection, "bigquery", "google.cloud.bigquery", "sqlglot")
+    from google.cloud.bigquery import Client
+
+    from extend_pipeline.warehouse.destinations.google_credentials import credentials
+
+    extra = connection.extra_dejson
+
+    def connect() -> Client:
+        found, its_own = credentials(extra)
+        project = extra.get("project") or its_own
+        if not project:
+            raise WarehouseError(f"Connection {connection.conn_id!r} needs the extra field 'project'.")
+        return Client(project, credentials=found)
+
+    where = f" {extra['project']}" if extra.get("project") else ""
+    name = f"BigQuery{where} (connection {connection.conn_id!r})"
+    destination = BigQuery(name, connect, location=extra.get("location") or None)
+    return RemoteWarehouse(destination, dataset, **numbers(connection, *DUCKDB))
 
 
 def _quoted(name: str) -> str:

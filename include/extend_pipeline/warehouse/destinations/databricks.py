@@ -8,11 +8,9 @@ catalog commits. Nothing locks a dataset: that one run at a time plans or lands 
 The SDK sends a statement again when its answer is lost: none of these does harm by running twice.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,18 +19,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.destinations.databricks_api import SqlWarehouse, fault
 from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import literal, names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.mixins.files import FilesExt
 
+EXPERIMENTAL: Final = "It was tested with Databricks' own SDK on minilake, and never with Databricks itself."
+#: The id of a SQL warehouse in its address.
+_HTTP_PATH: Final = re.compile(r"/sql/[\d.]+/(?:warehouses|endpoints)/([^/?]+)")
 TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "STRING",
     ColumnType.INTEGER: "BIGINT",
@@ -134,7 +136,7 @@ class Databricks(Destination):
 
     def _asked(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query of DuckDB's dialect that has few rows."""
-        return [row for page in self._sql.fetched(self.dialect.translated(sql)) for row in page]
+        return [row for page in self._sql.fetched(self.dialect.transpiled(sql)) for row in page]
 
     def pages(self, sql: str) -> Iterator[Page]:
         """See :meth:`Destination.pages`."""
@@ -188,7 +190,7 @@ class Databricks(Destination):
             "SELECT 1 FROM information_schema.schemata "
             f"WHERE catalog_name = {literal(self._catalog)} AND schema_name = {literal(dataset)}"
         ):
-            self._sql.execute(self.dialect.translated(f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}"))
+            self._sql.execute(self.dialect.transpiled(f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}"))
 
     def views(self, dataset: str) -> dict[str, str]:
         """See :meth:`Destination.views`."""
@@ -238,7 +240,7 @@ class Databricks(Destination):
             staged = self._new_staged()
             self._stage(staged, columns, file)
             insert = f"INSERT INTO {table} ({names(columns)}) SELECT {names(columns)} FROM {staged}"
-            list(self.pages(self.dialect.translated(insert)))
+            list(self.pages(self.dialect.transpiled(insert)))
         file.unlink()
 
     def _new_staged(self) -> str:
@@ -257,7 +259,7 @@ class Databricks(Destination):
         with file.open("rb") as contents:
             self._files.upload(path, contents, overwrite=True, use_parallel=False)
         try:
-            made = self.dialect.translated(
+            made = self.dialect.transpiled(
                 f"CREATE OR REPLACE TABLE {table} AS SELECT {typed} FROM "
                 f"read_files({literal(path)}, format => 'parquet', schema => {literal(texts)})"
             )
@@ -269,7 +271,7 @@ class Databricks(Destination):
         """Drop what was staged; what cannot be dropped now is dropped another day."""
         staged, self._staged = self._staged, []
         if staged:
-            drops = [self.dialect.translated(f"DROP TABLE IF EXISTS {table}") for table in staged]
+            drops = [self.dialect.transpiled(f"DROP TABLE IF EXISTS {table}") for table in staged]
             try:
                 self._sql.execute(_block("BEGIN", drops))
             except Exception as error:
@@ -292,6 +294,65 @@ class Databricks(Destination):
             f"CREATE OR REPLACE TABLE {table} AS "
             f"SELECT * EXCLUDE ({name}), CAST({value} AS {word}) AS {name} FROM {table}",
         )
+
+
+def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
+    """Return the Unity Catalog catalog that a connection of Airflow's type ``databricks`` names.
+
+    The host is the workspace's address. A personal access token is the password, or extra field ``token``;
+    with ``service_principal_oauth`` login and password are a service principal's client id and secret; with
+    ``azure_tenant_id`` (and ``azure_resource_id``) those of one of Azure's. Other extra fields: ``http_path``
+    of the SQL warehouse, ``catalog``, ``staging`` (a folder in a volume that rows pass through,
+    ``/Volumes/catalog/schema/volume/…``); ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
+    """
+    require(connection, "databricks", "databricks.sdk", "pyarrow", "sqlglot")
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.core import Config
+
+    extra = connection.extra_dejson
+    warehouse = _HTTP_PATH.search(str(extra.get("http_path") or ""))
+    catalog, staging = str(extra.get("catalog") or ""), str(extra.get("staging") or "")
+    if not connection.host or not warehouse or not catalog or not staging.startswith("/Volumes/"):
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs the workspace's address as its host, and the extra "
+            "fields 'http_path' (/sql/1.0/warehouses/…), 'catalog' and 'staging' "
+            "(/Volumes/catalog/schema/volume/…, which rows pass through)."
+        )
+    given = {"host": connection.host, "retry_timeout_seconds": 60, **_secrets(connection)}
+    destination = Databricks(
+        f"Databricks {catalog} (connection {connection.conn_id!r})",
+        lambda: WorkspaceClient(config=Config(**given)),
+        warehouse_id=warehouse[1],
+        catalog=catalog,
+        staging=staging,
+    )
+    return RemoteWarehouse(destination, dataset, **numbers(connection, *DUCKDB))
+
+
+def _secrets(connection: Connection) -> dict[str, Any]:
+    """Return what proves who we are: one way, whatever else the environment offers to the SDK."""
+    extra = connection.extra_dejson
+    token = extra.get("token") or connection.password
+    if not token:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs a personal access token, or a service principal's "
+            "secret, as its password."
+        )
+    if extra.get("azure_tenant_id"):
+        return {
+            "auth_type": "azure-client-secret",
+            "azure_client_id": connection.login,
+            "azure_client_secret": connection.password,
+            "azure_tenant_id": extra["azure_tenant_id"],
+            "azure_workspace_resource_id": extra.get("azure_resource_id"),
+        }
+    if extra.get("service_principal_oauth"):
+        return {
+            "auth_type": "oauth-m2m",
+            "client_id": connection.login,
+            "client_secret": connection.password,
+        }
+    return {"auth_type": "pat", "token": token}
 
 
 def _made(sql: str) -> str:

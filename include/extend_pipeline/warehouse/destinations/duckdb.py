@@ -1,265 +1,92 @@
-"""A DuckDB file as the warehouse: one process at a time."""
+"""DuckDB: reading the connection to a file, which only one process at a time can have open."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import os
 import re
-import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
-
-from extend_pipeline.documents import Document
-from extend_pipeline.warehouse.destinations.snapshot import publish
-from extend_pipeline.warehouse.queries.sql_warehouse import SqlWarehouse
-from extend_pipeline.warehouse.records import (
-    AS_BEFORE,
-    Landing,
-    LandingPolicy,
-    Provenance,
-    WarehouseBusyError,
-    WarehouseError,
-)
-from extend_pipeline.warehouse.schema.tables import Columns
-from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import TYPES, literal, read_lines
-from extend_pipeline.warehouse.transform.landing import Load
-from extend_pipeline.warehouse.transform.parse import StagedFile, StagedPart, stage
+from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers
 
 if TYPE_CHECKING:
-    import duckdb
+    from airflow.sdk import Connection
 
-log = logging.getLogger(__name__)
+    from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 
-#: Copies of a JSON value that DuckDB 2.0 makes while it is taken apart into rows (measured, rounded up).
-_WORKING_COPIES: Final = 32
-#: Rows that DuckDB compresses together, and compresses anew when a part adds to them: a quarter of its
-#: default makes closing the file twice as fast, and the file a quarter larger (measured).
-_ROW_GROUP: Final = 30_720
-#: What the file is called in statements, whatever its name is.
-_CATALOG: Final = "warehouse"
-_HOLDER: Final = re.compile(r"PID (\d+)")
-#: How DuckDB says that another process has the file, or this one in another place.
-_LOCKED: Final = ("Could not set lock", "Unique file handle conflict")
+EXPERIMENTAL: Final = ""
+#: The scheme of an address; it has two letters at least, because a single one may be a drive.
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_OTHER_TYPE: Final = "For another warehouse, use a connection of its type."
+_INSTEAD_OF_SCHEME: Final = {
+    **dict.fromkeys(("file", "duckdb"), "Leave the scheme out."),
+    **dict.fromkeys(("md", "motherduck"), "MotherDuck is not a destination yet."),
+    **dict.fromkeys(("postgres", "postgresql", "mysql", "sqlite", "ducklake", "snowflake"), _OTHER_TYPE),
+}
 
 
-class DuckDBWarehouse(SqlWarehouse):
-    """See :class:`extend_pipeline.warehouse.records.Warehouse`.
+def open_warehouse(connection: Connection, dataset: str) -> DuckDBWarehouse:
+    """Return the DuckDB file that is the connection's host; ``~`` and ``$VARIABLES`` in it are expanded.
 
-    A DuckDB file can be open in one process only, not even for reading in another. The file is opened when
-    the context is entered and closed when it is left.
-
-    :param memory_limit_mb: what DuckDB may use; beyond it, it works on disk beside the file. It is raised
-        while a part lands that holds an extraction of more than 1/32 of it.
-    :param lock_timeout: seconds to wait while another process has the file open.
-    :param snapshot: where :meth:`publish` puts a copy of the file for readers; None for nowhere.
+    Extra fields: ``memory_limit_mb`` (default 256), ``threads`` (default 2), ``lock_timeout`` (seconds
+    to wait while another process has the file open, default 120), ``snapshot`` (where readers find a copy of
+    the file as it was after the last run; none by default).
     """
+    from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 
-    def __init__(
-        self,
-        path: Path,
-        dataset: str,
-        *,
-        conn_id: str,
-        memory_limit_mb: int = 256,
-        threads: int = 2,
-        lock_timeout: float = 120,
-        snapshot: Path | None = None,
-    ) -> None:
-        super().__init__(dataset, str(path))
-        self.path = path
-        self._conn_id = conn_id
-        self._lock_timeout = lock_timeout
-        self._snapshot = snapshot
-        self._memory_limit_mb = memory_limit_mb
-        self._config: dict[str, Any] = {
-            "memory_limit": f"{memory_limit_mb}MB",
-            "threads": threads,
-            "temp_directory": f"{path}.tmp",
-            "preserve_insertion_order": False,
-        }
-        self._open_connection: duckdb.DuckDBPyConnection | None = None
-        self._cursors: list[duckdb.DuckDBPyConnection] = []
-        self._copied: BinaryIO | None = None
-
-    def __enter__(self) -> Self:
-        """Open the file, made with its folder if it does not exist; wait while another process has it."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WarehouseError(
-                f"The folder of {self.path} (connection {self._conn_id!r}) cannot be made: {error.strerror}."
-            ) from None
-        self._open_connection = self._connect()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the file; what was not committed is gone."""
-        while self._cursors:  # the file stays open as long as one of them is
-            self._cursors.pop().close()
-        if self._open_connection is not None:
-            self._open_connection.close()
-            self._open_connection = None
-        if self._copied is not None:
-            self._copied.close()
-            self._copied = None
-
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        import duckdb
-
-        attempts = Retrying(
-            retry=retry_if_exception(_is_locked),
-            stop=stop_after_delay(self._lock_timeout),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
-            before_sleep=self._say_that_it_waits,
-            reraise=True,
+    path, snapshot = duckdb_path(connection), connection.extra_dejson.get("snapshot")
+    copy = _local_path(connection, "extra field snapshot", str(snapshot)) if snapshot else None
+    if copy == path:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r}: extra field snapshot={snapshot!r} is the warehouse itself."
         )
-        try:
-            return attempts(self._attached)
-        except duckdb.Error as error:
-            if _is_locked(error):
-                raise WarehouseBusyError(
-                    f"{self.path} (connection {self._conn_id!r}) has been open in another process"
-                    f"{_holder(error)} for more than {self._lock_timeout:g} s. A DuckDB file has one process "
-                    "at a time: another load, which the pool 'extend_warehouse' with its one slot is there "
-                    "to prevent, or somebody's query tool. Close that, and let it read the copy that the "
-                    "connection's extra 'snapshot' asks for."
-                ) from None
-            raise WarehouseError(
-                f"{self.path} (connection {self._conn_id!r}) cannot be opened: {error}"
-            ) from None
+    options = numbers(connection, *DUCKDB, "lock_timeout")
+    return DuckDBWarehouse(path, dataset, conn_id=connection.conn_id, snapshot=copy, **options)
 
-    def _attached(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection to the file: attached, because only so it can be told the row groups' size."""
-        import duckdb
 
-        connection = duckdb.connect(config=self._config)
-        try:
-            # Times without an offset are UTC; every other one says so itself.
-            connection.execute("SET TimeZone = 'UTC'")
-            file = f"{literal(str(self.path))} AS {_CATALOG} (ROW_GROUP_SIZE {_ROW_GROUP})"
-            connection.execute(f"ATTACH {file}; USE {_CATALOG}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+def publish_snapshot(connection: Connection, dataset: str) -> None:
+    """Renew the copy of the file, if the connection asks for one.
 
-    def _say_that_it_waits(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if state.attempt_number == 1:
-            log.info("%s is open in another process%s; waiting for it.", self.path, _holder(error))
+    :raises WarehouseError: if it could not be done.
+    """
+    if connection.extra_dejson.get("snapshot"):
+        with open_warehouse(connection, dataset) as warehouse:
+            warehouse.publish()
 
-    @property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        if self._open_connection is None:
-            raise WarehouseError(f"The warehouse {self.path} is closed; use it as a context manager.")
-        return self._open_connection
 
-    def session(self, purpose: str) -> Session:
-        """Return a session, so that rows can be read from it while others are at work."""
-        cursor = self._connection.cursor()
-        self._cursors.append(cursor)
-        cursor.execute(f"USE {_CATALOG}")
-        return Session(cursor, purpose)
+def duckdb_path(connection: Connection) -> Path:
+    """Return the DuckDB file that a connection names.
 
-    def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
-        return read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
-
-    def _alone(self, session: Session) -> contextlib.AbstractContextManager[None]:
-        return session.transaction()
-
-    def begin_planning(self) -> None:
-        """Nothing is to be done: while the file is open here, it is open nowhere else."""
-
-    def check_writable(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
-        try:
-            with tempfile.TemporaryFile(dir=self.path.parent):  # the log and the overflow need the folder
-                super().check_writable()
-        except OSError as error:
-            raise WarehouseError(
-                f"Documents could not land in {self.path} (connection {self._conn_id!r}): its folder cannot "
-                f"be written: {error.strerror}."
-            ) from None
-
-    def publish(self) -> None:
-        """Let readers see what has landed by now: a file that is being written can be read by nobody.
-
-        It costs as much as copying the file, and nothing if nothing has landed since the last time.
-
-        :raises WarehouseError: if it could not be done; what has landed is not concerned.
-        """
-        if self._snapshot is None:
-            return
-        # What stands in the write-ahead log goes into the file. A checkpoint of nothing does not touch it.
-        self.session(f"Snapshot of {self.path}").run("checkpoint", "CHECKPOINT")
-        try:
-            if self._copied is None:
-                # Closed after the connection: closing it ends the lock that the process has on the file.
-                self._copied = self.path.open("rb")
-            done = publish(self._copied, self._snapshot)
-        except OSError as error:
-            raise WarehouseError(
-                f"{self.path} (connection {self._conn_id!r}) could not be copied to {self._snapshot}, where "
-                f"readers look: {error.strerror}. They see an earlier state; what has landed is in the file."
-            ) from None
-        if done:
-            log.info("Readers see what has landed by now in %s.", self._snapshot)
-
-    def land(
-        self,
-        submission: Iterable[Document],
-        raw_lines: Iterable[bytes],
-        *,
-        provenance: Provenance,
-        policy: LandingPolicy = AS_BEFORE,
-        withhold: bool = False,
-    ) -> Landing:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
-        self._settle(make=True)
-        with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
-            part = stage(submission, raw_lines, Path(folder), name=provenance.part)
-            session = Session(self._connection, f"Part {provenance.part} into {self.path}")
-            with self.memory_for(part, session):
-                return Load(session, self.dataset, part, provenance, policy, withhold=withhold).run()
-
-    @contextlib.contextmanager
-    def memory_for(self, part: StagedPart, session: Session) -> Iterator[None]:
-        """Let DuckDB have what taking the part's largest extraction apart needs, and need no more."""
-        if len(part.slices) > 1:
-            # Until the file is closed; what is small is put together with what is large by a later part.
-            session.run("keep rows apart", "SET max_vacuum_tasks = 0")
-        needed_mb = _WORKING_COPIES * max((page.longest for page in part.pages), default=0) // 1_000_000
-        if needed_mb <= self._memory_limit_mb:
-            yield
-            return
-        log.warning(
-            "An extraction of %s MB is in the part; DuckDB may use %s MB to take it apart.",
-            needed_mb // _WORKING_COPIES,
-            needed_mb,
+    :raises WarehouseError: if it names none.
+    """
+    host = (connection.host or "").strip()
+    if not host and connection.schema:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} has its path in the schema field. The path of a DuckDB file "
+            "is the host; in a connection URI its slashes are written %2F: duckdb://%2Fdata%2Fwarehouse.duckdb."
         )
-        session.run("raise memory limit", f"SET memory_limit = '{needed_mb}MB'")
-        try:
-            yield
-        finally:
-            session.run("restore memory limit", f"SET memory_limit = '{self._memory_limit_mb}MB'")
+    if not host or host.startswith(":"):
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs the path of a DuckDB file as its host."
+        )
+    return _local_path(connection, "the host", host)
 
 
-def _is_locked(error: BaseException | None) -> bool:
-    import duckdb
+def _local_path(connection: Connection, field: str, value: str) -> Path:
+    """Return the file that a field names; ``~`` and ``$VARIABLES`` in it are expanded.
 
-    return isinstance(error, duckdb.Error) and any(said in str(error) for said in _LOCKED)
-
-
-def _holder(error: BaseException | None) -> str:
-    found = _HOLDER.search(str(error))
-    return f" (process {found[1]})" if found else ""
+    :raises WarehouseError: if it is an address, which a DuckDB file that is written cannot have, or a folder.
+    """
+    expanded = os.path.expandvars(value.strip())
+    where = f"Connection {connection.conn_id!r}: {field}"
+    if scheme := _SCHEME.match(expanded):
+        remedy = _INSTEAD_OF_SCHEME.get(scheme[1].lower(), "DuckDB writes local files only.")
+        raise WarehouseError(
+            f"{where} begins with {scheme[1]}:, but must be the path of a file, such as "
+            f"/data/warehouse.duckdb. {remedy}"
+        )
+    path = Path(expanded).expanduser().absolute()
+    if path.is_dir():
+        raise WarehouseError(f"{where} is the folder {path}; name a file in it.")
+    return path

@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.destinations import postgres_rights
 from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
-from extend_pipeline.warehouse.remote.destination import Destination, kept
+from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
+from extend_pipeline.warehouse.remote.destination import Destination, buffered
 from extend_pipeline.warehouse.remote.dialect import Dialect
+from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.schema import migrations, tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import KEY, Columns
-from extend_pipeline.warehouse.schema.wide_tables import parts_of
+from extend_pipeline.warehouse.schema.tables import KEY
+from extend_pipeline.warehouse.schema.wide_tables import segments_of
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
-from extend_pipeline.warehouse.sql import literal, names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection as AirflowConnection
     from psycopg import Connection, Cursor
 
+EXPERIMENTAL: Final = ""
 TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "text",
     ColumnType.INTEGER: "bigint",
@@ -179,7 +182,7 @@ class Postgres(Destination):
         elif sql.startswith(("COMMIT", "ROLLBACK")):
             self._end(sql)
         elif sql.startswith(("SELECT", "WITH")):
-            yield from kept(self._fetched(sql))
+            yield from buffered(self._fetched(sql))
         else:
             cursor = self._asked(sql)
             if cursor.rowcount >= 0:
@@ -221,9 +224,9 @@ class Postgres(Destination):
         there = self.columns(dataset)
         if not found and "dictionary" in there:
             dictionary = f"{quoted(dataset)}.dictionary"
-            generated = ask(f"SELECT DISTINCT table_name FROM {dictionary}", [])  # noqa: S608 # quoted
-            parts = [part for (table,) in generated for part in parts_of(table, there)]
-            found += postgres_rights.of_tables(ask, dataset, parts, changing=True)
+            generated = ask(f"SELECT DISTINCT table_name FROM {dictionary}", [])
+            segments = [name for (table,) in generated for name in segments_of(table, there)]
+            found += postgres_rights.of_tables(ask, dataset, segments, changing=True)
         yield from found
 
     def make_schema(self, dataset: str) -> None:
@@ -329,7 +332,33 @@ class Postgres(Destination):
         return f"{type(error).__name__} ({state})", f"{_REMEDIES.get(state, WITHHELD)}{says}"
 
 
-def libpq_parameters(extra: Mapping[str, Any]) -> dict[str, Any]:
+def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehouse:
+    """Return the Postgres database that a connection of Airflow's type ``postgres`` names.
+
+    Extra fields: whatever libpq takes (``sslmode``, ``sslrootcert``, ``options``, …); ``memory_limit_mb``
+    (default 128) and ``threads`` (default 2) of the DuckDB that makes rows ready; ``lock_timeout`` (seconds
+    to wait while another run plans or lands, default 120).
+    """
+    require(connection, "postgres", "psycopg", "sqlglot")
+    fields = {
+        "host": connection.host,
+        "port": connection.port,
+        "dbname": connection.schema,
+        "user": connection.login,
+        "password": connection.password,
+    }
+    given = {name: value for name, value in fields.items() if value}
+    port, database = connection.port and f":{connection.port}", connection.schema and f"/{connection.schema}"
+    address = f"{connection.host or ''}{port or ''}{database or ''}"
+    destination = Postgres(
+        f"Postgres {address} (connection {connection.conn_id!r})",
+        {**_libpq_parameters(connection.extra_dejson), **given},
+        **numbers(connection, "lock_timeout"),
+    )
+    return RemoteWarehouse(destination, dataset, **numbers(connection, *DUCKDB))
+
+
+def _libpq_parameters(extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a connection's extra fields is libpq's, ``sslmode`` and ``options`` for instance."""
     from psycopg import pq
 

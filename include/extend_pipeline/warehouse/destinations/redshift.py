@@ -4,12 +4,10 @@ Redshift descends from Postgres 8 and is not Postgres: text ends at 65,535 bytes
 changed, booleans and text are not cast to each other, and nothing but a table can be locked.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,18 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
-from extend_pipeline.warehouse.remote.destination import Destination, kept
+from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
+from extend_pipeline.warehouse.remote.destination import Destination, buffered
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import literal, names, numbered_texts, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, numbered_texts, quoted
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection as AirflowConnection
     from redshift_connector.core import Connection
     from redshift_connector.cursor import Cursor
 
+EXPERIMENTAL: Final = (
+    "It was tested with a Postgres behind Redshift's own driver, and never with Redshift itself."
+)
 #: Bytes that a text may have.
 LONGEST: Final = 65_535
 TYPES: Final[Mapping[ColumnType, str]] = {
@@ -145,7 +147,7 @@ class Redshift(Destination):
             elif cursor.rowcount >= 0:
                 yield [(cursor.rowcount,)]
             return
-        yield from kept(self._fetched(sql))
+        yield from buffered(self._fetched(sql))
 
     def _fetched(self, sql: str) -> Iterator[Page]:
         begun = self._begun
@@ -290,6 +292,46 @@ class Redshift(Destination):
             return type(error).__name__, "Is the cluster still there? Clear the task to try again."
         says = f" {_told(error, 'M')}." if state.startswith(_OF_THE_SERVER) else ""
         return f"{type(error).__name__} ({state})", f"{_REMEDIES.get(state, WITHHELD)}{says}"
+
+
+def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehouse:
+    """Return the Redshift database that a connection of Airflow's type ``redshift`` names.
+
+    Extra fields: ``staging`` (a folder in S3 that rows pass through, ``s3://connection@bucket/path``),
+    ``iam_role`` (with which Redshift reads it; ``default`` is the cluster's own), and whatever
+    ``redshift_connector`` takes (``iam``, ``cluster_identifier``, ``is_serverless``, ``region``, ``sslmode``,
+    …); ``memory_limit_mb``, ``threads`` and ``lock_timeout`` as for Postgres.
+    """
+    require(connection, "redshift", "redshift_connector", "sqlglot")
+    import redshift_connector
+
+    extra = connection.extra_dejson
+    staging, iam_role = str(extra.get("staging") or ""), str(extra.get("iam_role") or "")
+    if not staging.startswith("s3://") or not iam_role:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs the extra fields 'staging' "
+            "(s3://connection@bucket/path, which rows pass through) and 'iam_role' (with which Redshift "
+            "reads it, or 'default')."
+        )
+    known = inspect.signature(redshift_connector.connect).parameters
+    given: dict[str, Any] = {name: value for name, value in extra.items() if name in known}
+    fields = {
+        "host": connection.host,
+        "port": connection.port,
+        "database": connection.schema,
+        "user": connection.login,
+        "password": connection.password,
+    }
+    given |= {name: value for name, value in fields.items() if value}
+    given["max_prepared_statements"] = 0  # no statement comes twice
+    destination = Redshift(
+        f"Redshift {connection.host or ''}/{connection.schema or ''} (connection {connection.conn_id!r})",
+        lambda: redshift_connector.connect(**given),
+        staging=staging,
+        iam_role=iam_role,
+        **numbers(connection, "lock_timeout"),
+    )
+    return RemoteWarehouse(destination, dataset, **numbers(connection, *DUCKDB))
 
 
 def _told(error: Exception, field: str) -> str:

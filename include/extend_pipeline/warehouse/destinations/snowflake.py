@@ -4,9 +4,6 @@ A statement that makes something ends a Snowflake transaction, so tables, column
 it begins. Nothing locks a dataset here: that one run at a time plans or lands is up to the pool.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 import itertools
@@ -17,16 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
-from extend_pipeline.warehouse.sql import literal, numbered_texts, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, numbered_texts, quoted
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
     from snowflake.connector import SnowflakeConnection
 
+EXPERIMENTAL: Final = ""
+#: Extra fields that Snowflake's connector takes under the same name.
+_EXTRA_FIELDS: Final = (
+    *("account", "database", "warehouse", "role", "region", "host", "port", "protocol"),
+    *("authenticator", "token", "private_key_file", "private_key_file_pwd"),
+)
 TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TEXT: "VARCHAR",
     ColumnType.INTEGER: "BIGINT",
@@ -206,6 +210,27 @@ class Snowflake(Destination):
             return None
         says = f" {error.raw_msg}" if error.errno in _OF_THE_SERVER else ""
         return f"{type(error).__name__} ({error.errno})", f"{WITHHELD}{says}"
+
+
+def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
+    """Return the Snowflake database that a connection of Airflow's type ``snowflake`` names.
+
+    Extra fields: ``account``, ``database``, ``warehouse``, ``role``, ``region``, ``host``, ``authenticator``,
+    ``token``, ``private_key_file`` and its password in ``private_key_file_pwd``, or the connection's own;
+    ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
+    """
+    require(connection, "snowflake", "snowflake.connector", "sqlglot")
+    extra = connection.extra_dejson
+    given = {name: extra[name] for name in _EXTRA_FIELDS if extra.get(name)}
+    if not given.get("database"):
+        raise WarehouseError(f"Connection {connection.conn_id!r} needs the extra field 'database'.")
+    if connection.login:
+        given["user"] = connection.login
+    if connection.password:
+        secret = "private_key_file_pwd" if "private_key_file" in given else "password"
+        given[secret] = connection.password
+    name = f"Snowflake {given['database']} (connection {connection.conn_id!r})"
+    return RemoteWarehouse(Snowflake(name, given), dataset, **numbers(connection, *DUCKDB))
 
 
 def _typed(text: str, kind: ColumnType) -> str:

@@ -1,1 +1,1 @@
-"""What the pipeline asks of a warehouse."""
+"""What the pipeline asks of a warehouse and writes into it beside parts, a module for each subject."""

@@ -1,8 +1,5 @@
 """Charges: what Extend has charged for the documents that have landed."""
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

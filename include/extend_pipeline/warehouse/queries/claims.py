@@ -1,29 +1,24 @@
-"""Claims: which chunk holds a document that has been planned and has not landed yet.
+"""Claims: which chunk has a document that is planned and has not landed yet.
 
 Invariant: a document is in one chunk of a repetition at a time. Whoever plans reads the claims and writes its
 own while it has the warehouse to itself, and reads once more what it has written, for warehouses that cannot
-keep others out. A claim ends when its document lands, in whatever repetition, or when its chunk is voided.
+lock others out. A claim ends when its document lands, in any repetition, or when its chunk is voided.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse.records import Claim, WarehouseError
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import CLAIMS, KEY, Columns
-from extend_pipeline.warehouse.sql import names, quoted
+from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.records import Candidate, Claim, WarehouseError
+from extend_pipeline.warehouse.schema.tables import CLAIMS, KEY, WAS_SENT
+from extend_pipeline.warehouse.sql import Columns, ColumnType, names, quoted
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
-
-#: Statuses of rows do not say whether a document was paid for; that it went into a batch does.
-WAS_SENT: Final = "(document.run_id IS NOT NULL OR document.batch_id IS NOT NULL)"
 
 #: What the relation of candidates, and that of new claims, has to have.
 CANDIDATE: Final[Columns] = {
@@ -78,6 +73,23 @@ def claimed_positions(
     )
     for page in pages:
         yield from page
+
+
+def not_landed(
+    candidates: Path, landed: Iterator[int], claimed: Iterator[tuple[int, str]]
+) -> Iterator[Candidate]:
+    """Walk through the candidates and the two lists of positions side by side."""
+    next_landed, next_claimed = next(landed, None), next(claimed, None)
+    with candidates.open("rb") as lines:
+        for position, line in enumerate(lines):
+            chunks: list[str] = []
+            while next_claimed is not None and position == next_claimed[0]:
+                chunks.append(next_claimed[1])
+                next_claimed = next(claimed, None)
+            if position == next_landed:
+                next_landed = next(landed, None)
+            else:
+                yield Candidate(Document.from_json(line), tuple(chunks))
 
 
 def claimed_chunks(

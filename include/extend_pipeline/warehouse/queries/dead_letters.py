@@ -1,7 +1,4 @@
-"""Dead letters: documents that were sent, failed or were cancelled, and will not be sent by themselves."""
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
+"""Dead letters: documents that were sent, failed or were cancelled, and are not sent again automatically."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Runs that have landed and that somebody has still to decide about: at Extend, or here."""
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
+"""Landed runs that still need a decision: a review at Extend, or an approval in Airflow."""
 
 from __future__ import annotations
 
@@ -12,10 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.documents import RUN_DELETED, Document
 from extend_pipeline.warehouse.records import LandedRun
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import KEY, Columns
-from extend_pipeline.warehouse.sql import literal, quoted
-from extend_pipeline.warehouse.transform.confidence import WAITING
+from extend_pipeline.warehouse.schema.tables import KEY, WAITING
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, quoted
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session

@@ -1,1 +1,1 @@
-"""What warehouses on the other side of a network share."""
+"""What warehouses behind a network share: a part lands in DuckDB, and its rows are copied."""

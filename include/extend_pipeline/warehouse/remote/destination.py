@@ -1,7 +1,7 @@
-"""What a warehouse on the other side of a network has to be able to do for documents to land in it.
+"""What a warehouse behind a network has to do so that documents can land in it.
 
-Which rows land is decided elsewhere, in DuckDB. A destination runs statements, takes rows in bulk and says
-how far one transaction reaches.
+DuckDB decides which rows land. A destination runs statements, takes rows in bulk, and says how far one
+transaction reaches.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from extend_pipeline.warehouse.remote.dialect import Dialect
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Page, Session
-from extend_pipeline.warehouse.sql import TYPES, quoted
+from extend_pipeline.warehouse.sql import TYPES, Columns, ColumnType, quoted
 
 
-def kept(pages: Iterator[Page]) -> Iterator[Page]:
-    """Take all pages into a file first, so that what they come from can end before they are read."""
+def buffered(pages: Iterator[Page]) -> Iterator[Page]:
+    """Read all pages into a file first, so that their transaction can end before they are used."""
     with tempfile.TemporaryFile() as file:
         for page in pages:
             pickle.dump(page, file)
@@ -35,11 +33,11 @@ def kept(pages: Iterator[Page]) -> Iterator[Page]:
 class Destination(abc.ABC):
     """One connection to a warehouse.
 
-    :param name: what it is called in messages: never with a secret.
+    :param name: its name in messages, without any secret.
     """
 
     dialect: Dialect
-    #: Whether tables that a transaction has made are gone when it is undone.
+    #: Whether a rollback also undoes the tables that the transaction made.
     undoes_tables = False
 
     def __init__(self, name: str) -> None:
@@ -49,7 +47,7 @@ class Destination(abc.ABC):
     def open(self) -> None:
         """Connect.
 
-        :raises WarehouseError: if that is not possible; the message has the reason and no secret.
+        :raises WarehouseError: if it cannot; the message has the reason and no secret.
         """
 
     @abc.abstractmethod
@@ -60,7 +58,7 @@ class Destination(abc.ABC):
     def pages(self, sql: str) -> Iterator[Page]:
         """Run a statement of the engine; yield its rows in pages, or the one number of rows it changed.
 
-        Rows can still be read when the transaction that they were asked for in has ended.
+        The rows can still be read after their transaction has ended.
         """
 
     @abc.abstractmethod
@@ -76,7 +74,7 @@ class Destination(abc.ABC):
 
     @abc.abstractmethod
     def temporary(self, columns: Columns) -> str:
-        """Make an empty table that ends with the connection, or with the transaction that has to be open.
+        """Make an empty table that lasts as long as the connection, or as the open transaction.
 
         Return its name in DuckDB's dialect.
         """
@@ -93,13 +91,13 @@ class Destination(abc.ABC):
 
     @abc.abstractmethod
     def fault(self, error: Exception) -> tuple[str, str] | None:
-        """Return what the engine calls its fault, and what helps; None if the error is not the engine's.
+        """Return the engine's name of the fault and a remedy; None if the error is not the engine's.
 
-        Neither may hold a document's value.
+        Neither may contain a document's value.
         """
 
     def objections(self, dataset: str) -> Iterator[str]:
-        """Yield what is known to keep documents from landing, each with its remedy; see the preflight."""
+        """Yield what would keep documents from landing, each with its remedy, for the preflight."""
         yield from ()
 
     @abc.abstractmethod
@@ -108,11 +106,11 @@ class Destination(abc.ABC):
 
     @abc.abstractmethod
     def views(self, dataset: str) -> dict[str, str]:
-        """Return the dataset's views, each with the mark that :meth:`make_view` has left on it."""
+        """Return the dataset's views, each with the mark that :meth:`make_view` left on it."""
 
     @abc.abstractmethod
     def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
-        """Make a view, or make another one of it.
+        """Make or replace a view, and leave a mark on it.
 
         :param statement: ``CREATE OR REPLACE VIEW …`` in the engine's dialect.
         """
@@ -120,26 +118,26 @@ class Destination(abc.ABC):
     def drop_view(self, dataset: str, view: str) -> None:
         """Drop a view if it exists, so that the columns that it reads can be changed."""
         statement = f"DROP VIEW IF EXISTS {quoted(dataset)}.{quoted(view)}"
-        list(self.pages(self.dialect.translated(statement)))
+        list(self.pages(self.dialect.transpiled(statement)))
 
     def start_writing(self) -> None:
-        """From here to the end of the transaction, rows are deleted and appended and nothing is made."""
+        """Note that until the transaction ends, rows are only deleted and appended; nothing is made."""
         return
 
     def as_text(self, column: str, kind: ColumnType) -> str:
-        """Return the expression, in DuckDB's dialect, that reads a column as the text DuckDB would read."""
+        """Return the expression, in DuckDB's dialect, that reads a column as text that DuckDB can read."""
         return f"CAST({quoted(column)} AS VARCHAR)"
 
     def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
-        """Return the statements, in DuckDB's dialect, that change a column to a type that holds more."""
+        """Return the statements, in DuckDB's dialect, that change a column to a wider type."""
         return (f"ALTER TABLE {table} ALTER COLUMN {quoted(column)} SET DATA TYPE {TYPES[kind]}",)
 
     def index(self, dataset: str, table: str, column: str) -> None:
-        """Index a table that is there by a column, unless it is; nothing, if the engine has no indexes."""
+        """Index a column of an existing table, unless the engine has no indexes or the index exists."""
         return
 
     def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
-        """Do what the engine wants for a new table, an index for instance; nothing, if nothing is said."""
+        """Do what the engine needs for a new table, such as an index."""
         return
 
 
@@ -177,7 +175,7 @@ class DestinationSession(Session):
         self._guarded(statement, lambda: self.destination.append(table, columns, rows, query, file))
 
     def make_table(self, dataset: str, table: str, columns: Columns) -> None:
-        """Make a table, with what the engine wants for it."""
+        """Make a table, and what the engine needs with it."""
         super().make_table(dataset, table, columns)
         self._guarded(f"index {table}", lambda: self.destination.after_creating(dataset, table, columns))
 
@@ -198,17 +196,17 @@ class DestinationSession(Session):
         self._guarded(f"drop {view}", lambda: self.destination.drop_view(dataset, view))
 
     def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:
-        """Make the views that do not exist, and those that are not what these statements make."""
+        """Make the views that are missing or were made by another statement."""
         known = self._guarded("read views", lambda: self.destination.views(dataset))
         for view, text in statements.items():
-            statement = self.destination.dialect.translated(text)
+            statement = self.destination.dialect.transpiled(text)
             mark = hashlib.sha256(statement.encode()).hexdigest()
             if known.get(view) != mark:
                 make = functools.partial(self.destination.make_view, dataset, view, statement, mark)
                 self._guarded(f"make {view}", make)
 
     def _executed(self, sql: str, parameters: Sequence[object] | None) -> Iterator[Page]:
-        yield from self.destination.pages(self.destination.dialect.translated(sql, parameters))
+        yield from self.destination.pages(self.destination.dialect.transpiled(sql, parameters))
 
     def _fault(self, error: Exception) -> tuple[str, str] | None:
         return self.destination.fault(error)

@@ -1,15 +1,15 @@
-"""From DuckDB's dialect, in which every statement is written once, to the dialect of another engine."""
+"""Transpiling statements, each of which is written once, from DuckDB's dialect to that of another engine."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import string
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.sql import literal
+from extend_pipeline.warehouse.sql import ColumnType, literal
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 _UPPER: Final = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dialect:
-    """What is to be known of an engine to write for it.
+    """What statements, tables and values have to respect in an engine; there is one object for each engine.
 
     :ivar name: what sqlglot calls it.
-    :ivar types: the engine's word for each type of column.
-    :ivar upper_case: names that are not quoted are taken for capitals, so capitals are what they become.
+    :ivar types: the engine's name of each column type.
+    :ivar upper_case: the engine folds unquoted names to upper case, so our names are written in upper case.
     :ivar holds_nul: text may hold the character NUL.
-    :ivar widest: most columns that a table may have whatever is in them; None if there is no such number.
-    :ivar longest: most bytes that a text, or JSON as text, may have; None if there is no such number.
-    :ivar every_year: days may lie before the year 1, or after 9999.
+    :ivar widest: the most columns that a table may have; None for no limit.
+    :ivar longest: the most bytes that a text, or JSON as text, may have; None for no limit.
+    :ivar every_year: dates may lie before the year 1 or after 9999.
     :ivar rewritten: takes a node of a statement; returns it, or what the engine has in its place.
     """
 
@@ -41,20 +41,15 @@ class Dialect:
     rewritten: Callable[[exp.Expr], exp.Expr] | None = None
 
     def identifier(self, name: str) -> str:
-        """Return what a name of ours is called in the engine."""
+        """Return the engine's identifier for one of our names."""
         return name.translate(_UPPER) if self.upper_case else name
 
-    def translated(self, sql: str, parameters: Sequence[object] | None = None) -> str:
-        """Return the statement as the engine wants it, its ``?`` replaced by literals.
+    def transpiled(self, sql: str, parameters: Sequence[object] | None = None) -> str:
+        """Return the statement in the engine's dialect, its ``?`` replaced by literals.
 
-        :raises sqlglot.errors.UnsupportedError: if there is no such statement in the engine.
+        :raises sqlglot.errors.UnsupportedError: if the engine has no such statement.
         """
-        import sqlglot
-
-        tree = sqlglot.parse_one(bound(sql, parameters or ()), read="duckdb").transform(self._renamed)
-        if self.rewritten is not None:
-            tree = tree.transform(self.rewritten)
-        return tree.sql(dialect=self.name, identify=True, unsupported_level=sqlglot.ErrorLevel.RAISE)
+        return _transpiled(self, bound(sql, parameters or ()))
 
     def _renamed(self, node: exp.Expr) -> exp.Expr:
         from sqlglot import exp
@@ -64,6 +59,17 @@ class Dialect:
         if isinstance(node, exp.DataType) and node.is_type(exp.DType.JSON):
             return exp.DataType.build(self.types[ColumnType.JSON], dialect=self.name)
         return node
+
+
+@functools.lru_cache(maxsize=128)
+def _transpiled(dialect: Dialect, sql: str) -> str:
+    """Transpile a statement; a load repeats many, and the views' are long."""
+    import sqlglot
+
+    tree = sqlglot.parse_one(sql, read="duckdb").transform(dialect._renamed)
+    if dialect.rewritten is not None:
+        tree = tree.transform(dialect.rewritten)
+    return tree.sql(dialect=dialect.name, identify=True, unsupported_level=sqlglot.ErrorLevel.RAISE)
 
 
 def bound(sql: str, parameters: Sequence[object]) -> str:

@@ -1,13 +1,9 @@
-r"""For warehouses that cannot hold every text or time: what does not fit is replaced visibly, and told of.
+r"""Values that a warehouse cannot hold: each is replaced visibly and has a row in ``problems``.
 
-Each value gets a row in ``problems``. U+FFFD takes the place of the character NUL, and the row has the value
-spelt as in JSON, ``\u0000`` for the character. Of a text that is too long the beginning stays, up to an
-ellipsis; JSON has no beginning that is JSON, and becomes null, as a day does that no calendar of the
-warehouse has; the raw zone has all of them.
+U+FFFD replaces the character NUL; the problem has the value spelt as in JSON, ``\u0000`` for the character. A
+text that is too long is cut and ends in an ellipsis. JSON that is too long becomes null, because a part of it
+is no JSON, and so does a date that the warehouse's calendar does not have. The raw zone keeps the originals.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -17,10 +13,8 @@ from typing import Final, NamedTuple
 
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.schema import tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import literal, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, quoted
 
 _TEXTS: Final = (ColumnType.TEXT, ColumnType.JSON)
 #: The first and the last of the years 1 to 9999.
@@ -40,10 +34,10 @@ _IN_JSON: Final = r"((?:^|[^\\])(?:\\\\)*)\\u0000"
 
 
 class _Value(NamedTuple):
-    """A column: whether a value does not fit, what is told of it, and what takes its place."""
+    """SQL about a column: when a value exceeds the limit, its text in ``problems``, its replacement."""
 
     column: str
-    unfit: str
+    exceeded: str
     told: str
     replaced: str
 
@@ -62,7 +56,7 @@ class _Limit(NamedTuple):
 
 
 def replace(session: Session, dataset: str, dialect: Dialect) -> None:
-    """Replace what does not fit in all texts of the dataset, and tell of each in ``problems``."""
+    """Replace what exceeds a limit in all columns of the dataset; add a row to ``problems`` for each."""
     for limit in _limits(dialect):
         _replace(session, dataset, limit)
 
@@ -92,7 +86,7 @@ def _replace(session: Session, dataset: str, limit: _Limit) -> None:
             continue
         ((*found,),) = session.rows(
             f"look for {limit.code} in {table}",
-            f"SELECT {', '.join(f'bool_or({text.unfit})' for text in texts)} FROM {target}",
+            f"SELECT {', '.join(f'bool_or({text.exceeded})' for text in texts)} FROM {target}",
         )
         for text in itertools.compress(texts, found):
             if table == "runs":
@@ -100,19 +94,19 @@ def _replace(session: Session, dataset: str, limit: _Limit) -> None:
                     f"delete what was told of {limit.code} in runs",
                     f"""DELETE FROM {problems} WHERE code = {literal(limit.code)} AND table_name = 'runs'
                         AND column_name = {literal(text.column)}
-                        AND run_id IN (SELECT run_id FROM {target} WHERE {text.unfit})""",
+                        AND run_id IN (SELECT run_id FROM {target} WHERE {text.exceeded})""",
                 )
             if table != "problems":
                 row = _problem(table, columns, text, limit)
                 session.run(
                     f"tell of {limit.code} in {table}",
-                    f"INSERT INTO {problems} BY NAME SELECT {row} FROM {target} WHERE {text.unfit}",
+                    f"INSERT INTO {problems} BY NAME SELECT {row} FROM {target} WHERE {text.exceeded}",
                 )
             # The raw text of a problem is what it is there for.
             value = text.told if (table, text.column) == ("problems", "value") else text.replaced
             session.run(
                 f"replace {limit.code} in {table}",
-                f"UPDATE {target} SET {quoted(text.column)} = {value} WHERE {text.unfit}",
+                f"UPDATE {target} SET {quoted(text.column)} = {value} WHERE {text.exceeded}",
             )
 
 
@@ -141,7 +135,7 @@ def _of_another_year(column: str, kind: ColumnType) -> _Value:
 
 
 def _problem(table: str, columns: Columns, text: _Value, limit: _Limit) -> str:
-    """Return the row of ``problems``; a run's own has no document, with which it would be replaced."""
+    """Return the row of ``problems``; a run's problem has no document, or it would be replaced with one."""
     own = [name for name in columns if table != "runs" or name != "document_id"]
     values = {name: quoted(name) for name in (*tables.KEY, "run_id", "path") if name in own}
     values |= {

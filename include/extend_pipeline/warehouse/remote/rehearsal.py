@@ -1,4 +1,4 @@
-"""A part that is landed before anything is paid for, and undone: what a landing does, in its order."""
+"""The part that the preflight lands and undoes before anything is paid for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLAIM: Final = (
     "",
     1,
 )
-#: What is not allowed to a workflow of somebody's own is no matter here.
+#: A workflow's own contract does not matter here.
 POLICY: Final = LandingPolicy(schema_contract="evolve")
 
 _SCHEMA: Final = {

@@ -1,12 +1,9 @@
-"""Landing a part somewhere else: decided in DuckDB on the rows at stake, and carried over as a difference.
+"""Landing a part in a destination: its affected rows are fetched, landed on in DuckDB, and replaced.
 
-The workbench is a DuckDB file that is thrown away. It gets the slice of the dataset that landing the part can
-look at or change; the part lands in it as it would in a DuckDB warehouse; then the slice in the destination
-is replaced by what the workbench has become.
+The workbench is a temporary DuckDB file. It gets the affected rows, which are those that landing the part can
+read or change; the part lands in it as in any DuckDB warehouse; then the affected rows of the destination are
+replaced by what the workbench holds.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -15,36 +12,44 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
+from extend_pipeline.warehouse.files import StagedFile, read_lines
 from extend_pipeline.warehouse.records import Landing, LandingPolicy, Provenance
 from extend_pipeline.warehouse.remote import limits
 from extend_pipeline.warehouse.remote.destination import DestinationSession
 from extend_pipeline.warehouse.schema import tables, views
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
-from extend_pipeline.warehouse.schema.wide_tables import Parts, arranged, joined, parts_of
-from extend_pipeline.warehouse.sql import TYPES, created, literal, names, quoted, read_lines
+from extend_pipeline.warehouse.schema.wide_tables import Segments, joined, segmented, segments_of
+from extend_pipeline.warehouse.sql import (
+    TYPES,
+    Columns,
+    ColumnType,
+    created,
+    literal,
+    names,
+    qualified,
+    quoted,
+)
 from extend_pipeline.warehouse.transform.landing import Load
-from extend_pipeline.warehouse.transform.parse import StagedFile, StagedPart
+from extend_pipeline.warehouse.transform.parse import ParsedPart
 
 _DOCUMENT: Final[Columns] = {"document_id": ColumnType.TEXT}
 _RUN: Final[Columns] = {"run_id": ColumnType.TEXT}
 _NAME: Final[Columns] = {"table_name": ColumnType.TEXT, "column_name": ColumnType.TEXT}
 
 
-class Carrier:
-    """One part on its way into a destination.
+class Sync:
+    """Lands one part in a destination.
 
     :param workbench: open, empty, and thrown away afterwards; of the same dataset.
     :param there: a session of the destination; a transaction is open, and nobody else writes to the dataset.
-    :param folder: for what passes between the two.
+    :param folder: for files that pass between the two.
     """
 
     def __init__(
         self,
         workbench: DuckDBWarehouse,
         there: DestinationSession,
-        part: StagedPart,
+        part: ParsedPart,
         provenance: Provenance,
         folder: Path,
     ) -> None:
@@ -56,28 +61,28 @@ class Carrier:
         self._provenance = provenance
         self._folder = folder
         self._numbers = itertools.count()
-        self._slices = self._sliced()
+        self._affected = self._affected_rows()
 
     def land(self, policy: LandingPolicy, *, withhold: bool = False) -> Landing:
-        """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
-        before = self._bring_in()
+        """Land the part; see :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
+        before = self._fetch_affected()
         with self._workbench.memory_for(self._part, self._here):
             load = Load(self._here, self._dataset, self._part, self._provenance, policy, withhold=withhold)
             landing = load.run()
             limits.replace(self._here, self._dataset, self._there.destination.dialect)
-            after = self._arranged(before)
+            after = self._segmented(before)
             self._evolve(before, after)
-            self._carry_over(after)
+            self._replace_affected(after)
         return landing
 
     # the slice
 
-    def _sliced(self) -> dict[str, Sequence[str]]:
-        """Return, by table, conditions of which only the first may be true together with another.
+    def _affected_rows(self) -> dict[str, Sequence[str]]:
+        """Return the conditions of the affected rows by table; only the first may overlap with the others.
 
-        What they leave out of these tables, landing the part neither looks at nor changes. The rows of all
-        other tables it replaces with their document, without a look at what was there. Each is one that
-        every engine can delete by: Delta knows no ``NOT IN`` beside an ``OR``.
+        Landing the part neither reads nor changes other rows of these tables. In all other tables it replaces
+        rows with their document, without reading them. Every engine can delete by each condition: Delta has
+        no ``NOT IN`` beside an ``OR``.
         """
         runs = read_lines(self._part.runs, {"run_id": "VARCHAR"})
         of_documents = self._of_documents(f"SELECT DISTINCT document_id FROM {self._submitted()}")
@@ -96,7 +101,7 @@ class Carrier:
         return read_lines(self._part.submission, {"document_id": "VARCHAR"})
 
     def _of_documents(self, document_ids: str) -> str:
-        """Return the condition for the rows of documents, of this workflow and version."""
+        """Return the condition of the rows of these documents, for this workflow and version."""
         return (
             f"(document_id IN (SELECT document_id FROM {self._uploaded(_DOCUMENT, document_ids)}) "
             f"AND {self._of_workflow()})"
@@ -108,22 +113,22 @@ class Carrier:
         return f"workflow_id = {literal(origin.workflow_id)} AND workflow_version_requested = {version}"
 
     def _last_load(self) -> str:
-        """Return the condition for the workflow's last load, unless it was of this part."""
+        """Return the condition of the workflow's last load of another part."""
         loads, part = self._table("loads"), literal(self._provenance.part)
         others = f"{self._of_workflow()} AND part <> {part}"
         return f"{others} AND ended_at = (SELECT max(ended_at) FROM {loads} WHERE {others})"
 
     # from there to here
 
-    def _bring_in(self) -> dict[str, Columns]:
-        """Make our tables as the destination has them, with the rows of the slice; return what it has."""
+    def _fetch_affected(self) -> dict[str, Columns]:
+        """Make the destination's tables in the workbench, with the affected rows; return what there is."""
         there = self._there.columns(self._dataset)
         known = [table for table in tables.FIXED if table in there]
         self._here.make_schema(self._dataset)
         brought = f"document_id IN (SELECT document_id FROM {self._submitted()}) AND {self._of_workflow()}"
         for table in known:
             self._here.run(f"make {table}", created(self._table(table), there[table]))
-            for number, condition in enumerate(self._slices.get(table, ())):
+            for number, condition in enumerate(self._affected.get(table, ())):
                 self._fetch(table, there[table], condition, but=brought if number else "1 = 0")
         if "loads" in known:
             self._fetch("loads", there["loads"], self._last_load())
@@ -135,13 +140,13 @@ class Carrier:
                 "read table names", f"SELECT DISTINCT table_name FROM {self._table('dictionary')}"
             )
             for table in (name for (name,) in generated if name in there):
-                columns = joined(parts_of(table, there))
+                columns = joined(segments_of(table, there))
                 self._here.run(f"make {table}", created(self._table(table), columns))
         self._here.run("stage _names", f"CREATE TEMP TABLE _names AS {names_before}")
         return there
 
     def _fetch(self, table: str, columns: Columns, condition: str, *, but: str = "1 = 0") -> None:
-        """Bring rows of the destination into the workbench's table of the same name, by way of text.
+        """Copy rows of the destination into the workbench's table of the same name, as text.
 
         :param but: in DuckDB's dialect, which of them to leave out.
         """
@@ -166,30 +171,29 @@ class Carrier:
 
     # from here to there
 
-    def _arranged(self, before: Mapping[str, Columns]) -> dict[str, Parts]:
-        """Return the parts in the destination of each table that the workbench has."""
+    def _segmented(self, before: Mapping[str, Columns]) -> dict[str, Segments]:
+        """Return the segments in the destination of each table that the workbench has."""
         generated = set(
             self._here.rows("read names", f"SELECT {names(_NAME)} FROM {self._table('dictionary')}")
         )
         widest = self._there.destination.dialect.widest
         return {
-            table: arranged(
+            table: segmented(
                 table,
                 columns,
                 {column for column in columns if (table, column) not in generated},
-                parts_of(table, before),
+                segments_of(table, before),
                 widest,
             )
             for table, columns in self._here.columns(self._dataset).items()
         }
 
-    def _evolve(self, before: Mapping[str, Columns], after: Mapping[str, Parts]) -> None:
-        """Make the tables and columns that are new, widen what has become wider, renew the views."""
+    def _evolve(self, before: Mapping[str, Columns], after: Mapping[str, Segments]) -> None:
+        """Make new tables and columns, widen columns, and renew the views."""
         self._there.make_schema(self._dataset)
-        for name, columns in (part for parts in after.values() for part in parts.items()):
+        for name, columns in itertools.chain.from_iterable(each.items() for each in after.values()):
             self._there.fit_table(self._dataset, name, columns, before.get(name))
-        made = {view: views.made_view(self._dataset, view) for view in views.VIEWS}
-        self._there.make_views(self._dataset, made)
+        self._there.make_views(self._dataset, views.statements(self._dataset))
 
     def _names_changed(self) -> bool:
         dictionary = self._table("dictionary")
@@ -200,15 +204,15 @@ class Carrier:
             )
         )
 
-    def _carry_over(self, after: Mapping[str, Parts]) -> None:
-        """Replace the slice by what the workbench has, the ledger's row last."""
+    def _replace_affected(self, after: Mapping[str, Segments]) -> None:
+        """Replace the affected rows by those of the workbench, the ledger's row last."""
         landed = self._of_documents("SELECT document_id FROM _landing")  # as Load leaves it behind
         self._there.start_writing()
         unchanged = set() if self._names_changed() else {"dictionary"}
         for table in sorted(after.keys() - unchanged, key=lambda name: (name == "loads", name)):
-            this_part = f" WHERE {self._slices[table][0]}" if table == "loads" else ""
+            this_part = f" WHERE {self._affected[table][0]}" if table == "loads" else ""
             for name, columns in after[table].items():
-                for condition in self._slices.get(table, [landed]):
+                for condition in self._affected.get(table, [landed]):
                     self._there.run(
                         f"delete from {name}", f"DELETE FROM {self._table(name)} WHERE {condition}"
                     )
@@ -216,7 +220,7 @@ class Carrier:
                 self._append(self._table(name), columns, rows)
 
     def _uploaded(self, columns: Columns, rows: str) -> str:
-        """Give the destination these rows in a temporary table; return its name."""
+        """Upload rows to a temporary table of the destination; return its name."""
         table = self._there.temporary(columns)
         self._append(table, columns, rows)
         return table
@@ -228,4 +232,4 @@ class Carrier:
         return self._folder / f"rows-{next(self._numbers)}"
 
     def _table(self, name: str) -> str:
-        return f"{quoted(self._dataset)}.{quoted(name)}"
+        return qualified(self._dataset, name)

@@ -1,4 +1,4 @@
-"""A warehouse on the other side of a network: decided in DuckDB, asked and written in its own dialect."""
+"""A warehouse behind a network: DuckDB decides what lands; its own dialect reads and writes it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+from extend_pipeline.warehouse.api import Warehouse
+from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
+from extend_pipeline.warehouse.files import StagedFile, read_lines
 from extend_pipeline.warehouse.queries import claims, landed_runs
-from extend_pipeline.warehouse.queries.sql_warehouse import SqlWarehouse, UndoneError
+from extend_pipeline.warehouse.queries.preflight import UndoneError
 from extend_pipeline.warehouse.records import (
     AS_BEFORE,
     Landing,
@@ -24,23 +26,23 @@ from extend_pipeline.warehouse.records import (
 )
 from extend_pipeline.warehouse.remote import rehearsal
 from extend_pipeline.warehouse.remote.destination import Destination, DestinationSession
-from extend_pipeline.warehouse.remote.sync import Carrier
+from extend_pipeline.warehouse.remote.sync import Sync
 from extend_pipeline.warehouse.schema import migrations
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import TYPES, names, read_lines
-from extend_pipeline.warehouse.transform.parse import StagedFile, stage
+from extend_pipeline.warehouse.sql import TYPES, Columns, names
+from extend_pipeline.warehouse.transform.parse import parse_part
 
 _WORKBENCH: Final = "workbench"
 
 
-class RemoteWarehouse(SqlWarehouse):
-    """See :class:`extend_pipeline.warehouse.records.Warehouse`.
+class RemoteWarehouse(Warehouse):
+    """See :class:`extend_pipeline.warehouse.api.Warehouse`.
 
-    Whoever plans or lands has the dataset to itself until its transaction ends; everybody can read meanwhile.
+    A plan or a landing locks the dataset until its transaction ends, where the engine has locks. Readers do
+    not wait.
 
-    :param memory_limit_mb: what DuckDB may use while a part is made ready; clients and drivers take as much
-        again, and it works on disk beyond it at the same speed (measured).
+    :param memory_limit_mb: what DuckDB may use to prepare a part; clients and drivers take as much again.
+        Beyond it, DuckDB works on disk at the same speed (measured).
     """
 
     def __init__(
@@ -80,20 +82,20 @@ class RemoteWarehouse(SqlWarehouse):
         policy: LandingPolicy = AS_BEFORE,
         withhold: bool = False,
     ) -> Landing:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
         session = self.session(f"Part {provenance.part} into {self.name}")
         with self._workbench() as workbench:
             folder = workbench.path.parent
-            part = stage(submission, raw_lines, folder, name=provenance.part)
+            part = parse_part(submission, raw_lines, folder, name=provenance.part)
             if self._planning:
                 self._planning = False
                 session.run("end planning", "COMMIT")
-            self._settle(make=True)
+            self._migrate(make=True)
             with self._alone(session):
-                return Carrier(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
+                return Sync(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
 
     def check_writable(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.check_writable`."""
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.check_writable`."""
         found = self.session(self._purpose).objections(self.dataset)
         if found:
             raise WarehouseError(f"{self._purpose}. {' '.join(found)} Nothing was planned or sent.")
@@ -116,19 +118,19 @@ class RemoteWarehouse(SqlWarehouse):
         )
 
     def _rehearse_landing(self) -> None:
-        """Land a part where all of it can be undone; elsewhere, see that each table can be written to."""
+        """Land a part if all of it can be undone; otherwise check that each table can be written to."""
         if not self._destination.undoes_tables:
             super()._rehearse_landing()
             return
         session = self.session(self._purpose)
         with self._workbench() as workbench, contextlib.suppress(UndoneError):
             folder = workbench.path.parent
-            part = stage([rehearsal.DOCUMENT], [rehearsal.LINE], folder, name=rehearsal.ORIGIN.part)
+            part = parse_part([rehearsal.DOCUMENT], [rehearsal.LINE], folder, name=rehearsal.ORIGIN.part)
             with self._alone(session):
                 migrations.migrate(session, self.dataset, make=True)
                 claims.make_claims(session, self.dataset)
                 claims.write_claims(session, self.dataset, *rehearsal.CLAIM)
-                Carrier(workbench, session, part, rehearsal.ORIGIN, folder).land(rehearsal.POLICY)
+                Sync(workbench, session, part, rehearsal.ORIGIN, folder).land(rehearsal.POLICY)
                 landed_runs.note_deleted_runs(
                     session, self.dataset, "(SELECT '_preflight' AS run_id) AS gone", ""
                 )
@@ -136,7 +138,7 @@ class RemoteWarehouse(SqlWarehouse):
 
     @contextlib.contextmanager
     def _workbench(self) -> Iterator[DuckDBWarehouse]:
-        """Open an empty DuckDB file of the same dataset, in a folder of its own that goes with it."""
+        """Open an empty DuckDB file with the same dataset, in a temporary folder."""
         with (
             tempfile.TemporaryDirectory(prefix="extend-load-") as folder,
             DuckDBWarehouse(
@@ -153,7 +155,7 @@ class RemoteWarehouse(SqlWarehouse):
         there = self.session(session.purpose)
         table = there.temporary(columns)
         source = read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
-        rows = f"SELECT {names(columns)} FROM {source}"  # noqa: S608 # quoted by sql.py
+        rows = f"SELECT {names(columns)} FROM {source}"
         with self._workbench() as workbench:
             here = workbench.session(f"Keys for {self.name}")
             there.append("insert keys", table, columns, here, rows, workbench.path.parent / "keys")
@@ -171,7 +173,7 @@ class RemoteWarehouse(SqlWarehouse):
         return contextlib.nullcontext() if self._planning else self._alone(session)
 
     def begin_planning(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.records.Warehouse.begin_planning`."""
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.begin_planning`."""
         if not self._planning:
             self.session(f"Planning in {self.name}").run("begin", "BEGIN TRANSACTION")
             self._planning = True

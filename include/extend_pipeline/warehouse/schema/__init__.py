@@ -1,1 +1,1 @@
-"""Which tables and columns there are, and how they change."""
+"""The tables, columns and views of a dataset, and how they change."""

@@ -1,21 +1,21 @@
-"""The warehouse's dictionary: which table and column stands for what, now and from now on.
+"""The dictionary: which generated table or column stands for which path of an extraction.
 
 A name, once given, stays with its path. A column is widened where that keeps every value (integers to
-decimals, dates to times); a field that is declared as something else altogether has a second column beside
-the first, so that nothing changes its meaning under those who read it.
+decimals, dates to times). A field that is declared with an incompatible type gets a second column beside the
+first, so that no column changes its meaning.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from extend_pipeline.warehouse.records import SchemaContract
 from extend_pipeline.warehouse.schema import tables, views
-from extend_pipeline.warehouse.schema.json_schema import ColumnType, PlannedColumn, PlannedTable, plan_tables
+from extend_pipeline.warehouse.schema.json_schema import SchemaColumn, SchemaTable, schema_tables
 from extend_pipeline.warehouse.schema.names import Path, beside, identifier, identifiers, path_of, path_text
-from extend_pipeline.warehouse.transform.parse import Extractor
+from extend_pipeline.warehouse.sql import ColumnType
 
 #: Fields that an error names before it only counts them.
 _NAMED: Final = 20
@@ -24,8 +24,19 @@ _RESERVED: Final = (*tables.FIXED, *views.VIEWS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Extractor:
+    """An extractor with one of its schemas.
+
+    It is identified by its name, because the two API versions give the same extractor different ids.
+    """
+
+    name: str
+    schema: Mapping[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Column:
-    """A generated column. ``type`` is what its values are read as; the table's column may be a wider one."""
+    """A generated column. ``type`` is how its values are read; the table's column may be wider."""
 
     name: str
     path: Path
@@ -36,7 +47,7 @@ class Column:
 class Table:
     """A generated table, as one schema fills it.
 
-    :param path: the list whose items are the rows, empty for the extraction itself.
+    :param path: the list whose items are the rows; empty for the extraction itself.
     :param positions: for each list on the way to a row, outermost first, the column with the item's position.
     :param objects: paths of the objects that its columns are taken from.
     :param discarded: paths of fields and lists that the contract keeps out of the tables.
@@ -64,10 +75,10 @@ class Dictionary:
     """What the ``dictionary`` table holds, and what an extractor's schema adds to it.
 
     :param rows: the table's rows, see :data:`extend_pipeline.warehouse.schema.tables.DICTIONARY`.
-    :param contract: what becomes of that which an extractor's tables have no place for yet.
+    :param contract: what happens to fields for which an extractor's tables have no column yet.
     :ivar added: rows that are new.
-    :ivar widened: ``(table, column, type)`` of columns that were there and have to become wider.
-    :ivar refused: what the contract ``freeze`` does not let in, in words.
+    :ivar widened: ``(table, column, type)`` of existing columns that have to become wider.
+    :ivar refused: what the contract ``freeze`` refuses, in words.
     :ivar problems: ``(code, table, column, path, message)`` for names and types that did not fit.
     """
 
@@ -85,7 +96,7 @@ class Dictionary:
                 self._columns.setdefault(table, {})[column] = Column(column, path, ColumnType(kind))
             else:
                 self._tables[table] = (extractor, *path)
-        #: An extractor that has never landed has no tables that a contract could be about.
+        #: The contract only applies to extractors that have landed before.
         self._bound = {path[0] for path in self._tables.values()}
 
     @property
@@ -94,7 +105,7 @@ class Dictionary:
         return list(self._tables)
 
     def refusal(self, dataset: str) -> str:
-        """Say what the contract ``freeze`` does not let in; empty if there is no such thing."""
+        """Return what the contract ``freeze`` refuses, as a message; empty if there is nothing."""
         if not self.refused:
             return ""
         named = "; ".join(self.refused[:_NAMED])
@@ -117,7 +128,7 @@ class Dictionary:
             self._problem("NO_SCHEMA", extractor.name, "", (), message)
             return []
         discarded: list[Path] = []
-        planned = self._let_in(extractor, plan_tables(extractor.schema), discarded)
+        planned = self._let_in(extractor, schema_tables(extractor.schema), discarded)
         found = self._table_names(extractor, planned)
         filled = [self._table(found[table.path], table, extractor, discarded) for table in planned]
         if discarded:
@@ -127,11 +138,11 @@ class Dictionary:
     # tables
 
     def _let_in(
-        self, extractor: Extractor, planned: Iterable[PlannedTable], discarded: list[Path]
-    ) -> list[PlannedTable]:
-        """Return the tables that are there or may be made; the lists in one that may not are left out too."""
+        self, extractor: Extractor, planned: Iterable[SchemaTable], discarded: list[Path]
+    ) -> list[SchemaTable]:
+        """Return the tables that exist or may be made; lists within a refused list are left out, too."""
         known = set(self._tables.values())
-        kept: dict[Path, PlannedTable] = {}
+        kept: dict[Path, SchemaTable] = {}
         for table in planned:
             if table.path and _around(table.path) not in kept:
                 continue
@@ -141,7 +152,7 @@ class Dictionary:
                 kept[table.path] = table
         return list(kept.values())
 
-    def _table_names(self, extractor: Extractor, planned: Iterable[PlannedTable]) -> dict[Path, str]:
+    def _table_names(self, extractor: Extractor, planned: Iterable[SchemaTable]) -> dict[Path, str]:
         given: dict[str, Path | None] = {**dict.fromkeys(_RESERVED), **self._tables}
         known = {path: name for name, path in self._tables.items()}
         base = known.get((extractor.name,), extractor.name)
@@ -160,13 +171,13 @@ class Dictionary:
                 self._problem("NAME_CHANGED", name, "", path[1:], message)
         return {path[1:]: name for path, name in found.items()}
 
-    def _table(self, name: str, planned: PlannedTable, extractor: Extractor, discarded: list[Path]) -> Table:
+    def _table(self, name: str, planned: SchemaTable, extractor: Extractor, discarded: list[Path]) -> Table:
         positions = position_columns(planned.path)
         known = self._columns.setdefault(name, {})
         holders = {(column.path, column.type.family): column for column in known.values()}
         paths = {column.path for column in known.values()}
         columns: list[Column] = []
-        new: list[PlannedColumn] = []
+        new: list[SchemaColumn] = []
         for column in planned.columns:
             holder = holders.get((column.path, column.type.family))
             if holder is None:
@@ -193,12 +204,12 @@ class Dictionary:
     def _holds(
         self,
         holder: Column,
-        column: PlannedColumn,
+        column: SchemaColumn,
         table: str,
         extractor: Extractor,
         discarded: list[Path],
     ) -> bool:
-        """Whether a column of the same family takes the values, made wider if it must and may be."""
+        """Return True if a column of the same family takes the values, widened if necessary and allowed."""
         wider = holder.type.widened(column.type)
         if wider is holder.type:
             return True
@@ -211,15 +222,15 @@ class Dictionary:
     def _plain_names(
         self, table: str, table_path: Path, paths: Iterable[Path], positions: Iterable[str]
     ) -> dict[Path, str]:
-        """Return the name of each field's first column, given now if it has none."""
+        """Return the name of each field's first column; give a name to a field without one."""
         given: dict[str, Path | None] = {**dict.fromkeys(tables.RESULT), **dict.fromkeys(positions)}
         for column in self._columns[table].values():
             is_beside = column.name.endswith(f"__{column.type.family}")
             given[column.name] = None if is_beside else column.path
         return identifiers({path: _wanted(table_path, path) for path in paths}, given)
 
-    def _beside(self, table: str, plain: str, column: PlannedColumn) -> str:
-        """Return the name of a second column for a field, and say that it has one."""
+    def _beside(self, table: str, plain: str, column: SchemaColumn) -> str:
+        """Return the name of a second column for a field, and report it as a problem."""
         known = self._columns[table]
         message = (
             f"The field's type has changed from {known[plain].type} to {column.type}. Each has a column of "
@@ -231,7 +242,7 @@ class Dictionary:
     # the contract
 
     def _may(self, extractor: Extractor, path: Path, change: str, discarded: list[Path]) -> bool:
-        """Whether the tables may change for a field; if not, it is refused or discarded, and told of."""
+        """Return True if the tables may change for a field; otherwise refuse or discard it, and report it."""
         if self._contract == "evolve" or extractor.name not in self._bound:
             return True
         if self._contract == "freeze":

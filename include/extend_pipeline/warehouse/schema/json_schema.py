@@ -1,62 +1,25 @@
-"""From an extractor's JSON Schema to tables and columns, whatever values there are.
+"""From an extractor's JSON Schema to tables and columns; values play no part.
 
-An object's properties are columns of the table it stands in; a list is a table of its own with one row per
-item; what has no fixed shape (objects without properties, lists of lists, alternatives, recursion) is a JSON
+An object's properties are columns of the table that it is in. A list is a table of its own with one row per
+item. What has no fixed shape (objects without properties, lists of lists, alternatives, recursion) is a JSON
 column. Extend's schemas use ``type``, ``properties``, ``items``, ``enum`` and ``extend:type``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from extend_pipeline.warehouse.schema.names import Path
+from extend_pipeline.warehouse.sql import ColumnType
 
 Schema = Mapping[str, Any]
 
 
-class ColumnType(enum.StrEnum):
-    """What a column holds; each warehouse has its own word for it."""
-
-    TEXT = "TEXT"
-    INTEGER = "INTEGER"
-    #: 29 digits before the point and 9 after it, exactly: money must add up. What BigQuery calls NUMERIC.
-    DECIMAL = "DECIMAL"
-    DOUBLE = "DOUBLE"
-    BOOLEAN = "BOOLEAN"
-    DATE = "DATE"
-    TIMESTAMP = "TIMESTAMP"
-    JSON = "JSON"
-
-    @property
-    def family(self) -> str:
-        """What one column can hold without loss once it is wide enough: integers and decimals, say."""
-        return _FAMILIES.get(self, self.value.lower())
-
-    def widened(self, other: ColumnType) -> ColumnType:
-        """Return the narrowest type that holds the values of both, exactly.
-
-        :raises ValueError: if they are of two families.
-        """
-        if other.family != self.family:
-            raise ValueError(f"{self} and {other} have no column in common")
-        return self if other is self else _WIDEST[self.family]
-
-
-_FAMILIES: Final = {
-    ColumnType.INTEGER: "number",
-    ColumnType.DECIMAL: "number",
-    ColumnType.DATE: "time",
-    ColumnType.TIMESTAMP: "time",
-}
-_WIDEST: Final = {"number": ColumnType.DECIMAL, "time": ColumnType.TIMESTAMP}
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
-class PlannedColumn:
-    """A declared value: its path from the extraction's root, its type and the schema's words on it."""
+class SchemaColumn:
+    """A declared value: its path from the extraction's root, its type and its description."""
 
     path: Path
     type: ColumnType
@@ -64,7 +27,7 @@ class PlannedColumn:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class PlannedTable:
+class SchemaTable:
     """One table.
 
     :param path: the list whose items are the rows, ending in None; empty for the extraction itself.
@@ -73,7 +36,7 @@ class PlannedTable:
     """
 
     path: Path
-    columns: tuple[PlannedColumn, ...]
+    columns: tuple[SchemaColumn, ...]
     objects: tuple[Path, ...]
 
 
@@ -102,7 +65,7 @@ _SIGNATURE: Final[Schema] = {
 _OBJECTS: Final[Mapping[str, Schema]] = {"currency": _CURRENCY, "signature": _SIGNATURE}
 
 
-def plan_tables(schema: Schema) -> tuple[PlannedTable, ...]:
+def schema_tables(schema: Schema) -> tuple[SchemaTable, ...]:
     """Return the tables of an extraction: the extraction's own first, then one per list, parents first."""
     return tuple(_tables((), _Node.of(schema, schema)))
 
@@ -159,8 +122,8 @@ class _Node:
         return _Node.of(schema, self.root, self.references)
 
 
-def _tables(path: Path, node: _Node) -> Iterator[PlannedTable]:
-    columns: list[PlannedColumn] = []
+def _tables(path: Path, node: _Node) -> Iterator[SchemaTable]:
+    columns: list[SchemaColumn] = []
     objects: list[Path] = []
     lists: list[tuple[Path, _Node]] = []
 
@@ -173,10 +136,10 @@ def _tables(path: Path, node: _Node) -> Iterator[PlannedTable]:
             lists.append(((*path, None), node.child(node.schema.get("items"))))
         else:
             description = node.schema.get("description")
-            columns.append(PlannedColumn(path, node.column_type, str(description) if description else None))
+            columns.append(SchemaColumn(path, node.column_type, str(description) if description else None))
 
     visit(path, node, is_item=True)
-    yield PlannedTable(path, tuple(columns), tuple(objects))
+    yield SchemaTable(path, tuple(columns), tuple(objects))
     for list_path, items in lists:
         yield from _tables(list_path, items)
 

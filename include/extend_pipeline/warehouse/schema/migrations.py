@@ -1,16 +1,13 @@
-"""The layout of the project's own tables has a version, which the dataset keeps in ``_schema_version``.
+"""Migrations: the layout of the fixed tables has a version, which a dataset keeps in ``_schema_version``.
 
-A release that opens an older dataset to plan or to land in it brings it to its own layout first, once, in one
-transaction where the engine has such for tables. Tables, columns and types that are new follow from
-``tables.FIXED`` by themselves; what else has changed is a migration. A release that opens a newer dataset
-says that it cannot, before anything is planned or sent.
+A release that plans or lands in an older dataset first brings it to its own layout: once, and in one
+transaction where the engine has transactions for tables. New tables, columns and types follow from
+``tables.FIXED``; any other change is a migration. A release refuses a newer dataset before anything is
+planned or sent.
 
 Raise the version, with a migration of that number, for any change of ``tables.FIXED``, of what an engine
-indexes, or of what a column means. Each step must do no harm when it is done twice.
+indexes, or of what a column means. A step that runs twice must do no harm.
 """
-
-# Every name in the statements is quoted by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -20,9 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.schema import tables, views
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.schema.tables import Columns
-from extend_pipeline.warehouse.sql import names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, names, qualified
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
@@ -34,7 +29,7 @@ COLUMNS: Final[Columns] = {"version": ColumnType.INTEGER, "applied_at": ColumnTy
 
 
 class Migration(NamedTuple):
-    """What makes a dataset of the version before into one of this version.
+    """A step from the version before to this version.
 
     :param apply: gets a session, with a transaction open and nobody else at work, and the dataset.
     """
@@ -70,7 +65,9 @@ def version(
     """
     if TABLE not in there:
         return 0
-    ((found,),) = session.rows("read version", f"SELECT coalesce(max(version), 0) FROM {_name(dataset)}")
+    ((found,),) = session.rows(
+        "read version", f"SELECT coalesce(max(version), 0) FROM {qualified(dataset, TABLE)}"
+    )
     if found > newest:
         raise WarehouseError(
             f"{session.purpose}: dataset {dataset!r} has layout version {found}, and this release of "
@@ -91,7 +88,7 @@ def migrate(
     """Bring a dataset to the newest version; return whether it is there.
 
     :param session: a transaction is open, and nobody else plans or lands in the dataset.
-    :param make: give a dataset in which nothing is yet the newest version, too.
+    :param make: also give an empty dataset the newest version.
     :raises WarehouseError: if the dataset is of a newer release, or a statement fails; all is as it was then,
         or is continued from there where the engine has no transactions for tables.
     """
@@ -112,7 +109,7 @@ def migrate(
 
 
 def _fit(session: Session, dataset: str, there: Mapping[str, Columns], layout: Mapping[str, Columns]) -> None:
-    """Make tables, columns and types what the layout says; a dataset without documents has claims alone."""
+    """Fit tables, columns and types to the layout; a dataset without documents has claims alone."""
     has_landed = "documents" in there
     changed = any(
         kind is not there[table][column]
@@ -127,17 +124,13 @@ def _fit(session: Session, dataset: str, there: Mapping[str, Columns], layout: M
         if has_landed or table in there:
             session.fit_table(dataset, table, columns, there.get(table))
     if has_landed:
-        session.make_views(dataset, {view: views.made_view(dataset, view) for view in views.VIEWS})
+        session.make_views(dataset, views.statements(dataset))
 
 
 def _note(session: Session, dataset: str, there: Mapping[str, Columns], reached: int) -> None:
     session.fit_table(dataset, TABLE, COLUMNS, there.get(TABLE))
     session.run(
         "write version",
-        f"INSERT INTO {_name(dataset)} ({names(COLUMNS)}) VALUES (?, ?)",
+        f"INSERT INTO {qualified(dataset, TABLE)} ({names(COLUMNS)}) VALUES (?, ?)",
         [reached, datetime.now(UTC)],
     )
-
-
-def _name(dataset: str) -> str:
-    return f"{quoted(dataset)}.{quoted(TABLE)}"

@@ -92,6 +92,11 @@ def path_of(text: str) -> Path:
     return tuple(json.loads(text))
 
 
+def pointer(path: Path) -> str:
+    """Return a path of keys as a JSON Pointer (RFC 6901)."""
+    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in path)
+
+
 def _change(path: Path, name: str) -> tuple[bool, int, str]:
     """Order by how much a name has to be changed; shorter paths first among equals."""
     return identifier(name) != name, len(path), path_text(path)

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-
-Columns = Mapping[str, ColumnType]
+from extend_pipeline.warehouse.sql import Columns, ColumnType
 
 _TEXT, _INTEGER, _DECIMAL = ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL
 _DOUBLE, _BOOLEAN, _TIMESTAMP, _JSON = (
@@ -41,7 +39,7 @@ SUBMISSION: Final[Columns] = {
 }
 
 #: What became of it, or of one attempt.
-OUTCOME: Final[Columns] = {"status": _TEXT, "reason": _TEXT, "message": _TEXT}
+STATUS: Final[Columns] = {"status": _TEXT, "reason": _TEXT, "message": _TEXT}
 
 #: The attempt at Extend. ``observed_at`` is the newest time that the run itself tells of: which of two
 #: snapshots, or of two runs, is the newer one.
@@ -94,14 +92,14 @@ CONFIDENCE: Final[Columns] = {
 DOCUMENTS: Final[Columns] = {
     **KEY,
     **SUBMISSION,
-    **OUTCOME,
+    **STATUS,
     "attempts": _INTEGER,
     **RUN,
     **CONFIDENCE,
     **LOAD,
 }
 #: ``usage`` is the credits in detail, ``edits`` what reviewers changed, by processor run and field.
-RUNS: Final[Columns] = {**KEY, **OUTCOME, **RUN, "usage": _JSON, "edits": _JSON, **LOAD}
+RUNS: Final[Columns] = {**KEY, **STATUS, **RUN, "usage": _JSON, "edits": _JSON, **LOAD}
 
 #: One row per step of the document's run. ``output`` is what it said, but for extracted values and parsed
 #: text. ``file_id`` is the file that it worked on, null for several together; ``passed`` is a validation's
@@ -250,6 +248,12 @@ FIXED: Final[Mapping[str, Columns]] = {
     "loads": LOADS,
     "claims": CLAIMS,
 }
+
+#: What ``documents.approval`` can say; beside APPROVED; rows of a document with one of these are held back.
+WAITING: Final = "WAITING"
+REJECTED: Final = "REJECTED"
+#: Statuses of rows do not say whether a document was paid for; that it went into a batch does.
+WAS_SENT: Final = "(document.run_id IS NOT NULL OR document.batch_id IS NOT NULL)"
 
 #: Fixed tables whose rows belong to a document and are replaced with it.
 REPLACED: Final = ("documents", "steps", "checks", "files", "fields", "problems")

@@ -1,11 +1,8 @@
-"""The views that a person starts from; each is a query over the fixed tables, as text.
+"""Views for people: each is a query over the fixed tables.
 
-The queries keep to what the warehouses' dialects have in common, so that the text, written for DuckDB, means
-the same after sqlglot has transpiled it. Days are days in UTC.
+The queries use only what all dialects have in common, so that sqlglot can transpile them from DuckDB's
+dialect without a change in meaning. Days are days in UTC.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -13,12 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from extend_pipeline.documents import RUN_DELETED
-from extend_pipeline.warehouse.queries.claims import WAS_SENT
-from extend_pipeline.warehouse.schema.tables import DOCUMENTS, KEY
-from extend_pipeline.warehouse.sql import literal, names, quoted
-from extend_pipeline.warehouse.transform.confidence import WAITING
+from extend_pipeline.warehouse.schema.tables import DOCUMENTS, KEY, WAITING, WAS_SENT
+from extend_pipeline.warehouse.sql import literal, names, qualified, quoted
 
-#: Below it a field is shown as one of low confidence where nobody has asked for another threshold.
+#: The threshold of ``low_confidence_fields`` for documents without a threshold of their own.
 DEFAULT_MIN_CONFIDENCE: Final = 0.8
 
 _DEAD_LETTER: Final = (
@@ -29,9 +24,12 @@ _DEAD_LETTER: Final = (
 _STATUSES: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED", "SKIPPED")
 
 
-def made_view(dataset: str, name: str) -> str:
-    """Return the statement that makes one of :data:`VIEWS` in a dataset."""
-    return f"CREATE OR REPLACE VIEW {quoted(dataset)}.{quoted(name)} AS {VIEWS[name](quoted(dataset))}"
+def statements(dataset: str) -> dict[str, str]:
+    """Return the statement that makes each of :data:`VIEWS` in a dataset."""
+    return {
+        view: f"CREATE OR REPLACE VIEW {qualified(dataset, view)} AS {query(quoted(dataset))}"
+        for view, query in VIEWS.items()
+    }
 
 
 def _latest_documents(dataset: str) -> str:

@@ -1,25 +1,16 @@
-"""SQL that says how sure Extend was of a document, and whether its rows may be in the generated tables.
+"""SQL about the confidence of a document, and whether its rows may enter the generated tables.
 
-Every function returns text. A decision, once made about a run, stands: whatever lands the same run again
-finds it in ``documents``. A new run of the document is decided anew, and what a reviewer at Extend has
-decided needs no approval. A field without any confidence is not a doubtful one.
+Every function returns a statement. A decision about a run stands: when the same run lands again, it is found
+in ``documents``. A new run of the document needs a new decision. A run that was reviewed at Extend needs no
+approval. A field without any confidence does not count as low.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
 from typing import Final
 
 from extend_pipeline.warehouse.schema import tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.sql import TYPES, literal, names
-
-#: What ``documents.approval`` can say; rows of a document with one of the first two are held back.
-WAITING: Final = "WAITING"
-REJECTED: Final = "REJECTED"
-APPROVED: Final = "APPROVED"
+from extend_pipeline.warehouse.sql import TYPES, ColumnType, literal, names
 
 _KEY: Final = names(tables.KEY)
 
@@ -40,7 +31,7 @@ def standing_rows(documents: str) -> str:
 
 
 def no_doubts() -> str:
-    """Return ``_doubts`` without a row: it grows by :func:`doubt_rows` with each page."""
+    """Return ``_doubts`` without a row; :func:`doubt_rows` adds rows with each page."""
     columns = {**tables.KEY, "lowest": ColumnType.DOUBLE, "low": ColumnType.INTEGER}
     row = ", ".join(f"NULL::{TYPES[kind]} AS {name}" for name, kind in columns.items())
     return f"SELECT {row} WHERE false"
@@ -67,7 +58,7 @@ def assessed_rows() -> str:
                     THEN coalesce(doubt.low, 0) END AS low_confidence,
                CASE WHEN reviewed THEN NULL
                     WHEN standing.approval IS NOT NULL THEN standing.approval
-                    WHEN hold AND doubt.low > 0 THEN {literal(WAITING)} END AS approval,
+                    WHEN hold AND doubt.low > 0 THEN {literal(tables.WAITING)} END AS approval,
                CASE WHEN NOT reviewed THEN standing.approval_by END AS approval_by,
                CASE WHEN NOT reviewed THEN standing.approval_at END AS approval_at
         FROM _landing AS landing
@@ -81,4 +72,5 @@ def assessed_rows() -> str:
 
 def held_rows() -> str:
     """Return ``_held``: the keys of the documents whose rows are held back."""
-    return f"SELECT {_KEY} FROM _assessed WHERE approval IN ({literal(WAITING)}, {literal(REJECTED)})"
+    held = f"{literal(tables.WAITING)}, {literal(tables.REJECTED)}"
+    return f"SELECT {_KEY} FROM _assessed WHERE approval IN ({held})"

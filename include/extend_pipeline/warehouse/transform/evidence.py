@@ -1,17 +1,14 @@
-"""SQL about Extend's evidence: reading it, leading each entry to its field, telling of what leads nowhere.
+"""SQL about Extend's evidence: reading it, matching each entry to its field, reporting what has no field.
 
-Every function returns text. The statements read ``_page``, ``_nodes``, ``_machine``, ``_places`` and
+Every function returns a statement. The statements read ``_page``, ``_nodes``, ``_machine``, ``_places`` and
 ``_declared``, see :mod:`extend_pipeline.warehouse.transform.flatten`, and make of a page
 
 * ``_evidence``: one row per entry of the metadata, with its ``key``, null for metadata that is no map;
 * ``_found``: the entries that have a place in their extraction; ``ways`` counts the places that the key
   spells equally well.
 
-Where every key is spelled as expected and every entry can be read, no more than that is asked.
+If every key is spelled as expected and every entry can be read, the costlier statements do not run.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -19,8 +16,7 @@ import json
 from typing import Final
 
 from extend_pipeline.warehouse.schema import tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.sql import literal, names, typed
+from extend_pipeline.warehouse.sql import ColumnType, literal, names, typed
 from extend_pipeline.warehouse.transform.places import beside_nodes, folded, spelled
 
 #: The columns of ``_evidence`` that ``fields`` has, in its order.

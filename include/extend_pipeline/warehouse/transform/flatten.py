@@ -1,6 +1,6 @@
 """SQL that takes a page of extracted values apart: typed rows, fields with their evidence, problems.
 
-Every function returns text. The statements read these temporary tables:
+Every function returns a statement. The statements read these temporary tables:
 
 * ``_sources``: one row per extraction of the part, with the file that it was made from;
 * ``_page``: one row per extraction, ``result_no`` numbering them, with ``value``, ``metadata`` and, if a
@@ -11,29 +11,17 @@ Every function returns text. The statements read these temporary tables:
 * ``_evidence`` and what leads from it to fields, see :mod:`extend_pipeline.warehouse.transform.evidence`.
 """
 
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
 from typing import Final
 
+from extend_pipeline.warehouse.files import StagedFile, read_lines, read_texts
 from extend_pipeline.warehouse.schema import tables
 from extend_pipeline.warehouse.schema.dictionary import Column, Table
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
-from extend_pipeline.warehouse.sql import (
-    is_rounded,
-    literal,
-    names,
-    pointer,
-    quoted,
-    read_lines,
-    read_texts,
-    typed,
-)
+from extend_pipeline.warehouse.schema.names import pointer
+from extend_pipeline.warehouse.sql import ColumnType, is_rounded, literal, names, quoted, typed
 from extend_pipeline.warehouse.transform import evidence
-from extend_pipeline.warehouse.transform.parse import StagedFile
 from extend_pipeline.warehouse.transform.places import CONTAINERS, beside_nodes, node_rows, place_rows
 
 PAGE_COLUMNS: Final = {

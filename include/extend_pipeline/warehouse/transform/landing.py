@@ -1,21 +1,18 @@
-"""Landing one part: everything of it or nothing, in one transaction, the ledger's row last.
+"""Landing one part in one transaction: all of it or nothing, the ledger's row last.
 
-A part whose values are too large for one transaction lands in several: everything of a document or nothing in
-each, the ledger's row in the last. After a crash between two of them the part is landed again, from its first
-document on, as after any other.
+A part with very large values lands in several transactions. Each has whole documents; the last one has the
+ledger's row. After a crash between two of them, the part is landed again from its first document.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from extend_pipeline.warehouse.files import read_lines
 from extend_pipeline.warehouse.queries.claims import delete_claims
 from extend_pipeline.warehouse.records import (
     Landing,
@@ -25,42 +22,38 @@ from extend_pipeline.warehouse.records import (
     SchemaContractError,
     WarehouseError,
 )
-from extend_pipeline.warehouse.schema import tables
-from extend_pipeline.warehouse.schema.catalog import Catalog
-from extend_pipeline.warehouse.schema.dictionary import Dictionary, Table
-from extend_pipeline.warehouse.schema.tables import Columns
+from extend_pipeline.warehouse.schema import dictionary_table, migrations, tables, views
+from extend_pipeline.warehouse.schema.dictionary import Table
 from extend_pipeline.warehouse.sql import (
+    Columns,
     inline_rows,
     literal,
     names,
-    quoted,
-    read_lines,
+    qualified,
     text_columns,
     typed_columns,
 )
 from extend_pipeline.warehouse.transform import confidence, evidence, flatten, places, resolve_runs
-from extend_pipeline.warehouse.transform.parse import Slice, StagedPart
+from extend_pipeline.warehouse.transform.parse import ParsedPart, Slice
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
 
-_WIDENED: Final = ("table_name", "column_name", "type")
-
 
 class Load:
-    """One part on its way into one dataset.
+    """Lands one part in one dataset.
 
     :param session: an open connection; a transaction is begun and ended on it.
     :param dataset: the schema.
-    :param part: the part as :func:`extend_pipeline.warehouse.transform.parse.stage` left it.
-    :param withhold: see :meth:`extend_pipeline.warehouse.records.Warehouse.land`.
+    :param part: the part as :func:`extend_pipeline.warehouse.transform.parse.parse_part` left it.
+    :param withhold: see :meth:`extend_pipeline.warehouse.api.Warehouse.land`.
     """
 
     def __init__(
         self,
         session: Session,
         dataset: str,
-        part: StagedPart,
+        part: ParsedPart,
         provenance: Provenance,
         policy: LandingPolicy,
         *,
@@ -76,7 +69,7 @@ class Load:
         self._rows: Counter[str] = Counter()
 
     def run(self) -> Landing:
-        """Land the part; see :meth:`extend_pipeline.warehouse.records.Warehouse.land`."""
+        """Land the part; see :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
         slices = self._part.slices
         ends = [piece.first for piece in slices[1:]]
         for piece, end in zip(slices, [*ends, None], strict=True):
@@ -89,12 +82,15 @@ class Load:
         return landing
 
     def _prepare(self) -> None:
-        """Make a place for all that the part has."""
-        catalog = Catalog(self._session, self._dataset)
-        self._whole = not len(catalog) or ("documents" in catalog and "runs" in catalog)
-        catalog.make_fixed_tables()
+        """Make tables and columns for all that the part has."""
+        self._session.make_schema(self._dataset)
+        there = self._session.columns(self._dataset)
+        there.pop(migrations.TABLE, None)
+        self._whole = not there or {"documents", "runs"} <= there.keys()
+        self._fit(tables.FIXED, there)
+        self._session.make_views(self._dataset, views.statements(self._dataset))
         self._contract = self._asked_contract()
-        dictionary = self._read_dictionary()
+        dictionary = dictionary_table.read(self._session, self._dataset, self._contract)
         self._groups = [dictionary.tables_of(extractor) for extractor in self._part.extractors]
         self._refusal = dictionary.refusal(self._dataset)
         if self._refusal and not self._withhold:
@@ -104,19 +100,27 @@ class Load:
                 "'discard' and clear the load: nothing is sent again."
             )
         if self._refusal:
-            dictionary = self._read_dictionary()  # without what was refused
+            dictionary = dictionary_table.read(
+                self._session, self._dataset, self._contract
+            )  # without what was refused
             self._groups = [[] for _ in self._part.extractors]
-        catalog.make_generated_tables(dictionary, self._groups)
+        filled = {table.name: dictionary.layout(table) for group in self._groups for table in group}
+        self._fit(filled, there)
         # A table that somebody has dropped is made again by the first part that has rows for it.
-        self._generated = [name for name in dictionary.table_names if name in catalog]
-        self._temporary("_load", *resolve_runs.load_row(self._provenance, self._policy, self._started))
-        self._temporary("_sources", flatten.source_rows(self._part.steps))
+        self._generated = [name for name in dictionary.table_names if name in there or name in filled]
+        self._session.stage("_load", *resolve_runs.load_row(self._provenance, self._policy, self._started))
+        self._session.stage("_sources", flatten.source_rows(self._part.steps))
         self._stage_declarations(self._groups)
-        self._write_dictionary(dictionary)
-        self._tell_refusal()
+        self._rows += dictionary_table.write(self._session, self._dataset, dictionary, load="_load")
+        self._record_refusal()
+
+    def _fit(self, wanted: Mapping[str, Columns], there: Mapping[str, Columns]) -> None:
+        """Make, complete and widen tables."""
+        for table, columns in wanted.items():
+            self._session.fit_table(self._dataset, table, columns, there.get(table))
 
     def _land(self, piece: Slice, these: resolve_runs.SeqRange) -> None:
-        self._stage_outcomes(these)
+        self._resolve_runs(these)
         if self._may_have_rows():
             self._delete_rows()
         delete_claims(self._session, self._dataset)
@@ -129,25 +133,21 @@ class Load:
             self._remember(these)
 
     def _remember(self, these: resolve_runs.SeqRange) -> None:
-        """Let the temporary tables tell of the whole part once all of its slices have landed."""
+        """Make the temporary tables cover the whole part once all of its slices have landed."""
         if not these.first:
-            self._temporary("_replaced", "SELECT document_id FROM _landing")
+            self._session.stage("_replaced", "SELECT document_id FROM _landing")
             return
         self._session.run("stage _replaced", "INSERT INTO _replaced SELECT document_id FROM _landing")
         if these.end is None:
-            self._temporary("_landing", "FROM _replaced")
+            self._session.stage("_landing", "FROM _replaced")
             part = self._part
-            self._temporary("_submitted", resolve_runs.submitted_rows(part.submission, part.runs))
-            self._temporary("_attempts", resolve_runs.attempt_rows(part.runs))
+            self._session.stage("_submitted", resolve_runs.submitted_rows(part.submission, part.runs))
+            self._session.stage("_attempts", resolve_runs.attempt_rows(part.runs))
 
     # the contract
 
-    def _read_dictionary(self) -> Dictionary:
-        rows = self._session.rows("read dictionary", f"FROM {self._table('dictionary')}")
-        return Dictionary(rows, self._contract)
-
-    def _tell_refusal(self) -> None:
-        """Tell that the part's values are withheld, or not any more."""
+    def _record_refusal(self) -> None:
+        """Record in ``problems`` that the part's values are withheld, or remove that record."""
         part = self._provenance.part
         if self._is_known_part():
             self._session.run(
@@ -173,7 +173,7 @@ class Load:
         return bool(self._session.rows("look for part", ledger, [self._provenance.part]))
 
     def _asked_contract(self) -> SchemaContract:
-        """Return what is asked for, or what the last load of the workflow was asked for."""
+        """Return the contract asked for, or that of the workflow's last load."""
         if self._policy.schema_contract is not None:
             return self._policy.schema_contract
         last: list[tuple[SchemaContract]] = self._session.rows(
@@ -187,33 +187,33 @@ class Load:
 
     # documents and runs
 
-    def _stage_outcomes(self, these: resolve_runs.SeqRange) -> None:
-        """Decide, in temporary tables, which run each document has, and which are newer than landed."""
+    def _resolve_runs(self, these: resolve_runs.SeqRange) -> None:
+        """Stage which run each document has, and which of them are newer than what has landed."""
         key, runs = list(tables.KEY), self._part.runs
         submitted = resolve_runs.submitted_rows(self._part.submission, runs, these)
-        self._submitted = self._temporary("_submitted", submitted)
-        self._temporary("_attempts", resolve_runs.attempt_rows(runs, these))
-        self._known = self._temporary("_known", resolve_runs.known_documents(self._table("documents")))
-        self._known += self._temporary("_known_runs", resolve_runs.known_runs(self._table("runs")))
-        self._temporary("_outcomes", resolve_runs.outcome_rows())
-        self._landing = self._temporary("_landing", resolve_runs.not_older("_outcomes", "_known", key))
-        self._temporary("_standing", confidence.standing_rows("_known"))
+        self._submitted = self._session.stage("_submitted", submitted)
+        self._session.stage("_attempts", resolve_runs.attempt_rows(runs, these))
+        self._known = self._session.stage("_known", resolve_runs.known_documents(self._table("documents")))
+        self._known += self._session.stage("_known_runs", resolve_runs.known_runs(self._table("runs")))
+        self._session.stage("_resolved", resolve_runs.resolved_rows())
+        self._landing = self._session.stage("_landing", resolve_runs.not_older("_resolved", "_known", key))
+        self._session.stage("_standing", confidence.standing_rows("_known"))
         attempts = "(FROM _attempts CROSS JOIN _load)"
-        self._temporary("_runs", resolve_runs.not_older(attempts, "_known_runs", ["run_id"]))
-        self._temporary("_counted", resolve_runs.counted_runs())
+        self._session.stage("_runs", resolve_runs.not_older(attempts, "_known_runs", ["run_id"]))
+        self._session.stage("_counted", resolve_runs.counted_runs())
 
     def _may_have_rows(self) -> bool:
-        """Whether rows of the part's documents may have landed before.
+        """Return True if rows of the part's documents may have landed before.
 
-        Each row of a document has landed with one in ``documents``, and with one in ``runs`` if it has come
-        out of a run; looking for one in tables of fields, a hundred times as long, would cost the more the
-        more has landed. What somebody has deleted from these two alone is found by the part's ledger row, and
-        that they were dropped before the part came.
+        Every row of a document lands together with a row in ``documents``, and in ``runs`` if it is of a run.
+        The tables of fields are a hundred times as long and are not searched. If somebody has deleted from
+        ``documents`` and ``runs`` alone, the part's ledger row tells; if these tables were dropped, their
+        absence before the landing does.
         """
         return bool(self._known or not self._whole or self._is_known_part())
 
     def _delete_rows(self) -> None:
-        """Delete what the part brings anew."""
+        """Delete the rows that the part replaces."""
         condition = " AND ".join(f"target.{key} = landing.{key}" for key in tables.KEY)
         for table in (*tables.REPLACED, *self._generated):
             self._session.run(
@@ -242,7 +242,7 @@ class Load:
             )
 
     def _insert_runs(self) -> None:
-        """Keep every attempt, also those that no document of the part, or of the dataset, has."""
+        """Insert every attempt, even if its document is not in the part or in the dataset."""
         self._insert("runs", tables.RUNS, f"SELECT {names(tables.RUNS)} FROM _runs")
         self._insert_problems(
             "RUN_WITHOUT_DOCUMENT",
@@ -251,7 +251,7 @@ class Load:
         )
 
     def _insert_steps(self) -> None:
-        """Insert what steps and files have told beside extracted values."""
+        """Insert what steps and files contain beside extracted values."""
         for table, file in (
             ("steps", self._part.steps),
             ("checks", self._part.checks),
@@ -272,13 +272,13 @@ class Load:
     # extracted values
 
     def _insert_values(self, piece: Slice) -> None:
-        self._temporary("_doubts", confidence.no_doubts())
+        self._session.stage("_doubts", confidence.no_doubts())
         problems = flatten.problem_rows(
             {column.type for group in self._groups for table in group for column in table.columns}
         )
         for page in piece.pages:
             for name, rows in flatten.page_stages(page):
-                self._temporary(name, rows)
+                self._session.stage(name, rows)
             self._stage_evidence()
             for group_id, extracted in enumerate(self._groups):
                 for table in extracted:
@@ -288,18 +288,18 @@ class Load:
             self._session.run("stage _doubts", f"INSERT INTO _doubts {confidence.doubt_rows()}")
 
     def _stage_evidence(self) -> None:
-        """Lead the page's evidence to its fields, and tell of what has none or cannot be read."""
-        entries = self._temporary("_evidence", evidence.evidence_rows())
-        found = self._temporary("_found", evidence.exactly_found_rows())
+        """Match the page's evidence to fields; report what has no field or cannot be read."""
+        entries = self._session.stage("_evidence", evidence.evidence_rows())
+        found = self._session.stage("_found", evidence.exactly_found_rows())
         if found < entries:
-            self._temporary("_found", evidence.found_rows())
+            self._session.stage("_found", evidence.found_rows())
             self._session.run("name absent fields", evidence.absent_paths())
             self._insert("problems", tables.PROBLEMS, evidence.problem_rows())
 
     def _hold_back(self) -> None:
-        """Take the few rows of documents that need an approval out of the generated tables again."""
-        self._temporary("_assessed", confidence.assessed_rows())
-        if not self._temporary("_held", confidence.held_rows()):
+        """Delete the rows of documents that need an approval from the generated tables."""
+        self._session.stage("_assessed", confidence.assessed_rows())
+        if not self._session.stage("_held", confidence.held_rows()):
             return
         condition = " AND ".join(f"target.{key} = held.{key}" for key in tables.KEY)
         for name in {table.name for group in self._groups for table in group}:
@@ -311,7 +311,9 @@ class Load:
 
     def _stage_declarations(self, groups: list[list[Table]]) -> None:
         extractors = [(number, extractor.name) for number, extractor in enumerate(self._part.extractors)]
-        self._temporary("_groups", *inline_rows({"group_id": "BIGINT", "extractor": "VARCHAR"}, extractors))
+        self._session.stage(
+            "_groups", *inline_rows({"group_id": "BIGINT", "extractor": "VARCHAR"}, extractors)
+        )
         declared = (
             place
             for group_id, group in enumerate(groups)
@@ -319,47 +321,13 @@ class Load:
         )
         numbered = [(number, *place) for number, place in enumerate(declared)]
         samples, parameters = inline_rows(places.SAMPLE_COLUMNS, numbered)
-        self._temporary("_declared", places.declared_shapes(samples), parameters)
+        self._session.stage("_declared", places.declared_shapes(samples), parameters)
 
-    # the books
-
-    def _write_dictionary(self, dictionary: Dictionary) -> None:
-        if dictionary.added:
-            columns = dict.fromkeys(tables.DICTIONARY, "VARCHAR")
-            self._insert("dictionary", tables.DICTIONARY, *inline_rows(columns, dictionary.added))
-        if dictionary.widened:
-            wider, parameters = inline_rows(dict.fromkeys(_WIDENED, "VARCHAR"), dictionary.widened)
-            self._session.run(
-                "widen dictionary",
-                f"""UPDATE {self._table("dictionary")} AS known SET type = wider.type FROM ({wider}) AS wider
-                    WHERE known.table_name = wider.table_name AND known.column_name = wider.column_name""",
-                parameters,
-            )
-        if dictionary.problems:
-            self._tell_misfits(dictionary)
-
-    def _tell_misfits(self, dictionary: Dictionary) -> None:
-        """Tell of each name and type that did not fit: once, however often it happens."""
-        same = ("code", "table_name", "column_name", "path")
-        columns = dict.fromkeys((*same, "message"), "VARCHAR")
-        self._temporary("_misfits", *inline_rows(columns, dictionary.problems))
-        conditions = " AND ".join(f"problem.{name} = misfit.{name}" for name in same)
-        self._session.run(
-            "delete misfits",
-            f"DELETE FROM {self._table('problems')} AS problem USING _misfits AS misfit "
-            f"WHERE problem.document_id IS NULL AND {conditions}",
-        )
-        self._insert(
-            "problems",
-            tables.PROBLEMS,
-            f"""SELECT NULL, workflow_id, workflow_version_requested, NULL, {names(same)}, NULL, message,
-                       landed_at
-                FROM _misfits CROSS JOIN _load""",
-        )
+    # the ledger
 
     def _finish(self) -> Landing:
-        """Count what the part's documents have now, prove that it is one row each, and write the ledger."""
-        self._temporary(
+        """Check that each document of the part has exactly one row, count the rows, and write the ledger."""
+        self._session.stage(
             "_landed",
             f"""SELECT document_id, status, reason, approval
                 FROM {self._table("documents")} SEMI JOIN (FROM _submitted CROSS JOIN _load)
@@ -372,7 +340,7 @@ class Load:
                       (SELECT coalesce(sum(credits), 0) FROM _attempts WHERE ?),
                       count(*) FILTER (approval = ?)
                FROM _landed""",
-            [self._provenance.counted, confidence.WAITING],
+            [self._provenance.counted, tables.WAITING],
         )
         if not submitted == found == distinct:
             raise WarehouseError(
@@ -424,22 +392,12 @@ class Load:
     # statements
 
     def _table(self, name: str) -> str:
-        return f"{quoted(self._dataset)}.{quoted(name)}"
-
-    def _temporary(self, name: str, rows: str, parameters: Sequence[object] | None = None) -> int:
-        """Make a temporary table; return how many rows it has."""
-        ((count,),) = self._session.rows(
-            f"stage {name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {rows}", parameters
-        )
-        return int(count)
+        return qualified(self._dataset, name)
 
     def _insert(
         self, table: str, columns: Columns, rows: str, parameters: Sequence[object] | None = None
     ) -> None:
-        ((count,),) = self._session.rows(
-            f"insert into {table}", f"INSERT INTO {self._table(table)} ({names(columns)}) {rows}", parameters
-        )
-        self._rows[table] += count
+        self._rows[table] += self._session.insert(self._dataset, table, columns, rows, parameters)
 
     def _insert_problems(self, code: str, source: str, message: str) -> None:
         self._insert(

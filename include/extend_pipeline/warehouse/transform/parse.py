@@ -1,20 +1,23 @@
-"""From raw lines to files that DuckDB reads: one pass, one line in memory.
+"""From raw lines to files that DuckDB reads: one pass, one line in memory at a time.
 
-Only what names a run is looked at here; the extracted values pass as they are, and SQL takes them apart. They
-are written in pages of bounded size, so that shaping them needs bounded memory however large the part is.
+Only what identifies a run is decoded here. Extracted values are copied as they are, for SQL to take apart.
+They are written in pages of bounded size, so that taking them apart needs bounded memory however large the
+part is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.files import SEPARATOR, StagedFile
+from extend_pipeline.warehouse.schema.dictionary import Extractor
 from extend_pipeline.warehouse.transform import step_rows
-from extend_pipeline.warehouse.transform.raw_lines import RawLine, decoded, encoded, exact_text, read_raw_line
+from extend_pipeline.warehouse.transform.raw_lines import RawLine, decoded, exact_text, read_raw_line
 from extend_provider.client.models import Extraction, ProcessorResult, StepRun
 
 #: Staged values per page; what DuckDB needs to take a page apart is some six times as much.
@@ -24,58 +27,13 @@ PAGE_BYTES: Final = 8 * 1024 * 1024
 #: count: so many rows of them are not much.
 SLICE_BYTES: Final = 8 * 1024 * 1024
 _LARGE: Final = 64 * 1024
-#: Bytes of a file that are written at once.
-_BUFFER: Final = 1 << 18
-#: What stands between the columns of a page: a control character, which no JSON text has in it.
-SEPARATOR: Final = "\x1f"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Extractor:
-    """An extractor with one of its schemas.
-
-    Its name is what it is known by: the two API versions give the same extractor different ids.
-    """
-
-    name: str
-    schema: Mapping[str, Any] | None
-
-
-class StagedFile:
-    """A file of JSON lines that is being written.
-
-    :ivar lines: lines so far; ``size``: bytes so far.
-    :ivar longest: bytes of the longest line, which DuckDB wants to know.
-    :ivar reviewed: whether a line has a value from before a review.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines = self.size = self.longest = 0
-        self.reviewed = False
-        self._file = path.open("wb", buffering=_BUFFER)
-
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Append ``record``."""
-        self.write_line(encoded(record) + b"\n")
-
-    def write_line(self, line: bytes) -> None:
-        """Append a line that ends in a newline."""
-        self._file.write(line)
-        self.lines += 1
-        self.size += len(line)
-        self.longest = max(self.longest, len(line))
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
 
 
 @dataclasses.dataclass(slots=True)
 class Slice:
     """Runs of a part that land together: those from number ``first`` on, to the next slice.
 
-    :ivar pages: files of their extracted values, a line each of ``shaping.PAGE_COLUMNS``.
+    :ivar pages: files of their extracted values, a line each of ``flatten.PAGE_COLUMNS``.
     :ivar large: bytes of those extractions that are large.
     """
 
@@ -85,7 +43,7 @@ class Slice:
 
 
 @dataclasses.dataclass(slots=True)
-class StagedPart:
+class ParsedPart:
     """A part on disk.
 
     :ivar slices: one, unless its values are very large.
@@ -111,15 +69,15 @@ class StagedPart:
         return [page for piece in self.slices for page in piece.pages]
 
 
-def stage(
+def parse_part(
     submission: Iterable[Document], raw_lines: Iterable[bytes], folder: Path, *, name: str
-) -> StagedPart:
+) -> ParsedPart:
     """Write a part to ``folder``.
 
     :param name: what the part is called in errors.
     :raises WarehouseError: if a raw line cannot be read; names its number, never its content.
     """
-    part = StagedPart(
+    part = ParsedPart(
         folder,
         StagedFile(folder / "submission.ndjson"),
         StagedFile(folder / "runs.ndjson"),
@@ -161,7 +119,7 @@ def document_record(document: Document) -> dict[str, Any]:
     }
 
 
-def _stage_steps(part: StagedPart, seq: int, raw: RawLine) -> None:
+def _stage_steps(part: ParsedPart, seq: int, raw: RawLine) -> None:
     results_of: Counter[str] = Counter()
     for step_idx, step in enumerate(raw.run.steps):
         result = step.result
@@ -183,7 +141,7 @@ def _stage_steps(part: StagedPart, seq: int, raw: RawLine) -> None:
 
 
 def _write_value(
-    part: StagedPart, raw: RawLine, found: Extraction, initial: Extraction | None, place: tuple[int, int, int]
+    part: ParsedPart, raw: RawLine, found: Extraction, initial: Extraction | None, place: tuple[int, int, int]
 ) -> None:
     # A confidence and a corner of a polygon need no more digits than a double has.
     texts = [
@@ -205,7 +163,7 @@ def _write_value(
     page.write_line(SEPARATOR.encode().join([*numbers, *texts]) + b"\n")
 
 
-def _group(part: StagedPart, raw: RawLine, step: StepRun, result: ProcessorResult) -> int:
+def _group(part: ParsedPart, raw: RawLine, step: StepRun, result: ProcessorResult) -> int:
     # What was merged is of no extractor, or named after one of several: its step tells it from theirs.
     own = step.name if step.type == "MERGE_EXTRACT" else None
     name = own or result.processor_name or result.processor_id or step.name or "extraction"

@@ -1,12 +1,9 @@
-"""SQL about places in extracted values: which there are, how each is spelled, and what is declared there.
+"""SQL about the places in extracted values, their spellings, and what is declared there.
 
 DuckDB spells a place ``$."line items"[3].amount``. Extend's metadata names it by a key, whose spelling is not
 verified (contract, 3.8): ``line_items[3].amount``, ``line_items.3.amount``, mixtures of both, and quotes or
 brackets around awkward names are all understood, see :func:`folded`.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

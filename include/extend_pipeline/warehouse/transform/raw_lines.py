@@ -1,9 +1,8 @@
-"""Reading the lines of the raw zone: exactly, and without decoding what only the warehouse takes apart.
+"""Reading lines of the raw zone exactly, without decoding what only SQL takes apart.
 
 Most of a line is extracted values, their evidence and the extractor's schema. These texts are cut out before
-the rest is decoded, and pass on as they were received. What a line means is decided by the API version's wire
-alone: where the texts stand is known here for the sake of speed only, and a line of another shape is decoded
-whole.
+the rest is decoded, and are copied as they were received. Only the API version's wire decides what a line
+means. This module knows where the large texts are only for speed; a line of another shape is decoded whole.
 """
 
 from __future__ import annotations

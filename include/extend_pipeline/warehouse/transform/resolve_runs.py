@@ -1,10 +1,7 @@
 """SQL that decides which run a document has, and whether what has landed of it is newer.
 
-Every function returns text. ``_load`` is the one row that says where the part comes from.
+Every function returns a statement. ``_load`` is one row, which says where the part comes from.
 """
-
-# Every name in the statements is quoted and every text made a literal by sql.py.
-# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -13,34 +10,33 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from extend_pipeline.documents import RUN_MISSING
+from extend_pipeline.warehouse.files import StagedFile, read_lines
 from extend_pipeline.warehouse.records import LandingPolicy, Provenance
 from extend_pipeline.warehouse.schema import tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
 from extend_pipeline.warehouse.sql import (
     TYPES,
+    ColumnType,
     literal,
     names,
     quoted,
-    read_lines,
     text_columns,
     typed_columns,
 )
-from extend_pipeline.warehouse.transform.parse import StagedFile
 
 #: Statuses that a run can stay in.
 SETTLED: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED")
 _TIMES: Final = ("created_at", "started_at", "ended_at", "updated_at", "reviewed_at")
 _OF_THE_LOAD: Final = {"load_batch_id": ColumnType.TEXT, "hold": ColumnType.BOOLEAN}
-#: What is to be known of a run that has landed before, to tell whether it is older.
+#: The columns of a landed run that tell whether it is older.
 _KNOWN_RUN: Final = (
     *tables.KEY,
     *("run_id", "status", "created_at", "started_at", "observed_at", "landed_at"),
 )
 _KNOWN_DOCUMENT: Final = (*_KNOWN_RUN, "min_confidence", "approval", "approval_by", "approval_at")
-_SUBMITTED: Final = {"document_id": ColumnType.TEXT, **tables.SUBMISSION, **tables.OUTCOME}
+_SUBMITTED: Final = {"document_id": ColumnType.TEXT, **tables.SUBMISSION, **tables.STATUS}
 _ATTEMPT: Final = {
     "document_id": ColumnType.TEXT,
-    **tables.OUTCOME,
+    **tables.STATUS,
     **{name: kind for name, kind in tables.RUN.items() if name != "observed_at"},
     "usage": ColumnType.JSON,
     "edits": ColumnType.JSON,
@@ -48,7 +44,7 @@ _ATTEMPT: Final = {
     "decided_by": ColumnType.TEXT,
     "decided_at": ColumnType.TIMESTAMP,
 }
-#: What a document gets that was sent and of which the batch knows no run.
+#: The status of a document that was sent and has no run in its batch.
 _NO_RUN: Final = {
     "status": "FAILED",
     "reason": RUN_MISSING,
@@ -79,19 +75,19 @@ def load_row(origin: Provenance, policy: LandingPolicy, started: datetime) -> tu
 
 
 class SeqRange(NamedTuple):
-    """Runs of a part by their numbers, from ``first`` on and before ``end``; None is the part's end."""
+    """A range of a part's runs by their numbers: from ``first`` to before ``end``; None is the part's end."""
 
     first: int
     end: int | None
 
     @property
     def is_all(self) -> bool:
-        """Whether it is all of the part's."""
+        """Whether these are all runs of the part."""
         return self.first == 0 and self.end is None
 
     @property
     def condition(self) -> str:
-        """What is true for these runs."""
+        """The SQL condition of these runs."""
         return f"seq >= {self.first}" + ("" if self.end is None else f" AND seq < {self.end}")
 
 
@@ -149,8 +145,8 @@ def known_runs(runs: str) -> str:
     """
 
 
-def outcome_rows() -> str:
-    """Return ``_outcomes``: a row per submitted document with its newest run, or with why it has none."""
+def resolved_rows() -> str:
+    """Return ``_resolved``: a row per submitted document with its newest run, or with why it has none."""
     objects = ", ".join(f"document.{quoted(name)}" for name in tables.SUBMISSION)
     attempt = ", ".join(f"run.{name}" for name in tables.RUN if name != "batch_id")
     load = ", ".join(f"load.{name}" for name in tables.LOAD)
@@ -218,7 +214,7 @@ def counted_attempts(documents: str) -> str:
 
 
 def _recency(row: str) -> str:
-    """What two rows about one document, or two snapshots of one run, are ordered by: the greater one stays.
+    """Return what orders two rows of one document, or two snapshots of one run; the greater one stays.
 
     A run before none; a settled run before one under way; the run begun last; its newest snapshot, and a
     review that has ended before one that has not. Rows without a run are equal; of them the last load stays.

@@ -1,4 +1,4 @@
-"""What a run's steps and files become, as plain records; extracted values are staged elsewhere."""
+"""From a run's steps and files to plain records; extracted values are not among them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ R = TypeVar("R", StoredFile, Split)
 
 
 def step_record(run: WorkflowRun, step: StepRun) -> dict[str, Any]:
-    """Return the row of ``steps``, without what tells its place in the part."""
+    """Return the row of ``steps``, without its position in the part."""
     result = step.result or ProcessorResult(kind="parse", id=None, status=None)
     classification = result.classification or {}
     return {
@@ -111,7 +111,7 @@ def _document_page(
 
 
 def edits_of(run: WorkflowRun) -> dict[str, Any] | None:
-    """Return what reviewers changed, by the processor's run and the field, with their notes."""
+    """Return what reviewers changed, by processor run and field, with their notes."""
     results: Sequence[ProcessorResult] = [step.result for step in run.steps if step.result is not None]
     return {result.id or "": result.edits for result in results if result.edits} or None
 

@@ -18,13 +18,15 @@ from databricks.sdk.core import Config
 from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse
 from extend_pipeline.warehouse.destinations import databricks as destination
 from extend_pipeline.warehouse.destinations import databricks_api
+from extend_pipeline.warehouse.hooks import DatabricksWarehouseHook
 from extend_pipeline.warehouse.schema import views
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.databricks import PRINCIPAL, TOKEN, Databricks
+from fixtures.warehouse_crashes import Crash
 from fixtures.warehouse_destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
 from fixtures.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
+from fixtures.warehouse_parts import AFTER, BEFORE, LATER
 from fixtures.warehouse_runs import document, extract_step, raw_lines, run
-from pipeline.warehouse.transform.test_crash import AFTER, BEFORE, LATER, Crash
 
 FIRST, SECOND = document(1), document(2)
 
@@ -190,7 +192,7 @@ def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(
     with opened() as there:
         there.land(*BEFORE, provenance=provenance())
     before = told(databricks)
-    for last in itertools.count(2, 6):
+    for last in itertools.count(3, 14):
         left = itertools.chain([None] * last, itertools.repeat("[INTERNAL_ERROR] secret-4111"))
         databricks.failing = lambda sql, left=left: next(left)  # type: ignore[misc]
         try:
@@ -313,13 +315,17 @@ def test_the_connection_says_who_we_are(
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", json.dumps(changed))
         return open_warehouse("warehouse_test", "extend")
 
-    for accepted in (
+    for there in (
         connected(None, TOKEN),
         connected("token", None, token=TOKEN),
         connected(*PRINCIPAL, service_principal_oauth=True),
     ):
-        with accepted as there:
+        with there:
             assert there.counts() == {}
+    connected(None, TOKEN)
+    accepted, message = DatabricksWarehouseHook("warehouse_test").test_connection()
+    assert accepted
+    assert "experimental" in message
     for refused in (
         connected(None, "secret-4113"),
         connected("extend-landing", "secret-4113", service_principal_oauth=True),

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse.schema.dictionary import Dictionary, position_columns
-from extend_pipeline.warehouse.schema.json_schema import ColumnType, plan_tables
+from extend_pipeline.warehouse.schema.dictionary import Dictionary, Extractor, position_columns
+from extend_pipeline.warehouse.schema.json_schema import schema_tables
 from extend_pipeline.warehouse.schema.names import Path
-from extend_pipeline.warehouse.transform.parse import Extractor
+from extend_pipeline.warehouse.sql import ColumnType
 from fixtures.warehouse_runs import INVOICE_SCHEMA
 
 T = ColumnType
 
 
 def columns_of(schema: dict[str, Any]) -> dict[Path, dict[Path, ColumnType]]:
-    return {table.path: {c.path: c.type for c in table.columns} for table in plan_tables(schema)}
+    return {table.path: {c.path: c.type for c in table.columns} for table in schema_tables(schema)}
 
 
 def test_objects_become_columns_and_lists_become_tables_down_to_any_depth() -> None:

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.schema import migrations, tables
-from extend_pipeline.warehouse.schema.json_schema import ColumnType
 from extend_pipeline.warehouse.schema.migrations import MIGRATIONS, Migration, migrate
-from extend_pipeline.warehouse.schema.tables import Columns
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import created
+from extend_pipeline.warehouse.sql import Columns, ColumnType, created
 from fixtures.postgres import Database
 from fixtures.warehouse_files import DATASET, Place, contents, land, provenance, query, warehouse
+from fixtures.warehouse_layouts import LATER, NEWEST, STEPS
 from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
 
 VERSIONS = "SELECT version FROM _schema_version ORDER BY version"
-NEWEST = MIGRATIONS[-1].version
-#: What a later release has: a table more, a column more, and a column of another type.
-LATER: Mapping[str, Columns] = {
-    **tables.FIXED,
-    "documents": {**tables.DOCUMENTS, "language": ColumnType.TEXT, "attempts": ColumnType.DECIMAL},
-    "pages": {**tables.KEY, "page": ColumnType.INTEGER},
-}
-
-
-def set_language(session: Session, dataset: str) -> None:
-    session.run("set language", f"UPDATE \"{dataset}\".documents SET language = 'de'")
 
 
 def fail(session: Session, dataset: str) -> None:
     raise RuntimeError("killed")
-
-
-STEPS = (*MIGRATIONS, Migration(NEWEST + 1, "documents have a language", set_language))
 
 
 def migrated(place: Place, **options: Any) -> bool:

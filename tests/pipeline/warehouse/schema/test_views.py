@@ -11,7 +11,7 @@ import sqlglot
 
 from extend_pipeline.documents import RUN_DELETED, Document
 from extend_pipeline.warehouse import LandingPolicy, Provenance
-from extend_pipeline.warehouse.schema.views import VIEWS, made_view
+from extend_pipeline.warehouse.schema.views import VIEWS, statements
 from fixtures.postgres import Database
 from fixtures.warehouse_files import DATASET, Place, land, provenance, query, warehouse
 from fixtures.warehouse_runs import document, extract_step, raw_lines, run
@@ -173,7 +173,7 @@ def test_daily_throughput_counts_each_document_once(new_place: Callable[[str], P
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_is_said_in_every_dialect(view: str, dialect: str) -> None:
     (statement,) = sqlglot.transpile(
-        made_view(DATASET, view), read="duckdb", write=dialect, unsupported_level=sqlglot.ErrorLevel.RAISE
+        statements(DATASET)[view], read="duckdb", write=dialect, unsupported_level=sqlglot.ErrorLevel.RAISE
     )
     (tree,) = sqlglot.parse(statement, read=dialect)
     assert tree is not None

@@ -5,127 +5,39 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
-from extend_pipeline.documents import EMPTY_FILE
 from extend_pipeline.warehouse import WarehouseError
-from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.transform import flatten
+from fixtures.warehouse_crashes import dying_after, one_of_each_kind
 from fixtures.warehouse_files import contents, land, provenance, warehouse
-from fixtures.warehouse_runs import document, extract_step, raw_lines, run
-from pipeline.warehouse.transform.test_landing import parts_of_one_document
-
-FIRST, SECOND, THIRD = document(1), document(2), document(3)
-BEFORE = [FIRST, SECOND], raw_lines(run(FIRST), run(SECOND))
-#: A new table, a new column, one that gets wider, one beside another, a new document, a document with fewer
-#: items, one whose value does not fit, a document that was split, and a validation.
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "pages": {"type": "number"},
-        "invoice_number": {"type": "integer"},
-        "new": {"type": "string"},
-        "list": {"type": "array", "items": {}},
-    },
-}
-VALIDATION = {"stepType": "VALIDATION", "result": {"valid": False, "blocks": [{"id": "b", "valid": False}]}}
-CHILD = {"id": "file_2", "parentFileId": "file_1", "metadata": {"parentSplit": {"startPage": 2}}}
-AFTER = (
-    [FIRST, SECOND, THIRD],
-    raw_lines(
-        run(FIRST, {"pages": "secret-4111"}, updatedAt="2026-11-23T00:00:00Z"),
-        run(SECOND, {}, updatedAt="2026-11-23T00:00:00Z"),
-        run(
-            THIRD,
-            steps=[
-                {
-                    **extract_step({"pages": 1.5, "invoice_number": 7, "list": [1]}, schema=SCHEMA),
-                    "files": [CHILD],
-                },
-                VALIDATION,
-            ],
-        ),
-    ),
-)
-#: Of what lands after it.
-LATER = provenance(raw_uri="raw/2")
+from fixtures.warehouse_parts import AFTER, BEFORE, LATER
 
 
-def parts_of_every_kind() -> list[tuple[list[Any], list[bytes], Any]]:
-    """Parts whose landing, in this order, writes, changes, repeats and leaves alone."""
-    skipped = document(9, status="SKIPPED", reason=EMPTY_FILE, message="It has 0 bytes.")
-    return [
-        (*BEFORE, provenance()),
-        (*AFTER, LATER),
-        *parts_of_one_document(),
-        ([skipped], [], provenance("batch_9")),
-        (*AFTER, LATER),
-    ]
-
-
-class Crash(BaseException):
-    """What no handler for faults catches."""
-
-
-def crash_at(number: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> list[str]:
-    """Let statement ``number`` of the next load fail once it has run; return the list of those run."""
-    ran: list[str] = []
-    original = Session.pages
-
-    def pages(self: Session, statement: str, *arguments: Any) -> Any:
-        rows = list(original(self, statement, *arguments))
-        ran.append(statement)
-        if len(ran) == number:
-            raise error(statement)
-        return iter(rows)
-
-    monkeypatch.setattr(Session, "pages", pages)
-    return ran
-
-
-def test_a_load_that_breaks_after_any_statement_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "warehouse.duckdb"
-    land(file, *BEFORE)
+def test_a_load_that_breaks_after_any_statement_leaves_what_was_there(tmp_path: Path) -> None:
+    file, fresh = tmp_path / "warehouse.duckdb", tmp_path / "fresh.duckdb"
+    for path in (file, fresh):
+        land(path, *BEFORE)
     before = contents(file)
-    number = 0
-    while True:
-        number += 1
-        with monkeypatch.context() as patched, warehouse(file) as opened:
-            ran = crash_at(number, patched, Crash)
-            try:
-                opened.land(*AFTER, provenance=provenance(raw_uri="raw/2"))
-            except Crash as crash:
-                broken_after = str(crash)
-            else:
-                break
-        if broken_after == "commit":
-            break
-        assert contents(file) == before, f"after {broken_after!r}"
-    assert ran[-1] == "commit"
-    assert number > 60
-    after = contents(file)
-    assert after != before
-
-    fresh = tmp_path / "fresh.duckdb"
-    land(fresh, *BEFORE)
-    land(fresh, *AFTER, origin=provenance(raw_uri="raw/2"))
-    assert after == contents(fresh)
+    with dying_after() as ran:
+        land(fresh, *AFTER, origin=LATER)
+    assert len(ran) > 60
+    for last in one_of_each_kind(ran, since="begin"):
+        with dying_after(last) as ran:
+            land(file, *AFTER, origin=LATER)
+        assert len(ran) == last
+        assert contents(file) == before, f"after {ran[-1]!r}"
+    land(file, *AFTER, origin=LATER)
+    assert contents(file) == contents(fresh) != before
 
 
-def test_a_load_can_be_repeated_on_the_connection_that_it_broke_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "warehouse.duckdb"
-    with warehouse(file) as opened:
-        with monkeypatch.context() as patched:
-            crash_at(30, patched, Crash)
-            with pytest.raises(Crash):
-                opened.land(*BEFORE, provenance=provenance())
+def test_a_load_can_be_repeated_on_the_connection_that_it_broke_on(tmp_path: Path) -> None:
+    with warehouse(tmp_path / "warehouse.duckdb") as opened:
+        with dying_after(30) as ran:
+            opened.land(*BEFORE, provenance=provenance())
+        assert len(ran) == 30
         assert opened.land(*BEFORE, provenance=provenance()).documents == 2
 
 
@@ -136,7 +48,7 @@ KILLED_AT_EVERY_STATEMENT = """
     from pathlib import Path
     import duckdb  # before the processes part, so that each is quick
     from extend_pipeline.warehouse.session import Session
-    from pipeline.warehouse.transform.test_crash import AFTER
+    from fixtures.warehouse_parts import AFTER
     from fixtures.warehouse_files import contents, land, provenance
 
     file, fresh = map(Path, sys.argv[1:])

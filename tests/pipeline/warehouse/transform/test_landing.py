@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, RUN_MISSING
 from extend_pipeline.warehouse import WarehouseError
 from fixtures.warehouse_files import Place, but, contents, land, provenance, query, warehouse
+from fixtures.warehouse_parts import parts_of_one_document
 from fixtures.warehouse_runs import INVOICE, document, raw_lines, run, run_of_2025
 
 FIRST, SECOND, THIRD = document(1), document(2), document(3)
@@ -93,9 +95,11 @@ def test_a_documents_row_tells_of_the_object_the_run_and_the_load(file: Place) -
 @pytest.mark.parametrize(
     "key", ["with space/ü.pdf", "a#b?c=d%20+e.pdf", "no-folder.pdf", "日本/請求書.pdf"], ids=str
 )
-def test_a_key_is_taken_from_the_address_as_it_is(file: Place, key: str) -> None:
-    land(file, [document(uri=f"s3://inbox/{key}")], ())
-    assert query(file, "SELECT bucket, key, name FROM documents") == [("inbox", key, key.rsplit("/", 1)[-1])]
+def test_a_key_is_taken_from_the_address_as_it_is(duckdb_file: Path, key: str) -> None:
+    land(duckdb_file, [document(uri=f"s3://inbox/{key}")], ())
+    assert query(duckdb_file, "SELECT bucket, key, name FROM documents") == [
+        ("inbox", key, key.rsplit("/", 1)[-1])
+    ]
 
 
 def test_an_empty_part_leaves_only_its_ledger_row(file: Place) -> None:
@@ -124,26 +128,6 @@ def test_a_later_snapshot_with_fewer_items_leaves_none_of_the_old_ones(file: Pla
         assert query(file, f"FROM {table}") == []
     assert query(file, "SELECT reviewed_by FROM documents") == [("jane@acme.example",)]
     assert query(file, "SELECT count(*) FROM runs") == [(1,)]
-
-
-def parts_of_one_document() -> list[tuple[list[Any], list[bytes], Any]]:
-    """A run under review, its reviewed end, a second run that was asked for, and a look that found no run."""
-    waiting = run(FIRST, status="NEEDS_REVIEW")
-    decided = run(FIRST, {**INVOICE, "pages": 3}, reviewed=True, reviewedAt="2026-11-23T10:00:00Z")
-    again = run(
-        FIRST,
-        {**INVOICE, "pages": 4, "tags": []},
-        id="workflow_run_2",
-        initialRunAt="2026-11-22T09:00:00Z",
-        startTime="2026-11-22T09:00:00Z",
-        endTime="2026-11-22T09:01:00Z",
-    )
-    return [
-        ([FIRST, SECOND], raw_lines(waiting, run(SECOND)), provenance("batch_1", raw_uri="raw/1")),
-        ([FIRST], raw_lines(decided), provenance("batch_1", raw_uri="raw/2")),
-        ([FIRST], raw_lines(again), provenance("batch_2", raw_uri="raw/3")),
-        ([FIRST], [], provenance("batch_3", raw_uri="raw/4")),
-    ]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[3::4], ids=str)
@@ -199,9 +183,9 @@ def test_a_run_of_a_document_that_was_not_submitted_is_kept_and_told_of(file: Pl
     assert stray == [(SECOND.id, f"workflow_run_{SECOND.id[:8]}"), (None, "workflow_run_x")]
 
 
-def test_a_document_submitted_twice_in_a_part_has_one_row(file: Place) -> None:
+def test_a_document_submitted_twice_in_a_part_has_one_row(duckdb_file: Path) -> None:
     replaced = document(1, status="SKIPPED", reason="OBJECT_REPLACED", message="x")
-    landing = land(file, [FIRST, replaced, FIRST], raw_lines(run(FIRST)))
+    landing = land(duckdb_file, [FIRST, replaced, FIRST], raw_lines(run(FIRST)))
     assert (landing.documents, landing.by_status) == (1, {"PROCESSED": 1})
 
 
@@ -213,23 +197,23 @@ def test_workflows_and_versions_do_not_touch_each_other(file: Place) -> None:
     assert rows == [("", 0), ("7", 1), ("draft", 2)]
 
 
-def test_a_rejection_carries_the_reviewers_note(file: Place) -> None:
-    land(file, [FIRST], raw_lines(run(FIRST, status="REJECTED", rejectionNote="Not an invoice.")))
-    assert query(file, "SELECT status, message FROM documents") == [("REJECTED", "Not an invoice.")]
+def test_a_rejection_carries_the_reviewers_note(duckdb_file: Path) -> None:
+    land(duckdb_file, [FIRST], raw_lines(run(FIRST, status="REJECTED", rejectionNote="Not an invoice.")))
+    assert query(duckdb_file, "SELECT status, message FROM documents") == [("REJECTED", "Not an invoice.")]
 
 
-def test_runs_of_the_older_api_version_land_in_the_same_tables(file: Place) -> None:
-    land(file, [FIRST], raw_lines(run_of_2025(FIRST), api_version="2025-04-21"))
-    land(file, [SECOND], raw_lines(run(SECOND)), origin=provenance("batch_2"))
+def test_runs_of_the_older_api_version_land_in_the_same_tables(duckdb_file: Path) -> None:
+    land(duckdb_file, [FIRST], raw_lines(run_of_2025(FIRST), api_version="2025-04-21"))
+    land(duckdb_file, [SECOND], raw_lines(run(SECOND)), origin=provenance("batch_2"))
     columns = but("document_id", "run_id")
     for table in ("invoices", "invoices_line_items", "invoices_line_items_taxes", "invoices_tags"):
         old, new = (
-            query(file, f"SELECT {columns} FROM {table} WHERE document_id = ? ORDER BY ALL", [each.id])
+            query(duckdb_file, f"SELECT {columns} FROM {table} WHERE document_id = ? ORDER BY ALL", [each.id])
             for each in (FIRST, SECOND)
         )
         assert old == new
         assert new
-    evidence = query(file, "SELECT page, reference_text FROM fields WHERE citations = 1")
+    evidence = query(duckdb_file, "SELECT page, reference_text FROM fields WHERE citations = 1")
     assert evidence == [(2, "INV-1")]
 
 
@@ -244,12 +228,12 @@ def test_runs_of_the_older_api_version_land_in_the_same_tables(file: Place) -> N
     ],
     ids=["cut off", "no version", "unknown version", "no run id", "nested too deeply"],
 )
-def test_a_raw_line_that_is_no_run_stops_the_load_and_is_not_quoted(file: Place, line: bytes) -> None:
+def test_a_raw_line_that_is_no_run_stops_the_load_and_is_not_quoted(duckdb_file: Path, line: bytes) -> None:
     with pytest.raises(WarehouseError, match="Line 2 of part batch_1") as caught:
-        land(file, [FIRST], [*raw_lines(run(FIRST)), line])
+        land(duckdb_file, [FIRST], [*raw_lines(run(FIRST)), line])
     assert "4111" not in str(caught.value)
     assert caught.value.__context__ is None
-    with warehouse(file) as opened:
+    with warehouse(duckdb_file) as opened:
         assert opened.counts() == {}
 
 

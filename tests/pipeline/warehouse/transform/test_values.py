@@ -74,17 +74,19 @@ def test_declared_values_land_with_their_types(file: Place) -> None:
 
 
 @pytest.mark.parametrize("value", [{}, dict.fromkeys(INVOICE)], ids=["absent", "null"])
-def test_declared_fields_without_a_value_have_their_columns_all_the_same(file: Place, value: Any) -> None:
-    land_value(file, value)
-    ((row,),) = query(file, "SELECT invoices FROM invoices")
+def test_declared_fields_without_a_value_have_their_columns_all_the_same(
+    duckdb_file: Path, value: Any
+) -> None:
+    land_value(duckdb_file, value)
+    ((row,),) = query(duckdb_file, "SELECT invoices FROM invoices")
     assert {name for name, content in row.items() if content is None} >= {
         "invoice_number",
         "total_amount",
         "vendor_address_city",
         "extras",
     }
-    assert query(file, "SELECT count(*) FROM invoices_line_items") == [(0,)]
-    assert problems(file) == []
+    assert query(duckdb_file, "SELECT count(*) FROM invoices_line_items") == [(0,)]
+    assert problems(duckdb_file) == []
 
 
 MISFITS = [
@@ -106,88 +108,88 @@ MISFITS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "text"), MISFITS, ids=" ".join)
-def test_text_that_is_no_value_of_its_type_is_null_and_a_problem_that_keeps_it(
-    file: Place, kind: str, text: str
-) -> None:
-    declared = {"type": "string", "extend:type": "date"} if kind == "date" else {"type": kind}
-    land_value(
-        file, {"field": text, "other": "kept"}, schema=schema_of(field=declared, other={"type": "string"})
-    )
-    assert query(file, "SELECT field, other FROM invoices") == [(None, "kept")]
-    assert problems(file) == [("WRONG_TYPE", "invoices", "field", "field", text)]
-    assert query(file, "SELECT value FROM fields WHERE path = 'field'") == [(text,)]
+def test_text_that_is_no_value_of_its_type_is_null_and_a_problem_that_keeps_it(file: Place) -> None:
+    kinds = {
+        **{kind: {"type": kind} for kind, _ in MISFITS},
+        "date": {"type": "string", "extend:type": "date"},
+    }
+    names = [f"field_{number:02}" for number in range(len(MISFITS))]
+    declared = {name: kinds[kind] for name, (kind, _) in zip(names, MISFITS, strict=True)}
+    texts = {name: text for name, (_, text) in zip(names, MISFITS, strict=True)}
+    land_value(file, {**texts, "other": "kept"}, schema=schema_of(**declared, other={"type": "string"}))
+    assert query(file, f"SELECT {', '.join(names)}, other FROM invoices") == [(*[None] * len(names), "kept")]
+    assert problems(file) == [("WRONG_TYPE", "invoices", name, name, text) for name, text in texts.items()]
+    kept = dict(query(file, "SELECT path, value FROM fields WHERE path <> 'other'"))
+    assert kept == texts
 
 
-@pytest.mark.parametrize(
-    ("number", "expected"),
-    [
-        ("100.50", Decimal("100.5")),
-        ("-0.000000001", Decimal("-0.000000001")),
-        ("12345678901234567890123456789.123456789", Decimal("12345678901234567890123456789.123456789")),
-        ("1e3", Decimal(1000)),
-        ('"12.50"', Decimal("12.5")),
-    ],
-)
-def test_money_keeps_every_digit(file: Place, number: str, expected: Decimal) -> None:
-    (line,) = raw_lines(
-        run(FIRST, steps=[extract_step({"field": "?"}, schema=schema_of(field={"type": "number"}))])
-    )
-    land(file, [FIRST], [line.replace(b'"?"', number.encode())])
-    assert query(file, "SELECT field FROM invoices") == [(expected,)]
+def land_numbers(file: Place, kind: str, *numbers: str) -> list[str]:
+    """Land a field of this type for each number, as it is written; return the fields' names."""
+    names = [f"field_{number}" for number in range(len(numbers))]
+    schema = schema_of(**{name: {"type": kind} for name in names})
+    (line,) = raw_lines(run(FIRST, steps=[extract_step({name: f"?{name}" for name in names}, schema=schema)]))
+    for name, number in zip(names, numbers, strict=True):
+        line = line.replace(f'"?{name}"'.encode(), number.encode())
+    land(file, [FIRST], [line])
+    return names
+
+
+def test_money_keeps_every_digit(file: Place) -> None:
+    exact = ["100.50", "-0.000000001", "12345678901234567890123456789.123456789", "1e3", '"12.50"']
+    names = land_numbers(file, "number", *exact)
+    (found,) = query(file, f"SELECT {', '.join(names)} FROM invoices")
+    assert found == tuple(Decimal(number.strip('"')) for number in exact)
     assert problems(file) == []
 
 
-@pytest.mark.parametrize("number", ["0.1234567891", "1.234567890123e2", "1e-12", "1e-400"])
-def test_digits_beyond_the_ninth_are_a_problem_that_keeps_them(file: Place, number: str) -> None:
-    (line,) = raw_lines(
-        run(FIRST, steps=[extract_step({"field": "?"}, schema=schema_of(field={"type": "number"}))])
-    )
-    land(file, [FIRST], [line.replace(b'"?"', number.encode())])
-    assert [(row[0], float(row[4])) for row in problems(file)] == [("ROUNDED", float(number))]
+def test_digits_beyond_the_ninth_are_a_problem_that_keeps_them(duckdb_file: Path) -> None:
+    numbers = ["0.1234567891", "1.234567890123e2", "1e-12", "1e-400"]
+    names = land_numbers(duckdb_file, "number", *numbers)
+    told = [(row[0], row[2], float(row[4])) for row in problems(duckdb_file)]
+    assert told == [("ROUNDED", name, float(number)) for name, number in zip(names, numbers, strict=True)]
 
 
-def test_numbers_beyond_64_bits_are_kept_as_text(file: Place) -> None:
-    (line,) = raw_lines(
-        run(FIRST, steps=[extract_step({"field": "?"}, schema=schema_of(field={"type": "integer"}))])
-    )
-    land(file, [FIRST], [line.replace(b'"?"', b"123456789012345678901234567890")])
-    assert query(file, "SELECT field FROM invoices") == [(None,)]
-    assert problems(file)[0][4] == "123456789012345678901234567890"
+def test_numbers_beyond_64_bits_are_kept_as_text(duckdb_file: Path) -> None:
+    (name,) = land_numbers(duckdb_file, "integer", "123456789012345678901234567890")
+    assert query(duckdb_file, f"SELECT {name} FROM invoices") == [(None,)]
+    assert problems(duckdb_file)[0][4] == "123456789012345678901234567890"
 
 
-def test_what_the_schema_does_not_know_is_a_problem_with_its_whole_value(file: Place) -> None:
+def test_what_the_schema_does_not_know_is_a_problem_with_its_whole_value(duckdb_file: Path) -> None:
     value = {
         "surprise": {"a": [1, 2]},
         "vendor": {"name": "x", "vat id": "DE1"},
         "line_items": [{"sku": None}, {"amount": 1, "sku": "A1"}],
         "extras": {"anything": "goes"},
     }
-    land_value(file, value)
-    assert problems(file) == [
+    land_value(duckdb_file, value)
+    assert problems(duckdb_file) == [
         ("UNKNOWN_FIELD", None, None, "line_items[0].sku", None),
         ("UNKNOWN_FIELD", None, None, "line_items[1].sku", "A1"),
         ("UNKNOWN_FIELD", None, None, "surprise", '{"a":[1,2]}'),
         ("UNKNOWN_FIELD", None, None, "vendor.vat id", "DE1"),
     ]
-    assert ("vendor.vat id", "DE1") in query(file, "SELECT path, value FROM fields")
+    assert ("vendor.vat id", "DE1") in query(duckdb_file, "SELECT path, value FROM fields")
 
 
-def test_containers_where_none_belong_and_scalars_where_one_belongs_are_problems(file: Place) -> None:
+def test_containers_where_none_belong_and_scalars_where_one_belongs_are_problems(duckdb_file: Path) -> None:
     value = {
         "invoice_number": {"no": 1},
         "vendor": "Acme",
         "tags": "urgent",
         "line_items": [5, {"amount": 1}],
     }
-    land_value(file, value)
-    assert problems(file) == [
+    land_value(duckdb_file, value)
+    assert problems(duckdb_file) == [
         ("WRONG_TYPE", "invoices", "invoice_number", "invoice_number", '{"no":1}'),
         ("WRONG_TYPE", "invoices", None, "vendor", "Acme"),
         ("WRONG_TYPE", "invoices_line_items", None, "line_items[0]", "5"),
         ("WRONG_TYPE", "invoices_tags", None, "tags", "urgent"),
     ]
-    assert query(file, "SELECT idx, amount FROM invoices_line_items ORDER BY idx") == [(0, None), (1, 1)]
+    assert query(duckdb_file, "SELECT idx, amount FROM invoices_line_items ORDER BY idx") == [
+        (0, None),
+        (1, 1),
+    ]
 
 
 AWKWARD_KEYS = [
@@ -228,20 +230,22 @@ def test_any_key_finds_its_column(file: Place) -> None:
     }
 
 
-def test_an_unknown_object_under_any_key_keeps_its_whole_value(file: Place) -> None:
-    land_value(file, {key: {"of": key} for key in AWKWARD_KEYS}, schema=schema_of(known={"type": "string"}))
-    values = [json.loads(row[4])["of"] for row in problems(file) if row[0] == "UNKNOWN_FIELD"]
+def test_an_unknown_object_under_any_key_keeps_its_whole_value(duckdb_file: Path) -> None:
+    land_value(
+        duckdb_file, {key: {"of": key} for key in AWKWARD_KEYS}, schema=schema_of(known={"type": "string"})
+    )
+    values = [json.loads(row[4])["of"] for row in problems(duckdb_file) if row[0] == "UNKNOWN_FIELD"]
     assert sorted(values) == sorted(AWKWARD_KEYS)
 
 
-def test_a_declared_type_is_checked_under_awkward_keys_too(file: Place) -> None:
+def test_a_declared_type_is_checked_under_awkward_keys_too(duckdb_file: Path) -> None:
     items = {"type": "array", "items": schema_of(**{"unit price [0]": {"type": "number"}})}
     land_value(
-        file,
+        duckdb_file,
         {"line items": [{"unit price [0]": 1}, {"unit price [0]": "x"}]},
         schema=schema_of(**{"line items": items}),
     )
-    rows = query(file, "SELECT code, path, value FROM problems WHERE document_id IS NOT NULL")
+    rows = query(duckdb_file, "SELECT code, path, value FROM problems WHERE document_id IS NOT NULL")
     assert rows == [("WRONG_TYPE", "line items[1].unit price [0]", "x")]
 
 
@@ -297,11 +301,11 @@ def test_nul_is_a_character_like_others(tmp_path: Path) -> None:
     assert problems(file) == []
 
 
-def test_a_broken_byte_is_replaced_and_told_of(file: Place) -> None:
+def test_a_broken_byte_is_replaced_and_told_of(duckdb_file: Path) -> None:
     (line,) = raw_lines(run(FIRST, {"invoice_number": "?"}))
-    land(file, [FIRST], [line.replace(b'"?"', b'"a\xffb"')])
-    assert query(file, "SELECT invoice_number FROM invoices") == [("a\ufffdb",)]
-    assert [row[0] for row in problems(file)] == ["REPLACED_CHARACTERS"]
+    land(duckdb_file, [FIRST], [line.replace(b'"?"', b'"a\xffb"')])
+    assert query(duckdb_file, "SELECT invoice_number FROM invoices") == [("a\ufffdb",)]
+    assert [row[0] for row in problems(duckdb_file)] == ["REPLACED_CHARACTERS"]
 
 
 def test_a_value_of_ten_megabytes_lands(file: Place) -> None:
@@ -330,17 +334,17 @@ def test_nesting_of_a_hundred_levels_lands(file: Place) -> None:
     assert query(file, f'SELECT "{column}" FROM invoices') == [(7,)]
 
 
-def test_values_without_a_schema_are_in_fields_and_told_of(file: Place) -> None:
-    land_value(file, {"free": {"text": "x"}}, schema=None)
-    assert query(file, "SELECT path, value FROM fields") == [("free.text", "x")]
-    assert [row[0] for row in problems(file)] == ["NO_SCHEMA"]
+def test_values_without_a_schema_are_in_fields_and_told_of(duckdb_file: Path) -> None:
+    land_value(duckdb_file, {"free": {"text": "x"}}, schema=None)
+    assert query(duckdb_file, "SELECT path, value FROM fields") == [("free.text", "x")]
+    assert [row[0] for row in problems(duckdb_file)] == ["NO_SCHEMA"]
 
 
-def test_several_extractions_by_one_extractor_are_numbered_rows(file: Place) -> None:
+def test_several_extractions_by_one_extractor_are_numbered_rows(duckdb_file: Path) -> None:
     steps = [extract_step({"pages": 1, "tags": ["a"]}), extract_step({"pages": 2, "tags": ["b"]})]
-    land(file, [FIRST], raw_lines(run(FIRST, steps=steps)))
+    land(duckdb_file, [FIRST], raw_lines(run(FIRST, steps=steps)))
     rows = query(
-        file,
+        duckdb_file,
         """SELECT result_idx, pages, value FROM invoices
            JOIN invoices_tags USING (document_id, workflow_id, workflow_version_requested, result_idx)
            ORDER BY ALL""",
@@ -348,7 +352,7 @@ def test_several_extractions_by_one_extractor_are_numbered_rows(file: Place) -> 
     assert rows == [(0, 1, "a"), (1, 2, "b")]
 
 
-def test_each_extractor_has_its_table(file: Place) -> None:
+def test_each_extractor_has_its_table(duckdb_file: Path) -> None:
     steps = [
         extract_step({"pages": 1}),
         extract_step(
@@ -358,17 +362,19 @@ def test_each_extractor_has_its_table(file: Place) -> None:
             extractor_id="ex_2",
         ),
     ]
-    land(file, [FIRST], raw_lines(run(FIRST, steps=steps)))
-    assert query(file, "SELECT merchant FROM bank_receipts") == [("Café",)]
-    assert query(file, "SELECT step_idx, step_type, processor_name, result_idx FROM steps ORDER BY ALL") == [
+    land(duckdb_file, [FIRST], raw_lines(run(FIRST, steps=steps)))
+    assert query(duckdb_file, "SELECT merchant FROM bank_receipts") == [("Café",)]
+    assert query(
+        duckdb_file, "SELECT step_idx, step_type, processor_name, result_idx FROM steps ORDER BY ALL"
+    ) == [
         (0, "EXTRACT", "Invoices", 0),
         (1, "EXTRACT", "Bank Receipts", 0),
     ]
 
 
-def test_a_new_field_gets_a_column_and_earlier_rows_null(file: Place) -> None:
+def test_a_new_field_gets_a_column_and_earlier_rows_null(duckdb_file: Path) -> None:
     land(
-        file,
+        duckdb_file,
         [FIRST],
         raw_lines(run(FIRST, steps=[extract_step({"a": 1}, schema=schema_of(a={"type": "integer"}))])),
     )
@@ -376,16 +382,16 @@ def test_a_new_field_gets_a_column_and_earlier_rows_null(file: Place) -> None:
         a={"type": "integer"}, b={"type": "string"}, c={"type": "array", "items": {"type": "string"}}
     )
     land(
-        file,
+        duckdb_file,
         [SECOND],
         raw_lines(run(SECOND, steps=[extract_step({"a": 2, "b": "new", "c": ["x"]}, schema=wider)])),
         origin=provenance("batch_2"),
     )
-    assert query(file, "SELECT a, b FROM invoices ORDER BY a") == [(1, None), (2, "new")]
-    assert query(file, "SELECT value FROM invoices_c") == [("x",)]
+    assert query(duckdb_file, "SELECT a, b FROM invoices ORDER BY a") == [(1, None), (2, "new")]
+    assert query(duckdb_file, "SELECT value FROM invoices_c") == [("x",)]
 
 
-def test_what_other_steps_say_is_kept_with_them(file: Place) -> None:
+def test_what_other_steps_say_is_kept_with_them(duckdb_file: Path) -> None:
     validation = {
         "id": "s2",
         "status": "PROCESSED",
@@ -393,9 +399,9 @@ def test_what_other_steps_say_is_kept_with_them(file: Place) -> None:
         "step": {"name": "Sums"},
         "result": {"allPassed": False},
     }
-    land(file, [FIRST], raw_lines(run(FIRST, steps=[classify_step(), validation])))
+    land(duckdb_file, [FIRST], raw_lines(run(FIRST, steps=[classify_step(), validation])))
     rows = query(
-        file,
+        duckdb_file,
         """SELECT step_type, classification, classification_confidence, output::VARCHAR
            FROM steps ORDER BY step_idx""",
     )
@@ -445,10 +451,11 @@ def test_whatever_the_values_are_they_can_be_read_back(
     assert problems(file) == []
 
 
-def test_the_dictionary_leads_from_a_column_back_to_its_field(file: Place) -> None:
-    land_value(file, INVOICE)
+def test_the_dictionary_leads_from_a_column_back_to_its_field(duckdb_file: Path) -> None:
+    land_value(duckdb_file, INVOICE)
     rows = query(
-        file, "SELECT source_path, type, description FROM dictionary WHERE column_name = 'invoice_number'"
+        duckdb_file,
+        "SELECT source_path, type, description FROM dictionary WHERE column_name = 'invoice_number'",
     )
     assert rows == [
         ('["invoice_number"]', "TEXT", INVOICE_SCHEMA["properties"]["invoice_number"]["description"])

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from extend_pipeline.warehouse import WarehouseError
-from extend_pipeline.warehouse.destinations.duckdb import DuckDBWarehouse
+from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 from fixtures.warehouse_files import DATASET, provenance, query
 from fixtures.warehouse_runs import document, raw_lines, run
 

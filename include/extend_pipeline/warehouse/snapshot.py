@@ -1,4 +1,4 @@
-"""A copy of a file for readers: whole at any time, and replaced by the next one in one step."""
+"""A copy of a file for readers, which is whole at any time and replaced in one step."""
 
 from __future__ import annotations
 

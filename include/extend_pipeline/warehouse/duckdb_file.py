@@ -1,0 +1,265 @@
+"""A DuckDB file as the warehouse: one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.api import Warehouse
+from extend_pipeline.warehouse.files import StagedFile, read_lines
+from extend_pipeline.warehouse.records import (
+    AS_BEFORE,
+    Landing,
+    LandingPolicy,
+    Provenance,
+    WarehouseBusyError,
+    WarehouseError,
+)
+from extend_pipeline.warehouse.session import Session
+from extend_pipeline.warehouse.snapshot import publish
+from extend_pipeline.warehouse.sql import TYPES, Columns, literal
+from extend_pipeline.warehouse.transform.landing import Load
+from extend_pipeline.warehouse.transform.parse import ParsedPart, parse_part
+
+if TYPE_CHECKING:
+    import duckdb
+
+log = logging.getLogger(__name__)
+
+#: Copies of a JSON value that DuckDB 2.0 makes while it is taken apart into rows (measured, rounded up).
+_WORKING_COPIES: Final = 32
+#: Rows that DuckDB compresses together, and compresses anew when a part adds to them: a quarter of its
+#: default makes closing the file twice as fast, and the file a quarter larger (measured).
+_ROW_GROUP: Final = 30_720
+#: What the file is called in statements, whatever its name is.
+_CATALOG: Final = "warehouse"
+_HOLDER: Final = re.compile(r"PID (\d+)")
+#: How DuckDB says that another process has the file, or this one in another place.
+_LOCKED: Final = ("Could not set lock", "Unique file handle conflict")
+
+
+class DuckDBWarehouse(Warehouse):
+    """See :class:`extend_pipeline.warehouse.api.Warehouse`.
+
+    Only one process can have a DuckDB file open, not even for reading. The file is opened when the context is
+    entered and closed when it is left.
+
+    :param memory_limit_mb: what DuckDB may use; beyond it, DuckDB works on disk beside the file. The limit is
+        raised while a part lands that has an extraction larger than 1/32 of it.
+    :param lock_timeout: seconds to wait while another process has the file open.
+    :param snapshot: where :meth:`publish` puts a copy of the file for readers; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        dataset: str,
+        *,
+        conn_id: str,
+        memory_limit_mb: int = 256,
+        threads: int = 2,
+        lock_timeout: float = 120,
+        snapshot: Path | None = None,
+    ) -> None:
+        super().__init__(dataset, str(path))
+        self.path = path
+        self._conn_id = conn_id
+        self._lock_timeout = lock_timeout
+        self._snapshot = snapshot
+        self._memory_limit_mb = memory_limit_mb
+        self._config: dict[str, Any] = {
+            "memory_limit": f"{memory_limit_mb}MB",
+            "threads": threads,
+            "temp_directory": f"{path}.tmp",
+            "preserve_insertion_order": False,
+        }
+        self._open_connection: duckdb.DuckDBPyConnection | None = None
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
+        self._copied: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        """Open the file; make it and its folder if missing; wait while another process has it open."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WarehouseError(
+                f"The folder of {self.path} (connection {self._conn_id!r}) cannot be made: {error.strerror}."
+            ) from None
+        self._open_connection = self._connect()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file; what was not committed is gone."""
+        while self._cursors:  # the file stays open as long as one of them is
+            self._cursors.pop().close()
+        if self._open_connection is not None:
+            self._open_connection.close()
+            self._open_connection = None
+        if self._copied is not None:
+            self._copied.close()
+            self._copied = None
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        attempts = Retrying(
+            retry=retry_if_exception(_is_locked),
+            stop=stop_after_delay(self._lock_timeout),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            before_sleep=self._say_that_it_waits,
+            reraise=True,
+        )
+        try:
+            return attempts(self._attached)
+        except duckdb.Error as error:
+            if _is_locked(error):
+                raise WarehouseBusyError(
+                    f"{self.path} (connection {self._conn_id!r}) has been open in another process"
+                    f"{_holder(error)} for more than {self._lock_timeout:g} s. A DuckDB file has one process "
+                    "at a time: another load, which the pool 'extend_warehouse' with its one slot is there "
+                    "to prevent, or somebody's query tool. Close that, and let it read the copy that the "
+                    "connection's extra 'snapshot' asks for."
+                ) from None
+            raise WarehouseError(
+                f"{self.path} (connection {self._conn_id!r}) cannot be opened: {error}"
+            ) from None
+
+    def _attached(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection to the file, attached because only ATTACH takes the row groups' size."""
+        import duckdb
+
+        connection = duckdb.connect(config=self._config)
+        try:
+            # Times without an offset are UTC; every other one says so itself.
+            connection.execute("SET TimeZone = 'UTC'")
+            file = f"{literal(str(self.path))} AS {_CATALOG} (ROW_GROUP_SIZE {_ROW_GROUP})"
+            connection.execute(f"ATTACH {file}; USE {_CATALOG}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _say_that_it_waits(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if state.attempt_number == 1:
+            log.info("%s is open in another process%s; waiting for it.", self.path, _holder(error))
+
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        if self._open_connection is None:
+            raise WarehouseError(f"The warehouse {self.path} is closed; use it as a context manager.")
+        return self._open_connection
+
+    def session(self, purpose: str) -> Session:
+        """Return a session, so that rows can be read from it while others are at work."""
+        cursor = self._connection.cursor()
+        self._cursors.append(cursor)
+        cursor.execute(f"USE {_CATALOG}")
+        return Session(cursor, purpose)
+
+    def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
+        return read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
+
+    def _alone(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        return session.transaction()
+
+    def begin_planning(self) -> None:
+        """Do nothing: while the file is open here, no other process can open it."""
+
+    def check_writable(self) -> None:
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.check_writable`."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path.parent):  # the log and the overflow need the folder
+                super().check_writable()
+        except OSError as error:
+            raise WarehouseError(
+                f"Documents could not land in {self.path} (connection {self._conn_id!r}): its folder cannot "
+                f"be written: {error.strerror}."
+            ) from None
+
+    def publish(self) -> None:
+        """Copy the file for readers, because nobody can read it while it is open here.
+
+        It costs as much as copying the file, and nothing if nothing has landed since the last copy.
+
+        :raises WarehouseError: if it could not be done; what has landed is not concerned.
+        """
+        if self._snapshot is None:
+            return
+        # What stands in the write-ahead log goes into the file. A checkpoint of nothing does not touch it.
+        self.session(f"Snapshot of {self.path}").run("checkpoint", "CHECKPOINT")
+        try:
+            if self._copied is None:
+                # Closed after the connection: closing it ends the lock that the process has on the file.
+                self._copied = self.path.open("rb")
+            done = publish(self._copied, self._snapshot)
+        except OSError as error:
+            raise WarehouseError(
+                f"{self.path} (connection {self._conn_id!r}) could not be copied to {self._snapshot}, where "
+                f"readers look: {error.strerror}. They see an earlier state; what has landed is in the file."
+            ) from None
+        if done:
+            log.info("Readers see what has landed by now in %s.", self._snapshot)
+
+    def land(
+        self,
+        submission: Iterable[Document],
+        raw_lines: Iterable[bytes],
+        *,
+        provenance: Provenance,
+        policy: LandingPolicy = AS_BEFORE,
+        withhold: bool = False,
+    ) -> Landing:
+        """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
+        self._migrate(make=True)
+        with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
+            part = parse_part(submission, raw_lines, Path(folder), name=provenance.part)
+            session = Session(self._connection, f"Part {provenance.part} into {self.path}")
+            with self.memory_for(part, session):
+                return Load(session, self.dataset, part, provenance, policy, withhold=withhold).run()
+
+    @contextlib.contextmanager
+    def memory_for(self, part: ParsedPart, session: Session) -> Iterator[None]:
+        """Raise DuckDB's limit, if taking the part's largest extraction apart needs more."""
+        if len(part.slices) > 1:
+            # Until the file is closed; what is small is put together with what is large by a later part.
+            session.run("keep rows apart", "SET max_vacuum_tasks = 0")
+        needed_mb = _WORKING_COPIES * max((page.longest for page in part.pages), default=0) // 1_000_000
+        if needed_mb <= self._memory_limit_mb:
+            yield
+            return
+        log.warning(
+            "An extraction of %s MB is in the part; DuckDB may use %s MB to take it apart.",
+            needed_mb // _WORKING_COPIES,
+            needed_mb,
+        )
+        session.run("raise memory limit", f"SET memory_limit = '{needed_mb}MB'")
+        try:
+            yield
+        finally:
+            session.run("restore memory limit", f"SET memory_limit = '{self._memory_limit_mb}MB'")
+
+
+def _is_locked(error: BaseException | None) -> bool:
+    import duckdb
+
+    return isinstance(error, duckdb.Error) and any(said in str(error) for said in _LOCKED)
+
+
+def _holder(error: BaseException | None) -> str:
+    found = _HOLDER.search(str(error))
+    return f" (process {found[1]})" if found else ""

@@ -1,0 +1,46 @@
+"""The load ledger: which parts have landed, and how many rows there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from extend_pipeline.warehouse.schema.tables import REFUSED
+from extend_pipeline.warehouse.sql import Columns, ColumnType, qualified
+
+if TYPE_CHECKING:
+    from extend_pipeline.warehouse.session import Session
+
+#: What the relation of parts has to have.
+PART: Final[Columns] = {"part": ColumnType.TEXT}
+
+
+def landed_parts(session: Session, dataset: str) -> Iterator[str]:
+    """Yield what names the parts that the ledger knows."""
+    for page in session.pages("read loads", f"SELECT part FROM {qualified(dataset, 'loads')}"):
+        yield from (part for (part,) in page)
+
+
+def refused_parts(session: Session, dataset: str) -> Iterator[str]:
+    """Yield what names the parts whose values were withheld."""
+    refused = f"SELECT value FROM {qualified(dataset, 'problems')} WHERE code = ?"
+    for page in session.pages("read refusals", refused, [REFUSED]):
+        yield from (part for (part,) in page)
+
+
+def forget_parts(session: Session, dataset: str, parts: str) -> None:
+    """Take parts out of the ledger, in a transaction that is open.
+
+    :param parts: the relation of them, see :data:`PART`.
+    """
+    loads = qualified(dataset, "loads")
+    session.run("delete from loads", f"DELETE FROM {loads} WHERE part IN (SELECT part FROM {parts})")
+
+
+def counts(session: Session, dataset: str, tables: Iterable[str]) -> dict[str, int]:
+    """Return the number of rows of each table."""
+    found: dict[str, int] = {}
+    for table in tables:
+        ((count,),) = session.rows("count rows", f"SELECT count(*) FROM {qualified(dataset, table)}")
+        found[table] = count
+    return found
