@@ -24,11 +24,9 @@ from extend_provider.batch.waiting import Ended
 from extend_provider.exceptions import ExtendBatchError
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from extend_provider.triggers.submission import ExtendLaterTrigger
+from fixtures.chunk_tasks import BATCH, Waiting
 from fixtures.extend_api import running
 from fixtures.task_support import Task, resume, run_on
-from pipeline.batches.test_chunk_state import BATCH, Waiting, times_paid, waiting
-
-__all__ = ["waiting"]
 
 STORED = Path(__file__).parents[1] / "stored"
 RUN = "GET /workflow_runs/{id}"
@@ -85,7 +83,7 @@ def test_a_batch_of_another_workspace_is_waited_for_and_never_sent_again(
 
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", right)
     assert run_on(operator(waiting), Task().attempt())["by_status"] == {"PROCESSED": 2}
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
 
 
 def test_an_empty_list_for_hours_sends_nothing_again(waiting: Waiting) -> None:
@@ -102,7 +100,7 @@ def test_an_empty_list_for_hours_sends_nothing_again(waiting: Waiting) -> None:
     with pytest.raises(TaskDeferred) as goes_on:
         waiting.operator().execute_complete(waiting.context, short.as_event())
     assert same_wait(goes_on.value.trigger.serialize()[1], first)
-    assert times_paid(waiting.api) == [1, 1, 1, 1]
+    assert waiting.times_paid() == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("endpoint", [RUN, "GET /workflow_runs"])
@@ -117,7 +115,7 @@ def test_a_batch_of_which_extend_knows_nothing_is_waited_for(waiting: Waiting, e
     assert waiting.api.requests_to(BATCH) == 1
     waiting.api.configure(faults=[{**refused, "count": 6}])
     assert run_on(operator(waiting), Task().attempt())["by_status"] == {"PROCESSED": 2}
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
 
 
 @pytest.fixture
@@ -134,7 +132,7 @@ def test_more_missing_runs_than_the_bound_fail_the_wait_and_send_nothing(short: 
     for _ in range(2):
         with pytest.raises(ExtendBatchError, match=says):
             short.complete(short.execute(), Outcome.SHORT)
-    assert times_paid(short.api) == [1, 1, 1, 1]
+    assert short.times_paid() == [1, 1, 1, 1]
 
 
 def test_what_is_accepted_as_gone_by_the_command_lands_and_is_not_sent_again(
@@ -157,7 +155,7 @@ def test_what_is_accepted_as_gone_by_the_command_lands_and_is_not_sent_again(
     assert short.complete(again)["by_status"] == {"PROCESSED": 2}
     assert [part["runs"] for part in short.collect()] == [2]
     assert [part["documents"] for part in short.collect()] == [4]
-    assert times_paid(short.api) == [1, 1, 1, 1]
+    assert short.times_paid() == [1, 1, 1, 1]
 
 
 def test_a_batch_that_is_gone_as_a_whole_is_accepted_too(short: Waiting) -> None:
@@ -165,7 +163,7 @@ def test_a_batch_that_is_gone_as_a_whole_is_accepted_too(short: Waiting) -> None
     assert main(["missing", str(Round.first(short.chunk).folder), "--accept"]) == 0
     assert run_on(operator(short), Task().attempt())["by_status"] == {}
     assert [(part["runs"], part["documents"]) for part in short.collect()] == [(0, 4)]
-    assert times_paid(short.api) == [1, 1, 1, 1]
+    assert short.times_paid() == [1, 1, 1, 1]
 
 
 def test_the_command_accepts_nothing_while_runs_are_at_work(
@@ -198,7 +196,7 @@ def test_what_is_stored_is_evidence_and_the_settings_of_the_run_that_works_now_d
     assert same_wait(waiting.complete(waiting.execute()), second)
     assert waiting.complete(second)["by_status"] == {"PROCESSED": 2}
     assert [part["runs"] for part in waiting.collect()] == [4, 2]
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
 
 
 def test_a_round_that_was_begun_is_taken_up_though_the_list_of_its_documents_is_lost(
@@ -225,7 +223,7 @@ def test_a_verdict_of_the_release_before_sends_nothing_that_had_a_run(waiting: W
     old_verdict(waiting, again=[], missing=0)
     delete(waiting, runs[0])
     waiting.complete(waiting.execute(), Outcome.SHORT)
-    assert times_paid(waiting.api) == [1, 1, 1, 1]
+    assert waiting.times_paid() == [1, 1, 1, 1]
     assert [part["runs"] for part in waiting.collect()] == [3]
 
 
@@ -234,7 +232,7 @@ def test_a_verdict_of_the_release_before_is_looked_into_and_goes_on(waiting: Wai
     old_verdict(waiting, again=failed, missing=0, added_by="a release in between")
     second = waiting.complete(waiting.execute())
     assert second["run_count"] == 2
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
 
 
 def test_a_verdict_as_it_was_stored_reads(waiting: Waiting) -> None:
@@ -287,7 +285,7 @@ def test_an_outage_while_runs_are_looked_up_is_waited_out_without_a_retry(
     task = Task()
     assert run_on(operator(waiting), task.attempt())["by_status"] == {"PROCESSED": 2}
     assert len(task.attempts) == 1
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
     assert waiting.api.stats()["responses"][f"{RUN} 503"] == 25
 
 
@@ -311,7 +309,7 @@ def test_what_was_given_up_before_an_outage_is_not_waited_for_anew(
     assert isinstance(deferred.trigger, ExtendLaterTrigger)
     waiting.api.configure(faults=[])
     assert resume(wait, deferred, waiting.context)["by_status"] == {"PROCESSED": 1}
-    assert times_paid(waiting.api) == [1, 1, 1, 2]
+    assert waiting.times_paid() == [1, 1, 1, 2]
 
 
 def test_an_outage_that_lasts_past_the_deadline_fails_the_wait_and_loses_nothing(
@@ -324,4 +322,4 @@ def test_an_outage_that_lasts_past_the_deadline_fails_the_wait_and_loses_nothing
         run_on(operator(waiting, timeout=1.5), Task().attempt())
     waiting.api.configure(faults=[])
     assert run_on(operator(waiting), Task().attempt())["by_status"] == {"PROCESSED": 2}
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]

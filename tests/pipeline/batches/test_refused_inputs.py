@@ -15,26 +15,10 @@ from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.client.refusals import MAX_LEFT_OUT, RefusedInput
 from extend_provider.exceptions import ExtendBadRequestError
 from extend_provider.hooks.extend import ExtendHook
-from pipeline.batches import test_submission
-from pipeline.batches.test_submission import BATCH, Chunk, WorkerKilled
+from fixtures.chunk_tasks import BATCH, Chunk, WorkerKilled
 
-chunk = test_submission.chunk
 REFUSES: dict[str, Any] = {"unreachable_url": "reject_batch"}
 TOO_LARGE = b"Receipt\nTotal: 1.00 EUR\n" + b" " * 200
-
-
-def replace(chunk: Chunk, *numbers: int, name: str = "{}.txt", body: bytes = b"Receipt\n") -> None:
-    """Put other documents into the chunk in the place of some."""
-    for number in numbers:
-        key = "in/" + name.format(number)
-        etag = chunk.s3.put(chunk.bucket, key, body)
-        chunk.documents[number] = Document(
-            f"s3://{chunk.bucket}/{key}", etag, len(body), "2026-11-21T00:00:00+00:00"
-        )
-
-
-def ends(chunk: Chunk) -> list[tuple[str | None, str | None]]:
-    return [(document.status, document.reason) for document in chunk.submission()]
 
 
 @pytest.mark.parametrize("status", [400, 422])
@@ -45,9 +29,9 @@ def test_a_document_that_extend_refuses_ends_and_the_others_are_sent_once(
     connection = chunk.api.connection_json(api_version)
     chunk.connect = lambda grace: monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
     chunk.api.configure(**REFUSES, max_file_bytes=100, validation_status=status)
-    replace(chunk, 1, body=TOO_LARGE)
+    chunk.replace(1, body=TOO_LARGE)
     assert chunk.submit() is not None
-    assert ends(chunk) == [(None, None), ("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None)]
     told = chunk.submission()[1].message or ""
     assert "larger than 100 bytes" in told
     assert "inputs[" not in told
@@ -70,7 +54,7 @@ def test_a_document_is_refused_for_other_reasons_too(
     chunk: Chunk, name: str, url: str | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunk.api.configure(**REFUSES)
-    replace(chunk, 1, name=name)
+    chunk.replace(1, name=name)
     signed = S3Store.signed_url
 
     def one_is_wrong(store: S3Store, place: Any, *more: Any) -> str:
@@ -78,15 +62,15 @@ def test_a_document_is_refused_for_other_reasons_too(
 
     monkeypatch.setattr(S3Store, "signed_url", one_is_wrong)
     assert chunk.submit() is not None
-    assert ends(chunk) == [(None, None), ("FAILED", reason), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", reason), (None, None)]
     assert chunk.times_paid() == {1}
 
 
 def test_several_are_refused_one_after_the_other(chunk: Chunk) -> None:
     chunk.api.configure(**REFUSES, max_file_bytes=100)
-    replace(chunk, 0, 2, body=TOO_LARGE)
+    chunk.replace(0, 2, body=TOO_LARGE)
     assert chunk.submit() is not None
-    assert [status for status, _ in ends(chunk)] == ["FAILED", None, "FAILED"]
+    assert [status for status, _ in chunk.ends()] == ["FAILED", None, "FAILED"]
     assert set(chunk.api.stats()["runs_created"]) == {chunk.documents[1].id}
     assert chunk.times_paid() == {1}
 
@@ -94,7 +78,7 @@ def test_several_are_refused_one_after_the_other(chunk: Chunk) -> None:
 def test_files_that_are_all_too_large_all_end(chunk: Chunk) -> None:
     chunk.api.configure(**REFUSES, max_file_bytes=3)
     assert chunk.submit() is None
-    assert ends(chunk) == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
+    assert chunk.ends() == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
     assert chunk.times_paid() == set()
 
 
@@ -113,7 +97,7 @@ def test_a_worker_that_dies_between_refusal_and_second_request_pays_once(
     chunk: Chunk, dies: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunk.api.configure(**REFUSES, max_file_bytes=100)
-    replace(chunk, 1, body=TOO_LARGE)
+    chunk.replace(1, body=TOO_LARGE)
     create, posts = ExtendHook.create_batch, 0
 
     def dying(hook: ExtendHook, *args: Any, **kwargs: Any) -> str:
@@ -136,14 +120,14 @@ def test_a_worker_that_dies_between_refusal_and_second_request_pays_once(
         with pytest.raises(WorkerKilled):
             chunk.submit()
     assert chunk.submit(grace=1) is not None
-    assert ends(chunk) == [(None, None), ("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None)]
     assert chunk.times_paid() == {1}
 
 
 def test_a_lost_answer_to_the_second_request_is_looked_for(chunk: Chunk) -> None:
     fault = {"endpoint": BATCH, "kind": "drop", "accepted": True, "skip": 1}
     chunk.api.configure(**REFUSES, max_file_bytes=100, faults=[fault])
-    replace(chunk, 1, body=TOO_LARGE)
+    chunk.replace(1, body=TOO_LARGE)
     assert chunk.submit(grace=30) is not None
     assert chunk.api.requests_to(BATCH) == 2
     assert chunk.xcoms["run_count"] == 2
@@ -163,7 +147,7 @@ def test_uploads_are_not_repeated_for_a_refused_file_that_is_gone_at_extend(
 
     monkeypatch.setattr(ExtendHook, "upload_file", forgetting)
     assert chunk.submit(transfer="upload") is not None
-    assert ends(chunk) == [(None, None), ("FAILED", "NOT_FOUND"), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", "NOT_FOUND"), (None, None)]
     assert chunk.api.requests_to("POST /files/upload") == 3
     assert chunk.times_paid() == {1}
 
@@ -176,7 +160,7 @@ def test_a_batch_is_not_taken_apart_for_ever(chunk: Chunk, monkeypatch: pytest.M
         posts += 1
         raise ExtendBadRequestError("No.", status=400, said="CORRUPT_FILE; Path: inputs[0].file")
 
-    replace(chunk, *range(3))
+    chunk.replace(*range(3))
     chunk.documents *= 20
     chunk.documents = [
         Document(each.uri, f"{each.etag}{number}", each.size_bytes, each.last_modified)

@@ -7,23 +7,15 @@ import datetime as dt
 import json
 import shutil
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import BaseOperator, ObjectStoragePath
 from airflow.sdk.exceptions import TaskDeferred
 
 from extend_pipeline.batches.ledger import WorkspaceLedger, lost_state
-from extend_pipeline.batches.reservations import ChunkReference
-from extend_pipeline.dag.submit import SubmitChunkOperator
-from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN, Document
+from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.planning.run_folder import write_settings
-from extend_pipeline.settings import Settings
-from extend_pipeline.storage.workspace import read_documents
 from extend_provider.batch.submission import Intent, LedgerState
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import (
@@ -32,88 +24,7 @@ from extend_provider.exceptions import (
     ExtendRateLimitError,
 )
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.chunks import planned
-from fixtures.extend_api import ExtendApi
-from fixtures.s3 import S3
-from fixtures.task_support import Task, run_on
-
-BATCH = "POST /workflow_runs/batch"
-
-
-class WorkerKilled(BaseException):
-    """Stands for SIGKILL: nothing in the operator catches it, nothing after it runs."""
-
-
-@dataclasses.dataclass
-class Chunk:
-    """A chunk of three documents, ready to be sent, and what is asked of the stand-ins afterwards."""
-
-    api: ExtendApi
-    s3: S3
-    bucket: str
-    folder: ObjectStoragePath
-    documents: list[Document]
-    connect: Callable[[float], None]
-    task: Task = dataclasses.field(default_factory=Task)
-    plan: str = "plan"
-    reference: ChunkReference = dataclasses.field(init=False)
-    run: Callable[[BaseOperator, Any], Any] = run_on
-
-    def of_another_run(self) -> Chunk:
-        """Return the same documents in another DAG run: nothing but the workspace is shared."""
-        return dataclasses.replace(
-            self, folder=self.folder.parent / "another run", task=Task(), plan="another plan"
-        )
-
-    def submit(self, *, grace: float = 0.0, **overrides: Any) -> str | None:
-        """Run the task once, as one attempt; an absence is believed ``grace`` seconds after the request."""
-        self.connect(grace)
-        settings = Settings.from_rendered(
-            {
-                "source": f"s3://{self.bucket}/in/",
-                "workflow_id": "workflow_mixed",
-                "workspace": str(self.folder.parent),
-                **overrides,
-            }
-        )
-        write_settings(self.folder, settings)
-        self.reference = planned(settings, self.folder, self.documents, plan=self.plan)
-        batch_id: str | None = self.run(
-            SubmitChunkOperator(task_id="submit", chunk=self.reference), self.task.attempt()
-        )
-        return batch_id
-
-    @property
-    def xcoms(self) -> dict[str, Any]:
-        """What the last attempt has pushed."""
-        return self.task.xcoms
-
-    def submission(self) -> list[Document]:
-        """Return the documents as they stood when the chunk was sent."""
-        return list(read_documents(ObjectStoragePath(self.xcoms["submission"])))
-
-    def times_paid(self) -> set[int]:
-        """Return how often each document that was sent was sent."""
-        return set(self.api.stats()["runs_created"].values())
-
-
-@pytest.fixture
-def chunk(extend_api: ExtendApi, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chunk:
-    # A short timeout, because a submission may be accepted for as long as its answer is waited for.
-    def connect(grace: float) -> None:
-        connection = extend_api.connection_json(timeout=2, acceptance_window=2, listing_grace=grace)
-        monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
-
-    connect(0.0)
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
-    bucket = s3.bucket("inbox")
-    documents = []
-    for number in range(3):
-        etag = s3.put(bucket, f"in/{number}.txt", f"Receipt\nTotal: {number}.00 EUR\n".encode())
-        documents.append(Document(f"s3://{bucket}/in/{number}.txt", etag, 20, "2026-11-21T00:00:00+00:00"))
-    return Chunk(
-        extend_api, s3, bucket, ObjectStoragePath(f"file://{tmp_path}/files/run"), documents, connect
-    )
+from fixtures.chunk_tasks import BATCH, Chunk, WorkerKilled
 
 
 def test_a_chunk_becomes_one_batch_whose_inputs_carry_their_identity(chunk: Chunk) -> None:
@@ -276,13 +187,9 @@ def test_a_batch_that_becomes_listed_while_the_task_is_deferred_is_taken_up(chun
 
 def age_of_intent(chunk: Chunk, *, seconds: float) -> None:
     """Let an intent have been written so long ago."""
-    (path,) = batches(chunk).rglob("00001.intent.json")
+    (path,) = chunk.batches.rglob("00001.intent.json")
     begun = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
     path.write_text(json.dumps({**json.loads(path.read_text()), "begun_at": begun.isoformat()}))
-
-
-def batches(chunk: Chunk) -> Path:
-    return Path(chunk.folder.parent.path) / "batches"
 
 
 @pytest.mark.parametrize(
@@ -292,7 +199,7 @@ def test_a_batch_whose_folder_is_lost_is_found_through_the_tasks_own_state(chunk
     if answer == "lost":
         chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}])
     chunk.submit(grace=30)
-    shutil.rmtree(batches(chunk))
+    shutil.rmtree(chunk.batches)
     taken_up = chunk.submit(grace=30)
     assert taken_up is not None
     assert chunk.api.requests_to(BATCH) == 1
@@ -418,7 +325,7 @@ def test_a_chunk_of_which_nothing_may_be_read_any_more_waits_for_other_credentia
         chunk.submit()
     assert caught.value.retryable
     assert chunk.api.stats()["requests"] == {}
-    assert list(batches(chunk).rglob("*.intent.json")) == []
+    assert list(chunk.batches.rglob("*.intent.json")) == []
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["among others", "alone"])

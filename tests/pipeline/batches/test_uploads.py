@@ -28,12 +28,9 @@ from extend_provider.client.retries import Backoff
 from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.exceptions import ExtendAuthError, ExtendCreditsError
 from extend_provider.hooks.extend import ExtendHook
+from fixtures.chunk_tasks import BATCH, Chunk
 from fixtures.scripted_server import Reply, ScriptedServer
-from pipeline.batches import test_submission
-from pipeline.batches.test_refused_inputs import ends, replace
-from pipeline.batches.test_submission import BATCH, Chunk
 
-chunk = test_submission.chunk
 UPLOAD = "POST /files/upload"
 LARGE = b"Receipt\nTotal: 1.00 EUR\n" + b" " * 200
 
@@ -46,10 +43,10 @@ def test_a_file_over_extends_limit_ends_and_the_others_are_sent(
     connection = chunk.api.connection_json(api_version)
     chunk.connect = lambda grace: monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
     chunk.api.configure(max_file_bytes=100, validation_status=status)
-    replace(chunk, 1, body=LARGE)
+    chunk.replace(1, body=LARGE)
     assert chunk.submit(transfer="upload") is not None
     reason = "FILE_SIZE_TOO_LARGE" if api_version == "2025-04-21" else "INVALID_REQUEST"
-    assert ends(chunk) == [(None, None), ("FAILED", reason), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", reason), (None, None)]
     assert "larger than 100 bytes" in (chunk.submission()[1].message or "")
     assert chunk.xcoms["run_count"] == 2
     assert chunk.times_paid() == {1}
@@ -64,7 +61,7 @@ def test_files_that_are_all_refused_end_only_for_what_they_are(
     chunk.api.configure(max_file_bytes=3)
     if of_the_file:
         assert chunk.submit(transfer="upload") is None
-        assert ends(chunk) == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
+        assert chunk.ends() == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
     else:
         with pytest.raises(PipelineSourceError, match="takes none of 3 files") as failure:
             chunk.submit(transfer="upload")
@@ -75,7 +72,7 @@ def test_files_that_are_all_refused_end_only_for_what_they_are(
 def test_a_gateway_that_finds_a_file_too_large_says_so_by_its_status_alone(chunk: Chunk) -> None:
     chunk.api.configure(faults=[{"endpoint": UPLOAD, "kind": "error", "status": 413, "count": 1}])
     assert chunk.submit(transfer="upload") is not None
-    assert sorted(ends(chunk), key=str) == [("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None), (None, None)]
+    assert sorted(chunk.ends(), key=str) == [("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None), (None, None)]
 
 
 @pytest.fixture
@@ -118,7 +115,7 @@ def test_an_object_that_goes_before_it_is_read_is_its_documents_affair(
 
     before_read("in/1.txt", happen)
     assert chunk.submit(transfer="upload") is not None
-    assert ends(chunk) == [(None, None), end, (None, None)]
+    assert chunk.ends() == [(None, None), end, (None, None)]
     assert chunk.times_paid() == {1}
 
 
@@ -257,7 +254,7 @@ def test_large_files_are_uploaded_by_the_piece(chunk: Chunk, monkeypatch: pytest
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", chunk.api.connection_json())
     megabytes, count = 8, 8
     chunk.documents *= count
-    replace(chunk, *range(count), body=b"Receipt\n" + bytes(megabytes << 20))
+    chunk.replace(*range(count), body=b"Receipt\n" + bytes(megabytes << 20))
     checked = [Checked(document) for document in chunk.documents[:count]]
     wanted = {"source": "s3://inbox/", "workflow_id": "w", "workspace": str(chunk.folder)}
     stores = Stores(Settings.from_rendered(wanted))

@@ -24,10 +24,8 @@ from extend_provider.exceptions import (
 )
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from extend_provider.triggers.submission import ExtendLaterTrigger
+from fixtures.chunk_tasks import Waiting
 from fixtures.task_support import Task, resume, run_on
-from pipeline.batches.test_chunk_state import Waiting, waiting
-
-__all__ = ["waiting"]
 
 RUN = "GET /workflow_runs/{id}"
 
