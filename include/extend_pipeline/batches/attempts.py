@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
+from extend_pipeline.storage.formats import Stored
 from extend_provider.client.models import RunStatus
 
 #: Failures of Extend's own that the same document need not meet again. Extend does not declare its list of
@@ -70,7 +71,7 @@ class RunEnd:
         return self.status == RunStatus.CANCELLED
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class Evidence(Stored, frozen=True, kw_only=True):
     """What Extend has told of a round that has settled: facts, from which each run decides by its settings.
 
     :ivar listed: how many of its runs were listed.
@@ -82,6 +83,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     :ivar seen_at: when, RFC 3339.
     """
 
+    FORMAT: ClassVar[int] = 2
+
     listed: int = 0
     missing: int = 0
     gone: tuple[str, ...] = ()
@@ -89,6 +92,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     without_run: tuple[str, ...] = ()
     accepted: int = 0
     seen_at: str = ""
+
+    @classmethod
+    def upgraded(cls, plain: dict[str, Any], from_format: int) -> dict[str, Any]:
+        """Read what releases before wrote under ``schema_version`` instead of ``format``."""
+        if plain.pop("schema_version", cls.FORMAT) != cls.FORMAT:
+            raise ValueError("schema_version")
+        return plain
 
     def granted(self, submitted: int) -> int:
         """Return how many of the runs need not be there when the round is waited for and collected."""
@@ -133,6 +143,7 @@ def merged(before: Evidence | None, now: Evidence, *, fine: Collection[str] = ()
         ends=tuple(ends.values()),
         without_run=tuple(one for one in now.without_run if one in still),
         accepted=max(before.accepted, now.accepted),
+        others=before.others,
     )
 
 

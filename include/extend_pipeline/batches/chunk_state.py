@@ -15,26 +15,36 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.attempts import Evidence, next_round
 from extend_pipeline.batches.evidence import read_evidence
-from extend_pipeline.batches.inputs import Checked, check_objects, check_readable, check_signing, file_inputs
-from extend_pipeline.batches.ledger import CopiedLedger, WorkspaceLedger
+from extend_pipeline.batches.inputs import (
+    Checked,
+    Sending,
+    check_objects,
+    check_readable,
+    check_signing,
+    file_inputs,
+)
+from extend_pipeline.batches.ledger import (
+    DOCUMENTS_KEY,
+    PIPELINE_KEY,
+    URLS_END_KEY,
+    CopiedLedger,
+    WorkspaceLedger,
+    documents_of,
+)
 from extend_pipeline.batches.probing import probed
 from extend_pipeline.batches.reservations import ChunkReference, chunk_documents, chunk_folder
-from extend_pipeline.batches.sending import Sending
 from extend_pipeline.batches.uploads import Uploads
 from extend_pipeline.documents import Document
 from extend_pipeline.planning.run_folder import read_settings
 from extend_pipeline.settings import Settings
 from extend_pipeline.sources import Stores
-from extend_pipeline.storage.workspace import (
-    read_documents,
-    write_documents,
-)
+from extend_pipeline.storage.workspace import write_documents
 from extend_provider.batch.on_kill import CancelsOnKillMixin as Sender
 from extend_provider.batch.orphans import Mark
 from extend_provider.batch.submission import Later, Prepared, Submission, Submitter
@@ -45,13 +55,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from extend_provider.hooks.extend import ExtendHook
-
-#: What the intent of a batch names: the file that lists the round's documents as they stood when it was sent.
-SUBMISSION_KEY: Final = "submission"
-#: Likewise, the pipeline that has sent it: where its answers are in the raw zone, whoever collects them.
-PIPELINE_KEY: Final = "pipeline"
-#: Likewise, where presigned URLs were sent: when they end.
-URLS_END_KEY: Final = "urls_end"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -126,8 +129,7 @@ class Round:
         if state.intent is None or state.withdrawn:
             return set()
         try:
-            begun = read_documents(ObjectStoragePath(state.intent.details[SUBMISSION_KEY]))
-            return {document.id for document in begun}
+            return {document.id for document in documents_of(state.intent.details)}
         except FileNotFoundError:  # written down again by whoever takes the batch up
             return self._due(self.number + 1)
 
@@ -179,9 +181,7 @@ class Round:
         """Yield the documents that went into the round's batch."""
         sent = self.sent()
         if sent is not None:
-            for document in read_documents(ObjectStoragePath(sent.details[SUBMISSION_KEY])):
-                if document.status is None:
-                    yield document
+            yield from (document for document in documents_of(sent.details) if document.status is None)
 
     def advance(
         self, hook: ExtendHook, sender: Sender, context: Context, turned_away: int = 0
@@ -209,7 +209,7 @@ class Round:
             log=sender.log,
         ).advance(turned_away)
         if isinstance(outcome, Submission) and outcome.batch_id is not None and outcome.taken_up:
-            self._restore_documents(ObjectStoragePath(outcome.details[SUBMISSION_KEY]))
+            self._restore_documents(ObjectStoragePath(outcome.details[DOCUMENTS_KEY]))
         return outcome
 
     def _restore_documents(self, submission: ObjectStoragePath) -> None:
@@ -256,7 +256,7 @@ class Round:
         write_documents(submission, sending.documents)
         return Prepared(
             sending.inputs,
-            {SUBMISSION_KEY: str(submission), **details},
+            {DOCUMENTS_KEY: str(submission), **details},
             without=lambda refused: self._prepared(sending.without(refused), details),
         )
 

@@ -1,8 +1,11 @@
-"""Transfer: how a document's bytes get from its store to Extend, checked at the last moment.
+"""Inputs: the documents of a chunk become inputs of a batch, checked right before they are sent.
 
-What was listed may be gone, or may be another content, by the time it is sent. Each object is therefore
-looked at once more. A deleted one is not sent. Neither is a replaced one: its new content is another
-document, which nobody has planned yet, and which the next discovery finds.
+An object may have been deleted or replaced since it was listed, so each one is looked at once more. A deleted
+one is not sent. Neither is a replaced one: its new content is another document, which nobody has planned yet,
+and which the next discovery finds.
+
+Extend takes a batch whole or not at all. A document for which it refuses one ends as FAILED with Extend's
+reason, and the others are sent without it.
 """
 
 from __future__ import annotations
@@ -36,8 +39,8 @@ from extend_pipeline.sources import (
 )
 from extend_pipeline.sources.contents import UnreadableError
 from extend_pipeline.sources.relisting import ListsFromAnywhere, relist
-from extend_provider.client.models import FileInput, StoredFile
-from extend_provider.client.refusals import FILE_REASONS, reason_of
+from extend_provider.client.models import BatchInput, FileInput, StoredFile
+from extend_provider.client.refusals import FILE_REASONS, RefusedInput, reason_of
 from extend_provider.exceptions import ExtendBadRequestError
 
 if TYPE_CHECKING:
@@ -252,3 +255,46 @@ def _refused(document: Document, error: ExtendBadRequestError) -> _Refused:
     reason = FILE_TOO_LARGE if error.status == CONTENT_TOO_LARGE else reason_of(error)
     message = f"Extend refused the file at upload: {error.said or error.message}"
     return _Refused(_ended(document, "FAILED", reason, message).document, reason in FILE_REASONS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sending:
+    """Documents that are about to be sent.
+
+    :param documents: all of the chunk, those that are not sent with their status.
+    :param inputs: of the others, in their order.
+    :param refused: what Extend has said so far of documents that it does not take, by their id.
+    """
+
+    documents: Sequence[Document]
+    inputs: Sequence[BatchInput]
+    refused: Mapping[str, RefusedInput] = dataclasses.field(default_factory=dict)
+
+    def without(self, refused: Sequence[RefusedInput]) -> Sending:
+        """Return what is left to be sent; the refused documents are FAILED.
+
+        :raises PipelineSourceError: if Extend takes none of several, and not for what the files are: that
+            tells of a setting, not of documents.
+        """
+        to_send = [document for document in self.documents if document.status is None]
+        by_id = {**self.refused, **{to_send[each.index].id: each for each in refused}}
+        left = Sending(
+            [_with_refusal(document, by_id.get(document.id)) for document in self.documents],
+            [each for each, document in zip(self.inputs, to_send, strict=True) if document.id not in by_id],
+            by_id,
+        )
+        if not left.inputs and len(by_id) > 1 and not all(each.is_of_the_file for each in by_id.values()):
+            raise PipelineSourceError(
+                f"Extend takes none of {len(by_id):,} documents, the last one for this: "
+                f"{refused[-1].reason}: {refused[-1].message} Nothing was sent, and no document has ended. "
+                "Check that Extend can read where they lie: rights, networks that are let in, how long URLs "
+                "are valid. Then clear this task."
+            )
+        return left
+
+
+def _with_refusal(document: Document, refused: RefusedInput | None) -> Document:
+    if refused is None or document.status is not None:
+        return document
+    message = f"Extend refused the batch for this document, which was sent without it: {refused.message}"
+    return dataclasses.replace(document, status="FAILED", reason=refused.reason, message=message)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,7 @@ from airflow.sdk import ObjectStoragePath
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import ChunkVoidedError
 from extend_pipeline.storage.formats import Stored, read, write, write_once
-from extend_pipeline.storage.workspace import read_json, write_json
+from extend_pipeline.storage.workspace import read_documents, read_json, write_json
 from extend_provider.batch.ledger import SUBMISSION_KEY
 from extend_provider.batch.submission import Intent, LedgerState
 
@@ -33,6 +33,14 @@ log = logging.getLogger(__name__)
 
 #: Stands for a plan where somebody has released a chunk by hand.
 RELEASED: Final = "-"
+
+# Keys of an intent's details.
+#: The file that lists the documents of the batch as they stood when it was sent.
+DOCUMENTS_KEY: Final = "submission"
+#: The pipeline that has sent it: under this name the raw zone keeps its runs, whoever collects them.
+PIPELINE_KEY: Final = "pipeline"
+#: When its presigned URLs expire; absent if it has none.
+URLS_END_KEY: Final = "urls_end"
 
 
 def batch_key(
@@ -46,6 +54,11 @@ def batch_key(
     for identity in sorted(document.id for document in documents):
         digest.update(identity.encode())
     return digest.hexdigest()[:32]
+
+
+def documents_of(details: Mapping[str, Any]) -> Iterator[Document]:
+    """Yield the documents of a batch as they stood when it was sent, given the details of its intent."""
+    return read_documents(ObjectStoragePath(details[DOCUMENTS_KEY]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.dag.outages import is_gone
+from extend_pipeline.exceptions import is_gone
 from extend_pipeline.reviews.decisions import NEWS, Verdict, verdict
 from extend_pipeline.storage.raw_zone import run_line
 from extend_pipeline.warehouse.records import LandedRun

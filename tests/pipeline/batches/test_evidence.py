@@ -15,7 +15,9 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import TaskDeferred
 
 from extend_pipeline.__main__ import main
+from extend_pipeline.batches.attempts import Evidence
 from extend_pipeline.batches.chunk_state import Round
+from extend_pipeline.batches.evidence import read_evidence
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.run_folder import read_settings, write_settings
@@ -183,7 +185,7 @@ def test_what_is_stored_is_evidence_and_the_settings_of_the_run_that_works_now_d
     settings_of(waiting, max_attempts=1)
     assert waiting.complete(waiting.execute())["by_status"] == {"FAILED": 2, "PROCESSED": 2}
     stored = json.loads((folder_of(waiting) / "evidence.json").read_text())
-    assert stored["schema_version"] == 2
+    assert stored["format"] == 2
     assert (stored["listed"], stored["missing"], stored["without_run"]) == (4, 0, [])
     assert [(end["status"], end["reason"]) for end in stored["ends"]] == [("FAILED", "INTERNAL_ERROR")] * 2
     assert all(end["run_id"] and end["document_id"] and end["started_at"] for end in stored["ends"])
@@ -248,17 +250,31 @@ def test_a_verdict_as_it_was_stored_reads(waiting: Waiting) -> None:
     assert first.expected(sent) == 4
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 3}, {"schema_version": "x"}, {"ends": 1}], ids=str)
+@pytest.mark.parametrize("change", [{"format": 3}, {"format": "x"}, {"ends": 1}], ids=str)
 def test_evidence_that_cannot_be_read_stops_before_anything_is_sent(
     waiting: Waiting, change: dict[str, Any]
 ) -> None:
     waiting.complete(waiting.execute())
     file = folder_of(waiting) / "evidence.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    with pytest.raises(
-        PipelineInputError, match=r"evidence.json (has version|cannot be read).*Nothing was sent"
-    ):
+    with pytest.raises(PipelineInputError, match=r"evidence.json (is of format 3|cannot be read)"):
         Round.first(waiting.chunk).evidence()
+
+
+@pytest.mark.parametrize(
+    ("schema_version", "reads"), [({"schema_version": 2}, True), ({"schema_version": 3}, False)]
+)
+def test_evidence_of_the_release_before_reads_by_its_schema_version(
+    tmp_path: Path, schema_version: dict[str, int], reads: bool
+) -> None:
+    stored = {"listed": 4, "missing": 1, "gone": [], "ends": [], "without_run": ["d"], "accepted": 1}
+    (tmp_path / "evidence.json").write_text(json.dumps({**stored, **schema_version}))
+    folder = ObjectStoragePath(f"file://{tmp_path}")
+    if reads:
+        assert read_evidence(folder) == Evidence(listed=4, missing=1, without_run=("d",), accepted=1)
+    else:
+        with pytest.raises(PipelineInputError, match="cannot be read"):
+            read_evidence(folder)
 
 
 def test_what_a_later_release_has_added_stays_in_the_evidence(waiting: Waiting) -> None:

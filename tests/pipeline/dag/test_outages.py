@@ -11,8 +11,9 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskDeferred
 
-from extend_pipeline.dag.collect import collect_chunk
-from extend_pipeline.dag.outages import AskingOperator, is_gone, is_outage
+from extend_pipeline.batches.collection import collect_chunk
+from extend_pipeline.dag.outages import AskingOperator
+from extend_pipeline.exceptions import is_gone, is_outage
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendBadRequestError,

@@ -104,7 +104,7 @@ def test_runs_that_are_listed_and_not_there_are_no_reason_to_land_most_of_a_batc
 ) -> None:
     batch.api.runs(batch.id)
     refused(batch, skip=left)
-    says = f"{RUNS - left} runs of batch .* are listed and not there, so Extend has {left} of its 10 runs"
+    says = f"{RUNS - left} listed runs of batch .* do not exist, so Extend has {left} of its 10 runs"
     with pytest.raises(ExtendError, match=says) as failure:
         batch.collect()
     assert failure.value.retryable
