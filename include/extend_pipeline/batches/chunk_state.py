@@ -33,7 +33,6 @@ from extend_pipeline.batches.ledger import (
     DOCUMENTS_KEY,
     PIPELINE_KEY,
     URLS_END_KEY,
-    CopiedLedger,
     WorkspaceLedger,
     documents_of,
 )
@@ -171,8 +170,9 @@ class Round:
             if required:
                 raise ExtendError(
                     f"The batch of chunk {self.key} is not recorded in {self.folder} any more. Nothing was "
-                    "sent again. Clear the submit task of this chunk: it finds the batch in its own state "
-                    "(in Airflow, key 'extend_submission'); only if that is gone too, it sends anew."
+                    "sent again. Restore the folder, and clear this task. Only if that is impossible, clear "
+                    "the submit task of this chunk: without a record it sends the documents again, and they "
+                    "are paid again."
                 )
             return None
         return Submission(state.batch_id, state.intent.run_count, state.intent.details)
@@ -189,15 +189,12 @@ class Round:
         """Send the round's documents, unless a batch of them exists already; see :class:`Submitter`.
 
         :param sender: the operator that sends, which answers for the batch if it is killed meanwhile.
-        :param context: of the task that sends: each run's metadata names it, and its state keeps a copy of
-            what it has done.
+        :param context: of the task that sends; each run's metadata names it.
         """
         marks = {**_task_marks(context["ti"]), "chunk": self.key, "round": self.number}
         outcome = Submitter(
             hook=hook,
-            ledger=CopiedLedger(
-                WorkspaceLedger(self.folder, self.plan), context["task_state_store"], self.number
-            ),
+            ledger=WorkspaceLedger(self.folder, self.plan),
             workflow_id=self.settings.workflow_id,
             version=self.settings.version,
             priority=self.settings.priority,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -26,10 +25,7 @@ from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import ChunkVoidedError
 from extend_pipeline.storage.formats import Stored, read, write, write_once
 from extend_pipeline.storage.workspace import read_documents, read_json, write_json
-from extend_provider.batch.ledger import SUBMISSION_KEY
 from extend_provider.batch.submission import Intent, LedgerState
-
-log = logging.getLogger(__name__)
 
 #: Stands for a plan where somebody has released a chunk by hand.
 RELEASED: Final = "-"
@@ -187,79 +183,3 @@ class WorkspaceLedger:
 
     def _path(self, number: int, kind: str) -> ObjectStoragePath:
         return self.folder / f"{number:05d}.{kind}.json"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CopiedLedger:
-    """A workspace's ledger with a copy in the state of the task that submits.
-
-    The workspace decides, because all who may send the same chunk share it. The copy has a say where the
-    workspace knows less of the very same submission, or nothing at all.
-
-    :param store: Airflow's task state store of the task instance.
-    :param round_number: a task that sends several rounds keeps a copy of each.
-    """
-
-    workspace: WorkspaceLedger
-    store: Any
-    round_number: int = 1
-
-    def read(self) -> LedgerState:
-        """Return what is known; what only the copy knows is written back to the workspace."""
-        kept = self.workspace.read()
-        lost = lost_state(kept, self._copy())
-        if lost is None or lost.intent is None:
-            return kept
-        log.warning(
-            "%s has lost a submission that was begun on %s; it is restored from the task's state.",
-            self.workspace.folder,
-            lost.intent.begun_at,
-        )
-        if lost.batch_id is None:
-            self.workspace.begin(dataclasses.replace(lost.intent, number=1))
-        else:
-            self.workspace.record(lost.intent, lost.batch_id)
-        return self.workspace.read()
-
-    def begin(self, intent: Intent) -> bool:
-        """Write the intent, unless somebody else has just written the one of this number."""
-        begun = self.workspace.begin(intent)
-        if begun:
-            self._write_copy(intent)
-        return begun
-
-    def withdraw(self, intent: Intent) -> None:
-        """Write down that the intent's request created nothing."""
-        self.workspace.withdraw(intent)
-        self._write_copy(intent, withdrawn=True)
-
-    def record(self, intent: Intent, batch_id: str) -> None:
-        """Write down the batch; the copy first, so that it survives a workspace that refuses."""
-        self._write_copy(intent, batch_id=batch_id)
-        self.workspace.record(intent, batch_id)
-
-    @property
-    def _key(self) -> str:
-        return SUBMISSION_KEY if self.round_number == 1 else f"{SUBMISSION_KEY}_{self.round_number}"
-
-    def _copy(self) -> LedgerState:
-        copy = self.store.get(self._key)
-        if not copy or copy["folder"] != str(self.workspace.folder):
-            return LedgerState()
-        return LedgerState(Intent(**copy["intent"]), copy.get("batch_id"), copy.get("withdrawn", False))
-
-    def _write_copy(self, intent: Intent, **facts: Any) -> None:
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        copy = {"folder": str(self.workspace.folder), "intent": dataclasses.asdict(intent), **facts}
-        self.store.set(self._key, copy, retention=NEVER_EXPIRE)
-
-
-def lost_state(kept: LedgerState, copy: LedgerState) -> LedgerState | None:
-    """Return the copy if the workspace should know what it says and does not, else None."""
-    if copy.intent is None or copy.withdrawn or kept.batch_id is not None:
-        return None
-    if kept.intent is None:
-        return copy
-    same = kept.intent.begun_at == copy.intent.begun_at
-    return copy if same and copy.batch_id is not None else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,10 +12,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from extend_pipeline.batches.ledger import WorkspaceLedger, lost_state
+from extend_pipeline.batches.ledger import WorkspaceLedger
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_provider.batch.submission import Intent, LedgerState
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import (
     ExtendAuthError,
@@ -192,25 +190,7 @@ def age_of_intent(chunk: Chunk, *, seconds: float) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "begun_at": begun.isoformat()}))
 
 
-@pytest.mark.parametrize(
-    "answer", [pytest.param("known", id="answered"), pytest.param("lost", id="answer lost")]
-)
-def test_a_batch_whose_folder_is_lost_is_found_through_the_tasks_own_state(chunk: Chunk, answer: str) -> None:
-    if answer == "lost":
-        chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}])
-    chunk.submit(grace=30)
-    shutil.rmtree(chunk.batches)
-    taken_up = chunk.submit(grace=30)
-    assert taken_up is not None
-    assert chunk.api.requests_to(BATCH) == 1
-    assert chunk.times_paid() == {1}
-    assert chunk.xcoms["run_count"] == 3
-    assert chunk.submission() == chunk.documents
-    assert chunk.of_another_run().submit() == taken_up, "the workspace knows it again"
-    assert chunk.task.store.values["extend_submission"]["batch_id"] == taken_up
-
-
-def test_a_workspace_that_refuses_the_record_costs_no_look_at_extend(
+def test_a_batch_that_the_workspace_refused_to_record_is_found_at_extend_and_paid_once(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(*args: Any) -> None:
@@ -221,35 +201,12 @@ def test_a_workspace_that_refuses_the_record_costs_no_look_at_extend(
         with pytest.raises(OSError, match="read-only"):
             chunk.submit()
     assert chunk.submit(grace=600) is not None
-    assert chunk.api.requests_to("GET /workflow_runs") == 0
+    assert chunk.api.requests_to(BATCH) == 1
     assert chunk.times_paid() == {1}
+    assert chunk.xcoms["run_count"] == 3
 
 
-OURS = Intent(2, "2026-11-22T02:00:00+00:00", 320, 3)
-THEIRS = Intent(3, "2026-11-22T02:10:00+00:00", 320, 3)
-
-
-@pytest.mark.parametrize(
-    ("kept", "copy", "restored"),
-    [
-        pytest.param(LedgerState(), LedgerState(), False, id="nothing anywhere"),
-        pytest.param(LedgerState(), LedgerState(OURS), True, id="an intent is lost"),
-        pytest.param(LedgerState(), LedgerState(OURS, "batch_1"), True, id="a batch is lost"),
-        pytest.param(LedgerState(), LedgerState(OURS, withdrawn=True), False, id="it created nothing"),
-        pytest.param(LedgerState(OURS), LedgerState(OURS, "batch_1"), True, id="the record is lost"),
-        pytest.param(LedgerState(OURS), LedgerState(OURS), False, id="both know the same"),
-        pytest.param(LedgerState(THEIRS), LedgerState(OURS, "batch_1"), False, id="others have gone on"),
-        pytest.param(LedgerState(OURS, "batch_1"), LedgerState(OURS), False, id="the workspace knows more"),
-        pytest.param(LedgerState(THEIRS, "batch_2"), LedgerState(OURS, "batch_1"), False, id="it decides"),
-    ],
-)
-def test_the_copy_has_a_say_only_where_the_workspace_lacks_the_same_submission(
-    kept: LedgerState, copy: LedgerState, restored: bool
-) -> None:
-    assert lost_state(kept, copy) == (copy if restored else None)
-
-
-def test_what_a_task_keeps_of_other_documents_is_not_taken_for_its_chunk(chunk: Chunk) -> None:
+def test_the_same_documents_for_another_version_are_another_batch(chunk: Chunk) -> None:
     first = chunk.submit()
     assert chunk.submit(version="draft") != first
     assert chunk.times_paid() == {2}
