@@ -97,5 +97,5 @@ def test_an_older_release_refuses_a_newer_file_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", ['{"text": ', "[]", '{"text": 1, "place": {}}', '{"format": "x"}', "{}"])
 def test_a_broken_file_is_named_without_its_values(tmp_path: Path, broken: str) -> None:
     (tmp_path / "note.json").write_text(broken)
-    with pytest.raises(PipelineInputError, match=r"note.json cannot be read \(\w+\): .* bring the file back"):
+    with pytest.raises(PipelineInputError, match=r"note.json cannot be read \(\w+\): .* Restore it"):
         read(path(tmp_path), Note)
