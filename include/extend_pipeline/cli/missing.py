@@ -1,4 +1,4 @@
-"""Missing runs from a terminal: what Extend has of a batch, and accepting that the rest is gone for good."""
+"""``missing``: count a batch's runs that are missing at Extend, and accept that they are gone for good."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from typing import Any
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.evidence import missing_runs
+from extend_pipeline.cli.options import add_parser
 
 EPILOG = """examples:
   python -m extend_pipeline missing s3://aws_default@bucket/extend/batches/workflow_1/latest/0a1b…
   python -m extend_pipeline missing s3://aws_default@bucket/extend/batches/workflow_1/latest/0a1b… --accept
 
-Nothing is sent. What was accepted as gone lands as RUN_MISSING when the failed task is cleared, and is sent
-again by reprocess="failed"."""
+Nothing is sent. Documents whose runs were accepted as gone land as RUN_MISSING when the failed task is
+cleared; reprocess="failed" sends them again."""
 
 
 def add_command(commands: Any) -> None:
     """Add the command to those of ``python -m extend_pipeline``."""
-    command = commands.add_parser(
+    parser = add_parser(
+        commands,
         "missing",
-        help="look at a batch of which runs are missing, or accept that they are gone for good",
+        run,
+        summary="count the runs of a batch that are missing at Extend, or accept that they are gone for good",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(run=run)
-    command.add_argument("folder", help="where the batch is recorded; the failed task names it")
-    command.add_argument("--conn-id", default="extend_default", help="connection to Extend (%(default)s)")
-    command.add_argument("--accept", action="store_true", help="count what is missing as gone for good")
+    parser.add_argument("folder", help="where the batch is recorded; the failed task names it")
+    parser.add_argument("--conn-id", default="extend_default", help="connection to Extend (%(default)s)")
+    parser.add_argument("--accept", action="store_true", help="count what is missing as gone for good")
 
 
 def run(options: argparse.Namespace) -> None:
