@@ -1,12 +1,12 @@
-"""The rounds of a chunk in the workspace: what each one sends, as which batch it was, what became of it.
+"""Chunk state: the rounds of a chunk in the workspace, each with its documents, its batch and its evidence.
 
     batches/<workflow>/<version>/<chunk key>/              the first round: the ledger of its batch
-    …/<chunk key>/evidence.json                            what Extend has told of how its runs ended
+    …/<chunk key>/evidence.json                            what Extend has reported about its runs
     …/<chunk key>/round-2/…                                the same for the second round, and so on
 
-Invariant: a round is what was begun first. What it sends is decided on the evidence, by the settings of the
-run that works now; the round's own ledger says what it has become. Whoever else has the same chunk at the
-same moment, or comes after a crash, a retry or a clear, goes on with the same documents in the same batch.
+Invariant: the first task that begins to send a round decides which documents it has, on the evidence and by
+the settings of its own run. Any other task with the same chunk, at the same moment or after a crash, a retry
+or a clear, continues with the same documents in the same batch.
 """
 
 from __future__ import annotations
@@ -60,9 +60,11 @@ if TYPE_CHECKING:
 class Round:
     """Documents of a chunk that are sent as one batch.
 
+    :param settings: of the run that works on the chunk now.
+    :param key: the chunk's.
     :param number: from 1; the first round has all documents of the chunk.
     :param folder: where its batch is recorded.
-    :param plan: the plan that whoever works on it works for.
+    :param plan: the plan that this run works for.
     """
 
     settings: Settings
@@ -74,14 +76,14 @@ class Round:
 
     @classmethod
     def first(cls, chunk: ChunkReference) -> Round:
-        """Return the round that every chunk has, with the settings of the run that works on it now."""
+        """Return the first round, with the settings of the run that works on the chunk now."""
         settings = settings_of(chunk)
         folder, plan = chunk_folder(settings, chunk["key"]), chunk.get("plan", "")
         return cls(settings, chunk["key"], 1, folder, list(chunk_documents(settings, chunk)), plan)
 
     @classmethod
     def all(cls, chunk: ChunkReference) -> Iterator[Round]:
-        """Yield the rounds that the chunk has had so far, and the one that is due."""
+        """Yield the rounds that were begun, and then the one that is due, if any."""
         current: Round | None = cls.first(chunk)
         while current is not None:
             yield current
@@ -89,13 +91,13 @@ class Round:
 
     @classmethod
     def latest(cls, chunk: ChunkReference) -> Round:
-        """Return the round that the chunk is in."""
+        """Return the last round that was begun or is due."""
         *_, current = cls.all(chunk)
         return current
 
     @classmethod
     def of_batch(cls, chunk: ChunkReference, batch_id: str | None) -> Round:
-        """Return the round that was sent as a batch; without one, that the chunk is in."""
+        """Return the round that was sent as this batch, or else the latest round."""
         for current in cls.all(chunk):
             sent = current.sent()
             if sent is not None and sent.batch_id == batch_id:
@@ -103,7 +105,7 @@ class Round:
         return current
 
     def following(self) -> Round | None:
-        """Return the next round: as it was begun, by whomever; else as this run decides on the evidence."""
+        """Return the next round: as any task has begun it, or else as this run decides on the evidence."""
         folder = self._next_folder
         due = self._begun(folder) or self._due(self.settings.max_attempts)
         documents = [document for document in self.documents if document.id in due]
@@ -119,17 +121,17 @@ class Round:
         return home / f"round-{self.number + 1}"
 
     def has_next(self) -> bool:
-        """Whether somebody has begun to send the next round."""
+        """Return True if any task has begun to send the next round."""
         return bool(self._begun(self._next_folder))
 
     def _begun(self, folder: ObjectStoragePath) -> set[str]:
-        """Return the documents that somebody has begun to send as the round in that folder."""
+        """Return ids of the documents that any task has begun to send as the round in that folder."""
         state = WorkspaceLedger(folder).read()
         if state.intent is None or state.withdrawn:
             return set()
         try:
             return {document.id for document in documents_of(state.intent.details)}
-        except FileNotFoundError:  # written down again by whoever takes the batch up
+        except FileNotFoundError:  # the task that takes the batch up writes it again
             return self._due(self.number + 1)
 
     def _due(self, max_attempts: int) -> set[str]:
@@ -147,23 +149,23 @@ class Round:
 
     @property
     def followers(self) -> str:
-        """Where those who wait for the chunk are marked, whichever round they have come to."""
+        """Where the tasks that wait for the chunk are marked, in whichever round they are."""
         return followers_of(self.settings, self.key)
 
     def evidence(self) -> Evidence | None:
-        """Return what is known of how the round has ended; None while nobody has looked at it."""
+        """Return what is known of the round's runs; None before they were first inspected."""
         return read_evidence(self.folder)
 
     def expected(self, sent: Submission) -> int:
-        """Return how many runs the round's batch has, without those that count as gone."""
+        """Return how many runs the round's batch should have, without those that count as gone."""
         evidence = self.evidence()
         return sent.run_count - (evidence.granted(sent.run_count) if evidence else 0)
 
     def sent(self, *, required: bool = False) -> Submission | None:
-        """Return the batch that the round has become; None before it is recorded.
+        """Return the round's batch; None before it is recorded.
 
-        :param required: it was recorded before, so it must be there.
-        :raises ExtendError: if it is not.
+        :param required: an earlier task has recorded it, so its absence is an error.
+        :raises ExtendError: if a required record is absent.
         """
         state = WorkspaceLedger(self.folder, self.plan).read()
         if state.batch_id is None or state.intent is None:
@@ -178,7 +180,7 @@ class Round:
         return Submission(state.batch_id, state.intent.run_count, state.intent.details)
 
     def sent_documents(self) -> Iterator[Document]:
-        """Yield the documents that went into the round's batch."""
+        """Yield the documents that are in the round's batch."""
         sent = self.sent()
         if sent is not None:
             yield from (document for document in documents_of(sent.details) if document.status is None)
@@ -186,13 +188,13 @@ class Round:
     def advance(
         self, hook: ExtendHook, sender: Sender, context: Context, turned_away: int = 0
     ) -> Submission | Later:
-        """Send the round's documents, unless a batch of them exists already; see :class:`Submitter`.
+        """Submit the round's documents unless a batch of them exists already; see :class:`Submitter`.
 
-        :param sender: the operator that sends, which answers for the batch if it is killed meanwhile.
-        :param context: of the task that sends; each run's metadata names it.
+        :param sender: the operator that submits; it cancels the batch if it is killed meanwhile.
+        :param context: of the task that submits; each run's metadata names the task.
         """
         marks = {**_task_marks(context["ti"]), "chunk": self.key, "round": self.number}
-        outcome = Submitter(
+        submitted = Submitter(
             hook=hook,
             ledger=WorkspaceLedger(self.folder, self.plan),
             workflow_id=self.settings.workflow_id,
@@ -205,25 +207,24 @@ class Round:
             followers=self.followers,
             log=sender.log,
         ).advance(turned_away)
-        if isinstance(outcome, Submission) and outcome.batch_id is not None and outcome.taken_up:
-            self._restore_documents(ObjectStoragePath(outcome.details[DOCUMENTS_KEY]))
-        return outcome
+        if isinstance(submitted, Submission) and submitted.batch_id is not None and submitted.taken_up:
+            self._restore_documents(ObjectStoragePath(submitted.details[DOCUMENTS_KEY]))
+        return submitted
 
     def _restore_documents(self, submission: ObjectStoragePath) -> None:
-        """Write the documents of the batch down again if the workspace has lost them, all as sent.
+        """Write the list of the batch's documents again if the workspace has lost it, all of them as sent.
 
-        One that was not sent after all then lands as having no run at Extend.
+        A document that was not sent then lands as having no run at Extend.
         """
         if not submission.exists():
             write_documents(submission, self.documents)
 
     def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
-        """Look at each object once more, write down how the documents stand, make their inputs."""
+        """Check each object once more, record the documents' statuses, and make the inputs."""
         stores = Stores(self.settings)
         if self.settings.transfer == "presign":
             check_signing(stores, self.documents, self.settings.expires_in)
         checked = list(check_objects(stores, self.documents))
-        check_readable(checked, self.settings.aws_conn_id)
         checked = probed(stores, checked, self.settings.aws_conn_id)
         sendable = [item for item in checked if item.document.status is None]
         files = file_inputs(
@@ -247,7 +248,7 @@ class Round:
         return self._prepared(Sending(documents, list(_inputs(sendable, files, marks))), details)
 
     def _prepared(self, sending: Sending, details: Mapping[str, Any]) -> Prepared:
-        """Write down how the documents stand; Extend may take some and refuse the others."""
+        """Record the documents' statuses; Extend may take some of them and refuse the others."""
         # Each preparation has a file of its own, so that the intent that wins names what it has sent.
         submission = self.folder / f"documents-{uuid.uuid4().hex}.jsonl"
         write_documents(submission, sending.documents)
@@ -259,7 +260,7 @@ class Round:
 
 
 def urls_end(sent: Submission) -> dt.datetime | None:
-    """Return when the presigned URLs of a batch end, timezone-aware; None if it has none."""
+    """Return when the presigned URLs of a batch expire, timezone-aware; None if it has none."""
     moment = sent.details.get(URLS_END_KEY)
     return dt.datetime.fromisoformat(moment) if moment else None
 
@@ -271,12 +272,12 @@ def settings_of(chunk: ChunkReference) -> Settings:
 
 
 def followers_of(settings: Settings, key: str) -> str:
-    """Return where those who wait for the chunk with this key are marked."""
+    """Return where the tasks that wait for the chunk with this key are marked."""
     return str(chunk_folder(settings, key) / "followers")
 
 
 def _task_marks(ti: Any) -> dict[str, Any]:
-    """Return what a run's metadata tells of the task that has sent it."""
+    """Return the metadata of a run that names the task that has sent it."""
     return {
         "dag_id": ti.dag_id,
         "run_id": ti.run_id,

@@ -158,12 +158,12 @@ def test_a_killed_writer_leaves_no_part_and_the_one_before_whole(tmp_path: Path)
     kept = content(before)
     script = """
         import os, signal, sys
-        from pipeline.storage.test_raw_zone import path
+        from airflow.sdk import ObjectStoragePath
         from fixtures.warehouse_runs import document, many_lines
         from extend_pipeline.storage.raw_zone import PartWriter
 
-        for name in ("part-00000", "part-00001"):
-            writer = PartWriter(path(sys.argv[1], name), "batch_1").__enter__()
+        for uri in sys.argv[1:]:
+            writer = PartWriter(ObjectStoragePath(uri), "batch_1").__enter__()
             for line in many_lines(300):
                 writer.add_document(document(1))
                 writer.add_run(line)
@@ -171,8 +171,9 @@ def test_a_killed_writer_leaves_no_part_and_the_one_before_whole(tmp_path: Path)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", textwrap.dedent(script), workspace]
-    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == -signal.SIGKILL
+    files = [str(path(workspace, name)) for name in ("part-00000", "part-00001")]
+    command = [sys.executable, "-c", textwrap.dedent(script), *files]
+    assert subprocess.run(command, env=environment, timeout=300, check=False).returncode == -signal.SIGKILL
 
     left = [file.name for file in Path(tmp_path).rglob("*") if file.is_file() and file.stat().st_size]
     assert any(name.startswith(".part-00001") for name in left), "the writer had written something"
