@@ -62,7 +62,7 @@ def test_runs_that_were_cancelled_before_the_chunk_is_taken_up_are_sent_again(
     assert waiting.times_paid() == [2, 2, 2, 2]
 
 
-def test_missing_runs_are_waited_for_until_the_trigger_gives_them_up(waiting: Waiting) -> None:
+def test_missing_runs_are_waited_for_until_the_trigger_reports_short(waiting: Waiting) -> None:
     waiting.api.configure(outcomes=[])
     first = waiting.execute()
     run, *_ = waiting.api.runs(first["batch_id"])
@@ -74,7 +74,7 @@ def test_missing_runs_are_waited_for_until_the_trigger_gives_them_up(waiting: Wa
     assert waiting.times_paid() == [1, 1, 1, 2]
 
 
-def test_runs_that_are_deleted_after_the_verdict_count_as_gone_when_the_wait_is_cleared(
+def test_runs_deleted_after_the_round_has_settled_count_as_gone_when_the_wait_is_cleared(
     waiting: Waiting,
 ) -> None:
     first = waiting.execute()
@@ -92,7 +92,7 @@ def test_runs_that_are_deleted_after_the_verdict_count_as_gone_when_the_wait_is_
 
 
 @pytest.mark.parametrize(("submission", "parts"), [("documents.jsonl", None), (None, [])], ids=str)
-def test_what_was_marked_as_success_before_it_was_through_does_not_land(
+def test_a_chunk_marked_as_success_too_early_does_not_land(
     waiting: Waiting, submission: str | None, parts: list[dict[str, Any]] | None
 ) -> None:
     with pytest.raises(PipelineInputError, match="marked as success before it was through"):
@@ -110,7 +110,7 @@ def test_looking_at_a_round_costs_one_listing_and_one_request_per_failure(waitin
     assert cost == {"GET /workflow_runs": 1, "GET /workflow_runs/{id}": 2}
 
 
-def test_after_an_outage_of_the_triggerer_the_round_is_taken_up_as_if_it_had_been_reported(
+def test_a_round_is_taken_up_after_an_outage_of_the_triggerer(
     waiting: Waiting,
 ) -> None:
     first = waiting.execute()

@@ -137,7 +137,7 @@ def test_more_missing_runs_than_the_bound_fail_the_wait_and_send_nothing(short: 
     assert short.times_paid() == [1, 1, 1, 1]
 
 
-def test_what_is_accepted_as_gone_by_the_command_lands_and_is_not_sent_again(
+def test_runs_accepted_as_gone_land_as_missing_and_are_not_sent_again(
     short: Waiting, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ExtendBatchError) as failure:
@@ -179,7 +179,7 @@ def test_the_command_accepts_nothing_while_runs_are_at_work(
     assert main(["missing", f"file://{folder_of(waiting)}/nothing"]) == 1
 
 
-def test_what_is_stored_is_evidence_and_the_settings_of_the_run_that_works_now_decide(
+def test_the_stored_evidence_is_judged_by_the_settings_of_the_current_run(
     waiting: Waiting,
 ) -> None:
     settings_of(waiting, max_attempts=1)
@@ -201,7 +201,7 @@ def test_what_is_stored_is_evidence_and_the_settings_of_the_run_that_works_now_d
     assert waiting.times_paid() == [1, 1, 2, 2]
 
 
-def test_a_round_that_was_begun_is_taken_up_though_the_list_of_its_documents_is_lost(
+def test_a_begun_round_is_taken_up_although_the_list_of_its_documents_is_lost(
     waiting: Waiting,
 ) -> None:
     second = waiting.complete(waiting.execute())
@@ -219,7 +219,7 @@ def old_verdict(waiting: Waiting, **verdict: Any) -> None:
     file.write_text(json.dumps({**kept, **verdict}))
 
 
-def test_a_verdict_of_the_release_before_sends_nothing_that_had_a_run(waiting: Waiting) -> None:
+def test_an_older_releases_verdict_sends_no_document_that_had_a_run(waiting: Waiting) -> None:
     waiting.api.configure(outcomes=[])
     runs = waiting.api.runs(waiting.submit())
     old_verdict(waiting, again=[], missing=0)
@@ -229,7 +229,7 @@ def test_a_verdict_of_the_release_before_sends_nothing_that_had_a_run(waiting: W
     assert [part["runs"] for part in waiting.collect()] == [3]
 
 
-def test_a_verdict_of_the_release_before_is_looked_into_and_goes_on(waiting: Waiting) -> None:
+def test_an_older_releases_verdict_is_checked_and_the_next_round_begins(waiting: Waiting) -> None:
     failed = [run["metadata"]["document_id"] for run in waiting.api.runs(waiting.submit())[:2]]
     old_verdict(waiting, again=failed, missing=0, added_by="a release in between")
     second = waiting.complete(waiting.execute())
@@ -237,7 +237,7 @@ def test_a_verdict_of_the_release_before_is_looked_into_and_goes_on(waiting: Wai
     assert waiting.times_paid() == [1, 1, 2, 2]
 
 
-def test_a_verdict_as_it_was_stored_reads(waiting: Waiting) -> None:
+def test_an_older_releases_verdict_is_read_as_evidence(waiting: Waiting) -> None:
     waiting.submit()
     old_verdict(waiting)
     first = Round.first(waiting.chunk)
@@ -251,9 +251,7 @@ def test_a_verdict_as_it_was_stored_reads(waiting: Waiting) -> None:
 
 
 @pytest.mark.parametrize("change", [{"format": 3}, {"format": "x"}, {"ends": 1}], ids=str)
-def test_evidence_that_cannot_be_read_stops_before_anything_is_sent(
-    waiting: Waiting, change: dict[str, Any]
-) -> None:
+def test_unreadable_evidence_raises_before_anything_is_sent(waiting: Waiting, change: dict[str, Any]) -> None:
     waiting.complete(waiting.execute())
     file = folder_of(waiting) / "evidence.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
@@ -264,7 +262,7 @@ def test_evidence_that_cannot_be_read_stops_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("schema_version", "reads"), [({"schema_version": 2}, True), ({"schema_version": 3}, False)]
 )
-def test_evidence_of_the_release_before_reads_by_its_schema_version(
+def test_evidence_with_a_schema_version_of_an_older_release_is_read(
     tmp_path: Path, schema_version: dict[str, int], reads: bool
 ) -> None:
     stored = {"listed": 4, "missing": 1, "gone": [], "ends": [], "without_run": ["d"], "accepted": 1}
@@ -277,7 +275,7 @@ def test_evidence_of_the_release_before_reads_by_its_schema_version(
             read_evidence(folder)
 
 
-def test_what_a_later_release_has_added_stays_in_the_evidence(waiting: Waiting) -> None:
+def test_unknown_keys_of_a_newer_release_stay_in_the_evidence(waiting: Waiting) -> None:
     waiting.complete(waiting.execute())
     file = folder_of(waiting) / "evidence.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "of_tomorrow": [1], "listed": 3}))
@@ -305,7 +303,7 @@ def test_an_outage_while_runs_are_looked_up_is_waited_out_without_a_retry(
     assert waiting.api.stats()["responses"][f"{RUN} 503"] == 25
 
 
-def test_what_was_given_up_before_an_outage_is_not_waited_for_anew(
+def test_runs_given_up_before_an_outage_are_not_waited_for_again(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("extend_provider.client.retries.Backoff.delay", lambda *_, **__: 0.01)

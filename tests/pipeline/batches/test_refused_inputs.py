@@ -20,8 +20,7 @@ REFUSES: dict[str, Any] = {"unreachable_url": "reject_batch"}
 TOO_LARGE = b"Receipt\nTotal: 1.00 EUR\n" + b" " * 200
 
 
-@pytest.mark.parametrize("status", [400, 422])
-@pytest.mark.parametrize("api_version", ["2026-02-09", "2025-04-21"])
+@pytest.mark.parametrize(("api_version", "status"), [("2026-02-09", 400), ("2025-04-21", 422)])
 def test_a_document_that_extend_refuses_ends_and_the_others_are_sent_once(
     chunk: Chunk, api_version: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +64,7 @@ def test_a_document_is_refused_for_other_reasons_too(
     assert chunk.times_paid() == {1}
 
 
-def test_several_are_refused_one_after_the_other(chunk: Chunk) -> None:
+def test_several_documents_are_refused_one_after_the_other(chunk: Chunk) -> None:
     chunk.api.configure(**REFUSES, max_file_bytes=100)
     chunk.replace(0, 2, body=TOO_LARGE)
     assert chunk.submit() is not None
@@ -81,7 +80,7 @@ def test_files_that_are_all_too_large_all_end(chunk: Chunk) -> None:
     assert chunk.times_paid() == set()
 
 
-def test_urls_none_of_which_can_be_read_tell_of_a_setting_and_end_no_document(
+def test_a_batch_whose_urls_all_cannot_be_read_fails_and_ends_no_document(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunk.api.configure(**REFUSES)
@@ -151,7 +150,9 @@ def test_uploads_are_not_repeated_for_a_refused_file_that_is_gone_at_extend(
     assert chunk.times_paid() == {1}
 
 
-def test_a_batch_is_not_taken_apart_for_ever(chunk: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_refused_for_good_after_too_many_refused_inputs(
+    chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     posts = 0
 
     def refusing(hook: ExtendHook, *args: Any, **kwargs: Any) -> str:
@@ -179,7 +180,7 @@ def refused(index: int, reason: str = "CORRUPT_FILE") -> RefusedInput:
     return RefusedInput(index, reason, "No.")
 
 
-def test_places_are_those_of_the_batch_that_was_refused() -> None:
+def test_a_refusal_counts_inputs_by_the_batch_that_was_refused() -> None:
     documents = [Document(f"s3://b/{n}", "e", 1, "2026-11-21T00:00:00Z") for n in range(4)]
     sending = Sending(documents, [BatchInput(FileInput(text=str(n))) for n in range(4)])
     left = sending.without([refused(1)]).without([refused(1), refused(2)])

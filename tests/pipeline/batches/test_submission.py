@@ -221,8 +221,6 @@ def test_other_batches_of_the_workflow_are_not_mistaken_for_ours(chunk: Chunk) -
 
 def test_looking_for_a_batch_costs_one_request_per_batch(chunk: Chunk) -> None:
     with ExtendHook() as hook:
-        from extend_provider.client.models import BatchInput, FileInput
-
         for number in range(5):
             hook.create_batch(
                 "workflow_mixed", [BatchInput(FileInput(text="x"), {"chunk": str(number)})] * 20
@@ -250,14 +248,14 @@ def test_another_run_with_the_same_documents_takes_up_the_same_batch(chunk: Chun
     assert other.submission() == chunk.documents
 
 
-def test_a_deleted_document_stays_behind_and_the_others_go(chunk: Chunk) -> None:
+def test_a_deleted_document_ends_and_the_others_are_sent(chunk: Chunk) -> None:
     chunk.s3.client.delete_object(Bucket=chunk.bucket, Key="in/1.txt")
     assert chunk.submit() is not None
     assert chunk.xcoms["run_count"] == 2
     assert [document.reason for document in chunk.submission()] == [None, OBJECT_DELETED, None]
 
 
-def test_a_chunk_of_which_nothing_is_left_sends_nothing(chunk: Chunk) -> None:
+def test_a_chunk_whose_documents_are_all_deleted_sends_nothing(chunk: Chunk) -> None:
     for number in range(3):
         chunk.s3.client.delete_object(Bucket=chunk.bucket, Key=f"in/{number}.txt")
     assert chunk.submit() is None
@@ -273,9 +271,7 @@ def forbid(chunk: Chunk, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["all forbidden", "all that is there"])
-def test_a_chunk_of_which_nothing_may_be_read_any_more_waits_for_other_credentials(
-    chunk: Chunk, deleted: bool
-) -> None:
+def test_a_chunk_that_cannot_be_read_fails_and_is_retried(chunk: Chunk, deleted: bool) -> None:
     forbid(chunk, *((1, 2) if deleted else (0, 1, 2)))
     chunk.s3.client.delete_object(Bucket=chunk.bucket, Key="in/0.txt")
     with pytest.raises(PipelineSourceError, match=r"s3://forbidden-inbox .* 'aws_default'") as caught:
@@ -286,19 +282,13 @@ def test_a_chunk_of_which_nothing_may_be_read_any_more_waits_for_other_credentia
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["among others", "alone"])
-def test_a_single_document_that_may_not_be_read_is_its_own_affair(chunk: Chunk, alone: bool) -> None:
+def test_a_single_unreadable_document_ends_and_stops_no_other(chunk: Chunk, alone: bool) -> None:
     forbid(chunk, 1)
     if alone:
         chunk.documents = chunk.documents[1:2]
     assert (chunk.submit() is None) == alone
     reasons = [document.reason for document in chunk.submission()]
     assert reasons == ([OBJECT_FORBIDDEN] if alone else [None, OBJECT_FORBIDDEN, None])
-
-
-def test_uploaded_documents_are_read_from_s3_and_sent_by_id(chunk: Chunk) -> None:
-    assert chunk.submit(transfer="upload") is not None
-    assert chunk.api.requests_to("POST /files/upload") == 3
-    assert chunk.times_paid() == {1}
 
 
 @pytest.mark.parametrize(

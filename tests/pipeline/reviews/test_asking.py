@@ -71,7 +71,7 @@ def test_a_deleted_run_is_known_by_410_too(extend_api: ExtendApi, in_review: lis
     assert asked(in_review[:1])[0] == {ReviewState.DELETED: 1}
 
 
-def test_a_run_that_is_not_shown_does_not_keep_the_others(
+def test_a_run_that_extend_fails_to_return_does_not_block_the_others(
     extend_api: ExtendApi, in_review: list[LandedRun]
 ) -> None:
     for run in in_review:
@@ -82,9 +82,7 @@ def test_a_run_that_is_not_shown_does_not_keep_the_others(
     assert len(taken) == 19
 
 
-def test_extend_that_is_down_is_not_asked_to_the_end(
-    extend_api: ExtendApi, in_review: list[LandedRun]
-) -> None:
+def test_an_outage_ends_the_look_early(extend_api: ExtendApi, in_review: list[LandedRun]) -> None:
     extend_api.configure(faults=[{"endpoint": RUN, "kind": "error", "count": None}])
     before = extend_api.requests_to(RUN)
     with pytest.raises(ExtendServerError, match="Nothing has landed"):
@@ -115,7 +113,9 @@ def test_a_wrong_key_is_no_deleted_run(
         ),
     ],
 )
-def test_what_has_become_of_a_run(status: str, steps: tuple[str, ...], expected: ReviewState) -> None:
+def test_the_review_state_follows_from_status_and_steps(
+    status: str, steps: tuple[str, ...], expected: ReviewState
+) -> None:
     run = WorkflowRun(
         id="r",
         status=status,
