@@ -78,7 +78,7 @@ def test_an_empty_dataset_has_no_dead_letters(printed: Callable[..., str]) -> No
     ("package", "arguments"),
     [
         ("extend_pipeline", ["dead-letters", "--dataset", "nothing_there", "--resend"]),
-        ("extend_provider", ["cancel", "--run-id", "workflow_run_1", "--timeout", "2"]),
+        ("extend_provider", ["cancel", "--run-id", "workflow_run_1", "--timeout", "15"]),
     ],
 )
 def test_log_lines_are_written_to_stderr(file: Path, package: str, arguments: list[str]) -> None:
