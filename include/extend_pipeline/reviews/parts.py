@@ -21,7 +21,7 @@ from extend_pipeline.storage import raw_index
 from extend_pipeline.storage.formats import Stored, decode, encode
 from extend_pipeline.storage.raw_index import Entry
 from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path
-from extend_pipeline.storage.workspace import opened, written_whole
+from extend_pipeline.storage.workspace import opened, write_lines, written_whole
 from extend_pipeline.warehouse.records import LandedRun, Warehouse
 
 
@@ -155,11 +155,7 @@ def _parts_path(folder: ObjectStoragePath, name: str) -> ObjectStoragePath:
 
 def write_runs(path: ObjectStoragePath, runs: Iterator[LandedRun]) -> int:
     """Write runs as JSON lines and return how many there were."""
-    count = 0
-    with written_whole(path) as file:
-        for count, run in enumerate(runs, start=1):  # noqa: B007 - the last number is the count
-            file.write(run.to_json().encode() + b"\n")
-    return count
+    return write_lines(path, (run.to_json().encode() for run in runs))
 
 
 def read_runs(path: ObjectStoragePath) -> Iterator[LandedRun]:

@@ -153,13 +153,18 @@ def check_write_once(workspace: str) -> None:
     )
 
 
-def write_documents(path: ObjectStoragePath, documents: Iterable[Document]) -> int:
-    """Write documents as JSON lines and return how many there were."""
+def write_lines(path: ObjectStoragePath, lines: Iterable[bytes]) -> int:
+    """Write lines, each without its end, and return how many there were."""
     count = 0
     with written_whole(path) as file:
-        for count, document in enumerate(documents, start=1):  # noqa: B007 - the last number is the count
-            file.write(document.to_json() + b"\n")
+        for count, line in enumerate(lines, start=1):  # noqa: B007 - the last number is the count
+            file.write(line + b"\n")
     return count
+
+
+def write_documents(path: ObjectStoragePath, documents: Iterable[Document]) -> int:
+    """Write documents as JSON lines and return how many there were."""
+    return write_lines(path, (document.to_json() for document in documents))
 
 
 def read_documents(path: ObjectStoragePath) -> Iterator[Document]:

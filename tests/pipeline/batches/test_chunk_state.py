@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
+from extend_pipeline.batches.chunk_state import Round
 from extend_pipeline.dag.tasks import load_chunk
 from extend_pipeline.exceptions import PipelineInputError
 from extend_provider.batch.polling import Outcome
@@ -89,6 +91,15 @@ def test_runs_deleted_after_the_round_has_settled_count_as_gone_when_the_wait_is
     waiting.complete(again)
     assert [part["runs"] for part in waiting.collect()] == [3, 2]
     assert waiting.times_paid() == [1, 1, 2, 2]
+
+
+def test_a_wait_whose_batch_record_is_deleted_fails_and_sends_nothing(waiting: Waiting) -> None:
+    wait = waiting.operator()
+    for record in Path(Round.first(waiting.chunk).folder.path).glob("*.json"):
+        record.unlink()
+    with pytest.raises(ExtendError, match=r"is not recorded in .* Nothing was sent again"):
+        wait.execute(waiting.context)
+    assert waiting.times_paid() == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(("submission", "parts"), [("documents.jsonl", None), (None, [])], ids=str)
