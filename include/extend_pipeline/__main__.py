@@ -1,4 +1,4 @@
-"""What is done by hand, from a terminal: ``python -m extend_pipeline`` and a command."""
+"""Commands for a terminal: ``python -m extend_pipeline <command>``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from extend_provider.exceptions import ExtendError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, or 1 if it could not do what it was told."""
+    """Run a command and return its exit code: 0, or 1 if it failed."""
     options = _parser().parse_args(arguments)
-    # Airflow reads connections from its database in a process that says that it is one of its own.
+    # Only in a process with this mark Airflow reads connections from its database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         options.run(options)
@@ -31,10 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m extend_pipeline", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    dead_letters.add_command(commands)
-    missing.add_command(commands)
-    replay.add_command(commands)
-    reservations.add_command(commands)
+    for command in (dead_letters, missing, replay, reservations):
+        command.add_command(commands)
     return parser
 
 

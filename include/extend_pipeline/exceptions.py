@@ -1,8 +1,19 @@
-"""What can be wrong with a pipeline's own input or outcome."""
+"""Errors of the pipeline itself, and what an error of Extend means for it."""
 
 from __future__ import annotations
 
-from extend_provider.exceptions import ExtendError, ExtendInputError
+from typing import Final
+
+from extend_provider.exceptions import (
+    ExtendConnectionError,
+    ExtendError,
+    ExtendInputError,
+    ExtendNotFoundError,
+    ExtendRateLimitError,
+    ExtendServerError,
+)
+
+_GONE: Final = 410
 
 
 class PipelineInputError(ExtendInputError):
@@ -33,3 +44,14 @@ class ChunkVoidedError(ExtendError):
             "here, and nothing is lost. To plan what is still free, clear 'plan'."
         )
         self.by = by
+
+
+def is_outage(error: ExtendError) -> bool:
+    """Return True if Extend, or the network to it, fails at the moment, so that a later request may work."""
+    kinds = (ExtendServerError, ExtendConnectionError, ExtendRateLimitError)
+    return error.retryable and isinstance(error, kinds)
+
+
+def is_gone(error: ExtendError) -> bool:
+    """Return True if Extend does not have what was requested, or no longer has it."""
+    return isinstance(error, ExtendNotFoundError) or error.status == _GONE

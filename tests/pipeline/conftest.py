@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from fixtures.chunk_tasks import chunk, waiting
 from fixtures.data_tests import broken_in_file
 from fixtures.postgres import Database
 from fixtures.warehouse_files import Place
 from fixtures.xcoms import Place as XCom
+
+__all__ = ["chunk", "waiting"]
 
 
 @pytest.fixture(autouse=True)

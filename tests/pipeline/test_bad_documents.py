@@ -158,7 +158,7 @@ def test_every_name_in_a_folder_has_its_row(folder: Path) -> None:
     assert discovered(settings(f"file://{folder}/")) == documents
 
 
-def test_whatever_is_no_file_has_its_row(tmp_path: Path) -> None:
+def test_every_object_that_is_no_file_has_its_row(tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     (inbox / "good.pdf").write_bytes(b"text")
@@ -212,7 +212,7 @@ def closed() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
-def test_what_may_not_be_read_has_its_row_and_a_folder_that_may_not_be_listed_one(closed: Path) -> None:
+def test_an_unreadable_file_has_its_row_and_an_unlistable_folder_has_one(closed: Path) -> None:
     root, names = f"file://{closed}/", ("good.pdf", "closed.pdf", "closed/a.pdf", "listed/a.pdf")
     kept_away = (FAILED, OBJECT_FORBIDDEN)
     with as_nobody():
@@ -230,7 +230,7 @@ def test_what_may_not_be_read_has_its_row_and_a_folder_that_may_not_be_listed_on
     assert ends(named, root) == {name: GOOD if name == "good.pdf" else kept_away for name in names}
 
 
-def test_what_vanishes_while_a_folder_is_listed_takes_nothing_with_it(
+def test_a_file_that_vanishes_during_the_listing_stops_no_other(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stat = Path.stat
@@ -259,7 +259,7 @@ def test_what_vanishes_while_a_folder_is_listed_takes_nothing_with_it(
         (dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-1))), None),
     ],
 )
-def test_a_time_that_cannot_be_is_none(value: object, told: str | None) -> None:
+def test_an_impossible_time_is_none(value: object, told: str | None) -> None:
     moment = told_time(value)
     assert (moment and moment.isoformat()) == told
 
@@ -273,7 +273,7 @@ def test_a_time_that_cannot_be_is_none(value: object, told: str | None) -> None:
         *((value, None) for value in (None, "", "-7", -7, 2**63, "9" * 5000, "seven", "7, 7", "\u0667", 7.5)),
     ],
 )
-def test_a_size_that_cannot_be_is_none(value: object, told: int | None) -> None:
+def test_an_impossible_size_is_none(value: object, told: int | None) -> None:
     assert told_size(value) == told
 
 
@@ -287,7 +287,7 @@ def test_a_size_that_cannot_be_is_none(value: object, told: int | None) -> None:
         (Unusable("._a.pdf", "REASON", "Why."), (SKIPPED, SYSTEM_FILE)),
     ],
 )
-def test_what_a_store_tells_of_a_document_stops_no_other(found: Found | Unusable, end: Any) -> None:
+def test_an_unusable_listing_entry_stops_no_other(found: Found | Unusable, end: Any) -> None:
     wanted = settings("s3://bbb/", modified_from="2026-11-20", modified_to="2026-11-21")
     good = Found("b.pdf", "tag", 4, dt.datetime(2026, 11, 20, tzinfo=dt.UTC))
     documents = list(documents_on([[found, found], [found, good]], 0, wanted))
@@ -295,7 +295,7 @@ def test_what_a_store_tells_of_a_document_stops_no_other(found: Found | Unusable
     assert len(documents) == 2  # of what is listed twice, one
 
 
-def test_what_has_no_time_is_in_every_window_and_a_folder_in_every_glob() -> None:
+def test_an_object_without_a_time_is_in_every_window_and_a_folder_in_every_glob() -> None:
     window = settings("s3://bbb/", modified_from="2026-11-20", modified_to="2026-11-21", glob="*.pdf")
     item = SourceItem("s3://bbb", "", True)
     assert is_wanted("a.pdf", None, item, window)
@@ -305,7 +305,7 @@ def test_what_has_no_time_is_in_every_window_and_a_folder_in_every_glob() -> Non
     assert (row.uri, row.name, row.reason) == ("s3://bbb/closed/", "closed", OBJECT_FORBIDDEN)
 
 
-def test_litter_is_what_lies_below_the_source_and_not_the_source_itself() -> None:
+def test_system_files_are_recognised_only_below_the_source() -> None:
     wanted = settings("file:///data/.snapshot/nightly/")
     found = [
         Found(f"data/.snapshot/nightly/{name}", "tag", 4, None) for name in ("a.pdf", "lost+found/b.pdf")
@@ -370,7 +370,7 @@ def test_every_address_on_the_web_has_its_row(trusted: Web) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-60, 60])
-def test_a_document_of_the_last_or_the_next_minute_is_told_apart(trusted: Web, seconds: int) -> None:
+def test_a_document_changed_within_a_minute_is_identified(trusted: Web, seconds: int) -> None:
     moment = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
     headers = {"Last-Modified": email.utils.format_datetime(moment, usegmt=True)}
     trusted.pages["/a.pdf"] = Page(b"text", headers)
@@ -379,7 +379,7 @@ def test_a_document_of_the_last_or_the_next_minute_is_told_apart(trusted: Web, s
     assert seen.tag == f"{moment:%Y%m%dT%H%M%S}-4"
 
 
-def test_where_no_document_can_be_reached_the_run_stops_and_asks_again(trusted: Web, tmp_path: Path) -> None:
+def test_a_run_without_any_reachable_document_stops_and_is_retried(trusted: Web, tmp_path: Path) -> None:
     home = ObjectStoragePath(f"file://{tmp_path}/run")
     bad = ["https://no-such-host.invalid/a.pdf", f"{trusted.url}/busy.pdf"]
     trusted.pages["/busy.pdf"] = Page(status=503)
@@ -407,7 +407,7 @@ class _Azure(http.server.BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-def test_what_a_store_refuses_of_one_object_is_that_objects_own_affair(
+def test_a_refusal_of_one_object_ends_only_its_document(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with serving(_Azure) as port:
@@ -448,7 +448,7 @@ def test_a_folder_of_a_bucket_that_may_not_be_listed_has_a_row(
         list(pages)
 
 
-def test_what_is_bad_by_the_time_it_is_sent_has_its_row(folder: Path, trusted: Web) -> None:
+def test_an_object_that_is_bad_when_it_is_sent_has_its_row(folder: Path, trusted: Web) -> None:
     trusted.pages.update({f"/{name}.pdf": Page(b"text", TAGGED) for name in "abcd"})
     named = [f"{trusted.url}/{name}.pdf" for name in "abcd"]
     wanted = settings([f"file://{folder}/a.pdf", f"file://{folder}/.hidden.pdf", *named])
@@ -485,7 +485,9 @@ def test_what_is_bad_by_the_time_it_is_sent_has_its_row(folder: Path, trusted: W
         *(({"Size": told}, (FAILED, SIZE_UNKNOWN)) for told in (-4, None)),
     ],
 )
-def test_what_s3_lists_that_cannot_be_is_one_documents_affair(told: dict[str, Any], end: Any, s3: S3) -> None:
+def test_an_impossible_value_in_a_listing_of_s3_ends_only_its_document(
+    told: dict[str, Any], end: Any, s3: S3
+) -> None:
     moment = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
     good = {"Key": "good.pdf", "Size": 4, "ETag": '"e"', "LastModified": moment}
     with Stubber(s3.client) as stub:
@@ -497,7 +499,7 @@ def test_what_s3_lists_that_cannot_be_is_one_documents_affair(told: dict[str, An
 
 
 @pytest.mark.parametrize("name", ["caf\udce9.txt", "nul\0.txt"])
-def test_a_source_that_is_no_text_is_a_wrong_setting(name: str) -> None:
+def test_a_source_that_is_no_unicode_text_is_a_wrong_setting(name: str) -> None:
     with pytest.raises(PipelineInputError, match="no text"):
         settings([f"file:///in/{name}"])
 
@@ -514,7 +516,7 @@ def test_a_source_that_is_no_text_is_a_wrong_setting(name: str) -> None:
         ({"size": 2**70, "ETag": "e"}, (FAILED, SIZE_UNKNOWN)),
     ],
 )
-def test_what_a_bucket_tells_that_cannot_be_is_one_documents_affair(
+def test_an_impossible_value_in_a_listing_of_a_bucket_ends_only_its_document(
     told: dict[str, Any], end: Any, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_INBOX", s3.connection_json())
@@ -529,7 +531,7 @@ def test_what_a_bucket_tells_that_cannot_be_is_one_documents_affair(
     assert len(documents) == 2
 
 
-def test_a_file_is_known_again_by_every_release(tmp_path: Path) -> None:
+def test_the_identity_of_a_file_is_the_same_in_every_release(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"text")
     os.utime(tmp_path / "a.pdf", (1, 1.5))
     seen = LocalStore().look_up(Located("file://", f"{tmp_path}/a.pdf".lstrip("/")))
@@ -538,7 +540,7 @@ def test_a_file_is_known_again_by_every_release(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
-def test_what_is_bad_by_the_time_it_is_read_says_why(closed: Path, trusted: Web) -> None:
+def test_an_object_that_is_bad_when_it_is_read_raises_its_reason(closed: Path, trusted: Web) -> None:
     trusted.pages["/a.pdf"] = Page(b"text", TAGGED)
     wanted = settings(
         [f"file://{closed}/{name}.pdf" for name in ("good", "closed")] + [f"{trusted.url}/a.pdf"]

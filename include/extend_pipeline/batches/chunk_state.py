@@ -1,12 +1,12 @@
-"""The rounds of a chunk in the workspace: what each one sends, as which batch it was, what became of it.
+"""Chunk state: the rounds of a chunk in the workspace, each with its documents, its batch and its evidence.
 
     batches/<workflow>/<version>/<chunk key>/              the first round: the ledger of its batch
-    …/<chunk key>/evidence.json                            what Extend has told of how its runs ended
+    …/<chunk key>/evidence.json                            what Extend has reported about its runs
     …/<chunk key>/round-2/…                                the same for the second round, and so on
 
-Invariant: a round is what was begun first. What it sends is decided on the evidence, by the settings of the
-run that works now; the round's own ledger says what it has become. Whoever else has the same chunk at the
-same moment, or comes after a crash, a retry or a clear, goes on with the same documents in the same batch.
+Invariant: the first task that begins to send a round decides which documents it has, on the evidence and by
+the settings of its own run. Any other task with the same chunk, at the same moment or after a crash, a retry
+or a clear, continues with the same documents in the same batch.
 """
 
 from __future__ import annotations
@@ -15,24 +15,33 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.attempts import Evidence, next_round
 from extend_pipeline.batches.evidence import read_evidence
-from extend_pipeline.batches.inputs import Checked, check_objects, check_readable, check_signing, file_inputs
-from extend_pipeline.batches.ledger import CopiedLedger, WorkspaceLedger
+from extend_pipeline.batches.inputs import (
+    Checked,
+    Sending,
+    check_objects,
+    check_readable,
+    check_signing,
+    file_inputs,
+)
+from extend_pipeline.batches.ledger import (
+    DOCUMENTS_KEY,
+    PIPELINE_KEY,
+    URLS_END_KEY,
+    WorkspaceLedger,
+    documents_of,
+)
 from extend_pipeline.batches.probing import probed
 from extend_pipeline.batches.reservations import ChunkReference, chunk_documents, chunk_folder
-from extend_pipeline.batches.sending import Sending
 from extend_pipeline.batches.uploads import Uploads
 from extend_pipeline.documents import Document
 from extend_pipeline.settings import Settings, read_settings
-from extend_pipeline.storage.workspace import (
-    read_documents,
-    write_documents,
-)
+from extend_pipeline.storage.workspace import write_documents
 from extend_provider.batch.orphans import IdempotencyKey
 from extend_provider.batch.ownership import CancelsOnKillMixin as Sender
 from extend_provider.batch.submission import Prepared, RetryAt, Submission, Submitter
@@ -44,21 +53,16 @@ if TYPE_CHECKING:
 
     from extend_provider.hooks.extend import ExtendHook
 
-#: What the intent of a batch names: the file that lists the round's documents as they stood when it was sent.
-SUBMISSION_KEY: Final = "submission"
-#: Likewise, the pipeline that has sent it: where its answers are in the raw zone, whoever collects them.
-PIPELINE_KEY: Final = "pipeline"
-#: Likewise, where presigned URLs were sent: when they end.
-URLS_END_KEY: Final = "urls_end"
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Round:
     """Documents of a chunk that are sent as one batch.
 
+    :param settings: of the run that works on the chunk now.
+    :param key: the chunk's.
     :param number: from 1; the first round has all documents of the chunk.
     :param folder: where its batch is recorded.
-    :param plan: the plan that whoever works on it works for.
+    :param plan: the plan that this run works for.
     """
 
     settings: Settings
@@ -70,14 +74,14 @@ class Round:
 
     @classmethod
     def first(cls, chunk: ChunkReference) -> Round:
-        """Return the round that every chunk has, with the settings of the run that works on it now."""
+        """Return the first round, with the settings of the run that works on the chunk now."""
         settings = settings_of(chunk)
         folder, plan = chunk_folder(settings, chunk["key"]), chunk.get("plan", "")
         return cls(settings, chunk["key"], 1, folder, list(chunk_documents(settings, chunk)), plan)
 
     @classmethod
     def all(cls, chunk: ChunkReference) -> Iterator[Round]:
-        """Yield the rounds that the chunk has had so far, and the one that is due."""
+        """Yield the rounds that were begun, and then the one that is due, if any."""
         current: Round | None = cls.first(chunk)
         while current is not None:
             yield current
@@ -85,13 +89,13 @@ class Round:
 
     @classmethod
     def latest(cls, chunk: ChunkReference) -> Round:
-        """Return the round that the chunk is in."""
+        """Return the last round that was begun or is due."""
         *_, current = cls.all(chunk)
         return current
 
     @classmethod
     def of_batch(cls, chunk: ChunkReference, batch_id: str | None) -> Round:
-        """Return the round that was sent as a batch; without one, that the chunk is in."""
+        """Return the round that was sent as this batch, or else the latest round."""
         for current in cls.all(chunk):
             sent = current.sent()
             if sent is not None and sent.batch_id == batch_id:
@@ -99,7 +103,7 @@ class Round:
         return current
 
     def following(self) -> Round | None:
-        """Return the next round: as it was begun, by whomever; else as this run decides on the evidence."""
+        """Return the next round: as any task has begun it, or else as this run decides on the evidence."""
         folder = self._next_folder
         due = self._begun(folder) or self._due(self.settings.max_attempts)
         documents = [document for document in self.documents if document.id in due]
@@ -115,18 +119,17 @@ class Round:
         return home / f"round-{self.number + 1}"
 
     def has_next(self) -> bool:
-        """Whether somebody has begun to send the next round."""
+        """Return True if any task has begun to send the next round."""
         return bool(self._begun(self._next_folder))
 
     def _begun(self, folder: ObjectStoragePath) -> set[str]:
-        """Return the documents that somebody has begun to send as the round in that folder."""
+        """Return ids of the documents that any task has begun to send as the round in that folder."""
         state = WorkspaceLedger(folder).read()
         if state.intent is None or state.withdrawn:
             return set()
         try:
-            begun = read_documents(ObjectStoragePath(state.intent.details[SUBMISSION_KEY]))
-            return {document.id for document in begun}
-        except FileNotFoundError:  # written down again by whoever takes the batch up
+            return {document.id for document in documents_of(state.intent.details)}
+        except FileNotFoundError:  # the task that takes the batch up writes it again
             return self._due(self.number + 1)
 
     def _due(self, max_attempts: int) -> set[str]:
@@ -144,59 +147,55 @@ class Round:
 
     @property
     def followers(self) -> str:
-        """Where those who wait for the chunk are marked, whichever round they have come to."""
+        """Where the tasks that wait for the chunk are marked, in whichever round they are."""
         return followers_of(self.settings, self.key)
 
     def evidence(self) -> Evidence | None:
-        """Return what is known of how the round has ended; None while nobody has looked at it."""
+        """Return what is known of the round's runs; None before they were first inspected."""
         return read_evidence(self.folder)
 
     def expected(self, sent: Submission) -> int:
-        """Return how many runs the round's batch has, without those that count as gone."""
+        """Return how many runs the round's batch should have, without those that count as gone."""
         evidence = self.evidence()
         return sent.run_count - (evidence.granted(sent.run_count) if evidence else 0)
 
     def sent(self, *, required: bool = False) -> Submission | None:
-        """Return the batch that the round has become; None before it is recorded.
+        """Return the round's batch; None before it is recorded.
 
-        :param required: it was recorded before, so it must be there.
-        :raises ExtendError: if it is not.
+        :param required: an earlier task has recorded it, so its absence is an error.
+        :raises ExtendError: if a required record is absent.
         """
         state = WorkspaceLedger(self.folder, self.plan).read()
         if state.batch_id is None or state.intent is None:
             if required:
                 raise ExtendError(
                     f"The batch of chunk {self.key} is not recorded in {self.folder} any more. Nothing was "
-                    "sent again. Clear the submit task of this chunk: it finds the batch in its own state "
-                    "(in Airflow, key 'extend_submission'); only if that is gone too, it sends anew."
+                    "sent again. Restore the folder, and clear this task. Only if that is impossible, clear "
+                    "the submit task of this chunk: without a record it sends the documents again, and they "
+                    "are paid again."
                 )
             return None
         return Submission(state.batch_id, state.intent.run_count, state.intent.details)
 
     def sent_documents(self) -> Iterator[Document]:
-        """Yield the documents that went into the round's batch."""
+        """Yield the documents that are in the round's batch."""
         sent = self.sent()
         if sent is not None:
-            for document in read_documents(ObjectStoragePath(sent.details[SUBMISSION_KEY])):
-                if document.status is None:
-                    yield document
+            yield from (document for document in documents_of(sent.details) if document.status is None)
 
     def advance(
         self, hook: ExtendHook, sender: Sender, context: Context, turned_away: int = 0
     ) -> Submission | RetryAt:
-        """Send the round's documents, unless a batch of them exists already; see :class:`Submitter`.
+        """Submit the round's documents unless a batch of them exists already; see :class:`Submitter`.
 
-        :param sender: the operator that sends, which answers for the batch if it is killed meanwhile.
-        :param context: of the task that sends: each run's metadata names it, and its state keeps a copy of
-            what it has done.
+        :param sender: the operator that submits; it cancels the batch if it is killed meanwhile.
+        :param context: of the task that submits; each run's metadata names the task.
         """
         marks = {**self.settings.metadata, **_task_marks(context["ti"])}
         marks |= {"chunk": self.key, "round": self.number}
-        outcome = Submitter(
+        submitted = Submitter(
             hook=hook,
-            ledger=CopiedLedger(
-                WorkspaceLedger(self.folder, self.plan), context["task_state_store"], self.number
-            ),
+            ledger=WorkspaceLedger(self.folder, self.plan),
             workflow_id=self.settings.workflow_id,
             version=self.settings.version,
             priority=self.settings.priority,
@@ -207,25 +206,24 @@ class Round:
             waiters=self.followers,
             log=sender.log,
         ).advance(turned_away)
-        if isinstance(outcome, Submission) and outcome.batch_id is not None and outcome.taken_up:
-            self._restore_documents(ObjectStoragePath(outcome.details[SUBMISSION_KEY]))
-        return outcome
+        if isinstance(submitted, Submission) and submitted.batch_id is not None and submitted.taken_up:
+            self._restore_documents(ObjectStoragePath(submitted.details[DOCUMENTS_KEY]))
+        return submitted
 
     def _restore_documents(self, submission: ObjectStoragePath) -> None:
-        """Write the documents of the batch down again if the workspace has lost them, all as sent.
+        """Write the list of the batch's documents again if the workspace has lost it, all of them as sent.
 
-        One that was not sent after all then lands as having no run at Extend.
+        A document that was not sent then lands as having no run at Extend.
         """
         if not submission.exists():
             write_documents(submission, self.documents)
 
     def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:
-        """Look at each object once more, write down how the documents stand, make their inputs."""
+        """Check each object once more, record the documents' statuses, and make the inputs."""
         stores = self.settings.stores()
         if self.settings.transfer == "presign":
             check_signing(stores, self.documents, self.settings.expires_in)
         checked = list(check_objects(stores, self.documents))
-        check_readable(checked, self.settings.aws_conn_id)
         checked = probed(stores, checked, self.settings.aws_conn_id)
         sendable = [item for item in checked if item.document.status is None]
         files = file_inputs(
@@ -249,19 +247,19 @@ class Round:
         return self._prepared(Sending(documents, list(_inputs(sendable, files, marks))), details)
 
     def _prepared(self, sending: Sending, details: Mapping[str, Any]) -> Prepared:
-        """Write down how the documents stand; Extend may take some and refuse the others."""
+        """Record the documents' statuses; Extend may take some of them and refuse the others."""
         # Each preparation has a file of its own, so that the intent that wins names what it has sent.
         submission = self.folder / f"documents-{uuid.uuid4().hex}.jsonl"
         write_documents(submission, sending.documents)
         return Prepared(
             sending.inputs,
-            {SUBMISSION_KEY: str(submission), **details},
+            {DOCUMENTS_KEY: str(submission), **details},
             without=lambda refused: self._prepared(sending.without(refused), details),
         )
 
 
 def urls_end(sent: Submission) -> dt.datetime | None:
-    """Return when the presigned URLs of a batch end, timezone-aware; None if it has none."""
+    """Return when the presigned URLs of a batch expire, timezone-aware; None if it has none."""
     moment = sent.details.get(URLS_END_KEY)
     return dt.datetime.fromisoformat(moment) if moment else None
 
@@ -273,12 +271,12 @@ def settings_of(chunk: ChunkReference) -> Settings:
 
 
 def followers_of(settings: Settings, key: str) -> str:
-    """Return where those who wait for the chunk with this key are marked."""
+    """Return where the tasks that wait for the chunk with this key are marked."""
     return str(chunk_folder(settings, key) / "followers")
 
 
 def _task_marks(ti: Any) -> dict[str, Any]:
-    """Return what a run's metadata tells of the task that has sent it."""
+    """Return the metadata of a run that names the task that has sent it."""
     return {
         "dag_id": ti.dag_id,
         "run_id": ti.run_id,

@@ -1,6 +1,7 @@
-"""Collect: a batch's settled runs, exactly as Extend answers them, into the raw zone.
+"""Collect: the settled runs of a chunk's batches, exactly as Extend returns them, into the raw zone.
 
-What is in the raw zone can be landed again at any time without asking Extend, so it comes before any table.
+What is in the raw zone can be landed again at any time without a request to Extend, so it is written before
+any table.
 """
 
 from __future__ import annotations
@@ -8,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.batches.attempts import Evidence, RunEnd, documents_without_run, tolerated_missing
-from extend_pipeline.dag.outages import is_gone
+from extend_pipeline.batches.attempts import tolerated_missing
+from extend_pipeline.batches.chunk_state import Round
+from extend_pipeline.batches.evidence import acceptance_advice, fetch_runs
+from extend_pipeline.batches.ledger import PIPELINE_KEY, documents_of
+from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.kept_parts import KeptPart, digest, find_part
-from extend_pipeline.storage.raw_zone import PartWriter, RawPart, run_line
+from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path, run_line
 from extend_provider.batch.progress import SETTLED_STATUSES
-from extend_provider.client.models import RunStatus, WorkflowRun
+from extend_provider.client.models import WorkflowRun
 from extend_provider.exceptions import ExtendError
 
 if TYPE_CHECKING:
@@ -27,10 +31,41 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Runs fetched at the same time; the connection's rate limit holds besides.
-PARALLEL = 8
-#: Statuses of runs that did not end well, of which the list does not tell why.
-_UNSUCCESSFUL = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
+
+def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str, Any]]:
+    """Write the settled runs of all rounds of a chunk into the raw zone; return the parts, first round first.
+
+    :param batch_id: the first round's batch; None if nothing of the chunk could be sent.
+    """
+    if batch_id is None:
+        log.info("Chunk %s: no document could be sent, so there is nothing to collect.", chunk["key"])
+        return []
+    from extend_provider.hooks.extend import ExtendAsyncHook
+
+    parts = []
+    for each in Round.all(chunk):
+        sent, settings = each.sent(required=each.number == 1), each.settings
+        if sent is None or sent.batch_id is None:
+            continue
+        part = collect(
+            ExtendAsyncHook(extend_conn_id=settings.extend_conn_id),
+            sent.batch_id,
+            documents_of(sent.details),
+            part_path(
+                settings.workspace,
+                pipeline=sent.details.get(PIPELINE_KEY, settings.pipeline),
+                workflow_id=settings.workflow_id,
+                version=settings.version,
+                batch=sent.batch_id,
+                name="part-00000",
+            ),
+            expected=each.expected(sent),
+            accepting=acceptance_advice(each.folder, settings.extend_conn_id),
+        )
+        found = f"{part.runs:,} runs of batch {part.batch_id}"
+        log.info("Chunk %s, round %s: %s are in the raw zone.", chunk["key"], each.number, found)
+        parts.append(dataclasses.asdict(part))
+    return parts
 
 
 def collect(
@@ -44,13 +79,13 @@ def collect(
 ) -> RawPart:
     """Write every run of a batch into the raw zone, and the documents that it accounts for.
 
-    What was collected before stays where Extend says less by now: it does not keep runs for ever, and the raw
-    zone does. A few runs that are listed and not there any more are left out.
+    What was collected before stays where Extend says less by now: Extend deletes runs after some time, and
+    the raw zone keeps them. A few listed runs that do not exist any more are left out.
 
     :param documents: of the batch, those that were not sent with their status.
-    :param expected: how many runs the batch has, those without that are known to be gone.
-    :param accepting: what to do if runs are gone for good, in a sentence.
-    :raises ExtendError: if fewer are there, or one is at work; nothing was written then.
+    :param expected: how many runs the batch has, without those that are known to be gone.
+    :param accepting: how to accept that runs are gone for good, in a sentence.
+    :raises ExtendError: if runs are missing or have not settled; nothing was written then.
     """
     run_ids = asyncio.run(_list(hook, batch_id))
     kept = find_part(destination, batch_id)
@@ -98,7 +133,7 @@ def collect(
 
 
 class _NothingNewError(Exception):
-    """What was collected before, as ``part``, says all that Extend says now."""
+    """What was collected before, as ``part``, has everything that Extend returns now."""
 
     def __init__(self, part: RawPart) -> None:
         super().__init__()
@@ -106,11 +141,11 @@ class _NothingNewError(Exception):
 
 
 def _keep(kept: KeptPart, part: PartWriter, documents: set[str], fresh: set[str], changed: set[str]) -> None:
-    """Take over what only the part that was collected before has."""
+    """Copy what only the part that was collected before has."""
     if not changed and documents <= kept.documents:
         raise _NothingNewError(kept.part)
     if lost := len(kept.runs.keys() - fresh):
-        log.warning("Extend says less of %s runs by now; they stay as they were collected.", f"{lost:,}")
+        log.warning("Extend returns less of %s runs by now; they stay as they were collected.", f"{lost:,}")
     for document in kept.part.read_documents():
         if document.id not in documents:
             part.add_document(document)
@@ -119,11 +154,11 @@ def _keep(kept: KeptPart, part: PartWriter, documents: set[str], fresh: set[str]
 
 
 def _check_present(batch_id: str, gone: int, present: int, expected: int, accepting: str) -> None:
-    """See that many runs are not left out on the word of answers that may be wrong."""
+    """Check that so few runs are missing that they can be left out without asking."""
     if expected - present > tolerated_missing(expected):
         raise ExtendError(
-            f"{gone:,} runs of batch {batch_id} are listed and not there, so Extend has {present:,} of its "
-            f"{expected:,} runs. Nothing of the batch was collected; what was collected before is as it was. "
+            f"{gone:,} listed runs of batch {batch_id} do not exist, so Extend has {present:,} of its "
+            f"{expected:,} runs. Nothing of the batch was collected; what was collected before is unchanged. "
             "Check that the connection is of the workspace that the batch was sent to, and clear this task. "
             f"{accepting}".rstrip(),
             retryable=True,
@@ -139,116 +174,4 @@ async def _fetch_all(
     hook: ExtendAsyncHook, run_ids: Iterable[str], take: Callable[[WorkflowRun], object]
 ) -> set[str]:
     async with hook:
-        return await _fetch(hook, run_ids, take)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Inspection:
-    """What Extend tells of a batch's runs.
-
-    :ivar statuses: of those that are listed, by id.
-    :ivar gone: those of them that are not there.
-    :ivar ends: how those ended that did not end well; every one if ``whole``.
-    """
-
-    statuses: Mapping[str, str]
-    gone: Set[str]
-    ends: Sequence[RunEnd]
-    whole: bool
-
-    @property
-    def present(self) -> int:
-        """How many are there."""
-        return len(self.statuses) - len(self.gone)
-
-    @property
-    def unsettled(self) -> int:
-        """How many are still at work."""
-        return sum(
-            self.statuses[run_id] not in SETTLED_STATUSES for run_id in self.statuses.keys() - self.gone
-        )
-
-    @property
-    def failed(self) -> int:
-        """How many did not end well."""
-        return sum(end.status in _UNSUCCESSFUL for end in self.ends)
-
-    @property
-    def fine(self) -> frozenset[str]:
-        """Those that are at work, in review or ended well."""
-        ids = self.statuses.keys() - self.gone
-        return frozenset(run_id for run_id in ids if self.statuses[run_id] not in _UNSUCCESSFUL)
-
-    def evidence(self, sent: Sequence[str], submitted: int) -> Evidence:
-        """Return the facts that are kept.
-
-        :param sent: the documents of the batch.
-        :param submitted: how many runs it has been given.
-        """
-        return Evidence(
-            listed=len(self.statuses),
-            missing=max(submitted - self.present, 0),
-            gone=tuple(sorted(self.gone)),
-            ends=tuple(self.ends),
-            without_run=documents_without_run(sent, self.ends) if self.whole else (),
-        )
-
-
-def inspect(hook: ExtendAsyncHook, batch_id: str, expected: int, *, thorough: bool = False) -> Inspection:
-    """List a batch and look up why runs did not end well: one request each, and one per 1,000 listed.
-
-    If other runs are there than were submitted, every run is looked up: the list does not tell which document
-    a run is for.
-
-    :param thorough: look every run up anyway.
-    """
-    return asyncio.run(_inspect(hook, batch_id, expected, thorough))
-
-
-async def _inspect(hook: ExtendAsyncHook, batch_id: str, expected: int, thorough: bool) -> Inspection:
-    statuses: dict[str, str] = {}
-    ends: list[RunEnd] = []
-
-    def take(run: WorkflowRun) -> None:
-        statuses[run.id] = run.status
-        document_id = run.metadata.get("document_id")
-        known = document_id if isinstance(document_id, str) else None
-        ends.append(RunEnd(known, run.status, run.failure_reason, run.started_at or run.ended_at, run.id))
-
-    async with hook:
-        async for page in hook.iter_run_pages(batch_id=batch_id):
-            statuses.update((run.id, run.status) for run in page)
-        others = {run_id for run_id, status in statuses.items() if status not in _UNSUCCESSFUL}
-        gone = await _fetch(hook, statuses.keys() - others, take)
-        whole = thorough or len(statuses) != expected or bool(gone)
-        if whole:
-            gone |= await _fetch(hook, others, take)
-    return Inspection(statuses, gone, ends, whole)
-
-
-async def _fetch(
-    hook: ExtendAsyncHook, run_ids: Iterable[str], take: Callable[[WorkflowRun], object]
-) -> set[str]:
-    """Fetch runs, a few at a time; return the ids of those that are not there any more."""
-    slots = asyncio.Semaphore(PARALLEL)
-    gone: set[str] = set()
-
-    async def fetch(run_id: str) -> None:
-        async with slots:
-            try:
-                take(await hook.get_run(run_id))
-            except ExtendError as error:
-                if not is_gone(error):
-                    raise
-                gone.add(run_id)
-
-    try:
-        async with asyncio.TaskGroup() as fetches:
-            for run_id in run_ids:
-                fetches.create_task(fetch(run_id))
-    except BaseExceptionGroup as failures:
-        # The first one says what went wrong, and its type says whether trying again is of use.
-        raise failures.exceptions[0] from None
-    if gone:
-        log.warning("%s runs that were listed are not there any more.", f"{len(gone):,}")
-    return gone
+        return await fetch_runs(hook, run_ids, take)

@@ -1,37 +1,167 @@
-"""The evidence of a round in the workspace: what Extend has told of its runs, kept over looks and releases.
+"""Evidence: what Extend reports about the runs of a round, kept in the workspace across looks and releases.
 
-It is ``evidence.json`` in the round's folder. What was there at one look is not forgotten at the next one.
+    <folder of the round>/evidence.json
+
+What one look has found is not forgotten at the next one. Runs that are missing count as gone only in small
+numbers, or after a person has accepted that they are.
 """
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import datetime as dt
-from collections.abc import Collection
-from typing import Any, Final
+import logging
+import shlex
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.batches.attempts import Evidence, merged
-from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.storage.workspace import read_json, write_json
+from extend_pipeline.batches.attempts import Evidence, RunEnd, documents_without_run, merged
+from extend_pipeline.batches.ledger import WorkspaceLedger, documents_of
+from extend_pipeline.exceptions import PipelineInputError, is_gone
+from extend_pipeline.storage.formats import read, write
+from extend_pipeline.storage.workspace import read_json
+from extend_provider.batch.progress import SETTLED_STATUSES
+from extend_provider.client.models import RunStatus, WorkflowRun
+from extend_provider.exceptions import ExtendError
 
-#: Raised when a reader of the version before would read the file wrongly. Version 1 was ``verdict.json``.
-SCHEMA_VERSION: Final = 2
+if TYPE_CHECKING:
+    from extend_provider.hooks.extend import ExtendAsyncHook
+
+log = logging.getLogger(__name__)
+
+#: Runs fetched at the same time; the connection's rate limit applies as well.
+PARALLEL: Final = 8
+#: Statuses of runs that did not end well; the list does not include the reason.
+_UNSUCCESSFUL: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inspection:
+    """What Extend reports about a batch's runs.
+
+    :ivar statuses: of the runs that are listed, by id.
+    :ivar gone: the listed runs that cannot be fetched because they do not exist any more.
+    :ivar ends: how the unsuccessful runs ended; every run's end if ``whole``.
+    """
+
+    statuses: Mapping[str, str]
+    gone: Set[str]
+    ends: Sequence[RunEnd]
+    whole: bool
+
+    @property
+    def present(self) -> int:
+        """How many runs exist."""
+        return len(self.statuses) - len(self.gone)
+
+    @property
+    def unsettled(self) -> int:
+        """How many runs have not settled."""
+        return sum(
+            self.statuses[run_id] not in SETTLED_STATUSES for run_id in self.statuses.keys() - self.gone
+        )
+
+    @property
+    def failed(self) -> int:
+        """How many runs failed or were cancelled."""
+        return sum(end.status in _UNSUCCESSFUL for end in self.ends)
+
+    @property
+    def fine(self) -> frozenset[str]:
+        """Ids of the runs that are at work, in review or ended well."""
+        ids = self.statuses.keys() - self.gone
+        return frozenset(run_id for run_id in ids if self.statuses[run_id] not in _UNSUCCESSFUL)
+
+    def evidence(self, sent: Sequence[str], submitted: int) -> Evidence:
+        """Return the facts to keep.
+
+        :param sent: ids of the documents in the batch.
+        :param submitted: how many inputs the batch was submitted with.
+        """
+        return Evidence(
+            listed=len(self.statuses),
+            missing=max(submitted - self.present, 0),
+            gone=tuple(sorted(self.gone)),
+            ends=tuple(self.ends),
+            without_run=documents_without_run(sent, self.ends) if self.whole else (),
+        )
+
+
+def inspect(hook: ExtendAsyncHook, batch_id: str, expected: int, *, thorough: bool = False) -> Inspection:
+    """List a batch and fetch each unsuccessful run for its reason; one request per 1,000 listed runs.
+
+    If the list does not have exactly the expected number of runs, every run is fetched: only a run itself
+    tells which document it is for.
+
+    :param thorough: fetch every run in any case.
+    """
+    return asyncio.run(_inspect(hook, batch_id, expected, thorough))
+
+
+async def _inspect(hook: ExtendAsyncHook, batch_id: str, expected: int, thorough: bool) -> Inspection:
+    statuses: dict[str, str] = {}
+    ends: list[RunEnd] = []
+
+    def take(run: WorkflowRun) -> None:
+        statuses[run.id] = run.status
+        document_id = run.metadata.get("document_id")
+        known = document_id if isinstance(document_id, str) else None
+        ends.append(RunEnd(known, run.status, run.failure_reason, run.started_at or run.ended_at, run.id))
+
+    async with hook:
+        async for page in hook.iter_run_pages(batch_id=batch_id):
+            statuses.update((run.id, run.status) for run in page)
+        others = {run_id for run_id, status in statuses.items() if status not in _UNSUCCESSFUL}
+        gone = await fetch_runs(hook, statuses.keys() - others, take)
+        whole = thorough or len(statuses) != expected or bool(gone)
+        if whole:
+            gone |= await fetch_runs(hook, others, take)
+    return Inspection(statuses, gone, ends, whole)
+
+
+async def fetch_runs(
+    hook: ExtendAsyncHook, run_ids: Iterable[str], take: Callable[[WorkflowRun], object]
+) -> set[str]:
+    """Fetch runs, :data:`PARALLEL` at a time; return the ids of those that do not exist any more."""
+    slots = asyncio.Semaphore(PARALLEL)
+    gone: set[str] = set()
+
+    async def fetch(run_id: str) -> None:
+        async with slots:
+            try:
+                take(await hook.get_run(run_id))
+            except ExtendError as error:
+                if not is_gone(error):
+                    raise
+                gone.add(run_id)
+
+    try:
+        async with asyncio.TaskGroup() as fetches:
+            for run_id in run_ids:
+                fetches.create_task(fetch(run_id))
+    except BaseExceptionGroup as failures:
+        # The retry policy decides by the type of a single error, not of a group.
+        raise failures.exceptions[0] from None
+    if gone:
+        log.warning("%s listed runs do not exist any more.", f"{len(gone):,}")
+    return gone
 
 
 def read_evidence(folder: ObjectStoragePath) -> Evidence | None:
-    """Return what is known of a round; None while nobody has looked at it.
+    """Return what is known of a round; None before its runs were first inspected.
 
     :raises PipelineInputError: if the file cannot be read, e.g. because a newer release has written it.
     """
-    stored = _stored(folder)
-    if stored:
-        return _decoded(folder, stored)
+    if (stored := read(folder / "evidence.json", Evidence)) is not None:
+        return stored
     verdict = read_json(folder / "verdict.json")
     if verdict is None:
         return None
-    # The release before kept its decision. Whatever it did not send again had a run, or counted as gone.
+    # An older release kept its decision. Whatever it did not send again had a run, or counted as gone.
     missing = verdict.get("missing", 0)
     return Evidence(missing=missing, accepted=missing, without_run=tuple(verdict.get("again", ())))
 
@@ -42,29 +172,51 @@ def note(folder: ObjectStoragePath, found: Evidence, *, fine: Collection[str] = 
     :param fine: see :func:`~extend_pipeline.batches.attempts.merged`.
     """
     known = merged(read_evidence(folder), found, fine=fine)
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    known = msgspec.structs.replace(known, seen_at=now)
-    # What a later release has added to the file stays in it.
-    plain = {**_stored(folder), **msgspec.to_builtins(known), "schema_version": SCHEMA_VERSION}
-    write_json(folder / "evidence.json", plain)
+    known = msgspec.structs.replace(known, seen_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
+    write(folder / "evidence.json", known)
     return known
 
 
-def _stored(folder: ObjectStoragePath) -> dict[str, Any]:
-    return dict(read_json(folder / "evidence.json") or {})
+class MissingRuns(NamedTuple):
+    """A batch as Extend has it.
+
+    :ivar lost: how many of the submitted runs are missing; each counts as gone once it is accepted.
+    """
+
+    batch_id: str
+    present: int
+    submitted: int
+    lost: int
 
 
-def _decoded(folder: ObjectStoragePath, stored: dict[str, Any]) -> Evidence:
-    version = stored.get("schema_version", SCHEMA_VERSION)
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+def missing_runs(hook: ExtendAsyncHook, folder: ObjectStoragePath, *, accept: bool) -> MissingRuns:
+    """Look for the runs of the batch that is recorded in a folder.
+
+    :param accept: keep in the evidence that the missing runs are gone for good.
+    :raises PipelineInputError: if no batch is recorded there, or runs have not settled.
+    """
+    state = WorkspaceLedger(folder).read()
+    if state.batch_id is None or state.intent is None:
+        raise PipelineInputError(f"{folder} records no batch. Use the address that the failed task names.")
+    submitted = state.intent.run_count
+    found = inspect(hook, state.batch_id, submitted, thorough=True)
+    if found.unsettled:
         raise PipelineInputError(
-            f"{folder / 'evidence.json'} has version {version}, and this release reads up to "
-            f"{SCHEMA_VERSION}: a newer one has written it. Nothing was sent. Upgrade, and clear this task."
+            f"{found.unsettled:,} runs of batch {state.batch_id} are at work. Clear the wait task, which "
+            "waits for them."
         )
-    try:
-        return msgspec.convert(stored, Evidence)
-    except msgspec.ValidationError as error:
-        raise PipelineInputError(
-            f"{folder / 'evidence.json'} cannot be read ({error}). Nothing was sent. Bring the file back as "
-            "it was, or delete it: its batch is looked at anew."
-        ) from None
+    sent = [document.id for document in documents_of(state.intent.details) if document.status is None]
+    evidence = found.evidence(sent, submitted)
+    lost = max(evidence.missing, len(evidence.without_run))
+    if accept:
+        note(folder, msgspec.structs.replace(evidence, accepted=lost), fine=found.fine)
+    return MissingRuns(state.batch_id, found.present, submitted, lost)
+
+
+def acceptance_advice(folder: ObjectStoragePath, conn_id: str) -> str:
+    """Return how to accept that runs of the batch that is recorded in a folder are gone for good."""
+    command = ["python", "-m", "extend_pipeline", "missing", str(folder), "--accept", "--conn-id", conn_id]
+    return (
+        f"If they are gone for good: {shlex.join(command)}; then clear this task. Their documents land as "
+        'RUN_MISSING, and reprocess="failed" sends them again.'
+    )

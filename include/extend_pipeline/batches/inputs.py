@@ -1,8 +1,11 @@
-"""Transfer: how a document's bytes get from its store to Extend, checked at the last moment.
+"""Inputs: the documents of a chunk become inputs of a batch, checked right before they are sent.
 
-What was listed may be gone, or may be another content, by the time it is sent. Each object is therefore
-looked at once more. A deleted one is not sent. Neither is a replaced one: its new content is another
-document, which nobody has planned yet, and which the next discovery finds.
+An object may have been deleted or replaced since it was listed, so each one is looked at once more. A deleted
+one is not sent. Neither is a replaced one: its new content is another document, which nobody has planned yet,
+and which the next discovery finds.
+
+Extend takes a batch whole or not at all. A document for which it refuses one ends as FAILED with Extend's
+reason, and the others are sent without it.
 """
 
 from __future__ import annotations
@@ -36,26 +39,26 @@ from extend_pipeline.sources import (
 )
 from extend_pipeline.sources.contents import UnreadableError
 from extend_pipeline.sources.objects import ListsFromAnywhere, relist
-from extend_provider.client.models import FileInput, StoredFile
-from extend_provider.client.refusals import FILE_REASONS, reason_of
+from extend_provider.client.models import BatchInput, FileInput, StoredFile
+from extend_provider.client.refusals import FILE_REASONS, RefusedInput, reason_of
 from extend_provider.exceptions import ExtendBadRequestError
 
 if TYPE_CHECKING:
     from extend_pipeline.batches.uploads import Uploads
     from extend_provider.hooks.extend import ExtendHook
 
-#: Objects looked at, or uploaded, at the same time.
+#: Objects that are checked, or uploaded, at the same time.
 PARALLEL = 16
-#: Extend's word for a file that is larger than it takes, also where only the status says so.
+#: Extend's reason for a file above its size limit; also used if only the HTTP status says so.
 FILE_TOO_LARGE = "FILE_SIZE_TOO_LARGE"
 CONTENT_TOO_LARGE = 413
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Checked:
-    """A document as it stands right before it is sent.
+    """A document with its status right before it is sent.
 
-    :param version_id: the version to read, where its store keeps them.
+    :param version_id: the version to read, if its store keeps versions.
     :param policy: see :class:`~extend_pipeline.sources.Found`.
     """
 
@@ -65,11 +68,11 @@ class Checked:
 
 
 def check_objects(stores: Stores, documents: Iterable[Document]) -> Iterator[Checked]:
-    """Look at each document's object again; yield it as it stands, in order.
+    """Check each document's object again; yield the documents with their status, in order.
 
-    What came from a listing is listed again where that is cheaper: the tag that the listing tells decides
-    whether it was replaced. With it come the versions, where S3 keeps them and the policy allows to list them
-    (``s3:ListBucketVersions``): then Extend reads just what was checked, whatever replaces it meanwhile.
+    Objects that were found by a listing are listed again if that is cheaper; the listed tag shows whether an
+    object was replaced. If S3 keeps versions and the policy allows ``s3:ListBucketVersions``, the listing
+    returns them too: Extend then reads exactly what was checked, even if the object is replaced meanwhile.
     """
     documents = list(documents)
     listed = _listed_again(stores, documents)
@@ -83,13 +86,13 @@ def _listed_again(stores: Stores, documents: Sequence[Document]) -> dict[Located
         place = Located.of(document.uri)
         if (prefix := stores.listing_of(place)) is not None:
             keys.setdefault(prefix, set()).add(place.key)
-    told: dict[Located, Found | Absent] = {}
+    listed: dict[Located, Found | Absent] = {}
     for prefix, wanted in keys.items():
         store = stores.of(prefix.root)
         if isinstance(store, ListsFromAnywhere):
             found = relist(store, prefix, sorted(wanted))
-            told |= {Located(prefix.root, key): seen for key, seen in found.items()}
-    return told
+            listed |= {Located(prefix.root, key): seen for key, seen in found.items()}
+    return listed
 
 
 def _check(stores: Stores, document: Document, listed: Mapping[Located, Found | Absent]) -> Checked:
@@ -116,12 +119,12 @@ def _check(stores: Stores, document: Document, listed: Mapping[Located, Found | 
 
 
 def check_readable(checked: Sequence[Checked], conn_id: str) -> None:
-    """See that not every object is kept away: that tells of credentials or a network, not of documents.
+    """Check that at least one object can be read: otherwise credentials or the network are at fault.
 
-    A single one that may not be read is a document's own affair, and so are some among others.
+    If only some objects, or a chunk's only object, may not be read, each becomes a row with its reason.
 
     :param conn_id: of the connection that reads them.
-    :raises PipelineSourceError: if two or more may not be read, and no other can be; or none can be reached.
+    :raises PipelineSourceError: if all of two or more may not be read, or none can be reached.
     """
     there = [item.document for item in checked if item.document.reason != OBJECT_DELETED]
     reasons = {document.reason for document in there}
@@ -134,7 +137,7 @@ def check_readable(checked: Sequence[Checked], conn_id: str) -> None:
     raise PipelineSourceError(
         f"Not one of {len(there):,} documents in {', '.join(places)} may be read with the connection "
         f"{conn_id!r} any more.{told} Nothing was sent to Extend. Renew its credentials or their rights; the "
-        "next attempt of this task looks again.",
+        "next attempt of this task checks again.",
         retryable=True,
     )
 
@@ -144,9 +147,9 @@ def _ended(document: Document, status: DocumentStatus, reason: str, message: str
 
 
 def check_signing(stores: Stores, documents: Iterable[Document], expires_in: int) -> None:
-    """See that URLs signed now would live so many seconds.
+    """Check that URLs signed now would be valid for so many seconds.
 
-    :raises PipelineInputError: if the credentials of a store end before.
+    :raises PipelineInputError: if the credentials of a store expire before.
     """
     for root in {Located.of(document.uri).root for document in documents}:
         stores.of(root).check_signing(expires_in)
@@ -161,13 +164,13 @@ def file_inputs(
     transfer: Literal["presign", "upload"],
     expires_in: int,
 ) -> list[FileInput | Document]:
-    """Return an input for each document, in order, or the document as it has ended.
+    """Return for each document, in order, its input, or the document with its final status.
 
-    :param uploads: where the ids of uploaded files are remembered; none is uploaded twice.
-    :param transfer: ``presign`` makes URLs that are valid for ``expires_in`` seconds from now; what lies in a
-        store without such is uploaded all the same. An upload is read under the condition that it is still
-        the content whose identity was recorded.
-    :raises PipelineSourceError: if a store, or Extend, takes none of several, or gives up in the middle.
+    :param uploads: keeps the ids of uploaded files; none is uploaded twice.
+    :param transfer: ``presign`` makes URLs that are valid for ``expires_in`` seconds from now; objects in a
+        store that cannot sign URLs are uploaded. An upload reads an object only if it still has the content
+        whose identity was recorded.
+    :raises PipelineSourceError: if Extend refuses all of several files, or a store fails while it is read.
     :raises ExtendError: if Extend refuses something else than a file.
     """
 
@@ -176,7 +179,7 @@ def file_inputs(
         url = stores.of(place.root).signed_url(place, item.version_id, expires_in)
         return None if url is None else FileInput(url=url, name=item.document.name)
 
-    # Signing needs no network, so threads would only be in each other's way.
+    # Signing needs no network, so threads would not help.
     files = [signed(item) if transfer == "presign" else None for item in checked]
     to_upload = [item for item, file in zip(checked, files, strict=True) if file is None]
     uploaded = iter(_upload_all(stores, to_upload, hook, uploads))
@@ -205,7 +208,7 @@ def _upload_all(
         pool = concurrent.futures.ThreadPoolExecutor(PARALLEL)
         try:
             futures = [pool.submit(upload, item) for item in items]
-            # What ends one of them for good would end the others, too.
+            # An error that is not a document's own would fail the other uploads as well.
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
         finally:
             pool.shutdown(cancel_futures=True)
@@ -214,8 +217,8 @@ def _upload_all(
     refused = [result for result in results if isinstance(result, _Refused)]
     if len(refused) == len(items) > 1 and not all(each.of_the_file for each in refused):
         raise PipelineSourceError(
-            f"Extend takes none of {len(items):,} files, the first one for this: "
-            f"{refused[0].document.message} No batch was sent, and no document has ended. Mend what they "
+            f"Extend takes none of {len(items):,} files, the first one for this reason: "
+            f"{refused[0].document.message} No batch was sent, and no document has ended. Correct what they "
             "have in common, then clear this task."
         )
     return [result.document if isinstance(result, _Refused) else result for result in results]
@@ -223,14 +226,14 @@ def _upload_all(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Refused:
-    """A document whose file Extend does not take; whether that is for what the file itself is."""
+    """A document whose file Extend refuses, and whether it refuses it for the file itself."""
 
     document: Document
     of_the_file: bool
 
 
 def _upload(stores: Stores, item: Checked, hook: ExtendHook) -> StoredFile | _Refused | Document:
-    """Upload one object; what is wrong with it alone ends its document."""
+    """Upload one object; a problem of this object alone ends its document."""
     document, place = item.document, Located.of(item.document.uri)
     try:
         with stores.of(place.root).read(place, document.etag, item.version_id) as content:
@@ -252,3 +255,46 @@ def _refused(document: Document, error: ExtendBadRequestError) -> _Refused:
     reason = FILE_TOO_LARGE if error.status == CONTENT_TOO_LARGE else reason_of(error)
     message = f"Extend refused the file at upload: {error.said or error.message}"
     return _Refused(_ended(document, "FAILED", reason, message).document, reason in FILE_REASONS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sending:
+    """Documents that are about to be sent.
+
+    :param documents: all of the chunk; those that are not sent have a status.
+    :param inputs: of the other documents, in their order.
+    :param refused: documents that Extend has refused so far, by id.
+    """
+
+    documents: Sequence[Document]
+    inputs: Sequence[BatchInput]
+    refused: Mapping[str, RefusedInput] = dataclasses.field(default_factory=dict)
+
+    def without(self, refused: Sequence[RefusedInput]) -> Sending:
+        """Return what is left to send; the refused documents are FAILED.
+
+        :raises PipelineSourceError: if Extend refuses all of several for other reasons than the files
+            themselves: then a setting is at fault.
+        """
+        to_send = [document for document in self.documents if document.status is None]
+        by_id = {**self.refused, **{to_send[each.index].id: each for each in refused}}
+        left = Sending(
+            [_with_refusal(document, by_id.get(document.id)) for document in self.documents],
+            [each for each, document in zip(self.inputs, to_send, strict=True) if document.id not in by_id],
+            by_id,
+        )
+        if not left.inputs and len(by_id) > 1 and not all(each.is_of_the_file for each in by_id.values()):
+            raise PipelineSourceError(
+                f"Extend takes none of {len(by_id):,} documents, the last one for this reason: "
+                f"{refused[-1].reason}: {refused[-1].message} Nothing was sent, and no document has ended. "
+                "Check that Extend can read the objects: rights, allowed networks, how long URLs are valid. "
+                "Then clear this task."
+            )
+        return left
+
+
+def _with_refusal(document: Document, refused: RefusedInput | None) -> Document:
+    if refused is None or document.status is not None:
+        return document
+    message = f"Extend refused the batch for this document, which was sent without it: {refused.message}"
+    return dataclasses.replace(document, status="FAILED", reason=refused.reason, message=message)

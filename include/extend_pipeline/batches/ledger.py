@@ -1,22 +1,21 @@
-"""The ledger of batches in the workspace: what is about to be sent, and as which batch it was.
+"""The ledger of a chunk in the workspace: its submissions, and the batch that came of them.
 
-    <folder>/00001.intent.json      a submission about to be made, or a void; written once, by the first
+    <folder>/00001.intent.json      a submission that is about to be made, or a void; the first writer wins
     <folder>/00001.withdrawn.json   its request created nothing
-    <folder>/batch.json             the batch that it has become
+    <folder>/batch.json             the batch that it created
 
-The folder's name is the chunk's key, which depends on what is sent and to which workflow version alone: any
-later attempt, task or run that is about to send the same chunk finds what the first one has done.
+The folder's name is the chunk's key, which depends only on what is sent and to which workflow version: any
+later attempt, task or run that is about to send the same chunk finds what an earlier one has done.
 
-Invariant: a submission begins, and a chunk is voided, by the same write of the next number. So of a task that
-is about to send a chunk and a plan that takes its documents over, exactly one wins.
+Invariant: a submission begins, and a chunk is voided, by the same atomic write of the next number. Of a task
+that is about to send a chunk and a plan that takes its documents over, exactly one wins.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -25,13 +24,19 @@ from airflow.sdk import ObjectStoragePath
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import ChunkVoidedError
 from extend_pipeline.storage.formats import Stored, read, write, write_once
-from extend_pipeline.storage.workspace import read_json, write_json
-from extend_provider.batch.ledger import TASK_STATE_KEY, Intent, LedgerState
+from extend_pipeline.storage.workspace import read_documents, read_json, write_json
+from extend_provider.batch.ledger import Intent, LedgerState
 
-log = logging.getLogger(__name__)
-
-#: Stands for a plan where somebody has released a chunk by hand.
+#: Takes the place of a plan if a person has released the chunk.
 RELEASED: Final = "-"
+
+# Keys of an intent's details.
+#: The file that lists the documents of the batch as they stood when it was sent.
+DOCUMENTS_KEY: Final = "submission"
+#: The pipeline that has sent it; the raw zone keeps the runs under this name, whichever run collects them.
+PIPELINE_KEY: Final = "pipeline"
+#: When its presigned URLs expire; absent if it has none.
+URLS_END_KEY: Final = "urls_end"
 
 
 def batch_key(
@@ -39,7 +44,7 @@ def batch_key(
 ) -> str:
     """Return the key under which a chunk's batch is recorded: 32 lower-case hexadecimal digits.
 
-    :param repetition: what tells an explicit reprocessing from the first time; empty for the first time.
+    :param repetition: identifies an explicit reprocessing; empty for the first time.
     """
     digest = hashlib.sha256(f"{workflow_id}\0{version or ''}\0{repetition}".encode())
     for identity in sorted(document.id for document in documents):
@@ -47,12 +52,17 @@ def batch_key(
     return digest.hexdigest()[:32]
 
 
+def documents_of(details: Mapping[str, Any]) -> Iterator[Document]:
+    """Yield the documents of a batch as they stood when it was sent, given the details of its intent."""
+    return read_documents(ObjectStoragePath(details[DOCUMENTS_KEY]))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Void:
-    """A chunk is not to be sent as it was planned: another plan has its documents, or they are free.
+    """A chunk must not be sent by the plan that made it: another plan has its documents, or they are free.
 
-    :param number: its place among the ledger's records.
-    :param plan: the plan that has the chunk from here on, or :data:`RELEASED`.
+    :param number: of the record.
+    :param plan: the plan that owns the chunk from now on, or :data:`RELEASED`.
     :param by: the run of that plan, or who has released it, for a person.
     :param voided_at: RFC 3339 with offset.
     """
@@ -65,11 +75,11 @@ class Void:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a chunk is.
+    """How far a chunk has come.
 
     :param number: of the latest record; 0 if there is none.
-    :param begun: somebody has begun to send it, and nothing proves that it did not arrive.
-    :param void: the latest record, if that is a void.
+    :param begun: a task has begun to send it, and nothing proves that it did not arrive.
+    :param void: the latest record, if it is a void.
     """
 
     number: int = 0
@@ -78,7 +88,7 @@ class Standing:
 
 
 class Record(Stored, frozen=True):
-    """One record of a ledger: an intent, its fields beside each other, or a void."""
+    """One record of a ledger: an intent with its fields, or a void."""
 
     number: int = 0
     begun_at: str = ""
@@ -94,12 +104,12 @@ class Record(Stored, frozen=True):
 
     @property
     def intent(self) -> Intent:
-        """The intent that it is the record of."""
+        """The intent that was recorded."""
         return Intent(self.number, self.begun_at, self.window, self.run_count, self.details)
 
 
 class StoredBatch(Stored, frozen=True):
-    """The batch that a chunk has become, and the intent that led to it."""
+    """The batch of a chunk, and the intent that led to it."""
 
     batch_id: str
     intent: Record
@@ -109,16 +119,16 @@ class StoredBatch(Stored, frozen=True):
 class WorkspaceLedger:
     """See :class:`extend_provider.batch.ledger.Ledger`.
 
-    :param plan: the plan that whoever sends the chunk works for.
+    :param plan: the plan that the sending task works for.
     """
 
     folder: ObjectStoragePath
     plan: str = ""
 
     def read(self) -> LedgerState:
-        """Return the latest intent and what became of it.
+        """Return the latest intent, and its batch if there is one.
 
-        :raises ChunkVoidedError: another plan has taken the chunk's documents over before it was sent.
+        :raises ChunkVoidedError: another plan took the chunk's documents over before they were sent.
         """
         batch = read(self._batch_path, StoredBatch)
         if batch is not None:
@@ -131,7 +141,7 @@ class WorkspaceLedger:
         return LedgerState() if latest is None else LedgerState(latest, withdrawn=self._is_withdrawn(latest))
 
     def standing(self) -> Standing:
-        """Return how far the chunk is, whoever asks."""
+        """Return how far the chunk has come; the plan makes no difference."""
         if read(self._batch_path, StoredBatch) is not None:
             return Standing(begun=True)
         latest = self._latest()
@@ -142,20 +152,20 @@ class WorkspaceLedger:
         return Standing(latest.number, begun=not self._is_withdrawn(latest))
 
     def void(self, standing: Standing, by: Void) -> bool:
-        """Void the chunk unless somebody has begun to send it since ``standing`` was read."""
+        """Void the chunk unless a task has begun to send it since ``standing`` was read."""
         void = dataclasses.replace(by, number=standing.number + 1)
         return write_once(self._path(void.number, "intent"), Record(void=void))
 
     def begin(self, intent: Intent) -> bool:
-        """Write the intent, unless somebody else has just written the record of this number."""
+        """Write the intent unless another task has already written the record of this number."""
         return write_once(self._path(intent.number, "intent"), Record.of(intent))
 
     def withdraw(self, intent: Intent) -> None:
-        """Write down that the intent's request created nothing."""
+        """Record that the intent's request created nothing."""
         write_json(self._path(intent.number, "withdrawn"), {"begun_at": intent.begun_at})
 
     def record(self, intent: Intent, batch_id: str) -> None:
-        """Write down the batch."""
+        """Record the batch."""
         write(self._batch_path, StoredBatch(batch_id=batch_id, intent=Record.of(intent)))
 
     @property
@@ -173,79 +183,3 @@ class WorkspaceLedger:
 
     def _path(self, number: int, kind: str) -> ObjectStoragePath:
         return self.folder / f"{number:05d}.{kind}.json"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CopiedLedger:
-    """A workspace's ledger with a copy in the state of the task that submits.
-
-    The workspace decides, because all who may send the same chunk share it. The copy has a say where the
-    workspace knows less of the very same submission, or nothing at all.
-
-    :param store: Airflow's task state store of the task instance.
-    :param round_number: a task that sends several rounds keeps a copy of each.
-    """
-
-    workspace: WorkspaceLedger
-    store: Any
-    round_number: int = 1
-
-    def read(self) -> LedgerState:
-        """Return what is known; what only the copy knows is written back to the workspace."""
-        kept = self.workspace.read()
-        lost = lost_state(kept, self._copy())
-        if lost is None or lost.intent is None:
-            return kept
-        log.warning(
-            "%s has lost a submission that was begun on %s; it is restored from the task's state.",
-            self.workspace.folder,
-            lost.intent.begun_at,
-        )
-        if lost.batch_id is None:
-            self.workspace.begin(dataclasses.replace(lost.intent, number=1))
-        else:
-            self.workspace.record(lost.intent, lost.batch_id)
-        return self.workspace.read()
-
-    def begin(self, intent: Intent) -> bool:
-        """Write the intent, unless somebody else has just written the one of this number."""
-        begun = self.workspace.begin(intent)
-        if begun:
-            self._write_copy(intent)
-        return begun
-
-    def withdraw(self, intent: Intent) -> None:
-        """Write down that the intent's request created nothing."""
-        self.workspace.withdraw(intent)
-        self._write_copy(intent, withdrawn=True)
-
-    def record(self, intent: Intent, batch_id: str) -> None:
-        """Write down the batch; the copy first, so that it survives a workspace that refuses."""
-        self._write_copy(intent, batch_id=batch_id)
-        self.workspace.record(intent, batch_id)
-
-    @property
-    def _key(self) -> str:
-        return TASK_STATE_KEY if self.round_number == 1 else f"{TASK_STATE_KEY}_{self.round_number}"
-
-    def _copy(self) -> LedgerState:
-        copy = self.store.get(self._key)
-        if not copy or copy["folder"] != str(self.workspace.folder):
-            return LedgerState()
-        return LedgerState(Intent(**copy["intent"]), copy.get("batch_id"), copy.get("withdrawn", False))
-
-    def _write_copy(self, intent: Intent, **facts: Any) -> None:
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        copy = {"folder": str(self.workspace.folder), "intent": dataclasses.asdict(intent), **facts}
-        self.store.set(self._key, copy, retention=NEVER_EXPIRE)
-
-
-def lost_state(kept: LedgerState, copy: LedgerState) -> LedgerState | None:
-    """Return the copy if the workspace should know what it says and does not, else None."""
-    if copy.intent is None or copy.withdrawn or kept.batch_id is not None:
-        return None
-    if kept.intent is None:
-        return copy
-    same = kept.intent.begun_at == copy.intent.begun_at
-    return copy if same and copy.batch_id is not None else None

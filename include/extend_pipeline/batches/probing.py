@@ -1,8 +1,8 @@
-"""Probing: may Extend read what it is about to be sent? Asked as Extend asks, before anything is paid.
+"""Probing: check, by a request like those of Extend, that it can read the documents, before anything is paid.
 
-A few objects of each folder, and of each key that encrypts, are read by one byte through a presigned URL.
-Rights are given to folders and keys: if none of those that were tried may be read, that is a setting, which
-stops the run and names what is missing. If some may, the others are their own affair.
+One byte of a few objects of each folder, and of each encryption key, is read through a presigned URL. Rights
+are granted for folders and keys: if no probed object of one can be read, a setting is wrong, and the run
+stops and names what is missing. If some can be read, the others become rows with a reason.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from extend_pipeline.sources import Located, Stores
 if TYPE_CHECKING:
     from extend_pipeline.sources.s3.answers import Answer
 
-#: Groups of a run of which objects are tried; and objects of each, if the first may not be read.
+#: How many groups are probed in a run, and how many objects of each if the first one cannot be read.
 GROUPS: Final = 64
 EACH: Final = 3
-#: Objects tried at the same time.
+#: Objects probed at the same time.
 _PARALLEL: Final = 16
 
 
 @runtime_checkable
 class Probes(Protocol):
-    """A store that can try whether a presigned URL reads an object."""
+    """A store that can test whether a presigned URL reads an object."""
 
     def try_reading(self, place: Located, version: str | None) -> Answer | None:
-        """Return what the store refuses it with; None if it does not."""
+        """Return the store's refusal; None if the object can be read."""
         ...
 
     def encrypted_by(self, place: Located) -> str:
-        """Return the key that encrypts the object, as far as that is told."""
+        """Return the key that encrypts the object; empty if the store does not report it."""
         ...
 
 
 class Group(NamedTuple):
-    """Objects that the same rights are likely to hold for."""
+    """Objects that probably have the same access rights."""
 
     root: str
     folder: str
@@ -56,7 +56,7 @@ class Group(NamedTuple):
 
     @property
     def mark(self) -> int:
-        """A number by which groups are chosen: spread over all, and the same ones in every attempt."""
+        """A pseudo-random number by which groups are chosen; the same in every attempt."""
         return zlib.crc32("/".join(self).encode("utf-8", "surrogatepass"))
 
 
@@ -64,7 +64,7 @@ Groups: TypeAlias = Mapping[Group, Sequence[Checked]]
 
 
 def sample(items: Iterable[Checked]) -> dict[Group, list[Checked]]:
-    """Return the first two and the last document of up to so many groups, spread over all there are."""
+    """Return the first two and the last document of up to :data:`GROUPS` groups, spread over all of them."""
     kept: dict[Group, list[Checked]] = {}
     highest: Group | None = None
     for item in items:
@@ -81,11 +81,10 @@ def sample(items: Iterable[Checked]) -> dict[Group, list[Checked]]:
 
 
 def check_rights(stores: Stores, documents: Iterable[Document], conn_id: str) -> None:
-    """See before a plan is carried out that what it would send may be read.
+    """Check that the documents of a plan can be read, before the plan is carried out.
 
-    :param conn_id: of the connection that reads it.
-    :raises PipelineInputError: if nothing of a folder may be read, or nothing at all; a folder's only
-        document is its own affair.
+    :param conn_id: of the connection that reads them.
+    :raises PipelineInputError: if nothing of a folder with several documents can be read, or nothing at all.
     """
     asked = (Checked(document) for document in documents)
     groups = sample(item for item in asked if isinstance(stores.of(_root(item)), Probes))
@@ -93,16 +92,16 @@ def check_rights(stores: Stores, documents: Iterable[Document], conn_id: str) ->
 
 
 def probed(stores: Stores, checked: Sequence[Checked], conn_id: str) -> list[Checked]:
-    """Try a few of a chunk's objects again right before they are sent; return all, in order, as they stand.
+    """Probe a few of a chunk's objects again right before they are sent; return all documents, in order.
 
-    One that may not be read ends as FAILED. Where versions may not be read (``s3:GetObjectVersion``), they
-    are left out of what is sent; that the object is still the one that was found was seen just now.
+    One that cannot be read ends as FAILED. If versions cannot be read (``s3:GetObjectVersion``), they are
+    left out of what is sent: the object was checked just now, so it is still the one that was found.
 
     :raises PipelineInputError: see :func:`check_rights`.
     """
     sendable = [item for item in checked if item.document.status is None]
     groups = sample(item for item in sendable if isinstance(stores.of(_root(item)), Probes))
-    # The plan has tried the folders: of those of a chunk the first and the last are enough.
+    # The plan has probed the folders: of those of a chunk the first and the last are enough.
     folders = [group for group in groups if not group.policy]
     for group in folders[1:-1]:
         del groups[group]
@@ -113,19 +112,19 @@ def probed(stores: Stores, checked: Sequence[Checked], conn_id: str) -> list[Che
 
 @dataclasses.dataclass
 class _Tried:
-    """What the store has answered.
+    """Answers of the store.
 
-    :ivar refused: what may not be read, by address.
-    :ivar unversioned: roots whose objects may be read, but not by their version.
+    :ivar refused: objects that cannot be read, by address.
+    :ivar unversioned: roots whose objects can be read, but not by their version.
     """
 
     refused: dict[str, Answer] = dataclasses.field(default_factory=dict)
     unversioned: set[str] = dataclasses.field(default_factory=set)
 
     def check(self, stores: Stores, groups: Groups, conn_id: str) -> None:
-        """See that no group is refused as a whole.
+        """Check that no group is refused as a whole.
 
-        :raises PipelineInputError: naming what is missing and how to give it.
+        :raises PipelineInputError: it names the missing right and how to grant it.
         """
         whole = [items for items in groups.values() if all(self._is_refused(item) for item in items)]
         told = [items for items in whole if len(items) > 1]
@@ -149,7 +148,7 @@ class _Tried:
         return item.document.uri in self.refused
 
     def applied_to(self, item: Checked) -> Checked:
-        """Return a document as it stands after all that was tried."""
+        """Return a document with the status that the probes give it."""
         if item.document.status is not None:
             return item
         if (answer := self.refused.get(item.document.uri)) is not None:
@@ -160,7 +159,7 @@ class _Tried:
 
 
 def _try_groups(stores: Stores, groups: Groups) -> _Tried:
-    """Try the first of each group, and the others of those whose first may not be read."""
+    """Probe the first object of each group, and the others of a group whose first cannot be read."""
     tried = _Tried()
 
     def attempt(item: Checked) -> bool:

@@ -1,9 +1,9 @@
-"""Reservations: which chunk holds a document that is planned and has not landed, and whose that chunk is.
+"""Reservations: which chunk holds a document that is planned and has not landed, and which plan owns it.
 
-Invariants: what is reserved is documents × workflow × version × repetition, named by content and stored under
-the workspace; how they are sent is said by the run that works now. A chunk that nobody has begun to send
-belongs to its planner while that run is active, and is free afterwards. A chunk that somebody has begun to
-send is taken up by everybody who needs it.
+Invariants: a reservation is for documents × workflow × version × repetition, named by content and stored in
+the workspace; how the documents are sent depends on the run that works on them now. A chunk that no task has
+begun to send belongs to its planner while that run is active, and is free afterwards. A chunk that a task has
+begun to send is taken up by every run that needs it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,25 @@ from airflow.sdk import ObjectStoragePath, conf
 
 from extend_pipeline.batches.ledger import RELEASED, Standing, Void, WorkspaceLedger
 from extend_pipeline.documents import Document
-from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import Settings
+from extend_pipeline.storage.formats import Stored, decode, encode
 from extend_pipeline.storage.workspace import batch_folder, copy_whole, read_documents
 from extend_pipeline.warehouse.records import Claim
 
-#: Of reservations; one without it is of a release that wrote none.
-FORMAT: Final = 1
-#: How long a chunk is left to a run of another Airflow, which cannot be asked whether it is still active. If
-#: it is, and comes to the chunk later, it finds it voided and sends nothing.
+#: How long a chunk is left to a run of another Airflow, whose state is unknown here. If that run is still
+#: active and comes to the chunk later, it finds it voided and sends nothing.
 LEASE: Final = dt.timedelta(hours=24)
-#: States of a run in which it still works, or will.
+#: States of a run that works or will work.
 ACTIVE: Final = ("queued", "running")
-#: Ledgers read, or written, at the same time: an object store answers each after a while.
+#: Ledgers read, or written, at the same time: requests to an object store have latency.
 PARALLEL: Final = 16
 
 
 class ChunkReference(TypedDict):
-    """What travels through XCom of a chunk.
+    """Reference to a chunk in XCom.
 
-    ``folder`` is that of the run that works on it now, which has its settings; the rest is what is reserved:
-    the chunk's key, how many documents it has, and the repetition. ``plan`` is the plan that made it.
+    ``folder`` is the folder of the run that works on it now, with its settings; ``key``, the number of
+    ``documents`` and ``repetition`` are what is reserved. ``plan`` is the plan that made the reference.
     """
 
     folder: str
@@ -52,10 +50,10 @@ class ChunkReference(TypedDict):
 
 
 class Planner(msgspec.Struct, frozen=True, kw_only=True):
-    """Who plans: a task group in a run, by one execution of its ``plan`` task.
+    """A planner: one execution of the ``plan`` task of a task group in a run.
 
-    :param plan: the execution; each has another one.
-    :param airflow: tells one Airflow from another, see :func:`airflow_id`.
+    :param plan: a unique id of the execution.
+    :param airflow: identifies the Airflow installation, see :func:`airflow_id`.
     """
 
     plan: str
@@ -70,7 +68,7 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         return f"run {self.run_id} of DAG {self.dag_id}"
 
     def is_of_same_run(self, other: Planner) -> bool:
-        """Whether both have planned for the same task group in the same run."""
+        """Return True if both plan for the same task group in the same run."""
         return (self.airflow, self.dag_id, self.run_id, self.group_id) == (
             other.airflow,
             other.dag_id,
@@ -79,10 +77,10 @@ class Planner(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+class Reservation(Stored, frozen=True, kw_only=True):
     """A chunk as the claims of its documents name it.
 
-    :param planner: None in what a release before this one has written, which has ``folder`` instead: that of
+    :param planner: None in a reservation of an older release, which has ``folder`` instead: the folder of
         the run that planned it.
     """
 
@@ -91,51 +89,39 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     repetition: str = ""
     planner: Planner | None = None
     folder: str | None = None
-    format: int = FORMAT
 
     def to_text(self) -> str:
         """Return the reservation as the column ``chunk`` of the table of claims has it."""
-        return msgspec.json.encode(self).decode()
+        return encode(self).decode()
 
     @classmethod
     def of(cls, claim: Claim) -> Reservation:
         """Read a reservation back, also one of an older release.
 
-        :raises PipelineInputError: if it is none, or of a newer format.
+        :raises PipelineInputError: if it is damaged, or of a newer format.
         """
-        try:
-            found = msgspec.json.decode(claim.chunk, type=cls)
-        except msgspec.MsgspecError as error:
-            raise PipelineInputError(
-                f"A row of the table 'claims' names no chunk that can be read ({type(error).__name__}). "
-                "Nothing was sent. Delete the rows whose column 'chunk' is no reservation."
-            ) from None
-        if found.format > FORMAT:
-            raise PipelineInputError(
-                f"The reservation of chunk {found.key} is of format {found.format}, and this release reads "
-                f"formats up to {FORMAT}: a newer one has written it. Nothing was sent. Install it here too."
-            )
+        found = decode(cls, claim.chunk, "A reservation (table 'claims', column 'chunk')")
         planner = found.planner or _planner_of(found.folder or "")
         return msgspec.structs.replace(found, repetition=claim.repetition, planner=planner)
 
 
 def _planner_of(folder: str) -> Planner:
-    """Return who has planned, by the place of a run's folder: ``…/runs/<dag>/<run>/<group>/<discovery>``."""
+    """Return the planner from a run's folder: ``…/runs/<dag>/<run>/<group>/<discovery>``."""
     *_, dag_id, run_id, group_id, _ = ["", "", "", *folder.split("/")]
     return Planner(plan="", airflow=airflow_id(), dag_id=dag_id, run_id=run_id, group_id=group_id)
 
 
 def airflow_id() -> str:
-    """Return what tells this Airflow from another one that shares a dataset with it.
+    """Return an id of this Airflow, which differs from that of another one that shares the dataset.
 
-    Its Fernet key is random and the same for all of its workers; nothing can be told from a part of the hash.
+    The Fernet key is random and the same for all workers; a part of the hash reveals nothing about it.
     """
-    told = (conf.get("core", "fernet_key", fallback=""), conf.get("api", "base_url", fallback=""))
-    return hashlib.sha256("\0".join(map(str, told)).encode()).hexdigest()[:12]
+    parts = (conf.get("core", "fernet_key", fallback=""), conf.get("api", "base_url", fallback=""))
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:12]
 
 
 def is_active(planner: Planner, reserved_at: dt.datetime) -> bool:
-    """Whether the run of a planner may still send what it has planned. Asks Airflow, from within a task."""
+    """Return True if the planner's run may still send what it has planned; asks Airflow, within a task."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     if planner.airflow != airflow_id():
@@ -144,7 +130,7 @@ def is_active(planner: Planner, reserved_at: dt.datetime) -> bool:
 
 
 class Hold(Enum):
-    """What holds a document of a chunk that is reserved."""
+    """What a reservation means for a plan, the strongest first."""
 
     BEGUN = auto()
     ELSEWHERE = auto()
@@ -153,7 +139,7 @@ class Hold(Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Held:
-    """A reserved chunk, and what that means for whoever plans now.
+    """A reserved chunk, and what that means for the plan that is being made.
 
     :param claimed: how many documents of the chunk have not landed.
     """
@@ -166,19 +152,19 @@ class Held:
 
     @property
     def planner(self) -> Planner:
-        """Who has planned the chunk."""
+        """The planner of the chunk."""
         return self.reservation.planner or _planner_of("")
 
 
 def hold_of(
     reservation: Reservation, standing: Standing, ours: Planner, *, active: Callable[[], bool]
 ) -> Hold:
-    """Decide what a reservation means for whoever plans now.
+    """Decide what a reservation means for the plan that is being made.
 
-    What an earlier execution of the same ``plan`` has reserved and not sent is planned anew, and what was
-    voided is free, whatever the claims still say.
+    A chunk that an earlier execution of the same ``plan`` task reserved and nobody has begun to send is
+    planned anew. A voided chunk is free, whatever the claims still say.
 
-    :param active: whether the planner's run is; asked only where that decides.
+    :param active: returns whether the planner's run is active; called only if that decides.
     """
     if standing.begun:
         return Hold.BEGUN
@@ -191,7 +177,7 @@ def hold_of(
 
 
 class Reservations:
-    """The reservations of a workflow version as they stand at one moment, by the text in the claims."""
+    """The reservations of a workflow version at one moment, by the text in the claims."""
 
     def __init__(
         self,
@@ -213,13 +199,13 @@ class Reservations:
             }
 
     def strongest(self, chunks: Sequence[str]) -> Held | None:
-        """Return which of the chunks that hold a document decides what becomes of it; None: it is free."""
+        """Return which of a document's chunks decides about it; None if the document is free."""
         held = [self.held[chunk] for chunk in chunks if chunk in self.held]
         return min(held, key=lambda each: each.hold.value, default=None)
 
     @property
     def begun_by_us(self) -> tuple[int, int]:
-        """How many chunks, and documents of them, this run has begun to send before it plans once more."""
+        """How many chunks, and documents of them, this run had begun to send when it planned before."""
         own = [
             each
             for each in self.held.values()
@@ -228,7 +214,7 @@ class Reservations:
         return len(own), sum(each.claimed for each in own)
 
     def void(self, chunks: Iterable[str]) -> bool:
-        """Void chunks that are free; False if somebody has begun to send one of them meanwhile."""
+        """Void chunks that are free; return False if a task has begun to send one of them meanwhile."""
 
         def void(chunk: str) -> bool:
             ledger = ledger_of(self._settings, self.held[chunk].reservation.key)
@@ -254,7 +240,7 @@ class Reservations:
 
 
 def take_over(settings: Settings, keys: Iterable[str], ours: Planner) -> None:
-    """Let those of the chunks that are voided be sent again, by whoever works for the plan of ``ours``."""
+    """Give voided chunks among these to the plan of ``ours``, whose tasks may send them again."""
 
     def take(key: str) -> None:
         ledger = ledger_of(settings, key)
@@ -266,9 +252,9 @@ def take_over(settings: Settings, keys: Iterable[str], ours: Planner) -> None:
 
 
 def release(ledger: WorkspaceLedger, by: str) -> bool:
-    """Void a chunk by hand; False if somebody has begun to send it, so that it stays reserved.
+    """Void a chunk by hand; return False if a task has begun to send it: then it stays reserved.
 
-    Whoever is about to send it finds it voided and sends nothing, also in a run that is active.
+    A task that is about to send it finds it voided and sends nothing, also in an active run.
     """
     return _void(ledger, RELEASED, by)
 
@@ -291,24 +277,24 @@ def ledger_of(settings: Settings, key: str, plan: str = "") -> WorkspaceLedger:
 
 
 def chunk_folder(settings: Settings, key: str) -> ObjectStoragePath:
-    """Return the folder of all that is known of a chunk."""
+    """Return the folder of a chunk: its documents, its ledger and its rounds."""
     return batch_folder(
         settings.workspace, workflow_id=settings.workflow_id, version=settings.version, key=key
     )
 
 
 def chunk_path(settings: Settings, key: str) -> ObjectStoragePath:
-    """Return the file that lists a chunk's documents as they were discovered; it never changes."""
+    """Return the file with a chunk's documents as they were discovered; it never changes."""
     return chunk_folder(settings, key) / "chunk.jsonl"
 
 
 def chunk_documents(settings: Settings, reference: ChunkReference) -> Iterator[Document]:
     """Yield a chunk's documents as they were discovered.
 
-    A release before this one kept them in the folder of the run that planned them, which may have expired;
-    then those that were about to be sent are the chunk's.
+    An older release kept them in the folder of the run that planned them; if that has expired, the documents
+    of a submission are the chunk's.
 
-    :raises FileNotFoundError: if they are nowhere; a workspace that cannot be read raises what it raises.
+    :raises FileNotFoundError: if they are in neither place; errors of an unreadable workspace pass through.
     """
     for path in _places_of_documents(settings, reference):
         try:
@@ -319,7 +305,8 @@ def chunk_documents(settings: Settings, reference: ChunkReference) -> Iterator[D
         return
     raise FileNotFoundError(
         f"{chunk_path(settings, reference['key'])} is gone from the workspace, so its documents cannot be "
-        "sent. Nothing was sent from here. Clear 'plan': what nobody has begun to send is planned anew."
+        "sent. Nothing was sent from here. Restore the folder and clear this task. Only if it cannot be "
+        "restored, clear 'plan': without any record these documents are planned, sent and paid again."
     )
 
 
@@ -331,7 +318,7 @@ def _places_of_documents(settings: Settings, reference: ChunkReference) -> Itera
 
 
 def adopt(settings: Settings, reservation: Reservation) -> None:
-    """Bring the documents of a chunk that a release before this one has planned to their place."""
+    """Copy the documents of a chunk that an older release has planned to where this release expects them."""
     if reservation.folder is not None and not chunk_path(settings, reservation.key).exists():
         old = ObjectStoragePath(reservation.folder) / "chunks" / f"{reservation.key}.jsonl"
         if old.exists():

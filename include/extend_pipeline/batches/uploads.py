@@ -1,10 +1,10 @@
-"""Which documents of a round are uploaded already: what has a file id is not uploaded again.
+"""Uploads: which documents of a round have a file at Extend already, so that none is uploaded twice.
 
     <folder of the round>/uploads.json
 
-A batch may be turned away after its files are there, or a task may fail between two of them. Another attempt
-goes on with the ids that it finds, for as long as nobody is likely to have deleted the files: at Extend they
-are kept as long as a workspace's data retention says, which nobody tells us.
+A batch may be refused after its files were uploaded, or a task may fail between two uploads. The next attempt
+uses the recorded file ids for a limited time: Extend deletes files by the workspace's data retention, which
+the API does not report.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from airflow.sdk import ObjectStoragePath
 from extend_pipeline.storage.formats import Stored, read, write
 from extend_provider.client.settings import ExtendSettings
 
-#: How long an uploaded file is taken for being there.
+#: How long an uploaded file is assumed to exist.
 LIFETIME: Final = dt.timedelta(hours=1)
 
 
@@ -36,9 +36,9 @@ class UploadedFile(msgspec.Struct, frozen=True):
 
 
 class UploadedFiles(Stored, frozen=True, kw_only=True):
-    """What ``uploads.json`` holds.
+    """Content of ``uploads.json``.
 
-    :ivar owner: whose files these are, see :func:`_owner`.
+    :ivar owner: identifies the workspace at Extend that has the files, see :func:`_owner`.
     :ivar files: by the ids of their documents.
     """
 
@@ -47,9 +47,9 @@ class UploadedFiles(Stored, frozen=True, kw_only=True):
 
 
 class Uploads:
-    """The uploads of a round; its block writes down what has been added, however it ends.
+    """The uploads of a round; a context manager that records what was added, also after an error.
 
-    Two attempts at once may each upload the same: the ids of one of them are kept, and both are good.
+    Two attempts at the same time may upload the same files: both ids are valid, and one of them is kept.
 
     :param folder: of the round.
     :param settings: of the connection, whose workspace has the files.
@@ -79,18 +79,18 @@ class Uploads:
             write(self._path, UploadedFiles(owner=self._owner, files=self._files))
 
     def known(self, document_id: str) -> str | None:
-        """Return the id of a document's file; None if it is to be uploaded."""
+        """Return the id of a document's file; None if it is not uploaded."""
         file = self._files.get(document_id)
         return None if file is None else file.file_id
 
     def add(self, document_id: str, file_id: str) -> None:
-        """Remember a document's file; from any thread."""
+        """Add a document's file; thread-safe."""
         with self._lock:
             self._files[document_id] = UploadedFile(file_id, dt.datetime.now(dt.UTC))
             self._has_more = True
 
 
 def _owner(settings: ExtendSettings) -> str:
-    """Return what tells one workspace of Extend's from another; the key itself cannot be read from it."""
-    told = "\0".join((settings.base_url, settings.api_key, settings.workspace_id or ""))
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    """Return an id of the workspace at Extend; the key cannot be derived from it."""
+    parts = (settings.base_url, settings.api_key, settings.workspace_id or "")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

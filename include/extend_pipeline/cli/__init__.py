@@ -1,1 +1,1 @@
-"""Commands for a terminal: ``python -m extend_pipeline``."""
+"""Commands of ``python -m extend_pipeline``, a module each; ``options`` has what they share."""

@@ -1,4 +1,4 @@
-"""Dead letters from a terminal: what failed and will not be sent by itself, and how to send it again."""
+"""``dead-letters``: list documents that failed, or print the commands that send them again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from extend_pipeline.cli.options import add_parser, add_tables
 from extend_pipeline.warehouse import open_warehouse
 from extend_pipeline.warehouse.records import DeadLetter
 
@@ -20,29 +21,24 @@ EPILOG = """examples:
   python -m extend_pipeline dead-letters --warehouse-conn-id warehouse_default
   python -m extend_pipeline dead-letters --resend | sh
 
-Dead letters are documents that were sent, failed or were cancelled, and will not be sent by themselves."""
+Dead letters are documents that were sent, failed or were cancelled, and are not sent again by themselves."""
 
 
 def add_command(commands: Any) -> None:
     """Add the command to those of ``python -m extend_pipeline``."""
-    command = commands.add_parser(
+    parser = add_parser(
+        commands,
         "dead-letters",
-        help="list what failed and will not be sent by itself, or say how to send it again",
+        run,
+        summary="list what failed and is not sent again by itself, or print the commands that send it again",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(run=run)
-    command.add_argument("--warehouse-conn-id", default="warehouse_default", help="(%(default)s)")
-    command.add_argument("--dataset", default="extend", help="schema of the tables (%(default)s)")
-    command.add_argument("--workflow-id", help="only those of this workflow")
-    command.add_argument(
-        "--version", help="with --workflow-id: the version asked for; the latest if left out"
-    )
-    command.add_argument("--limit", type=int, default=50, help="rows to show (%(default)d)")
-    command.add_argument(
+    add_tables(parser)
+    parser.add_argument("--limit", type=int, default=50, help="rows to show (%(default)d)")
+    parser.add_argument(
         "--resend", action="store_true", help="print the commands that send them again, one per workflow"
     )
-    command.add_argument("--dag-id", default="extend_on_demand", help="DAG that sends them (%(default)s)")
+    parser.add_argument("--dag-id", default="extend_on_demand", help="DAG that sends them (%(default)s)")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -62,7 +58,7 @@ def resend_commands(
 ) -> Iterator[str]:
     """Yield the commands that send these again: one per workflow and version.
 
-    :param destination: the form's fields that say where the dead letters were found, and are to land.
+    :param destination: the form's fields that name the tables in which the dead letters were found.
     """
     for workflow_id, version in dict.fromkeys((letter.workflow_id, letter.version) for letter in letters):
         conf = {"reprocess": "failed", "workflow_id": workflow_id, "version": version, **destination}

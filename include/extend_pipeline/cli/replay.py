@@ -1,15 +1,16 @@
-"""Replay from a terminal: the tables once more, from the raw zone alone."""
+"""``replay``: rebuild tables from the raw zone, without requests to Extend."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
+from extend_pipeline.cli.options import add_parser, add_workspace, workspace_of
+from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.planning.replay import (
     ReplaySettings,
     begin,
@@ -23,58 +24,58 @@ from extend_pipeline.planning.replay import (
 from extend_pipeline.storage.raw_index import Entry
 from extend_pipeline.warehouse import open_warehouse, publish_snapshot
 
+#: Options with the names that the settings have.
+OPTIONS: Final = (
+    *("dataset", "warehouse_conn_id", "into_dataset", "into_warehouse_conn_id"),
+    *("again", "schema_contract"),
+)
 EPILOG = """examples:
-  python -m extend_pipeline replay --dry-run                 say what there is, and what is left to land
+  python -m extend_pipeline replay --dry-run                 print what there is, and what is left to land
   python -m extend_pipeline replay                           land what is missing: the dataset was dropped
   python -m extend_pipeline replay --again                   land everything: a table was dropped or changed
   python -m extend_pipeline replay --into-dataset rebuilt    beside the tables that are there
-  python -m extend_pipeline replay --schema-contract evolve  also what the contract freeze has refused
+  python -m extend_pipeline replay --schema-contract evolve  also what the contract 'freeze' refused
 
-Extend is asked nothing. What was interrupted goes on where it stopped when it is run again, without --again.
+Extend is asked nothing. Run an interrupted replay again, without --again, to continue where it stopped.
 While it runs, tasks that need the warehouse wait."""
 
 
 def add_command(commands: Any) -> None:
     """Add the command to those of ``python -m extend_pipeline``."""
-    command = commands.add_parser(
+    parser = add_parser(
+        commands,
         "replay",
-        help="land what the raw zone has, without asking Extend",
+        run,
+        summary="rebuild tables from the raw zone, without requests to Extend",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(run=run)
-    command.add_argument("--workspace", help="(the Variable extend_workspace)")
-    command.add_argument("--dataset", default="extend", help="that the parts landed in (%(default)s)")
-    command.add_argument(
-        "--warehouse-conn-id", default="warehouse_default", help="that they landed through (%(default)s)"
+    add_workspace(parser)
+    parser.add_argument("--dataset", default="extend", help="in which the parts landed (%(default)s)")
+    parser.add_argument(
+        "--warehouse-conn-id", default="warehouse_default", help="through which they landed (%(default)s)"
     )
-    command.add_argument("--into-dataset", help="where they land now, if not in the same dataset")
-    command.add_argument("--into-warehouse-conn-id", help="the same of the connection")
-    command.add_argument(
-        "--again", action="store_true", help="land also what has landed; what is there is replaced"
+    parser.add_argument("--into-dataset", help="where they land now, if not in the same dataset")
+    parser.add_argument("--into-warehouse-conn-id", help="through which they land now, if not the same")
+    parser.add_argument(
+        "--again", action="store_true", help="land also what has landed; existing rows are replaced"
     )
-    command.add_argument(
+    parser.add_argument(
         "--schema-contract",
         choices=("evolve", "freeze", "discard"),
-        help="what becomes of fields that the tables do not have (as it was when the parts landed)",
+        help="what happens to fields that have no column (as it was when the parts landed)",
     )
-    command.add_argument("--dry-run", action="store_true", help="say what there is to do, and do nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print what there is to do, and do nothing")
 
 
 def run(options: argparse.Namespace) -> None:
     """Land the parts, with a progress bar.
 
-    :raises PipelineOutcomeError: after all have landed, if the schema contract has refused some.
+    :raises PipelineOutcomeError: after all have landed, if the schema contract refused fields of some.
     """
     settings = ReplaySettings.from_rendered(
         {
-            "workspace": options.workspace or the_workspace(),
-            "dataset": options.dataset,
-            "warehouse_conn_id": options.warehouse_conn_id,
-            "into_dataset": options.into_dataset,
-            "into_warehouse_conn_id": options.into_warehouse_conn_id,
-            "again": options.again,
-            "schema_contract": options.schema_contract,
+            "workspace": workspace_of(options),
+            **{name: getattr(options, name) for name in OPTIONS},
         }
     )
     console = Console()
@@ -104,26 +105,11 @@ def run(options: argparse.Namespace) -> None:
     )
     if total.refused:
         raise PipelineOutcomeError(
-            f"{total.refused:,} of these parts have fields that the tables have no place for, and the "
-            "contract 'freeze' makes none: their values are in fields alone, and problems has a row "
-            "SCHEMA_CONTRACT for each. Nothing is blocked by that. Replay with --schema-contract evolve, or "
-            "discard, to land them in the tables."
+            f"{total.refused:,} of these parts have fields without a column, and the contract 'freeze' adds "
+            "none: their values are only in the table fields, and problems has a row SCHEMA_CONTRACT for each"
+            " of them. Nothing is blocked by that. Replay with --schema-contract evolve, or discard, to land "
+            "them in the tables."
         )
-
-
-def the_workspace() -> str:
-    """Return where the workspace is as the Variable says.
-
-    :raises PipelineInputError: if there is no such Variable.
-    """
-    from airflow.sdk import Variable
-
-    try:
-        return str(Variable.get("extend_workspace"))
-    except KeyError:
-        raise PipelineInputError(
-            "Say where the workspace is: --workspace, or the Variable extend_workspace."
-        ) from None
 
 
 def _tell(console: Console, what: str, entries: Sequence[Entry]) -> None:

@@ -1,10 +1,11 @@
-"""Reservations from a terminal: what is planned and has not landed, and whose it is; unsent ones released."""
+"""``reservations``: list what is planned and has not landed, or release what nobody has begun to send."""
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from extend_pipeline.batches.ledger import WorkspaceLedger
 from extend_pipeline.batches.reservations import Reservation, release
-from extend_pipeline.cli.replay import the_workspace
+from extend_pipeline.cli.options import add_parser, add_tables, add_workspace, workspace_of
 from extend_pipeline.storage.workspace import batch_folder
 from extend_pipeline.warehouse import open_warehouse
 from extend_pipeline.warehouse.records import Claim
@@ -21,36 +22,31 @@ EPILOG = """examples:
   python -m extend_pipeline reservations
   python -m extend_pipeline reservations --release --older-than 24
 
-A chunk that is sent is waited for: the next run over its documents takes it up, and they are not sent again.
-One that is not sent belongs to its run while that is active, and is planned anew by the next run afterwards;
-releasing it frees its documents at once. A task that is about to send it finds that out and sends nothing."""
+The next run over the documents of a chunk that was sent waits for its results, and does not send them again.
+A chunk that was not sent belongs to its run while that is active, and is planned anew by the next run
+afterwards; releasing it frees its documents at once. A task that is about to send it then sends nothing."""
 
 
-def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(commands: Any) -> None:
     """Add the command to those of ``python -m extend_pipeline``."""
-    command = commands.add_parser(
+    parser = add_parser(
+        commands,
         "reservations",
-        help="list what is planned and has not landed, or release what nobody has begun to send",
+        run,
+        summary="list what is planned and has not landed, or release what nobody has begun to send",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(run=run)
-    command.add_argument("--workspace", help="(the Variable extend_workspace)")
-    command.add_argument("--warehouse-conn-id", default="warehouse_default", help="(%(default)s)")
-    command.add_argument("--dataset", default="extend", help="schema of the tables (%(default)s)")
-    command.add_argument("--workflow-id", help="only those of this workflow")
-    command.add_argument(
-        "--version", help="with --workflow-id: the version asked for; the latest if left out"
-    )
-    command.add_argument(
+    add_workspace(parser)
+    add_tables(parser)
+    parser.add_argument(
         "--older-than", type=float, default=0.0, metavar="HOURS", help="only those that are as old"
     )
-    command.add_argument("--release", action="store_true", help="release those that nobody has begun to send")
+    parser.add_argument("--release", action="store_true", help="release those that nobody has begun to send")
 
 
 def run(options: argparse.Namespace) -> None:
     """List the reservations, or release those that are not sent."""
-    workspace, console = options.workspace or the_workspace(), Console()
+    workspace, console = workspace_of(options), Console()
     with open_warehouse(options.warehouse_conn_id, options.dataset) as warehouse:
         before = dt.datetime.now(dt.UTC) - dt.timedelta(hours=options.older_than)
         every = warehouse.claims(workflow_id=options.workflow_id, version=options.version)

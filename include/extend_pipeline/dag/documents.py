@@ -8,7 +8,8 @@ from typing import Any, Literal
 from airflow.sdk import TaskGroup, TriggerRule, XComArg, task, task_group
 
 from extend_pipeline import config
-from extend_pipeline.batches.chunk_state import SUBMISSION_KEY
+from extend_pipeline.batches.collection import collect_chunk
+from extend_pipeline.batches.ledger import DOCUMENTS_KEY
 from extend_pipeline.config import (
     Budget,
     Deployment,
@@ -22,7 +23,6 @@ from extend_pipeline.config import (
     source_settings,
 )
 from extend_pipeline.dag.assets import landed_group, written_tables
-from extend_pipeline.dag.collect import collect_chunk
 from extend_pipeline.dag.conventions import open_group
 from extend_pipeline.dag.outages import AskingOperator
 from extend_pipeline.dag.submit import SubmitChunkOperator
@@ -109,7 +109,7 @@ def documents_to_warehouse(
             )
             wait >> collect
             load = _task("load", load_chunk, pool=warehouse_pool)
-            return load(chunk, XComArg(submit, key=SUBMISSION_KEY), collect.output)
+            return load(chunk, XComArg(submit, key=DOCUMENTS_KEY), collect.output)
 
         landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
         landed = landed_group(group.dag.dag_id, str(group.group_id))

@@ -1,4 +1,4 @@
-"""Outages of Extend: what is one, and how a task waits one out without a worker and without a retry."""
+"""Outages of Extend: a task waits one out without a worker and without a retry."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import BaseOperator
 
+from extend_pipeline.exceptions import is_outage
 from extend_provider.batch.submission import RetryAt
-from extend_provider.exceptions import (
-    ExtendConnectionError,
-    ExtendError,
-    ExtendNotFoundError,
-    ExtendRateLimitError,
-    ExtendServerError,
-)
+from extend_provider.exceptions import ExtendError
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from extend_provider.triggers.submission import defer_until
 
@@ -28,18 +23,6 @@ if TYPE_CHECKING:
 #: tried several times by then, see :class:`~extend_provider.client.retries.Backoff`.
 FIRST_PAUSE: float = 30.0
 LONGEST_PAUSE: Final = 600.0
-_GONE: Final = 410
-
-
-def is_outage(error: ExtendError) -> bool:
-    """Whether Extend, or the way to it, fails at the moment; asking again later may help."""
-    kinds = (ExtendServerError, ExtendConnectionError, ExtendRateLimitError)
-    return error.retryable and isinstance(error, kinds)
-
-
-def is_gone(error: ExtendError) -> bool:
-    """Whether Extend does not have what it was asked for."""
-    return isinstance(error, ExtendNotFoundError) or error.status == _GONE
 
 
 def ask_later(

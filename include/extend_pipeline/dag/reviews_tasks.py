@@ -12,7 +12,7 @@ from extend_pipeline import config
 from extend_pipeline.dag.assets import announce
 from extend_pipeline.dag.conventions import pipeline_of
 from extend_pipeline.exceptions import PipelineOutcomeError
-from extend_pipeline.reviews.decisions import DELETED_MESSAGE, NEWS, ReviewSettings, Verdict
+from extend_pipeline.reviews.decisions import DELETED_MESSAGE, NEWS, ReviewSettings, ReviewState
 from extend_pipeline.reviews.parts import (
     PartsWriter,
     land_parts,
@@ -65,7 +65,7 @@ def ask_for_reviews(folder: str) -> str | None:
         )
     write_json(_verdicts_path(home), _plain(verdicts))
     log.info("Of %s documents in review: %s.", f"{verdicts.total():,}", _described(verdicts))
-    return folder if any(verdicts[v] for v in (*NEWS, Verdict.DELETED, Verdict.UNANSWERED)) else None
+    return folder if any(verdicts[v] for v in (*NEWS, ReviewState.DELETED, ReviewState.UNANSWERED)) else None
 
 
 def land_reviews(folder: str) -> dict[str, Any]:
@@ -82,9 +82,9 @@ def land_reviews(folder: str) -> dict[str, Any]:
         message = DELETED_MESSAGE.format(conn_id=settings.extend_conn_id)
         note_deleted_parts(warehouse, home, _gone(home), settings, message)
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
-    verdicts = Counter({Verdict(name): count for name, count in _kept(_verdicts_path(home)).items()})
+    verdicts = Counter({ReviewState(name): count for name, count in _kept(_verdicts_path(home)).items()})
     log.info("%s. Landed: %s.", _described(verdicts), dict(landed.by_status))
-    if unanswered := verdicts[Verdict.UNANSWERED]:
+    if unanswered := verdicts[ReviewState.UNANSWERED]:
         raise PipelineOutcomeError(
             f"Extend could not show {unanswered:,} of {verdicts.total():,} runs in review, see the log of "
             "the task before. Everything else has landed; the next look asks for them again."
@@ -100,7 +100,7 @@ def land_reviews(folder: str) -> dict[str, Any]:
     return outcome
 
 
-def _described(verdicts: Counter[Verdict]) -> str:
+def _described(verdicts: Counter[ReviewState]) -> str:
     return ", ".join(f"{count:,} {found}" for found, count in verdicts.most_common()) or "none"
 
 
@@ -113,7 +113,7 @@ def _kept(path: ObjectStoragePath) -> dict[str, Any]:
     return dict(read_json(path) or {})
 
 
-def _plain(verdicts: Counter[Verdict]) -> dict[str, int]:
+def _plain(verdicts: Counter[ReviewState]) -> dict[str, int]:
     return {str(found): count for found, count in verdicts.items()}
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from extend_pipeline.batches.chunk_state import SUBMISSION_KEY, Round, followers_of
+from extend_pipeline.batches.chunk_state import Round, followers_of
+from extend_pipeline.batches.ledger import DOCUMENTS_KEY
 from extend_pipeline.batches.reservations import PARALLEL, ChunkReference, ledger_of
 from extend_pipeline.exceptions import ChunkVoidedError
 from extend_pipeline.planning.plan import Plan
@@ -70,7 +71,7 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
         if isinstance(outcome, RetryAt):
             defer_until(self, outcome, self.execute_complete, ti, cancel_on_kill=self.cancel_on_kill)
         ti.xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
-        ti.xcom_push(key=SUBMISSION_KEY, value=outcome.details[SUBMISSION_KEY])
+        ti.xcom_push(key=DOCUMENTS_KEY, value=outcome.details[DOCUMENTS_KEY])
         return outcome.batch_id
 
 

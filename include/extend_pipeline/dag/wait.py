@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from extend_pipeline.batches.attempts import Evidence, tolerated_missing
 from extend_pipeline.batches.chunk_state import Round, urls_end
-from extend_pipeline.batches.evidence import note
+from extend_pipeline.batches.evidence import acceptance_advice, note
 from extend_pipeline.batches.reservations import ChunkReference
-from extend_pipeline.cli.missing import advice
-from extend_pipeline.dag.outages import ask_later, is_outage
+from extend_pipeline.dag.outages import ask_later
+from extend_pipeline.exceptions import is_outage
 from extend_provider.batch.ownership import Waiter, add_waiter, left_alone, other_waiters, remove_waiter
 from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
 from extend_provider.batch.progress import BatchProgress
@@ -186,7 +186,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         :param given_up: runs that are not listed count as gone, unless not one is there.
         :raises ExtendBatchError: so many are gone that a person has to say what is to become of them.
         """
-        from extend_pipeline.batches.collection import inspect
+        from extend_pipeline.batches.evidence import inspect
         from extend_provider.hooks.extend import ExtendAsyncHook
 
         found = inspect(
@@ -223,7 +223,7 @@ class WaitChunkOperator(ExtendBatchSensor):
                 f"Extend, and at the most {tolerated_missing(sent.run_count):,} are sent again unasked: a "
                 "list that lacks more is more likely wrong. Nothing was sent again. Clear this task to look "
                 "again. "
-                f"{advice(current.folder, self.extend_conn_id)}"
+                f"{acceptance_advice(current.folder, self.extend_conn_id)}"
             )
         return evidence
 
@@ -253,7 +253,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         return (
             f"Not one run {listed}: check that connection {self.extend_conn_id!r} is of the workspace and "
             "region that the batch was sent to, and correct it. Nothing was sent again. "
-            f"{advice(current.folder, self.extend_conn_id)}"
+            f"{acceptance_advice(current.folder, self.extend_conn_id)}"
         )
 
 

@@ -1,1 +1,1 @@
-"""People: reviews at Extend, approvals in Airflow."""
+"""People: reviews at Extend, approvals in Airflow, and ``parts`` with their results for the raw zone."""

@@ -1,7 +1,7 @@
-"""Low confidence: what a person is asked about the documents that are held back, and what the answer does.
+"""Approvals: the question to a person about documents that are held back, and the effect of the answer.
 
-Nothing here asks Extend: the runs are in the raw zone, and a decision becomes a part of it like any other,
-the runs once more with ``"approval"`` beside them. So it survives whatever happens to the tables.
+Nothing is requested from Extend: the runs are in the raw zone, and a decision becomes another part of it, the
+same runs with ``"approval"`` beside them. So a decision survives when the tables are rebuilt.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from extend_pipeline.warehouse.records import LandedRun
 APPROVE: Final = "Approve"
 REJECT: Final = "Reject"
 LATER: Final = "Decide later"
-#: What each answer makes of ``documents.approval``.
+#: The value of ``documents.approval`` by answer.
 DECISIONS: Final = {APPROVE: "APPROVED", REJECT: "REJECTED"}
 #: Documents that are listed in the question.
 LISTED: Final = 20
 
 
 def question(held: Iterable[LandedRun], count: int, *, dataset: str, min_confidence: float | None) -> str:
-    """Return what a person is asked, as Markdown: of constant size, however many documents there are.
+    """Return the question as Markdown; its size is bounded, however many documents there are.
 
-    :param held: the documents; no more than :data:`LISTED` are looked at.
+    :param held: the documents; at most :data:`LISTED` are read.
     :param count: how many there are.
     """
     lines = [
-        f"Of **{count:,} documents** Extend was less sure than {min_confidence} about at least one field. "
+        f"**{count:,} documents** have at least one field with a confidence below {min_confidence}. "
         f"They are in `{dataset}.documents` and `{dataset}.fields`, and in none of the typed tables.",
         "",
         f"* **{APPROVE}**: their rows enter the typed tables.",
@@ -60,11 +60,11 @@ def _line(run: LandedRun) -> str:
 def decided_lines(
     held: Iterable[LandedRun], decision: str, by: Mapping[str, Any]
 ) -> Iterator[tuple[LandedRun, bytes]]:
-    """Yield the held runs, as the raw zone has them, with the decision beside each.
+    """Yield the held runs as the raw zone has them, each with the decision beside it.
 
-    :param held: runs of one raw file next to each other.
+    :param held: sorted so that the runs of a raw file are adjacent.
     :param by: who has decided, and when, for the record.
-    :raises PipelineInputError: if the raw zone has not kept a run.
+    :raises PipelineInputError: if a run is missing from the raw zone.
     """
     for raw_uri, group in itertools.groupby(held, key=lambda run: run.raw_uri):
         wanted = {run.run_id: run for run in group}
@@ -77,22 +77,22 @@ def decided_lines(
         if missing:
             raise PipelineInputError(
                 f"{raw_uri} of the raw zone lacks {len(missing):,} runs that have landed from it, for "
-                f"example {min(missing)}. Nothing has been decided; bring the file back, and clear this task."
+                f"example {min(missing)}. Nothing has been decided. Restore the file, and clear this task."
             )
 
 
 def decision_mark(by: Mapping[str, Any]) -> str:
-    """Return what tells a decision from the others about the same documents, fit for a file's name."""
+    """Return a name for a decision, unique among those about the same documents and valid in a file name."""
     return "".join(character for character in str(by.get("at")) if character.isalnum())
 
 
 def _run_id(line: bytes) -> str:
-    """Return the id of the run in a line of the raw zone, whatever else the line holds."""
+    """Return the id of the run in a line of the raw zone."""
     return str(json.loads(line.decode("utf-8", "replace"))["run"].get("id"))
 
 
 def decision_of(answer: Mapping[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
-    """Return what an answer makes of the held documents, None for nothing, and who gave it when."""
+    """Return the decision in an answer, None to decide later, and who gave the answer and when."""
     if answer is None:
         return None, {}
     (chosen,) = answer["chosen_options"]

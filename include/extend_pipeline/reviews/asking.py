@@ -1,4 +1,4 @@
-"""Ask Extend for runs in review, a few at a time, each with one request."""
+"""Fetch runs in review from Extend, a few at a time, each with one request."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.dag.outages import is_gone
-from extend_pipeline.reviews.decisions import NEWS, Verdict, verdict
+from extend_pipeline.exceptions import is_gone
+from extend_pipeline.reviews.decisions import NEWS, ReviewState, review_state
 from extend_pipeline.storage.raw_zone import run_line
 from extend_pipeline.warehouse.records import LandedRun
 from extend_provider.exceptions import ExtendError, ExtendServerError
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Runs asked for at the same time; the connection's rate limit holds besides.
+#: Runs fetched at the same time; the connection's rate limit applies as well.
 PARALLEL: Final = 8
-#: One run that Extend cannot show must not keep the others; so many of them mean that Extend is down.
+#: A run that Extend fails to return does not block the others; more failures than this mean an outage.
 MAX_UNANSWERED: Final = 8
 
 
@@ -33,12 +33,12 @@ def ask(
     *,
     take: Callable[[LandedRun, bytes], object],
     deleted: Callable[[LandedRun], object],
-) -> Counter[Verdict]:
-    """Ask for each run and return how many came to which verdict.
+) -> Counter[ReviewState]:
+    """Fetch each run; return how many are in which state.
 
     :param take: called, in the order of the runs, with each run that has news and its line for the raw zone.
-    :param deleted: called with each run that Extend does not have any more.
-    :raises ExtendError: if Extend cannot be asked: wrong key, no connection, too many errors.
+    :param deleted: called with each run that does not exist at Extend any more.
+    :raises ExtendError: if requests fail as a whole: wrong key, no connection, too many errors.
     """
     return asyncio.run(_ask(hook, runs, take, deleted))
 
@@ -48,39 +48,39 @@ async def _ask(
     runs: Iterable[LandedRun],
     take: Callable[[LandedRun, bytes], object],
     deleted: Callable[[LandedRun], object],
-) -> Counter[Verdict]:
-    verdicts = Counter[Verdict]()
+) -> Counter[ReviewState]:
+    states = Counter[ReviewState]()
     remaining = iter(runs)
     async with hook:
         while page := list(itertools.islice(remaining, PARALLEL)):
             answers = await asyncio.gather(*(_answer(hook, known) for known in page), return_exceptions=True)
             for known, answer in zip(page, answers, strict=True):
                 if isinstance(answer, BaseException):
-                    raise answer  # bare, not in a group, so that the retry policy knows it
+                    raise answer  # not in a group: the retry policy decides by the type
                 found, run = answer
-                verdicts[found] += 1
+                states[found] += 1
                 if run is not None and found in NEWS:
                     take(known, run_line(hook.api_version, run.received))
-                elif found is Verdict.DELETED:
+                elif found is ReviewState.DELETED:
                     deleted(known)
-            if verdicts[Verdict.UNANSWERED] > MAX_UNANSWERED:
+            if states[ReviewState.UNANSWERED] > MAX_UNANSWERED:
                 raise ExtendServerError(
-                    f"Extend answered more than {MAX_UNANSWERED} requests for runs in review with errors of "
-                    "its own, see the log. Nothing has landed or changed; the next look asks again.",
+                    f"Extend answered more than {MAX_UNANSWERED} requests for runs in review with server "
+                    "errors, see the log. Nothing has landed or changed; the next look fetches them again.",
                     retryable=True,
                 )
-    return verdicts
+    return states
 
 
-async def _answer(hook: ExtendAsyncHook, known: LandedRun) -> tuple[Verdict, WorkflowRun | None]:
+async def _answer(hook: ExtendAsyncHook, known: LandedRun) -> tuple[ReviewState, WorkflowRun | None]:
     try:
         run = await hook.get_run(known.run_id)
     except ExtendError as error:
         if is_gone(error):
-            log.warning("Run %s of %s is gone: %s", known.run_id, known.document.uri, error)
-            return Verdict.DELETED, None
+            log.warning("Run %s of %s does not exist any more: %s", known.run_id, known.document.uri, error)
+            return ReviewState.DELETED, None
         if isinstance(error, ExtendServerError):
-            log.warning("Run %s of %s is not shown: %s", known.run_id, known.document.uri, error)
-            return Verdict.UNANSWERED, None
+            log.warning("Extend failed to return run %s of %s: %s", known.run_id, known.document.uri, error)
+            return ReviewState.UNANSWERED, None
         raise
-    return verdict(known, run), run
+    return review_state(known, run), run

@@ -1,4 +1,4 @@
-"""Reviews: what has become of a run that waited for a reviewer at Extend."""
+"""Reviews: the state of a run that waited for a reviewer at Extend."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 from extend_pipeline.settings import ConnId, Dataset, RenderedSettings, Workspace
 from extend_pipeline.warehouse.records import LandedRun
-from extend_pipeline.warehouse.transform.resolve_runs import SETTLED
+from extend_provider.batch.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, WorkflowRun
 
-#: What the row of a document says whose run Extend does not have any more.
+#: Message in the row of a document whose run does not exist at Extend any more.
 DELETED_MESSAGE: Final = (
     "Extend does not have this run any more: it was deleted before its review had ended, or the connection "
     "{conn_id!r} belongs to another workspace now. What had landed of it stays. It is not asked for again, "
@@ -19,7 +19,7 @@ DELETED_MESSAGE: Final = (
 
 
 class ReviewSettings(RenderedSettings):
-    """What one look at the runs in review is to do; see ``reviews_to_warehouse``."""
+    """Settings of one look at the runs in review; see ``reviews_to_warehouse``."""
 
     workspace: Workspace
     include_deleted: bool = False
@@ -28,11 +28,11 @@ class ReviewSettings(RenderedSettings):
     warehouse_conn_id: ConnId = "warehouse_default"
 
 
-class Verdict(StrEnum):
-    """What a look at a run in review has shown."""
+class ReviewState(StrEnum):
+    """State of a run that landed in review, as another look at Extend shows it."""
 
     DECIDED = "decided"
-    #: It waits for a reviewer again, with other results: somebody has sent it back.
+    #: It is in review again with other results: somebody has sent it back.
     CHANGED = "changed, in review again"
     WAITING = "still in review"
     UNDER_WAY = "sent back, at work again"
@@ -40,21 +40,21 @@ class Verdict(StrEnum):
     UNANSWERED = "not shown by Extend"
 
 
-#: Verdicts that bring something to land.
-NEWS: Final = (Verdict.DECIDED, Verdict.CHANGED)
+#: States that bring something to land.
+NEWS: Final = (ReviewState.DECIDED, ReviewState.CHANGED)
 
 
-def verdict(known: LandedRun, run: WorkflowRun) -> Verdict:
-    """Return what has become of a run that had landed in review.
+def review_state(known: LandedRun, run: WorkflowRun) -> ReviewState:
+    """Return the state of a run that had landed in review.
 
-    A reviewer who gives a document another class sends its run back: it is PROCESSING again, with the steps
-    after the classification made anew. Until it settles, what has landed stays as it is.
+    A reviewer who changes a document's class sends its run back: it is PROCESSING again, and the steps after
+    the classification run anew. Until it settles, what has landed stays as it is.
     """
     if run.status == RunStatus.NEEDS_REVIEW:
-        return Verdict.WAITING if step_marks(run) == known.steps else Verdict.CHANGED
-    return Verdict.DECIDED if run.status in SETTLED else Verdict.UNDER_WAY
+        return ReviewState.WAITING if step_marks(run) == known.steps else ReviewState.CHANGED
+    return ReviewState.DECIDED if run.status in SETTLED_STATUSES else ReviewState.UNDER_WAY
 
 
 def step_marks(run: WorkflowRun) -> tuple[str, ...]:
-    """Return what names the runs of a run's steps, as :attr:`LandedRun.steps` has them."""
+    """Return the ids of the runs of a run's steps, as :attr:`LandedRun.steps` has them."""
     return tuple((step.result and step.result.id) or step.id or "" for step in run.steps)

@@ -1,13 +1,11 @@
-"""Parts of the raw zone made of single runs, out of any batches: what a review or an approval brings.
+"""Parts of the raw zone with single runs out of several batches: the result of reviews and approvals.
 
-<run folder>/<name>.jsonl    the parts of this name, in the order of their batches
+<run folder>/<name>.jsonl    the parts with this name, in the order of their batches
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
@@ -19,26 +17,21 @@ from airflow.sdk import ObjectStoragePath
 from extend_pipeline.reviews.decisions import ReviewSettings
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage import raw_index
+from extend_pipeline.storage.formats import Stored, decode, encode
 from extend_pipeline.storage.raw_index import Entry, task_provenance
 from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path
-from extend_pipeline.storage.workspace import opened, written_whole
+from extend_pipeline.storage.workspace import opened, write_lines, written_whole
 from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.records import LandedRun
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class RunsPart:
-    """One part, and which runs it has: those of a batch that were asked for alike."""
+class RunsPart(Stored, frozen=True, kw_only=True):
+    """One part, and which runs it has: those of a batch with the same workflow version and repetition."""
 
     part: RawPart
     workflow_id: str
     version: str | None
     repetition: str
-
-    @classmethod
-    def from_json(cls, line: bytes) -> RunsPart:
-        """Read back what :meth:`PartsWriter` has written of a part."""
-        return msgspec.json.decode(line, type=cls)
 
 
 class PartsWriter:
@@ -46,7 +39,7 @@ class PartsWriter:
 
     :param folder: the run's folder.
     :param pipeline: the DAG and task group.
-    :param name: of the parts; the same name replaces what an earlier try has written.
+    :param name: of the parts; the same name replaces the parts of an earlier attempt.
     """
 
     def __init__(self, workspace: str, folder: ObjectStoragePath, *, pipeline: str, name: str) -> None:
@@ -94,14 +87,16 @@ class PartsWriter:
 def _noted_part(manifest: BinaryIO, path: ObjectStoragePath, run: LandedRun) -> Iterator[PartWriter]:
     with PartWriter(path, run.batch_id) as writer:
         yield writer
-    part = RunsPart(writer.part, run.workflow_id, run.version, run.repetition)
-    manifest.write(json.dumps(dataclasses.asdict(part)).encode() + b"\n")
+    part = RunsPart(
+        part=writer.part, workflow_id=run.workflow_id, version=run.version, repetition=run.repetition
+    )
+    manifest.write(encode(part) + b"\n")
 
 
 class LandedParts(NamedTuple):
-    """What parts have become.
+    """Counts of landed parts.
 
-    :ivar by_status: their documents, by the status that they have now.
+    :ivar by_status: their documents, by current status.
     :ivar rows: rows written, by table.
     """
 
@@ -112,7 +107,7 @@ class LandedParts(NamedTuple):
 def land_parts(
     warehouse: Warehouse, folder: ObjectStoragePath, name: str, settings: Settings | ReviewSettings
 ) -> LandedParts:
-    """Land the parts of this name."""
+    """Land the parts with this name."""
     landed = LandedParts(Counter(), Counter())
     for entry in _entries(folder, name, settings):
         landing = raw_index.land(warehouse, raw_index.enter(entry))
@@ -128,14 +123,16 @@ def note_deleted_parts(
     settings: Settings | ReviewSettings,
     message: str,
 ) -> None:
-    """Say on the rows of the documents in the parts of this name that Extend does not have their runs."""
+    """Mark the rows of the documents in the parts with this name: their runs were deleted at Extend."""
     for entry in _entries(folder, name, settings):
         raw_index.note_deleted(warehouse, raw_index.enter(msgspec.structs.replace(entry, deleted=message)))
 
 
 def _entries(folder: ObjectStoragePath, name: str, settings: Settings | ReviewSettings) -> Iterator[Entry]:
-    with opened(_parts_path(folder, name), "rb") as lines:
-        for part in map(RunsPart.from_json, lines):
+    path = _parts_path(folder, name)
+    with opened(path, "rb") as lines:
+        for line in lines:
+            part = decode(RunsPart, line, str(path))
             origin = task_provenance(
                 workflow_id=part.workflow_id,
                 version=part.version,
@@ -158,15 +155,11 @@ def _parts_path(folder: ObjectStoragePath, name: str) -> ObjectStoragePath:
 
 def write_runs(path: ObjectStoragePath, runs: Iterator[LandedRun]) -> int:
     """Write runs as JSON lines and return how many there were."""
-    count = 0
-    with written_whole(path) as file:
-        for count, run in enumerate(runs, start=1):  # noqa: B007 - the last number is the count
-            file.write(msgspec.json.encode(run) + b"\n")
-    return count
+    return write_lines(path, map(msgspec.json.encode, runs))
 
 
 def read_runs(path: ObjectStoragePath) -> Iterator[LandedRun]:
-    """Read runs back, one at a time."""
+    """Yield the runs of a file."""
     with opened(path, "rb") as lines:
         for line in lines:
             yield msgspec.json.decode(line, type=LandedRun)

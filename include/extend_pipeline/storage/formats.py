@@ -1,12 +1,12 @@
-"""What is stored says in which format it is, so that releases before and after can read it.
+"""Versioned formats: each stored value names its format, so that older and newer releases can read it.
 
-A file is one JSON object with the key ``format``, a whole number; one without it is of a release that wrote
-none, format 0. There are two kinds of change:
+A value is one JSON object with the key ``format``, a whole number; a value without it is of a release that
+wrote none, format 0. There are two kinds of change:
 
-- A field more. It has a default, and the format stays: a release before ignores the field, and **keeps it**
-  when it writes the thing again (:attr:`Stored.others`).
-- A change after which a release before would misread the file. :attr:`Stored.FORMAT` is raised by one, and
-  :meth:`Stored.upgraded` makes the older form into the newer one. A release before refuses the file by name.
+- A new field. It has a default, and the format stays: an older release ignores the field, and **keeps it**
+  when it writes the value again (:attr:`Stored.others`).
+- A change after which an older release would misread the value. :attr:`Stored.FORMAT` is raised by one, and
+  :meth:`Stored.upgraded` converts the older form. An older release refuses the value by name.
 
     class Intent(Stored, frozen=True, kw_only=True):
         number: int
@@ -32,13 +32,13 @@ _OTHERS: Final = "others"
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what a file, or a line of one, holds: a frozen struct with keyword arguments.
+    """Base of what a file, a line of one or a column holds: a frozen struct with keyword arguments.
 
-    Fields may be what msgspec reads from JSON: texts, numbers, times, lists, mappings, other structs and
-    dataclasses. Change one with :func:`msgspec.structs.replace`, which keeps the others.
+    Fields may have any type that msgspec reads from JSON: texts, numbers, times, lists, mappings, other
+    structs and dataclasses. Change a field with :func:`msgspec.structs.replace`, which keeps the others.
 
-    :cvar FORMAT: the newest format that this release reads, and the one that it writes.
-    :ivar others: what another release has written beside the fields, also inside of them.
+    :cvar FORMAT: the format that this release writes, and the newest that it reads.
+    :ivar others: unknown keys of another release, at the top level and inside of fields.
     """
 
     FORMAT: ClassVar[int] = 1
@@ -47,7 +47,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def upgraded(cls, plain: dict[str, Any], from_format: int) -> dict[str, Any]:
-        """Return what an older format says as :attr:`FORMAT` says it; of a plain value, its own to change."""
+        """Convert a plain value from an older format to :attr:`FORMAT`; may change ``plain`` in place."""
         return plain
 
 
@@ -55,17 +55,17 @@ T = TypeVar("T", bound=Stored)
 
 
 def to_plain(value: Stored) -> dict[str, Any]:
-    """Return what is to be stored, as JSON has it."""
+    """Return the value as JSON types, with its format."""
     plain = msgspec.to_builtins(value)
     others = plain.pop(_OTHERS)
     return _merged(sealed(plain, version=value.FORMAT), others)
 
 
 def from_plain(kind: type[T], plain: Any, where: str) -> T:
-    """Read back what :func:`to_plain` gave, in this release or another one.
+    """Read back what :func:`to_plain` returned, in this release or another one.
 
-    :param where: what it was read from, for errors; without a secret.
-    :raises PipelineInputError: if it is of a newer format, or nothing of this kind.
+    :param where: names the place it was read from in errors; contains no secret.
+    :raises PipelineInputError: if it is of a newer format, or not of this kind.
     """
     plain, written = opened(plain, where, newest=kind.FORMAT)
     try:
@@ -79,9 +79,9 @@ def from_plain(kind: type[T], plain: Any, where: str) -> T:
 
 
 def opened(plain: Any, where: str, *, newest: int) -> tuple[dict[str, Any], int]:
-    """Return what is stored without its format, and that; for what is no :class:`Stored`.
+    """Split a stored value into its content and its format; for values that are no :class:`Stored`.
 
-    :raises PipelineInputError: if its format is newer than ``newest``, or it is no JSON object.
+    :raises PipelineInputError: if the format is newer than ``newest``, or the value is no JSON object.
     """
     if not isinstance(plain, Mapping) or not isinstance(written := plain.get(_FORMAT, 0), int):
         raise PipelineInputError(unreadable(where, TypeError()))
@@ -95,24 +95,46 @@ def opened(plain: Any, where: str, *, newest: int) -> tuple[dict[str, Any], int]
 
 
 def sealed(plain: Mapping[str, Any], *, version: int) -> dict[str, Any]:
-    """Return plain values with their format, see :func:`opened`."""
+    """Return plain values with their format, the reverse of :func:`opened`."""
     return {_FORMAT: version, **plain}
 
 
+def encode(value: Stored) -> bytes:
+    """Return the value as one line of JSON."""
+    return msgspec.json.encode(to_plain(value))
+
+
+def decode(kind: type[T], data: bytes | str, where: str) -> T:
+    """Read back what :func:`encode` returned. See :func:`from_plain` for parameters and errors."""
+    try:
+        plain = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise PipelineInputError(unreadable(where, error)) from None
+    return from_plain(kind, plain, where)
+
+
 def unreadable(where: str, error: Exception) -> str:
-    """Say that a file is not what it should be; never with a value of it."""
+    """Return the message that a stored value is damaged; it quotes nothing of the value."""
     return (
-        f"{where} cannot be read ({type(error).__name__}): it was cut short or changed. Nothing was done by "
-        "it; bring the file back as it was, and clear the task."
+        f"{where} cannot be read ({type(error).__name__}): it was cut short or changed. Nothing was done "
+        "with it, and nothing was sent to Extend. Restore it as it was, and clear the task."
     )
 
 
-def read(path: ObjectStoragePath, kind: type[T]) -> T | None:
-    """Read a file; None if there is none. See :func:`from_plain` for what is raised."""
+def read_plain(path: ObjectStoragePath) -> Any | None:
+    """Read the JSON value of a file; None if there is no such file.
+
+    :raises PipelineInputError: if it is not JSON.
+    """
     try:
-        plain = read_json(path)
+        return read_json(path)
     except ValueError as error:
         raise PipelineInputError(unreadable(str(path), error)) from None
+
+
+def read(path: ObjectStoragePath, kind: type[T]) -> T | None:
+    """Read a file; None if there is no such file. See :func:`from_plain` for errors."""
+    plain = read_plain(path)
     return None if plain is None else from_plain(kind, plain, str(path))
 
 
@@ -127,7 +149,7 @@ def write_once(path: ObjectStoragePath, value: Stored) -> bool:
 
 
 def _without(plain: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``known`` has not, objects within objects included."""
+    """Return the keys that ``known`` lacks, nested objects included."""
     left: dict[str, Any] = {}
     for key, value in plain.items():
         if key not in known:
@@ -138,7 +160,7 @@ def _without(plain: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
 
 
 def _merged(known: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``known`` and beside it what is in ``others`` alone."""
+    """Return ``known`` with the keys that only ``others`` has."""
     for key, value in others.items():
         mine = known.get(key)
         if key not in known:

@@ -1,7 +1,7 @@
-"""A part that was collected before: whether it is whole, and which of its runs say more than Extend does now.
+"""Kept parts: whether a part that was collected before is whole, and which of its runs are richer than now.
 
-Extend keeps runs for some time only, and the raw zone for good; so a run is replaced by the same run as it is
-now only if that says at least as much, and one that Extend does not have any more stays.
+Extend deletes runs after some time, and the raw zone keeps them. So a run is replaced by the same run as
+Extend returns it now only if that has at least as much in it, and a run that Extend has deleted stays.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from extend_provider.client.models import RunStatus, WorkflowRun
 
 log = logging.getLogger(__name__)
 
-#: What reading a file that is not whole raises; what a store says of itself is none of it.
+#: Errors of reading a damaged file; errors of the store itself are not among them.
 _DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, ValueError, WarehouseError)
 
 
 class Richness(NamedTuple):
-    """How much a run says; what compares as greater or equal may replace it.
+    """How much a run has in it; a run that compares greater or equal may replace it.
 
-    :ivar state: 0 while Extend works on it, 1 while a reviewer does, 2 when it is final.
+    :ivar state: 0 while Extend works on it, 1 while it is in review, 2 when it is final.
     :ivar results: steps with a result.
     """
 
@@ -47,8 +47,8 @@ class Richness(NamedTuple):
         """Measure a run."""
         state = 1 if run.status == RunStatus.NEEDS_REVIEW else 2 if run.status in SETTLED_STATUSES else 0
         results = [step.result for step in run.steps if step.result is not None]
-        told = sum(bool(each.value or each.classification or each.splits) for each in results)
-        return cls(state, told, run.updated_at or "")
+        filled = sum(bool(each.value or each.classification or each.splits) for each in results)
+        return cls(state, filled, run.updated_at or "")
 
 
 class KeptRun(NamedTuple):
@@ -61,12 +61,12 @@ class KeptRun(NamedTuple):
     digest: bytes
 
     def keeps_out(self, run: WorkflowRun) -> bool:
-        """Whether the same run, as it is now, says less."""
+        """Return True if the same run, as Extend returns it now, has less in it."""
         return Richness.of(run) < self.richness
 
 
 def digest(line: bytes) -> bytes:
-    """Return what tells a line of the raw zone from another one."""
+    """Return the digest of a line of the raw zone."""
     return hashlib.sha256(line).digest()
 
 
@@ -83,20 +83,20 @@ class KeptPart:
     documents: frozenset[str]
 
     def read_others(self, replaced: Collection[str]) -> Iterator[bytes]:
-        """Read the lines of the runs back but for those with these ids, one at a time."""
+        """Yield the lines of the runs without those that have these ids."""
         for run_id, line in zip(self.runs, self.part.read_lines(), strict=True):
             if run_id not in replaced:
                 yield line
 
 
 def find_part(path: ObjectStoragePath, batch_id: str | None) -> KeptPart | None:
-    """Return the part of a batch that was written before; None if there is none, or it is damaged."""
+    """Return the part of a batch that was written before; None if there is none or it is damaged."""
     if not path.exists():
         return None
     try:
         return _checked(path, batch_id)
     except FileNotFoundError:
-        why = "the list of its documents is not there"
+        why = "the list of its documents does not exist"
     except _DAMAGE as error:
         why = f"{type(error).__name__}: {error}" if isinstance(error, _DamagedError) else type(error).__name__
     log.warning("%s is damaged (%s), so it counts as absent and is collected again.", path, why)
@@ -104,7 +104,7 @@ def find_part(path: ObjectStoragePath, batch_id: str | None) -> KeptPart | None:
 
 
 class _DamagedError(ValueError):
-    """What the files of a part say does not go together."""
+    """The files of a part contradict each other."""
 
 
 def _checked(path: ObjectStoragePath, batch_id: str | None) -> KeptPart:
@@ -121,7 +121,7 @@ def _checked(path: ObjectStoragePath, batch_id: str | None) -> KeptPart:
             raise _DamagedError(f"run {run.id} is there twice")
     entered = _entered(path)
     for name, found in (("documents", len(documents)), ("runs", len(runs))):
-        # More than its entry says: it was collected again, and has not landed yet.
+        # It may have more than its entry: it was collected again and has not landed yet.
         if found < entered.get(name, 0):
             raise _DamagedError(f"it has {found:,} {name}, and {entered[name]:,} have landed from it")
     part = dataclasses.replace(part, documents=len(documents), runs=len(runs))
@@ -136,7 +136,7 @@ def _documents(part: RawPart) -> Iterator[Document]:
 
 
 def _entered(path: ObjectStoragePath) -> dict[str, Any]:
-    """Return the counts of the part's entry in the index; none if it has none that can be read."""
+    """Return the counts in the part's index entry; empty if there is no readable entry."""
     try:
         entry = read_json(ObjectStoragePath(str(path).removesuffix(".jsonl.gz") + ".json")) or {}
     except ValueError:

@@ -1,8 +1,8 @@
-"""The index of the raw zone: what it takes to land a part, and where each one has landed.
+"""The index of the raw zone: everything needed to land a part again, and where each part has landed.
 
-Invariant: whatever lands has an entry first, and lands from it, and is marked when that is done. A part that
-tells of runs which Extend does not have any more is marked ``noted``, as no load ledger has it. What has
-landed where is told by names alone: a listing has 1,000 of them, and no file is opened.
+Invariant: a part has an entry before it lands, lands from the entry, and is marked afterwards. A part about
+runs that were deleted at Extend is marked ``noted``, because no load ledger contains it. The marks are empty
+files whose names say where a part has landed: one listing returns 1,000 of them, and no file is opened.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import datetime as dt
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -20,9 +20,9 @@ import msgspec
 from airflow.sdk import ObjectStoragePath, get_current_context
 
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.storage.formats import Stored, from_plain, to_plain, unreadable
+from extend_pipeline.storage.formats import Stored, from_plain, read_plain, to_plain, unreadable
 from extend_pipeline.storage.raw_zone import RUNS, RawPart, beside
-from extend_pipeline.storage.workspace import read_json, write_json
+from extend_pipeline.storage.workspace import write_json
 from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.records import AS_BEFORE, Landing, LandingPolicy, Provenance
 
@@ -33,7 +33,7 @@ _NOTED: Final = "noted"
 _MARK: Final = re.compile(
     rf"(?P<part>.*)\.(?P<kind>{_LANDED}|{_NOTED})\.(?P<dataset>[A-Za-z0-9_]+)\.(?P<conn_id>[^/]+)", re.DOTALL
 )
-#: Entries are small and many; an object store answers each after a while.
+#: Entries are many and small; requests to an object store have latency.
 _READERS: Final = 16
 
 
@@ -60,14 +60,14 @@ class Place(NamedTuple):
 
 
 class Entry(Stored, frozen=True, kw_only=True):
-    """A part's entry in the index: what it takes to land it, wherever.
+    """A part's entry in the index: everything needed to land it, in any place.
 
-    :ivar dataset: with ``warehouse_conn_id``: for which place it was made.
+    :ivar dataset: with ``warehouse_conn_id``, the place that it was made for.
     :ivar provenance: with the time of its last landing there.
-    :ivar first_landed_at: of its first landing; in this order the tables came to be.
-    :ivar deleted: of a part that tells of runs that Extend does not have any more: what rows are to say.
-    :ivar marked: its landings are marked. The release before marked none: there, an entry counts for one.
-    :ivar landed: where it has landed, by its marks; not a part of the file.
+    :ivar first_landed_at: the time of its first landing; a replay lands parts in this order.
+    :ivar deleted: for a part about runs that were deleted at Extend: the message for their rows.
+    :ivar marked: whether its landings are marked. An older release wrote no marks: there, an entry is one.
+    :ivar landed: where it has landed, by its marks; not stored in the entry.
     """
 
     part: RawPart
@@ -82,44 +82,19 @@ class Entry(Stored, frozen=True, kw_only=True):
 
     @property
     def place(self) -> Place:
-        """For which place it was made."""
+        """The place that it was made for."""
         return Place(self.warehouse_conn_id, self.dataset)
 
     @property
     def places(self) -> frozenset[Place]:
-        """Whose tables it is a part of: where it has landed, or was to land."""
+        """The places where it has landed or was meant to land."""
         return self.landed | {self.place}
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry as plain values, without the address: it is that of the files beside it."""
-        plain = to_plain(self)
-        plain["part"].pop("uri")
-        plain.pop("landed")
-        landed_at = plain["provenance"]["landed_at"]
-        plain["provenance"].update(landed_at=None, raw_uri=None)
-        return {**plain, "landed_at": landed_at}
-
-    @classmethod
-    def from_json(cls, uri: str, plain: Mapping[str, Any], landed: frozenset[Place] = frozenset()) -> Entry:
-        """Read back what :meth:`to_json` gave, in this release or another one.
-
-        :param uri: the file with the part's runs.
-        :raises PipelineInputError: if that is not possible.
-        """
-        where = str(beside(uri, _ENTRY))
-        values = dict(plain)
-        try:
-            provenance = {**values["provenance"], "raw_uri": uri, "landed_at": values.pop("landed_at")}
-            values |= {"part": {**values["part"], "uri": uri}, "provenance": provenance}
-        except (KeyError, TypeError) as error:
-            raise PipelineInputError(unreadable(where, error)) from None
-        return msgspec.structs.replace(from_plain(cls, values, where), landed=landed)
 
 
 def enter(entry: Entry) -> Entry:
-    """Write a part's entry into the index, before the part lands; return it with the time of that.
+    """Write a part's entry into the index before the part lands; return it with the time of the landing.
 
-    Call it while the warehouse is open, so that entries are written in the order in which their parts land.
+    Call it while the warehouse is open, so that entries are written in the order in which the parts land.
     """
     now = dt.datetime.now(dt.UTC)
     before = _read_entry(entry.part.uri)
@@ -137,14 +112,18 @@ def enter(entry: Entry) -> Entry:
 
 
 def rewrite(entry: Entry) -> None:
-    """Write a part's entry as it is."""
-    write_json(beside(entry.part.uri, _ENTRY), entry.to_json())
+    """Write a part's entry as it is, without its own address: the workspace may have another one later."""
+    plain = to_plain(entry)
+    del plain["landed"], plain["part"]["uri"]
+    plain["landed_at"] = plain["provenance"].pop("landed_at")
+    plain["provenance"].update(landed_at=None, raw_uri=None)
+    write_json(beside(entry.part.uri, _ENTRY), plain)
 
 
 def land(warehouse: Warehouse, entry: Entry, *, into: Place | None = None, withhold: bool = False) -> Landing:
     """Land a part that is in the index, and mark that it has.
 
-    :param into: the place that the warehouse is; None: the one that the entry was made for.
+    :param into: the place of this warehouse; None: the place that the entry was made for.
     :param withhold: see :meth:`~extend_pipeline.warehouse.api.Warehouse.land`.
     """
     landing = warehouse.land(
@@ -159,7 +138,7 @@ def land(warehouse: Warehouse, entry: Entry, *, into: Place | None = None, withh
 
 
 def note_deleted(warehouse: Warehouse, entry: Entry, *, into: Place | None = None) -> int:
-    """Say on documents' rows what a part in the index says: Extend does not have their runs any more."""
+    """Mark the rows of a part's documents: their runs were deleted at Extend."""
     run_ids = (json.loads(line)["run_id"] for line in entry.part.read_lines())
     noted = warehouse.note_deleted_runs(run_ids, entry.deleted or "")
     mark(entry, into)
@@ -167,7 +146,7 @@ def note_deleted(warehouse: Warehouse, entry: Entry, *, into: Place | None = Non
 
 
 def mark(entry: Entry, into: Place | None = None) -> None:
-    """Write down that a part has landed; of an entry without marks, also that it has where it was to."""
+    """Mark that a part has landed; for an entry without marks, also mark the place that it was made for."""
     kind = _LANDED if entry.deleted is None else _NOTED
     for place in {into or entry.place} if entry.marked else {into or entry.place, entry.place}:
         _write_mark(entry.part.uri, kind, place)
@@ -193,14 +172,14 @@ def read_index(workspace: str) -> list[Entry]:
 
 
 def lost_parts(workspace: str, place: Place, ledger: Iterable[str]) -> int:
-    """Return how many parts have landed in a place by their marks, and are not in its load ledger any more.
+    """Return how many parts have landed in a place by their marks but are missing from its load ledger.
 
-    Names are compared, and only entries without any mark opened: of parts that are landing, or failed to, and
-    of those that the release before landed. Marks that are missing are written: a task was killed after its
-    part had landed, or landed it with a release that wrote none.
+    Names are compared; only entries without any mark are opened: parts that are landing or failed to land,
+    and parts that an older release has landed. Missing marks are written: the task was killed after its part
+    had landed, or an older release landed it.
 
-    :param ledger: the parts of the place's load ledger; read after the listing, so that what lands meanwhile
-        counts as landed.
+    :param ledger: the parts in the place's load ledger; read after the listing, so that a part that lands
+        meanwhile counts as landed.
     :raises PipelineInputError: if an entry cannot be read.
     """
     listed = _listed(workspace)
@@ -229,13 +208,13 @@ def lost_parts(workspace: str, place: Place, ledger: Iterable[str]) -> int:
 
 
 def part_name(part: str) -> str:
-    """Return what names a part in the raw zone, whatever address the workspace has by now."""
+    """Return the name of a part in the raw zone, which is independent of the workspace's address."""
     return part.rpartition("/raw/")[2].removesuffix(RUNS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Listed:
-    """A part in the index, as the names of its files tell of it."""
+    """A part in the index, by the names of its files."""
 
     uri: str
     landed: frozenset[Place]
@@ -243,7 +222,7 @@ class _Listed:
 
 
 def _listed(workspace: str) -> dict[str, _Listed]:
-    """List the parts that have an entry: one request for 1,000 files."""
+    """List the parts that have an entry, with one request per 1,000 files."""
     home = ObjectStoragePath(workspace) / "raw"
     entries: list[str] = []
     marks: dict[str, dict[str, set[Place]]] = {}
@@ -266,10 +245,16 @@ def _listed(workspace: str) -> dict[str, _Listed]:
 
 
 def _read_entry(uri: str, landed: frozenset[Place] = frozenset()) -> Entry | None:
-    """Return the entry of the part whose runs are in this file; None if there is none."""
+    """Return the entry of the part whose runs are in this file; None if there is none.
+
+    :raises PipelineInputError: if it cannot be read.
+    """
     path = beside(uri, _ENTRY)
+    if (plain := read_plain(path)) is None:
+        return None
     try:
-        plain = read_json(path)
-    except ValueError as error:
+        provenance = {**plain["provenance"], "raw_uri": uri, "landed_at": plain.pop("landed_at")}
+        plain |= {"part": {**plain["part"], "uri": uri}, "provenance": provenance}
+    except (KeyError, TypeError, AttributeError) as error:
         raise PipelineInputError(unreadable(str(path), error)) from None
-    return None if plain is None else Entry.from_json(uri, plain, landed)
+    return msgspec.structs.replace(from_plain(Entry, plain, str(path)), landed=landed)

@@ -1,13 +1,15 @@
-"""The raw zone: what Extend answered, as it was received, and the documents that it accounts for.
+"""The raw zone: runs exactly as Extend returned them, and the documents that they account for.
 
     raw/<pipeline>/<workflow>/<version>/<batch>/<part>.jsonl.gz             the runs, one a line
     …/<part>.documents.jsonl.gz                                             the documents it accounts for
     …/<part>.json                                                           its entry in the index
     …/<part>.landed.<dataset>.<connection>                                  a mark: it has landed there
 
-Invariant: whatever lands has an entry first (raw_index.py), and lands from it. The entry is written when the
-other two files are whole, so a part without one is none. What somebody decided here, and runs that Extend
-does not have any more, are parts too; so the index alone tells how the tables came to be.
+A *part* is always this unit: the files of one batch, or of one look at reviews, that land together.
+
+Invariant: a part has an entry before it lands (raw_index.py), and lands from it. The entry is written when
+the other two files are whole, so files without an entry are no part. Decisions of people, and runs that were
+deleted at Extend, are parts too, so the index alone is enough to rebuild the tables.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def part_path(
     """Return the file that holds a part's runs.
 
     :param pipeline: the DAG and task group that asked for the documents.
-    :param batch: the batch's id, or what tells parts without one apart.
+    :param batch: the batch's id, or another unique name for parts without a batch.
     """
     home = ObjectStoragePath(workspace) / "raw" / pipeline / workflow_id / (version or "latest") / batch
     return home / f"{name}{RUNS}"
@@ -44,20 +46,20 @@ def part_path(
 def run_line(api_version: str, received: bytes) -> bytes:
     """Return a run as a line of the raw zone: its JSON text as it was received.
 
-    Between the values of a JSON text a line's end is a space like any other, and within them it cannot be.
+    A line break in JSON text is white space between values, so it is replaced by a space.
     """
     head = f'{{"api_version":{json.dumps(api_version)},"run":'.encode()
     return head + received.translate(_NEWLINES) + b"}\n"
 
 
 def with_decision(line: bytes, decision: str, by: Mapping[str, Any]) -> bytes:
-    """Return a line of the raw zone with what somebody decided about its run; the run stays as it is."""
+    """Return a line of the raw zone with a person's decision about its run; the run stays unchanged."""
     added = json.dumps({"approval": decision, "decided": dict(by)}, ensure_ascii=False)
     return line.rstrip()[:-1] + b"," + added[1:].encode() + b"\n"
 
 
 def deleted_line(run_id: str) -> bytes:
-    """Return the line of a run that Extend does not have any more, in a part of such lines alone."""
+    """Return the line of a run that was deleted at Extend, for a part that has only such lines."""
     return json.dumps({"run_id": run_id}).encode() + b"\n"
 
 
@@ -104,7 +106,7 @@ class PartWriter:
     def __enter__(self) -> Self:
         uri = str(self._path)
         with contextlib.ExitStack() as opening:
-            # Left in the opposite order: the documents are there before the runs.
+            # Closed in reverse order: the documents' file appears before the runs' file.
             self._run_file = opening.enter_context(compressed_writer(self._path))
             self._document_file = opening.enter_context(compressed_writer(beside(uri, _DOCUMENTS)))
             self._files = opening.pop_all()
@@ -138,7 +140,7 @@ def write_part(
     documents: Iterable[Document],
     lines: Iterable[bytes] = (),
 ) -> RawPart:
-    """Write a part whose documents and lines are at hand."""
+    """Write a part from its documents and lines."""
     with PartWriter(path, batch_id) as writer:
         for document in documents:
             writer.add_document(document)
@@ -148,5 +150,5 @@ def write_part(
 
 
 def beside(runs_uri: str, ending: str) -> ObjectStoragePath:
-    """Return a part's file with this ending; ``runs_uri`` is the one with its runs."""
+    """Return a part's file with this ending; ``runs_uri`` is its file of runs."""
     return ObjectStoragePath(runs_uri.removesuffix(RUNS) + ending)

@@ -1,13 +1,13 @@
-"""The workspace: files between tasks, so that XCom carries references only.
+"""The workspace: files between tasks, so that XCom carries only references.
 
-    <workspace>/runs/<dag>/<run>/<group>/…     settings, candidates and plan of one discovery
-    <workspace>/batches/<workflow>/<version>/  what is reserved, and was sent as which batch, keyed by content
+    <workspace>/runs/<dag>/<run>/<group>/…     settings, listing and plan of one discovery
+    <workspace>/batches/<workflow>/<version>/  chunks with their ledgers, named by content
     <workspace>/repetitions/                   which reprocessing is open
-    <workspace>/raw/<pipeline>/…               the runs as Extend answered them, see raw_zone.py, raw_index.py
-    <workspace>/replays/                       which datasets are being rebuilt from there
+    <workspace>/raw/<pipeline>/…               runs as Extend returned them, see raw_zone.py, raw_index.py
+    <workspace>/replays/                       which datasets are being rebuilt from the raw zone
 
-Any address that Airflow's object storage knows will do: ``file:///…`` on one machine,
-``s3://<conn id>@bucket/…`` where workers share no disk. A file appears whole or not at all.
+Any address of Airflow's object storage works: ``file:///…`` on one machine, ``s3://<conn id>@bucket/…`` if
+workers share no disk. A file appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from extend_pipeline.exceptions import PipelineInputError
 def run_folder(workspace: str, *, dag_id: str, run_id: str, group_id: str) -> ObjectStoragePath:
     """Return a new folder for the files of one task group in one DAG run.
 
-    Each discovery has one of its own: others may hold chunks of an earlier one, which must stay as they are.
+    Each discovery has a folder of its own, because other runs may use chunks of an earlier one.
     """
     discovery = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
     return ObjectStoragePath(workspace) / "runs" / dag_id / run_id / group_id / discovery
 
 
 def batch_folder(workspace: str, *, workflow_id: str, version: str | None, key: str) -> ObjectStoragePath:
-    """Return the folder that says what became of the batch with this content key."""
+    """Return the folder of the chunk with this content key."""
     return ObjectStoragePath(workspace) / "batches" / workflow_id / (version or "latest") / key
 
 
 @contextlib.contextmanager
 def written_whole(path: ObjectStoragePath) -> Iterator[BinaryIO]:
-    """Open a file for writing that comes into being under its name only when the block ends well.
+    """Open a file for writing that appears under its name only when the block ends without an error.
 
     An object store shows an object when it is complete, but a client that fails half-way may still complete
-    it; so what is written goes to the local disk first.
+    it, so the content is first written to the local disk.
     """
     if path.protocol in ("", "file"):
         local = Path(path.path)
@@ -117,7 +117,7 @@ def write_json(path: ObjectStoragePath, value: Any) -> None:
 def read_json(path: ObjectStoragePath) -> Any | None:
     """Read one JSON value, or None where there is no such file.
 
-    A file that is there but cannot be read raises: "nothing is known" and "it cannot be known" differ.
+    A file that exists but cannot be read raises an error: it is not taken for an absent one.
     """
     try:
         with opened(path, "rb") as file:
@@ -133,12 +133,12 @@ def copy_whole(source: ObjectStoragePath, target: ObjectStoragePath) -> None:
 
 
 def check_write_once(workspace: str) -> None:
-    """See that of two who write the same file at the same moment, one is told that it was second.
+    """Check that a file of the workspace cannot be written once more by a conditional write.
 
-    What keeps documents from being paid for twice rests on it, and not every store that looks like S3 honours
-    ``If-None-Match``.
+    The protection against paying twice rests on conditional writes, and not every store with an S3 interface
+    honours ``If-None-Match``.
 
-    :raises PipelineInputError: if both are told that they were first.
+    :raises PipelineInputError: if the second write succeeds.
     """
     probe = ObjectStoragePath(workspace) / "probes" / f"{uuid.uuid4().hex}.json"
     try:
@@ -147,23 +147,28 @@ def check_write_once(workspace: str) -> None:
     finally:
         probe.unlink(missing_ok=True)
     raise PipelineInputError(
-        f"The workspace {workspace} lets a file be written that exists already, although it was asked not "
-        "to (If-None-Match). Two tasks could then send the same documents. Nothing was sent; use a workspace "
-        "in a store that honours it: S3, Google Cloud Storage, or a disk that all workers share."
+        f"The workspace {workspace} ignores the condition that a file must not exist yet (If-None-Match), so "
+        "two tasks could send the same documents. Nothing was sent. Use a workspace in a store that honours "
+        "it: S3, Google Cloud Storage, or a disk that all workers share."
     )
+
+
+def write_lines(path: ObjectStoragePath, lines: Iterable[bytes]) -> int:
+    """Write lines, each without its end, and return how many there were."""
+    count = 0
+    with written_whole(path) as file:
+        for count, line in enumerate(lines, start=1):  # noqa: B007 - the last number is the count
+            file.write(line + b"\n")
+    return count
 
 
 def write_documents(path: ObjectStoragePath, documents: Iterable[Document]) -> int:
     """Write documents as JSON lines and return how many there were."""
-    count = 0
-    with written_whole(path) as file:
-        for count, document in enumerate(documents, start=1):  # noqa: B007 - the last number is the count
-            file.write(document.to_json() + b"\n")
-    return count
+    return write_lines(path, (document.to_json() for document in documents))
 
 
 def read_documents(path: ObjectStoragePath) -> Iterator[Document]:
-    """Read documents back, one at a time."""
+    """Yield the documents of a file."""
     with opened(path, "rb") as file:
         for line in file:
             yield Document.from_json(line)
@@ -171,12 +176,12 @@ def read_documents(path: ObjectStoragePath) -> Iterator[Document]:
 
 @contextlib.contextmanager
 def compressed_writer(path: ObjectStoragePath) -> Iterator[IO[bytes]]:
-    """Open a gzip file for writing; it appears when the block ends well."""
+    """Open a gzip file for writing; it appears when the block ends without an error."""
     with written_whole(path) as file, gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as compressed:
         yield cast("IO[bytes]", compressed)
 
 
 def read_compressed_lines(path: ObjectStoragePath) -> Iterator[bytes]:
-    """Read a gzip file line by line."""
+    """Yield the lines of a gzip file."""
     with opened(path, "rb") as file, gzip.open(file) as lines:
         yield from lines

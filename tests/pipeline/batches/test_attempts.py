@@ -72,7 +72,7 @@ ENDED = dt.datetime(2026, 11, 22, 2, 30, tzinfo=dt.UTC)
         pytest.param("2026-11-22T03:00:00Z", None, False, id="uploaded"),
     ],
 )
-def test_a_file_whose_url_had_ended_before_extend_began_is_sent_with_a_fresh_one(
+def test_a_file_whose_url_expired_before_the_run_started_is_sent_with_a_fresh_url(
     reason: str, started_at: str | None, urls_end: dt.datetime | None, is_due: bool
 ) -> None:
     end = RunEnd("a", "FAILED", reason, started_at)
@@ -84,7 +84,7 @@ def test_a_file_whose_url_had_ended_before_extend_began_is_sent_with_a_fresh_one
     assert last == ()
 
 
-def test_an_ended_url_excuses_no_other_failure() -> None:
+def test_an_expired_url_makes_no_other_failure_temporary() -> None:
     for status, reason in (("FAILED", "INVALID_WORKFLOW"), ("PROCESSED", None), ("REJECTED", None)):
         assert not RunEnd("a", status, reason, "2026-11-22T03:00:00Z").may_pass(ENDED)
 
@@ -94,7 +94,7 @@ def test_a_document_without_a_run_is_due_only_if_every_run_is_known() -> None:
     assert again(whole=False) == []
 
 
-def test_one_run_that_went_well_is_enough() -> None:
+def test_a_document_with_one_successful_run_is_not_sent_again() -> None:
     assert again(RunEnd("a", "CANCELLED"), RunEnd("a", "PROCESSED"), whole=True) == []
     assert again(RunEnd("a", "CANCELLED"), RunEnd("a", "FAILED", "INVALID_WORKFLOW")) == []
 
@@ -103,7 +103,7 @@ def test_a_run_of_another_document_or_of_none_sends_nothing() -> None:
     assert again(RunEnd("b", "CANCELLED"), RunEnd(None, "CANCELLED"), sent=["a"]) == []
 
 
-def test_the_last_attempt_is_the_last() -> None:
+def test_no_document_is_sent_after_the_last_attempt() -> None:
     assert again(RunEnd("a", "CANCELLED"), number=2) == ["a"]
     assert again(RunEnd("a", "CANCELLED"), number=3) == []
 
@@ -157,7 +157,7 @@ def test_few_runs_that_were_never_listed_are_sent_again_and_never_all(submitted:
 
 
 @pytest.mark.parametrize(("missing", "sent_again"), [(10, 10), (11, 0)])
-def test_what_exceeds_the_bound_is_not_sent_and_is_doubtful_until_somebody_accepts_it(
+def test_documents_beyond_the_bound_are_not_sent_and_are_doubtful_until_accepted(
     missing: int, sent_again: int
 ) -> None:
     sent = [f"document {number}" for number in range(100)]
@@ -172,7 +172,7 @@ def test_what_exceeds_the_bound_is_not_sent_and_is_doubtful_until_somebody_accep
     assert accepted.granted(100) == missing
 
 
-def test_if_a_run_does_not_tell_its_document_nobody_knows_whose_is_missing() -> None:
+def test_a_run_that_names_no_document_hides_which_one_is_missing() -> None:
     assert documents_without_run(["a", "b", "c"], [RunEnd("a", "PROCESSED")]) == ("b", "c")
     assert documents_without_run(["a", "b", "c"], [RunEnd(None, "PROCESSED")]) == ()
     assert documents_without_run(["a", "b", "c"], [RunEnd("of another batch", "PROCESSED")]) == ()
@@ -186,7 +186,7 @@ STATUS = st.sampled_from(["PROCESSED", "FAILED", "CANCELLED", "gone", "never"])
     losses=st.lists(st.sets(st.integers(0, 19)), max_size=4),
     whole=st.lists(st.booleans(), min_size=5, max_size=5),
 )
-def test_what_extend_loses_after_a_look_makes_no_document_one_that_never_ran(
+def test_runs_deleted_after_a_look_make_no_document_look_unsent(
     first: list[str], losses: list[set[int]], whole: list[bool]
 ) -> None:
     """Look at one round several times, runs being deleted in between; ``never`` are those that never ran."""
@@ -224,7 +224,7 @@ def test_a_run_that_went_well_after_all_is_not_sent_again() -> None:
     assert next_round(["a", "b"], now, number=1, max_attempts=2) == ("b",)
 
 
-def test_what_somebody_has_accepted_stays_accepted() -> None:
+def test_accepted_missing_runs_stay_accepted() -> None:
     assert merged(Evidence(accepted=7), Evidence(missing=7)).granted(10) == 7
     assert merged(Evidence(), Evidence(missing=7, accepted=7)).granted(10) == 7
     assert merged(Evidence(accepted=7), Evidence(missing=8)).granted(10) == 0

@@ -15,7 +15,9 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import TaskDeferred
 
 from extend_pipeline.__main__ import main
+from extend_pipeline.batches.attempts import Evidence
 from extend_pipeline.batches.chunk_state import Round
+from extend_pipeline.batches.evidence import read_evidence
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import read_settings, write_settings
@@ -24,11 +26,9 @@ from extend_provider.batch.progress import BatchProgress
 from extend_provider.exceptions import ExtendBatchError
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from extend_provider.triggers.submission import ExtendSubmissionTrigger
+from fixtures.chunk_tasks import BATCH, Waiting
 from fixtures.extend_api import running
 from fixtures.task_support import Task, resume, run_on
-from pipeline.batches.test_chunk_state import BATCH, Waiting, times_paid, waiting
-
-__all__ = ["waiting"]
 
 STORED = Path(__file__).parents[1] / "stored"
 RUN = "GET /workflow_runs/{id}"
@@ -85,7 +85,7 @@ def test_a_batch_of_another_workspace_is_waited_for_and_never_sent_again(
 
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", right)
     assert run_on(operator(waiting), Task().attempt())["by_status"] == {"PROCESSED": 2}
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
 
 
 def test_an_empty_list_for_hours_sends_nothing_again(waiting: Waiting) -> None:
@@ -102,7 +102,7 @@ def test_an_empty_list_for_hours_sends_nothing_again(waiting: Waiting) -> None:
     with pytest.raises(TaskDeferred) as goes_on:
         waiting.operator().execute_complete(waiting.context, short.as_event())
     assert same_wait(goes_on.value.trigger.serialize()[1], first)
-    assert times_paid(waiting.api) == [1, 1, 1, 1]
+    assert waiting.times_paid() == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("endpoint", [RUN, "GET /workflow_runs"])
@@ -117,7 +117,7 @@ def test_a_batch_of_which_extend_knows_nothing_is_waited_for(waiting: Waiting, e
     assert waiting.api.requests_to(BATCH) == 1
     waiting.api.configure(faults=[{**refused, "count": 6}])
     assert run_on(operator(waiting), Task().attempt())["by_status"] == {"PROCESSED": 2}
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
 
 
 @pytest.fixture
@@ -134,10 +134,10 @@ def test_more_missing_runs_than_the_bound_fail_the_wait_and_send_nothing(short: 
     for _ in range(2):
         with pytest.raises(ExtendBatchError, match=says):
             short.complete(short.execute(), Outcome.RUNS_MISSING)
-    assert times_paid(short.api) == [1, 1, 1, 1]
+    assert short.times_paid() == [1, 1, 1, 1]
 
 
-def test_what_is_accepted_as_gone_by_the_command_lands_and_is_not_sent_again(
+def test_runs_accepted_as_gone_land_as_missing_and_are_not_sent_again(
     short: Waiting, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ExtendBatchError) as failure:
@@ -157,7 +157,7 @@ def test_what_is_accepted_as_gone_by_the_command_lands_and_is_not_sent_again(
     assert short.complete(again)["by_status"] == {"PROCESSED": 2}
     assert [part["runs"] for part in short.collect()] == [2]
     assert [part["documents"] for part in short.collect()] == [4]
-    assert times_paid(short.api) == [1, 1, 1, 1]
+    assert short.times_paid() == [1, 1, 1, 1]
 
 
 def test_a_batch_that_is_gone_as_a_whole_is_accepted_too(short: Waiting) -> None:
@@ -165,7 +165,7 @@ def test_a_batch_that_is_gone_as_a_whole_is_accepted_too(short: Waiting) -> None
     assert main(["missing", str(Round.first(short.chunk).folder), "--accept"]) == 0
     assert run_on(operator(short), Task().attempt())["by_status"] == {}
     assert [(part["runs"], part["documents"]) for part in short.collect()] == [(0, 4)]
-    assert times_paid(short.api) == [1, 1, 1, 1]
+    assert short.times_paid() == [1, 1, 1, 1]
 
 
 def test_the_command_accepts_nothing_while_runs_are_at_work(
@@ -179,13 +179,13 @@ def test_the_command_accepts_nothing_while_runs_are_at_work(
     assert main(["missing", f"file://{folder_of(waiting)}/nothing"]) == 1
 
 
-def test_what_is_stored_is_evidence_and_the_settings_of_the_run_that_works_now_decide(
+def test_the_stored_evidence_is_judged_by_the_settings_of_the_current_run(
     waiting: Waiting,
 ) -> None:
     settings_of(waiting, max_attempts=1)
     assert waiting.complete(waiting.execute())["by_status"] == {"FAILED": 2, "PROCESSED": 2}
     stored = json.loads((folder_of(waiting) / "evidence.json").read_text())
-    assert stored["schema_version"] == 2
+    assert stored["format"] == 2
     assert (stored["listed"], stored["missing"], stored["without_run"]) == (4, 0, [])
     assert [(end["status"], end["reason"]) for end in stored["ends"]] == [("FAILED", "INTERNAL_ERROR")] * 2
     assert all(end["run_id"] and end["document_id"] and end["started_at"] for end in stored["ends"])
@@ -198,10 +198,10 @@ def test_what_is_stored_is_evidence_and_the_settings_of_the_run_that_works_now_d
     assert same_wait(waiting.complete(waiting.execute()), second)
     assert waiting.complete(second)["by_status"] == {"PROCESSED": 2}
     assert [part["runs"] for part in waiting.collect()] == [4, 2]
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
 
 
-def test_a_round_that_was_begun_is_taken_up_though_the_list_of_its_documents_is_lost(
+def test_a_begun_round_is_taken_up_although_the_list_of_its_documents_is_lost(
     waiting: Waiting,
 ) -> None:
     second = waiting.complete(waiting.execute())
@@ -219,25 +219,25 @@ def old_verdict(waiting: Waiting, **verdict: Any) -> None:
     file.write_text(json.dumps({**kept, **verdict}))
 
 
-def test_a_verdict_of_the_release_before_sends_nothing_that_had_a_run(waiting: Waiting) -> None:
+def test_an_older_releases_verdict_sends_no_document_that_had_a_run(waiting: Waiting) -> None:
     waiting.api.configure(outcomes=[])
     runs = waiting.api.runs(waiting.submit())
     old_verdict(waiting, again=[], missing=0)
     delete(waiting, runs[0])
     waiting.complete(waiting.execute(), Outcome.RUNS_MISSING)
-    assert times_paid(waiting.api) == [1, 1, 1, 1]
+    assert waiting.times_paid() == [1, 1, 1, 1]
     assert [part["runs"] for part in waiting.collect()] == [3]
 
 
-def test_a_verdict_of_the_release_before_is_looked_into_and_goes_on(waiting: Waiting) -> None:
+def test_an_older_releases_verdict_is_checked_and_the_next_round_begins(waiting: Waiting) -> None:
     failed = [run["metadata"]["document_id"] for run in waiting.api.runs(waiting.submit())[:2]]
     old_verdict(waiting, again=failed, missing=0, added_by="a release in between")
     second = waiting.complete(waiting.execute())
     assert second["run_count"] == 2
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
 
 
-def test_a_verdict_as_it_was_stored_reads(waiting: Waiting) -> None:
+def test_an_older_releases_verdict_is_read_as_evidence(waiting: Waiting) -> None:
     waiting.submit()
     old_verdict(waiting)
     first = Round.first(waiting.chunk)
@@ -250,20 +250,32 @@ def test_a_verdict_as_it_was_stored_reads(waiting: Waiting) -> None:
     assert first.expected(sent) == 4
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 3}, {"schema_version": "x"}, {"ends": 1}], ids=str)
-def test_evidence_that_cannot_be_read_stops_before_anything_is_sent(
-    waiting: Waiting, change: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("change", [{"format": 3}, {"format": "x"}, {"ends": 1}], ids=str)
+def test_unreadable_evidence_raises_before_anything_is_sent(waiting: Waiting, change: dict[str, Any]) -> None:
     waiting.complete(waiting.execute())
     file = folder_of(waiting) / "evidence.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    with pytest.raises(
-        PipelineInputError, match=r"evidence.json (has version|cannot be read).*Nothing was sent"
-    ):
+    with pytest.raises(PipelineInputError, match=r"evidence.json (is of format 3|cannot be read)"):
         Round.first(waiting.chunk).evidence()
 
 
-def test_what_a_later_release_has_added_stays_in_the_evidence(waiting: Waiting) -> None:
+@pytest.mark.parametrize(
+    ("schema_version", "reads"), [({"schema_version": 2}, True), ({"schema_version": 3}, False)]
+)
+def test_evidence_with_a_schema_version_of_an_older_release_is_read(
+    tmp_path: Path, schema_version: dict[str, int], reads: bool
+) -> None:
+    stored = {"listed": 4, "missing": 1, "gone": [], "ends": [], "without_run": ["d"], "accepted": 1}
+    (tmp_path / "evidence.json").write_text(json.dumps({**stored, **schema_version}))
+    folder = ObjectStoragePath(f"file://{tmp_path}")
+    if reads:
+        assert read_evidence(folder) == Evidence(listed=4, missing=1, without_run=("d",), accepted=1)
+    else:
+        with pytest.raises(PipelineInputError, match="cannot be read"):
+            read_evidence(folder)
+
+
+def test_unknown_keys_of_a_newer_release_stay_in_the_evidence(waiting: Waiting) -> None:
     waiting.complete(waiting.execute())
     file = folder_of(waiting) / "evidence.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "of_tomorrow": [1], "listed": 3}))
@@ -287,11 +299,11 @@ def test_an_outage_while_runs_are_looked_up_is_waited_out_without_a_retry(
     task = Task()
     assert run_on(operator(waiting), task.attempt())["by_status"] == {"PROCESSED": 2}
     assert len(task.attempts) == 1
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]
     assert waiting.api.stats()["responses"][f"{RUN} 503"] == 25
 
 
-def test_what_was_given_up_before_an_outage_is_not_waited_for_anew(
+def test_runs_given_up_before_an_outage_are_not_waited_for_again(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("extend_provider.client.retries.Backoff.delay", lambda *_, **__: 0.01)
@@ -311,7 +323,7 @@ def test_what_was_given_up_before_an_outage_is_not_waited_for_anew(
     assert isinstance(deferred.trigger, ExtendSubmissionTrigger)
     waiting.api.configure(faults=[])
     assert resume(wait, deferred, waiting.context)["by_status"] == {"PROCESSED": 1}
-    assert times_paid(waiting.api) == [1, 1, 1, 2]
+    assert waiting.times_paid() == [1, 1, 1, 2]
 
 
 def test_an_outage_that_lasts_past_the_deadline_fails_the_wait_and_loses_nothing(
@@ -324,4 +336,4 @@ def test_an_outage_that_lasts_past_the_deadline_fails_the_wait_and_loses_nothing
         run_on(operator(waiting, timeout=1.5), Task().attempt())
     waiting.api.configure(faults=[])
     assert run_on(operator(waiting), Task().attempt())["by_status"] == {"PROCESSED": 2}
-    assert times_paid(waiting.api) == [1, 1, 2, 2]
+    assert waiting.times_paid() == [1, 1, 2, 2]

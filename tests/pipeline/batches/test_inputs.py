@@ -81,7 +81,7 @@ def test_a_replaced_object_is_left_to_the_next_discovery(s3: S3, inbox: str, sto
     assert newer.id in str(checked.document.message)
 
 
-def test_where_s3_keeps_versions_the_checked_one_is_read(s3: S3, inbox: str, stores: Stores) -> None:
+def test_the_checked_version_is_read_if_s3_keeps_versions(s3: S3, inbox: str, stores: Stores) -> None:
     s3.client.put_bucket_versioning(Bucket=inbox, VersioningConfiguration={"Status": "Enabled"})
     document = put(s3, inbox, "a.pdf", b"the one that was checked")
     checked = list(check_objects(stores, [document]))

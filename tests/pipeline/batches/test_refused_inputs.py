@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.batches.inputs import Checked
-from extend_pipeline.batches.sending import Sending
+from extend_pipeline.batches.inputs import Checked, Sending
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.sources.s3.store import S3Store
@@ -15,39 +14,22 @@ from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.client.refusals import MAX_LEFT_OUT, RefusedInput
 from extend_provider.exceptions import ExtendBadRequestError
 from extend_provider.hooks.extend import ExtendHook
-from pipeline.batches import test_submission
-from pipeline.batches.test_submission import BATCH, Chunk, WorkerKilled
+from fixtures.chunk_tasks import BATCH, Chunk, WorkerKilled
 
-chunk = test_submission.chunk
 REFUSES: dict[str, Any] = {"unreachable_url": "reject_batch"}
 TOO_LARGE = b"Receipt\nTotal: 1.00 EUR\n" + b" " * 200
 
 
-def replace(chunk: Chunk, *numbers: int, name: str = "{}.txt", body: bytes = b"Receipt\n") -> None:
-    """Put other documents into the chunk in the place of some."""
-    for number in numbers:
-        key = "in/" + name.format(number)
-        etag = chunk.s3.put(chunk.bucket, key, body)
-        chunk.documents[number] = Document(
-            f"s3://{chunk.bucket}/{key}", etag, len(body), "2026-11-21T00:00:00+00:00"
-        )
-
-
-def ends(chunk: Chunk) -> list[tuple[str | None, str | None]]:
-    return [(document.status, document.reason) for document in chunk.submission()]
-
-
-@pytest.mark.parametrize("status", [400, 422])
-@pytest.mark.parametrize("api_version", ["2026-02-09", "2025-04-21"])
+@pytest.mark.parametrize(("api_version", "status"), [("2026-02-09", 400), ("2025-04-21", 422)])
 def test_a_document_that_extend_refuses_ends_and_the_others_are_sent_once(
     chunk: Chunk, api_version: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = chunk.api.connection_json(api_version)
     chunk.connect = lambda grace: monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
     chunk.api.configure(**REFUSES, max_file_bytes=100, validation_status=status)
-    replace(chunk, 1, body=TOO_LARGE)
+    chunk.replace(1, body=TOO_LARGE)
     assert chunk.submit() is not None
-    assert ends(chunk) == [(None, None), ("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None)]
     told = chunk.submission()[1].message or ""
     assert "larger than 100 bytes" in told
     assert "inputs[" not in told
@@ -70,7 +52,7 @@ def test_a_document_is_refused_for_other_reasons_too(
     chunk: Chunk, name: str, url: str | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunk.api.configure(**REFUSES)
-    replace(chunk, 1, name=name)
+    chunk.replace(1, name=name)
     signed = S3Store.signed_url
 
     def one_is_wrong(store: S3Store, place: Any, *more: Any) -> str:
@@ -78,15 +60,15 @@ def test_a_document_is_refused_for_other_reasons_too(
 
     monkeypatch.setattr(S3Store, "signed_url", one_is_wrong)
     assert chunk.submit() is not None
-    assert ends(chunk) == [(None, None), ("FAILED", reason), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", reason), (None, None)]
     assert chunk.times_paid() == {1}
 
 
-def test_several_are_refused_one_after_the_other(chunk: Chunk) -> None:
+def test_several_documents_are_refused_one_after_the_other(chunk: Chunk) -> None:
     chunk.api.configure(**REFUSES, max_file_bytes=100)
-    replace(chunk, 0, 2, body=TOO_LARGE)
+    chunk.replace(0, 2, body=TOO_LARGE)
     assert chunk.submit() is not None
-    assert [status for status, _ in ends(chunk)] == ["FAILED", None, "FAILED"]
+    assert [status for status, _ in chunk.ends()] == ["FAILED", None, "FAILED"]
     assert set(chunk.api.stats()["runs_created"]) == {chunk.documents[1].id}
     assert chunk.times_paid() == {1}
 
@@ -94,11 +76,11 @@ def test_several_are_refused_one_after_the_other(chunk: Chunk) -> None:
 def test_files_that_are_all_too_large_all_end(chunk: Chunk) -> None:
     chunk.api.configure(**REFUSES, max_file_bytes=3)
     assert chunk.submit() is None
-    assert ends(chunk) == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
+    assert chunk.ends() == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
     assert chunk.times_paid() == set()
 
 
-def test_urls_none_of_which_can_be_read_tell_of_a_setting_and_end_no_document(
+def test_a_batch_whose_urls_all_cannot_be_read_fails_and_ends_no_document(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunk.api.configure(**REFUSES)
@@ -113,7 +95,7 @@ def test_a_worker_that_dies_between_refusal_and_second_request_pays_once(
     chunk: Chunk, dies: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunk.api.configure(**REFUSES, max_file_bytes=100)
-    replace(chunk, 1, body=TOO_LARGE)
+    chunk.replace(1, body=TOO_LARGE)
     create, posts = ExtendHook.create_batch, 0
 
     def dying(hook: ExtendHook, *args: Any, **kwargs: Any) -> str:
@@ -136,14 +118,14 @@ def test_a_worker_that_dies_between_refusal_and_second_request_pays_once(
         with pytest.raises(WorkerKilled):
             chunk.submit()
     assert chunk.submit(grace=1) is not None
-    assert ends(chunk) == [(None, None), ("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None)]
     assert chunk.times_paid() == {1}
 
 
 def test_a_lost_answer_to_the_second_request_is_looked_for(chunk: Chunk) -> None:
     fault = {"endpoint": BATCH, "kind": "drop", "accepted": True, "skip": 1}
     chunk.api.configure(**REFUSES, max_file_bytes=100, faults=[fault])
-    replace(chunk, 1, body=TOO_LARGE)
+    chunk.replace(1, body=TOO_LARGE)
     assert chunk.submit(grace=30) is not None
     assert chunk.api.requests_to(BATCH) == 2
     assert chunk.xcoms["run_count"] == 2
@@ -163,12 +145,14 @@ def test_uploads_are_not_repeated_for_a_refused_file_that_is_gone_at_extend(
 
     monkeypatch.setattr(ExtendHook, "upload_file", forgetting)
     assert chunk.submit(transfer="upload") is not None
-    assert ends(chunk) == [(None, None), ("FAILED", "NOT_FOUND"), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", "NOT_FOUND"), (None, None)]
     assert chunk.api.requests_to("POST /files/upload") == 3
     assert chunk.times_paid() == {1}
 
 
-def test_a_batch_is_not_taken_apart_for_ever(chunk: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_refused_for_good_after_too_many_refused_inputs(
+    chunk: Chunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     posts = 0
 
     def refusing(hook: ExtendHook, *args: Any, **kwargs: Any) -> str:
@@ -176,7 +160,7 @@ def test_a_batch_is_not_taken_apart_for_ever(chunk: Chunk, monkeypatch: pytest.M
         posts += 1
         raise ExtendBadRequestError("No.", status=400, said="CORRUPT_FILE; Path: inputs[0].file")
 
-    replace(chunk, *range(3))
+    chunk.replace(*range(3))
     chunk.documents *= 20
     chunk.documents = [
         Document(each.uri, f"{each.etag}{number}", each.size_bytes, each.last_modified)
@@ -196,7 +180,7 @@ def refused(index: int, reason: str = "CORRUPT_FILE") -> RefusedInput:
     return RefusedInput(index, reason, "No.")
 
 
-def test_places_are_those_of_the_batch_that_was_refused() -> None:
+def test_a_refusal_counts_inputs_by_the_batch_that_was_refused() -> None:
     documents = [Document(f"s3://b/{n}", "e", 1, "2026-11-21T00:00:00Z") for n in range(4)]
     sending = Sending(documents, [BatchInput(FileInput(text=str(n))) for n in range(4)])
     left = sending.without([refused(1)]).without([refused(1), refused(2)])

@@ -5,25 +5,16 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import shutil
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import BaseOperator, ObjectStoragePath
 from airflow.sdk.exceptions import TaskDeferred
 
-from extend_pipeline.batches.ledger import WorkspaceLedger, lost_state
-from extend_pipeline.batches.reservations import ChunkReference
-from extend_pipeline.dag.submit import SubmitChunkOperator
-from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN, Document
+from extend_pipeline.batches.ledger import WorkspaceLedger
+from extend_pipeline.documents import OBJECT_DELETED, OBJECT_FORBIDDEN
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.settings import Settings, write_settings
-from extend_pipeline.storage.workspace import read_documents
-from extend_provider.batch.ledger import Intent, LedgerState
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import (
     ExtendAuthError,
@@ -31,88 +22,7 @@ from extend_provider.exceptions import (
     ExtendRateLimitError,
 )
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.chunks import planned
-from fixtures.extend_api import ExtendApi
-from fixtures.s3 import S3
-from fixtures.task_support import Task, run_on
-
-BATCH = "POST /workflow_runs/batch"
-
-
-class WorkerKilled(BaseException):
-    """Stands for SIGKILL: nothing in the operator catches it, nothing after it runs."""
-
-
-@dataclasses.dataclass
-class Chunk:
-    """A chunk of three documents, ready to be sent, and what is asked of the stand-ins afterwards."""
-
-    api: ExtendApi
-    s3: S3
-    bucket: str
-    folder: ObjectStoragePath
-    documents: list[Document]
-    connect: Callable[[float], None]
-    task: Task = dataclasses.field(default_factory=Task)
-    plan: str = "plan"
-    reference: ChunkReference = dataclasses.field(init=False)
-    run: Callable[[BaseOperator, Any], Any] = run_on
-
-    def of_another_run(self) -> Chunk:
-        """Return the same documents in another DAG run: nothing but the workspace is shared."""
-        return dataclasses.replace(
-            self, folder=self.folder.parent / "another run", task=Task(), plan="another plan"
-        )
-
-    def submit(self, *, grace: float = 0.0, **overrides: Any) -> str | None:
-        """Run the task once, as one attempt; an absence is believed ``grace`` seconds after the request."""
-        self.connect(grace)
-        settings = Settings.from_rendered(
-            {
-                "source": f"s3://{self.bucket}/in/",
-                "workflow_id": "workflow_mixed",
-                "workspace": str(self.folder.parent),
-                **overrides,
-            }
-        )
-        write_settings(self.folder, settings)
-        self.reference = planned(settings, self.folder, self.documents, plan=self.plan)
-        batch_id: str | None = self.run(
-            SubmitChunkOperator(task_id="submit", chunk=self.reference), self.task.attempt()
-        )
-        return batch_id
-
-    @property
-    def xcoms(self) -> dict[str, Any]:
-        """What the last attempt has pushed."""
-        return self.task.xcoms
-
-    def submission(self) -> list[Document]:
-        """Return the documents as they stood when the chunk was sent."""
-        return list(read_documents(ObjectStoragePath(self.xcoms["submission"])))
-
-    def times_paid(self) -> set[int]:
-        """Return how often each document that was sent was sent."""
-        return set(self.api.stats()["runs_created"].values())
-
-
-@pytest.fixture
-def chunk(extend_api: ExtendApi, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chunk:
-    # A short timeout, because a submission may be accepted for as long as its answer is waited for.
-    def connect(grace: float) -> None:
-        connection = extend_api.connection_json(timeout=2, acceptance_window=2, listing_grace=grace)
-        monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
-
-    connect(0.0)
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
-    bucket = s3.bucket("inbox")
-    documents = []
-    for number in range(3):
-        etag = s3.put(bucket, f"in/{number}.txt", f"Receipt\nTotal: {number}.00 EUR\n".encode())
-        documents.append(Document(f"s3://{bucket}/in/{number}.txt", etag, 20, "2026-11-21T00:00:00+00:00"))
-    return Chunk(
-        extend_api, s3, bucket, ObjectStoragePath(f"file://{tmp_path}/files/run"), documents, connect
-    )
+from fixtures.chunk_tasks import BATCH, Chunk, WorkerKilled
 
 
 def test_a_chunk_becomes_one_batch_whose_inputs_carry_their_identity(chunk: Chunk) -> None:
@@ -275,34 +185,12 @@ def test_a_batch_that_becomes_listed_while_the_task_is_deferred_is_taken_up(chun
 
 def age_of_intent(chunk: Chunk, *, seconds: float) -> None:
     """Let an intent have been written so long ago."""
-    (path,) = batches(chunk).rglob("00001.intent.json")
+    (path,) = chunk.batches.rglob("00001.intent.json")
     begun = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
     path.write_text(json.dumps({**json.loads(path.read_text()), "begun_at": begun.isoformat()}))
 
 
-def batches(chunk: Chunk) -> Path:
-    return Path(chunk.folder.parent.path) / "batches"
-
-
-@pytest.mark.parametrize(
-    "answer", [pytest.param("known", id="answered"), pytest.param("lost", id="answer lost")]
-)
-def test_a_batch_whose_folder_is_lost_is_found_through_the_tasks_own_state(chunk: Chunk, answer: str) -> None:
-    if answer == "lost":
-        chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}])
-    chunk.submit(grace=30)
-    shutil.rmtree(batches(chunk))
-    taken_up = chunk.submit(grace=30)
-    assert taken_up is not None
-    assert chunk.api.requests_to(BATCH) == 1
-    assert chunk.times_paid() == {1}
-    assert chunk.xcoms["run_count"] == 3
-    assert chunk.submission() == chunk.documents
-    assert chunk.of_another_run().submit() == taken_up, "the workspace knows it again"
-    assert chunk.task.store.values["extend_submission"]["batch_id"] == taken_up
-
-
-def test_a_workspace_that_refuses_the_record_costs_no_look_at_extend(
+def test_a_batch_that_the_workspace_refused_to_record_is_found_at_extend_and_paid_once(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(*args: Any) -> None:
@@ -313,35 +201,12 @@ def test_a_workspace_that_refuses_the_record_costs_no_look_at_extend(
         with pytest.raises(OSError, match="read-only"):
             chunk.submit()
     assert chunk.submit(grace=600) is not None
-    assert chunk.api.requests_to("GET /workflow_runs") == 0
+    assert chunk.api.requests_to(BATCH) == 1
     assert chunk.times_paid() == {1}
+    assert chunk.xcoms["run_count"] == 3
 
 
-OURS = Intent(2, "2026-11-22T02:00:00+00:00", 320, 3)
-THEIRS = Intent(3, "2026-11-22T02:10:00+00:00", 320, 3)
-
-
-@pytest.mark.parametrize(
-    ("kept", "copy", "restored"),
-    [
-        pytest.param(LedgerState(), LedgerState(), False, id="nothing anywhere"),
-        pytest.param(LedgerState(), LedgerState(OURS), True, id="an intent is lost"),
-        pytest.param(LedgerState(), LedgerState(OURS, "batch_1"), True, id="a batch is lost"),
-        pytest.param(LedgerState(), LedgerState(OURS, withdrawn=True), False, id="it created nothing"),
-        pytest.param(LedgerState(OURS), LedgerState(OURS, "batch_1"), True, id="the record is lost"),
-        pytest.param(LedgerState(OURS), LedgerState(OURS), False, id="both know the same"),
-        pytest.param(LedgerState(THEIRS), LedgerState(OURS, "batch_1"), False, id="others have gone on"),
-        pytest.param(LedgerState(OURS, "batch_1"), LedgerState(OURS), False, id="the workspace knows more"),
-        pytest.param(LedgerState(THEIRS, "batch_2"), LedgerState(OURS, "batch_1"), False, id="it decides"),
-    ],
-)
-def test_the_copy_has_a_say_only_where_the_workspace_lacks_the_same_submission(
-    kept: LedgerState, copy: LedgerState, restored: bool
-) -> None:
-    assert lost_state(kept, copy) == (copy if restored else None)
-
-
-def test_what_a_task_keeps_of_other_documents_is_not_taken_for_its_chunk(chunk: Chunk) -> None:
+def test_the_same_documents_for_another_version_are_another_batch(chunk: Chunk) -> None:
     first = chunk.submit()
     assert chunk.submit(version="draft") != first
     assert chunk.times_paid() == {2}
@@ -356,8 +221,6 @@ def test_other_batches_of_the_workflow_are_not_mistaken_for_ours(chunk: Chunk) -
 
 def test_looking_for_a_batch_costs_one_request_per_batch(chunk: Chunk) -> None:
     with ExtendHook() as hook:
-        from extend_provider.client.models import BatchInput, FileInput
-
         for number in range(5):
             hook.create_batch(
                 "workflow_mixed", [BatchInput(FileInput(text="x"), {"chunk": str(number)})] * 20
@@ -385,14 +248,14 @@ def test_another_run_with_the_same_documents_takes_up_the_same_batch(chunk: Chun
     assert other.submission() == chunk.documents
 
 
-def test_a_deleted_document_stays_behind_and_the_others_go(chunk: Chunk) -> None:
+def test_a_deleted_document_ends_and_the_others_are_sent(chunk: Chunk) -> None:
     chunk.s3.client.delete_object(Bucket=chunk.bucket, Key="in/1.txt")
     assert chunk.submit() is not None
     assert chunk.xcoms["run_count"] == 2
     assert [document.reason for document in chunk.submission()] == [None, OBJECT_DELETED, None]
 
 
-def test_a_chunk_of_which_nothing_is_left_sends_nothing(chunk: Chunk) -> None:
+def test_a_chunk_whose_documents_are_all_deleted_sends_nothing(chunk: Chunk) -> None:
     for number in range(3):
         chunk.s3.client.delete_object(Bucket=chunk.bucket, Key=f"in/{number}.txt")
     assert chunk.submit() is None
@@ -408,32 +271,24 @@ def forbid(chunk: Chunk, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["all forbidden", "all that is there"])
-def test_a_chunk_of_which_nothing_may_be_read_any_more_waits_for_other_credentials(
-    chunk: Chunk, deleted: bool
-) -> None:
+def test_a_chunk_that_cannot_be_read_fails_and_is_retried(chunk: Chunk, deleted: bool) -> None:
     forbid(chunk, *((1, 2) if deleted else (0, 1, 2)))
     chunk.s3.client.delete_object(Bucket=chunk.bucket, Key="in/0.txt")
     with pytest.raises(PipelineSourceError, match=r"s3://forbidden-inbox .* 'aws_default'") as caught:
         chunk.submit()
     assert caught.value.retryable
     assert chunk.api.stats()["requests"] == {}
-    assert list(batches(chunk).rglob("*.intent.json")) == []
+    assert list(chunk.batches.rglob("*.intent.json")) == []
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["among others", "alone"])
-def test_a_single_document_that_may_not_be_read_is_its_own_affair(chunk: Chunk, alone: bool) -> None:
+def test_a_single_unreadable_document_ends_and_stops_no_other(chunk: Chunk, alone: bool) -> None:
     forbid(chunk, 1)
     if alone:
         chunk.documents = chunk.documents[1:2]
     assert (chunk.submit() is None) == alone
     reasons = [document.reason for document in chunk.submission()]
     assert reasons == ([OBJECT_FORBIDDEN] if alone else [None, OBJECT_FORBIDDEN, None])
-
-
-def test_uploaded_documents_are_read_from_s3_and_sent_by_id(chunk: Chunk) -> None:
-    assert chunk.submit(transfer="upload") is not None
-    assert chunk.api.requests_to("POST /files/upload") == 3
-    assert chunk.times_paid() == {1}
 
 
 @pytest.mark.parametrize(

@@ -28,35 +28,31 @@ from extend_provider.client.retries import Backoff
 from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.exceptions import ExtendAuthError, ExtendCreditsError
 from extend_provider.hooks.extend import ExtendHook
+from fixtures.chunk_tasks import BATCH, Chunk
 from fixtures.scripted_server import Reply, ScriptedServer
-from pipeline.batches import test_submission
-from pipeline.batches.test_refused_inputs import ends, replace
-from pipeline.batches.test_submission import BATCH, Chunk
 
-chunk = test_submission.chunk
 UPLOAD = "POST /files/upload"
 LARGE = b"Receipt\nTotal: 1.00 EUR\n" + b" " * 200
 
 
-@pytest.mark.parametrize("status", [400, 422])
-@pytest.mark.parametrize("api_version", ["2026-02-09", "2025-04-21"])
+@pytest.mark.parametrize(("api_version", "status"), [("2026-02-09", 400), ("2025-04-21", 422)])
 def test_a_file_over_extends_limit_ends_and_the_others_are_sent(
     chunk: Chunk, api_version: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = chunk.api.connection_json(api_version)
     chunk.connect = lambda grace: monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
     chunk.api.configure(max_file_bytes=100, validation_status=status)
-    replace(chunk, 1, body=LARGE)
+    chunk.replace(1, body=LARGE)
     assert chunk.submit(transfer="upload") is not None
     reason = "FILE_SIZE_TOO_LARGE" if api_version == "2025-04-21" else "INVALID_REQUEST"
-    assert ends(chunk) == [(None, None), ("FAILED", reason), (None, None)]
+    assert chunk.ends() == [(None, None), ("FAILED", reason), (None, None)]
     assert "larger than 100 bytes" in (chunk.submission()[1].message or "")
     assert chunk.xcoms["run_count"] == 2
     assert chunk.times_paid() == {1}
 
 
 @pytest.mark.parametrize("of_the_file", [True, False])
-def test_files_that_are_all_refused_end_only_for_what_they_are(
+def test_files_that_are_all_refused_end_only_for_reasons_of_the_file(
     chunk: Chunk, of_the_file: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = chunk.api.connection_json("2025-04-21" if of_the_file else "2026-02-09")
@@ -64,7 +60,7 @@ def test_files_that_are_all_refused_end_only_for_what_they_are(
     chunk.api.configure(max_file_bytes=3)
     if of_the_file:
         assert chunk.submit(transfer="upload") is None
-        assert ends(chunk) == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
+        assert chunk.ends() == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
     else:
         with pytest.raises(PipelineSourceError, match="takes none of 3 files") as failure:
             chunk.submit(transfer="upload")
@@ -72,10 +68,10 @@ def test_files_that_are_all_refused_end_only_for_what_they_are(
     assert chunk.api.requests_to(BATCH) == 0
 
 
-def test_a_gateway_that_finds_a_file_too_large_says_so_by_its_status_alone(chunk: Chunk) -> None:
+def test_a_413_without_a_body_ends_the_document_as_too_large(chunk: Chunk) -> None:
     chunk.api.configure(faults=[{"endpoint": UPLOAD, "kind": "error", "status": 413, "count": 1}])
     assert chunk.submit(transfer="upload") is not None
-    assert sorted(ends(chunk), key=str) == [("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None), (None, None)]
+    assert sorted(chunk.ends(), key=str) == [("FAILED", "FILE_SIZE_TOO_LARGE"), (None, None), (None, None)]
 
 
 @pytest.fixture
@@ -103,7 +99,7 @@ def before_read(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], 
         ("archive", ("SKIPPED", OBJECT_ARCHIVED)),
     ],
 )
-def test_an_object_that_goes_before_it_is_read_is_its_documents_affair(
+def test_an_object_that_changes_before_it_is_read_ends_only_its_document(
     chunk: Chunk,
     before_read: Callable[[str, Callable[[], object]], None],
     event: str,
@@ -118,7 +114,7 @@ def test_an_object_that_goes_before_it_is_read_is_its_documents_affair(
 
     before_read("in/1.txt", happen)
     assert chunk.submit(transfer="upload") is not None
-    assert ends(chunk) == [(None, None), end, (None, None)]
+    assert chunk.ends() == [(None, None), end, (None, None)]
     assert chunk.times_paid() == {1}
 
 
@@ -138,7 +134,9 @@ def test_an_object_that_goes_before_it_is_read_is_its_documents_affair(
         (500, "InternalError", PipelineSourceError),
     ],
 )
-def test_what_s3_refuses_is_told_apart(status: int, code: str, kind: type[Exception]) -> None:
+def test_an_error_of_s3_becomes_the_matching_error_of_the_pipeline(
+    status: int, code: str, kind: type[Exception]
+) -> None:
     told: Any = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     error = _unread(Located("s3://b", "k"), ClientError(told, "GetObject"))
     assert type(error) is kind
@@ -163,7 +161,7 @@ def test_another_attempt_goes_on_with_the_files_that_are_there(chunk: Chunk) -> 
     assert chunk.times_paid() == {1}
 
 
-def test_what_breaks_in_the_middle_of_uploads_loses_none_of_the_files(chunk: Chunk) -> None:
+def test_an_error_in_the_middle_of_uploads_keeps_the_ids_of_finished_ones(chunk: Chunk) -> None:
     chunk.api.configure(faults=[{"endpoint": UPLOAD, "kind": "error", "status": 401, "skip": 2}])
     with pytest.raises(ExtendAuthError):
         chunk.submit(transfer="upload")
@@ -175,7 +173,7 @@ def test_what_breaks_in_the_middle_of_uploads_loses_none_of_the_files(chunk: Chu
 
 
 @pytest.mark.parametrize("fault", [{"kind": "error", "status": 503}, {"kind": "rate_limit"}])
-def test_a_fault_of_extends_repeats_the_one_upload_alone(chunk: Chunk, fault: dict[str, Any]) -> None:
+def test_a_server_error_repeats_only_the_failed_upload(chunk: Chunk, fault: dict[str, Any]) -> None:
     chunk.api.configure(faults=[{"endpoint": UPLOAD, "count": 1, **fault}])
     assert chunk.submit(transfer="upload") is not None
     assert chunk.api.requests_to(UPLOAD) == 4
@@ -222,7 +220,7 @@ class Breaking(io.BytesIO):
 
 
 @pytest.mark.parametrize("after", [0, 40_000])
-def test_content_that_breaks_off_is_read_anew_and_arrives_whole(
+def test_content_that_breaks_off_is_read_again_and_arrives_whole(
     monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     data = bytes(range(256)) * 400
@@ -253,11 +251,11 @@ def test_content_that_ends_early_is_an_error_and_not_a_shorter_file() -> None:
     assert failure.value.retryable
 
 
-def test_large_files_are_uploaded_by_the_piece(chunk: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_files_are_uploaded_with_bounded_memory(chunk: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", chunk.api.connection_json())
     megabytes, count = 8, 8
     chunk.documents *= count
-    replace(chunk, *range(count), body=b"Receipt\n" + bytes(megabytes << 20))
+    chunk.replace(*range(count), body=b"Receipt\n" + bytes(megabytes << 20))
     checked = [Checked(document) for document in chunk.documents[:count]]
     wanted = {"source": "s3://inbox/", "workflow_id": "w", "workspace": str(chunk.folder)}
     stores = Settings.from_rendered(wanted).stores()

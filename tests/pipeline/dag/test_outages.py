@@ -11,8 +11,9 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskDeferred
 
-from extend_pipeline.dag.collect import collect_chunk
-from extend_pipeline.dag.outages import AskingOperator, is_gone, is_outage
+from extend_pipeline.batches.collection import collect_chunk
+from extend_pipeline.dag.outages import AskingOperator
+from extend_pipeline.exceptions import is_gone, is_outage
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendBadRequestError,
@@ -24,10 +25,8 @@ from extend_provider.exceptions import (
 )
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from extend_provider.triggers.submission import ExtendSubmissionTrigger
+from fixtures.chunk_tasks import Waiting
 from fixtures.task_support import Task, resume, run_on
-from pipeline.batches.test_chunk_state import Waiting, waiting
-
-__all__ = ["waiting"]
 
 RUN = "GET /workflow_runs/{id}"
 

@@ -223,7 +223,7 @@ LATER_FORMAT = '{"key": "a", "documents": 1, "format": 2}'
 
 @pytest.mark.parametrize(
     ("chunk", "told"),
-    [("{", "DecodeError"), ("{}", "ValidationError"), (LATER_FORMAT, "a newer one has written it")],
+    [("{", "DecodeError"), ("{}", "ValidationError"), (LATER_FORMAT, "a newer release has written it")],
 )
 def test_a_reservation_that_cannot_be_read_stops_the_plan(chunk: str, told: str) -> None:
     with pytest.raises(PipelineInputError, match=told):
@@ -304,7 +304,7 @@ def test_a_chunks_documents_are_found_wherever_a_release_has_kept_them(home: Hom
         case "the submission":
             write_documents(folder / "documents-0.jsonl", [found[0], skipped])
         case _:
-            with pytest.raises(FileNotFoundError, match="Clear 'plan'"):
+            with pytest.raises(FileNotFoundError, match="clear 'plan'"):
                 list(chunk_documents(settings, chunk))
             return
     assert list(chunk_documents(settings, chunk)) == found

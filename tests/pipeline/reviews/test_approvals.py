@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, ObjectStoragePath
+from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline import documents_to_warehouse
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.reviews.approvals import (
     APPROVE,
@@ -71,7 +70,7 @@ def test_an_answer_is_a_decision_of_somebody(answer: str, decision: str | None) 
     assert decision_of(given) == (decision, {"by": "jane", "at": "2026-11-22T09:00:00+00:00"})
 
 
-def test_nothing_asked_and_nobody_answering_decide_nothing() -> None:
+def test_no_question_and_no_answer_decide_nothing() -> None:
     assert decision_of(None) == (None, {})
     assert decision_of({"chosen_options": [LATER], "responded_by_user": None})[0] is None
 
@@ -99,17 +98,7 @@ def test_only_held_runs_are_taken_out_of_the_raw_zone(tmp_path: Path) -> None:
     }
 
 
-def test_a_run_that_the_raw_zone_has_lost_is_told_of(tmp_path: Path) -> None:
+def test_a_run_missing_from_the_raw_zone_is_named(tmp_path: Path) -> None:
     uri = raw_file(tmp_path / "1.gz", "workflow_run_2")
     with pytest.raises(PipelineInputError, match=r"lacks 1 runs .* workflow_run_1"):
         list(decided_lines([held(1, uri)], "APPROVED", {}))
-
-
-def test_holding_needs_a_threshold() -> None:
-    with (
-        DAG("held_without_threshold", schedule=None),
-        pytest.raises(PipelineInputError, match="min_confidence"),
-    ):
-        documents_to_warehouse(
-            source="s3://inbox/a/", workflow_id="w", workspace="file:///w", on_low_confidence="hold"
-        )

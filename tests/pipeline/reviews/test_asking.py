@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from extend_pipeline.reviews.asking import MAX_UNANSWERED, ask
-from extend_pipeline.reviews.decisions import Verdict, step_marks, verdict
+from extend_pipeline.reviews.decisions import ReviewState, review_state, step_marks
 from extend_pipeline.warehouse.records import LandedRun
 from extend_provider.client.models import StepRun, WorkflowRun
 from extend_provider.exceptions import ExtendAuthError, ExtendServerError
@@ -38,15 +38,15 @@ def landed(number: int, run_id: str, steps: tuple[str, ...]) -> LandedRun:
     return LandedRun(document(number), run_id, *place, steps)
 
 
-def asked(runs: list[LandedRun], **options: int) -> tuple[Counter[Verdict], list[str], list[str]]:
+def asked(runs: list[LandedRun], **options: int) -> tuple[Counter[ReviewState], list[str], list[str]]:
     taken, deleted = list[str](), list[str]()
-    verdicts = ask(
+    states = ask(
         ExtendAsyncHook(**options),  # type: ignore[arg-type]
         runs,
         take=lambda run, line: taken.append(run.run_id),
         deleted=lambda run: deleted.append(run.run_id),
     )
-    return verdicts, taken, deleted
+    return states, taken, deleted
 
 
 def test_news_are_taken_in_order_with_one_request_for_each_run(
@@ -59,8 +59,8 @@ def test_news_are_taken_in_order_with_one_request_for_each_run(
     extend_api.call("DELETE", f"/workflow_runs/{gone}")
     before = extend_api.requests_to(RUN)
 
-    verdicts, taken, deleted = asked(in_review)
-    assert verdicts == {Verdict.DECIDED: 3, Verdict.WAITING: 16, Verdict.DELETED: 1}
+    states, taken, deleted = asked(in_review)
+    assert states == {ReviewState.DECIDED: 3, ReviewState.WAITING: 16, ReviewState.DELETED: 1}
     assert (taken, deleted) == (decided, [gone])
     assert extend_api.requests_to(RUN) - before == 20
 
@@ -68,23 +68,21 @@ def test_news_are_taken_in_order_with_one_request_for_each_run(
 def test_a_deleted_run_is_known_by_410_too(extend_api: ExtendApi, in_review: list[LandedRun]) -> None:
     extend_api.configure(deleted_status=410)
     extend_api.call("DELETE", f"/workflow_runs/{in_review[0].run_id}")
-    assert asked(in_review[:1])[0] == {Verdict.DELETED: 1}
+    assert asked(in_review[:1])[0] == {ReviewState.DELETED: 1}
 
 
-def test_a_run_that_is_not_shown_does_not_keep_the_others(
+def test_a_run_that_extend_fails_to_return_does_not_block_the_others(
     extend_api: ExtendApi, in_review: list[LandedRun]
 ) -> None:
     for run in in_review:
         extend_api.review(run.run_id, "approve")
     extend_api.configure(faults=[{"endpoint": RUN, "kind": "error", "skip": 5}])
-    verdicts, taken, _ = asked(in_review, max_attempts=1)
-    assert verdicts == {Verdict.DECIDED: 19, Verdict.UNANSWERED: 1}
+    states, taken, _ = asked(in_review, max_attempts=1)
+    assert states == {ReviewState.DECIDED: 19, ReviewState.UNANSWERED: 1}
     assert len(taken) == 19
 
 
-def test_extend_that_is_down_is_not_asked_to_the_end(
-    extend_api: ExtendApi, in_review: list[LandedRun]
-) -> None:
+def test_an_outage_ends_the_look_early(extend_api: ExtendApi, in_review: list[LandedRun]) -> None:
     extend_api.configure(faults=[{"endpoint": RUN, "kind": "error", "count": None}])
     before = extend_api.requests_to(RUN)
     with pytest.raises(ExtendServerError, match="Nothing has landed"):
@@ -105,21 +103,23 @@ def test_a_wrong_key_is_no_deleted_run(
 @pytest.mark.parametrize(
     ("status", "steps", "expected"),
     [
-        pytest.param("NEEDS_REVIEW", ("exr_1",), Verdict.WAITING, id="nobody has decided"),
-        pytest.param("NEEDS_REVIEW", ("exr_2",), Verdict.CHANGED, id="sent back and in review again"),
-        pytest.param("PROCESSING", (), Verdict.UNDER_WAY, id="sent back"),
-        pytest.param("SOMETHING_NEW", ("exr_1",), Verdict.UNDER_WAY, id="a status nobody knows"),
+        pytest.param("NEEDS_REVIEW", ("exr_1",), ReviewState.WAITING, id="nobody has decided"),
+        pytest.param("NEEDS_REVIEW", ("exr_2",), ReviewState.CHANGED, id="sent back and in review again"),
+        pytest.param("PROCESSING", (), ReviewState.UNDER_WAY, id="sent back"),
+        pytest.param("SOMETHING_NEW", ("exr_1",), ReviewState.UNDER_WAY, id="a status nobody knows"),
         *(
-            pytest.param(status, ("exr_1",), Verdict.DECIDED, id=status)
+            pytest.param(status, ("exr_1",), ReviewState.DECIDED, id=status)
             for status in ("PROCESSED", "REJECTED", "FAILED", "CANCELLED")
         ),
     ],
 )
-def test_what_has_become_of_a_run(status: str, steps: tuple[str, ...], expected: Verdict) -> None:
+def test_the_review_state_follows_from_status_and_steps(
+    status: str, steps: tuple[str, ...], expected: ReviewState
+) -> None:
     run = WorkflowRun(
         id="r",
         status=status,
         steps=tuple(StepRun(id=step, type="X", name=None, status=None) for step in steps),
     )
     assert step_marks(run) == steps
-    assert verdict(landed(1, "r", ("exr_1",)), run) is expected
+    assert review_state(landed(1, "r", ("exr_1",)), run) is expected

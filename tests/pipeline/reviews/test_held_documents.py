@@ -93,7 +93,7 @@ def test_a_held_document_is_in_every_table_but_the_typed_ones(file: Place) -> No
     assert landing.rows["invoices_line_items"] == 4
 
 
-def test_approved_it_is_as_if_it_had_never_been_held(file: Place, tmp_path: Path) -> None:
+def test_an_approved_document_lands_as_if_never_held(file: Place, tmp_path: Path) -> None:
     land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
     land(file, [DOUBTFUL], [approval(RUNS[1], "APPROVED")], part="raw/approval")
     assert set(map(tuple, in_tables(file).values())) == {("001", "002", "003")}
@@ -126,14 +126,14 @@ def test_a_decision_stands_whatever_lands_the_run_again_and_in_whichever_order(
     assert in_tables(rebuilt) == in_tables(file)
 
 
-def test_what_waits_goes_on_waiting_if_it_lands_again_without_a_policy(file: Place) -> None:
+def test_a_waiting_document_stays_waiting_if_it_lands_again_without_a_policy(file: Place) -> None:
     land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
     land(file, DOCUMENTS, RUNS, part="raw/1")
     assert query(file, STATE)[1] == ("invoice 002.pdf", 0.5, 0.8, 2, "WAITING")
     assert "002" not in in_tables(file)["invoices"]
 
 
-def test_what_a_reviewer_at_extend_has_seen_needs_no_approval(file: Place) -> None:
+def test_a_document_reviewed_at_extend_needs_no_approval(file: Place) -> None:
     land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
     reviewed = confident(DOUBTFUL, (0.99, 0.5), reviewed=True, reviewedAt="2026-11-23T10:00:00Z")
     land(file, [DOUBTFUL], raw_lines(reviewed), part="raw/review")

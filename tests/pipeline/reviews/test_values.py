@@ -50,7 +50,7 @@ def test_without_a_review_both_values_are_the_same(file: Path) -> None:
     assert query(file, f"{found} FROM fields") == [(True, False, True)]
 
 
-def test_the_older_api_version_tells_it_too(file: Path) -> None:
+def test_the_older_api_version_has_both_values_too(file: Path) -> None:
     raw = run_of_2025(FIRST, {**INVOICE, "pages": 3})
     raw["outputs"][0] |= {"reviewed": True, "edited": True, "initialOutput": {"value": INVOICE}}
     land(file, [FIRST], raw_lines(raw, api_version="2025-04-21"))

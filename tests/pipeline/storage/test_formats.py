@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> ObjectStoragePath:
     return ObjectStoragePath(f"file://{tmp_path}/note.json")
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+def test_a_written_value_is_read_back(tmp_path: Path) -> None:
     assert read(path(tmp_path), Note) is None
     assert write_once(path(tmp_path), NOTE)
     assert not write_once(path(tmp_path), msgspec.structs.replace(NOTE, text="b"))
@@ -55,7 +55,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "note.json").read_bytes())["format"] == 1
 
 
-def test_what_a_newer_release_has_added_is_kept_when_an_older_one_writes(tmp_path: Path) -> None:
+def test_unknown_keys_are_kept_when_an_older_release_writes(tmp_path: Path) -> None:
     plain = to_plain(NOTE)
     newer = {**plain, "colour": "red", "place": {**plain["place"], "region": {"name": "EU"}}}
     (tmp_path / "note.json").write_text(json.dumps(newer))
@@ -71,7 +71,7 @@ def test_what_a_newer_release_has_added_is_kept_when_an_older_one_writes(tmp_pat
     }
 
 
-def test_what_is_missing_has_its_default_and_a_release_without_formats_is_read() -> None:
+def test_a_value_without_format_is_read_with_defaults() -> None:
     assert from_plain(Note, {"text": "a", "place": {"dataset": "extend"}}, "here") == Note(
         text="a", place=Place("extend")
     )
@@ -97,5 +97,5 @@ def test_an_older_release_refuses_a_newer_file_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", ['{"text": ', "[]", '{"text": 1, "place": {}}', '{"format": "x"}', "{}"])
 def test_a_broken_file_is_named_without_its_values(tmp_path: Path, broken: str) -> None:
     (tmp_path / "note.json").write_text(broken)
-    with pytest.raises(PipelineInputError, match=r"note.json cannot be read \(\w+\): .* bring the file back"):
+    with pytest.raises(PipelineInputError, match=r"note.json cannot be read \(\w+\): .* Restore it"):
         read(path(tmp_path), Note)

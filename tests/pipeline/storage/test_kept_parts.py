@@ -74,9 +74,8 @@ def refused(batch: Batch, skip: int = 0, status: int = 404) -> None:
     )
 
 
-@pytest.mark.parametrize("status", [404, 410])
-@pytest.mark.parametrize("left", [0, 1])
-def test_runs_that_are_listed_and_not_there_take_nothing_from_a_part(
+@pytest.mark.parametrize(("status", "left"), [(404, 0), (410, 1)])
+def test_listed_runs_that_do_not_exist_remove_nothing_from_a_part(
     batch: Batch, left: int, status: int
 ) -> None:
     batch.api.runs(batch.id)
@@ -88,7 +87,7 @@ def test_runs_that_are_listed_and_not_there_take_nothing_from_a_part(
     assert batch.file.read_bytes() == before
 
 
-def test_a_connection_of_another_workspace_takes_nothing_from_a_part(
+def test_a_connection_of_another_workspace_removes_nothing_from_a_part(
     batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch.api.runs(batch.id)
@@ -99,19 +98,19 @@ def test_a_connection_of_another_workspace_takes_nothing_from_a_part(
 
 
 @pytest.mark.parametrize("left", [0, 1])
-def test_runs_that_are_listed_and_not_there_are_no_reason_to_land_most_of_a_batch_as_missing(
+def test_most_of_a_batch_never_lands_as_missing_because_listed_runs_do_not_exist(
     batch: Batch, left: int
 ) -> None:
     batch.api.runs(batch.id)
     refused(batch, skip=left)
-    says = f"{RUNS - left} runs of batch .* are listed and not there, so Extend has {left} of its 10 runs"
+    says = f"{RUNS - left} listed runs of batch .* do not exist, so Extend has {left} of its 10 runs"
     with pytest.raises(ExtendError, match=says) as failure:
         batch.collect()
     assert failure.value.retryable
     assert not batch.file.exists()
 
 
-def test_a_few_runs_that_are_listed_and_not_there_are_left_out(batch: Batch) -> None:
+def test_a_few_listed_runs_that_do_not_exist_are_left_out(batch: Batch) -> None:
     batch.api.runs(batch.id)
     refused(batch, skip=RUNS - 3)
     assert batch.collect().runs == RUNS - 3
@@ -179,7 +178,7 @@ CORRECTED = {**PROCESSED, **extracted(total=2)}
         pytest.param({**RICH, "updatedAt": "2026-11-22T02:00:00Z"}, CORRECTED, True, id="older"),
     ],
 )
-def test_a_run_is_replaced_by_the_same_run_only_if_that_says_as_much(
+def test_a_run_is_replaced_only_by_a_version_that_is_as_rich(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     first: dict[str, Any],

@@ -63,7 +63,7 @@ def content(part: RawPart) -> bytes:
 
 
 @pytest.mark.parametrize("api_version", ["2026-02-09", "2025-04-21"])
-def test_what_extend_answers_is_collected_byte_for_byte(
+def test_a_run_is_collected_byte_for_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_version: str
 ) -> None:
     old = api_version == "2025-04-21"
@@ -100,7 +100,7 @@ def test_a_decision_leaves_the_bytes_of_the_run_alone() -> None:
     assert record["decided"] == {"by": "jäne", "at": "2026-11-22T09:00:00+00:00"}
 
 
-def test_a_part_says_by_itself_what_it_takes_to_land_it(workspace: str, tmp_path: Path) -> None:
+def test_an_entry_has_everything_needed_to_land_its_part(workspace: str, tmp_path: Path) -> None:
     documents = [document(1), document(2, status="SKIPPED", reason="EMPTY_FILE", message="It is empty.")]
     part = write_part(path(workspace, version="7"), "batch_1", documents, raw_lines(run(document(1))))
     origin = Provenance(
@@ -158,12 +158,12 @@ def test_a_killed_writer_leaves_no_part_and_the_one_before_whole(tmp_path: Path)
     kept = content(before)
     script = """
         import os, signal, sys
-        from pipeline.storage.test_raw_zone import path
+        from airflow.sdk import ObjectStoragePath
         from fixtures.warehouse_runs import document, many_lines
         from extend_pipeline.storage.raw_zone import PartWriter
 
-        for name in ("part-00000", "part-00001"):
-            writer = PartWriter(path(sys.argv[1], name), "batch_1").__enter__()
+        for uri in sys.argv[1:]:
+            writer = PartWriter(ObjectStoragePath(uri), "batch_1").__enter__()
             for line in many_lines(300):
                 writer.add_document(document(1))
                 writer.add_run(line)
@@ -171,8 +171,9 @@ def test_a_killed_writer_leaves_no_part_and_the_one_before_whole(tmp_path: Path)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", textwrap.dedent(script), workspace]
-    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == -signal.SIGKILL
+    files = [str(path(workspace, name)) for name in ("part-00000", "part-00001")]
+    command = [sys.executable, "-c", textwrap.dedent(script), *files]
+    assert subprocess.run(command, env=environment, timeout=300, check=False).returncode == -signal.SIGKILL
 
     left = [file.name for file in Path(tmp_path).rglob("*") if file.is_file() and file.stat().st_size]
     assert any(name.startswith(".part-00001") for name in left), "the writer had written something"
@@ -189,7 +190,7 @@ def test_the_index_is_read_in_the_order_of_landing_whatever_the_names(workspace:
     assert [Path(each.part.uri).name for each in read_index(workspace)] == [f"{n}.jsonl.gz" for n in names]
 
 
-def test_an_entry_that_cannot_be_read_is_told_of(workspace: str) -> None:
+def test_an_unreadable_entry_is_named(workspace: str) -> None:
     part = write_part(path(workspace), None, [document(1)])
     enter(entry(part))
     broken = ObjectStoragePath(part.uri.replace(".jsonl.gz", ".json"))
@@ -198,7 +199,7 @@ def test_an_entry_that_cannot_be_read_is_told_of(workspace: str) -> None:
         read_index(workspace)
 
 
-def test_runs_that_are_gone_are_a_part_too(tmp_path: Path) -> None:
+def test_deleted_runs_land_as_a_part(tmp_path: Path) -> None:
     workspace, file = f"file://{tmp_path}/workspace", tmp_path / "warehouse.duckdb"
     waiting = run(document(1), status="NEEDS_REVIEW")
     part = write_part(path(workspace), "batch_1", [document(1)], raw_lines(waiting))

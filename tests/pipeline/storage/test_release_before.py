@@ -125,7 +125,7 @@ def test_its_ledger_knows_what_was_sent(tmp_path: Path, file: Path) -> None:
     ] == ["sent.txt"]
 
 
-def test_what_a_newer_release_has_added_is_no_obstacle(tmp_path: Path, file: Path) -> None:
+def test_unknown_keys_of_a_newer_release_are_no_obstacle(tmp_path: Path, file: Path) -> None:
     run = run_folder(tmp_path, "manual__1")
     read, planned = read_settings(folder(tmp_path)), read_plan(folder(tmp_path))
     edited(run / "settings.json", colour="red")

@@ -65,7 +65,7 @@ def test_a_file_that_failed_half_way_never_appears(folder: ObjectStoragePath) ->
     assert [entry.name for entry in folder.iterdir()] == ["whole.json"]
 
 
-def test_what_is_absent_is_none_and_what_is_broken_raises(folder: ObjectStoragePath) -> None:
+def test_an_absent_file_is_none_and_a_broken_one_raises(folder: ObjectStoragePath) -> None:
     assert read_json(folder / "absent.json") is None
     with written_whole(folder / "broken.json") as file:
         file.write(b"{")
@@ -84,7 +84,7 @@ def intent(number: int = 1, begun_at: str = "2026-11-21T02:00:00+00:00") -> Inte
     return Intent(number, begun_at, window=70.0, run_count=2, details={"submission": "somewhere"})
 
 
-def test_a_ledger_tells_what_became_of_a_submission(folder: ObjectStoragePath) -> None:
+def test_a_ledger_returns_the_state_of_a_submission(folder: ObjectStoragePath) -> None:
     ledger = WorkspaceLedger(folder)
     assert ledger.read() == LedgerState()
     assert ledger.begin(intent())
@@ -97,7 +97,7 @@ def test_a_ledger_tells_what_became_of_a_submission(folder: ObjectStoragePath) -
     assert ledger.read() == LedgerState(intent(2), batch_id="batch_1")
 
 
-def test_of_all_that_begin_at_once_one_does(folder: ObjectStoragePath) -> None:
+def test_one_of_several_simultaneous_intents_is_written(folder: ObjectStoragePath) -> None:
     rivals = [intent(begun_at=f"2026-11-21T02:00:{second:02d}+00:00") for second in range(12)]
     with ThreadPoolExecutor(len(rivals)) as pool:
         won = list(pool.map(WorkspaceLedger(folder).begin, rivals))
@@ -125,7 +125,7 @@ def test_a_batch_key_depends_on_what_is_sent_where_and_on_nothing_else() -> None
     assert len({key, *others}) == 5
 
 
-def test_a_store_that_writes_once_is_told_from_one_that_does_not(
+def test_a_store_without_conditional_writes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = f"file://{tmp_path}"
