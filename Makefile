@@ -63,11 +63,13 @@ test-fast: $(DEV)  ## The tests that need no running Airflow
 
 .PHONY: test-live
 test-live: $(DEV)  ## Those on a real Airflow, which they share: its parts are killed last
-	$(BIN)/pytest -m 'live and not network'
+	$(BIN)/pytest tests/live tests/faults -m 'not alone and not full' --numprocesses 4 --share-airflow
+	$(BIN)/pytest tests/live tests/faults -m 'alone and not full'
 
 .PHONY: test-faults
 test-faults: $(DEV)  ## The long ones on top: 10,000 documents, and every way of ending a task by hand
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest tests/faults -m 'not alone' --numprocesses 4 --share-airflow
+	$(BIN)/pytest tests/faults -m alone
 
 .PHONY: test-wheel
 test-wheel: $(DEV)  ## Install the wheel beside released Airflows, with constraints; needs PyPI
@@ -86,6 +88,7 @@ test-matrix: $(DEV)  ## test-unit on each Python of this machine, and on Airflow
 lint: $(DEV)  ## Ruff, imports (one way, all declared), mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/deptry plugins include
 	$(BIN)/mypy
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         Warehouse,
         Workflow,
     )
-    from extend_pipeline.dag.assets import landed_table
     from extend_pipeline.dag.documents import documents_to_warehouse
+    from extend_pipeline.dag.lineage import landed_table
     from extend_pipeline.dag.replay import replay_to_warehouse
     from extend_pipeline.dag.reviews import reviews_to_warehouse
     from extend_pipeline.sources.addresses import day_folders
@@ -55,7 +55,7 @@ __all__ = [
 _HOMES = {
     "day_folders": "sources.addresses",
     "documents_to_warehouse": "dag.documents",
-    "landed_table": "dag.assets",
+    "landed_table": "dag.lineage",
     "replay_to_warehouse": "dag.replay",
     "reviews_to_warehouse": "dag.reviews",
 }

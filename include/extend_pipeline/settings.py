@@ -24,7 +24,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails
 
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.sources import Stores
@@ -412,7 +411,7 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
 
 
-def _explain(details: Sequence[ErrorDetails], label: Label) -> str:
+def _explain(details: Sequence[Mapping[str, Any]], label: Label) -> str:
     """Say what is wrong with each setting: which one, what it must be, what it is."""
     lines = []
     for detail in details:

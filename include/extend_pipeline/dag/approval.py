@@ -16,8 +16,8 @@ from airflow.sdk import (
     task,
 )
 
-from extend_pipeline.dag.assets import announce, written_tables
 from extend_pipeline.dag.conventions import skip_behind
+from extend_pipeline.dag.lineage import announce, written_tables
 from extend_pipeline.reviews.approvals import (
     APPROVE,
     LATER,

@@ -1,16 +1,30 @@
-"""What the tasks of a group have in common in Airflow, whatever the defaults of its DAG are."""
+"""What the tasks of a group have in common: defaults, retries, skips, and how they wait out an outage."""
 
 from __future__ import annotations
 
+import datetime as dt
+import time
 import uuid
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from airflow.sdk import TaskGroup, TriggerRule
+from airflow.providers.standard.utils.skipmixin import SkipMixin
+from airflow.sdk import BaseOperator, ExceptionRetryPolicy, TaskGroup, TriggerRule
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.definitions.retry_policy import RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowSkipException, XComNotFound
 
 from extend_pipeline.batches.reservations import Planner, airflow_id
-from extend_pipeline.dag.retry_policy import PIPELINE_RETRY_POLICY
+from extend_pipeline.exceptions import PipelineOutcomeError, is_outage
+from extend_provider.batch.submission import RetryAt
+from extend_provider.exceptions import ExtendError
+from extend_provider.retry_policy import EXTEND_RETRY_POLICY
+from extend_provider.sensors.batch import ExtendBatchTimeoutError
+from extend_provider.triggers.submission import defer_until
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
 
 #: For authors who set none: a worker that dies, or a warehouse that is away, is not the end of a night.
 RETRIES: Final = 3
@@ -58,3 +72,109 @@ def skip_behind(ti: Any, name: str) -> None:
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
     if "skipped" in (states.get(ti.run_id) or {}).values():
         raise AirflowSkipException(f"{task_id} was skipped: nothing was planned, nothing sent.")
+
+
+PIPELINE_RETRY_POLICY: Final = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception=PipelineOutcomeError,
+            action=RetryAction.FAIL,
+            reason="Everything that could land has landed; adding it up again changes nothing.",
+        ),
+        RetryRule(
+            exception=XComNotFound,
+            action=RetryAction.FAIL,
+            reason="A task before this one was marked as success before it was through; clear that one.",
+        ),
+        *EXTEND_RETRY_POLICY.rules,
+    ],
+    default=RetryAction.DEFAULT,
+)
+
+
+#: Seconds until Extend is asked again; doubled from time to time, up to the longest. Each request has been
+#: tried several times by then, see :class:`~extend_provider.client.retries.Backoff`.
+FIRST_PAUSE: float = 30.0
+LONGEST_PAUSE: Final = 600.0
+
+
+def ask_later(
+    task: BaseOperator,
+    error: ExtendError,
+    method: Callable[..., Any],
+    ti: Any,
+    *,
+    deadline: float,
+    fate: str,
+    failures: int = 0,
+    **state: Any,
+) -> NoReturn:
+    """Let a task that Extend did not answer go on later, without a worker until then.
+
+    :param method: of the task; called then with an event that has ``failures``, ``deadline`` and ``state``.
+    :param ti: the task instance.
+    :param deadline: when the task fails instead, in seconds since the epoch.
+    :param fate: what became of the remote work, and what to do next.
+    :param failures: how often it was put off before.
+    :raises ExtendBatchTimeoutError: the deadline has passed. Airflow does not retry it.
+    """
+    left = deadline - time.time()
+    if left <= 0:
+        moment = dt.datetime.fromtimestamp(deadline, dt.UTC).isoformat(timespec="seconds")
+        raise ExtendBatchTimeoutError(f"Extend had no answer by the deadline ({moment}): {error} {fate}")
+    pause = max(min(FIRST_PAUSE * 2.0 ** min(failures, 16), LONGEST_PAUSE), error.retry_after or 0.0)
+    task.log.warning("Asked again later (%s times so far): %s", failures, error)
+    later = RetryAt(at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(pause, left)))
+    state = {"failures": failures + 1, "deadline": deadline, **state}
+    defer_until(task, later, method, ti, cancel_on_kill=False, **state)
+
+
+class AskingOperator(BaseOperator, SkipMixin):
+    """Calls a function that asks Extend, and may be called again; waits out an outage without a worker.
+
+    Returns what the function returns. An outage costs no retry.
+
+    :param function: what to call.
+    :param arguments: with what; a template.
+    :param timeout: how long it may take, outages included.
+    :param short_circuit: skip all that comes after the task if the function returns nothing.
+    :raises ExtendBatchTimeoutError: Extend gave no answer for so long.
+    """
+
+    template_fields: Sequence[str] = ("arguments",)
+
+    def __init__(
+        self,
+        *,
+        function: Callable[..., Any],
+        arguments: list[Any],
+        timeout: dt.timedelta,
+        short_circuit: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+        self.arguments = arguments
+        self.timeout = timeout
+        self.short_circuit = short_circuit
+
+    def execute(self, context: Context) -> Any:
+        """Call the function."""
+        return self._call(context, time.time() + self.timeout.total_seconds())
+
+    def ask_again(self, context: Context, event: Any = None) -> Any:
+        """Call it again after an outage."""
+        return self._call(context, event["deadline"], event["failures"])
+
+    def _call(self, context: Context, deadline: float, failures: int = 0) -> Any:
+        try:
+            result = self.function(*self.arguments)
+        except ExtendError as error:
+            if not is_outage(error):
+                raise
+            fate = "Nothing is lost, at Extend or here; clear this task to go on."
+            ti = context["ti"]
+            ask_later(self, error, self.ask_again, ti, deadline=deadline, failures=failures, fate=fate)
+        if self.short_circuit and not result:
+            self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))
+        return result

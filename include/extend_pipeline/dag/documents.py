@@ -22,9 +22,8 @@ from extend_pipeline.config import (
     check_type,
     source_settings,
 )
-from extend_pipeline.dag.assets import landed_group, written_tables
-from extend_pipeline.dag.conventions import open_group
-from extend_pipeline.dag.outages import AskingOperator
+from extend_pipeline.dag.conventions import AskingOperator, open_group
+from extend_pipeline.dag.lineage import landed_group, written_tables
 from extend_pipeline.dag.submit import SubmitChunkOperator
 from extend_pipeline.dag.tasks import discover_documents, finish_run, load_chunk, plan_chunks
 from extend_pipeline.dag.wait import WaitChunkOperator

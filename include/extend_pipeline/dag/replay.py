@@ -1,18 +1,32 @@
-"""Replay as one call: a task group that lands what the raw zone has, without asking Extend."""
+"""Replay: a task group that lands what the raw zone has, without asking Extend, and its tasks."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
-from airflow.sdk import TaskGroup, task
+import msgspec
+from airflow.sdk import ObjectStoragePath, TaskGroup, get_current_context, task
 
 from extend_pipeline import config
 from extend_pipeline.config import Deployment, Templated, Warehouse, check_type
-from extend_pipeline.dag.assets import landed_group, written_tables
 from extend_pipeline.dag.conventions import open_group
-from extend_pipeline.dag.replay_tasks import find_parts, replay_parts
-from extend_pipeline.planning.replay import ReplaySettings
+from extend_pipeline.dag.lineage import announce, landed_group, written_tables
+from extend_pipeline.planning.replay import (
+    ReplaySettings,
+    begin,
+    end,
+    forget,
+    not_landed,
+    parts_of,
+    replay,
+    whole_parts,
+)
 from extend_pipeline.settings import check_literals, check_shape
+from extend_pipeline.storage.raw_index import Entry
+from extend_pipeline.storage.workspace import read_json, run_folder, write_json
+
+log = logging.getLogger(__name__)
 
 
 def replay_to_warehouse(
@@ -58,3 +72,70 @@ def replay_to_warehouse(
         land: Any = task(task_id="land", pool=warehouse_pool, outlets=outlets)(replay_parts)
         land(find(settings))
     return group
+
+
+def find_parts(settings: dict[str, Any]) -> str:
+    """See what is to be replayed; return the run's folder.
+
+    If all parts are to land again, the ledger of the destination forgets them here, once: whatever is retried
+    after this goes on where it stopped.
+
+    :param settings: rendered values for :class:`~extend_pipeline.planning.replay.ReplaySettings`.
+    """
+    from extend_pipeline.warehouse import open_warehouse
+
+    checked = ReplaySettings.from_rendered(settings, label=config.deployment_label)
+    ti = get_current_context()["ti"]
+    folder = run_folder(
+        checked.workspace,
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        group_id=ti.task_id.rpartition(".")[0],
+    )
+    entries = parts_of(checked)
+    begin(checked)
+    if checked.again:
+        with open_warehouse(*checked.destination) as warehouse:
+            forget(warehouse, entries)
+    write_json(folder / "settings.json", checked.to_stored())
+    log.info("%s parts of %s are in the raw zone.", f"{len(entries):,}", checked.dataset)
+    return str(folder)
+
+
+def replay_parts(folder: str) -> dict[str, Any]:
+    """Land what the ledger of the destination does not know; return how much that was.
+
+    What the schema contract refuses is in the figures, and in ``problems``; it fails nothing.
+    """
+    from extend_pipeline.warehouse import open_warehouse, publish_snapshot
+
+    kept = ObjectStoragePath(folder) / "settings.json"
+    settings = ReplaySettings.from_stored(read_json(kept) or {}, str(kept))
+    entries = parts_of(settings)
+    with open_warehouse(*settings.destination) as warehouse:
+        due = not_landed(entries, whole_parts(warehouse))
+        log.info("%s of %s parts are to be landed.", f"{len(due):,}", f"{len(entries):,}")
+        landed = 0
+
+        def tell(entry: Entry, refused: bool) -> None:
+            nonlocal landed
+            landed += 1
+            what = (
+                "has landed without its values: the schema contract refuses them" if refused else "has landed"
+            )
+            level = logging.WARNING if refused else logging.INFO
+            log.log(level, "%s of %s: %s %s.", f"{landed:,}", f"{len(due):,}", entry.part.uri, what)
+
+        total = replay(warehouse, due, settings, tell)
+    end(settings)
+    if total.refused:
+        log.warning(
+            "%s parts have landed without their values, see SCHEMA_CONTRACT in problems. Replay with the "
+            "contract evolve or discard to land them in the tables.",
+            f"{total.refused:,}",
+        )
+    publish_snapshot(*settings.destination)
+    conn_id, dataset = settings.destination
+    figures: dict[str, Any] = msgspec.to_builtins(total)
+    announce(figures, total.rows, warehouse_conn_id=conn_id, dataset=dataset, documents=total.documents)
+    return figures

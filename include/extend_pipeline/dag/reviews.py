@@ -1,20 +1,32 @@
-"""Reviews as one call: a task group that lands what reviewers at Extend have decided since."""
+"""Reviews: a task group that lands what reviewers at Extend have decided since, and its tasks."""
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
+from collections import Counter
 from typing import Any, Final
 
-from airflow.sdk import TaskGroup, task
+from airflow.sdk import ObjectStoragePath, TaskGroup, get_current_context, task
 
 from extend_pipeline import config
 from extend_pipeline.config import Deployment, Templated, check_type
-from extend_pipeline.dag.assets import landed_group, written_tables
-from extend_pipeline.dag.conventions import open_group
-from extend_pipeline.dag.outages import AskingOperator
-from extend_pipeline.dag.reviews_tasks import ask_for_reviews, find_reviews, land_reviews
-from extend_pipeline.reviews.decisions import ReviewSettings
+from extend_pipeline.dag.conventions import AskingOperator, open_group, pipeline_of
+from extend_pipeline.dag.lineage import announce, landed_group, written_tables
+from extend_pipeline.exceptions import PipelineOutcomeError
+from extend_pipeline.reviews.decisions import DELETED_MESSAGE, NEWS, ReviewSettings, ReviewState
+from extend_pipeline.reviews.parts import (
+    PartsWriter,
+    land_parts,
+    note_deleted_parts,
+    read_runs,
+    write_runs,
+)
 from extend_pipeline.settings import check_literals, check_shape
+from extend_pipeline.storage.raw_zone import deleted_line
+from extend_pipeline.storage.workspace import read_json, run_folder, write_json
+
+log = logging.getLogger(__name__)
 
 #: How long a look waits out an outage of Extend; the next one would ask for the same runs.
 ASK_TIMEOUT: Final = dt.timedelta(hours=6)
@@ -56,3 +68,110 @@ def reviews_to_warehouse(
         land: Any = task(task_id="land", pool=warehouse_pool, outlets=outlets)(land_reviews)
         land(ask.output)
     return group
+
+
+def find_reviews(settings: dict[str, Any]) -> str | None:
+    """Write down which runs wait for a reviewer; return the run's folder, or None if there are none.
+
+    :param settings: rendered values for :class:`~extend_pipeline.reviews.decisions.ReviewSettings`.
+    """
+    from extend_pipeline.warehouse import open_warehouse
+
+    checked = ReviewSettings.from_rendered(settings, label=config.deployment_label)
+    ti = get_current_context()["ti"]
+    group_id = ti.task_id.rpartition(".")[0]
+    folder = run_folder(checked.workspace, dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
+    with open_warehouse(checked.warehouse_conn_id, checked.dataset) as warehouse:
+        waiting = warehouse.runs_in_review(checked.extend_conn_id, include_deleted=checked.include_deleted)
+        found = write_runs(_runs_path(folder), waiting)
+    log.info("%s documents wait for a reviewer.", f"{found:,}")
+    write_json(folder / "settings.json", checked.to_stored())
+    return str(folder) if found else None
+
+
+def ask_for_reviews(folder: str) -> str | None:
+    """Ask Extend for each run, write the news into the raw zone; return the folder, or None without news."""
+    from extend_pipeline.reviews.asking import ask
+    from extend_provider.hooks.extend import ExtendAsyncHook
+
+    home = ObjectStoragePath(folder)
+    settings = _settings(home)
+    pipeline = pipeline_of(get_current_context()["ti"])
+    with (
+        PartsWriter(settings.workspace, home, pipeline=pipeline, name=_reviewed(home)) as reviewed,
+        PartsWriter(settings.workspace, home, pipeline=pipeline, name=_gone(home)) as gone,
+    ):
+        verdicts = ask(
+            ExtendAsyncHook(extend_conn_id=settings.extend_conn_id),
+            read_runs(_runs_path(home)),
+            take=reviewed.add,
+            deleted=lambda run: gone.add(run, deleted_line(run.run_id)),
+        )
+    write_json(_verdicts_path(home), _plain(verdicts))
+    log.info("Of %s documents in review: %s.", f"{verdicts.total():,}", _described(verdicts))
+    return folder if any(verdicts[v] for v in (*NEWS, ReviewState.DELETED, ReviewState.UNANSWERED)) else None
+
+
+def land_reviews(folder: str) -> dict[str, Any]:
+    """Land what the reviewers have decided, batch by batch, and return the counts.
+
+    :raises PipelineOutcomeError: if Extend could not show some of the runs; everything else has landed.
+    """
+    from extend_pipeline.warehouse import open_warehouse, publish_snapshot
+
+    home = ObjectStoragePath(folder)
+    settings = _settings(home)
+    with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
+        landed = land_parts(warehouse, home, _reviewed(home), settings)
+        message = DELETED_MESSAGE.format(conn_id=settings.extend_conn_id)
+        note_deleted_parts(warehouse, home, _gone(home), settings, message)
+    publish_snapshot(settings.warehouse_conn_id, settings.dataset)
+    verdicts = Counter({ReviewState(name): count for name, count in _kept(_verdicts_path(home)).items()})
+    log.info("%s. Landed: %s.", _described(verdicts), dict(landed.by_status))
+    if unanswered := verdicts[ReviewState.UNANSWERED]:
+        raise PipelineOutcomeError(
+            f"Extend could not show {unanswered:,} of {verdicts.total():,} runs in review, see the log of "
+            "the task before. Everything else has landed; the next look asks for them again."
+        )
+    outcome: dict[str, Any] = {"verdicts": _plain(verdicts), "by_status": dict(landed.by_status)}
+    announce(
+        outcome,
+        landed.rows,
+        warehouse_conn_id=settings.warehouse_conn_id,
+        dataset=settings.dataset,
+        documents=landed.by_status.total(),
+    )
+    return outcome
+
+
+def _described(verdicts: Counter[ReviewState]) -> str:
+    return ", ".join(f"{count:,} {found}" for found, count in verdicts.most_common()) or "none"
+
+
+def _settings(folder: ObjectStoragePath) -> ReviewSettings:
+    path = folder / "settings.json"
+    return ReviewSettings.from_stored(_kept(path), str(path))
+
+
+def _kept(path: ObjectStoragePath) -> dict[str, Any]:
+    return dict(read_json(path) or {})
+
+
+def _plain(verdicts: Counter[ReviewState]) -> dict[str, int]:
+    return {str(found): count for found, count in verdicts.items()}
+
+
+def _runs_path(folder: ObjectStoragePath) -> ObjectStoragePath:
+    return folder / "in-review.jsonl"
+
+
+def _verdicts_path(folder: ObjectStoragePath) -> ObjectStoragePath:
+    return folder / "verdicts.json"
+
+
+def _reviewed(folder: ObjectStoragePath) -> str:
+    return f"review-{folder.name}"
+
+
+def _gone(folder: ObjectStoragePath) -> str:
+    return f"gone-{folder.name}"

@@ -14,8 +14,8 @@ from airflow.sdk import ObjectStoragePath, conf, get_current_context
 from extend_pipeline import config
 from extend_pipeline.batches.chunk_state import settings_of
 from extend_pipeline.batches.reservations import ChunkReference
-from extend_pipeline.dag.assets import announce
 from extend_pipeline.dag.conventions import pipeline_of, planner_of, skip_behind
+from extend_pipeline.dag.lineage import announce
 from extend_pipeline.dag.submit import count_voided, follow_held
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.planning.chunking import Planning, unsent_path

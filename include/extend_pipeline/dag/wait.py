@@ -12,7 +12,7 @@ from extend_pipeline.batches.attempts import Evidence, tolerated_missing
 from extend_pipeline.batches.chunk_state import Round, urls_end
 from extend_pipeline.batches.evidence import acceptance_advice, note
 from extend_pipeline.batches.reservations import ChunkReference
-from extend_pipeline.dag.outages import ask_later
+from extend_pipeline.dag.conventions import ask_later
 from extend_pipeline.exceptions import is_outage
 from extend_provider.batch.ownership import Waiter, add_waiter, left_alone, other_waiters, remove_waiter
 from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy

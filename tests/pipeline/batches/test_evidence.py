@@ -37,7 +37,7 @@ RUN = "GET /workflow_runs/{id}"
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("extend_pipeline.dag.outages.FIRST_PAUSE", 0.1)
+    monkeypatch.setattr("extend_pipeline.dag.conventions.FIRST_PAUSE", 0.1)
 
 
 def operator(waiting: Waiting, timeout: float = 60.0, **options: Any) -> WaitChunkOperator:

@@ -12,7 +12,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskDeferred
 
 from extend_pipeline.batches.collection import collect_chunk
-from extend_pipeline.dag.outages import AskingOperator
+from extend_pipeline.dag.conventions import AskingOperator
 from extend_pipeline.exceptions import is_gone, is_outage
 from extend_provider.exceptions import (
     ExtendAuthError,
@@ -35,7 +35,7 @@ RUN = "GET /workflow_runs/{id}"
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
     monkeypatch.setattr("extend_provider.client.retries.Backoff.delay", lambda *_, **__: 0.01)
-    monkeypatch.setattr("extend_pipeline.dag.outages.FIRST_PAUSE", 0.1)
+    monkeypatch.setattr("extend_pipeline.dag.conventions.FIRST_PAUSE", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_the_pauses_grow_and_end_at_the_deadline(monkeypatch: pytest.MonkeyPatch
         raise ExtendServerError("down", status=503, retryable=True)
 
     clock = [1000.0]
-    monkeypatch.setattr("extend_pipeline.dag.outages.FIRST_PAUSE", 30.0)
-    monkeypatch.setattr("extend_pipeline.dag.outages.time.time", lambda: clock[0])
+    monkeypatch.setattr("extend_pipeline.dag.conventions.FIRST_PAUSE", 30.0)
+    monkeypatch.setattr("extend_pipeline.dag.conventions.time.time", lambda: clock[0])
     operator = AskingOperator(task_id="ask", function=down, arguments=[], timeout=dt.timedelta(seconds=100))
     context, call, pauses = Task().attempt(), operator.execute, []
     for _ in range(3):

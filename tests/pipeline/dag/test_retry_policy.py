@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import XComNotFound
 
-from extend_pipeline.dag.retry_policy import PIPELINE_RETRY_POLICY
+from extend_pipeline.dag.conventions import PIPELINE_RETRY_POLICY
 from extend_pipeline.exceptions import PipelineOutcomeError
 
 
