@@ -228,7 +228,7 @@ def test_every_wrong_field_is_named_at_once_and_the_value_shown() -> None:
         (documents_to_warehouse, {"source": TEMPLATE, "workflow": TEMPLATE}),
         (documents_to_warehouse, {"deployment": Deployment("s3://aws_default@inbox/documents-of-extend")}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_right_value_is_taken(kind: Any, values: dict[str, Any]) -> None:
     make(kind, **values)
