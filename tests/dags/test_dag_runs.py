@@ -44,6 +44,7 @@ def fill(outside: Outside, *days: dt.date, per_day: int = 20) -> dict[str, tuple
     return truth
 
 
+@pytest.mark.unit
 def test_a_night_lands_every_document_of_its_day_once_however_often_it_runs(
     outside: Outside, run_dag: RunDag
 ) -> None:
@@ -81,6 +82,7 @@ def on_demand(outside: Outside, **conf: Any) -> dict[str, Any]:
     return {"source": f"s3://{outside.bucket}/documents/{DAY}/", **conf}
 
 
+@pytest.mark.unit
 def test_by_hand_a_list_of_addresses_lands(outside: Outside, run_dag: RunDag) -> None:
     truth = fill(outside, DAY)
     chosen = [key for key, (status, _) in truth.items() if status == "PROCESSED"][:2]

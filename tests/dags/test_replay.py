@@ -119,6 +119,7 @@ def test_the_history_has_all_that_can_happen(
     ) == [(True, True)]
 
 
+@pytest.mark.unit
 def test_tables_are_rebuilt_row_by_row_without_a_request(
     outside: Outside,
     run_dag: RunDag,

@@ -79,6 +79,7 @@ def test_without_documents_in_review_extend_is_asked_nothing(
     assert asked(outside) == before
 
 
+@pytest.mark.unit
 def test_a_reviewed_document_lands_as_the_reviewer_left_it(
     outside: Outside, run_dag: RunDag, night: Callable[..., Any]
 ) -> None:
