@@ -52,7 +52,7 @@ def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
     else:
         remedy = f"the extra {library.extra!r}" if library else "the provider package that brings them"
         raise PipelineInputError(
-            f"Nothing that is installed reads {scheme}:// addresses. Nothing was sent to Extend. "
+            f"No installed package reads {scheme}:// addresses. Nothing was sent to Extend. "
             f"Install {remedy} where tasks run."
         )
     fs.invalidate_cache()  # earlier listings may be outdated

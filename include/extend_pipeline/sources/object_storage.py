@@ -54,7 +54,7 @@ class PathStore:
     def connect(cls, root: str, conn_id: str | None) -> Self:
         """Open the store.
 
-        :raises PipelineInputError: if nothing that is installed reads such addresses.
+        :raises PipelineInputError: if no installed package reads such addresses.
         """
         return cls(root, conn_id, open_filesystem(root, conn_id))
 
