@@ -11,7 +11,7 @@ from airflow.sdk import ObjectStoragePath, TaskGroup, get_current_context, task
 
 from extend_pipeline import config
 from extend_pipeline.config import Deployment, Templated, check_type
-from extend_pipeline.dag.conventions import AskingOperator, open_group, pipeline_of
+from extend_pipeline.dag.conventions import ExtendCallOperator, open_group, pipeline_of
 from extend_pipeline.dag.lineage import announce, landed_group, written_tables
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.reviews.decisions import DELETED_MESSAGE, NEWS, ReviewSettings, ReviewState
@@ -58,7 +58,7 @@ def reviews_to_warehouse(
         landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
         find: Any = task.short_circuit(task_id="find", pool=warehouse_pool)(find_reviews)
-        ask = AskingOperator(
+        ask = ExtendCallOperator(
             task_id="ask",
             function=ask_for_reviews,
             arguments=[find(settings)],

@@ -26,7 +26,7 @@ from extend_pipeline.settings import Settings, SourceItem
 from extend_pipeline.sources import Absent, Forbidden, Found, Located, Seen, Stores, Unusable
 from extend_pipeline.sources.document_names import is_litter, leads_elsewhere, written
 from extend_pipeline.sources.globs import matches
-from extend_pipeline.sources.objects import forbidden, told_time
+from extend_pipeline.sources.objects import forbidden, plausible_time
 from extend_provider.client.validation import is_supported_type
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document
     for letter in warehouse.dead_letters(workflow_id=settings.workflow_id, version=settings.version):
         document = letter.document
         root, key = Located.of(document.uri)
-        modified = told_time(document.last_modified)
+        modified = plausible_time(document.last_modified)
         for item in settings.source or (SourceItem(root, "", is_prefix=True),):
             if item.covers(root, key) and is_wanted(key, modified, item, settings):
                 yield document

@@ -17,8 +17,8 @@ from extend_pipeline.storage.workspace import read_json, write_json
 
 #: The format of a stored plan, see storage.formats.
 _FORMAT: Final = 1
-#: How many other runs, which have planned the same documents, are named.
-_TOLD_RUNS: Final = 3
+#: How many other runs that planned the same documents are named.
+NAMED_RUNS: Final = 3
 
 
 @dataclasses.dataclass(slots=True)
@@ -115,7 +115,7 @@ class Plan:
             "already_landed": self.already_landed,
             "unsent": self.unsent.total(),
             "held": self.held,
-            "theirs": dict(self.theirs.most_common(_TOLD_RUNS)),
+            "theirs": dict(self.theirs.most_common(NAMED_RUNS)),
             "left": self.left,
             "repetition": self.repetition,
             "to_send": self.to_send,
@@ -139,7 +139,7 @@ class Plan:
                 f"{self.repetition}. To send them once more, run again, or name another repetition."
             )
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.unsent.items()))
-        runs = "; ".join(f"{count:,} to {run}" for run, count in self.theirs.most_common(_TOLD_RUNS))
+        runs = "; ".join(f"{count:,} to {run}" for run, count in self.theirs.most_common(NAMED_RUNS))
         counts = [
             (self.discovered, "documents found"),
             (self.already_landed, "landed before"),

@@ -26,7 +26,7 @@ from extend_pipeline.sources.objects import (
     Unusable,
     dated_tag,
     forbidden,
-    told_time,
+    plausible_time,
     unlisted_folder,
 )
 
@@ -137,7 +137,7 @@ def _see(key: str) -> Found | Absent | Unusable:
         return Unusable(key, NOT_A_FILE, message, "SKIPPED")
     if not is_readable:
         return forbidden(key)
-    modified = told_time(told.st_mtime)
+    modified = plausible_time(told.st_mtime)
     # Some disks hold impossible times.
     tag = dated_tag(modified, told.st_size) if modified else f"{told.st_mtime_ns}-{told.st_size}"
     return Found(key, tag, told.st_size, modified)

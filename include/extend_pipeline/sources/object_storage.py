@@ -25,8 +25,8 @@ from extend_pipeline.sources.objects import (
     Seen,
     Unusable,
     dated_tag,
-    told_size,
-    told_time,
+    plausible_size,
+    plausible_time,
     unlisted_folder,
 )
 
@@ -192,7 +192,7 @@ class PathStore:
 
 def _found(key: str, info: Mapping[str, Any]) -> Found:
     modified = modified_at(info)
-    return Found(key, content_tag(info, modified) or "", told_size(info.get("size")), modified)
+    return Found(key, content_tag(info, modified) or "", plausible_size(info.get("size")), modified)
 
 
 def content_tag(info: Mapping[str, Any], modified: dt.datetime | None) -> str | None:
@@ -217,5 +217,5 @@ def content_tag(info: Mapping[str, Any], modified: dt.datetime | None) -> str | 
 
 def modified_at(info: Mapping[str, Any]) -> dt.datetime | None:
     """Return when an object was modified, in UTC; None if its store gives no possible time."""
-    times = (told_time(info.get(name)) for name in ("mtime", "LastModified", "last_modified", "updated"))
+    times = (plausible_time(info.get(name)) for name in ("mtime", "LastModified", "last_modified", "updated"))
     return next((time for time in times if time is not None), None)

@@ -122,7 +122,7 @@ _NO_YEARS: Final = (dt.MINYEAR, dt.MAXYEAR)
 _MOST_BYTES: Final = 2**63 - 1
 
 
-def told_time(value: object) -> dt.datetime | None:
+def plausible_time(value: object) -> dt.datetime | None:
     """Return the time that a store gives, in UTC; None if it gives none, or an impossible one.
 
     :param value: seconds since 1970, ISO 8601, or a time; without a zone it is in UTC.
@@ -139,7 +139,7 @@ def told_time(value: object) -> dt.datetime | None:
         return None
 
 
-def told_size(value: object) -> int | None:
+def plausible_size(value: object) -> int | None:
     """Return the number of bytes that a store gives; None if it gives none, or an impossible one."""
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None

@@ -28,8 +28,8 @@ from extend_pipeline.sources.objects import (
     ObjectChangedError,
     Seen,
     Unusable,
-    told_size,
-    told_time,
+    plausible_size,
+    plausible_time,
 )
 
 if TYPE_CHECKING:
@@ -197,12 +197,12 @@ def _distrust(error: BaseException | None) -> str | None:
 
 
 def _length(answer: Response) -> int | None:
-    return told_size(answer.headers.get("Content-Length", ""))
+    return plausible_size(answer.headers.get("Content-Length", ""))
 
 
 def _time(answer: Response, name: str) -> dt.datetime | None:
     try:
-        return told_time(email.utils.parsedate_to_datetime(answer.headers.get(name, "")))
+        return plausible_time(email.utils.parsedate_to_datetime(answer.headers.get(name, "")))
     except ValueError:
         return None
 

@@ -86,7 +86,7 @@ def test_a_file_whose_url_expired_before_the_run_started_is_sent_with_a_fresh_ur
 
 def test_an_expired_url_makes_no_other_failure_temporary() -> None:
     for status, reason in (("FAILED", "INVALID_WORKFLOW"), ("PROCESSED", None), ("REJECTED", None)):
-        assert not RunEnd("a", status, reason, "2026-11-22T03:00:00Z").may_pass(ENDED)
+        assert not RunEnd("a", status, reason, "2026-11-22T03:00:00Z").is_transient(ENDED)
 
 
 def test_a_document_without_a_run_is_due_only_if_every_run_is_known() -> None:
@@ -167,9 +167,9 @@ def test_documents_beyond_the_bound_are_not_sent_and_are_doubtful_until_accepted
     for known in (evidence, accepted):
         assert len(next_round(sent, known, number=1, max_attempts=3)) == sent_again
     assert evidence.is_doubtful(100) == (not sent_again)
-    assert evidence.granted(100) == sent_again
+    assert evidence.allowed_missing(100) == sent_again
     assert not accepted.is_doubtful(100)
-    assert accepted.granted(100) == missing
+    assert accepted.allowed_missing(100) == missing
 
 
 def test_a_run_that_names_no_document_hides_which_one_is_missing() -> None:
@@ -225,9 +225,9 @@ def test_a_run_that_went_well_after_all_is_not_sent_again() -> None:
 
 
 def test_accepted_missing_runs_stay_accepted() -> None:
-    assert merged(Evidence(accepted=7), Evidence(missing=7)).granted(10) == 7
-    assert merged(Evidence(), Evidence(missing=7, accepted=7)).granted(10) == 7
-    assert merged(Evidence(accepted=7), Evidence(missing=8)).granted(10) == 0
+    assert merged(Evidence(accepted=7), Evidence(missing=7)).allowed_missing(10) == 7
+    assert merged(Evidence(), Evidence(missing=7, accepted=7)).allowed_missing(10) == 7
+    assert merged(Evidence(accepted=7), Evidence(missing=8)).allowed_missing(10) == 0
 
 
 def test_a_document_whose_run_went_well_unseen_and_is_deleted_later_is_not_sent_again() -> None:

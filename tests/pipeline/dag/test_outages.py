@@ -12,7 +12,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskDeferred
 
 from extend_pipeline.batches.collection import collect_chunk
-from extend_pipeline.dag.conventions import AskingOperator
+from extend_pipeline.dag.conventions import ExtendCallOperator
 from extend_pipeline.exceptions import is_gone, is_outage
 from extend_provider.exceptions import (
     ExtendAuthError,
@@ -55,8 +55,8 @@ def test_what_is_an_outage_and_what_is_gone(error: ExtendError, outage: bool, go
     assert (is_outage(error), is_gone(error)) == (outage, gone)
 
 
-def collecting(waiting: Waiting, timeout: float = 60.0) -> AskingOperator:
-    return AskingOperator(
+def collecting(waiting: Waiting, timeout: float = 60.0) -> ExtendCallOperator:
+    return ExtendCallOperator(
         task_id="collect",
         function=collect_chunk,
         arguments=[waiting.chunk, waiting.submit()],
@@ -95,7 +95,9 @@ def test_the_pauses_grow_and_end_at_the_deadline(monkeypatch: pytest.MonkeyPatch
     clock = [1000.0]
     monkeypatch.setattr("extend_pipeline.dag.conventions.FIRST_PAUSE", 30.0)
     monkeypatch.setattr("extend_pipeline.dag.conventions.time.time", lambda: clock[0])
-    operator = AskingOperator(task_id="ask", function=down, arguments=[], timeout=dt.timedelta(seconds=100))
+    operator = ExtendCallOperator(
+        task_id="ask", function=down, arguments=[], timeout=dt.timedelta(seconds=100)
+    )
     context, call, pauses = Task().attempt(), operator.execute, []
     for _ in range(3):
         began = dt.datetime.now(dt.UTC).timestamp()
@@ -132,7 +134,7 @@ def test_what_is_no_outage_fails_at_once(waiting: Waiting) -> None:
 @pytest.mark.parametrize("result", ["folder", None])
 def test_what_comes_after_is_skipped_if_there_is_nothing(result: str | None) -> None:
     with DAG("dag"):
-        asks = AskingOperator(
+        asks = ExtendCallOperator(
             task_id="ask",
             function=lambda: result,
             arguments=[],
