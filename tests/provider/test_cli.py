@@ -87,7 +87,7 @@ def test_single_runs_whose_ids_never_arrived_are_looked_for_beside_those_that_ar
 
 def test_an_unknown_batch_is_not_taken_for_success(capsys: pytest.CaptureFixture[str]) -> None:
     assert extend_command("cancel", "--batch-id", "batch_of_nobody") == 1
-    assert "not one is listed; check the id" in capsys.readouterr().out
+    assert "no run is listed; check the id" in capsys.readouterr().out
 
 
 def test_a_command_without_anything_to_cancel_names_what_is_missing(

@@ -184,7 +184,7 @@ class ChunkRound:
             yield from (document for document in documents_of(sent.details) if document.status is None)
 
     def submit(
-        self, hook: ExtendHook, sender: Sender, context: Context, turned_away: int = 0
+        self, hook: ExtendHook, sender: Sender, context: Context, failed_attempts: int = 0
     ) -> Submission | RetryAt:
         """Submit the round's documents unless a batch of them exists already; see :class:`Submitter`.
 
@@ -205,7 +205,7 @@ class ChunkRound:
             ti=context["ti"],
             waiters=self.waiters_folder,
             log=sender.log,
-        ).advance(turned_away)
+        ).submit(failed_attempts)
         if isinstance(submitted, Submission) and submitted.batch_id is not None and submitted.taken_up:
             self._restore_documents(ObjectStoragePath(submitted.details[DOCUMENTS_KEY]))
         return submitted

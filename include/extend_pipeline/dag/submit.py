@@ -56,14 +56,14 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
         """Continue a submission that was deferred."""
         return self._submit(context, event["turned_away"])
 
-    def _submit(self, context: Context, turned_away: int = 0) -> str | None:
+    def _submit(self, context: Context, failed_attempts: int = 0) -> str | None:
         from extend_provider.hooks.extend import ExtendHook
 
         chunk, ti = ChunkRound.first(self.chunk), context["ti"]
         add_waiter(chunk.waiters_folder, Waiter.of(ti, WAIT_TASK_ID))
         try:
             with ExtendHook(extend_conn_id=chunk.settings.extend_conn_id) as hook:
-                outcome = chunk.submit(hook, self, context, turned_away)
+                outcome = chunk.submit(hook, self, context, failed_attempts)
         except ChunkVoidedError as voided:
             remove_waiter(chunk.waiters_folder, Waiter.of(ti, WAIT_TASK_ID))
             self.log.warning("%s", voided)

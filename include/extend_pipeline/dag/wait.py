@@ -14,7 +14,13 @@ from extend_pipeline.batches.evidence import acceptance_advice, note
 from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.dag.conventions import retry_later
 from extend_pipeline.exceptions import is_outage
-from extend_provider.batch.ownership import Waiter, add_waiter, left_alone, other_waiters, remove_waiter
+from extend_provider.batch.ownership import (
+    Waiter,
+    add_waiter,
+    manual_cancel_advice,
+    other_waiters,
+    remove_waiter,
+)
 from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
 from extend_provider.batch.progress import BatchProgress
 from extend_provider.batch.submission import RetryAt, Submission
@@ -144,9 +150,9 @@ class WaitChunkOperator(ExtendBatchSensor):
         return self._wait_for(context, ChunkRound.latest(self.chunk), policy, event["turned_away"])
 
     def _wait_for(
-        self, context: Context, current: ChunkRound, policy: WaitPolicy, turned_away: int = 0
+        self, context: Context, current: ChunkRound, policy: WaitPolicy, failed_attempts: int = 0
     ) -> dict[str, Any]:
-        sent = current.sent(required=current.number == 1) or self._submit(context, current, turned_away)
+        sent = current.sent(required=current.number == 1) or self._submit(context, current, failed_attempts)
         if isinstance(sent, RetryAt):
             defer_until(
                 self,
@@ -167,7 +173,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         self.log.info("Round %s: no document was sent, so there is nothing to wait for.", current.number)
         return BatchProgress(0, {}).as_dict()
 
-    def _submit(self, context: Context, current: ChunkRound, turned_away: int) -> Submission | RetryAt:
+    def _submit(self, context: Context, current: ChunkRound, failed_attempts: int) -> Submission | RetryAt:
         from extend_provider.hooks.extend import ExtendHook
 
         self.log.info(
@@ -177,7 +183,7 @@ class WaitChunkOperator(ExtendBatchSensor):
             f"{len(current.documents):,}",
         )
         with ExtendHook(extend_conn_id=self.extend_conn_id) as hook:
-            return current.submit(hook, self, context, turned_away)
+            return current.submit(hook, self, context, failed_attempts)
 
     def _inspect(self, current: ChunkRound, sent: Submission, *, given_up: bool) -> Evidence | None:
         """Fetch the unsuccessful runs; return what is known of the round, None if it has not settled yet.
@@ -233,7 +239,10 @@ class WaitChunkOperator(ExtendBatchSensor):
         )
         if not others:
             return super()._apply_on_timeout()
-        return f"on_timeout='cancel', but other tasks wait for it, e.g. {others[0]}. {left_alone(self._work)}"
+        return (
+            f"on_timeout='cancel', but other tasks wait for it, e.g. {others[0]}. "
+            f"{manual_cancel_advice(self._work)}"
+        )
 
     def _conclude(self, ended: PollResult) -> dict[str, Any]:
         if ended.outcome is Outcome.TIMED_OUT and not (ended.progress or {}).get("listed"):

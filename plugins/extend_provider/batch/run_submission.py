@@ -17,8 +17,8 @@ from extend_provider.batch.ledger import (
     Intent,
     TaskStateLedger,
     check_inputs,
+    complete_intent,
     fingerprint,
-    recalled,
 )
 from extend_provider.batch.orphans import Orphan
 from extend_provider.batch.progress import CANCELLED_STATUSES, RunRecords
@@ -73,9 +73,9 @@ class RunSubmitter(Submitter):
     def _possible_work(self, intent: Intent, orphan: Orphan) -> RemoteWork:
         return RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.before), orphan=orphan)
 
-    def _answer_for(self, work: RemoteWork | None) -> None:
+    def _own(self, work: RemoteWork | None) -> None:
         earlier = RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.before)) if self.before else None
-        super()._answer_for(work or earlier)
+        super()._own(work or earlier)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -108,11 +108,11 @@ class RunsOfTask:
         ids = tuple(record["id"] for record in self.records)
         return RemoteWork(self.hook.extend_conn_id, run_ids=ids)
 
-    def create(self, *, deferrable: bool, turned_away: int = 0) -> RetryAt | None:
+    def create(self, *, deferrable: bool, failed_attempts: int = 0) -> RetryAt | None:
         """Take up the existing runs and create the missing ones; None once each file has its run.
 
         :param deferrable: return a long wait instead of waiting here.
-        :param turned_away: from an earlier :class:`~extend_provider.batch.submission.RetryAt`.
+        :param failed_attempts: from an earlier :class:`~extend_provider.batch.submission.RetryAt`.
         :raises ExtendInputError: the files are not those that were sent, or their metadata is too large.
         :raises ExtendError: Extend refused a file; those before it have runs, and a retry goes on with it.
         """
@@ -122,12 +122,12 @@ class RunsOfTask:
         while position < len(self.files):
             number += 1
             submitter = self._submitter(number, position, inputs)
-            submission = submitter.advance(turned_away, deferrable=deferrable)
+            submission = submitter.submit(failed_attempts, deferrable=deferrable)
             if isinstance(submission, RetryAt):
                 work = submission.work or (self.work if self.records else None)
                 return dataclasses.replace(submission, work=work)
             if not submission.taken_up:
-                turned_away = 0
+                failed_attempts = 0
                 self._name(submitter)
             elif self.ledger.is_cleared(self.ti) and self._is_cancelled(submission):
                 self.log.warning("%s: cancelled before; created anew.", submission.batch_id)
@@ -163,7 +163,7 @@ class RunsOfTask:
             ledger=ledger,
             workflow_id=self.workflow_id,
             key=lambda: ledger.key,
-            recall=recalled,
+            complete_intent=complete_intent,
             prepare=lambda: Prepared(files, {INPUTS_KEY: inputs}),
             files=files,
             metadata=ledger.with_key(self.metadata, len(files), inputs),
@@ -203,7 +203,7 @@ class RunsOfTask:
         return {run.status for run in runs} <= CANCELLED_STATUSES
 
 
-def settle_unknown(hook: ExtendHook, runs: RunRecords) -> None:
+def fetch_unknown_runs(hook: ExtendHook, runs: RunRecords) -> None:
     """Ask for the runs of which nothing but their id is known."""
     for record in runs.records:
         if record["dashboard_url"] is None and record["status"] == RunStatus.PENDING:

@@ -27,7 +27,7 @@ from extend_provider.batch.progress import (
     OnNeedsReview,
     RunRecords,
 )
-from extend_provider.batch.run_submission import RunsOfTask, settle_unknown
+from extend_provider.batch.run_submission import RunsOfTask, fetch_unknown_runs
 from extend_provider.client import validation
 from extend_provider.client.models import RunInput
 from extend_provider.exceptions import ExtendBatchError, ExtendError
@@ -204,22 +204,22 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
         """Go on with runs whose creation had to wait."""
         return self._advance(context, event["turned_away"])
 
-    def _advance(self, context: Context, turned_away: int = 0) -> list[dict[str, Any]]:
+    def _advance(self, context: Context, failed_attempts: int = 0) -> list[dict[str, Any]]:
         self.dashboard_url = ""
         validation.choice(self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
         with self.hook:
-            self._runs = runs = self._create(context, turned_away)
+            self._runs = runs = self._create(context, failed_attempts)
             push_dashboard_url(self, context, runs.progress().dashboard_url)
             if not self.wait_for_completion:
-                settle_unknown(self.hook, runs)
+                fetch_unknown_runs(self.hook, runs)
                 return _results(runs.records)
-            self.take_in_hand(self._work, context["ti"])
+            self.own_work(self._work, context["ti"])
             policy = self._policy_from(time.time(), self.poll_interval)
             if self.deferrable:
                 self._defer(context, policy)
             return self._conclude(self._wait(policy))
 
-    def _create(self, context: Context, turned_away: int) -> RunRecords:
+    def _create(self, context: Context, failed_attempts: int) -> RunRecords:
         """Return the runs, of an earlier attempt or new."""
         workflow_id, version = validation.workflow_id(self.workflow_id), validation.version(self.version)
         runs = RunsOfTask(
@@ -247,7 +247,7 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
             log=self.log,
         )
         try:
-            retry = runs.create(deferrable=self.deferrable, turned_away=turned_away)
+            retry = runs.create(deferrable=self.deferrable, failed_attempts=failed_attempts)
         except ExtendError as error:
             if runs.records:
                 error.message += (

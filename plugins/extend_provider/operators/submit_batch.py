@@ -17,8 +17,8 @@ from extend_provider.batch.ledger import (
     OnClear,
     TaskStateLedger,
     check_inputs,
+    complete_intent,
     fingerprint,
-    recalled,
 )
 from extend_provider.batch.orphans import was_cancelled
 from extend_provider.batch.ownership import CancelsOnKillMixin
@@ -151,7 +151,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         """Go on with a submission that had to wait."""
         return self._advance(context, event["turned_away"])
 
-    def _advance(self, context: Context, turned_away: int = 0) -> str | None:
+    def _advance(self, context: Context, failed_attempts: int = 0) -> str | None:
         workflow_id = validation.workflow_id(self.workflow_id)
         version = validation.version(self.version)
         priority = validation.priority(self.priority)
@@ -179,14 +179,14 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             version=version,
             priority=priority,
             key=lambda: ledger.key,
-            recall=recalled,
+            complete_intent=complete_intent,
             prepare=prepare,
             sender=self,
             ti=context["ti"],
             log=self.log,
         )
         with self.hook:
-            submission = self._submission(submitter, turned_away)
+            submission = self._submission(submitter, failed_attempts)
             if self._is_void(submission, ledger, context["ti"]):
                 self.log.warning("All runs of batch %s were cancelled; submitting anew.", submission.batch_id)
                 submitter.ledger = ledger = ledger.renewed()
@@ -235,8 +235,8 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         details = {INPUTS_KEY: digest, **({LEFT_OUT_KEY: list(left_out)} if left_out else {})}
         return Prepared(sent_inputs, details, without)
 
-    def _submission(self, submitter: Submitter, turned_away: int = 0) -> Submission:
-        result = submitter.advance(turned_away, deferrable=self.deferrable)
+    def _submission(self, submitter: Submitter, failed_attempts: int = 0) -> Submission:
+        result = submitter.submit(failed_attempts, deferrable=self.deferrable)
         if isinstance(result, RetryAt):
             defer_until(self, result, self.execute_complete, submitter.ti, cancel_on_kill=self.cancel_on_kill)
         return result

@@ -145,7 +145,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         if self.deferrable:
             self._defer(context, policy)
         self._poller = Poller(policy)
-        self.take_in_hand(self._work, context["ti"])
+        self.own_work(self._work, context["ti"])
         with self.hook:
             counts: dict[str, Any] = super().execute(context)
         return counts

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch.cancellation import RemoteWork, budget, cancel
-from extend_provider.batch.ownership import left_alone, should_cancel
+from extend_provider.batch.ownership import manual_cancel_advice, should_cancel
 from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
 from extend_provider.batch.progress import BatchProgress
 from extend_provider.exceptions import ExtendConnectionError
@@ -93,7 +93,7 @@ class CancellingTrigger(BaseTrigger):
                 return
         except Exception as error:  # noqa: BLE001  # Airflow's answer is needed, and cancelling is for good
             why = f"whether another task needs it could not be found out: {describe_error(error)}."
-            self.log.error("%s: %s %s", work, why, left_alone(work))  # noqa: TRY400
+            self.log.error("%s: %s %s", work, why, manual_cancel_advice(work))  # noqa: TRY400
             return
         # Logged first, because a triggerer that is stopped meanwhile logs nothing more.
         self.log.warning(

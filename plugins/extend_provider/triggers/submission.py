@@ -84,7 +84,7 @@ def defer_until(
     task.defer(
         trigger=ExtendSubmissionTrigger(
             at=retry.at.timestamp(),
-            state={"turned_away": retry.turned_away, **state},
+            state={"turned_away": retry.failed_attempts, **state},
             work=None if retry.work is None else retry.work.to_json(),
             cancel_on_kill=cancel_on_kill,
         ),

@@ -122,7 +122,7 @@ def test_a_batch_turned_away_by_the_rate_limit_is_sent_when_there_is_room(chunk:
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every wait handed over to the triggerer, which reports at once."""
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
 
 

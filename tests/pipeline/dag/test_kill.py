@@ -85,7 +85,7 @@ def test_nothing_is_sent_any_more_by_a_process_that_is_being_ended(
         return operator.execute(context)
 
     chunk.run = run
-    with pytest.raises(ExtendError, match="being ended, so nothing was sent"):
+    with pytest.raises(ExtendError, match="being killed, so nothing was sent"):
         chunk.submit()
     assert chunk.api.requests_to(BATCH) == 0
     chunk.run = run_on
@@ -134,7 +134,7 @@ def test_a_kill_between_two_rounds_cancels_the_round_just_sent_unless_others_wai
 def test_a_second_round_that_is_turned_away_is_sent_later_and_its_time_does_not_begin_anew(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     chunk.api.configure(
         outcomes=[{"name_glob": "*", "status": "FAILED", "first_attempts": 1}],
         faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 0.1, "skip": 1, "count": 2}],

@@ -163,7 +163,7 @@ async def test_a_broken_connection_is_told_not_raised() -> None:
     outcome = await cancel(RemoteWork("no_such_connection", "batch_1"))
     assert not outcome.complete
     assert "no_such_connection" in str(outcome)
-    assert "which runs there are is not known" in str(outcome)
+    assert "its runs are not known" in str(outcome)
 
 
 def test_a_worker_cancels_in_any_thread_even_with_a_loop_of_its_own(extend_api: ExtendApi) -> None:

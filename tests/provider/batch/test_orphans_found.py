@@ -33,7 +33,7 @@ WORKFLOW = "workflow_invoices"
 def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(extend_api, monkeypatch, grace=600)
     extend_api.configure(synthetic=True, hold=True, cancelling_seconds=0)
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
 
 
 def connect(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch, *, grace: float) -> None:
@@ -174,7 +174,7 @@ def test_after_a_kill_between_the_intent_and_the_request_nothing_leaves(
     place, name = {
         "in begin": (TaskStateLedger, "_write"),
         "after begin": (TaskStateLedger, "begin"),
-        "right before the request": (Submitter, "_answer_for"),
+        "right before the request": (Submitter, "_own"),
     }[when]
     real = getattr(place, name)
 
@@ -186,7 +186,7 @@ def test_after_a_kill_between_the_intent_and_the_request_nothing_leaves(
 
     with monkeypatch.context() as patched:
         patched.setattr(place, name, killed)
-        with pytest.raises(ExtendError, match="being ended, so nothing was sent"):
+        with pytest.raises(ExtendError, match="being killed, so nothing was sent"):
             made.execute(task.attempt())
     looked = extend_api.requests_to("GET /workflow_runs")
     assert extend_api.requests_to(SUBMISSION) == 0
@@ -206,7 +206,7 @@ def test_what_is_not_listed_in_time_is_told_with_the_command_that_finishes_it(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.ownership.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("extend_provider.batch.ownership.SEARCH_SECONDS", 0.5)
     extend_api.configure(listing_lag_seconds=600)
     made, create = operator(), ExtendHook.create_batch
 
@@ -239,7 +239,7 @@ import sys
 from extend_provider.batch.cancellation import RemoteWork
 from extend_provider.batch.ownership import CancelsOnKillMixin
 assert "aiohttp" not in sys.modules
-CancelsOnKillMixin().take_in_hand(RemoteWork("extend_default", "batch_1"), None)
+CancelsOnKillMixin().own_work(RemoteWork("extend_default", "batch_1"), None)
 assert "aiohttp" in sys.modules
 """
 

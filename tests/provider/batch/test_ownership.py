@@ -85,7 +85,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, xcoms: dict[Place, Any]) -> Airflow
 def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
     made = extend_api.connection_json(timeout=1, listing_grace=600)
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", made)
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     extend_api.configure(synthetic=True, hold=True, cancelling_seconds=0)
 
 

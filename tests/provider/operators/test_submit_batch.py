@@ -161,7 +161,7 @@ def test_an_extend_that_cannot_be_reached_costs_no_retry(
 ) -> None:
     down = json.dumps({"conn_type": "extend", "host": f"http://127.0.0.1:{closed_port()}", "password": "sk"})
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", down)
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     task = Task()
     made = operator(inputs=texts(1))
     with pytest.raises(TaskDeferred) as deferred:

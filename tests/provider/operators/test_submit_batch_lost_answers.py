@@ -78,7 +78,7 @@ def test_a_batch_that_extend_accepts_after_its_client_has_left_is_the_only_one(
 ) -> None:
     impatient = extend_api.connection_json(timeout=0.5, acceptance_window=6, listing_grace=0.5)
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", impatient)
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "late", "seconds": 4}])
     task = Task()
     made = operator(inputs=texts(2), deferrable=deferrable)
@@ -93,7 +93,7 @@ def test_a_batch_that_extend_accepts_after_its_client_has_left_is_the_only_one(
 def test_an_outage_while_the_batch_is_looked_for_is_waited_out(
     then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     monkeypatch.setattr(Backoff, "delay", lambda *_, **__: 0.01)
     lost = {"endpoint": SUBMISSION, "kind": "drop", "accepted": True}
     outage = {"endpoint": LISTING, "kind": "error", "status": 503, "count": 12}

@@ -33,7 +33,7 @@ def connect(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch, *, grace: fl
 
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
 
 
@@ -83,7 +83,7 @@ def test_who_may_not_defer_waits_in_the_worker(extend_api: ExtendApi) -> None:
 def test_an_absence_is_proven_by_an_attempt_that_holds_no_worker(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     extend_api.configure(faults=[NOT_ACCEPTED])
     task = Task(retries=3)
     for keeps_state in (True, False):
