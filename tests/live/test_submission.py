@@ -108,7 +108,7 @@ def test_a_trigger_that_hears_of_a_clear_when_the_next_attempt_is_through_leaves
     old = live.client.task(*where, "submit")
 
     def sleeps_long() -> bool:
-        going_on = re.findall(r"Going on at (\S+), without a worker", live.client.log(old))
+        going_on = re.findall(r"Continuing at (\S+), without a worker", live.client.log(old))
         left = dt.datetime.fromisoformat(going_on[-1]) - dt.datetime.now(dt.UTC)
         return left > dt.timedelta(seconds=18)
 

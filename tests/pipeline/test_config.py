@@ -336,7 +336,7 @@ def test_first_task_gets_what_the_objects_say() -> None:
     assert settings.modified_from == dt.datetime(2026, 1, 1)  # noqa: DTZ001
 
 
-def test_what_shapes_the_dag_reaches_its_tasks() -> None:
+def test_settings_that_shape_the_dag_reach_its_tasks() -> None:
     hours = dict(zip(("timeout", "missing_after", "poke_interval"), (5, 2, 1), strict=True))
     spans: dict[str, Any] = {name: dt.timedelta(hours=each) for name, each in hours.items()}
     with DAG("d", schedule=None) as dag:

@@ -50,9 +50,7 @@ def again(*ends: RunEnd, sent: list[str] | None = None, whole: bool = False, num
         *((status, None, False) for status in DONE),
     ],
 )
-def test_only_a_failure_that_may_pass_is_worth_another_attempt(
-    status: str, reason: str | None, is_due: bool
-) -> None:
+def test_only_a_transient_failure_gets_another_attempt(status: str, reason: str | None, is_due: bool) -> None:
     assert again(RunEnd("a", status, reason), whole=True) == (["a"] if is_due else [])
 
 

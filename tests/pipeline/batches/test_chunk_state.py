@@ -33,7 +33,7 @@ def test_two_tasks_that_see_the_same_failures_send_them_once(waiting: Waiting) -
     assert waiting.api.requests_to(BATCH) == 2
 
 
-def test_a_task_that_comes_late_goes_on_where_the_other_one_is(waiting: Waiting) -> None:
+def test_a_later_task_continues_the_round_of_the_other_task(waiting: Waiting) -> None:
     first = waiting.execute()
     second = waiting.complete(first)
     assert waiting.complete(first) == second
@@ -121,7 +121,7 @@ def test_looking_at_a_round_costs_one_listing_and_one_request_per_failure(waitin
     assert cost == {"GET /workflow_runs": 1, "GET /workflow_runs/{id}": 2}
 
 
-def test_a_round_is_taken_up_after_an_outage_of_the_triggerer(
+def test_a_round_is_continued_after_an_outage_of_the_triggerer(
     waiting: Waiting,
 ) -> None:
     first = waiting.execute()

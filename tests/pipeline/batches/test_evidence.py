@@ -201,7 +201,7 @@ def test_the_stored_evidence_is_judged_by_the_settings_of_the_current_run(
     assert waiting.times_paid() == [1, 1, 2, 2]
 
 
-def test_a_begun_round_is_taken_up_although_the_list_of_its_documents_is_lost(
+def test_a_begun_round_is_continued_without_the_list_of_its_documents(
     waiting: Waiting,
 ) -> None:
     second = waiting.complete(waiting.execute())
@@ -290,7 +290,7 @@ def deferral(call: Callable[[], Any]) -> TaskDeferred:
     return deferred.value
 
 
-def test_an_outage_while_runs_are_looked_up_is_waited_out_without_a_retry(
+def test_an_outage_during_the_inspection_is_waited_for_without_a_retry(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("extend_provider.client.retries.Backoff.delay", lambda *_, **__: 0.01)

@@ -122,7 +122,7 @@ def test_a_worker_that_dies_between_refusal_and_second_request_pays_once(
     assert chunk.times_paid() == {1}
 
 
-def test_a_lost_answer_to_the_second_request_is_looked_for(chunk: Chunk) -> None:
+def test_the_run_of_a_lost_second_answer_is_searched_for(chunk: Chunk) -> None:
     fault = {"endpoint": BATCH, "kind": "drop", "accepted": True, "skip": 1}
     chunk.api.configure(**REFUSES, max_file_bytes=100, faults=[fault])
     chunk.replace(1, body=TOO_LARGE)

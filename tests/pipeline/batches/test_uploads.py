@@ -143,7 +143,7 @@ def test_an_error_of_s3_becomes_the_matching_error_of_the_pipeline(
     assert getattr(error, "reason", None) in (None, OBJECT_FORBIDDEN, OBJECT_ARCHIVED)
 
 
-def test_a_batch_that_is_turned_away_is_sent_with_the_files_that_are_there(chunk: Chunk) -> None:
+def test_a_rate_limited_batch_is_sent_with_the_uploaded_files(chunk: Chunk) -> None:
     chunk.api.configure(
         faults=[{"endpoint": BATCH, "kind": "rate_limit", "count": 1, "retry_after": 0}],
     )

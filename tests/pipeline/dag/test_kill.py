@@ -131,7 +131,7 @@ def test_a_kill_between_two_rounds_cancels_the_round_just_sent_unless_others_wai
     assert chunk.api.stats()["runs"] == {"FAILED": 3, ("PENDING" if shared else "CANCELLED"): 3}
 
 
-def test_a_second_round_that_is_turned_away_is_sent_later_and_its_time_does_not_begin_anew(
+def test_a_rate_limited_second_round_is_sent_later_with_the_same_deadline(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)

@@ -51,7 +51,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
         (ExtendBadRequestError("deleted", status=410), False, True),
     ],
 )
-def test_what_is_an_outage_and_what_is_gone(error: ExtendError, outage: bool, gone: bool) -> None:
+def test_errors_are_classified_as_outage_or_gone(error: ExtendError, outage: bool, gone: bool) -> None:
     assert (is_outage(error), is_gone(error)) == (outage, gone)
 
 
@@ -74,7 +74,7 @@ def collecting(waiting: Waiting, timeout: float = 60.0) -> ExtendCallOperator:
     ],
     ids=lambda fault: fault["kind"],
 )
-def test_an_outage_while_runs_are_collected_is_waited_out(waiting: Waiting, fault: dict[str, Any]) -> None:
+def test_an_outage_during_the_collection_is_waited_for(waiting: Waiting, fault: dict[str, Any]) -> None:
     waiting.api.configure(outcomes=[])
     waiting.api.runs(waiting.submit())
     task, collect = Task(), collecting(waiting)
@@ -123,7 +123,7 @@ def test_a_collection_that_outlives_its_deadline_leaves_what_was_collected(waiti
     assert waiting.collect() == kept
 
 
-def test_what_is_no_outage_fails_at_once(waiting: Waiting) -> None:
+def test_an_error_that_is_no_outage_fails_at_once(waiting: Waiting) -> None:
     waiting.api.configure(hold=True)
     waiting.submit()
     with pytest.raises(ExtendError, match="is PENDING") as failure:
@@ -132,7 +132,7 @@ def test_what_is_no_outage_fails_at_once(waiting: Waiting) -> None:
 
 
 @pytest.mark.parametrize("result", ["folder", None])
-def test_what_comes_after_is_skipped_if_there_is_nothing(result: str | None) -> None:
+def test_downstream_tasks_are_skipped_without_a_result(result: str | None) -> None:
     with DAG("dag"):
         asks = ExtendCallOperator(
             task_id="ask",

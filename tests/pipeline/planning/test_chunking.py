@@ -120,7 +120,7 @@ def test_every_document_is_accounted_for_once(
     assert plan.new_chunks == len(plan.chunks)
 
 
-def test_a_chunk_that_is_begun_is_taken_up_outside_of_the_bounds(home: Home) -> None:
+def test_a_begun_chunk_is_taken_up_outside_of_the_bounds(home: Home) -> None:
     found = documents([True] * 6)
     theirs = [home.reserve(key, 2, run_id="dead", begun=True) for key in ("a", "b")]
     holders = [(theirs[0],)] * 2 + [(theirs[1],)] * 2 + [()] * 2
@@ -282,7 +282,7 @@ def test_a_reference_stays_small_whatever_the_chunk(home: Home) -> None:
     assert len(json.dumps(home.plan(free(documents([True] * 100))).chunks)) < 300
 
 
-def test_of_another_airflow_a_run_is_active_as_long_as_its_lease() -> None:
+def test_a_run_of_another_airflow_is_active_during_its_lease() -> None:
     from extend_pipeline.batches.reservations import LEASE, is_active
 
     elsewhere = Planner(plan="p", airflow="another", dag_id="dag", run_id="run")
@@ -310,7 +310,7 @@ def test_a_chunks_documents_are_found_wherever_a_release_has_kept_them(home: Hom
     assert list(chunk_documents(settings, chunk)) == found
 
 
-def test_a_workspace_that_cannot_be_read_is_not_taken_for_one_that_has_lost_a_chunk(home: Home) -> None:
+def test_an_unreadable_workspace_does_not_count_as_a_lost_chunk(home: Home) -> None:
     (home.path / "batches").touch()  # a mount that is gone
     with pytest.raises(NotADirectoryError):
         list(chunk_documents(home.settings(), reference("file:///elsewhere", "a", 2)))

@@ -396,7 +396,7 @@ def test_a_failing_host_affects_its_document_alone_and_no_secret_is_shown(
     assert "s3cr3t" not in f"{seen} {caplog.text}"
 
 
-def test_a_document_that_is_cut_short_is_not_taken_for_whole(trusted: Web) -> None:
+def test_a_truncated_document_is_an_error(trusted: Web) -> None:
     trusted.pages["/a.pdf"] = Page(b"te", {"ETag": "v"}, length=4)
     place = Located(trusted.url, "a.pdf")
     assert isinstance(WebStore().look_up(place), Found)

@@ -50,7 +50,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], contextlib.Abstra
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
 @pytest.mark.parametrize("kind", ["error", "drop"])
-def test_after_an_unclear_answer_the_same_attempt_finds_the_batch_or_proves_its_absence(
+def test_an_attempt_with_an_unclear_answer_finds_the_batch_or_proves_its_absence(
     accepted: bool, kind: str, extend_api: ExtendApi
 ) -> None:
     extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": kind, "accepted": accepted}])
@@ -90,7 +90,7 @@ def test_a_batch_that_extend_accepts_after_its_client_has_left_is_the_only_one(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("then", ["it is back", "a key is refused"])
-def test_an_outage_while_the_batch_is_looked_for_is_waited_out(
+def test_an_outage_during_the_search_is_waited_for(
     then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
@@ -126,7 +126,7 @@ def test_a_killed_worker_pays_once(when: str, then: str, extend_api: ExtendApi, 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_search_that_is_cut_short_is_taken_up_by_the_next_attempt(
+def test_an_interrupted_search_is_continued_by_the_next_attempt(
     extend_api: ExtendApi, killed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extend_api.configure(listing_lag_seconds=1.5)
