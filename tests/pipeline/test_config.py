@@ -413,7 +413,7 @@ def test_metadata_keys_of_the_provider_are_reserved() -> None:
     ],
 )
 def test_workspace_within_a_source_is_refused(source: Any, workspace: str) -> None:
-    with pytest.raises(PipelineInputError, match=r"^Deployment\.workspace: .* lie within each other"):
+    with pytest.raises(PipelineInputError, match=r"^Deployment\.workspace: .* contains the other"):
         make(documents_to_warehouse, source=source, deployment=Deployment(workspace), workflow=TEMPLATE)
 
 

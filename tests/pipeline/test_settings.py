@@ -156,7 +156,7 @@ def test_metadata_may_be_rendered_as_json_and_survives_the_workspace() -> None:
     assert Settings.from_stored(settings.to_stored(), "settings.json") == settings
 
 
-def test_a_round_of_an_earlier_release_continues() -> None:
+def test_settings_of_an_earlier_release_are_read() -> None:
     kept = {**GIVEN, "source": [["s3://inbox", "a*b//", True]], "workspace": "file://relative/extend"}
     kept |= {"glob": "*.pdf,*.png", "dataset": "Analytics", "metadata": {"run_id": "1"}}
     kept |= {"reprocess": "none", "repetition": "once"}

@@ -126,16 +126,16 @@ def documents_without_run(sent: Iterable[str], ends: Iterable[RunEnd]) -> tuple[
     return tuple(one for one in documents if one not in seen) if seen <= documents.keys() else ()
 
 
-def merged(before: Evidence | None, now: Evidence, *, fine: Collection[str] = ()) -> Evidence:
+def merged(before: Evidence | None, now: Evidence, *, not_failed: Collection[str] = ()) -> Evidence:
     """Return what is known after another look at the same round.
 
     A run that Extend had once stays known, so a run that is deleted later makes no document look unsent.
 
-    :param fine: ids of runs that ended well and are not among the ends of ``now``.
+    :param not_failed: ids of runs that ended well and are not among the ends of ``now``.
     """
     if before is None:
         return now
-    ends = {end.run_id or end: end for end in (*before.ends, *now.ends) if end.run_id not in fine}
+    ends = {end.run_id or end: end for end in (*before.ends, *now.ends) if end.run_id not in not_failed}
     still = set(before.without_run)
     return msgspec.structs.replace(
         now,

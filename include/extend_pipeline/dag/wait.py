@@ -204,7 +204,9 @@ class WaitChunkOperator(ExtendBatchSensor):
             self.log.info("%s has not settled yet; continuing to wait.", self._name)
             return None
         documents = [document.id for document in current.sent_documents()]
-        evidence = note(current.folder, found.evidence(documents, sent.run_count), fine=found.fine)
+        evidence = note(
+            current.folder, found.evidence(documents, sent.run_count), not_failed=found.not_failed
+        )
         if late := sum(end.url_may_have_expired(urls_end(sent)) for end in found.ends):
             self.log.warning(
                 "%s: Extend started %s of the documents after their presigned URLs had expired (expires_in="

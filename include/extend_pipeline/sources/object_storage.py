@@ -110,12 +110,12 @@ class PathStore:
             status = status_of(error)
             if status not in _REFUSED:
                 raise
-            message = f"The store answers HTTP {status} when it is asked for this object."
+            message = f"The store answers HTTP {status} to a request for this object."
             return Unusable(place.key, OBJECT_UNREADABLE, message)
         return Absent() if info["type"] == "directory" else _found(place.key, info)
 
     def signed_url(self, place: Located, version: str | None, expires_in: int) -> str | None:
-        """Return a signed URL, if the store has such and the connection has a key to sign with."""
+        """Return a signed URL if the store supports it and the connection has a key to sign with."""
         if not can_sign(self.fs):
             return None
         try:
@@ -166,7 +166,7 @@ class PathStore:
         return sorted(((key, info) for key, info in named.items() if key != folder), key=lambda each: each[0])
 
     def _may_list(self, folder: str) -> bool:
-        """Return whether the credentials still allow it."""
+        """Return True if the credentials still allow listing the folder."""
         try:
             self._entries(folder)
         except PermissionError:
@@ -186,7 +186,7 @@ class PathStore:
         except FileNotFoundError:
             return False
         except PermissionError:
-            return True  # the right to list objects may come without the right to see the bucket
+            return True  # the right to list objects does not imply the right to read the bucket's metadata
         return True
 
 

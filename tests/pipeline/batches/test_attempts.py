@@ -205,7 +205,7 @@ def test_runs_deleted_after_a_look_make_no_document_look_unsent(
         known = merged(
             known,
             seen(sent, ends, whole=every),
-            fine={f"run {n}" for n, s in runs.items() if s == "PROCESSED"},
+            not_failed={f"run {n}" for n, s in runs.items() if s == "PROCESSED"},
         )
         due.append(set(next_round(sent, known, number=1, max_attempts=2)))
     passing = {sent[n] for n, s in enumerate(first) if s in ("FAILED", "CANCELLED")}
@@ -216,7 +216,7 @@ def test_runs_deleted_after_a_look_make_no_document_look_unsent(
 
 def test_a_run_that_went_well_after_all_is_not_sent_again() -> None:
     before = Evidence(ends=(RunEnd("a", "CANCELLED", run_id="run"), RunEnd("b", "CANCELLED", run_id="other")))
-    now = merged(before, Evidence(), fine={"run"})
+    now = merged(before, Evidence(), not_failed={"run"})
     assert next_round(["a", "b"], now, number=1, max_attempts=2) == ("b",)
     now = merged(before, Evidence(ends=(RunEnd("a", "FAILED", "INVALID_WORKFLOW", run_id="run"),)))
     assert next_round(["a", "b"], now, number=1, max_attempts=2) == ("b",)

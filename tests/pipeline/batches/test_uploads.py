@@ -62,7 +62,7 @@ def test_files_that_are_all_refused_end_only_for_reasons_of_the_file(
         assert chunk.submit(transfer="upload") is None
         assert chunk.ends() == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
     else:
-        with pytest.raises(PipelineSourceError, match="takes none of 3 files") as failure:
+        with pytest.raises(PipelineSourceError, match="refuses all of 3 files") as failure:
             chunk.submit(transfer="upload")
         assert not failure.value.retryable
     assert chunk.api.requests_to(BATCH) == 0

@@ -380,7 +380,7 @@ _ELSEWHERE = "https://localhost:1/b.pdf?signature=s3cr3t"
         pytest.param(
             Page(status=302, headers={"Location": "https://localhost:99999999/caf\xe9"}),
             OBJECT_UNREADABLE,
-            "leads to one that is none",
+            "redirects to one that is not",
             id="leads to no address",
         ),
     ],

@@ -31,7 +31,7 @@ def bucket_of(place: Located) -> str:
 def listed_pages(client: S3Client, prefix: Located, after: str = "") -> Iterator[Mapping[str, Any]]:
     """Yield the answers to ``ListObjectsV2``, after a key.
 
-    AWS alone tells what is restored; a look-alike that refuses to is asked without.
+    Only AWS reports what is restored; other S3 services may refuse the request, so it is repeated without.
     """
     paginator = client.get_paginator("list_objects_v2")
     wanted: dict[str, Any] = {"Bucket": bucket_of(prefix), "Prefix": prefix.key, "StartAfter": after}
