@@ -1,4 +1,4 @@
-"""Reviews: a task group that lands what reviewers at Extend have decided since, and its tasks."""
+"""Reviews: a task group that lands the decisions of reviewers at Extend, and its tasks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from extend_pipeline.storage.workspace import read_json, run_folder, write_json
 
 log = logging.getLogger(__name__)
 
-#: How long a look waits out an outage of Extend; the next one would ask for the same runs.
+#: How long ``ask`` waits during an outage of Extend; the next run would fetch the same runs.
 ASK_TIMEOUT: Final = dt.timedelta(hours=6)
 
 
@@ -71,7 +71,7 @@ def reviews_to_warehouse(
 
 
 def find_reviews(settings: dict[str, Any]) -> str | None:
-    """Write down which runs wait for a reviewer; return the run's folder, or None if there are none.
+    """Write the list of the runs that wait for a reviewer; return the run's folder, None if there are none.
 
     :param settings: rendered values for :class:`~extend_pipeline.reviews.decisions.ReviewSettings`.
     """
@@ -90,7 +90,7 @@ def find_reviews(settings: dict[str, Any]) -> str | None:
 
 
 def ask_for_reviews(folder: str) -> str | None:
-    """Ask Extend for each run, write the news into the raw zone; return the folder, or None without news."""
+    """Fetch each run, write changed ones into the raw zone; return the folder, or None without changes."""
     from extend_pipeline.reviews.asking import ask
     from extend_provider.hooks.extend import ExtendAsyncHook
 
@@ -113,7 +113,7 @@ def ask_for_reviews(folder: str) -> str | None:
 
 
 def land_reviews(folder: str) -> dict[str, Any]:
-    """Land what the reviewers have decided, batch by batch, and return the counts.
+    """Land the reviewers' decisions, batch by batch, and return the counts.
 
     :raises PipelineOutcomeError: if Extend could not show some of the runs; everything else has landed.
     """
