@@ -128,9 +128,9 @@ ADVANCED = {
         maxLength=200,
         section="Advanced",
         title="Repetition",
-        description="Only if all documents are reprocessed: a name of your choice. Each document is sent once "
-        "in a repetition, and a later run continues it. Left empty: the open repetition of this source (the log "
-        "of plan names it), or else a new one.",
+        description="Only if all documents are reprocessed: a name of your choice. Each document is sent "
+        "once in a repetition, and a later run continues it. Left empty: the open repetition of this source "
+        "(the log of plan names it), or else a new one.",
     ),
     "chunk_size": Param(
         default=1000,
