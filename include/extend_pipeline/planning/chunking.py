@@ -38,7 +38,7 @@ from extend_pipeline.planning.repetitions import Repetition
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import copy_whole, read_documents, write_documents, written_whole
 from extend_pipeline.warehouse.api import Warehouse
-from extend_pipeline.warehouse.records import Candidate, WarehouseBusyError
+from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError
 
 #: How often planning is tried while other runs plan, or begin to send, the same documents.
 MOST_TRIES: Final = 6
@@ -184,7 +184,7 @@ def _claims(plan: Plan, drafts: ObjectStoragePath, planner: Planner) -> Iterator
 
 
 def write_plan(
-    unlanded: Iterable[Candidate],
+    unlanded: Iterable[UnlandedDocument],
     folder: ObjectStoragePath,
     drafts: ObjectStoragePath,
     reservations: Reservations,
