@@ -2,21 +2,21 @@
 
 Takes the files that arrived under `<extend_source>/<day>/` in S3, runs them through an Extend workflow and
 lands the results in the warehouse. The day is the start of the run's data interval. The folders of the few
-days before it are read again, for files that arrived late; what has landed is left out by a join, and neither
-sent nor paid for again. The log of `discover` says which folders a run reads.
+days before it are listed again, for files that arrived late; documents that have landed are neither sent nor
+paid for again. The log of `discover` says which folders a run lists.
 
 A **backfill** of a period is one command, and reads each day's own folder:
 
     airflow backfill create --dag-id extend_nightly --from-date 2026-10-01 --to-date 2026-10-31T23:59:59
 
-`--to-date` is a time: as a bare date it is the midnight at which that day begins, and leaves the day out.
+`--to-date` is a time: a bare date means the midnight at its start, so that day is left out.
 
 | Variable | Meaning |
 |---|---|
 | `extend_source` | prefix above the days, e.g. `s3://acme-inbox/documents` |
 | `extend_workflow_id` | the Extend workflow |
 | `extend_workspace` | files between tasks and the raw zone, e.g. `s3://aws_default@acme-data/extend` |
-| `extend_lookback_days` | how many days before its own a night reads again; 3 without the Variable |
+| `extend_lookback_days` | how many earlier days a run lists again; 3 without the Variable |
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ with DAG(
 ):
     documents_to_warehouse(
         DEPLOYMENT,
-        # A run that somebody starts without a date has no interval; it takes the day on which it runs.
-        # A backfill has a run for each day, so that none needs to look back.
+        # A manual run without a date has no interval and uses the day on which it runs.
+        # A backfill has a run for each day, so none lists earlier days.
         source="{{ day_folders(var.value.extend_source, "
         "data_interval_start | default(dag_run.run_after, true), "
         "0 if dag_run.run_type == 'backfill' else var.value.get('extend_lookback_days', 3)) }}",

@@ -1,8 +1,8 @@
 """### Documents on demand, by hand
 
-Press **Trigger** and fill in the form: a prefix in S3 (or another store) or a list of addresses, and what is
-to be done with them. Documents that have landed before are left out, unless *Reprocess* is chosen; *Dry run*
-only shows what would be sent. To send again **what failed**, leave the source empty and choose that under
+Press **Trigger** and fill in the form: a prefix in S3 (or another store) or a list of addresses, and how to
+process them. Documents that have landed before are left out, unless *Reprocess* is chosen; *Dry run* only
+shows what would be sent. To send **failed documents** again, leave the source empty and choose that under
 *Reprocess*.
 
 | Variable | Meaning |
@@ -37,14 +37,14 @@ SOURCE = {
         format="multiline",
         section="Source",
         title="Source",
-        description="A prefix such as s3://acme-inbox/documents/2026-11-21/, or several addresses, one a "
-        "line: those that end in / are prefixes, the others single files. gs:// and file:/// too.",
+        description="A prefix such as s3://acme-inbox/documents/2026-11-21/, or several addresses, one "
+        "per line: those that end in / are prefixes, the others single files. gs:// and file:/// work, too.",
     ),
     "glob": Param(
         default=None,
         type=["null", "string"],
         section="Source",
-        title="Only names like",
+        title="File name pattern",
         description="A pattern for what follows the prefix, e.g. acme/* or **/*.{pdf,PDF}.",
     ),
     "reprocess": Param(
@@ -54,11 +54,11 @@ SOURCE = {
         values_display={
             "none": "Nothing that has landed before",
             "failed": "What failed before, from the warehouse; the source may be empty",
-            "all": "Everything the source holds",
+            "all": "All documents of the source",
         },
         section="Source",
         title="Reprocess",
-        description="What is sent again, and paid for again, although it has landed before.",
+        description="Documents to send again, and pay for again, although they have landed before.",
     ),
 }
 WORKFLOW = {
@@ -100,7 +100,7 @@ BOUNDS = {
         type=["null", "integer"],
         minimum=1,
         section="Bounds",
-        title="At most",
+        title="Limit",
         description="Send no more documents than this; the rest is left for a later run.",
     ),
     "max_documents": Param(
@@ -108,17 +108,17 @@ BOUNDS = {
         type=["null", "integer"],
         minimum=1,
         section="Bounds",
-        title="Refuse above, documents",
-        description="Send nothing at all if more documents than this are to be sent.",
+        title="Maximum documents",
+        description="Send nothing at all if there are more documents than this to send.",
     ),
     "max_credits": Param(
         default=None,
         type=["null", "number"],
         exclusiveMinimum=0,
         section="Bounds",
-        title="Refuse above, credits",
-        description="Send nothing at all if more credits than this are to be expected, going by what was "
-        "charged before; or if nothing was charged before, because the cost is unknown then.",
+        title="Maximum credits",
+        description="Send nothing at all if the estimated credits, based on earlier charges, are higher; or "
+        "if nothing was charged before, because the cost is unknown then.",
     ),
 }
 ADVANCED = {
@@ -128,9 +128,9 @@ ADVANCED = {
         maxLength=200,
         section="Advanced",
         title="Repetition",
-        description="With everything reprocessed: a name of your own. Each document is sent once in a "
-        "repetition, and a later run continues it. Left empty: the one of this source that is open (the log "
-        "of plan names it), or else a new one.",
+        description="Only if all documents are reprocessed: a name of your choice. Each document is sent "
+        "once in a repetition, and a later run continues it. Left empty: the open repetition of this source "
+        "(the log of plan names it), or else a new one.",
     ),
     "chunk_size": Param(
         default=1000,

@@ -1,13 +1,13 @@
-"""### Tables once more, from the raw zone
+"""### Rebuild the tables from the raw zone
 
-Everything that Extend has answered is kept in the raw zone. This DAG lands it again, **without asking Extend
-and without paying**: into the same dataset after tables were lost, or beside it into another one.
+All of Extend's results are kept in the raw zone. This DAG lands them again, **without a request to Extend and
+without cost**: into the same dataset after tables were lost, or into another one.
 
 Leave the form as it is to land what is missing; tick *Land everything again* after a single table was dropped
 or rows were changed. A part that the schema contract *freeze* refuses stops no other: it is counted, and
 `problems` names it (`SCHEMA_CONTRACT`).
 
-It goes on where it stopped when its task is cleared. Other loads wait meanwhile.
+When its task is cleared, it continues where it stopped. Other loads wait meanwhile.
 
 | Variable | Meaning |
 |---|---|
@@ -28,7 +28,7 @@ NAME = r"^[a-z_][a-z0-9_]{0,62}$"
 
 with DAG(
     "extend_replay",
-    description="The tables once more, from the raw zone alone, started by hand.",
+    description="Rebuild the tables from the raw zone alone, started by hand.",
     schedule=None,
     catchup=False,
     max_active_runs=1,
@@ -55,7 +55,7 @@ with DAG(
             type=["null", "string"],
             pattern=NAME,
             title="Into dataset",
-            description="Where they are to land now. Left empty: the same dataset.",
+            description="The dataset to land in now. Left empty: the same dataset.",
         ),
         "into_warehouse_conn_id": Param(
             default=None,
@@ -67,7 +67,7 @@ with DAG(
             default=False,
             type="boolean",
             title="Land everything again",
-            description="Also what the load ledger knows: brings back a table that was dropped alone, and "
+            description="Also parts that the load ledger has: restores a single table that was dropped, and "
             "rows that were changed.",
         ),
         "schema_contract": Param(

@@ -90,7 +90,7 @@ def test_failure_that_may_pass_is_sent_again_alone_and_a_permanent_one_is_a_dead
 def test_a_rate_limit_is_waited_out_without_a_worker_in_every_round(
     outside: Outside, run_dag: RunDag, receipts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     limit = {"endpoint": BATCH, "kind": "rate_limit", "retry_after": 0.1}
     outside.extend.configure(
         outcomes=[fails("0[36].txt", first_attempts=1)], faults=[limit, {**limit, "skip": 1}]

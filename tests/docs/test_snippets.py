@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import json
 import re
@@ -152,6 +153,34 @@ def test_what_is_shown_works_on_a_night_that_has_landed(
 
 def test_the_other_queries_are_those_of_the_mailroom() -> None:
     assert {file.name for file, _ in blocks("sql")} == {"README.md", "tables.md"}
+
+
+def messages() -> set[str]:
+    """Return the strings that the code of both packages has, docstrings left out."""
+    found: set[str] = set()
+    for package in ("plugins/extend_provider", "include/extend_pipeline"):
+        for file in (ROOT / package).rglob("*.py"):
+            tree = ast.parse(file.read_text())
+            bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            strings = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
+            found |= {node.value for node in strings if isinstance(node.value, str) and id(node) not in bare}
+    return found
+
+
+def quotations() -> list[str]:
+    """Return what the table of symptoms quotes of logs and errors, cut at each gap."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    (section,) = re.findall(r"^## When something is wrong$(.*?)^## ", text, re.DOTALL | re.M)
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    quoted = re.findall(r'(?<!=)"([^"]+)"', "\n".join(re.sub(r"`[^`]*`", "", row) for row in rows))
+    return [part.strip() for quote in quoted for part in quote.split("…") if part.strip()]
+
+
+def test_symptoms_quote_what_the_code_says() -> None:
+    said = messages()
+    quoted = quotations()
+    assert len(quoted) > 20
+    assert [part for part in quoted if not any(part in message for message in said)] == []
 
 
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")

@@ -38,7 +38,7 @@ TOLD, PATIENCE = (
 )
 DOCUMENTS = CHUNK_SIZE * (len(ENDINGS) + 1)
 #: When a submission goes on, by its log; and how long ending all of them takes, at the most.
-GOING_ON, ENDING_SECONDS = re.compile(r"Going on at (\S+), without a worker"), 15
+GOING_ON, ENDING_SECONDS = re.compile(r"Continuing at (\S+), without a worker"), 15
 
 
 def end(scenario: Scenario, run: DagRun, ending: Ending, task_id: str, index: int = -1) -> None:

@@ -24,7 +24,7 @@ LOST, RESUBMISSION = "lost_submission", "resubmission"
 SUBMIT, WAIT = (f"documents_to_warehouse.chunk.{name}" for name in ("submit", "wait"))
 BATCH = "POST /workflow_runs/batch"
 CANCEL = "POST /workflow_runs/{id}/cancel"
-LEFT = "others wait for the same work"
+LEFT = "other tasks wait for the same work"
 RUNS = 3
 DAY = dt.date(2026, 9, 1)
 
@@ -37,7 +37,7 @@ def ready(live: Live) -> None:
     live.extend.configure(synthetic=True)
 
 
-def turned_away(live: Live) -> DagRun:
+def rate_limited_run(live: Live) -> DagRun:
     """Start a submission that Extend turns away for an hour; return its run once its worker is free."""
     live.extend.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 3600}])
     run = live.client.trigger(SUBMISSION)
@@ -55,13 +55,13 @@ def assert_it_pays_once(live: Live, run: DagRun) -> None:
 
 
 def test_clearing_a_submission_that_waits_goes_on_with_it(live: Live) -> None:
-    run = turned_away(live)
+    run = rate_limited_run(live)
     live.client.clear_tasks(run.dag_id, run.dag_run_id, ["submit"])
     assert_it_pays_once(live, run)
 
 
 def test_ending_a_submission_that_waits_cancels_nothing_and_a_clear_brings_it_back(live: Live) -> None:
-    run = turned_away(live)
+    run = rate_limited_run(live)
     live.client.set_task_state(run.dag_id, run.dag_run_id, "submit", "failed")
     live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=RUN_SECONDS)
     assert live.extend.stats()["runs_created"] == {}
@@ -108,7 +108,7 @@ def test_a_trigger_that_hears_of_a_clear_when_the_next_attempt_is_through_leaves
     old = live.client.task(*where, "submit")
 
     def sleeps_long() -> bool:
-        going_on = re.findall(r"Going on at (\S+), without a worker", live.client.log(old))
+        going_on = re.findall(r"Continuing at (\S+), without a worker", live.client.log(old))
         left = dt.datetime.fromisoformat(going_on[-1]) - dt.datetime.now(dt.UTC)
         return left > dt.timedelta(seconds=18)
 

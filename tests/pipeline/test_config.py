@@ -336,7 +336,7 @@ def test_first_task_gets_what_the_objects_say() -> None:
     assert settings.modified_from == dt.datetime(2026, 1, 1)  # noqa: DTZ001
 
 
-def test_what_shapes_the_dag_reaches_its_tasks() -> None:
+def test_settings_that_shape_the_dag_reach_its_tasks() -> None:
     hours = dict(zip(("timeout", "missing_after", "poke_interval"), (5, 2, 1), strict=True))
     spans: dict[str, Any] = {name: dt.timedelta(hours=each) for name, each in hours.items()}
     with DAG("d", schedule=None) as dag:
@@ -413,7 +413,7 @@ def test_metadata_keys_of_the_provider_are_reserved() -> None:
     ],
 )
 def test_workspace_within_a_source_is_refused(source: Any, workspace: str) -> None:
-    with pytest.raises(PipelineInputError, match=r"^Deployment\.workspace: .* lie within each other"):
+    with pytest.raises(PipelineInputError, match=r"^Deployment\.workspace: .* contains the other"):
         make(documents_to_warehouse, source=source, deployment=Deployment(workspace), workflow=TEMPLATE)
 
 

@@ -23,7 +23,7 @@ def test_airflow_finds_it_by_the_distributions_only_entry_point() -> None:
     assert found.load()() == INFO
 
 
-def test_it_satisfies_airflows_schema() -> None:
+def test_provider_info_satisfies_airflows_schema() -> None:
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(INFO, schema)
 

@@ -125,7 +125,7 @@ def test_a_template_is_left_for_the_task() -> None:
     )
 
 
-def test_what_is_missing_and_not_templated_is_refused_at_parse_time() -> None:
+def test_a_missing_untemplated_value_is_refused_at_parse_time() -> None:
     with pytest.raises(PipelineInputError, match="workflow_id"):
         check_literals({**GIVEN, "workflow_id": ""})
 
@@ -156,7 +156,7 @@ def test_metadata_may_be_rendered_as_json_and_survives_the_workspace() -> None:
     assert Settings.from_stored(settings.to_stored(), "settings.json") == settings
 
 
-def test_what_an_earlier_release_took_goes_on() -> None:
+def test_settings_of_an_earlier_release_are_read() -> None:
     kept = {**GIVEN, "source": [["s3://inbox", "a*b//", True]], "workspace": "file://relative/extend"}
     kept |= {"glob": "*.pdf,*.png", "dataset": "Analytics", "metadata": {"run_id": "1"}}
     kept |= {"reprocess": "none", "repetition": "once"}
@@ -170,7 +170,7 @@ def test_what_an_earlier_release_took_goes_on() -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", "None", None])
-def test_what_a_form_leaves_empty_takes_its_default(nothing: str | None) -> None:
+def test_an_empty_form_field_takes_its_default(nothing: str | None) -> None:
     settings = Settings.from_rendered({**GIVEN, "limit": nothing, "version": nothing, "chunk_size": nothing})
     assert (settings.limit, settings.version, settings.chunk_size) == (None, None, 1000)
 
@@ -185,7 +185,7 @@ def test_settings_survive_the_workspace() -> None:
     assert again.modified_from == dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
 
-def test_only_what_failed_needs_no_source() -> None:
+def test_reprocess_failed_needs_no_source() -> None:
     without = {**GIVEN, "source": ""}
     settings = Settings.from_rendered({**without, "reprocess": "failed"})
     assert settings.source == ()

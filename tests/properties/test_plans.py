@@ -223,7 +223,7 @@ class Runs(RuleBasedStateMachine):
             prepare=lambda: Prepared(inputs),
             clock=self.world.clock,
             sleep=process.sleep,
-        ).advance(deferrable=False)
+        ).submit(deferrable=False)
         assert isinstance(submission, Submission)
         return submission
 

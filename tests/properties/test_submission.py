@@ -140,7 +140,7 @@ def submit(process: Process, ledger: Ledger) -> Submission:
         prepare=prepare,
         clock=process.world.clock,
         sleep=process.sleep,
-    ).advance(deferrable=False)
+    ).submit(deferrable=False)
     assert isinstance(submission, Submission)
     return submission
 

@@ -95,7 +95,7 @@ REFUSED: dict[Any, dict[str, list[Any]]] = {
 
 
 @pytest.mark.parametrize(("kind", "argument"), [(kind, name) for kind in REFUSED for name in REFUSED[kind]])
-def test_what_means_nothing_is_refused_by_its_name(kind: Any, argument: str) -> None:
+def test_an_invalid_argument_is_refused_by_its_name(kind: Any, argument: str) -> None:
     for value in [*REFUSED[kind][argument], *NONSENSE]:
         with pytest.raises(ExtendInputError) as refused:
             kind(task_id="t", **{**NEEDED[kind], argument: value})
@@ -103,7 +103,7 @@ def test_what_means_nothing_is_refused_by_its_name(kind: Any, argument: str) -> 
         assert "secret@" not in str(refused.value)
 
 
-def test_every_argument_is_looked_at() -> None:
+def test_every_argument_is_checked() -> None:
     for kind, arguments in REFUSED.items():
         named = {
             name

@@ -56,7 +56,7 @@ def test_batches_and_runs_are_cancelled_and_reported(extend_api: ExtendApi) -> N
     assert extend_api.stats()["runs"] == {"CANCELLED": 6}
 
 
-def test_a_batch_whose_id_was_lost_is_waited_for_as_long_as_it_may_be_listed_late(
+def test_a_search_for_a_lost_batch_continues_while_it_may_be_listed_late(
     extend_api: ExtendApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     since = dt.datetime.now(dt.UTC).isoformat()
@@ -69,7 +69,7 @@ def test_a_batch_whose_id_was_lost_is_waited_for_as_long_as_it_may_be_listed_lat
     assert extend_api.stats()["runs"] == {"CANCELLED": 1}
 
 
-def test_single_runs_whose_ids_never_arrived_are_looked_for_beside_those_that_are_known(
+def test_cancel_finds_lost_single_runs_beside_the_known_ones(
     extend_api: ExtendApi,
 ) -> None:
     now = dt.datetime.now(dt.UTC)
@@ -85,9 +85,9 @@ def test_single_runs_whose_ids_never_arrived_are_looked_for_beside_those_that_ar
     assert extend_api.stats()["runs"] == {"CANCELLED": 2, "PENDING": 1}
 
 
-def test_an_unknown_batch_is_not_taken_for_success(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_batch_is_reported_as_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert extend_command("cancel", "--batch-id", "batch_of_nobody") == 1
-    assert "not one is listed; check the id" in capsys.readouterr().out
+    assert "no run is listed; check the id" in capsys.readouterr().out
 
 
 def test_a_command_without_anything_to_cancel_names_what_is_missing(

@@ -21,12 +21,12 @@ INFO = get_provider_info()
 (CONNECTION,) = INFO["connection-types"]
 
 
-def test_it_satisfies_airflows_schema() -> None:
+def test_provider_info_satisfies_airflows_schema() -> None:
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(INFO, schema)
 
 
-def test_every_module_and_class_it_names_exists() -> None:
+def test_every_module_and_class_in_the_provider_info_exists() -> None:
     for kind in ("hooks", "operators", "sensors", "triggers"):
         for entry in INFO[kind]:
             for module in entry["python-modules"]:

@@ -28,7 +28,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("error", "action"), [pytest.param(*case, id=case[0].__name__) for case in CASES])
-def test_what_another_try_cannot_change_fails_at_once(error: type[Exception], action: RetryAction) -> None:
+def test_a_permanent_error_fails_at_once(error: type[Exception], action: RetryAction) -> None:
     decision = EXTEND_RETRY_POLICY.evaluate(error("no"), try_number=1, max_tries=3)
     assert decision.action is action
     assert (decision.reason is None) is (action is WAIT)

@@ -85,7 +85,7 @@ def test_a_long_list_is_shown_in_part() -> None:
     assert shown[-1] == "… 980 more"
 
 
-def test_whatever_is_given_its_display_is_json() -> None:
+def test_the_display_of_any_value_is_json() -> None:
     odd = [b"5ecre7", object(), {1: {2}}, None, 1.5, ("a",)]
     assert "5ecre7" not in json.dumps(show_inputs(odd))
 

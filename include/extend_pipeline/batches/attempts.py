@@ -48,7 +48,7 @@ class RunEnd:
     started_at: str | None = None
     run_id: str = ""
 
-    def came_too_late(self, urls_end: dt.datetime | None) -> bool:
+    def url_may_have_expired(self, urls_end: dt.datetime | None) -> bool:
         """Return True if it failed to fetch its file, possibly because the presigned URL had expired.
 
         :param urls_end: when the URL expired, timezone-aware; None if there was none.
@@ -59,14 +59,14 @@ class RunEnd:
             return False
         return _moment(self.started_at) + FETCH_TIME >= urls_end
 
-    def may_pass(self, urls_end: dt.datetime | None = None) -> bool:
+    def is_transient(self, urls_end: dt.datetime | None = None) -> bool:
         """Return True if another attempt, with a fresh URL, may succeed.
 
         A cancelled run is no evidence against its document; to give the document up, one ends the Airflow
         run, and then there are no more rounds.
         """
         if self.status == RunStatus.FAILED:
-            return self.reason in TRANSIENT_REASONS or self.came_too_late(urls_end)
+            return self.reason in TRANSIENT_REASONS or self.url_may_have_expired(urls_end)
         return self.status == RunStatus.CANCELLED
 
 
@@ -99,7 +99,7 @@ class Evidence(Stored, frozen=True, kw_only=True):
             raise ValueError("schema_version")
         return plain
 
-    def granted(self, submitted: int) -> int:
+    def allowed_missing(self, submitted: int) -> int:
         """Return how many runs may be missing when the round is waited for and collected."""
         return self.missing if self.missing <= max(tolerated_missing(submitted), self.accepted) else 0
 
@@ -109,7 +109,7 @@ class Evidence(Stored, frozen=True, kw_only=True):
 
 
 def tolerated_missing(submitted: int) -> int:
-    """Return how many runs of a batch may be missing if their documents are to be sent again unasked.
+    """Return how many runs of a batch may be missing if their documents are to be sent again automatically.
 
     Never all of them: an empty list is also what a connection of another workspace would return.
     """
@@ -126,16 +126,16 @@ def documents_without_run(sent: Iterable[str], ends: Iterable[RunEnd]) -> tuple[
     return tuple(one for one in documents if one not in seen) if seen <= documents.keys() else ()
 
 
-def merged(before: Evidence | None, now: Evidence, *, fine: Collection[str] = ()) -> Evidence:
+def merged(before: Evidence | None, now: Evidence, *, not_failed: Collection[str] = ()) -> Evidence:
     """Return what is known after another look at the same round.
 
     A run that Extend had once stays known, so a run that is deleted later makes no document look unsent.
 
-    :param fine: ids of runs that ended well and are not among the ends of ``now``.
+    :param not_failed: ids of runs that ended well and are not among the ends of ``now``.
     """
     if before is None:
         return now
-    ends = {end.run_id or end: end for end in (*before.ends, *now.ends) if end.run_id not in fine}
+    ends = {end.run_id or end: end for end in (*before.ends, *now.ends) if end.run_id not in not_failed}
     still = set(before.without_run)
     return msgspec.structs.replace(
         now,
@@ -171,7 +171,7 @@ def next_round(
 
     def is_due(document: str) -> bool:
         ends = ends_of.get(document)
-        return all(end.may_pass(urls_end) for end in ends) if ends else document in without_run
+        return all(end.is_transient(urls_end) for end in ends) if ends else document in without_run
 
     return tuple(filter(is_due, dict.fromkeys(sent)))
 

@@ -55,13 +55,13 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Round:
+class ChunkRound:
     """Documents of a chunk that are sent as one batch.
 
     :param settings: of the run that works on the chunk now.
     :param key: the chunk's.
     :param number: from 1; the first round has all documents of the chunk.
-    :param folder: where its batch is recorded.
+    :param folder: the folder with its ledger and evidence.
     :param plan: the plan that this run works for.
     """
 
@@ -73,28 +73,28 @@ class Round:
     plan: str = ""
 
     @classmethod
-    def first(cls, chunk: ChunkReference) -> Round:
+    def first(cls, chunk: ChunkReference) -> ChunkRound:
         """Return the first round, with the settings of the run that works on the chunk now."""
         settings = settings_of(chunk)
         folder, plan = chunk_folder(settings, chunk["key"]), chunk.get("plan", "")
         return cls(settings, chunk["key"], 1, folder, list(chunk_documents(settings, chunk)), plan)
 
     @classmethod
-    def all(cls, chunk: ChunkReference) -> Iterator[Round]:
+    def all(cls, chunk: ChunkReference) -> Iterator[ChunkRound]:
         """Yield the rounds that were begun, and then the one that is due, if any."""
-        current: Round | None = cls.first(chunk)
+        current: ChunkRound | None = cls.first(chunk)
         while current is not None:
             yield current
             current = current.following()
 
     @classmethod
-    def latest(cls, chunk: ChunkReference) -> Round:
+    def latest(cls, chunk: ChunkReference) -> ChunkRound:
         """Return the last round that was begun or is due."""
         *_, current = cls.all(chunk)
         return current
 
     @classmethod
-    def of_batch(cls, chunk: ChunkReference, batch_id: str | None) -> Round:
+    def of_batch(cls, chunk: ChunkReference, batch_id: str | None) -> ChunkRound:
         """Return the round that was sent as this batch, or else the latest round."""
         for current in cls.all(chunk):
             sent = current.sent()
@@ -102,7 +102,7 @@ class Round:
                 break
         return current
 
-    def following(self) -> Round | None:
+    def following(self) -> ChunkRound | None:
         """Return the next round: as any task has begun it, or else as this run decides on the evidence."""
         folder = self._next_folder
         due = self._begun(folder) or self._due(self.settings.max_attempts)
@@ -146,9 +146,9 @@ class Round:
         return set(due)
 
     @property
-    def followers(self) -> str:
-        """Where the tasks that wait for the chunk are marked, in whichever round they are."""
-        return followers_of(self.settings, self.key)
+    def waiters_folder(self) -> str:
+        """The folder with a file for each task that waits for the chunk, in any round."""
+        return waiters_folder_of(self.settings, self.key)
 
     def evidence(self) -> Evidence | None:
         """Return what is known of the round's runs; None before they were first inspected."""
@@ -157,7 +157,7 @@ class Round:
     def expected(self, sent: Submission) -> int:
         """Return how many runs the round's batch should have, without those that count as gone."""
         evidence = self.evidence()
-        return sent.run_count - (evidence.granted(sent.run_count) if evidence else 0)
+        return sent.run_count - (evidence.allowed_missing(sent.run_count) if evidence else 0)
 
     def sent(self, *, required: bool = False) -> Submission | None:
         """Return the round's batch; None before it is recorded.
@@ -183,8 +183,8 @@ class Round:
         if sent is not None:
             yield from (document for document in documents_of(sent.details) if document.status is None)
 
-    def advance(
-        self, hook: ExtendHook, sender: Sender, context: Context, turned_away: int = 0
+    def submit(
+        self, hook: ExtendHook, sender: Sender, context: Context, failed_attempts: int = 0
     ) -> Submission | RetryAt:
         """Submit the round's documents unless a batch of them exists already; see :class:`Submitter`.
 
@@ -203,9 +203,9 @@ class Round:
             prepare=lambda: self._prepare(hook, marks),
             sender=sender,
             ti=context["ti"],
-            waiters=self.followers,
+            waiters=self.waiters_folder,
             log=sender.log,
-        ).advance(turned_away)
+        ).submit(failed_attempts)
         if isinstance(submitted, Submission) and submitted.batch_id is not None and submitted.taken_up:
             self._restore_documents(ObjectStoragePath(submitted.details[DOCUMENTS_KEY]))
         return submitted
@@ -270,8 +270,8 @@ def settings_of(chunk: ChunkReference) -> Settings:
     return settings.model_copy(update={"repetition": chunk.get("repetition", settings.repetition)})
 
 
-def followers_of(settings: Settings, key: str) -> str:
-    """Return where the tasks that wait for the chunk with this key are marked."""
+def waiters_folder_of(settings: Settings, key: str) -> str:
+    """Return the folder with a file for each task that waits for the chunk with this key."""
     return str(chunk_folder(settings, key) / "followers")
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.attempts import tolerated_missing
-from extend_pipeline.batches.chunk_state import Round
+from extend_pipeline.batches.chunk_state import ChunkRound
 from extend_pipeline.batches.evidence import acceptance_advice, fetch_runs
 from extend_pipeline.batches.ledger import PIPELINE_KEY, documents_of
 from extend_pipeline.batches.reservations import ChunkReference
@@ -43,7 +43,7 @@ def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str,
     from extend_provider.hooks.extend import ExtendAsyncHook
 
     parts = []
-    for each in Round.all(chunk):
+    for each in ChunkRound.all(chunk):
         sent, settings = each.sent(required=each.number == 1), each.settings
         if sent is None or sent.batch_id is None:
             continue
@@ -103,12 +103,12 @@ def collect(
 
     def take(run: WorkflowRun) -> None:
         before = runs.get(run.id)
-        if before is not None and before.keeps_out(run):
+        if before is not None and before.is_richer_than(run):
             return
         if run.status not in SETTLED_STATUSES:
             raise ExtendError(
                 f"Run {run.id} of batch {batch_id} is {run.status}, so nothing of the batch was collected: "
-                "its wait task was marked as success before it was through. A retry collects the batch once "
+                "its wait task was marked as success before it had finished. A retry collects the batch once "
                 "it has settled; to wait for that, clear the wait task.",
                 retryable=True,
             )

@@ -71,7 +71,7 @@ class Inspection:
         return sum(end.status in _UNSUCCESSFUL for end in self.ends)
 
     @property
-    def fine(self) -> frozenset[str]:
+    def not_failed(self) -> frozenset[str]:
         """Ids of the runs that are at work, in review or ended well."""
         ids = self.statuses.keys() - self.gone
         return frozenset(run_id for run_id in ids if self.statuses[run_id] not in _UNSUCCESSFUL)
@@ -166,12 +166,12 @@ def read_evidence(folder: ObjectStoragePath) -> Evidence | None:
     return Evidence(missing=missing, accepted=missing, without_run=tuple(verdict.get("again", ())))
 
 
-def note(folder: ObjectStoragePath, found: Evidence, *, fine: Collection[str] = ()) -> Evidence:
+def note(folder: ObjectStoragePath, found: Evidence, *, not_failed: Collection[str] = ()) -> Evidence:
     """Add what another look at a round has found; return all that is known now.
 
-    :param fine: see :func:`~extend_pipeline.batches.attempts.merged`.
+    :param not_failed: see :func:`~extend_pipeline.batches.attempts.merged`.
     """
-    known = merged(read_evidence(folder), found, fine=fine)
+    known = merged(read_evidence(folder), found, not_failed=not_failed)
     known = msgspec.structs.replace(known, seen_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     write(folder / "evidence.json", known)
     return known
@@ -209,7 +209,7 @@ def missing_runs(hook: ExtendAsyncHook, folder: ObjectStoragePath, *, accept: bo
     evidence = found.evidence(sent, submitted)
     lost = max(evidence.missing, len(evidence.without_run))
     if accept:
-        note(folder, msgspec.structs.replace(evidence, accepted=lost), fine=found.fine)
+        note(folder, msgspec.structs.replace(evidence, accepted=lost), not_failed=found.not_failed)
     return MissingRuns(state.batch_id, found.present, submitted, lost)
 
 

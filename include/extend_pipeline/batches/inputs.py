@@ -133,11 +133,11 @@ def check_readable(checked: Sequence[Checked], conn_id: str) -> None:
     if len(there) < 2 and OBJECT_UNREACHABLE not in reasons:
         return
     places = sorted({"/".join(document.uri.split("/", 3)[:3]) for document in there})
-    told = "" if OBJECT_UNREACHABLE not in reasons else f" {there[0].message}"
+    detail = "" if OBJECT_UNREACHABLE not in reasons else f" {there[0].message}"
     raise PipelineSourceError(
         f"Not one of {len(there):,} documents in {', '.join(places)} may be read with the connection "
-        f"{conn_id!r} any more.{told} Nothing was sent to Extend. Renew its credentials or their rights; the "
-        "next attempt of this task checks again.",
+        f"{conn_id!r} any more.{detail} Nothing was sent to Extend. Renew its credentials or their rights; "
+        "the next attempt of this task checks again.",
         retryable=True,
     )
 
@@ -217,7 +217,7 @@ def _upload_all(
     refused = [result for result in results if isinstance(result, _Refused)]
     if len(refused) == len(items) > 1 and not all(each.of_the_file for each in refused):
         raise PipelineSourceError(
-            f"Extend takes none of {len(items):,} files, the first one for this reason: "
+            f"Extend refuses all of {len(items):,} files, the first one for this reason: "
             f"{refused[0].document.message} No batch was sent, and no document has ended. Correct what they "
             "have in common, then clear this task."
         )
@@ -285,7 +285,7 @@ class Sending:
         )
         if not left.inputs and len(by_id) > 1 and not all(each.is_of_the_file for each in by_id.values()):
             raise PipelineSourceError(
-                f"Extend takes none of {len(by_id):,} documents, the last one for this reason: "
+                f"Extend refuses all of {len(by_id):,} documents, the last one for this reason: "
                 f"{refused[-1].reason}: {refused[-1].message} Nothing was sent, and no document has ended. "
                 "Check that Extend can read the objects: rights, allowed networks, how long URLs are valid. "
                 "Then clear this task."

@@ -127,21 +127,21 @@ class _Tried:
         :raises PipelineInputError: it names the missing right and how to grant it.
         """
         whole = [items for items in groups.values() if all(self._is_refused(item) for item in items)]
-        told = [items for items in whole if len(items) > 1]
-        if not told and (len(whole) < len(groups) or len(whole) < 2):
+        certain = [items for items in whole if len(items) > 1]
+        if not certain and (len(whole) < len(groups) or len(whole) < 2):
             return
-        first = (told or whole)[0][0].document
+        first = (certain or whole)[0][0].document
         place = Located.of(first.uri)
         store = stores.of(place.root)
         answer = self.refused[first.uri]
         what, how = answer.lacks(encrypted_by=store.encrypted_by(place) if isinstance(store, Probes) else "")
-        folders = sorted({"/".join(filter(None, Group.of(items[0])[:2])) + "/" for items in told or whole})
+        folders = sorted({"/".join(filter(None, Group.of(items[0])[:2])) + "/" for items in certain or whole})
         more = f" and {len(folders) - 3:,} more folders" if len(folders) > 3 else ""
         raise PipelineInputError(
             f"Extend could read nothing below {', '.join(folders[:3])}{more}. Missing: {what}. Nothing was "
-            f"sent to Extend. {how[0].upper()}{how[1:]}, for whoever the connection {conn_id!r} is; then "
-            f"clear this task. S3 answered {answer.status} {answer.code} to one byte of {first.uri!r}"
-            + (f": {answer.message}" if answer.message else ".")
+            f"sent to Extend. {how[0].upper()}{how[1:]}, for the identity of the connection "
+            f"{conn_id!r}; then clear this task. S3 answered {answer.status} {answer.code} to one byte of "
+            f"{first.uri!r}" + (f": {answer.message}" if answer.message else ".")
         )
 
     def _is_refused(self, item: Checked) -> bool:

@@ -40,10 +40,10 @@ log = logging.getLogger(__name__)
 def add_approval(
     folder: Any, landings: Any, landed: Asset, *, response_timeout: dt.timedelta, warehouse_pool: str
 ) -> None:
-    """Add the question and what follows from it to the task group that is being defined.
+    """Add the tasks ``held``, ``approve`` and ``release`` to the task group that is being defined.
 
-    The first task finds what is held back, whatever became of single chunks; without anything the question is
-    skipped, and the last task, on which nothing may be skipped that comes after the group, has nothing to do.
+    ``held`` runs even if chunks failed. If no document is held back, ``approve`` is skipped, and ``release``
+    runs and does nothing: if it were skipped, tasks after the group would be skipped, too.
 
     :param landed: the asset that changes when held documents enter the typed tables.
     """
@@ -66,9 +66,9 @@ def add_approval(
 
 
 def find_held(folder: str | None) -> str | None:
-    """Write down which documents of this run are held back, and the question about them.
+    """Write the list of this run's held-back documents, and the question about them, into its folder.
 
-    :returns: the run's folder; None if there are none, or the run has not come to a folder.
+    :returns: the run's folder; None if no document is held back, or if the run has no folder.
     """
     from extend_pipeline.warehouse import open_warehouse
 
@@ -82,7 +82,7 @@ def find_held(folder: str | None) -> str | None:
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
         held = warehouse.held_runs(dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
         count = write_runs(_held_path(home), held)
-    log.info("%s documents are held back because of their confidence.", f"{count:,}")
+    log.info("%s documents are held back because of low confidence.", f"{count:,}")
     text = question(
         read_runs(_held_path(home)), count, dataset=settings.dataset, min_confidence=settings.min_confidence
     )
@@ -94,8 +94,8 @@ def find_held(folder: str | None) -> str | None:
 class ApproveHeldOperator(HITLOperator):
     """Ask a person about the documents that are held back.
 
-    The question is in the run's folder, so that XCom carries a reference. Without an answer in time the
-    documents stay held back, as they do if the answer is to decide later.
+    The question is in the run's folder, so XCom carries only a reference. If nobody answers in time, or the
+    answer is to decide later, the documents stay held back.
 
     :param folder: the run's folder.
     """
@@ -115,7 +115,7 @@ class ApproveHeldOperator(HITLOperator):
 
 
 def release_held(folder: str | None, answer: dict[str, Any] | None, landed: dict[str, str]) -> dict[str, Any]:
-    """Do what the answer says, from the raw zone alone; return how many documents it concerned.
+    """Apply the answer, from the raw zone alone; return the number of documents by decision.
 
     :param answer: what :class:`ApproveHeldOperator` returned; None if there was nothing to ask.
     """
@@ -124,22 +124,23 @@ def release_held(folder: str | None, answer: dict[str, Any] | None, landed: dict
     decision, by = decision_of(answer)
     if folder is None or decision is None:
         log.info(
-            "Nothing is approved or rejected%s.", "" if answer is None else "; clear 'approve' to be asked"
+            "Nothing is approved or rejected%s.",
+            "" if answer is None else "; clear 'approve' to be asked again",
         )
         return {}
     home = ObjectStoragePath(folder)
     settings = read_settings(home)
-    # A decision that is taken back is a part of its own: what it replaces stays in the raw zone.
+    # Each decision is a part of its own: a later decision does not overwrite an earlier one in the raw zone.
     name = f"approval-{home.name}-{decision_mark(by)}"
     with PartsWriter(settings.workspace, home, pipeline=settings.pipeline, name=name) as parts:
         for run, line in decided_lines(read_runs(_held_path(home)), decision, by):
             parts.add(run, line)
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        landed_now = land_parts(warehouse, home, name, settings)
+        landing = land_parts(warehouse, home, name, settings)
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
-    count = landed_now.by_status.total()
+    count = landing.by_status.total()
     outcome: dict[str, Any] = {decision: count}
-    log.info("%s documents are %s by %s.", f"{count:,}", decision, by.get("by") or "the default")
+    log.info("%s documents: %s by %s.", f"{count:,}", decision, by.get("by") or "the default")
     if decision == "APPROVED":
         context = get_current_context()
         (alias,) = context["task"].outlets
@@ -147,7 +148,7 @@ def release_held(folder: str | None, answer: dict[str, Any] | None, landed: dict
         context["outlet_events"][alias].add(asset, extra=outcome)
         announce(
             outcome,
-            landed_now.rows,
+            landing.rows,
             warehouse_conn_id=settings.warehouse_conn_id,
             dataset=settings.dataset,
             documents=count,

@@ -1,4 +1,4 @@
-"""What the tasks of a group have in common: defaults, retries, skips, and how they wait out an outage."""
+"""What the tasks of a group have in common: defaults, retries, skips, and waiting during an outage."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-#: For authors who set none: a worker that dies, or a warehouse that is away, is not the end of a night.
+#: Default for DAGs that set no retries: a dead worker or an unreachable warehouse must not fail a run.
 RETRIES: Final = 3
 
 
 def open_group(group_id: str) -> TaskGroup:
     """Return a new task group of the DAG, or group, that is being defined; use it as a context manager.
 
-    Its tasks pass references by XCom and are skipped behind skipped ones, whatever the DAG's ``default_args``
-    say; ``retries`` are the author's, where there are any.
+    Its tasks push XComs and use the trigger rule ``all_success``, whatever the DAG's ``default_args`` say;
+    they keep the author's ``retries`` if there are any.
     """
     group = TaskGroup(group_id)
     given = {**(group.dag.default_args or {}), **group.default_args}
-    # Later tasks come first, so that a chunk that has begun is finished before the next one begins.
+    # Later tasks get higher priority, so a chunk that has begun is finished before the next one begins.
     own: dict[str, Any] = {"retry_policy": PIPELINE_RETRY_POLICY, "weight_rule": "upstream"}
     own |= {"do_xcom_push": True, "trigger_rule": TriggerRule.ALL_SUCCESS}
     if "retries" not in given and not conf.getint("core", "default_task_retries", fallback=0):
@@ -48,25 +48,25 @@ def open_group(group_id: str) -> TaskGroup:
 
 
 def pipeline_of(ti: Any) -> str:
-    """Return the name of the task group that a task stands in, after that of its DAG."""
+    """Return ``<DAG id>.<task group id>`` of a task."""
     return f"{ti.dag_id}.{ti.task_id.rpartition('.')[0]}"
 
 
 def planner_of(ti: Any) -> Planner:
-    """Return who makes the plan of a task; each execution of the task is another planner."""
+    """Return the planner of a ``plan`` task; each execution of the task is another planner."""
     group_id = ti.task_id.rpartition(".")[0]
     plan = uuid.uuid4().hex[:12]
     return Planner(plan=plan, airflow=airflow_id(), dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
 
 
 def skip_behind(ti: Any, name: str) -> None:
-    """Skip the running task if another one of its group was skipped.
+    """Skip the running task if another task of its group was skipped.
 
-    It is for tasks that run whatever became of those before them.
+    For tasks whose trigger rule lets them run after failures.
 
     :param ti: of the running task.
     :param name: the other task's name in the group.
-    :raises AirflowSkipException: if it was.
+    :raises AirflowSkipException: if the other task was skipped.
     """
     task_id = f"{ti.task_id.rpartition('.')[0]}.{name}"
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
@@ -79,12 +79,12 @@ PIPELINE_RETRY_POLICY: Final = ExceptionRetryPolicy(
         RetryRule(
             exception=PipelineOutcomeError,
             action=RetryAction.FAIL,
-            reason="Everything that could land has landed; adding it up again changes nothing.",
+            reason="Everything that could land has landed; a retry would come to the same result.",
         ),
         RetryRule(
             exception=XComNotFound,
             action=RetryAction.FAIL,
-            reason="A task before this one was marked as success before it was through; clear that one.",
+            reason="An upstream task was marked as success before it had finished; clear that task.",
         ),
         *EXTEND_RETRY_POLICY.rules,
     ],
@@ -92,53 +92,55 @@ PIPELINE_RETRY_POLICY: Final = ExceptionRetryPolicy(
 )
 
 
-#: Seconds until Extend is asked again; doubled from time to time, up to the longest. Each request has been
-#: tried several times by then, see :class:`~extend_provider.client.retries.Backoff`.
+#: Seconds until the next attempt; doubled after each failure, up to the longest. The client has retried each
+#: request several times by then, see :class:`~extend_provider.client.retries.Backoff`.
 FIRST_PAUSE: float = 30.0
 LONGEST_PAUSE: Final = 600.0
 
 
-def ask_later(
+def retry_later(
     task: BaseOperator,
     error: ExtendError,
     method: Callable[..., Any],
     ti: Any,
     *,
     deadline: float,
-    fate: str,
+    explanation: str,
     failures: int = 0,
     **state: Any,
 ) -> NoReturn:
-    """Let a task that Extend did not answer go on later, without a worker until then.
+    """Defer a task after an outage of Extend, without a worker slot, and call a method of it later.
 
-    :param method: of the task; called then with an event that has ``failures``, ``deadline`` and ``state``.
+    :param method: of the task; called with an event that has ``failures``, ``deadline`` and ``state``.
     :param ti: the task instance.
     :param deadline: when the task fails instead, in seconds since the epoch.
-    :param fate: what became of the remote work, and what to do next.
-    :param failures: how often it was put off before.
+    :param explanation: the state of the remote work and what to do next, for the error at the deadline.
+    :param failures: how many attempts failed before this one.
     :raises ExtendBatchTimeoutError: the deadline has passed. Airflow does not retry it.
     """
     left = deadline - time.time()
     if left <= 0:
         moment = dt.datetime.fromtimestamp(deadline, dt.UTC).isoformat(timespec="seconds")
-        raise ExtendBatchTimeoutError(f"Extend had no answer by the deadline ({moment}): {error} {fate}")
+        raise ExtendBatchTimeoutError(
+            f"Extend had no answer by the deadline ({moment}): {error} {explanation}"
+        )
     pause = max(min(FIRST_PAUSE * 2.0 ** min(failures, 16), LONGEST_PAUSE), error.retry_after or 0.0)
-    task.log.warning("Asked again later (%s times so far): %s", failures, error)
-    later = RetryAt(at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(pause, left)))
+    task.log.warning("Extend did not answer (%s failures before); asked again later: %s", failures, error)
+    retry = RetryAt(at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=min(pause, left)))
     state = {"failures": failures + 1, "deadline": deadline, **state}
-    defer_until(task, later, method, ti, cancel_on_kill=False, **state)
+    defer_until(task, retry, method, ti, cancel_on_kill=False, **state)
 
 
-class AskingOperator(BaseOperator, SkipMixin):
-    """Calls a function that asks Extend, and may be called again; waits out an outage without a worker.
+class ExtendCallOperator(BaseOperator, SkipMixin):
+    """Calls an idempotent function that sends requests to Extend; during an outage it is deferred.
 
-    Returns what the function returns. An outage costs no retry.
+    Returns the function's result. An outage costs no retry.
 
-    :param function: what to call.
-    :param arguments: with what; a template.
-    :param timeout: how long it may take, outages included.
-    :param short_circuit: skip all that comes after the task if the function returns nothing.
-    :raises ExtendBatchTimeoutError: Extend gave no answer for so long.
+    :param function: the function to call.
+    :param arguments: its positional arguments; a template.
+    :param timeout: how long the task may take, outages included.
+    :param short_circuit: skip all downstream tasks if the function returns nothing.
+    :raises ExtendBatchTimeoutError: the outage lasted longer than ``timeout``.
     """
 
     template_fields: Sequence[str] = ("arguments",)
@@ -172,9 +174,15 @@ class AskingOperator(BaseOperator, SkipMixin):
         except ExtendError as error:
             if not is_outage(error):
                 raise
-            fate = "Nothing is lost, at Extend or here; clear this task to go on."
-            ti = context["ti"]
-            ask_later(self, error, self.ask_again, ti, deadline=deadline, failures=failures, fate=fate)
+            retry_later(
+                self,
+                error,
+                self.ask_again,
+                context["ti"],
+                deadline=deadline,
+                failures=failures,
+                explanation="Nothing is lost, at Extend or here; clear this task to continue.",
+            )
         if self.short_circuit and not result:
             self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))
         return result

@@ -22,7 +22,7 @@ from extend_pipeline.config import (
     check_type,
     source_settings,
 )
-from extend_pipeline.dag.conventions import AskingOperator, open_group
+from extend_pipeline.dag.conventions import ExtendCallOperator, open_group
 from extend_pipeline.dag.lineage import landed_group, written_tables
 from extend_pipeline.dag.submit import SubmitChunkOperator
 from extend_pipeline.dag.tasks import discover_documents, finish_run, load_chunk, plan_chunks
@@ -100,7 +100,7 @@ def documents_to_warehouse(
                 extend_conn_id=deployment.extend_conn_id or "extend_default",
                 pool=extend_pool,
             )
-            collect = AskingOperator(
+            collect = ExtendCallOperator(
                 task_id="collect",
                 function=collect_chunk,
                 arguments=[chunk, submit.output],

@@ -1,4 +1,4 @@
-"""What has landed, told to the platform: assets that DAGs are scheduled on, lineage that is collected.
+"""What has landed, reported to Airflow: events of assets that schedule DAGs, and OpenLineage.
 
 Airflow hands the lineage that is reported here to its hook lineage readers; the OpenLineage provider is one,
 and costs nothing where it is not set up. :func:`as_openlineage` is what that provider calls to name our
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from extend_pipeline.settings import Settings
 
 
-#: Airflow leaves addresses of such a scheme as they are.
+#: The scheme of the assets' URIs; Airflow does not normalize URIs of an unknown scheme.
 SCHEME = "x-extend"
 
 
@@ -32,8 +32,8 @@ def landed_table(deployment: Deployment, table: str) -> Asset:
 
     Its events come once per run, after all of the run has landed, from every DAG that lands in the table.
     Each carries ``rows`` (written to the table) and ``documents``, and after documents were sent ``credits``,
-    ``workflow_id`` and ``version``. Reviews, approvals and replays emit them too. A run that fails, be it by
-    ``max_failed``, emits none; one that wrote nothing to a table none for it.
+    ``workflow_id`` and ``version``. Reviews, approvals and replays emit them too. A run that fails,
+    also by ``max_failed``, emits none; a run that wrote nothing to a table emits none for it.
 
     :param deployment: its warehouse is the one that the table is in.
     :param table: a table of the dataset, generated or not, as the ``dictionary`` table has it.
@@ -53,12 +53,12 @@ def table_asset(warehouse_conn_id: Any, dataset: Any, table: str) -> Asset:
 
 
 def landed_group(dag_id: str, group_id: str) -> Asset:
-    """Return the asset that stands for everything a task group has landed, in whichever tables."""
+    """Return the asset of everything that a task group lands, in any table."""
     return _asset(dag_id, group_id)
 
 
 def written_tables(landed: Asset) -> AssetAlias:
-    """Return what a task has as its outlet that learns only when it runs which tables have rows."""
+    """Return the outlet of a task that knows only at run time which tables it writes."""
     return AssetAlias(f"{landed.name}.tables", group="extend")
 
 

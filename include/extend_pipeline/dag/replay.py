@@ -1,4 +1,4 @@
-"""Replay: a task group that lands what the raw zone has, without asking Extend, and its tasks."""
+"""Replay: a task group that lands the raw zone again, without a request to Extend, and its tasks."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def replay_to_warehouse(
 
 
 def find_parts(settings: dict[str, Any]) -> str:
-    """See what is to be replayed; return the run's folder.
+    """Find the parts to replay; return the run's folder.
 
-    If all parts are to land again, the ledger of the destination forgets them here, once: whatever is retried
-    after this goes on where it stopped.
+    If all parts are to land again, they are removed from the ledger of the destination here, once: a retry of
+    the next task continues where it stopped.
 
     :param settings: rendered values for :class:`~extend_pipeline.planning.replay.ReplaySettings`.
     """
@@ -103,9 +103,9 @@ def find_parts(settings: dict[str, Any]) -> str:
 
 
 def replay_parts(folder: str) -> dict[str, Any]:
-    """Land what the ledger of the destination does not know; return how much that was.
+    """Land the parts that the ledger of the destination lacks; return the counts.
 
-    What the schema contract refuses is in the figures, and in ``problems``; it fails nothing.
+    Parts that the schema contract refuses are in the counts and in ``problems``; they fail nothing.
     """
     from extend_pipeline.warehouse import open_warehouse, publish_snapshot
 
@@ -117,7 +117,7 @@ def replay_parts(folder: str) -> dict[str, Any]:
         log.info("%s of %s parts are to be landed.", f"{len(due):,}", f"{len(entries):,}")
         landed = 0
 
-        def tell(entry: Entry, refused: bool) -> None:
+        def log_part(entry: Entry, refused: bool) -> None:
             nonlocal landed
             landed += 1
             what = (
@@ -126,7 +126,7 @@ def replay_parts(folder: str) -> dict[str, Any]:
             level = logging.WARNING if refused else logging.INFO
             log.log(level, "%s of %s: %s %s.", f"{landed:,}", f"{len(due):,}", entry.part.uri, what)
 
-        total = replay(warehouse, due, settings, tell)
+        total = replay(warehouse, due, settings, log_part)
     end(settings)
     if total.refused:
         log.warning(

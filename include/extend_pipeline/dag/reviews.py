@@ -1,4 +1,4 @@
-"""Reviews: a task group that lands what reviewers at Extend have decided since, and its tasks."""
+"""Reviews: a task group that lands the decisions of reviewers at Extend, and its tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow.sdk import ObjectStoragePath, TaskGroup, get_current_context, task
 
 from extend_pipeline import config
 from extend_pipeline.config import Deployment, Templated, check_type
-from extend_pipeline.dag.conventions import AskingOperator, open_group, pipeline_of
+from extend_pipeline.dag.conventions import ExtendCallOperator, open_group, pipeline_of
 from extend_pipeline.dag.lineage import announce, landed_group, written_tables
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.reviews.decisions import DELETED_MESSAGE, NEWS, ReviewSettings, ReviewState
@@ -28,7 +28,7 @@ from extend_pipeline.storage.workspace import read_json, run_folder, write_json
 
 log = logging.getLogger(__name__)
 
-#: How long a look waits out an outage of Extend; the next one would ask for the same runs.
+#: How long ``ask`` waits during an outage of Extend; the next run would fetch the same runs.
 ASK_TIMEOUT: Final = dt.timedelta(hours=6)
 
 
@@ -58,7 +58,7 @@ def reviews_to_warehouse(
         landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
         find: Any = task.short_circuit(task_id="find", pool=warehouse_pool)(find_reviews)
-        ask = AskingOperator(
+        ask = ExtendCallOperator(
             task_id="ask",
             function=ask_for_reviews,
             arguments=[find(settings)],
@@ -71,7 +71,7 @@ def reviews_to_warehouse(
 
 
 def find_reviews(settings: dict[str, Any]) -> str | None:
-    """Write down which runs wait for a reviewer; return the run's folder, or None if there are none.
+    """Write the list of the runs that wait for a reviewer; return the run's folder, None if there are none.
 
     :param settings: rendered values for :class:`~extend_pipeline.reviews.decisions.ReviewSettings`.
     """
@@ -90,7 +90,7 @@ def find_reviews(settings: dict[str, Any]) -> str | None:
 
 
 def ask_for_reviews(folder: str) -> str | None:
-    """Ask Extend for each run, write the news into the raw zone; return the folder, or None without news."""
+    """Fetch each run, write changed ones into the raw zone; return the folder, or None without changes."""
     from extend_pipeline.reviews.asking import ask
     from extend_provider.hooks.extend import ExtendAsyncHook
 
@@ -113,7 +113,7 @@ def ask_for_reviews(folder: str) -> str | None:
 
 
 def land_reviews(folder: str) -> dict[str, Any]:
-    """Land what the reviewers have decided, batch by batch, and return the counts.
+    """Land the reviewers' decisions, batch by batch, and return the counts.
 
     :raises PipelineOutcomeError: if Extend could not show some of the runs; everything else has landed.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from extend_pipeline.batches.chunk_state import Round, followers_of
+from extend_pipeline.batches.chunk_state import ChunkRound, waiters_folder_of
 from extend_pipeline.batches.ledger import DOCUMENTS_KEY
 from extend_pipeline.batches.reservations import PARALLEL, ChunkReference, ledger_of
 from extend_pipeline.exceptions import ChunkVoidedError
@@ -29,16 +29,16 @@ CHUNK_GROUP_ID, WAIT_TASK_ID = "chunk", "wait"
 
 
 class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
-    """Send a chunk's documents to Extend as one batch, unless a batch of just these documents exists already.
+    """Send a chunk's documents to Extend as one batch, unless a batch of exactly these documents exists.
 
     Returns the batch id, or None when no document of the chunk can be sent any more. Pushes ``run_count``,
-    and ``submission``: the file that lists the chunk's documents as they stood when it was sent. What a rate
-    limit asks for, and what the proof takes that a lost submission has no batch, is waited for without a
-    worker slot. A chunk whose documents another plan has taken over is skipped.
+    and ``submission``: the file that lists the chunk's documents with their status when it was sent. It waits
+    deferred, without a worker slot, for a rate limit and for the proof that a lost submission created no
+    batch. A chunk whose documents another plan has taken over is skipped.
 
     :param chunk: the chunk's reference, see :class:`~extend_pipeline.batches.reservations.ChunkReference`.
-    :param cancel_on_kill: look for the batch and cancel it when the task is ended while it is on its way to
-        Extend, or while it is not known whether it has got there.
+    :param cancel_on_kill: if the task is ended while the request is in flight, or while its result is
+        unknown: search for the batch and cancel it.
     """
 
     template_fields: Sequence[str] = ("chunk",)
@@ -49,23 +49,23 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
         self.cancel_on_kill = cancel_on_kill
 
     def execute(self, context: Context) -> str | None:
-        """Take up the chunk's batch if there is one, else send it."""
-        return self._advance(context)
+        """Return the chunk's existing batch, or submit it."""
+        return self._submit(context)
 
     def execute_complete(self, context: Context, event: Any = None) -> str | None:
-        """Go on with a submission that had to wait."""
-        return self._advance(context, event["turned_away"])
+        """Continue a submission that was deferred."""
+        return self._submit(context, event["turned_away"])
 
-    def _advance(self, context: Context, turned_away: int = 0) -> str | None:
+    def _submit(self, context: Context, failed_attempts: int = 0) -> str | None:
         from extend_provider.hooks.extend import ExtendHook
 
-        chunk, ti = Round.first(self.chunk), context["ti"]
-        add_waiter(chunk.followers, Waiter.of(ti, WAIT_TASK_ID))
+        chunk, ti = ChunkRound.first(self.chunk), context["ti"]
+        add_waiter(chunk.waiters_folder, Waiter.of(ti, WAIT_TASK_ID))
         try:
             with ExtendHook(extend_conn_id=chunk.settings.extend_conn_id) as hook:
-                outcome = chunk.advance(hook, self, context, turned_away)
+                outcome = chunk.submit(hook, self, context, failed_attempts)
         except ChunkVoidedError as voided:
-            remove_waiter(chunk.followers, Waiter.of(ti, WAIT_TASK_ID))
+            remove_waiter(chunk.waiters_folder, Waiter.of(ti, WAIT_TASK_ID))
             self.log.warning("%s", voided)
             raise AirflowSkipException(str(voided)) from None
         if isinstance(outcome, RetryAt):
@@ -75,15 +75,19 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
         return outcome.batch_id
 
 
-def follow_held(settings: Settings, plan: Plan, ti: Any) -> None:
-    """Say that a run waits for the chunks of other runs that it has planned, long before their turn comes.
+def register_as_waiter(settings: Settings, plan: Plan, ti: Any) -> None:
+    """Register this run as a waiter of the chunks that other runs began to send, before its own tasks start.
 
-    :param ti: of the task that has planned, beside the mapped group.
+    Otherwise the end of such a run could cancel a batch that this run still needs.
+
+    :param ti: of the ``plan`` task, which is in the same group as the mapped group.
     """
     task_id = f"{ti.task_id.rpartition('.')[0]}.{CHUNK_GROUP_ID}.{WAIT_TASK_ID}"
     for index, chunk in enumerate(plan.chunks):
         if index >= plan.new_chunks:
-            add_waiter(followers_of(settings, chunk["key"]), Waiter(ti.dag_id, ti.run_id, task_id, index))
+            add_waiter(
+                waiters_folder_of(settings, chunk["key"]), Waiter(ti.dag_id, ti.run_id, task_id, index)
+            )
 
 
 def count_voided(settings: Settings, plan: Plan) -> int:

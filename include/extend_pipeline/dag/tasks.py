@@ -1,6 +1,6 @@
-"""The tasks between which a document travels: thin shells that open connections and files.
+"""The tasks ``discover``, ``plan``, ``load`` and ``finish``: thin functions that open connections and files.
 
-What they decide is decided by the pure modules beside this one. Nothing heavy is imported before a task runs.
+The decisions are in ``planning`` and ``batches``. Nothing heavy is imported before a task runs.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from extend_pipeline.batches.chunk_state import settings_of
 from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.dag.conventions import pipeline_of, planner_of, skip_behind
 from extend_pipeline.dag.lineage import announce
-from extend_pipeline.dag.submit import count_voided, follow_held
+from extend_pipeline.dag.submit import count_voided, register_as_waiter
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.planning.chunking import Planning, unsent_path
 from extend_pipeline.planning.plan import keep_plan, read_plan
-from extend_pipeline.planning.quality import Landed, landed_in_rounds, objection
+from extend_pipeline.planning.quality import Landed, failure_reason, sum_of_rounds
 from extend_pipeline.planning.replay import check_whole
 from extend_pipeline.settings import Settings, read_settings, write_settings
 from extend_pipeline.storage.raw_index import Entry, enter, land, task_provenance
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Addresses of a source that the log names.
-_TOLD_ADDRESSES: Final = 20
+#: How many addresses of a source the log names.
+LOGGED_ADDRESSES: Final = 20
 
 
 def discover_documents(settings: dict[str, Any]) -> str:
     """List the source into the run's folder and return the folder's address.
 
-    A retry goes on in the folder of the attempt before it; a cleared task begins anew.
+    A retry continues in the folder of the attempt before it; a cleared task begins a new folder.
 
     :param settings: rendered values for :class:`~extend_pipeline.settings.Settings`.
     """
@@ -58,30 +58,30 @@ def discover_documents(settings: dict[str, Any]) -> str:
         write_settings(folder, checked)
         memory.remember({"folder": str(folder)})
     if checked.reprocess == "failed":
-        log.info("What failed before is looked up in the warehouse.")
+        log.info("reprocess='failed': the documents are read from the dead letters in the warehouse.")
         return str(folder)
-    shown = [item.uri for item in checked.source[:_TOLD_ADDRESSES]]
+    shown = [item.uri for item in checked.source[:LOGGED_ADDRESSES]]
     more = len(checked.source) - len(shown)
     log.info("Reading %s%s.", ", ".join(shown), f" and {more:,} more" if more else "")
     found = write_listing(folder, checked)
-    log.info("%s documents found there.", f"{found:,}")
+    log.info("%s documents found.", f"{found:,}")
     return str(folder)
 
 
 def _earlier_folder(memory: AttemptMemory, settings: Settings) -> ObjectStoragePath | None:
     """Return the folder that an earlier attempt has begun with the same settings."""
-    left = memory.recall()
-    if left is None:
+    remembered = memory.recall()
+    if remembered is None:
         return None
-    folder = ObjectStoragePath(left["folder"])
+    folder = ObjectStoragePath(remembered["folder"])
     try:
         return folder if read_settings(folder) == settings else None
-    except FileNotFoundError:  # the worker's own disk, and another worker
+    except FileNotFoundError:  # on the local disk of another worker
         return None
 
 
 def plan_chunks(folder: str) -> list[ChunkReference]:
-    """Leave out what has landed before, reserve what is new, land what cannot be sent; return the chunks."""
+    """Plan the run: skip what has landed, reserve new chunks, land what cannot be sent; return the chunks."""
     from extend_pipeline.batches.probing import check_rights
     from extend_pipeline.planning.discovery import failed_before
     from extend_pipeline.planning.listing import read_listing
@@ -124,7 +124,7 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     log.log(logging.WARNING if plan.beyond_map else logging.INFO, "%s", plan.describe())
     ti.xcom_push(key="plan", value=plan.summary())
     if not settings.dry_run:
-        follow_held(settings, plan, ti)
+        register_as_waiter(settings, plan, ti)
     return [] if settings.dry_run else plan.chunks
 
 
@@ -133,18 +133,18 @@ def load_chunk(
 ) -> dict[str, Any]:
     """Land a chunk: one row for each of its documents, and the rows of their results.
 
-    The last round lands first, and the first one, which has all documents, last: a document is claimed until
-    its last attempt has landed, so that what a crash leaves behind is taken up.
+    The last round lands first and the first round, which has all documents, lands last. So a document stays
+    claimed until its last attempt has landed, and after a crash the next run continues with it.
 
-    :param submission: the file that lists the documents as they stood when the chunk was sent.
-    :param parts: what was collected; none if nothing was sent.
-    :raises PipelineInputError: a task before this one has left nothing.
+    :param submission: the file that lists the documents with their status when the chunk was sent.
+    :param parts: the collected parts of the raw zone; empty if nothing was sent.
+    :raises PipelineInputError: submit or collect was marked as success before it had finished.
     """
     if submission is None or parts is None:
         raise PipelineInputError(
-            f"Chunk {chunk['key']}: a task before this one was marked as success before it was through, so "
-            "what was sent or collected is not known here, and nothing has landed. Clear that task, submit "
-            "or collect; what was sent is taken up, not sent again."
+            f"Chunk {chunk['key']}: submit or collect was marked as success before it had finished, so it is "
+            "unknown what was sent or collected, and nothing has landed. Clear that task: documents that "
+            "were sent are not sent again."
         )
     from extend_pipeline.dag.lineage import report_lineage
     from extend_pipeline.warehouse import LandingPolicy, open_warehouse
@@ -159,18 +159,18 @@ def load_chunk(
         collected = [write_part(unsent, None, read_documents(ObjectStoragePath(submission)))]
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
         landings = [_land(warehouse, settings, part, policy).to_json() for part in reversed(collected)]
-    landing = landed_in_rounds(landings)
+    landing = sum_of_rounds(landings)
     report_lineage(settings, landing["rows"])
     return landing
 
 
 def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
-    """Add up what has landed, say it, and decide whether the run is a success.
+    """Add up what has landed, log it, and decide whether the run is a success.
 
-    :param folder: the run's folder; None if even the discovery failed.
+    :param folder: the run's folder; None if the discovery failed.
     :param landings: what the chunks' loads returned; those that did not land are missing.
-    :raises PipelineOutcomeError: if the outcome is not what the settings allow; everything has landed then.
-    :raises AirflowSkipException: the discovery was skipped, and everything behind it.
+    :raises PipelineOutcomeError: if the settings do not allow the outcome; everything has landed then.
+    :raises AirflowSkipException: the discovery was skipped, and with it all other tasks.
     """
     from extend_pipeline.warehouse import publish_snapshot
 
@@ -179,19 +179,19 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     planned = read_plan(ObjectStoragePath(folder)) if folder else None
     if folder is None or planned is None:
         raise PipelineOutcomeError(
-            "The run did not come to a plan, so nothing was sent to Extend. See which task failed, "
-            "discover or plan, and clear it when its cause is gone."
+            "The run has no plan, so nothing was sent to Extend. See whether discover or plan failed, and "
+            "clear that task once the cause is removed."
         )
     settings = read_settings(ObjectStoragePath(folder))
     plan, unsent = planned
-    # Of a mapped group, Airflow gives one chunk's value bare, several as a sequence, and none as None.
+    # Airflow passes a mapped group's results as one bare value, a sequence, or None.
     landed = [landings] if isinstance(landings, Mapping) else landings or ()
     unlanded = len(landed) < len(plan.chunks)
     voided = count_voided(settings, plan) if unlanded else 0
     total = Landed.of(plan, landed, unsent, voided=voided)
     log.info("%s\n%s", plan.describe(), total.describe())
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
-    reason = objection(
+    reason = failure_reason(
         total,
         max_failed=settings.max_failed,
         max_failed_ratio=settings.max_failed_ratio,
@@ -215,7 +215,7 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
 def _land(
     warehouse: Warehouse, settings: Settings, part: RawPart, policy: LandingPolicy | None = None
 ) -> Landing:
-    """Enter a part into the index of the raw zone, and land it from there."""
+    """Add a part to the index of the raw zone, and land it."""
     from extend_pipeline.warehouse.records import AS_BEFORE
 
     origin = task_provenance(

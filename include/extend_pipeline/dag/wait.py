@@ -1,4 +1,4 @@
-"""Wait: until every document of a chunk has come to its end, failures that may pass tried again."""
+"""Wait: the task that waits until a chunk's documents are final, and sends transient failures again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from extend_pipeline.batches.attempts import Evidence, tolerated_missing
-from extend_pipeline.batches.chunk_state import Round, urls_end
+from extend_pipeline.batches.chunk_state import ChunkRound, urls_end
 from extend_pipeline.batches.evidence import acceptance_advice, note
 from extend_pipeline.batches.reservations import ChunkReference
-from extend_pipeline.dag.conventions import ask_later
+from extend_pipeline.dag.conventions import retry_later
 from extend_pipeline.exceptions import is_outage
-from extend_provider.batch.ownership import Waiter, add_waiter, left_alone, other_waiters, remove_waiter
+from extend_provider.batch.ownership import (
+    Waiter,
+    add_waiter,
+    manual_cancel_advice,
+    other_waiters,
+    remove_waiter,
+)
 from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
 from extend_provider.batch.progress import BatchProgress
 from extend_provider.batch.submission import RetryAt, Submission
@@ -26,20 +32,19 @@ from extend_provider.triggers.submission import defer_until
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: What Extend does not know at all is asked for as seldom as after so many failures: somebody has to act.
-SELDOM: Final = 3
+#: A batch that Extend does not know is polled as rarely as after this many failures: a person has to act.
+UNKNOWN_BATCH_FAILURES: Final = 3
 
 
 class WaitChunkOperator(ExtendBatchSensor):
-    """Waits for a chunk's batch, sends what failed for a passing reason again, alone, and waits for that.
+    """Waits for a chunk's batch, sends the transient failures again as a batch of their own, waits for that.
 
-    Always deferred. What it has come to is in the workspace, see :mod:`extend_pipeline.batches.chunk_state`:
-    a retry, a cleared task and another run with the same chunk go on from there. ``timeout`` covers all
-    rounds.
+    Always deferred. Its state is in the workspace, see :mod:`extend_pipeline.batches.chunk_state`: a retry, a
+    cleared task and another run with the same chunk continue from there. ``timeout`` covers all rounds.
 
     :param chunk: the chunk's reference, see :class:`~extend_pipeline.batches.reservations.ChunkReference`.
-    :param missing_after: how long a batch may list fewer runs than were submitted, all others settled and
-        nothing changing, before the missing ones count as gone; never more than half of ``timeout``.
+    :param missing_after: how long a batch may list fewer runs than were submitted, while all listed runs have
+        settled and nothing changes, before the missing runs count as gone; at most half of ``timeout``.
     """
 
     template_fields: Sequence[str] = (*ExtendBatchSensor.template_fields, "chunk")
@@ -56,31 +61,31 @@ class WaitChunkOperator(ExtendBatchSensor):
         return f"Batch {self.batch_id}"
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Wait for the round that the chunk is in."""
+        """Wait for the chunk's current round."""
         if not validation.run_count(self.run_count):
             return super().execute(context)
         self.dashboard_url = ""
         missing_after = validation.positive_seconds(self.missing_after, "missing_after")
         missing_after = min(missing_after, self.timeout / 2)
         policy = dataclasses.replace(self._policy(context), missing_after=missing_after)
-        # From the first round on, because Extend may have lost runs of each since they were looked at.
-        current = Round.first(self.chunk)
-        self._share(current, context)
-        add_waiter(current.followers, Waiter.of(context["ti"]))
+        # Start at the first round: Extend may have lost runs of any round since the last inspection.
+        current = ChunkRound.first(self.chunk)
+        self._use_connection_and_waiters_of(current, context)
+        add_waiter(current.waiters_folder, Waiter.of(context["ti"]))
         return self._wait_for(context, current, policy)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the deferral, knowing who else waits for the chunk."""
-        self._share(Round.first(self.chunk), context)
+        """Resume after the deferral, with the chunk's connection and waiters."""
+        self._use_connection_and_waiters_of(ChunkRound.first(self.chunk), context)
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _share(self, current: Round, context: Context) -> None:
-        # As the first task has rendered it, so that a batch is waited for where it was sent.
+    def _use_connection_and_waiters_of(self, current: ChunkRound, context: Context) -> None:
+        # The connection as `discover` rendered it: a batch is polled where it was sent.
         self.extend_conn_id = current.settings.extend_conn_id
-        self.waiters, self._waiter = current.followers, Waiter.of(context["ti"])
+        self.waiters, self._waiter = current.waiters_folder, Waiter.of(context["ti"])
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Decide what becomes of the round that has settled."""
+        """Process the end of a wait: inspect the round, and send and await the next one if any."""
         ended = PollResult.from_event(event)
         if ended.batch_id is not None:
             self.batch_id = ended.batch_id
@@ -88,31 +93,31 @@ class WaitChunkOperator(ExtendBatchSensor):
             self.run_count = ended.progress["expected"]
         policy = WaitPolicy(**ended.policy) if ended.policy else self._policy(context)
         if _is_unknown(ended):
-            self._ask_later(context, ended.failure(self._name, ""), policy, ended, SELDOM)
+            self._retry_later(context, ended.failure(self._name, ""), policy, ended, UNKNOWN_BATCH_FAILURES)
         super().execute_complete(context, event)
-        return self._take_up(context, ended, policy)
+        return self._process_end(context, ended, policy)
 
     def look_again(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Go on with a round that had settled when Extend gave no answer."""
+        """Process the end of a round again, after Extend did not answer the inspection."""
         ended, policy = PollResult.from_event(event["ended"]), WaitPolicy(**event["policy"])
         self.batch_id = ended.batch_id
         if _is_unknown(ended):
-            return self._wait_for(context, Round.of_batch(self.chunk, ended.batch_id), policy)
-        return self._take_up(context, ended, policy, event["failures"])
+            return self._wait_for(context, ChunkRound.of_batch(self.chunk, ended.batch_id), policy)
+        return self._process_end(context, ended, policy, event["failures"])
 
-    def _take_up(
+    def _process_end(
         self, context: Context, ended: PollResult, policy: WaitPolicy, failures: int = 0
     ) -> dict[str, Any]:
-        current = Round.of_batch(self.chunk, ended.batch_id)
+        current = ChunkRound.of_batch(self.chunk, ended.batch_id)
         sent = current.sent()
         if sent is None or sent.batch_id != ended.batch_id:
             return self._wait_for(context, current, policy)
         try:
-            evidence = self._look(current, sent, given_up=ended.outcome is Outcome.RUNS_MISSING)
+            evidence = self._inspect(current, sent, given_up=ended.outcome is Outcome.RUNS_MISSING)
         except ExtendError as error:
             if not is_outage(error) and not isinstance(error, ExtendNotFoundError):
                 raise
-            self._ask_later(context, error, policy, ended, failures)
+            self._retry_later(context, error, policy, ended, failures)
         if evidence is None:
             if time.time() >= policy.deadline:
                 raise ExtendBatchTimeoutError(f"{self._name} has not settled. {LEFT_RUNNING}")
@@ -120,34 +125,34 @@ class WaitChunkOperator(ExtendBatchSensor):
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)
-        remove_waiter(current.followers, Waiter.of(context["ti"]))
+        remove_waiter(current.waiters_folder, Waiter.of(context["ti"]))
         return dict(ended.progress or {})
 
-    def _ask_later(
+    def _retry_later(
         self, context: Context, error: ExtendError, policy: WaitPolicy, ended: PollResult, failures: int = 0
     ) -> NoReturn:
         unknown = self._nothing_listed(ended) if isinstance(error, ExtendNotFoundError) else ""
-        ask_later(
+        retry_later(
             self,
             error,
             self.look_again,
             context["ti"],
             deadline=policy.deadline,
-            fate=f"{unknown} {self._name}: nothing was sent again. {LEFT_RUNNING}".lstrip(),
+            explanation=f"{unknown} {self._name}: nothing was sent again. {LEFT_RUNNING}".lstrip(),
             failures=failures,
             ended=ended.as_event(),
             policy=dataclasses.asdict(policy),
         )
 
     def go_on_sending(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Go on with the submission of a round that had to wait."""
+        """Continue the submission of a round that was deferred."""
         policy = WaitPolicy(**event["policy"])
-        return self._wait_for(context, Round.latest(self.chunk), policy, event["turned_away"])
+        return self._wait_for(context, ChunkRound.latest(self.chunk), policy, event["turned_away"])
 
     def _wait_for(
-        self, context: Context, current: Round, policy: WaitPolicy, turned_away: int = 0
+        self, context: Context, current: ChunkRound, policy: WaitPolicy, failed_attempts: int = 0
     ) -> dict[str, Any]:
-        sent = current.sent(required=current.number == 1) or self._submit(context, current, turned_away)
+        sent = current.sent(required=current.number == 1) or self._submit(context, current, failed_attempts)
         if isinstance(sent, RetryAt):
             defer_until(
                 self,
@@ -164,11 +169,11 @@ class WaitChunkOperator(ExtendBatchSensor):
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)
-        remove_waiter(current.followers, Waiter.of(context["ti"]))
-        self.log.info("Round %s: there is nothing to wait for.", current.number)
+        remove_waiter(current.waiters_folder, Waiter.of(context["ti"]))
+        self.log.info("Round %s: no document was sent, so there is nothing to wait for.", current.number)
         return BatchProgress(0, {}).as_dict()
 
-    def _submit(self, context: Context, current: Round, turned_away: int) -> Submission | RetryAt:
+    def _submit(self, context: Context, current: ChunkRound, failed_attempts: int) -> Submission | RetryAt:
         from extend_provider.hooks.extend import ExtendHook
 
         self.log.info(
@@ -178,13 +183,13 @@ class WaitChunkOperator(ExtendBatchSensor):
             f"{len(current.documents):,}",
         )
         with ExtendHook(extend_conn_id=self.extend_conn_id) as hook:
-            return current.advance(hook, self, context, turned_away)
+            return current.submit(hook, self, context, failed_attempts)
 
-    def _look(self, current: Round, sent: Submission, *, given_up: bool) -> Evidence | None:
-        """Look at the runs that did not end well; return what is known, None if the round is not over yet.
+    def _inspect(self, current: ChunkRound, sent: Submission, *, given_up: bool) -> Evidence | None:
+        """Fetch the unsuccessful runs; return what is known of the round, None if it has not settled yet.
 
-        :param given_up: runs that are not listed count as gone, unless not one is there.
-        :raises ExtendBatchError: so many are gone that a person has to say what is to become of them.
+        :param given_up: runs that are not listed count as gone, unless none of them exists.
+        :raises ExtendBatchError: so many runs are gone that a person has to decide about them.
         """
         from extend_pipeline.batches.evidence import inspect
         from extend_provider.hooks.extend import ExtendAsyncHook
@@ -193,16 +198,18 @@ class WaitChunkOperator(ExtendBatchSensor):
             ExtendAsyncHook(extend_conn_id=self.extend_conn_id), str(sent.batch_id), sent.run_count
         )
         if found.gone and not found.present:
-            raise ExtendNotFoundError(f"{len(found.gone):,} runs are listed, and not one of them is there.")
+            raise ExtendNotFoundError(f"{len(found.gone):,} runs are listed, and none of them exists.")
         short = len(found.statuses) < current.expected(sent) and not given_up
         if found.unsettled or short or not found.present:
-            self.log.info("%s is not settled after all; waiting goes on.", self._name)
+            self.log.info("%s has not settled yet; continuing to wait.", self._name)
             return None
         documents = [document.id for document in current.sent_documents()]
-        evidence = note(current.folder, found.evidence(documents, sent.run_count), fine=found.fine)
-        if late := sum(end.came_too_late(urls_end(sent)) for end in found.ends):
+        evidence = note(
+            current.folder, found.evidence(documents, sent.run_count), not_failed=found.not_failed
+        )
+        if late := sum(end.url_may_have_expired(urls_end(sent)) for end in found.ends):
             self.log.warning(
-                "%s: Extend began with %s of the documents after their presigned URLs had ended (expires_in="
+                "%s: Extend started %s of the documents after their presigned URLs had expired (expires_in="
                 "%s s). Raise expires_in, or set transfer='upload'.",
                 self._name,
                 f"{late:,}",
@@ -220,21 +227,24 @@ class WaitChunkOperator(ExtendBatchSensor):
         if evidence.is_doubtful(sent.run_count) and not current.has_next():
             raise ExtendBatchError(
                 f"{self._name}: {len(evidence.without_run):,} of {sent.run_count:,} documents have no run at "
-                f"Extend, and at the most {tolerated_missing(sent.run_count):,} are sent again unasked: a "
-                "list that lacks more is more likely wrong. Nothing was sent again. Clear this task to look "
-                "again. "
+                f"Extend, and at most {tolerated_missing(sent.run_count):,} are sent again automatically: if "
+                "more are missing, the list is more likely to be wrong. Nothing was sent again. Clear this "
+                "task to check again. "
                 f"{acceptance_advice(current.folder, self.extend_conn_id)}"
             )
         return evidence
 
     def _apply_on_timeout(self) -> str:
-        """Leave a batch that others wait for as it is, though its time is up here."""
-        rest = (
+        """Do not cancel a batch that other tasks wait for, although ``timeout`` has passed here."""
+        others = (
             other_waiters(self.waiters, self._waiter) if self.on_timeout == "cancel" and self.waiters else []
         )
-        if not rest:
+        if not others:
             return super()._apply_on_timeout()
-        return f"on_timeout='cancel', but others wait for it, e.g. {rest[0]}. {left_alone(self._work)}"
+        return (
+            f"on_timeout='cancel', but other tasks wait for it, e.g. {others[0]}. "
+            f"{manual_cancel_advice(self._work)}"
+        )
 
     def _conclude(self, ended: PollResult) -> dict[str, Any]:
         if ended.outcome is Outcome.TIMED_OUT and not (ended.progress or {}).get("listed"):
@@ -245,19 +255,19 @@ class WaitChunkOperator(ExtendBatchSensor):
         return super()._conclude(ended)
 
     def _judge_failures(self, counts: dict[str, Any], *, gone: bool) -> None:
-        """Leave it to the run: how many failures are too many is said once all rounds are through."""
+        """Accept any number of failures here: `finish` applies the limits to the whole run."""
 
     def _nothing_listed(self, ended: PollResult) -> str:
-        current = Round.of_batch(self.chunk, ended.batch_id)
+        current = ChunkRound.of_batch(self.chunk, ended.batch_id)
         listed = "is listed any more" if current.evidence() else "was ever listed"
         return (
-            f"Not one run {listed}: check that connection {self.extend_conn_id!r} is of the workspace and "
+            f"Not one run {listed}: check that connection {self.extend_conn_id!r} is for the workspace and "
             "region that the batch was sent to, and correct it. Nothing was sent again. "
             f"{acceptance_advice(current.folder, self.extend_conn_id)}"
         )
 
 
 def _is_unknown(ended: PollResult) -> bool:
-    """Whether the wait ended because Extend knows nothing of the batch."""
+    """Return True if the wait ended because Extend does not know the batch."""
     error = ended.error or {}
     return ended.outcome is Outcome.GAVE_UP and error.get("type") == ExtendNotFoundError.__name__

@@ -38,9 +38,9 @@ from extend_pipeline.planning.repetitions import Repetition
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import copy_whole, read_documents, write_documents, written_whole
 from extend_pipeline.warehouse.api import Warehouse
-from extend_pipeline.warehouse.records import Candidate, WarehouseBusyError
+from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError
 
-#: How often a plan is tried while others plan, or begin to send, the same documents at the same moment.
+#: How often planning is tried while other runs plan, or begin to send, the same documents.
 MOST_TRIES: Final = 6
 _RANDOM: Final = SystemRandom()
 
@@ -54,7 +54,7 @@ def unsent_path(folder: ObjectStoragePath) -> ObjectStoragePath:
 class Planning:
     """One execution of a run's ``plan`` task.
 
-    :param warehouse: an open warehouse. Where it has locks, nobody else plans in it until it is closed.
+    :param warehouse: an open warehouse. If it has locks, no other run plans in it until it is closed.
     :param found: returns the discovered documents in their order, from the start at each call.
     :param folder: the folder of the run.
     :param planner: who plans.
@@ -92,7 +92,7 @@ class Planning:
                 if plan.dry_run or self._reserve(plan, reservations, repetition, drafts):
                     return plan
         raise WarehouseBusyError(
-            f"Others were planning, or began to send, the same documents at the same moment, {MOST_TRIES} "
+            f"Other runs planned, or began to send, the same documents at the same moment, {MOST_TRIES} "
             "times in a row. Nothing was reserved or sent; clear this task to plan again."
         )
 
@@ -129,7 +129,7 @@ class Planning:
         return self.settings.model_copy(update={"repetition": repetition.name})
 
     def _estimate(self, plan: Plan) -> None:
-        """Add to the plan what it is going to cost."""
+        """Add the estimated cost to the plan."""
         settings = self.settings
         charges = self.warehouse.charges(workflow_id=settings.workflow_id, version=settings.version)
         plan.estimate = Estimate.of(plan.types_to_send, charges)
@@ -138,7 +138,7 @@ class Planning:
     def _reserve(
         self, plan: Plan, reservations: Reservations, repetition: Repetition, drafts: ObjectStoragePath
     ) -> bool:
-        """Carry the plan out. Return False if somebody else was quicker with some of its documents.
+        """Carry the plan out; return False if another run reserved, or began to send, a document of it first.
 
         The order of the steps makes a crash between any two of them harmless: a voided chunk is free whatever
         the claims say, and a claimed chunk has its documents written down.
@@ -184,7 +184,7 @@ def _claims(plan: Plan, drafts: ObjectStoragePath, planner: Planner) -> Iterator
 
 
 def write_plan(
-    unlanded: Iterable[Candidate],
+    unlanded: Iterable[UnlandedDocument],
     folder: ObjectStoragePath,
     drafts: ObjectStoragePath,
     reservations: Reservations,

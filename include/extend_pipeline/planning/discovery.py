@@ -26,7 +26,7 @@ from extend_pipeline.settings import Settings, SourceItem
 from extend_pipeline.sources import Absent, Forbidden, Found, Located, Seen, Stores, Unusable
 from extend_pipeline.sources.document_names import is_litter, leads_elsewhere, written
 from extend_pipeline.sources.globs import matches
-from extend_pipeline.sources.objects import forbidden, told_time
+from extend_pipeline.sources.objects import forbidden, plausible_time
 from extend_provider.client.validation import is_supported_type
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: Named objects that are looked up at the same time.
 _LOOK_UPS = 16
-#: Named objects in one piece.
+#: Most named objects in one piece.
 _NAMED_AT_ONCE = 1000
 
 
@@ -96,7 +96,7 @@ def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document
     for letter in warehouse.dead_letters(workflow_id=settings.workflow_id, version=settings.version):
         document = letter.document
         root, key = Located.of(document.uri)
-        modified = told_time(document.last_modified)
+        modified = plausible_time(document.last_modified)
         for item in settings.source or (SourceItem(root, "", is_prefix=True),):
             if item.covers(root, key) and is_wanted(key, modified, item, settings):
                 yield document
@@ -124,7 +124,7 @@ def screen(uri: str, found: Found | Unusable, below: str | None = None) -> Docum
 def _unfit_name(uri: str, below: str | None = None) -> Unusable | None:
     """Return why a document with this name cannot be sent; None if it can."""
     if is_litter(posixpath.basename(uri) if below is None else below):
-        message = "A system has left this file behind; it is no document."
+        message = "A system file, not a document."
         return Unusable(uri, SYSTEM_FILE, message, "SKIPPED")
     shown = written(uri)
     if not is_supported_type(uri):
@@ -133,12 +133,12 @@ def _unfit_name(uri: str, below: str | None = None) -> Unusable | None:
         return Unusable(uri, UNSUPPORTED_FILE_TYPE, message, "SKIPPED")
     if shown != uri:
         message = (
-            "The address holds control characters, or bytes that are no text in UTF-8; it is shown with them "
-            "spelt out. Rename the file."
+            "The address has control characters or bytes that are not UTF-8; they are escaped here. "
+            "Rename the file."
         )
         return Unusable(uri, NAME_UNUSABLE, message)
     if leads_elsewhere(uri):
-        message = "The key has a folder '.' or '..', so that no URL leads to the object. Copy it elsewhere."
+        message = "The key has a folder '.' or '..', so no URL can address the object. Copy it elsewhere."
         return Unusable(uri, NAME_UNUSABLE, message)
     return None
 
@@ -146,14 +146,14 @@ def _unfit_name(uri: str, below: str | None = None) -> Unusable | None:
 def _unfit_facts(found: Found) -> Unusable | None:
     """Return why an object of this size, tag and storage class cannot be sent; None if it can."""
     if found.size_bytes is None:
-        message = "Its store tells no size, or one that cannot be. Copy it anew."
+        message = "Its store reports no size, or an impossible one. Copy it again."
         return Unusable(found.key, SIZE_UNKNOWN, message)
     if found.size_bytes == 0:
-        return Unusable(found.key, EMPTY_FILE, "The object holds no bytes.", "SKIPPED")
+        return Unusable(found.key, EMPTY_FILE, "The object is empty.", "SKIPPED")
     if not found.tag:
         message = (
-            "Its store tells neither an ETag of the content nor when that was modified, so it could not be "
-            "told whether it was paid for. Copy it to a bucket."
+            "Its store reports neither an ETag nor a modification time, so it would be unknown whether the "
+            "object was paid for already. Copy it to a bucket."
         )
         return Unusable(found.key, OBJECT_UNIDENTIFIED, message)
     if found.archived:
@@ -162,11 +162,11 @@ def _unfit_facts(found: Found) -> Unusable | None:
 
 
 def is_wanted(key: str, modified: dt.datetime | None, item: SourceItem, settings: Settings) -> bool:
-    """Return whether an object belongs to this run: it is named, or it is a listed file in glob and window.
+    """Return True if an object belongs to this run: it is named, or listed and in the glob and the window.
 
     The glob is matched against what follows the prefix. The window includes its beginning and not its end, so
-    that adjoining windows share no object. An object without a time is in every window; it would be in none
-    otherwise.
+    that adjoining windows share no object. An object without a time is in every window, so that it is not
+    lost.
     """
     if key.endswith("/"):
         return False
@@ -220,7 +220,7 @@ def _looked_up(item: SourceItem, seen: Seen) -> Document:
     if isinstance(seen, Found):
         return screen(item.uri, seen)
     if isinstance(seen, Absent):
-        message = "There is no object at this address; a prefix to be listed ends in '/'."
+        message = "There is no object at this address; a prefix must end in '/'."
         seen = Unusable(item.key, OBJECT_DELETED, message)
     return _ended(item.uri, forbidden(item.key) if isinstance(seen, Forbidden) else seen)
 

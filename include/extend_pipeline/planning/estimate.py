@@ -1,7 +1,7 @@
 """The estimate of what a plan costs, made from what was charged before.
 
-Extend tells the cost of a document when it has processed it, so the estimate is based on the charges of
-landed documents. Without any, the cost is unknown, and an unknown cost is never taken for a small one.
+Extend reports the cost of a document after processing it, so the estimate is based on the charges of landed
+documents. Without any, the cost is unknown, and an unknown cost never counts as small.
 """
 
 from __future__ import annotations

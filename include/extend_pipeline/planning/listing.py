@@ -1,11 +1,11 @@
-"""The listing of a run: what its source holds, in files that a retry need not list again.
+"""The listing of a run: the documents of its source, in files, so that a retry does not list them again.
 
     candidates/00000-00000.jsonl      the documents of the source's first piece, see discovery.pieces
     candidates/00000-00000.done.json  that file is whole
     candidates/parts.json             the names of all these files: the listing is whole
 
-Invariant: a piece is marked as done only when its file is whole, so what a killed attempt of the task has
-left is either complete or not there. The order of the pieces is the order of the documents.
+Invariant: a piece is marked as done only when its file is whole, so a piece
+of a killed attempt is either complete or listed again. The order of the pieces is the order of the documents.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def write_listing(folder: ObjectStoragePath, settings: Settings) -> int:
             listed[name] = _finished(folder, name) or _list(folder, name, stores, settings, addresses)
     count = sum(piece.documents for piece in listed.values())
     if count and count == sum(piece.unreachable for piece in listed.values()):
-        for name in listed:  # so that the next attempt asks again
+        for name in listed:  # so that the next attempt lists again
             _mark(folder, name).unlink(missing_ok=True)
         first = next(read_documents(_file(folder, next(iter(listed)))))
         raise PipelineSourceError(
             f"None of {count:,} documents could be reached. {first.uri!r}: {first.message} Nothing was "
-            "sent to Extend; the next attempt of this task asks again.",
+            "sent to Extend; the next attempt of this task tries again.",
             retryable=True,
         )
     write_json(_names(folder), list(listed))
@@ -72,8 +72,8 @@ def read_listing(folder: ObjectStoragePath) -> Iterator[Document]:
     names = read_json(_names(folder))
     if names is None:
         raise FileNotFoundError(
-            f"What was discovered into {folder} is gone from the workspace. Clear the whole task group: it "
-            "is discovered anew, and documents that were sent are not sent again."
+            f"The listing in {folder} is gone from the workspace. Clear the whole task group: the source is "
+            "listed again, and documents that were sent are not sent again."
         )
     for name in names:
         yield from read_documents(_file(folder, name))
@@ -81,9 +81,9 @@ def read_listing(folder: ObjectStoragePath) -> Iterator[Document]:
 
 @contextlib.contextmanager
 def _frozen_garbage() -> Iterator[None]:
-    """Keep the garbage collector, which many short-lived objects call, away from what Airflow has loaded.
+    """Exclude the objects that Airflow has loaded from garbage collections during a listing.
 
-    That is a fifth of the time of a listing.
+    The many short-lived objects trigger collections; this saves a fifth of the time of a listing.
     """
     gc.freeze()
     try:

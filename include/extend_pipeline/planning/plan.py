@@ -17,8 +17,8 @@ from extend_pipeline.storage.workspace import read_json, write_json
 
 #: The format of a stored plan, see storage.formats.
 _FORMAT: Final = 1
-#: How many other runs, which have planned the same documents, are named.
-_TOLD_RUNS: Final = 3
+#: How many other runs that planned the same documents are named.
+NAMED_RUNS: Final = 3
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,7 +93,7 @@ class Plan:
             return (
                 f"max_credits={max_credits:g} cannot be kept, because no document of this workflow has been "
                 "charged before and the cost is unknown. Run once with a small limit (and max_documents, if "
-                "you like) and without max_credits; what is charged then tells the cost of the rest."
+                "you like) and without max_credits; the charges of that run then give the estimate."
             )
         if max_credits is not None and credits is not None and credits > max_credits:
             return (
@@ -115,7 +115,7 @@ class Plan:
             "already_landed": self.already_landed,
             "unsent": self.unsent.total(),
             "held": self.held,
-            "theirs": dict(self.theirs.most_common(_TOLD_RUNS)),
+            "theirs": dict(self.theirs.most_common(NAMED_RUNS)),
             "left": self.left,
             "repetition": self.repetition,
             "to_send": self.to_send,
@@ -132,14 +132,14 @@ class Plan:
     def describe(self) -> str:
         """Return a few lines for the log; those of a dry run and of a refused plan are the same."""
         if not self.discovered:
-            return "0 documents: the source holds nothing to process."
+            return "0 documents: the source is empty."
         if self.nothing_left:
             return (
                 f"Nothing left: all {self.already_landed:,} documents have landed in the repetition "
                 f"{self.repetition}. To send them once more, run again, or name another repetition."
             )
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.unsent.items()))
-        runs = "; ".join(f"{count:,} to {run}" for run, count in self.theirs.most_common(_TOLD_RUNS))
+        runs = "; ".join(f"{count:,} to {run}" for run, count in self.theirs.most_common(NAMED_RUNS))
         counts = [
             (self.discovered, "documents found"),
             (self.already_landed, "landed before"),
@@ -189,7 +189,7 @@ class Plan:
 def keep_plan(folder: ObjectStoragePath, plan: Plan, unsent: Mapping[str, Any]) -> None:
     """Keep the plan of a run in its folder, with what the landing of its unsent documents reported."""
     plain = msgspec.to_builtins(plan)
-    del plain["freed"]  # of no use once they are, and as many as others have planned
+    del plain["freed"]  # not needed later, and unbounded in size
     write_json(folder / "plan.json", sealed({"plan": plain, "unsent": dict(unsent)}, version=_FORMAT))
 
 
@@ -200,7 +200,7 @@ def read_plan(folder: ObjectStoragePath) -> tuple[Plan, dict[str, Any]] | None:
     if plain is None:
         return None
     kept, _ = opened(plain, str(path), newest=_FORMAT)
-    chunks = kept["plan"].pop("chunks", [])  # another release may refer to a chunk by other words
+    chunks = kept["plan"].pop("chunks", [])  # another release may have other fields in a chunk reference
     plan = msgspec.convert(kept["plan"], Plan, dec_hook=lambda kind, counts: Counter(counts))
     plan.chunks = chunks
     return plan, kept["unsent"]

@@ -97,8 +97,8 @@ class Landed:
         return "\n".join(lines)
 
 
-def landed_in_rounds(landings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up what the rounds of a chunk have landed.
+def sum_of_rounds(landings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a chunk has landed, given what each of its rounds landed.
 
     :param landings: in the order of landing; the last one has all documents of the chunk, as they are then.
     """
@@ -108,7 +108,7 @@ def landed_in_rounds(landings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**landings[-1], "rows": dict(rows), "credits": sum(landing["credits"] for landing in landings)}
 
 
-def objection(
+def failure_reason(
     landed: Landed,
     *,
     max_failed: int | None,

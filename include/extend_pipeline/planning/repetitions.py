@@ -1,9 +1,9 @@
-"""Repetitions: documents that have landed are sent again because somebody asks for it, once per repetition.
+"""Repetitions: documents that have landed are sent again on request, once per repetition.
 
     <workspace>/repetitions/<workflow>/<version>/<selection>.json    the repetition that is open
 
-``reprocess="all"`` may select more documents than one run sends. Later runs go on: as long as a repetition of
-the same selection is open, a run continues it, whatever became of the runs before.
+``reprocess="all"`` may select more documents than one run sends. As long as a repetition of the
+same selection is open, later runs continue it, even if earlier runs failed.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Kept(Stored, frozen=True):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Repetition:
-    """The repetition that a run works for: it tells its documents from the same documents sent before.
+    """The repetition that a run works for; it separates its documents from the same documents sent before.
 
     :param name: empty for the first time that a document is sent.
     :param path: the file that keeps it while it is open; None if it is not kept.
-    :param is_open: whether an earlier run has begun it.
-    :param has_left: whether an earlier run has left documents of it for a later one.
-    :param claims_of: the repetition whose chunks hold documents back; None for all. A document that is on its
-        way is not sent a second time beside that, unless everything is to be sent again.
+    :param is_open: True if an earlier run has begun it.
+    :param has_left: True if an earlier run has left documents of it for a later run.
+    :param claims_of: the repetition whose chunks reserve documents; None for all. A document in flight is not
+        sent a second time, unless everything is to be sent again.
     """
 
     name: str = ""
@@ -65,7 +65,7 @@ class Repetition:
         return cls(kept.name, path, is_open=True, has_left=kept.has_left, claims_of=kept.name)
 
     def is_complete(self, plan: Plan) -> bool:
-        """Return whether earlier runs have begun it and everything that this run selects has landed in it."""
+        """Return True if it is open and everything that this run selects has landed in it."""
         return self.is_open and not (plan.to_send or plan.held or plan.theirs or plan.left)
 
     def following(self, planner: Planner) -> Repetition:
@@ -74,7 +74,7 @@ class Repetition:
         return Repetition(own, self.path, claims_of=own)
 
     def keep(self, plan: Plan) -> None:
-        """Keep it open for later runs once a plan of it is carried out; close it when it is complete."""
+        """Keep it open for later runs after a plan of it is carried out; close it when it is complete."""
         if self.path is None:
             return
         if plan.nothing_left:

@@ -1,10 +1,10 @@
-"""Replay: build the tables again from the raw zone alone, without asking Extend.
+"""Replay: rebuild the tables from the raw zone alone, without a request to Extend.
 
-Parts land in the order in which they first landed, whatever order they are found in, because a later part
-builds on earlier ones: on names in the dictionary, on decisions, on thresholds. The load ledger of the
-destination knows what has landed, so an interrupted replay goes on there; marks in the raw zone know it, too,
-so that a loss in the destination is seen later. A part that the schema contract refuses stops no other: its
-documents land, so that nobody pays for them again, and its values wait.
+Parts land in the order of their first landing, because a later part depends on earlier ones: on names in the
+dictionary, on decisions, on thresholds. The load ledger of the destination records what has landed, so an
+interrupted replay continues there; the raw zone records it, too, so that a later loss in the destination is
+detected. A part that the schema contract refuses stops no other: its documents land, so that nobody pays for
+them again, and its values are withheld.
 """
 
 from __future__ import annotations
@@ -96,20 +96,20 @@ def check_whole(warehouse: Warehouse, *, workspace: str, warehouse_conn_id: str,
     :raises WarehouseError: if a replay has not finished, or parts that have landed are missing.
     """
     place = f"Dataset {dataset!r} of connection {warehouse_conn_id!r}"
-    remedy = "Nothing was planned or sent, because documents that landed before would be paid for once more."
+    remedy = "Nothing was planned or sent, because documents that landed before would be paid for again."
     if _mark(workspace, warehouse_conn_id, dataset).exists():
         raise WarehouseError(
             f"{place} is being rebuilt from the raw zone, or a replay of it was interrupted. {remedy} Clear "
-            "the failed task of extend_replay, or run 'python -m extend_pipeline replay' again: it goes on "
-            "where it stopped."
+            "the failed task of extend_replay, or run 'python -m extend_pipeline replay' again: it "
+            "continues where it stopped."
         )
     lost = raw_index.lost_parts(workspace, Place(warehouse_conn_id, dataset), warehouse.landed_parts())
     if lost:
         raise WarehouseError(
             f"{place} does not have {lost:,} parts that have landed there by the raw zone's index: it was "
-            f"dropped, restored from an older copy, or the connection leads elsewhere now. {remedy} "
+            f"dropped, restored from an older copy, or the connection has another target now. {remedy} "
             "Trigger extend_replay, or run 'python -m extend_pipeline replay': it lands what is missing. To "
-            "begin anew on purpose, name another dataset."
+            "start over on purpose, use another dataset."
         )
 
 
@@ -141,9 +141,9 @@ def whole_parts(warehouse: Warehouse) -> set[str]:
 def not_landed(entries: Sequence[Entry], landed: Collection[str]) -> list[Entry]:
     """Return the parts that are left to land: the first one that has not landed, and all after it.
 
-    Parts after it may have landed already, because a pipeline went on meanwhile. They land once more, so that
-    each part comes after those that it builds on. An entry that only tells of deleted runs is in no ledger;
-    it goes with the part before it.
+    Parts after it may have landed already, because a pipeline went on meanwhile. They land again, so that
+    each part lands after those that it depends on. An entry that only records deleted runs is in no ledger;
+    it is handled with the part before it.
 
     :param landed: see :func:`whole_parts`.
     """
@@ -158,7 +158,7 @@ def not_landed(entries: Sequence[Entry], landed: Collection[str]) -> list[Entry]
 
 
 def forget(warehouse: Warehouse, entries: Sequence[Entry]) -> None:
-    """Remove parts from the load ledger of the destination, so that they land again; other tables stay."""
+    """Remove parts from the load ledger of the destination, so that they land again."""
     warehouse.forget_parts(entry.provenance.part for entry in entries)
 
 
@@ -181,9 +181,9 @@ def replay(
         except _DAMAGE as error:
             raise PipelineOutcomeError(
                 f"Part {entry.part.uri} of the raw zone is damaged or gone ({type(error).__name__}). The "
-                "parts before it have landed, nothing of this one. Bring its files back and replay once "
-                "more: it goes on from there. If they are lost, clear the collect task of their chunk: it "
-                "asks Extend again."
+                "parts before it have landed, nothing of this one. Restore its files and replay again: it "
+                "continues from there. If they are lost, clear the collect task of their chunk: it requests "
+                "them from Extend again."
             ) from None
         total.parts += 1
         done(entry, refused)

@@ -1,6 +1,6 @@
 """Where documents come from: stores that list, look up, sign and read objects. They know no settings.
 
-``addresses`` reads what a DAG author writes, ``objects`` says what each store must be able to do, and
+``addresses`` parses what a DAG author writes, ``objects`` defines the interface of a store, and
 :class:`Stores` opens the store of an address. Each kind of store is a module: ``s3``, ``object_storage``,
 ``local``, ``web``.
 """
@@ -38,12 +38,12 @@ __all__ = [
 
 
 class Stores:
-    """The stores that a run's addresses lie in, each opened once.
+    """The stores of a run's addresses, each opened once.
 
     :param source: the addresses.
     :param aws_conn_id: the connection that opens S3.
-    :param source_conn_id: the connection that opens any other store; None for what its library finds by
-        itself.
+    :param source_conn_id: the connection that opens any other store; None for the library's default
+        credentials.
     """
 
     def __init__(

@@ -2,8 +2,8 @@
 
 A prefix is text, not a pattern. Patterns of a shell are refused, because a listing would find nothing there.
 Several slashes in a row, as a Variable that ends in a slash produces them, count as one in a prefix. The
-address of a single object is not changed, because keys may hold any character; only what is never meant
-literally is refused there, too.
+address of a single object is not changed, because keys may hold any character; only patterns that are never
+meant literally are refused there, too.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def day_folders(source: str, day: dt.datetime, days_back: int | str = 0) -> str:
     if not str(days_back).strip().isdecimal() or int(days_back) > _MOST_DAYS:
         raise PipelineInputError(
             f"The Variable extend_lookback_days is {days_back!r}; it must be 0 to {_MOST_DAYS}: how "
-            "many days before its own one a run looks at again. Nothing was sent to Extend."
+            "many earlier days a run lists again. Nothing was sent to Extend."
         )
     days = [day - dt.timedelta(days=back) for back in range(int(days_back), -1, -1)]
     places = [line.strip().rstrip("/") for line in source.splitlines() if line.strip()]
@@ -92,7 +92,8 @@ def _addresses(value: Any) -> list[str]:
     # Always a ValueError, because pydantic reports no other error as a wrong value.
     if isinstance(listed, (bytes, Mapping)) or not isinstance(listed, Sequence):
         raise ValueError(  # noqa: TRY004
-            f"an address is a text, and several are a list of texts; this is of type {type(value).__name__}"
+            "an address is a string, and several are a list of strings; this is of type "
+            f"{type(value).__name__}"
         )
     for each in listed:
         if hasattr(each, "joinpath"):
@@ -100,7 +101,7 @@ def _addresses(value: Any) -> list[str]:
             raise ValueError(f"{each!r} is a path; write it as an address, {hint}")
         if not isinstance(each, str):
             raise ValueError(  # noqa: TRY004
-                f"an address is a text; {each!r} is of type {type(each).__name__}"
+                f"an address is a string; {each!r} is of type {type(each).__name__}"
             )
     return list(listed)
 
@@ -110,7 +111,7 @@ def _parse_address(address: str, alone: bool) -> SourceItem:
     place = Located.of(address)
     authority = place.root.partition("://")[2]
     if "\0" in address or address != address.encode(errors="replace").decode():
-        raise ValueError(f"{address!r} is no text: it holds NUL or half a character; name the folder instead")
+        raise ValueError(f"{address!r} has a NUL or a broken character; name its folder instead")
     if not separator or not _SCHEME.fullmatch(scheme):
         raise ValueError(f"{address!r} is not an address of the form s3://bucket/folder/")
     if scheme in ("http", "https"):
@@ -121,8 +122,8 @@ def _parse_address(address: str, alone: bool) -> SourceItem:
     elif not _AUTHORITY.fullmatch(authority):
         # The text before an @ is a connection or a key; neither belongs to the identity of a document.
         raise ValueError(
-            f"{address!r} is not an address of the form {scheme}://bucket/folder/; which connection opens it "
-            "is said by the source's conn_id"
+            f"{address!r} is not an address of the form {scheme}://bucket/folder/; set the connection with "
+            "the source's conn_id"
         )
     is_prefix = alone or not place.key or place.key.endswith("/")
     _refuse_shell_habits(address, place, _IN_A_PREFIX if is_prefix else _IN_AN_OBJECT)
@@ -137,12 +138,12 @@ def _refuse_shell_habits(address: str, place: Located, habits: re.Pattern[str]) 
     if found is None:
         return
     if re.search(r",\s*[a-z][a-z0-9+.-]*://", place.key):
-        raise ValueError(f"{address!r} is several addresses; write them as a list, or on a line each")
+        raise ValueError(f"{address!r} is several addresses; write them as a list, or one on each line")
     above, _, below = place.key[: found.start()].rpartition("/")
     base, rest = f"{place.root}/{above}{'/' if above else ''}", f"{below}{place.key[found.start() :]}"
     raise ValueError(
-        f"{address!r} has {found[0]!r}, which stands for nothing in a source. If it is a pattern: "
-        f"source={base!r}, glob={rest!r}. If names have it: the same, with [ and ] around the character"
+        f"{address!r} has {found[0]!r}, but a source has no patterns. If it is a pattern: "
+        f"source={base!r}, glob={rest!r}. If the names contain it: the same, with [ ] around the character"
     )
 
 
@@ -153,7 +154,9 @@ def _parse_web_address(place: Located, scheme: str, authority: str) -> SourceIte
             "shown in tables and logs; copy the document to a bucket"
         )
     if _IN_AN_OBJECT.search(place.key):
-        raise ValueError(f"{place.uri!r} is a pattern, and nothing can be listed there; a star itself is %2A")
+        raise ValueError(
+            f"{place.uri!r} is a pattern, but the web cannot be listed; write a star itself as %2A"
+        )
     if scheme != "https" or not _AUTHORITY.fullmatch(authority) or place.key.endswith("/") or not place.key:
         raise ValueError(f"{place.uri!r} is not the address of a document, https://host/folder/file.pdf")
     return SourceItem(*place, is_prefix=False)
@@ -180,7 +183,7 @@ def parse_workspace(value: str) -> str:
 def check_apart(source: Iterable[SourceItem], workspace: str) -> None:
     """Check that the pipeline does not read its own files as documents.
 
-    :raises ValueError: if the workspace lies in the source, or the source in the workspace.
+    :raises ValueError: if the source contains the workspace, or the workspace the source.
     """
     place = Located.of(workspace)
     scheme, _, authority = place.root.partition("://")
@@ -190,6 +193,6 @@ def check_apart(source: Iterable[SourceItem], workspace: str) -> None:
             item.key.startswith(home) or (item.is_prefix and home.startswith(item.key))
         ):
             raise ValueError(
-                f"{workspace!r} and the source {item.uri!r} lie within each other, so that files of the "
-                "pipeline would be documents; let neither begin with the other"
+                f"one of {workspace!r} and the source {item.uri!r} contains the other, so the pipeline's "
+                "files would be read as documents; use separate folders"
             )

@@ -59,7 +59,7 @@ def spooled(uri: str, copy: Callable[[IO[bytes]], object]) -> BinaryIO:
     :param copy: writes the content into the file.
     :raises PipelineSourceError: if the transfer breaks off.
     """
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # whoever reads it closes it
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
     try:
         with breaking_off(uri):
             copy(file)
@@ -71,7 +71,7 @@ def spooled(uri: str, copy: Callable[[IO[bytes]], object]) -> BinaryIO:
 
 
 class Content(io.RawIOBase):
-    """Content that streams, and is requested again when somebody goes back to its start.
+    """A stream of content; going back to the start requests the content again.
 
     :param uri: the address of the object, for errors.
     :param size: in bytes.

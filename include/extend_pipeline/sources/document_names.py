@@ -44,12 +44,12 @@ def _spelt(code: int) -> str:
 
 
 def leads_elsewhere(uri: str) -> bool:
-    """Return whether no URL leads to the object, because its key has a folder ``.`` or ``..``."""
+    """Return True if no URL can address the object, because its key has a folder ``.`` or ``..``."""
     return not uri.startswith(("file:", "https:")) and _DOTS.search(uri) is not None
 
 
 def is_litter(key: str) -> bool:
-    """Return whether a system has left the file behind: ``._a.pdf``, ``~$a.docx``, ``Thumbs.db``, ``.pdf``.
+    """Return True if a system left the file behind: ``._a.pdf``, ``~$a.docx``, ``Thumbs.db``, ``.pdf``.
 
     Any other hidden file is a document if its type is supported.
     """

@@ -1,8 +1,8 @@
-"""Opens object stores other than S3: through the Airflow provider, or through its library alone.
+"""Opens object stores other than S3: with the Airflow provider, or with its library alone.
 
-The providers of Google and Microsoft bring dozens of packages, and no release of Google's fits the pins of a
-current Airflow. Documents need only one library of each. It is opened with the fields of the provider's own
-connection form, so that installing the provider changes nothing.
+The providers of Google and Microsoft install dozens of packages, and no release of Google's fits the pins of
+a current Airflow. Reading documents needs only one library of each. It is configured by the fields of the
+provider's own connection form, so that installing the provider changes nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class AzureStorageHook(BaseHook):
-    """Names the connection type of Azure's storage where Azure's own provider is not installed.
+    """Registers the connection type of Azure's storage if Azure's own provider is not installed.
 
-    With it Airflow stores a connection as what it is; nothing is read through the hook.
+    Airflow then stores the connection with this type; nothing is read through the hook.
     """
 
     conn_name_attr = "wasb_conn_id"
@@ -37,7 +37,7 @@ class AzureStorageHook(BaseHook):
 def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
     """Open the store of addresses that begin with ``root``.
 
-    :param conn_id: the connection that opens it; None for what its library finds by itself.
+    :param conn_id: the connection that opens it; None for the library's default credentials.
     :raises PipelineInputError: if no installed library reads such addresses.
     """
     from airflow.sdk import ObjectStoragePath
@@ -52,7 +52,7 @@ def open_filesystem(root: str, conn_id: str | None) -> AbstractFileSystem:
     else:
         remedy = f"the extra {library.extra!r}" if library else "the provider package that brings them"
         raise PipelineInputError(
-            f"Nothing that is installed reads {scheme}:// addresses. Nothing was sent to Extend. "
+            f"No installed package reads {scheme}:// addresses. Nothing was sent to Extend. "
             f"Install {remedy} where tasks run."
         )
     fs.invalidate_cache()  # earlier listings may be outdated
@@ -75,7 +75,7 @@ def _google_pages(fs: AbstractFileSystem, bucket: str, prefix: str) -> Iterator[
 
 
 def can_sign(fs: AbstractFileSystem) -> bool:
-    """Return whether the credentials have a key to sign URLs with; a token has none."""
+    """Return True if the credentials have a key that can sign URLs; a token has none."""
     if "gs" in fs.protocol:
         from google.auth.credentials import Signing
 
@@ -89,23 +89,23 @@ def can_sign(fs: AbstractFileSystem) -> bool:
 def plain_errors() -> Iterator[None]:
     """Turn a library's error of a refused request into a PermissionError; other errors stay as they are.
 
-    :raises PermissionError: if the store has refused.
+    :raises PermissionError: if the store refused the request.
     """
     try:
         yield
     except Exception as error:
         # gcsfs raises a plain OSError with this text.
         if str(error).startswith("Forbidden") or status_of(error) in (401, 403):
-            raise PermissionError("The store has refused.") from None
+            raise PermissionError("The store refused the request.") from None
         raise
 
 
 def status_of(error: Exception) -> int | None:
     """Return the HTTP status of a library's error; Azure's have one, and some of gcsfs."""
-    told = getattr(error, "status_code", None) or getattr(error, "code", None)
-    return (
-        told if isinstance(told, int) else int(told) if isinstance(told, str) and told.isdecimal() else None
-    )
+    code = getattr(error, "status_code", None) or getattr(error, "code", None)
+    if isinstance(code, str) and code.isdecimal():
+        return int(code)
+    return code if isinstance(code, int) else None
 
 
 def _open_google(connection: Connection | None) -> AbstractFileSystem:

@@ -1,6 +1,6 @@
 """Globs: patterns for the names below a prefix. Pure.
 
-| written | stands for |
+| pattern | matches |
 |---|---|
 | `*`, `?` | any characters, also `/`; exactly one |
 | `**/` | any folders, or none |
@@ -8,8 +8,8 @@
 | `{pdf,PDF}` | either; may stand within another |
 | `[*]`, `[?]`, `[{]`, `[,]` … | the character itself |
 
-Upper and lower case differ, as in keys. Habits from other tools that mean nothing here are refused, because a
-glob that matches nothing looks like a source without documents.
+Upper and lower case differ, as in keys. Syntax of other tools is refused, because a glob that matches nothing
+looks like a source without documents.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ def check_glob(glob: str) -> str:
     :raises ValueError: if it is not; the message says what to write instead.
     """
     if "://" in glob:
-        raise ValueError("an address belongs into source; the glob is matched with what follows it")
+        raise ValueError("an address belongs in source; the glob matches what follows it")
     if glob.startswith(("!", "^")):
-        raise ValueError("nothing can be excluded; say what is wanted, such as *.{pdf,png}")
+        raise ValueError("a glob cannot exclude files; say which to include, such as *.{pdf,png}")
     parts = _TOKEN.findall(glob)
     if "\\" in parts:
         raise ValueError("a backslash escapes nothing; write [*] for a star itself, [\\] for a backslash")
     for part in parts:
         if re.fullmatch(r"\[\w\]", part):
-            raise ValueError(f"{part} stands for {part[1]} alone; for the brackets themselves: [[]{part[1:]}")
+            raise ValueError(f"{part} matches only {part[1]}; to match the brackets: [[]{part[1:]}")
     depth = 0
     for part in parts:
         depth += {"{": 1, "}": -1}.get(part, 0)
         if part in {",", ";", "|"} and not depth:
             raise ValueError(
-                f"several globs are one in braces, {{*.pdf,*.png}}; for {part!r} itself: [{part}]"
+                f"write several globs as one in braces, {{*.pdf,*.png}}; to match {part!r} itself: [{part}]"
             )
     _alternatives(glob)
     return glob
 
 
 def matches(glob: str, name: str) -> bool:
-    """Return whether a glob matches a name: what follows the prefix, without leading slashes."""
+    """Return True if a glob matches a name: what follows the prefix, without leading slashes."""
     return _compiled(glob).match(name) is not None
 
 
@@ -79,11 +79,13 @@ def _alternatives(glob: str) -> list[str]:
             raise ValueError("a brace is not closed; write [{] for a brace itself")
         end = parts.index("}", begin)
         if "," not in parts[begin:end]:
-            raise ValueError("braces hold several, as in {pdf,png}; write [{] and [}] for braces themselves")
+            raise ValueError(
+                "braces need alternatives, as in {pdf,png}; write [{] and [}] for braces themselves"
+            )
         choices = _split(parts[begin + 1 : end])
         left += [[*parts[:begin], *choice, *parts[end + 1 :]] for choice in choices]
         if len(left) + len(plain) > _MOST:
-            raise ValueError(f"its braces come to more than {_MOST:,} globs")
+            raise ValueError(f"its braces expand to more than {_MOST:,} globs")
     return plain
 
 

@@ -1,7 +1,7 @@
 """Files in folders of this machine, or of a disk that all workers share: ``file:///folder/``.
 
-One folder is listed at a time, in the order of names; memory is bounded by the largest folder. The tag of a
-file is the time of its modification and its size; of a link, those of the file that it leads to.
+One folder is listed at a time, sorted by name; memory is bounded by the largest folder. The tag of a file is
+its modification time and size; of a link, those of its target.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from extend_pipeline.sources.objects import (
     Unusable,
     dated_tag,
     forbidden,
-    told_time,
+    plausible_time,
     unlisted_folder,
 )
 
 #: Whether the system can check the rights of the effective user, by which files are opened.
-_AS_WE_ARE: Final = os.access in os.supports_effective_ids
+_EFFECTIVE_IDS: Final = os.access in os.supports_effective_ids
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 
 
@@ -40,7 +40,7 @@ class LocalStore:
     """Files that this process may read; see :class:`~extend_pipeline.sources.objects.Store`."""
 
     def pages(self, prefix: Located) -> Iterator[list[Found | Unusable]]:
-        """Yield one folder at a time. A link to a folder is not followed, because it may lead back.
+        """Yield one folder at a time. A link to a folder is not followed, because it may form a cycle.
 
         A file that is deleted during the listing is left out.
         """
@@ -59,16 +59,16 @@ class LocalStore:
             leading = [key for key in found if f"{key}/".startswith(prefix.key[: len(key) + 1])]
             below = dict.fromkeys(key for key in leading if _is_folder(key))
             folders += reversed(below)
-            seen = (_see(key) for key in leading if key.startswith(prefix.key) and key not in below)
+            seen = (_state_of(key) for key in leading if key.startswith(prefix.key) and key not in below)
             if page := [each for each in seen if not isinstance(each, Absent)]:
                 yield page
 
     def look_up(self, place: Located) -> Found | Absent | Unusable:
-        """Look at the file."""
-        return _see(place.key)
+        """Return the state of the file."""
+        return _state_of(place.key)
 
     def signed_url(self, place: Located, version: str | None, expires_in: int) -> None:
-        """Return None: nobody else can read the file."""
+        """Return None: only this machine can read the file."""
 
     def check_signing(self, expires_in: int) -> None:
         """Nothing is signed."""
@@ -114,33 +114,33 @@ def _is_folder(key: str) -> bool:
         return False
 
 
-def _see(key: str) -> Found | Absent | Unusable:
-    """Look at a file, or at the file that a link leads to; a folder is no file."""
+def _state_of(key: str) -> Found | Absent | Unusable:
+    """Return the state of a file, or of a link's target; a folder is no file."""
     path = Path(f"/{key}")
     try:
-        told = path.stat()
-        is_readable = os.access(path, os.R_OK, effective_ids=_AS_WE_ARE)
+        stats = path.stat()
+        is_readable = os.access(path, os.R_OK, effective_ids=_EFFECTIVE_IDS)
     except PermissionError:
         return forbidden(key)
     except _ABSENT:
         if path.is_symlink():
-            return Unusable(key, OBJECT_DELETED, "This is a link, and there is nothing where it leads to.")
+            return Unusable(key, OBJECT_DELETED, "This is a link whose target does not exist.")
         return Absent()
     except OSError as error:
         if error.errno == errno.ELOOP:
-            return Unusable(key, OBJECT_DELETED, "This is a link that leads in a circle.")
-        return Unusable(key, OBJECT_UNREADABLE, f"The file cannot be looked at: {error.strerror}.")
-    if stat.S_ISDIR(told.st_mode):
+            return Unusable(key, OBJECT_DELETED, "This is a link that refers to itself.")
+        return Unusable(key, OBJECT_UNREADABLE, f"The file's state cannot be read: {error.strerror}.")
+    if stat.S_ISDIR(stats.st_mode):
         return Absent()
-    if not stat.S_ISREG(told.st_mode):
-        message = "This is no file but a pipe, a socket or a device."
+    if not stat.S_ISREG(stats.st_mode):
+        message = "This is a pipe, a socket or a device, not a file."
         return Unusable(key, NOT_A_FILE, message, "SKIPPED")
     if not is_readable:
         return forbidden(key)
-    modified = told_time(told.st_mtime)
+    modified = plausible_time(stats.st_mtime)
     # Some disks hold impossible times.
-    tag = dated_tag(modified, told.st_size) if modified else f"{told.st_mtime_ns}-{told.st_size}"
-    return Found(key, tag, told.st_size, modified)
+    tag = dated_tag(modified, stats.st_size) if modified else f"{stats.st_mtime_ns}-{stats.st_size}"
+    return Found(key, tag, stats.st_size, modified)
 
 
 def _unlisted(prefix: Located, error: OSError) -> PipelineInputError:

@@ -25,8 +25,8 @@ from extend_pipeline.sources.objects import (
     Seen,
     Unusable,
     dated_tag,
-    told_size,
-    told_time,
+    plausible_size,
+    plausible_time,
     unlisted_folder,
 )
 
@@ -54,7 +54,7 @@ class PathStore:
     def connect(cls, root: str, conn_id: str | None) -> Self:
         """Open the store.
 
-        :raises PipelineInputError: if nothing that is installed reads such addresses.
+        :raises PipelineInputError: if no installed package reads such addresses.
         """
         return cls(root, conn_id, open_filesystem(root, conn_id))
 
@@ -110,12 +110,12 @@ class PathStore:
             status = status_of(error)
             if status not in _REFUSED:
                 raise
-            message = f"The store answers HTTP {status} when it is asked for this object."
+            message = f"The store answers HTTP {status} to a request for this object."
             return Unusable(place.key, OBJECT_UNREADABLE, message)
         return Absent() if info["type"] == "directory" else _found(place.key, info)
 
     def signed_url(self, place: Located, version: str | None, expires_in: int) -> str | None:
-        """Return a signed URL, if the store has such and the connection has a key to sign with."""
+        """Return a signed URL if the store supports it and the connection has a key to sign with."""
         if not can_sign(self.fs):
             return None
         try:
@@ -166,7 +166,7 @@ class PathStore:
         return sorted(((key, info) for key, info in named.items() if key != folder), key=lambda each: each[0])
 
     def _may_list(self, folder: str) -> bool:
-        """Return whether the credentials still allow it."""
+        """Return True if the credentials still allow listing the folder."""
         try:
             self._entries(folder)
         except PermissionError:
@@ -186,13 +186,13 @@ class PathStore:
         except FileNotFoundError:
             return False
         except PermissionError:
-            return True  # the right to list objects may come without the right to see the bucket
+            return True  # the right to list objects does not imply the right to read the bucket's metadata
         return True
 
 
 def _found(key: str, info: Mapping[str, Any]) -> Found:
     modified = modified_at(info)
-    return Found(key, content_tag(info, modified) or "", told_size(info.get("size")), modified)
+    return Found(key, content_tag(info, modified) or "", plausible_size(info.get("size")), modified)
 
 
 def content_tag(info: Mapping[str, Any], modified: dt.datetime | None) -> str | None:
@@ -217,5 +217,5 @@ def content_tag(info: Mapping[str, Any], modified: dt.datetime | None) -> str | 
 
 def modified_at(info: Mapping[str, Any]) -> dt.datetime | None:
     """Return when an object was modified, in UTC; None if its store gives no possible time."""
-    times = (told_time(info.get(name)) for name in ("mtime", "LastModified", "last_modified", "updated"))
+    times = (plausible_time(info.get(name)) for name in ("mtime", "LastModified", "last_modified", "updated"))
     return next((time for time in times if time is not None), None)

@@ -1,4 +1,4 @@
-"""What a store tells about its objects, and what every kind of store must do."""
+"""Descriptions of objects, and the interface that every kind of store implements."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Found(NamedTuple):
     :param modified: in UTC; None if the store gives no time, or an impossible one.
     :param version: the version id of exactly this content; None if the store keeps no versions.
     :param archived: whether it lies in an archive and has to be restored before it can be read.
-    :param policy: what beside its address decides who may read it, such as the key that encrypts it.
+    :param policy: what else decides who may read it, such as the key that encrypts it.
     """
 
     key: str
@@ -70,7 +70,7 @@ class Absent(NamedTuple):
 
 
 class Forbidden(NamedTuple):
-    """The credentials do not allow to read the object."""
+    """The credentials do not allow reading the object."""
 
 
 class Unusable(NamedTuple):
@@ -98,7 +98,7 @@ class ListedPage(NamedTuple):
 
 
 def just_before(key: str) -> str:
-    """Return a text after which the key sorts first (except for keys that nobody has)."""
+    """Return a text that sorts before the key, with no realistic key between the two."""
     last = ord(key[-1]) - 1
     if last < 0:
         return key[:-1]
@@ -108,7 +108,7 @@ def just_before(key: str) -> str:
     return longer if len(longer.encode()) <= MOST_KEY_BYTES else key[:-1]
 
 
-#: Objects that a page has to tell of to be worth its request.
+#: Fewest objects on a page for which the page is cheaper than a request for each.
 FEWEST_RELISTED: Final = 16
 #: How long a key may be, in bytes.
 MOST_KEY_BYTES: Final = 1024
@@ -122,7 +122,7 @@ _NO_YEARS: Final = (dt.MINYEAR, dt.MAXYEAR)
 _MOST_BYTES: Final = 2**63 - 1
 
 
-def told_time(value: object) -> dt.datetime | None:
+def plausible_time(value: object) -> dt.datetime | None:
     """Return the time that a store gives, in UTC; None if it gives none, or an impossible one.
 
     :param value: seconds since 1970, ISO 8601, or a time; without a zone it is in UTC.
@@ -139,7 +139,7 @@ def told_time(value: object) -> dt.datetime | None:
         return None
 
 
-def told_size(value: object) -> int | None:
+def plausible_size(value: object) -> int | None:
     """Return the number of bytes that a store gives; None if it gives none, or an impossible one."""
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None
@@ -172,25 +172,25 @@ class ListsFromAnywhere(Protocol):
 
 
 def relist(store: ListsFromAnywhere, prefix: Located, keys: Sequence[str]) -> dict[str, Found | Absent]:
-    """Look at many objects again by listing them; return what that tells of them, by their keys.
+    """Look up many objects by listing them; return the results by key.
 
-    A page tells of a thousand objects and costs as much as a dozen look-ups. It pays where the keys lie close
-    together, as those of a chunk do. Objects for which it does not pay are left out, to be looked up singly.
+    A page has a thousand objects and costs as much as a dozen single requests. It pays if the keys are close
+    together, as those of a chunk are. Other objects are left out, and the caller looks them up one by one.
 
-    :param keys: below the prefix, each once, in their order.
+    :param keys: below the prefix, distinct and sorted.
     """
-    told: dict[str, Found | Absent] = {}
+    seen: dict[str, Found | Absent] = {}
     if len(keys) < FEWEST_RELISTED:
-        return told
-    while left := keys[len(told) :]:
+        return seen
+    while left := keys[len(seen) :]:
         page = store.page_from(prefix, left[0])
         if page is None:
             break
         covered = [key for key in left if page.through is None or key <= page.through]
-        told |= {key: page.found.get(key, Absent()) for key in covered}
+        seen |= {key: page.found.get(key, Absent()) for key in covered}
         if len(covered) < FEWEST_RELISTED:
             break
-    return told
+    return seen
 
 
 class Store(Protocol):
@@ -212,16 +212,16 @@ class Store(Protocol):
         ...
 
     def check_signing(self, expires_in: int) -> None:
-        """Check that URLs signed now would live that long.
+        """Check that URLs signed now would stay valid that long.
 
-        :raises PipelineInputError: if the credentials end earlier.
+        :raises PipelineInputError: if the credentials expire earlier.
         """
         ...
 
     def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
-        """Return the content of the object, if it still has this tag.
+        """Return the content of the object if it still has this tag.
 
-        The content streams, can seek to its start, and has to be closed by the caller.
+        The content is a stream that can seek to its start; the caller must close it.
 
         :raises ObjectChangedError: if the object has another tag, or is gone.
         :raises UnreadableError: if this object cannot be read; see contents.py.

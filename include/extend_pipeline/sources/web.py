@@ -1,8 +1,8 @@
 """Documents on the web, ``https://host/folder/file.pdf``, which Extend fetches itself.
 
-The tag of a document is the ETag of the host's answer, or else the time of its modification and its size. A
-document without either is not sent: it would be unknown whether it was paid for already. Whatever else is
-wrong with an address, or with its host, affects this document alone.
+The tag of a document is the ETag of the host's answer, or else its modification time and size. A document
+without either is not sent: it would be unknown whether it was paid for already. Any other problem of an
+address or its host affects only this document.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from extend_pipeline.sources.objects import (
     ObjectChangedError,
     Seen,
     Unusable,
-    told_size,
-    told_time,
+    plausible_size,
+    plausible_time,
 )
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 _ABSENT: Final = frozenset({404, 410})
 _FORBIDDEN: Final = frozenset({401, 402, 403, 451})
-_PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PIECE_BYTES: Final = 1 << 20
 _CONNECT_SECONDS: Final = 10.0
 _MOST_REDIRECTS: Final = 10
 _A_SECOND: Final = dt.timedelta(seconds=1)
 _NOT_SAFE: Final = (
-    "The address leads to one that is not https://, where anybody on the way could change the document. Copy "
+    "The address redirects to one that is not https://, so the document could be changed on the way. Copy "
     "it to a bucket."
 )
 
@@ -59,7 +59,7 @@ class WebStore:
 
     def pages(self, prefix: Located) -> Iterator[list[Found]]:
         """Refuse, because nothing can be listed on the web."""
-        raise PipelineInputError(f"{prefix.uri!r}: a host does not list what it has. Name each document.")
+        raise PipelineInputError(f"{prefix.uri!r}: a web host cannot be listed. Name each document.")
 
     def look_up(self, place: Located) -> Seen:
         """Request the headers of the document, and the document itself if they tell too little.
@@ -134,18 +134,18 @@ class WebStore:
                         raise _UnusableError(place, OBJECT_UNREADABLE, _NOT_SAFE, is_final=True)
                     yield answer
         except requests.TooManyRedirects:
-            message = "The address leads from one to the next, and never to a document."
+            message = "The address redirects too often, and never to a document."
             raise _UnusableError(place, OBJECT_UNREADABLE, message, is_final=True) from None
         except (requests.RequestException, HTTPError, ValueError) as error:
-            distrust = _distrust(error)
-            if distrust is not None:
+            problem = _certificate_problem(error)
+            if problem is not None:
                 message = (
-                    f"The certificate of {place.root} is refused: {distrust}. Its host has to renew it, or "
+                    f"The certificate of {place.root} is refused: {problem}. Its host has to renew it, or "
                     "copy the documents to a bucket."
                 )
                 raise _UnusableError(place, OBJECT_UNREACHABLE, message, is_final=True) from None
-            if isinstance(error, ValueError):  # of no form that a request could be sent to
-                message = "This is no address of a document, or leads to one that is none."
+            if isinstance(error, ValueError):  # not a valid URL
+                message = "This is not a valid address, or it redirects to one that is not."
                 raise _UnusableError(place, OBJECT_UNREADABLE, message, is_final=True) from None
             message = f"The document could not be read from its host ({type(error).__name__})."
             is_final = isinstance(error, requests.ConnectTimeout)
@@ -153,9 +153,9 @@ class WebStore:
 
 
 class _UnusableError(Exception):
-    """There is no answer about the document.
+    """There is no usable answer about the document.
 
-    :ivar is_final: whether another HTTP method would not help.
+    :ivar is_final: True if another HTTP method would not help.
     """
 
     def __init__(self, place: Located, reason: str, message: str, *, is_final: bool) -> None:
@@ -176,7 +176,7 @@ def _session() -> Session:
         read=0,
         redirect=0,
         other=0,
-        status_forcelist=_PASSING,
+        status_forcelist=_TRANSIENT,
         backoff_factor=0.1,
         raise_on_status=False,
         respect_retry_after_header=False,
@@ -187,7 +187,7 @@ def _session() -> Session:
     return session
 
 
-def _distrust(error: BaseException | None) -> str | None:
+def _certificate_problem(error: BaseException | None) -> str | None:
     """Return why a certificate was refused, if that is the cause of an error."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -197,12 +197,12 @@ def _distrust(error: BaseException | None) -> str | None:
 
 
 def _length(answer: Response) -> int | None:
-    return told_size(answer.headers.get("Content-Length", ""))
+    return plausible_size(answer.headers.get("Content-Length", ""))
 
 
 def _time(answer: Response, name: str) -> dt.datetime | None:
     try:
-        return told_time(email.utils.parsedate_to_datetime(answer.headers.get(name, "")))
+        return plausible_time(email.utils.parsedate_to_datetime(answer.headers.get(name, "")))
     except ValueError:
         return None
 
@@ -213,7 +213,7 @@ def _tag(answer: Response, size: int) -> str:
     modified, now = _time(answer, "Last-Modified"), _time(answer, "Date")
     if etag or modified is None:
         return etag
-    # A host that gives each answer a new date would make the same document a new one each time.
+    # With a host that dates each answer anew, the same document would have a new tag each time.
     is_dated_anew = now is not None and abs(now - modified) <= _A_SECOND
     return "" if is_dated_anew else f"{modified:%Y%m%dT%H%M%S}-{size}"
 
@@ -230,7 +230,7 @@ def _seen(place: Located, answer: Response, seconds: float, read: int | None = N
     if status in _FORBIDDEN:
         return Forbidden()
     if status >= 400:
-        reason = OBJECT_UNREACHABLE if status in _PASSING or status >= 500 else OBJECT_UNREADABLE
+        reason = OBJECT_UNREACHABLE if status in _TRANSIENT or status >= 500 else OBJECT_UNREADABLE
         return Unusable(place.key, reason, f"The document's host answers HTTP {status}.")
     size = _length(answer) if read is None else read
     if size is None:
@@ -239,7 +239,7 @@ def _seen(place: Located, answer: Response, seconds: float, read: int | None = N
 
 
 def _count(answer: Response, end: float) -> int | None:
-    """Return how many bytes follow; None if they have not ended by then."""
+    """Return the number of bytes that follow; None if they have not ended by ``end``."""
     size = 0
     for piece in answer.iter_content(_PIECE_BYTES):
         size += len(piece)

@@ -60,8 +60,8 @@ class KeptRun(NamedTuple):
     richness: Richness
     digest: bytes
 
-    def keeps_out(self, run: WorkflowRun) -> bool:
-        """Return True if the same run, as Extend returns it now, has less in it."""
+    def is_richer_than(self, run: WorkflowRun) -> bool:
+        """Return True if the same run, as Extend returns it now, has fewer results or an earlier state."""
         return Richness.of(run) < self.richness
 
 

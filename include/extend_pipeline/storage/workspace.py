@@ -117,7 +117,7 @@ def write_json(path: ObjectStoragePath, value: Any) -> None:
 def read_json(path: ObjectStoragePath) -> Any | None:
     """Read one JSON value, or None where there is no such file.
 
-    A file that exists but cannot be read raises an error: it is not taken for an absent one.
+    A file that exists but cannot be read raises an error: it never counts as absent.
     """
     try:
         with opened(path, "rb") as file:
@@ -133,7 +133,7 @@ def copy_whole(source: ObjectStoragePath, target: ObjectStoragePath) -> None:
 
 
 def check_write_once(workspace: str) -> None:
-    """Check that a file of the workspace cannot be written once more by a conditional write.
+    """Check that a conditional write does not replace a file that exists.
 
     The protection against paying twice rests on conditional writes, and not every store with an S3 interface
     honours ``If-None-Match``.

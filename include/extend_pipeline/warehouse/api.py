@@ -18,7 +18,6 @@ from extend_pipeline.warehouse.files import StagedFile, staged, staged_records
 from extend_pipeline.warehouse.queries import charges, claims, dead_letters, landed_runs, ledger, preflight
 from extend_pipeline.warehouse.records import (
     AS_BEFORE,
-    Candidate,
     Charge,
     Claim,
     DeadLetter,
@@ -26,6 +25,7 @@ from extend_pipeline.warehouse.records import (
     Landing,
     LandingPolicy,
     Provenance,
+    UnlandedDocument,
 )
 from extend_pipeline.warehouse.schema import migrations
 from extend_pipeline.warehouse.session import Session
@@ -159,7 +159,7 @@ class Warehouse(abc.ABC):
         version: str | None,
         repetition: str = "",
         claims_of: str | None = None,
-    ) -> Iterator[Candidate]:
+    ) -> Iterator[UnlandedDocument]:
         """Yield, in their order, the candidates that have not been sent to this workflow and version yet.
 
         A document that went into a batch counts as landed once it has a row, whatever became of it: it was,

@@ -21,7 +21,7 @@ class WarehouseBusyError(WarehouseError):
     """Another process has held the warehouse for longer than the connection's ``lock_timeout``."""
 
 
-class Candidate(NamedTuple):
+class UnlandedDocument(NamedTuple):
     """A document that has not landed, and the chunks that claim it: at most one of each repetition."""
 
     document: Document

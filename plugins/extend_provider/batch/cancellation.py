@@ -1,8 +1,8 @@
 """Cancelling a task's work at Extend: a batch's runs, single runs, or an orphan that must be found first.
 
-Extend cancels run by run: each takes a request, is refused where a run has settled meanwhile, and may be
-turned away by the rate limit. So a cancellation is bounded in time and in requests at a time, does what it
-can, and says what is left.
+Extend cancels run by run: each takes a request, which is refused if the run has settled meanwhile and may
+exceed the rate limit. So a cancellation has a time limit and a limit of concurrent requests, cancels what it
+can, and reports what is left.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from extend_provider.security import describe_error
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendAsyncHook
 
-#: What becomes of the work when a task's ``timeout`` has passed: it goes on, or it is cancelled.
+#: What happens to the work when a task's ``timeout`` has passed: it continues, or it is cancelled.
 OnTimeout = Literal["leave", "cancel"]
 ON_TIMEOUT: tuple[str, ...] = get_args(OnTimeout)
 
-#: Seconds that a cancellation may take where nobody is about to kill the process, see :func:`budget`.
+#: Seconds that a cancellation may take unless the process is about to be killed, see :func:`budget`.
 CANCEL_SECONDS = 300.0
-#: Requests at a time.
+#: Concurrent requests.
 CONCURRENCY = 8
-#: Seconds between two passes over what is not listed yet or could not be reached, at first and at most; they
-#: get rarer while a pass brings nothing new.
+#: Shortest and longest time between two passes over the runs that are left, in seconds; it grows while a pass
+#: cancels nothing.
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
-#: A run in one of these needs no request any more.
+#: A run with one of these statuses needs no request.
 _NOT_AT_WORK = SETTLED_STATUSES | {RunStatus.CANCELLING}
 
 
@@ -50,9 +50,9 @@ class RemoteWork:
 
     :param run_ids: of single runs; there may be more, see ``orphan``.
     :param orphan: how to find what was submitted if its id is not known.
-    :param run_count: how many runs the batch has; None if that is not known, then those listed are all.
-    :param waiters: the folder in which the tasks that need the batch are noted, see
-        :mod:`extend_provider.batch.ownership`; None: it is this task's alone.
+    :param run_count: how many runs the batch has; None if unknown: then the listed runs are all.
+    :param waiters: the folder with a file for each task that needs the batch, see
+        :mod:`extend_provider.batch.ownership`; None: only this task needs it.
     """
 
     conn_id: str
@@ -74,11 +74,11 @@ class RemoteWork:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Read back what :meth:`to_json` gave."""
+        """Return the work from the result of :meth:`to_json`."""
         return msgspec.convert(plain, cls)
 
     def found(self, batch_id: str) -> Self:
-        """Return the same work with the id of its batch, or the ids of the runs that were orphan."""
+        """Return the same work with the id of its batch, or the ids of the orphan's runs."""
         if self.orphan is not None and self.orphan.runs is not None:
             return dataclasses.replace(self, run_ids=(*self.run_ids, *batch_id.split(",")), orphan=None)
         return dataclasses.replace(self, batch_id=batch_id, orphan=None)
@@ -104,12 +104,12 @@ class RemoteWork:
 
 @dataclasses.dataclass(slots=True)
 class Cancellation:
-    """How far a cancellation is.
+    """The progress of a cancellation.
 
-    :ivar seen: runs known of; at least as many as were submitted, where that is known.
+    :ivar seen: known runs; at least as many as were submitted, if that is known.
     :ivar cancelled: runs that Extend cancels at our request.
-    :ivar settled: runs that needed no request any more, or are gone.
-    :ivar reason: why runs are left, as of the last one.
+    :ivar settled: runs that needed no request, or do not exist any more.
+    :ivar reason: why runs are left; the latest reason.
     """
 
     work: RemoteWork
@@ -125,17 +125,17 @@ class Cancellation:
 
     @property
     def complete(self) -> bool:
-        """Return True if nothing of the work goes on."""
+        """Return True if nothing of the work continues."""
         return not self.left and self.reason is None
 
     def __str__(self) -> str:
-        """What became of the work, and how to finish it, for a person."""
+        """What happened to the work, and how to finish the cancellation, for a person."""
         if self.work.orphan is not None:
             return self._not_found(self.work.orphan)
         done = f"{self.cancelled:,} runs cancelled, {self.settled:,} had settled before"
         if self.complete:
             return f"{done}."
-        left = f"{self.left:,} may still be at work" if self.seen else "which runs there are is not known"
+        left = f"{self.left:,} may still be at work" if self.seen else "its runs are not known"
         return f"{done}; {left}: {self.reason or 'no reason given'} To finish: {self.work.command}"
 
     def _not_found(self, orphan: Orphan) -> str:
@@ -143,12 +143,12 @@ class Cancellation:
             return "Extend did not accept it, so there is nothing to cancel."
         return (
             f"it was not found at Extend: {self.reason or 'no reason given'} If it was accepted, it is "
-            f"listed at {orphan.until} at the latest. To look for it and cancel it: {self.work.command}"
+            f"listed at {orphan.until} at the latest. To search for it and cancel it: {self.work.command}"
         )
 
 
 def budget(work: RemoteWork) -> float:
-    """Return the seconds that a cancellation may take: the proof that there is no batch takes its own."""
+    """Return the seconds that a cancellation may take; more if the batch's absence must be proven first."""
     if work.orphan is None:
         return CANCEL_SECONDS
     proof = (work.orphan.proven_from - dt.datetime.now(dt.UTC)).total_seconds()
@@ -159,26 +159,26 @@ async def cancel(
     work: RemoteWork,
     *,
     seconds: float | None = None,
-    look_seconds: float | None = None,
+    search_seconds: float | None = None,
     concurrency: int = CONCURRENCY,
     on_change: Callable[[Cancellation], None] = lambda _: None,
 ) -> Cancellation:
-    """Cancel the runs that have not settled; returns what became of them and raises nothing of Extend's.
+    """Cancel the runs that have not settled; return the result. Raises no error of Extend.
 
-    What may pass by itself, an outage of the list among it, is waited out as long as there is time.
+    Transient errors, such as an outage, are retried as long as there is time.
 
-    :param seconds: how long it may take; None: see :func:`budget`.
-    :param look_seconds: how much of it may go by before a batch without an id is found; None: all of it.
-    :param concurrency: requests at a time.
-    :param on_change: called for every run that is dealt with.
+    :param seconds: the time limit; None: see :func:`budget`.
+    :param search_seconds: the part of it for finding a batch without an id; None: all of it.
+    :param concurrency: concurrent requests.
+    :param on_change: called after each run that is cancelled or has settled.
     """
     canceller = _Canceller(work, concurrency, on_change)
     limit = seconds = budget(work) if seconds is None else seconds
     try:
         async with asyncio.timeout(seconds):
             if work.orphan is not None:
-                await canceller.run()  # what is known
-                limit = min(look_seconds or seconds, seconds)
+                await canceller.run()  # the runs whose ids are known
+                limit = min(search_seconds or seconds, seconds)
                 async with asyncio.timeout(limit):
                     await canceller.find(work.orphan)
                 limit = seconds
@@ -186,20 +186,20 @@ async def cancel(
     except TimeoutError:
         last = canceller.tally.reason
         canceller.tally.reason = f"time was up after {limit:g} s" + (f"; at last: {last}" if last else ".")
-    except Exception as error:  # noqa: BLE001  # whoever cancels goes on to end a task, and says what is left
+    except Exception as error:  # noqa: BLE001  # the caller ends a task next, and must report what is left
         canceller.tally.reason = str(error) if isinstance(error, ExtendError) else describe_error(error)
     return canceller.tally
 
 
 def cancel_from_worker(
-    work: RemoteWork, *, seconds: float = CANCEL_SECONDS, look_seconds: float | None = None
+    work: RemoteWork, *, seconds: float = CANCEL_SECONDS, search_seconds: float | None = None
 ) -> Cancellation:
-    """Cancel in a thread with a loop of its own, so that even a signal handler may wait for it."""
+    """Cancel in a thread with an event loop of its own, so that a signal handler can wait for it."""
     tally = Cancellation(work, reason=f"time was up after {seconds:g} s.")
 
     def work_on_it() -> None:
         nonlocal tally
-        tally = asyncio.run(cancel(work, seconds=seconds, look_seconds=look_seconds))
+        tally = asyncio.run(cancel(work, seconds=seconds, search_seconds=search_seconds))
 
     thread = threading.Thread(target=work_on_it, daemon=True)
     thread.start()
@@ -208,7 +208,7 @@ def cancel_from_worker(
 
 
 class _Canceller:
-    """One cancellation: pass after pass over the runs, until each one is dealt with."""
+    """One cancellation: passes over the runs until each one is cancelled or has settled."""
 
     def __init__(self, work: RemoteWork, concurrency: int, on_change: Callable[[Cancellation], None]) -> None:
         self.tally = Cancellation(work, seen=max(work.run_count or 0, len(work.run_ids)))
@@ -220,7 +220,7 @@ class _Canceller:
         self._refused: dict[str, str] = {}
 
     async def find(self, orphan: Orphan) -> None:
-        """Look for the batch until it is found, or a complete listing proves its absence."""
+        """Search for the batch until it is found, or a complete listing proves its absence."""
         pause = PAUSE_SECONDS
         async with await self._hook() as hook:
             while True:
@@ -244,7 +244,7 @@ class _Canceller:
 
     async def run(self) -> None:
         if self._work.orphan is not None and not self._work.run_ids:
-            return  # there is none
+            return  # it does not exist
         pause = PAUSE_SECONDS
         async with await self._hook() as hook:
             while True:
@@ -256,14 +256,14 @@ class _Canceller:
                 else:
                     if self.tally.left <= len(self._refused):
                         break
-                self.tally.reason = self.tally.reason or "not all of them are listed yet."
+                self.tally.reason = self.tally.reason or "not all runs are listed yet."
                 await asyncio.sleep(pause)
                 idle = len(self._dealt_with) == dealt_with
                 pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS) if idle else PAUSE_SECONDS
         self.tally.reason = next(iter(self._refused.values()), None)
         if not self.tally.seen:
             self.tally.reason = (
-                "not one is listed; check the id, and that the connection is of its workspace."
+                "no run is listed; check the id, and that the connection is for its workspace."
             )
 
     def _wait_out(self, error: ExtendError) -> None:
@@ -272,7 +272,7 @@ class _Canceller:
         self.tally.reason = str(error)
 
     async def _hook(self) -> ExtendAsyncHook:
-        # The first import of the http provider takes its time, which is not the loop's to spend.
+        # The first import of the http provider is slow and would block the event loop.
         hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
         hook: ExtendAsyncHook = hooks.ExtendAsyncHook(extend_conn_id=self._work.conn_id)
         return hook
@@ -307,20 +307,20 @@ class _Canceller:
     async def _cancel_run(self, hook: ExtendAsyncHook, run_id: str) -> None:
         async with self._slots:
             try:
-                await self._ask(hook, run_id)
+                await self._request_cancel(hook, run_id)
             except ExtendError as error:
                 if error.retryable:
                     self.tally.reason = str(error)
                 else:
                     self._refused[run_id] = str(error)
 
-    async def _ask(self, hook: ExtendAsyncHook, run_id: str) -> None:
+    async def _request_cancel(self, hook: ExtendAsyncHook, run_id: str) -> None:
         try:
             await hook.cancel_run(run_id)
         except ExtendNotFoundError:
             self._settled(run_id)
         except ExtendBadRequestError:
-            # Refused is what has settled in the meantime; anything else is an error.
+            # Extend refuses to cancel a run that has settled meanwhile; any other refusal is an error.
             if (await hook.get_run(run_id)).status not in _NOT_AT_WORK:
                 raise
             self._settled(run_id)

@@ -1,11 +1,11 @@
-"""The ledger of submissions: what was about to be sent, and which batch or runs it has become.
+"""The ledger of submissions: the intent to send, and the batch or runs that resulted.
 
 :class:`TaskStateLedger` keeps it in Airflow's task state store. A task has one submission, a batch, or
 several parts one after the other: requests that create single runs.
 
-The store survives a retry. On Airflow 3.3 it survives a clear too, on 3.4 it may not; so each attempt leaves
-a trace before it does anything, and where earlier attempts have left none, one of them may have submitted:
-the batch is looked for at Extend before anything is sent.
+The store survives a retry. On Airflow 3.3 it survives a clear too, on 3.4 it may not. So each attempt writes
+an entry before it does anything else. If earlier attempts have no entry, one of them may have submitted, and
+the batch is searched for at Extend before anything is sent.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from extend_provider.hooks.extend import ExtendHook
 
-#: What a cleared task does with the batch that was submitted before: take it up, or submit anew.
+#: What a cleared task does with the batch that was submitted before: use it, or submit a new one.
 OnClear = Literal["reattach", "resubmit"]
 ON_CLEAR: tuple[str, ...] = get_args(OnClear)
 
-#: What happens if the inputs are no longer those that were submitted: an error, or they are taken up anyway.
+#: What happens if the inputs differ from those that were submitted: an error, or the batch is used anyway.
 OnChangedInputs = Literal["fail", "reattach"]
 ON_CHANGED_INPUTS: tuple[str, ...] = get_args(OnChangedInputs)
 
@@ -58,7 +58,7 @@ class Intent:
     :param begun_at: RFC 3339 with offset, right before the request.
     :param window: seconds after ``begun_at`` in which the request may still be accepted.
     :param run_count: how many inputs it has.
-    :param details: what the ledger's owner wants to find again with it; small and plain.
+    :param details: what the ledger's owner needs with it later; small and plain JSON.
     """
 
     number: int
@@ -75,7 +75,7 @@ class Intent:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LedgerState:
-    """What is known of one piece of work: its latest intent, and what it led to.
+    """What is known of one piece of work: its latest intent, and the result.
 
     :param batch_id: the batch, once its id has been recorded; of single runs their ids, see
         :mod:`extend_provider.batch.run_submission`.
@@ -88,29 +88,29 @@ class LedgerState:
 
 
 class Ledger(Protocol):
-    """Where intents and batch ids are kept. What cannot be read raises; it is never taken for "nothing"."""
+    """Stores intents and batch ids. What cannot be read raises an error; it never counts as absent."""
 
     def read(self) -> LedgerState:
         """Return what is known."""
         ...
 
     def begin(self, intent: Intent) -> bool:
-        """Write the intent, atomically, unless one of its number exists: then somebody else was first."""
+        """Write the intent atomically unless one with its number exists; return whether this call wrote."""
         ...
 
     def withdraw(self, intent: Intent) -> None:
-        """Write down that an intent's request provably created nothing; its number stays taken."""
+        """Record that an intent's request provably created nothing; its number stays in use."""
         ...
 
     def record(self, intent: Intent, batch_id: str) -> None:
-        """Write down the batch that an intent led to."""
+        """Record the batch that an intent's request created."""
         ...
 
 
 def fingerprint(inputs: Sequence[BatchInput | RunInput], metadata: Mapping[str, Any] | None = None) -> str:
-    """Return a few characters by which a later attempt sees whether what is sent, in this order, has changed.
+    """Return a short hash of the inputs, in order, by which a later attempt detects changed inputs.
 
-    What changes by itself between two attempts is left out: a URL's query, passwords, secrets.
+    What usually changes between two attempts is left out: a URL's query, passwords, secrets.
 
     :param metadata: of all inputs together, where they have none of their own.
     """
@@ -133,7 +133,7 @@ class TaskStateLedger:
     """A :class:`Ledger` of a task instance; Airflow lets one attempt at a time write it.
 
     :param store: Airflow's task state store of the task instance.
-    :param identity: tells the task instance's submissions to a workflow version from all others.
+    :param identity: identifies the task instance's submissions to a workflow version.
     :param since: the generation of attempts that has begun the submission, see
         :func:`~extend_provider.batch.attempts.generation`.
     :param current: the generation of this attempt.
@@ -161,9 +161,9 @@ class TaskStateLedger:
         retries: int,
         on_clear: OnClear,
     ) -> TaskStateLedger:
-        """Return the ledger of the task instance, with this attempt's trace in it.
+        """Return the ledger of the task instance, after writing this attempt's entry.
 
-        :param hook: says how long Extend may accept a request, if one may be under way.
+        :param hook: its settings say how long Extend may accept a request that is in flight.
         :param retries: the task's ``retries``.
         """
         ti, store = context["ti"], context["task_state_store"]
@@ -201,7 +201,7 @@ class TaskStateLedger:
         return bool(1 < ti.try_number == self.first)
 
     def renewed(self) -> TaskStateLedger:
-        """Return the ledger of another submission, which this generation begins."""
+        """Return the ledger of a new submission, which this generation begins."""
         ledger = dataclasses.replace(self, since=self.current)
         ledger._write(None)
         return ledger
@@ -219,11 +219,11 @@ class TaskStateLedger:
         return True
 
     def withdraw(self, intent: Intent) -> None:
-        """Write down that the intent's request created nothing."""
+        """Record that the intent's request created nothing."""
         self._write(intent, withdrawn=True)
 
     def record(self, intent: Intent, batch_id: str) -> None:
-        """Write down the batch."""
+        """Record the batch."""
         self._write(intent, batch_id=batch_id)
 
     def with_key(
@@ -261,7 +261,7 @@ class TaskStateLedger:
         return {"identity": self.identity, "since": self.since, **now}
 
     def _entry(self) -> dict[str, Any]:
-        """Return what is written of the submission, or part; one that nobody knows of is as the whole is."""
+        """Return the entry of the submission, or of the part; that of the submission if the part has none."""
         entry: dict[str, Any] = self.store.get(TASK_STATE_KEY)
         part: dict[str, Any] = entry.get(PARTS_KEY, {}).get(str(self.number), entry)
         return part
@@ -283,15 +283,15 @@ def _never() -> Any:
 
 
 def lost_intent(context: Context, hook: ExtendHook) -> Intent:
-    """Return the intent of attempts whose task state was lost: begun at any time since the run was due."""
+    """Return the intent to assume if the task state was lost: begun at any time since the run was due."""
     since, now = context["dag_run"].run_after, dt.datetime.now(dt.UTC)
     elapsed = max((now - since).total_seconds(), 0.0)
     window = elapsed + hook.settings.submission_window
     return Intent(number=1, begun_at=since.isoformat(), window=window, run_count=0)
 
 
-def recalled(intent: Intent, metadata: Mapping[str, Any]) -> Intent:
-    """Return an intent with what the metadata of one of its runs tells of it."""
+def complete_intent(intent: Intent, metadata: Mapping[str, Any]) -> Intent:
+    """Return an intent with the run count and fingerprint that the metadata of one of its runs has."""
     _, _, rest = str(metadata[METADATA_KEY]).partition("/")
     count, _, inputs = rest.rpartition(":")[2].partition("/")
     details = {**intent.details, **({INPUTS_KEY: inputs} if inputs else {})}
@@ -299,29 +299,29 @@ def recalled(intent: Intent, metadata: Mapping[str, Any]) -> Intent:
 
 
 def check_inputs(details: Mapping[str, Any], inputs: str, work: object) -> None:
-    """Check that what is taken up was submitted for the task's present inputs.
+    """Check that existing work was submitted for the task's present inputs.
 
     :param details: of its intent.
     :param inputs: the fingerprint of the present inputs.
-    :param work: what is taken up, for a person.
-    :raises ExtendInputError: it was not.
+    :param work: names the existing work in the error.
+    :raises ExtendInputError: it was submitted for other inputs.
     """
     submitted = details.get(INPUTS_KEY)
     if submitted is not None and submitted != inputs:
         raise ExtendInputError(
-            f"{work}: this task has submitted it for other inputs than it has now. Nothing was sent, and "
+            f"{work} was submitted by this task for other inputs than it has now. Nothing was sent, and "
             "nothing was cancelled. To send, and pay for, the present inputs, set on_clear='resubmit' and "
-            "clear the task; to take up what was submitted all the same, set on_changed_inputs='reattach'."
+            "clear the task; to use what was submitted anyway, set on_changed_inputs='reattach'."
         )
 
 
 def _refuse_other_workflow(entry: Mapping[str, Any]) -> None:
-    """Refuse to begin anew if something was submitted to another workflow or version."""
+    """Raise an error if this task has submitted something to another workflow or version."""
     every = [entry, *entry.get(PARTS_KEY, {}).values()]
     if any("intent" in each and not each.get("withdrawn") for each in every):
         ids = ", ".join(str(each["batch_id"]) for each in every if each.get("batch_id"))
         raise ExtendInputError(
-            "This task has submitted its inputs to another workflow, or another version of it (as "
-            f"{ids or 'nobody knows what'}). Nothing was sent, and nothing was cancelled. To send, and pay "
-            "for, them again, set on_clear='resubmit' and clear the task; or take the change back."
+            "This task has submitted its inputs to another workflow, or another version of it (batch or "
+            f"runs: {ids or 'not known yet'}). Nothing was sent, and nothing was cancelled. To send, and pay "
+            "for, them again, set on_clear='resubmit' and clear the task; or undo the change."
         )

@@ -1,8 +1,8 @@
 """Finding an orphan: the batch, or the single runs, of a submission whose answer was lost.
 
-Extend takes no idempotency key and answers a batch submission with its id alone. Afterwards there are the
-list of the workflow's runs, newest first, and the metadata of each run; so a submission writes an idempotency
-key of its own into the metadata of every input, and an orphan is found by it.
+Extend takes no idempotency key and answers a batch submission with its id alone. What can be read later is
+the list of the workflow's runs, newest first, and the metadata of each run. So a submission writes an
+idempotency key of its own into the metadata of every input, and an orphan is found by that key.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class IdempotencyKey:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Orphan:
-    """What a submission whose answer is not known may have created: a batch, or single runs.
+    """What a submission with an unknown answer may have created: a batch, or single runs.
 
     :param runs: how many single runs it would have created; None: a batch.
     :param since: when the submission was about to be made, RFC 3339 with offset.
-    :param until: what is not listed after this moment does not exist; likewise.
+    :param until: what is not listed after this time does not exist; RFC 3339 with offset.
     """
 
     workflow_id: str
@@ -63,7 +63,7 @@ class Orphan:
 
     @property
     def proven_from(self) -> dt.datetime:
-        """From when on its absence from the list proves that it does not exist."""
+        """From when its absence from the list proves that it does not exist."""
         return _moment(self.until)
 
 
@@ -81,14 +81,13 @@ class FoundBatch:
 class _Search:
     """One search: which runs to fetch, and when it is over. Pure; the caller sends the requests.
 
-    One run of each batch that was created since the submission was begun is fetched, or every single run,
-    because the list does not show metadata: the cost is one request per 1,000 runs listed and one per batch,
-    or single run. A list that ends before it has come to older runs may have been cut short, so its end is
-    compared with the workflow's first run; one without any run may be another workspace's, so the workflow
-    itself is asked for.
+    The list has no metadata, so one run of each batch created since the submission is fetched, or every
+    single run: the cost is one request per 1,000 listed runs and one per batch or single run. A list that
+    ends before older runs may have been cut short, so its end is compared with the workflow's first run. An
+    empty list may be that of another workspace, so the workflow itself is requested.
 
-    :ivar empty: not one run was listed.
-    :ivar over: what follows in the list is older than the submission.
+    :ivar empty: no run was listed.
+    :ivar over: the rest of the list is older than the submission.
     """
 
     def __init__(self, orphan: Orphan) -> None:
@@ -112,7 +111,7 @@ class _Search:
         return {**self.listing, "sort_dir": "asc", "page_size": 1}
 
     def candidates(self, page: Iterable[RunSummary]) -> Iterator[tuple[str, str]]:
-        """Yield a batch's id and a run's, of each batch that was not seen before; a single run's id twice."""
+        """Yield (batch id, run id) of each new batch; for a single run, (run id, run id)."""
         limit = self._orphan.not_before - CLOCK_SKEW
         # To the page's end: the runs of a page may come in any order.
         for run in page:
@@ -131,7 +130,7 @@ class _Search:
                 yield found, run.id
 
     def fetched(self, batch_id: str, metadata: Mapping[str, Any]) -> FoundBatch | None:
-        """Take in a run that was fetched; return what was submitted once all of it is found."""
+        """Add a fetched run; return what was submitted once all of it is found."""
         if not self._orphan.key.matches(metadata):
             return None
         if self._orphan.runs is None:
@@ -140,40 +139,40 @@ class _Search:
         return self._found() if len(self._runs) == self._orphan.runs else None
 
     def partly_found(self) -> FoundBatch | None:
-        """Return single runs of which others are gone for good, e.g. deleted: the request was taken."""
+        """Return the single runs that are left if the others were deleted: Extend accepted the request."""
         return self._found() if self._runs and self._proves_absence else None
 
     def _found(self) -> FoundBatch:
         return FoundBatch(",".join(run_id for run_id, _ in reversed(self._runs)), self._runs[0][1])
 
-    def without(self, batch_id: str, error: ExtendError) -> None:
-        """Go on where a run was deleted after it was listed; another one of its batch may still be there."""
+    def skip_deleted(self, batch_id: str, error: ExtendError) -> None:
+        """Continue if a run was deleted after it was listed; another run of its batch may still exist."""
         if error.status not in _GONE:
             raise error
         self._seen.discard(batch_id)
 
     def check_end(self, first: Iterable[RunSummary]) -> None:
-        """Check that the list has come to its true end.
+        """Check that the list is complete.
 
         :param first: the workflow's first run, or nothing.
-        :raises ExtendServerError: it has not.
+        :raises ExtendServerError: the list ended too early.
         """
         for run in first:
             created = None if run.created_at is None else _moment(run.created_at)
             if self._oldest is not None and created is not None and created < self._oldest:
                 raise ExtendServerError(
                     f"Extend's list of the runs of workflow {self._orphan.workflow_id} ends before its first "
-                    "run: what is not in it may exist all the same.",
+                    "run, so it is incomplete and proves nothing.",
                     retryable=True,
                 )
 
 
 def find_orphan(hook: ExtendHook, orphan: Orphan) -> FoundBatch | None:
-    """Return what the submission has created, or None if nothing of it is listed.
+    """Return what the submission created; None if nothing of it is listed.
 
     Runs may be listed only some time after the submission, so None shortly after it proves nothing.
 
-    :raises ExtendError: the list could not be read to its end, which proves nothing at all.
+    :raises ExtendError: the list could not be read to its end.
     """
     search = _Search(orphan)
     for page in hook.iter_run_pages(**search.listing):
@@ -181,7 +180,7 @@ def find_orphan(hook: ExtendHook, orphan: Orphan) -> FoundBatch | None:
             try:
                 run = hook.get_run(run_id)
             except ExtendError as error:
-                search.without(batch_id, error)
+                search.skip_deleted(batch_id, error)
                 continue
             if found := search.fetched(batch_id, run.metadata):
                 return found
@@ -195,14 +194,14 @@ def find_orphan(hook: ExtendHook, orphan: Orphan) -> FoundBatch | None:
 
 
 async def find_orphan_async(hook: ExtendAsyncHook, orphan: Orphan) -> FoundBatch | None:
-    """Do the same without blocking."""
+    """Do the same as :func:`find_orphan`, without blocking."""
     search = _Search(orphan)
     async for page in hook.iter_run_pages(**search.listing):
         for batch_id, run_id in search.candidates(page):
             try:
                 run = await hook.get_run(run_id)
             except ExtendError as error:
-                search.without(batch_id, error)
+                search.skip_deleted(batch_id, error)
                 continue
             if found := search.fetched(batch_id, run.metadata):
                 return found

@@ -1,15 +1,15 @@
-"""Who answers for a task's work at Extend, who else needs it, and what becomes of it when the task is killed.
+"""Ownership: which attempt owns a task's work at Extend, which other tasks need it, and when to cancel it.
 
-Airflow calls ``on_kill`` on very different occasions (measured on 3.3.2): a task was marked failed or
-success, its run was deleted, it was cleared, its trigger moved to another triggerer, its worker is shut down,
-its ``execution_timeout`` has passed. Only the first two end the need for the work, and only if nobody else
-has gone on with it since; in all others an attempt that is running already, or will, owns it.
+Airflow calls ``on_kill`` in very different cases (measured on 3.3.2): a task was marked failed or success,
+its run was deleted, it was cleared, its trigger moved to another triggerer, its worker is shut down, its
+``execution_timeout`` has passed. Only in the first two is the work not needed any more, and only if no later
+attempt has continued it; in all others a running or future attempt owns it.
 
-Airflow also kills late: the trigger of a cleared task hears of it when the next attempt is at work, or has
-ended already; a worker or a triggerer that lost its connection hears of it any time later. The state of the
-task is another attempt's by then. So each process that begins to work on a task, at first or after a
-deferral, leaves a token in the task's XComs, which Airflow deletes as an attempt begins. The token that is
-there names the owner: that process, and the trigger to which it has handed over.
+Airflow may also call it late: the trigger of a cleared task is killed when the next attempt is running or has
+ended; a worker or a triggerer that lost its connection is killed at any later time. The state of the task is
+that of another attempt by then. So each process that begins to work on a task, at first or after a deferral,
+writes a token to the task's XComs, which Airflow deletes when an attempt begins. The token names the owner:
+that process, and the trigger to which it has deferred the task.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ else:
 
 #: XCom key of the owner's token.
 OWNER_KEY = "extend_owner"
-#: States in which nobody goes on with a task.
+#: States in which a task has ended for good.
 ENDED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 #: Seconds that a worker has for a cancellation; Airflow kills it five seconds after the first signal.
 WORKER_SECONDS = 4.5
-#: How many of them may go by in looking for a batch whose id is not known: it may still arrive.
-LOOK_SECONDS = 1.5
-#: Seconds of them in which Airflow must have answered whether the task was ended.
+#: The part of them for finding a batch whose id is not known.
+SEARCH_SECONDS = 1.5
+#: The part of them in which Airflow must answer whether the task was ended.
 ANSWER_SECONDS = 3.0
 #: How many other waiters a log line names.
 NAMED_WAITERS = 3
 
 
 def become_owner(ti: Any) -> str:
-    """Answer for a task instance from here on; returns the token."""
+    """Make this process the owner of a task instance's work; return the token."""
     token = uuid.uuid4().hex
-    BaseXCom.set(key=OWNER_KEY, value=token, **_place(ti))
+    BaseXCom.set(key=OWNER_KEY, value=token, **_ti_key(ti))
     return token
 
 
@@ -72,16 +72,16 @@ def has_ended(ti: Any) -> bool:
     return all(state in ENDED_STATES for state in _states(ti))
 
 
-def has_ended_under(owner: str | None, ti: Any) -> bool:
-    """Return True if a task instance has ended, or is gone, while this owner answered for it; blocks.
+def ended_while_owned_by(owner: str | None, ti: Any) -> bool:
+    """Return True if a task instance has ended, or is gone, and this owner was its last one; blocks.
 
-    :param owner: None: it has left no token.
+    :param owner: the token; None: the owner has written none.
     """
-    # The state first: an attempt that ends between the two questions has left its token before.
+    # The state first: an attempt that ends between the two requests has written its token before.
     if not has_ended(ti):
         return False
-    # Without a token, an attempt has begun and has not left its own yet, or there is no task any more.
-    present = BaseXCom.get_one(key=OWNER_KEY, **_place(ti))
+    # Without a token, an attempt has begun and not written its own yet, or the task does not exist any more.
+    present = BaseXCom.get_one(key=OWNER_KEY, **_ti_key(ti))
     return present == owner or (present is None and not _states(ti))
 
 
@@ -89,29 +89,28 @@ def _states(ti: Any) -> list[str | None]:
     """Return the state of a task instance; nothing if there is none."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    place = _place(ti)
+    key = _ti_key(ti)
     states = RuntimeTaskInstance.get_task_states(
-        dag_id=place["dag_id"],
-        task_ids=[place["task_id"]],
-        run_ids=[place["run_id"]],
-        map_index=place["map_index"],
+        dag_id=key["dag_id"],
+        task_ids=[key["task_id"]],
+        run_ids=[key["run_id"]],
+        map_index=key["map_index"],
     )
     return list((states.get(ti.run_id) or {}).values())
 
 
-def _place(ti: Any) -> dict[str, Any]:
+def _ti_key(ti: Any) -> dict[str, Any]:
     map_index = -1 if ti.map_index is None else ti.map_index
     return {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": map_index}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Waiter:
-    """A task instance that needs a batch; those beside it, in one task group, are the same waiter.
+    """A task instance that needs a batch; the tasks of one task group count as one waiter.
 
-    Several runs may need one batch, and the end of one task must not cancel it for the others. So each notes
-    its place in Airflow in a folder that all of them share. Whether a waiter still waits is asked of Airflow
-    when it matters; the note of a task that has ended, or of a run that was deleted, holds nothing back,
-    whatever crash has left it behind.
+    Several runs may need one batch, and the end of one task must not cancel it for the others. So each task
+    writes a file with its task key into a shared folder. Whether a waiter still waits is looked up in Airflow
+    before a cancellation: the file of a task that has ended, or of a deleted run, prevents nothing.
     """
 
     dag_id: str
@@ -120,17 +119,17 @@ class Waiter:
     map_index: int = -1
 
     @classmethod
-    def of(cls, ti: Any, beside: str | None = None) -> Waiter:
-        """Return the place of a task instance, or of another task in its group.
+    def of(cls, ti: Any, sibling: str | None = None) -> Waiter:
+        """Return the waiter of a task instance, or of another task in its group.
 
-        :param beside: the other task's id in the group.
+        :param sibling: the other task's id in the group.
         """
         group, dot, _ = ti.task_id.rpartition(".")
-        place = _place(ti)
-        return cls(**place) if beside is None else cls(**{**place, "task_id": f"{group}{dot}{beside}"})
+        key = _ti_key(ti)
+        return cls(**key) if sibling is None else cls(**{**key, "task_id": f"{group}{dot}{sibling}"})
 
-    def is_beside(self, other: Waiter) -> bool:
-        """Return True if both are tasks of one group, so that one of them ends the work for the other."""
+    def is_of_same_group(self, other: Waiter) -> bool:
+        """Return True if both are tasks of one group, so that the end of one ends the wait of the other."""
         return self._group == other._group
 
     @property
@@ -143,79 +142,81 @@ class Waiter:
 
 
 def add_waiter(folder: str, waiter: Waiter) -> None:
-    """Note a waiter; before the work is sent or taken up."""
-    path = _note(folder, waiter)
+    """Add a waiter; to be called before the work is sent or taken up."""
+    path = _waiter_path(folder, waiter)
     if path.protocol in ("", "file"):
         path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dataclasses.asdict(waiter)))
 
 
 def remove_waiter(folder: str, waiter: Waiter) -> None:
-    """Take the note away."""
-    _note(folder, waiter).unlink(missing_ok=True)
+    """Remove a waiter."""
+    _waiter_path(folder, waiter).unlink(missing_ok=True)
 
 
 def other_waiters(folder: str, waiter: Waiter) -> list[Waiter]:
-    """Return who else still waits; blocks."""
-    return [each for each in _noted(folder) if not each.is_beside(waiter) and not has_ended(each)]
+    """Return the other tasks that still wait; blocks."""
+    return [
+        each for each in _read_waiters(folder) if not each.is_of_same_group(waiter) and not has_ended(each)
+    ]
 
 
-def _noted(folder: str) -> Iterator[Waiter]:
+def _read_waiters(folder: str) -> Iterator[Waiter]:
     place = ObjectStoragePath(folder)
-    place.fs.invalidate_cache(place.path)  # a triggerer lives long, and others leave their notes meanwhile
+    place.fs.invalidate_cache(place.path)  # a triggerer lives long, and other processes add files meanwhile
     try:
         paths = list(place.iterdir())
     except (FileNotFoundError, NotADirectoryError):
-        return  # nobody has ever waited
+        return  # no task has waited yet
     for path in paths:
         try:
             yield Waiter(**json.loads(path.read_text()))
         except FileNotFoundError:
-            continue  # it was taken away meanwhile
+            continue  # it was removed meanwhile
 
 
-def _note(folder: str, waiter: Waiter) -> ObjectStoragePath:
+def _waiter_path(folder: str, waiter: Waiter) -> ObjectStoragePath:
     name = hashlib.sha256(str(waiter).encode()).hexdigest()[:32]
     return ObjectStoragePath(folder) / f"{name}.json"
 
 
 def should_cancel(work: RemoteWork, ti: Any, owner: str | None, log: Any) -> bool:
-    """Return True if nobody needs a killed task's work any more. Asks Airflow, and blocks; logs the reason.
+    """Return True if nobody needs a killed task's work any more; log the reason. Asks Airflow, and blocks.
 
     :param owner: the token of the process or trigger that was killed.
     """
-    if not has_ended_under(owner, ti):
-        log.info("%s: another attempt waits for it, or did, so nothing is cancelled.", work)
+    if not ended_while_owned_by(owner, ti):
+        log.info("%s: another attempt of the task owns it now, so nothing is cancelled.", work)
         return False
     if work.waiters is None:
         return True
     waiter = Waiter.of(ti)
     remove_waiter(work.waiters, waiter)
-    rest = other_waiters(work.waiters, waiter)
-    if rest:
-        names = ", ".join(map(str, rest[:NAMED_WAITERS]))
-        message = "%s: the task was ended, but others wait for the same work (%s; %s). %s"
-        log.warning(message, work, len(rest), names, left_alone(work))
-    return not rest
+    others = other_waiters(work.waiters, waiter)
+    if others:
+        names = ", ".join(map(str, others[:NAMED_WAITERS]))
+        message = "%s: the task was ended, but other tasks wait for the same work (%s; %s). %s"
+        log.warning(message, work, len(others), names, manual_cancel_advice(work))
+    return not others
 
 
-def left_alone(work: RemoteWork) -> str:
-    """Say that nothing was cancelled, and how to do it."""
+def manual_cancel_advice(work: RemoteWork) -> str:
+    """Return the statement that nothing was cancelled, with the command that cancels."""
     return f"Nothing was cancelled. To cancel what has not settled: {work.command}"
 
 
 class CancelsOnKillMixin(_Operator):
-    """For an operator that has work at Extend: cancels it when the task is ended while it is the owner.
+    """For operators with work at Extend: cancels the work if the task is ended while this process owns it.
 
-    :ivar cancel_on_kill: whether it does.
-    :ivar in_hand: the work and the task instance, once there is any.
-    :ivar killed: Airflow has sent its signal; the process goes on for a few seconds.
+    :ivar cancel_on_kill: whether to cancel.
+    :ivar owned_work: the work and the task instance, once there is work.
+    :ivar killed: Airflow has sent its signal; the process continues for a few seconds.
     :ivar work_owner: the token of this process.
     """
 
     cancel_on_kill: bool
     extend_conn_id: str
-    in_hand: tuple[RemoteWork, Any] | None = None
+    owned_work: tuple[RemoteWork, Any] | None = None
     killed: bool = False
     work_owner: str | None = None
 
@@ -231,64 +232,64 @@ class CancelsOnKillMixin(_Operator):
         self.work_owner = become_owner(context["ti"])
 
     def defer(self, *, trigger: Any, **how: Any) -> NoReturn:
-        """Hand the work over to the trigger."""
+        """Make the trigger an owner, too, and defer the task."""
         trigger.owner = self.work_owner
         super().defer(trigger=trigger, **how)
 
-    def take_in_hand(self, work: RemoteWork | None, ti: Any) -> None:
-        """Answer for work from here on; if the kill came while it was being sent, cancel it now.
+    def own_work(self, work: RemoteWork | None, ti: Any) -> None:
+        """Set the work to cancel on a kill; if the kill came while it was being sent, cancel it now.
 
-        :param work: None: there is none any more.
+        :param work: None: there is no work any more.
         """
-        # Now, because a kill may interrupt an import, and whoever cancels would wait for it in vain.
+        # Imported now: a kill may interrupt an import, and the cancellation would wait for its lock forever.
         importlib.import_module("extend_provider.hooks.extend")
-        self.in_hand = None if work is None else (work, ti)
+        self.owned_work = None if work is None else (work, ti)
         if self.killed:
             self.on_kill()
 
-    def send_nothing_if_killed(self) -> None:
-        """Send nothing in the last seconds of a process.
+    def raise_if_killed(self) -> None:
+        """Check, right before a request, that this process is not being killed.
 
-        :raises ExtendError: if it has been told to end.
+        :raises ExtendError: if it is.
         """
         if self.killed:
-            raise ExtendError("This process is being ended, so nothing was sent.", retryable=True)
+            raise ExtendError("This process is being killed, so nothing was sent.", retryable=True)
 
     def on_kill(self) -> None:
         """Cancel the work if the task was ended; not if it was cleared or its worker is shut down."""
         self.killed = True
-        if self.cancel_on_kill and self.in_hand is not None and not _has_returned(self.in_hand[1]):
-            cancel_if_ended(*self.in_hand, self.work_owner, self.log)
+        if self.cancel_on_kill and self.owned_work is not None and not _has_returned(self.owned_work[1]):
+            cancel_if_ended(*self.owned_work, self.work_owner, self.log)
 
 
 def _has_returned(ti: Any) -> bool:
-    """Return True if a task has ended by itself, and its process has only callbacks left to run."""
+    """Return True if a task has ended normally, and its process has only callbacks left to run."""
     return getattr(ti, "end_date", None) is not None or getattr(ti, "state", None) in ENDED_STATES
 
 
 def cancel_if_ended(work: RemoteWork, ti: Any, owner: str | None, log: Any) -> None:
-    """Cancel a killed worker task's work if the task was ended; logs what became of it."""
+    """Cancel a killed worker task's work if the task was ended; log the result."""
     begun = time.monotonic()
     answers: list[bool] = []
 
     def ask() -> None:
         try:
             answers.append(should_cancel(work, ti, owner, log))
-        except Exception as error:  # noqa: BLE001  # no answer is an answer too: nothing is cancelled
+        except Exception as error:  # noqa: BLE001  # without an answer, nothing is cancelled
             log.warning("Airflow could not be asked for the task's state: %s", describe_error(error))
 
-    # A signal handler must not wait for the connection to the supervisor itself: who holds it may be the
-    # very thread that was interrupted.
+    # In a thread: the signal handler must not wait for the connection to the supervisor, because the
+    # interrupted thread may hold its lock.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(ANSWER_SECONDS)
     if not answers:
-        log.error("%s: whether the task was ended is not known. %s", work, left_alone(work))
+        log.error("%s: it is not known whether the task was ended. %s", work, manual_cancel_advice(work))
     elif answers[0]:
         # Logged first, because the process is about to be killed.
         log.warning(
-            "%s: the task was ended; cancelling. Should it not get to its end: %s", work, work.command
+            "%s: the task was ended; cancelling. If the cancellation does not finish: %s", work, work.command
         )
         seconds = round(WORKER_SECONDS - (time.monotonic() - begun), 1)
-        cancellation = cancel_from_worker(work, seconds=seconds, look_seconds=LOOK_SECONDS)
+        cancellation = cancel_from_worker(work, seconds=seconds, search_seconds=SEARCH_SECONDS)
         log.warning("%s: %s", cancellation.work, cancellation)

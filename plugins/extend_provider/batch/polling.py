@@ -22,14 +22,14 @@ from extend_provider.security import describe_error
 #: How much an interval grows while nothing changes, and shrinks when something did.
 STRETCH = 1.5
 SHRINK = 0.5
-#: Part of an interval that chance adds or takes, so that a night's batches do not poll in step.
+#: Random part of an interval, so that a night's batches do not poll in step.
 JITTER = 0.2
 
 _RANDOM = SystemRandom()
 
 
 class Outcome(StrEnum):
-    """What a poll has led to; all but ``WAIT`` end the wait. The values are stored in events."""
+    """The outcome of a poll; all but ``WAIT`` end the wait. The values are stored in events."""
 
     WAIT = "wait"
     DONE = "done"
@@ -89,7 +89,7 @@ def first_deadline(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PollResult:
-    """What one poll has led to: go on waiting, or how the wait ended.
+    """The result of one poll: continue to wait, or how the wait ended.
 
     :param message: why, for a person; the subject ("Batch …") is the caller's to put before it.
     :param progress: counts of the last complete poll, see :meth:`BatchProgress.as_dict`; None without one.
@@ -136,7 +136,7 @@ class PollResult:
             return cls(**{**event, "outcome": Outcome(event["outcome"])})
         except (TypeError, KeyError, ValueError):
             raise ExtendError(
-                "The trigger ended without an event that says how the wait ended; its log may tell why. "
+                "The trigger ended without an event that says how the wait ended; see its log. "
                 "Nothing was cancelled at Extend; clear this task to wait again.",
                 retryable=True,
             ) from None
@@ -145,7 +145,7 @@ class PollResult:
         """Return the error to raise: of the type that ended the wait, else :class:`ExtendBatchError`.
 
         :param subject: what was waited for, e.g. ``Batch batch_1``.
-        :param consequence: what became of the remote work, and what to do next.
+        :param consequence: what happened to the remote work, and what to do next.
         """
         message = f"{subject}: {self.message} {consequence}"
         if self.error is None:
@@ -190,13 +190,13 @@ def timed_out(progress: BatchProgress | None, deadline: float, note: str = "") -
     """Return the result that the deadline (seconds since the epoch) has passed.
 
     :param progress: the counts of the last complete poll; None without one.
-    :param note: what else to say, with a space before it.
+    :param note: an addition to the message, with a leading space.
     """
     moment = datetime.fromtimestamp(deadline, tz=UTC).isoformat(timespec="seconds")
     known = str(progress) if progress else "nothing known of the runs"
     if progress is not None and not progress.listed:
         note += (
-            " Not one run was ever listed: check the id, and that the connection is of the same workspace."
+            " Not one run was ever listed: check the id, and that the connection is for the same workspace."
         )
     return PollResult(Outcome.TIMED_OUT, f"{known} at the deadline ({moment}).{note}")
 
@@ -206,7 +206,7 @@ class Poller:
 
     :param policy: how to wait.
     :param chance: source of numbers in [0, 1) for the jitter.
-    :ivar progress: the counts of the last complete poll; how far a failed one came says nothing.
+    :ivar progress: the counts of the last complete poll; a failed poll does not change them.
     """
 
     def __init__(self, policy: WaitPolicy, *, chance: Callable[[], float] = _RANDOM.random) -> None:
@@ -227,7 +227,7 @@ class Poller:
         return self._complete(result, now=now, changed=changed)
 
     def failed(self, error: Exception, *, now: float) -> PollResult:
-        """Decide after a poll that raised: what may pass by itself is waited out, the rest ends the wait."""
+        """Decide after a failed poll: a transient error continues the wait, any other error ends it."""
         self._errors += 1
         self._unchanged_since = None
         tolerated = self.policy.max_poll_errors
@@ -235,13 +235,13 @@ class Poller:
             return self.give_up(error)
         said = describe_error(error)
         if now < self.policy.deadline:
-            text = f"poll failed ({self._errors} in a row), waiting goes on: {said}"
+            text = f"poll failed ({self._errors} in a row), continuing to wait: {said}"
             return self._complete(PollResult(Outcome.WAIT, text), now=now)
         result = timed_out(self.progress, self.policy.deadline, f" The last poll failed: {said}.")
         return self._complete(result)
 
     def give_up(self, error: Exception) -> PollResult:
-        """Return the end of a wait that cannot go on at all."""
+        """Return the result of a wait that cannot continue."""
         cause = error.message if isinstance(error, ExtendError) else describe_error(error)
         times = f"{self._errors} times in a row, at last" if self._errors > 1 else "for good"
         text = f"asking for the runs' status failed {times}: {cause}"

@@ -13,13 +13,14 @@ from typing import Any, Literal, get_args
 
 from extend_provider.client.models import RunStatus, RunSummary, WorkflowRun
 
-#: What becomes of a run that waits for a human reviewer: it counts as settled and its result so far is taken
-#: ("land"), the wait goes on until the reviewer has decided ("wait"), or the task fails once everything else
+#: What a run that waits for a human reviewer means: it counts as settled, with its result so far ("land");
+#: the wait continues until the reviewer has decided ("wait"), or the task fails once everything else
 #: has settled ("fail").
 OnNeedsReview = Literal["land", "wait", "fail"]
 ON_NEEDS_REVIEW: tuple[str, ...] = get_args(OnNeedsReview)
 
-#: Extend works no more on a run in one of these (SDK 1.20.0, create_and_poll); only a reviewer changes them.
+#: Extend has finished its own work on a run with one of these (SDK 1.20.0, create_and_poll); only a reviewer
+#: changes them.
 SETTLED_STATUSES = frozenset(
     {
         RunStatus.PROCESSED,
@@ -31,7 +32,7 @@ SETTLED_STATUSES = frozenset(
 )
 #: Settled, and without a result.
 FAILED_STATUSES = frozenset({RunStatus.FAILED, RunStatus.REJECTED, RunStatus.CANCELLED})
-#: A run in one of these has no result and gets none.
+#: A run with one of these has no result and gets none.
 CANCELLED_STATUSES = frozenset({RunStatus.CANCELLED, RunStatus.CANCELLING})
 IN_FLIGHT_STATUSES = frozenset({RunStatus.PENDING, RunStatus.PROCESSING, RunStatus.CANCELLING})
 
@@ -56,7 +57,7 @@ class BatchProgress:
 
     @property
     def settled(self) -> int:
-        """Number of runs on which Extend itself works no more; those in review are among them."""
+        """Number of runs on which Extend has finished its own work, including those in review."""
         return sum(count for status, count in self.by_status.items() if status in SETTLED_STATUSES)
 
     @property
@@ -127,7 +128,7 @@ class RunCounter:
         self._dashboard_url: str | None = None
 
     def add(self, page: Iterable[RunSummary]) -> None:
-        """Take in one page of runs."""
+        """Add one page of runs."""
         for run in page:
             self._status_by_id[run.id] = run.status
             self._dashboard_url = self._dashboard_url or run.dashboard_url
@@ -160,7 +161,7 @@ class RunRecords:
 
     @staticmethod
     def created(run_id: str) -> dict[str, Any]:
-        """Return what is kept of a run of which nothing but its id is known yet."""
+        """Return the record of a run of which only the id is known yet."""
         unknown = dict.fromkeys(("dashboard_url", "name", "failure"))
         return {"id": run_id, "status": RunStatus.PENDING, **unknown}
 
@@ -170,12 +171,12 @@ class RunRecords:
         return list(self._records.values())
 
     def unsettled(self, on_needs_review: OnNeedsReview) -> list[str]:
-        """Return the ids of the runs that are worth asking for again."""
+        """Return the ids of the runs that must be fetched again."""
         final = SETTLED_STATUSES - {RunStatus.NEEDS_REVIEW} if on_needs_review == "wait" else SETTLED_STATUSES
         return [run_id for run_id, record in self._records.items() if record["status"] not in final]
 
     def take(self, run: WorkflowRun) -> None:
-        """Take in a fresh answer for one of the runs."""
+        """Replace the record of a run with a fresh answer."""
         name = self._records[run.id]["name"] or next(iter(run.file_names), None)
         self._records[run.id] = self.record(run, name)
 
@@ -198,9 +199,9 @@ class FailurePolicy:
     max_failed_ratio: float | None = None
 
     def judge(self, counts: Mapping[str, Any], *, gone: bool) -> tuple[str | None, bool]:
-        """Return what is to be said of the runs that failed, None if none did, and whether it is an error.
+        """Return a message about the failed runs, None if there are none, and whether it is an error.
 
-        Runs that are gone are an error as long as nobody has said how many may be.
+        Runs that are gone are an error unless ``max_failed`` or ``max_failed_ratio`` is set.
 
         :param counts: of a wait that has ended, see :meth:`BatchProgress.as_dict`.
         :param gone: whether runs that are not listed are gone.
@@ -220,6 +221,6 @@ class FailurePolicy:
         if self.max_failed_ratio is not None and failed > self.max_failed_ratio * expected:
             return f"{said}, a larger share than max_failed_ratio={self.max_failed_ratio:g}.", True
         if self == FailurePolicy():
-            unsaid = f"{said}; neither max_failed nor max_failed_ratio says how many may."
-            return unsaid, gone
+            unlimited = f"{said}; neither max_failed nor max_failed_ratio is set."
+            return unlimited, gone
         return f"{said}, no more than is allowed.", False

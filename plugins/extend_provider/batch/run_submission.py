@@ -1,7 +1,7 @@
-"""Submitting single runs at most once: one request after the other, each as a batch is, on the same ledger.
+"""Submitting single runs at most once: one request after the other, each like a batch, in the same ledger.
 
-On API version 2026-02-09 a request creates one run, on 2025-04-21 it takes several files. Whoever goes on, in
-another attempt or with another API version, takes up the requests that the ledger has, and sends the rest.
+On API version 2026-02-09 a request creates one run, on 2025-04-21 it takes several files. Another
+attempt, even with another API version, uses the requests that the ledger has, and sends the rest.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from extend_provider.batch.ledger import (
     Intent,
     TaskStateLedger,
     check_inputs,
+    complete_intent,
     fingerprint,
-    recalled,
 )
 from extend_provider.batch.orphans import Orphan
 from extend_provider.batch.progress import CANCELLED_STATUSES, RunRecords
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(kw_only=True)
 class RunSubmitter(Submitter):
-    """Brings files to Extend in one request; the id of what that creates is its runs' ids, with commas.
+    """Submits files in one request; the recorded id is the comma-separated list of its runs' ids.
 
     :param metadata: of each run, with the idempotency key of this request.
-    :param before: the runs that earlier requests of the same task have created.
+    :param earlier_run_ids: the runs that earlier requests of the same task created.
     :ivar records: the runs of the answer, see :class:`~extend_provider.batch.progress.RunRecords`.
     """
 
@@ -44,7 +44,7 @@ class RunSubmitter(Submitter):
     metadata: Mapping[str, Any]
     secrets: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
     name: str | None = None
-    before: Sequence[str] = ()
+    earlier_run_ids: Sequence[str] = ()
     records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def _post(self, hook: ExtendHook, prepared: Prepared, leave_by: dt.datetime) -> str:
@@ -68,14 +68,15 @@ class RunSubmitter(Submitter):
         return dataclasses.replace(super()._orphan(intent), runs=intent.run_count or len(self.files))
 
     def _work(self, intent: Intent, batch_id: str) -> RemoteWork:
-        return RemoteWork(self.hook.extend_conn_id, run_ids=(*self.before, *batch_id.split(",")))
+        return RemoteWork(self.hook.extend_conn_id, run_ids=(*self.earlier_run_ids, *batch_id.split(",")))
 
     def _possible_work(self, intent: Intent, orphan: Orphan) -> RemoteWork:
-        return RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.before), orphan=orphan)
+        return RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.earlier_run_ids), orphan=orphan)
 
-    def _answer_for(self, work: RemoteWork | None) -> None:
-        earlier = RemoteWork(self.hook.extend_conn_id, run_ids=tuple(self.before)) if self.before else None
-        super()._answer_for(work or earlier)
+    def _own(self, work: RemoteWork | None) -> None:
+        run_ids = tuple(self.earlier_run_ids)
+        earlier = RemoteWork(self.hook.extend_conn_id, run_ids=run_ids) if run_ids else None
+        super()._own(work or earlier)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -86,7 +87,7 @@ class RunsOfTask:
     :param files: in the order in which they get their runs.
     :param options: ``version``, ``priority``, ``secrets`` and ``name`` of each run.
     :param metadata: of each run, without the idempotency key.
-    :param compared: whether what is taken up must have been sent for the present files.
+    :param compare_inputs: whether existing runs must have been sent for the present files.
     :ivar records: the runs that there are, see :class:`~extend_provider.batch.progress.RunRecords`.
     """
 
@@ -99,22 +100,22 @@ class RunsOfTask:
     sender: CancelsOnKillMixin
     ti: Any
     log: Any
-    compared: bool = True
+    compare_inputs: bool = True
     records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
     def work(self) -> RemoteWork:
-        """What there is at Extend."""
+        """The runs that exist at Extend."""
         ids = tuple(record["id"] for record in self.records)
         return RemoteWork(self.hook.extend_conn_id, run_ids=ids)
 
-    def create(self, *, deferrable: bool, turned_away: int = 0) -> RetryAt | None:
-        """Take up the existing runs and create the missing ones; None once each file has its run.
+    def create(self, *, deferrable: bool, failed_attempts: int = 0) -> RetryAt | None:
+        """Use the existing runs and create the missing ones; return None once each file has its run.
 
         :param deferrable: return a long wait instead of waiting here.
-        :param turned_away: from an earlier :class:`~extend_provider.batch.submission.RetryAt`.
+        :param failed_attempts: from an earlier :class:`~extend_provider.batch.submission.RetryAt`.
         :raises ExtendInputError: the files are not those that were sent, or their metadata is too large.
-        :raises ExtendError: Extend refused a file; those before it have runs, and a retry goes on with it.
+        :raises ExtendError: Extend refused a file; those before it have runs, and a retry continues with it.
         """
         inputs = fingerprint(self.files, self.metadata)
         self._check(inputs)
@@ -122,27 +123,27 @@ class RunsOfTask:
         while position < len(self.files):
             number += 1
             submitter = self._submitter(number, position, inputs)
-            submission = submitter.advance(turned_away, deferrable=deferrable)
+            submission = submitter.submit(failed_attempts, deferrable=deferrable)
             if isinstance(submission, RetryAt):
                 work = submission.work or (self.work if self.records else None)
                 return dataclasses.replace(submission, work=work)
             if not submission.taken_up:
-                turned_away = 0
-                self._name(submitter)
+                failed_attempts = 0
+                self._name_runs(submitter)
             elif self.ledger.is_cleared(self.ti) and self._is_cancelled(submission):
-                self.log.warning("%s: cancelled before; created anew.", submission.batch_id)
+                self.log.warning("Runs %s were cancelled; created again.", submission.batch_id)
                 self.ledger.part(number).renewed()
                 number -= 1
                 continue
-            elif self.compared:
+            elif self.compare_inputs:
                 check_inputs(submission.details, inputs, f"Runs {submission.batch_id}")
             ids = str(submission.batch_id).split(",")
             self.records += submitter.records or [RunRecords.created(run_id) for run_id in ids]
             position += submission.run_count
         return None
 
-    def _name(self, submitter: RunSubmitter) -> None:
-        """Name new runs where their request cannot; their names are worth no error."""
+    def _name_runs(self, submitter: RunSubmitter) -> None:
+        """Name new runs if the creating request cannot; a failure is only logged."""
         if submitter.name is None or self.hook.wire.names_runs_at_creation:
             return
         for record in submitter.records:
@@ -163,11 +164,11 @@ class RunsOfTask:
             ledger=ledger,
             workflow_id=self.workflow_id,
             key=lambda: ledger.key,
-            recall=recalled,
+            complete_intent=complete_intent,
             prepare=lambda: Prepared(files, {INPUTS_KEY: inputs}),
             files=files,
             metadata=ledger.with_key(self.metadata, len(files), inputs),
-            before=self.work.run_ids,
+            earlier_run_ids=self.work.run_ids,
             sender=self.sender,
             ti=self.ti,
             log=self.log,
@@ -175,9 +176,9 @@ class RunsOfTask:
         )
 
     def _check(self, inputs: str) -> None:
-        """Refuse, before anything is sent, too much metadata, and files other than those sent before."""
+        """Check, before anything is sent, the metadata's size and that the files are those sent before."""
         self.ledger.part(len(self.files)).with_key(self.metadata, len(self.files), inputs)
-        if not self.compared:
+        if not self.compare_inputs:
             return
         sent = [
             Submission(state.batch_id, state.intent.run_count, state.intent.details, taken_up=True)
@@ -193,7 +194,7 @@ class RunsOfTask:
             self.ledger = self.ledger.renewed()
 
     def _is_cancelled(self, submission: Submission) -> bool:
-        """Return True if each run of a request was cancelled, so that it never has a result."""
+        """Return True if each run of a request was cancelled and will have no result."""
         if submission.batch_id is None:
             return False
         try:
@@ -203,8 +204,8 @@ class RunsOfTask:
         return {run.status for run in runs} <= CANCELLED_STATUSES
 
 
-def settle_unknown(hook: ExtendHook, runs: RunRecords) -> None:
-    """Ask for the runs of which nothing but their id is known."""
+def fetch_unknown_runs(hook: ExtendHook, runs: RunRecords) -> None:
+    """Fetch the runs of which only the id is known."""
     for record in runs.records:
         if record["dashboard_url"] is None and record["status"] == RunStatus.PENDING:
             runs.take(hook.get_run(record["id"]))

@@ -27,7 +27,7 @@ from extend_provider.batch.progress import (
     OnNeedsReview,
     RunRecords,
 )
-from extend_provider.batch.run_submission import RunsOfTask, settle_unknown
+from extend_provider.batch.run_submission import RunsOfTask, fetch_unknown_runs
 from extend_provider.client import validation
 from extend_provider.client.models import RunInput
 from extend_provider.exceptions import ExtendBatchError, ExtendError
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 #: XCom key of the ids of the runs, there as soon as they are known.
 RUN_IDS_KEY = "run_ids"
 LEFT_RUNNING = (
-    "Nothing was cancelled: the runs go on at Extend. A retry, or clearing this task, waits for the same "
+    "Nothing was cancelled: the runs continue at Extend. A retry, or clearing this task, waits for the same "
     "runs; nothing is sent a second time."
 )
 #: How many failed runs an error names.
@@ -57,19 +57,19 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
     file's. The runs' ids are pushed as XCom ``run_ids`` as soon as they are known. On API version 2026-02-09
     one request per file is made, on 2025-04-21 a single one.
 
-    Each run is recorded as soon as it is created, so a retry creates none again: it goes on with the first
+    Each run is recorded as soon as it is created, so a retry creates none twice: it continues with the first
     file that has no run, and waits for all. If an attempt lost Extend's answer, or its worker died, the run
-    is looked for among the workflow's, and its file is sent again only once it is proven that there is none,
-    as :class:`~extend_provider.operators.submit_batch.ExtendSubmitBatchOperator` does. To be found, each run
-    carries ``airflow_submission`` in its metadata.
+    is searched for among the workflow's runs, and its file is sent again only once the run's absence is
+    proven, as in :class:`~extend_provider.operators.submit_batch.ExtendSubmitBatchOperator`. To be found,
+    each run carries ``airflow_submission`` in its metadata.
 
     The files' URLs and passwords, the texts and the secrets are redacted in the rendered template.
 
     :param workflow_id: the workflow, e.g. ``workflow_…``.
     :param files: mappings ``{"url" | "file_id", "name"?, "password"?, "outputs"?}`` or
         :class:`~extend_provider.client.models.RunInput`. ``outputs`` are results that are known beforehand:
-        ``[{"processorId": …, "output": {…}}]``; the processor is not run, its output is taken.
-    :param raw_texts: texts instead of files; either, not both, not neither.
+        ``[{"processorId": …, "output": {…}}]``; the processor does not run, and this output is used.
+    :param raw_texts: texts instead of files; give exactly one of the two.
     :param name: name of the runs.
     :param version: version number or ``draft``; None: the latest deployed one.
     :param priority: 1 to 100, lower first; None: Extend's default, 50.
@@ -77,27 +77,27 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
         included.
     :param secrets: passed to the workflow's steps.
     :param wait_for_completion: False returns as soon as the runs exist.
-    :param on_clear: what clearing the task means: ``reattach`` waits for the runs that there are, creates
-        those that are missing, and anew those that were cancelled; ``resubmit`` sends, and pays for, all
+    :param on_clear: what clearing the task means: ``reattach`` waits for the existing runs, and creates
+        those that are missing or were cancelled; ``resubmit`` sends, and pays for, all
         files again.
-    :param on_changed_inputs: the files, texts or metadata are no longer those of the runs that there are:
-        ``fail`` sends nothing and leaves the runs alone; ``reattach`` takes them up all the same, and sends
-        the files that have no run as they are now. URLs are compared without their query.
-    :param deferrable: wait in the triggerer, without a worker slot: for the runs, and before Extend can be
-        asked again. The default is Airflow's, ``[operators] default_deferrable``.
+    :param on_changed_inputs: if the files, texts or metadata differ from those of the existing runs: ``fail``
+        sends nothing and leaves the runs alone; ``reattach`` uses the runs anyway, and sends the files that
+        have no run as they are now. URLs are compared without their query.
+    :param deferrable: wait in the triggerer, without a worker slot: for the runs, and before the next request
+        is possible. The default is Airflow's, ``[operators] default_deferrable``.
     :param on_needs_review: what a run that waits for a human reviewer means: ``land`` counts it as settled,
         ``wait`` goes on until the reviewer has decided, ``fail`` lets the rest settle and fails then.
     :param timeout: how long an attempt waits once the runs exist, in seconds; ``execution_timeout`` bounds it
         too, if that is shorter.
-    :param on_timeout: what becomes of the runs when ``timeout`` has passed: ``leave`` lets them go on, and a
-        retry waits for them again; ``cancel`` cancels those that have not settled. ``execution_timeout`` ends
-        an attempt and cancels nothing. Whichever has passed, Extend is asked once more first: runs that have
-        settled are done.
+    :param on_timeout: what happens to the runs when ``timeout`` has passed: ``leave`` lets them continue, and
+        a retry waits for them again; ``cancel`` cancels those that have not settled. ``execution_timeout``
+        ends an attempt and cancels nothing. In either case, Extend is polled once more first: if the
+        runs have settled by then, the task succeeds.
     :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
         its DAG run is deleted, while it creates them or waits. Clearing it, and restarts of Airflow, never
         cancel anything.
     :param poll_interval: longest time between two polls of the runs, in seconds.
-    :param max_poll_errors: how many failed polls in a row are tolerated if they may pass by themselves; None:
+    :param max_poll_errors: how many failed polls in a row are tolerated if the error is transient; None:
         any number until the deadline.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument is refused, or the files have changed; nothing was sent.
@@ -198,29 +198,29 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Create the missing runs; wait for all, or hand over to the triggerer."""
-        return self._advance(context)
+        return self._run(context)
 
     def go_on_creating(self, context: Context, event: Any = None) -> list[dict[str, Any]]:
-        """Go on with runs whose creation had to wait."""
-        return self._advance(context, event["turned_away"])
+        """Continue the creation of runs after a deferral."""
+        return self._run(context, event["turned_away"])
 
-    def _advance(self, context: Context, turned_away: int = 0) -> list[dict[str, Any]]:
+    def _run(self, context: Context, failed_attempts: int = 0) -> list[dict[str, Any]]:
         self.dashboard_url = ""
         validation.choice(self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
         with self.hook:
-            self._runs = runs = self._create(context, turned_away)
+            self._runs = runs = self._create(context, failed_attempts)
             push_dashboard_url(self, context, runs.progress().dashboard_url)
             if not self.wait_for_completion:
-                settle_unknown(self.hook, runs)
+                fetch_unknown_runs(self.hook, runs)
                 return _results(runs.records)
-            self.take_in_hand(self._work, context["ti"])
+            self.own_work(self._work, context["ti"])
             policy = self._policy_from(time.time(), self.poll_interval)
             if self.deferrable:
                 self._defer(context, policy)
             return self._conclude(self._wait(policy))
 
-    def _create(self, context: Context, turned_away: int) -> RunRecords:
-        """Return the runs, of an earlier attempt or new."""
+    def _create(self, context: Context, failed_attempts: int) -> RunRecords:
+        """Return the runs: existing ones of an earlier attempt, and new ones."""
         workflow_id, version = validation.workflow_id(self.workflow_id), validation.version(self.version)
         runs = RunsOfTask(
             hook=self.hook,
@@ -241,19 +241,19 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
                 retries=self.retries or 0,
                 on_clear=self.on_clear,
             ),
-            compared=self.on_changed_inputs == "fail",
+            compare_inputs=self.on_changed_inputs == "fail",
             sender=self,
             ti=context["ti"],
             log=self.log,
         )
         try:
-            retry = runs.create(deferrable=self.deferrable, turned_away=turned_away)
+            retry = runs.create(deferrable=self.deferrable, failed_attempts=failed_attempts)
         except ExtendError as error:
             if runs.records:
                 error.message += (
-                    f" The first {len(runs.records)} of the {len(runs.files)} files have runs, which go on: "
-                    f"{', '.join(runs.work.run_ids)}. A retry, or clearing this task, goes on with the next "
-                    "file."
+                    f" The first {len(runs.records)} of the {len(runs.files)} files have runs, which "
+                    f"continue: {', '.join(runs.work.run_ids)}. A retry, or clearing this task, continues "
+                    "with the next file."
                 )
             raise
         finally:
@@ -302,7 +302,7 @@ def _results(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _describe_failures(failed: Sequence[Mapping[str, Any]], total: int) -> str:
-    """Say which runs failed and why."""
+    """Return which runs failed and why."""
     reasons = [
         f"{record['id']} ({record['name']}) {record['status']}: {record['failure'] or 'no reason given'}"
         for record in failed[:NAMED_FAILURES]

@@ -17,8 +17,8 @@ from extend_provider.batch.ledger import (
     OnClear,
     TaskStateLedger,
     check_inputs,
+    complete_intent,
     fingerprint,
-    recalled,
 )
 from extend_provider.batch.orphans import was_cancelled
 from extend_provider.batch.ownership import CancelsOnKillMixin
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 RUN_COUNT_KEY = "run_count"
 #: XCom key of the inputs that the batch was sent without, and their key among an intent's details.
 LEFT_OUT_KEY = "left_out"
-#: How much of Extend's message is kept of each, in characters.
+#: How many characters of Extend's message are kept for each.
 _MESSAGE_LENGTH = 200
 
 #: What happens to a batch that Extend refuses for some of its inputs.
@@ -48,17 +48,17 @@ OnRefusedInput = Literal["fail", "leave_out"]
 class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOperator):
     """Sends 1 to 1,000 files to a workflow in one request and returns the batch's id.
 
-    Nothing is waited for: :class:`~extend_provider.sensors.batch.ExtendBatchSensor` does that. The number of
-    runs is pushed as XCom ``run_count``. Everything that can be wrong with the arguments is refused before
-    the request, with the input's index.
+    It does not wait for the runs: :class:`~extend_provider.sensors.batch.ExtendBatchSensor` does that. The
+    number of runs is pushed as XCom ``run_count``. All arguments are checked before the request; an error
+    names the input's index.
 
-    A retry never submits again: it returns the batch that an earlier attempt has submitted. An attempt that
-    has lost Extend's answer, or whose predecessor's worker died, looks for the batch among the workflow's
-    runs, and sends again only once it is proven that there is none: at the earliest after the connection's
+    A retry never submits again: it returns the batch that an earlier attempt submitted. An attempt that lost
+    Extend's answer, or whose predecessor's worker died, searches for the batch among the workflow's runs, and
+    submits again only once the batch's absence is proven: at the earliest after the connection's
     ``acceptance_window`` and ``listing_grace``. To be found, each input carries ``airflow_submission`` in its
-    metadata. That wait, the one until Extend can be asked at all, and the one that a rate limit asks for are
-    in the triggerer and cost no retry; ``execution_timeout`` bounds them. Clearing the task meanwhile cancels
-    nothing, and the next attempt goes on from there.
+    metadata. The waits for that proof, during an outage of Extend, and for a rate limit are in the triggerer
+    and cost no retry; ``execution_timeout`` bounds them. Clearing the task meanwhile cancels nothing, and the
+    next attempt continues from there.
 
     The inputs' URLs, texts, passwords and secrets are redacted in the rendered template. A subclass that
     overrides :meth:`get_inputs` builds them in the worker, so that they never enter a template field at all.
@@ -71,22 +71,22 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
     :param priority: 1 to 100, lower first; None: Extend's default, 90 for batches. On API version 2025-04-21
         it is fixed.
     :param on_clear: what clearing the task means: ``reattach`` returns the batch that was submitted before,
-        unless all of its runs were cancelled; ``resubmit`` submits, and pays, anew in any case.
-    :param on_changed_inputs: the inputs are no longer those of the batch that is there: ``fail`` sends
-        nothing and leaves the batch alone; ``reattach`` returns it all the same. What counts are files
+        unless all of its runs were cancelled; ``resubmit`` submits, and pays for, a new batch in any case.
+    :param on_changed_inputs: if the inputs differ from those of the existing batch: ``fail`` sends nothing
+        and leaves the batch alone; ``reattach`` returns it anyway. Compared are files
         (a URL without its query), names, texts and metadata; inputs that :meth:`get_inputs` builds are not
         compared.
-    :param on_refused_input: Extend refuses the whole batch for an input, e.g. a URL that it cannot read, and
-        says for which one: ``fail`` creates nothing and names it; ``leave_out`` sends the batch without it,
-        again and again, but never without any. XCom ``left_out`` then has ``index``, ``file``, ``reason`` and
-        ``message`` of each input that was left out, and ``run_count`` is less by as many.
+    :param on_refused_input: if Extend refuses the whole batch because of an input, e.g. a URL that it cannot
+        read: ``fail`` creates nothing, and the error names the input; ``leave_out`` sends the batch without
+        it, repeatedly if needed, until no input is left. XCom ``left_out`` then has ``index``, ``file``,
+        ``reason`` and ``message`` of each input that was left out, and ``run_count`` is less by as many.
     :param cancel_on_kill: when the task is marked failed or success, or its DAG run is deleted, while it
-        submits, or while it is not known whether the batch exists: look for it, and cancel its runs.
-    :param deferrable: wait in the triggerer, without a worker slot, before Extend can be asked again. The
+        submits, or while it is not known whether the batch exists: search for it, and cancel its runs.
+    :param deferrable: wait in the triggerer, without a worker slot, before the next request is possible. The
         default is Airflow's, ``[operators] default_deferrable``.
     :param extend_conn_id: connection to Extend.
     :raises ExtendInputError: an argument or an input is refused; nothing was sent.
-    :raises ExtendUnclearSubmissionError: for the tenth time there was no clear answer.
+    :raises ExtendUnclearSubmissionError: ten attempts got no clear answer.
     :raises ExtendError: Extend refused the batch; nothing was created.
     """
 
@@ -145,13 +145,13 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
 
     def execute(self, context: Context) -> str | None:
         """Return the batch's id, submitted now or before; None when an override has nothing to submit."""
-        return self._advance(context)
+        return self._submit(context)
 
     def execute_complete(self, context: Context, event: Any = None) -> str | None:
-        """Go on with a submission that had to wait."""
-        return self._advance(context, event["turned_away"])
+        """Continue a submission after a deferral."""
+        return self._submit(context, event["turned_away"])
 
-    def _advance(self, context: Context, turned_away: int = 0) -> str | None:
+    def _submit(self, context: Context, failed_attempts: int = 0) -> str | None:
         workflow_id = validation.workflow_id(self.workflow_id)
         version = validation.version(self.version)
         priority = validation.priority(self.priority)
@@ -179,21 +179,23 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             version=version,
             priority=priority,
             key=lambda: ledger.key,
-            recall=recalled,
+            complete_intent=complete_intent,
             prepare=prepare,
             sender=self,
             ti=context["ti"],
             log=self.log,
         )
         with self.hook:
-            submission = self._submission(submitter, turned_away)
-            if self._is_void(submission, ledger, context["ti"]):
-                self.log.warning("All runs of batch %s were cancelled; submitting anew.", submission.batch_id)
+            submission = self._submission_from(submitter, failed_attempts)
+            if self._was_cancelled_before_clear(submission, ledger, context["ti"]):
+                self.log.warning(
+                    "All runs of batch %s were cancelled; submitting a new batch.", submission.batch_id
+                )
                 submitter.ledger = ledger = ledger.renewed()
-                submission = self._submission(submitter)
+                submission = self._submission_from(submitter)
             elif submission.taken_up:
                 self._check_inputs(submission)
-        # Whoever waits needs it: neither the answer nor any status of the batch tells how many runs it has.
+        # The sensor needs it: Extend never reports how many runs a batch has.
         context["ti"].xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
         if left_out := submission.details.get(LEFT_OUT_KEY):
             self.log.warning("Batch %s has no run of %s inputs.", submission.batch_id, f"{len(left_out):,}")
@@ -235,8 +237,8 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
         details = {INPUTS_KEY: digest, **({LEFT_OUT_KEY: list(left_out)} if left_out else {})}
         return Prepared(sent_inputs, details, without)
 
-    def _submission(self, submitter: Submitter, turned_away: int = 0) -> Submission:
-        result = submitter.advance(turned_away, deferrable=self.deferrable)
+    def _submission_from(self, submitter: Submitter, failed_attempts: int = 0) -> Submission:
+        result = submitter.submit(failed_attempts, deferrable=self.deferrable)
         if isinstance(result, RetryAt):
             defer_until(self, result, self.execute_complete, submitter.ti, cancel_on_kill=self.cancel_on_kill)
         return result
@@ -247,8 +249,8 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             inputs = validation.batch_inputs(Sealed.open(self.inputs))
             check_inputs(submission.details, fingerprint(inputs), f"Batch {submission.batch_id}")
 
-    def _is_void(self, submission: Submission, ledger: TaskStateLedger, ti: Any) -> bool:
-        """Return True if the task was cleared and its whole batch had been cancelled, e.g. with its run."""
+    def _was_cancelled_before_clear(self, submission: Submission, ledger: TaskStateLedger, ti: Any) -> bool:
+        """Return True if the task was cleared and all runs of its batch are cancelled."""
         if not ledger.is_cleared(ti) or not submission.taken_up or submission.batch_id is None:
             return False
         return was_cancelled(self.hook, submission.batch_id, submission.run_count)

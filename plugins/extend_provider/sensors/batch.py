@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 LEFT_RUNNING = (
-    "Nothing was cancelled: the batch goes on at Extend. Clear this task to wait for it again; the batch's "
-    "id comes from upstream, nothing is submitted a second time."
+    "Nothing was cancelled: the batch continues at Extend. Clear this task to wait for it again; nothing is "
+    "submitted a second time, because the batch's id comes from upstream."
 )
 #: Key in the task state store under which the attempts of one task instance share when the wait began.
 WAIT_KEY = "extend_batch_wait"
@@ -43,9 +43,9 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
     Returns the counts: ``{"summary", "expected", "listed", "settled", "by_status": {status: number}}``. The
     same dict is the XCom ``progress`` while the task waits, deferred or not.
 
-    ``timeout`` counts from the first attempt on: a retry goes on with what is left, clearing the task starts
-    anew. ``soft_fail`` turns a passed ``timeout`` into a skip and nothing else. ``exponential_backoff`` and
-    ``max_wait`` have no say: the interval between two polls adapts itself, up to ``poke_interval``.
+    ``timeout`` counts from the first attempt: a retry has the time that is left, clearing the task resets it.
+    ``soft_fail`` turns only a passed ``timeout`` into a skip. ``exponential_backoff`` and ``max_wait`` have
+    no effect: the interval between two polls adapts itself, up to ``poke_interval``.
 
     .. code-block:: python
 
@@ -56,21 +56,22 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
     :param run_count: how many runs were submitted.
     :param on_needs_review: what a run that waits for a human reviewer means: ``land`` counts it as settled,
         ``wait`` goes on until the reviewer has decided, ``fail`` lets the rest settle and fails then.
-    :param on_timeout: what becomes of the batch when ``timeout`` has passed: ``leave`` lets it go on,
+    :param on_timeout: what happens to the batch when ``timeout`` has passed: ``leave`` lets it continue,
         ``cancel`` cancels the runs that have not settled. ``execution_timeout`` ends an attempt and cancels
-        nothing. Whichever has passed, Extend is asked once more first: a batch that has settled is done.
+        nothing. In either case, Extend is polled once more first: if the batch has settled by then, the task
+        succeeds.
     :param max_failed: fail, once every run has settled, if more runs failed, were rejected or cancelled.
         None: any number may, and a warning says how many did.
     :param max_failed_ratio: the same by share of the runs submitted, 0 to 1.
     :param missing_after: seconds for which fewer runs may be listed than were submitted, all of them settled
         and nothing changing, before the missing ones count as gone, and as failed: an error, unless
-        ``max_failed`` or ``max_failed_ratio`` allow it. A batch of which not one run is listed is never
-        taken for gone. None: missing runs are waited for until ``timeout``.
+        ``max_failed`` or ``max_failed_ratio`` allow it. A batch without any
+        listed run never counts as gone. None: missing runs are waited for until ``timeout``.
     :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
         its DAG run is deleted, while it waits. Clearing it, and restarts of Airflow, never cancel anything.
     :param deferrable: wait in the triggerer, without a worker slot; False: as ``mode`` says. The default is
         Airflow's, ``[operators] default_deferrable``.
-    :param max_poll_errors: how many failed polls in a row are tolerated if they may pass by themselves (rate
+    :param max_poll_errors: how many failed polls in a row are tolerated if the error is transient (rate
         limit, server fault, no connection); None: any number until the deadline. Others fail at once. With
         ``mode="reschedule"`` each poll is a process of its own, and failures are not counted.
     :param extend_conn_id: connection to Extend.
@@ -84,7 +85,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
     operator_extra_links = (ExtendDashboardLink(),)
     left_running: ClassVar[str] = LEFT_RUNNING
     timeout_error: ClassVar[type[ExtendBatchError]] = ExtendBatchTimeoutError
-    #: The folder in which the tasks that need the same batch are noted, see
+    #: The folder with a file for each task that needs the same batch, see
     #: :mod:`extend_provider.batch.ownership`; None: no other task needs it.
     waiters: str | None = None
 
@@ -145,7 +146,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         if self.deferrable:
             self._defer(context, policy)
         self._poller = Poller(policy)
-        self.take_in_hand(self._work, context["ti"])
+        self.own_work(self._work, context["ti"])
         with self.hook:
             counts: dict[str, Any] = super().execute(context)
         return counts
@@ -161,7 +162,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Poll once, decide as the trigger does."""
+        """Poll once, and decide as the trigger does."""
         self._poller = poller = self._poller or Poller(self._policy(context))
         self._last_result = result = self._poll_with(poller, self._count)
         if result.changed and poller.progress is not None:
@@ -177,14 +178,14 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         return counter.progress()
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Take up what the trigger reports."""
+        """Process the event of the trigger."""
         if (progress := PollResult.from_event(event).progress) is not None:
             context["ti"].xcom_push(key=PROGRESS_KEY, value=progress)
         counts: dict[str, Any] = super().execute_complete(context, event)
         return counts
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the deferral; with ``soft_fail`` a passed ``timeout`` is a skip, and nothing else."""
+        """Resume after the deferral; with ``soft_fail`` only a passed ``timeout`` is a skip."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSkipException:
@@ -209,7 +210,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         said, too_many = FailurePolicy(self.max_failed, self.max_failed_ratio).judge(counts, gone=gone)
         if too_many:
             raise ExtendBatchError(
-                f"{self._work}: {said} All that are listed have ended, and nothing was cancelled; Extend has "
+                f"{self._work}: {said} All listed runs have ended, and nothing was cancelled; Extend has "
                 "their results. Raise the limit, or submit what failed again."
             )
         if said is not None:
@@ -234,9 +235,9 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
             first: datetime | None = context["ti"].get_first_reschedule_date(context)
             return first.timestamp() if first else time.time()
         memory = AttemptMemory(context, retries=self.retries or 0, key=WAIT_KEY)
-        left = memory.recall()
-        if left is not None and left.get("batch_id") == self.batch_id:
-            return float(left["started_at"])
+        remembered = memory.recall()
+        if remembered is not None and remembered.get("batch_id") == self.batch_id:
+            return float(remembered["started_at"])
         now = time.time()
         memory.remember({"batch_id": self.batch_id, "started_at": now})
         return now
@@ -244,7 +245,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        """Return the adaptive interval; a rescheduled sensor remembers nothing and keeps the plain one."""
+        """Return the adaptive interval; a rescheduled sensor has no state and uses the plain one."""
         if self._poller is None or self._last_result is None:
             return self.poke_interval
         if self.reschedule:

@@ -1,9 +1,9 @@
-"""What all triggers share: poll, decide, report, sleep; one event, no exception; cancel when killed.
+"""Base classes of the triggers: poll, decide, report, sleep; one event, no exception; cancel when killed.
 
 Invariants: the triggerer's loop is never blocked (asynchronous requests; Airflow's own calls in a thread); a
 cancellation passes through untouched; the deadline is a wall-clock time, which a restarted triggerer keeps;
-what is at Extend is cancelled when the task has ended under this trigger. A kill that only hands the task on,
-to its next attempt or another triggerer, cancels nothing.
+work at Extend is cancelled when the task has ended while this trigger owned it. A kill that only moves the
+task to its next attempt or to another triggerer cancels nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch.cancellation import RemoteWork, budget, cancel
-from extend_provider.batch.ownership import left_alone, should_cancel
+from extend_provider.batch.ownership import manual_cancel_advice, should_cancel
 from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
 from extend_provider.batch.progress import BatchProgress
 from extend_provider.exceptions import ExtendConnectionError
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 #: XCom key of the progress shown in Airflow's UI while the task is deferred.
 PROGRESS_KEY = "progress"
 #: Seconds after the deferral before which a trigger does not report. Airflow notes a worker's exit some time
-#: after the task has deferred; a task that is queued again before that is taken for one that was killed from
-#: outside, and loses a retry (seen on 3.3.2, ``SchedulerJobRunner.process_executor_events``).
+#: after the task has deferred; Airflow considers a task that is queued again before that as killed from
+#: outside, and it loses a retry (seen on 3.3.2, ``SchedulerJobRunner.process_executor_events``).
 EARLIEST_REPORT_SECONDS = 5.0
-#: Seconds that a poll may take past the deadline, so that a wait over in time is still seen as such.
+#: Seconds that a poll may take past the deadline, so that runs that settled in time are still counted.
 LAST_POLL_SECONDS = 30.0
 #: Seconds after the deadline at which Airflow may give up on the trigger itself.
 REPORT_GRACE_SECONDS = 120.0
 
 
 class CancellingTrigger(BaseTrigger):
-    """Cancels its work when its task was ended; outlasts the triggerer, which repeats its cancellation.
+    """Cancels its work if its task was ended, even if the triggerer cancels the trigger meanwhile.
 
-    :param cancel_on_kill: whether it does.
+    :param cancel_on_kill: whether to cancel.
     :param owner: the token of the process that has deferred the task, see
         :mod:`extend_provider.batch.ownership`.
     """
@@ -59,7 +59,7 @@ class CancellingTrigger(BaseTrigger):
     @property
     @abc.abstractmethod
     def work(self) -> RemoteWork | None:
-        """What is, or may be, at Extend."""
+        """The work that exists, or may exist, at Extend."""
 
     @abc.abstractmethod
     def arguments(self) -> dict[str, Any]:
@@ -77,9 +77,9 @@ class CancellingTrigger(BaseTrigger):
             await self.cleanup()
 
     async def cleanup(self) -> None:
-        """Wait for a cancellation under way, which keeps the task's log open for what it has to say.
+        """Wait for a running cancellation, which also keeps the task's log open for its result.
 
-        The triggerer cancels whoever waits here about once a second.
+        The triggerer cancels this coroutine about once a second.
         """
         while self._cancellation is not None and not self._cancellation.done():
             try:
@@ -91,14 +91,14 @@ class CancellingTrigger(BaseTrigger):
         try:
             if not await asyncio.to_thread(should_cancel, work, self.task_instance, self.owner, self.log):
                 return
-        except Exception as error:  # noqa: BLE001  # Airflow's answer is needed, and cancelling is for good
-            why = f"whether another task needs it could not be found out: {describe_error(error)}."
-            self.log.error("%s: %s %s", work, why, left_alone(work))  # noqa: TRY400
+        except Exception as error:  # noqa: BLE001  # a cancellation cannot be undone, so it needs Airflow's answer
+            why = f"it is not known whether another task needs it: {describe_error(error)}."
+            self.log.error("%s: %s %s", work, why, manual_cancel_advice(work))  # noqa: TRY400
             return
-        # Logged first, because a triggerer that is stopped meanwhile logs nothing more.
+        # Logged first, because a triggerer that is stopped meanwhile logs nothing later.
         self.log.warning(
-            "%s: the task was ended; cancelling what has not settled, for at most %.0f s. Should that not "
-            "get to its end: %s",
+            "%s: the task was ended; cancelling what has not settled, for at most %.0f s. If the "
+            "cancellation does not finish: %s",
             work,
             budget(work),
             work.command,
@@ -133,7 +133,7 @@ class ExtendWaitTrigger(CancellingTrigger):
         """Ask Extend once."""
 
     def complete(self, result: PollResult) -> PollResult:
-        """Return the end of the wait with what this trigger has to add."""
+        """Return the result of the wait with the additions of this trigger."""
         return result
 
     def arguments(self) -> dict[str, Any]:
@@ -141,12 +141,12 @@ class ExtendWaitTrigger(CancellingTrigger):
         return {"extend_conn_id": self.extend_conn_id, "policy": self.policy.as_dict()}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then yield exactly one event, and not too soon."""
+        """Wait, then yield exactly one event, at the earliest after :data:`EARLIEST_REPORT_SECONDS`."""
         begun = time.monotonic()
         try:
             result = await self._wait()
         except Exception as error:  # noqa: BLE001  # a trigger that raises fails its task without a reason
-            # The frames alone: an unexpected error's text may hold what must not be logged.
+            # Only the frames: the text of an unexpected error may hold secrets.
             frames = "".join(traceback.format_tb(error.__traceback__))
             self.log.error("%s: %s\n%s", self.work, describe_error(error), frames)  # noqa: TRY400  # see above
             result = self.complete(Poller(self.policy).give_up(error))
@@ -155,22 +155,22 @@ class ExtendWaitTrigger(CancellingTrigger):
 
     async def _wait(self) -> PollResult:
         poller = Poller(self.policy)
-        # The first import of the http provider takes its time, which is not the loop's to spend.
+        # The first import of the http provider is slow and would block the event loop.
         hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
-        shown = TaskProgress(self.task_instance, self.log)
+        display = TaskProgress(self.task_instance, self.log)
         # Its connection is looked up with the first poll, and with later ones while that fails.
         hook = hooks.ExtendAsyncHook(extend_conn_id=self.extend_conn_id)
         try:
             while True:
                 result = await self._poll(hook, poller)
                 if result.changed:
-                    self._report(result, poller.progress, shown)
+                    self._report(result, poller.progress, display)
                 if result.is_final:
-                    await shown.settle()
+                    await display.flush()
                     return self.complete(result)
                 await asyncio.sleep(result.delay)
         finally:
-            shown.stop()
+            display.stop()
             await hook.close()
 
     async def poll_once(self) -> PollResult:
@@ -194,7 +194,7 @@ class ExtendWaitTrigger(CancellingTrigger):
                 progress = await self.poll(hook)
         except TimeoutError:
             failure = ExtendConnectionError("Extend's answer did not arrive in time.", retryable=True)
-        except Exception as error:  # noqa: BLE001  # the poller decides: waited out or final
+        except Exception as error:  # noqa: BLE001  # the poller decides whether it is final
             failure = error
         else:
             return poller.polled(progress, now=time.time())
@@ -202,13 +202,13 @@ class ExtendWaitTrigger(CancellingTrigger):
         self.log.warning("%s: %s", self.work, result.message)
         return result
 
-    def _report(self, result: PollResult, progress: BatchProgress | None, shown: TaskProgress) -> None:
+    def _report(self, result: PollResult, progress: BatchProgress | None, display: TaskProgress) -> None:
         if result.outcome in {Outcome.WAIT, Outcome.DONE, Outcome.RUNS_MISSING}:
             self.log.info("%s: %s", self.work, result.message)
         if progress is None:
             return
         for warning in progress.warnings:
             self.log.warning("%s: %s", self.work, warning)
-        shown.show(**{PROGRESS_KEY: progress.as_dict()})
+        display.show(**{PROGRESS_KEY: progress.as_dict()})
         if progress.dashboard_url:
-            shown.show(**{DASHBOARD_URL_KEY: progress.dashboard_url})
+            display.show(**{DASHBOARD_URL_KEY: progress.dashboard_url})

@@ -21,8 +21,8 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
 
     :param batch_id: the batch.
     :param run_count: how many runs were submitted.
-    :param followers: the folder in which the tasks that need the batch are noted, see
-        :mod:`extend_provider.batch.ownership`; None: it is this task's alone. Stored under this name with
+    :param followers: the folder with a file for each task that needs the batch, see
+        :mod:`extend_provider.batch.ownership`; None: only this task needs it. Stored under this name with
         deferred tasks.
     :param options: see :class:`~extend_provider.triggers.base.ExtendWaitTrigger`.
     """
@@ -41,11 +41,11 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
         return RemoteWork(self.extend_conn_id, self.batch_id, self.run_count, waiters=self.waiters)
 
     def complete(self, result: PollResult) -> PollResult:
-        """Add of which batch this is the end, so that whoever takes it up can go on with another one."""
+        """Add the batch and the policy, so that the task can continue with another batch."""
         return dataclasses.replace(result, batch_id=self.batch_id, policy=self.policy.as_dict())
 
     def arguments(self) -> dict[str, Any]:
-        """Return the batch's id and size, and where its waiters are noted."""
+        """Return the batch's id and size, and the folder of its waiters."""
         batch = {"batch_id": self.batch_id, "run_count": self.run_count, "followers": self.waiters}
         return {**super().arguments(), **batch}
 

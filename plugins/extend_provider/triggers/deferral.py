@@ -1,8 +1,7 @@
-"""Waiting for runs as a task does it: until when, without a worker, resumed in time or late, and given up.
+"""Waiting for runs in a task: the deadline, the deferral, resuming in time or late, and giving up.
 
-The operator that runs single files and the sensor of a batch share it. Which limit has ended a wait, and what
-there is at Extend, is kept with the task while it is deferred: Airflow itself tells neither when it ends a
-deferral because no triggerer has reported.
+The operator for single files and the sensor of a batch share it. The wait's limits and its work at Extend are
+stored with the deferred task: Airflow reports neither when it ends a deferral because no triggerer answered.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ from extend_provider.triggers.base import REPORT_GRACE_SECONDS, ExtendWaitTrigge
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: Key in the task state store of what a deferred task waits for, and how.
+#: Key in the task state store of the trigger of a deferred task.
 DEFERRAL_KEY = "extend_deferral"
 SILENT = (
-    "The triggerer did not report in time (is one running?), or execution_timeout has passed before "
-    "everything was sent. Which limit it was is not known, so nothing was cancelled: what is at Extend goes "
-    "on, and a retry takes it up."
+    "The triggerer did not report in time (is one running?), or execution_timeout passed before everything "
+    "was sent. It is not known which, so nothing was cancelled: work at Extend continues, and a retry waits "
+    "for it."
 )
 
 
 class WaitsForRunsMixin(CancelsOnKillMixin):
-    """For an operator that waits for runs, in its worker or deferred, and takes up their end.
+    """For operators that wait for runs, in the worker or deferred.
 
-    :cvar left_running: what an error says of runs that go on.
+    :cvar left_running: what an error says of runs that continue.
     :cvar timeout_error: raised when ``timeout`` has passed.
     """
 
@@ -63,11 +62,11 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
 
     @property
     def _work(self) -> RemoteWork:
-        """What is waited for."""
+        """The runs that this task waits for."""
         raise NotImplementedError
 
     def _trigger(self, policy: WaitPolicy) -> ExtendWaitTrigger:
-        """Return the trigger that waits for it."""
+        """Return the trigger that waits for them."""
         raise NotImplementedError
 
     def _conclude(self, result: PollResult) -> Any:
@@ -75,7 +74,7 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
         raise NotImplementedError
 
     def _check_wait_arguments(self) -> None:
-        """Refuse, when the DAG is parsed, what can be wrong with the arguments of waiting."""
+        """Check, when the DAG is parsed, the arguments of waiting."""
         validation.flag(self.deferrable, "deferrable")
         validation.flag(self.cancel_on_kill, "cancel_on_kill")
         validation.check_literal(validation.conn_id, self.extend_conn_id)
@@ -88,7 +87,7 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
     ) -> WaitPolicy:
         """Return how to wait.
 
-        :param started_at: when the wait began that ``timeout`` bounds, in seconds since the epoch.
+        :param started_at: the start of the time that ``timeout`` bounds, in seconds since the epoch.
         """
         validation.choice(self.on_needs_review, "on_needs_review", ON_NEEDS_REVIEW)
         deadline, limit = first_deadline(
@@ -102,7 +101,7 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
         )
 
     def _poll_with(self, poller: Poller, poll: Callable[[], BatchProgress]) -> PollResult:
-        """Ask Extend once, in the worker, and decide as the trigger does."""
+        """Poll Extend once, in the worker, and decide as the trigger does."""
         try:
             progress = poll()
         except ExtendError as error:
@@ -112,7 +111,7 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
         return poller.polled(progress, now=time.time())
 
     def _defer(self, context: Context, policy: WaitPolicy) -> NoReturn:
-        """Give the worker back until the trigger reports."""
+        """Defer the task until the trigger reports."""
         self.log.info("%s: waiting in the triggerer.", self._work)
         self._defer_to(context, self._trigger(policy))
 
@@ -134,18 +133,18 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
     def _deferred_to(self, context: Context) -> ExtendWaitTrigger | None:
         """Return the trigger that this attempt was deferred to, once; None if that is not known."""
         memory = self._deferral(context)
-        left = memory.recall()
-        if left is None:
+        remembered = memory.recall()
+        if remembered is None:
             return None
         memory.forget()
-        if left["try_number"] != context["ti"].try_number:
+        if remembered["try_number"] != context["ti"].try_number:
             return None
-        module, _, name = left["trigger"].rpartition(".")
-        trigger: ExtendWaitTrigger = getattr(importlib.import_module(module), name)(**left["arguments"])
+        module, _, name = remembered["trigger"].rpartition(".")
+        trigger: ExtendWaitTrigger = getattr(importlib.import_module(module), name)(**remembered["arguments"])
         return trigger
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the deferral; before a wait is given up, late perhaps, Extend is asked once more."""
+        """Resume after the deferral; before the wait fails, Extend is polled once more."""
         trigger, arguments = self._deferred_to(context), next_kwargs or {}
         event = arguments.get("event")
         silent = next_method == TRIGGER_FAIL_REPR and (
@@ -166,13 +165,13 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
         return BaseOperator.resume_execution(cast("BaseOperator", self), next_method, arguments, context)
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Take up what the trigger reports."""
+        """Process the event of the trigger."""
         result = PollResult.from_event(event)
         push_dashboard_url(self, context, result.dashboard_url)
         return self._conclude(result)
 
     def _give_up(self, result: PollResult) -> NoReturn:
-        """Raise what the end of a wait means that has not ended well."""
+        """Raise the error for a wait that failed."""
         if result.outcome is not Outcome.TIMED_OUT:
             raise result.failure(str(self._work), self.left_running)
         if result.limit == "execution_timeout":
@@ -181,10 +180,10 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
         raise self.timeout_error(result.failure(str(self._work), self._apply_on_timeout()).message)
 
     def _apply_on_timeout(self) -> str:
-        """Cancel the runs, or not, after ``timeout``; say what became of them."""
+        """Cancel the runs, or not, after ``timeout``; return what happened to them."""
         if self.on_timeout == "leave":
             return self.left_running
         said = f"on_timeout='cancel': {cancel_from_worker(self._work)}"
-        # A sensor's base class swallows the error's text where soft_fail makes a skip of it.
+        # A sensor's base class drops the error's text if soft_fail turns it into a skip.
         self.log.warning("%s: %s", self._work, said)
         return said

@@ -1,4 +1,4 @@
-"""Shows news of a deferred task in Airflow's UI, as XComs that the trigger writes meanwhile."""
+"""Shows the progress of a deferred task in Airflow's UI, as XComs that the trigger writes."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import Any
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-#: Seconds that the last news may take; the worker that resumes pushes the end of the story anyway.
-LAST_NEWS_SECONDS = 2.0
+#: Seconds that the last write may take; the worker that resumes pushes the final values anyway.
+FLUSH_SECONDS = 2.0
 
 
 class TaskProgress:
-    """Writes XComs in the background: the wait never waits for them, and only the latest values count.
+    """Writes XComs in the background: the wait does not block on them, and only the latest values count.
 
     The first XCom that a triggerer ever writes takes it seconds, because Airflow builds its in-process API
     server then (measured on 3.3.2: more than ten on a busy machine).
 
     :param ti: the deferred task's instance; None (``dag.test()``) shows nothing.
-    :param log: where a failure is mentioned; it has no other consequence.
+    :param log: for failures, which have no other effect.
     """
 
     def __init__(self, ti: Any, log: Any) -> None:
         self._ti = ti
         self._log = log
-        self._news: dict[str, Any] = {}
+        self._pending: dict[str, Any] = {}
         self._writer: asyncio.Task[None] | None = None
 
-    def show(self, **news: Any) -> None:
-        """Take note of values by XCom key; they are written as soon as the ones before are."""
+    def show(self, **values: Any) -> None:
+        """Write values by XCom key, as soon as earlier values are written."""
         if self._ti is None:
             return
-        self._news.update(news)
+        self._pending.update(values)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
 
-    async def settle(self) -> None:
-        """Give the last news a moment."""
+    async def flush(self) -> None:
+        """Wait briefly for the last values to be written."""
         if self._writer is not None:
-            await asyncio.wait({self._writer}, timeout=LAST_NEWS_SECONDS)
+            await asyncio.wait({self._writer}, timeout=FLUSH_SECONDS)
 
     def stop(self) -> None:
         """Write nothing more."""
@@ -46,9 +46,9 @@ class TaskProgress:
             self._writer.cancel()
 
     async def _write(self) -> None:
-        while self._news:
-            news, self._news = self._news, {}
-            for key, value in news.items():
+        while self._pending:
+            values, self._pending = self._pending, {}
+            for key, value in values.items():
                 try:
                     await asyncio.to_thread(self._set, key, value)
                 except Exception as error:  # noqa: BLE001  # the wait matters more than its progress

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ExtendRunTrigger(ExtendWaitTrigger):
-    """Asks for each run that has not settled, by its id.
+    """Fetches each run that has not settled, by its id.
 
     :param runs: the records of the runs, see :class:`~extend_provider.batch.progress.RunRecords`.
     :param options: see :class:`~extend_provider.triggers.base.ExtendWaitTrigger`.
@@ -36,7 +36,7 @@ class ExtendRunTrigger(ExtendWaitTrigger):
         return {**super().arguments(), "runs": self.runs}
 
     async def poll(self, hook: ExtendAsyncHook) -> BatchProgress:
-        """Ask for every run that has not settled."""
+        """Fetch every run that has not settled."""
         for run_id in self._records.unsettled(self.policy.on_needs_review):
             self._records.take(await hook.get_run(run_id))
         return self._records.progress()

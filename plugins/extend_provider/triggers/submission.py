@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class ExtendSubmissionTrigger(CancellingTrigger):
-    """Lets a submission go on at a moment; its event is the state that the task gave it.
+    """Continues a submission at a given time; its event is the state that the task gave it.
 
-    Extend is asked nothing meanwhile. If the task is ended, and there may be a batch, it is looked for until
-    it is cancelled or proven not to be there; a task that is cleared finds in the ledger what it needs.
+    It sends no request meanwhile. If the task is ended and a batch may exist, the batch is searched for until
+    it is cancelled or its absence is proven. A task that is cleared continues from the ledger.
 
-    :param at: seconds since the epoch.
+    :param at: when to continue, in seconds since the epoch.
     :param state: plain JSON.
-    :param work: what may be at Extend, see :meth:`~extend_provider.batch.cancellation.RemoteWork.to_json`;
+    :param work: what may exist at Extend, see :meth:`~extend_provider.batch.cancellation.RemoteWork.to_json`;
         None: nothing.
     """
 
@@ -42,18 +42,18 @@ class ExtendSubmissionTrigger(CancellingTrigger):
 
     @property
     def work(self) -> RemoteWork | None:
-        """The batch that there may be."""
+        """The batch that may exist."""
         return self._work
 
     def arguments(self) -> dict[str, Any]:
-        """Return the moment, the state, and the batch that there may be."""
+        """Return the time, the state, and the batch that may exist."""
         work = None if self._work is None else self._work.to_json()
         return {"at": self.at, "state": self.state, "work": work}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Sleep, but not too short, and yield the state."""
+        """Sleep, at least :data:`~extend_provider.triggers.base.EARLIEST_REPORT_SECONDS`; yield the state."""
         if self._work is not None:
-            self.log.info("%s: searched for again later; until then without a worker.", self._work)
+            self.log.info("%s: the next search is later; until then without a worker.", self._work)
         await asyncio.sleep(max(self.at - time.time(), base.EARLIEST_REPORT_SECONDS))
         yield TriggerEvent(self.state)  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
@@ -67,24 +67,25 @@ def defer_until(
     cancel_on_kill: bool,
     **state: Any,
 ) -> NoReturn:
-    """Give the worker slot back until a submission can go on.
+    """Defer the task until a submission can continue.
 
     ``execution_timeout`` bounds the attempt, however often it is deferred.
 
     :param ti: the task instance.
-    :param method: of the task; called then with an event that has ``turned_away`` and ``state``.
-    :param cancel_on_kill: cancel what may be at Extend if the task is ended meanwhile.
+    :param method: of the task; called with an event that has ``turned_away``, the number of failed attempts,
+        and ``state``.
+    :param cancel_on_kill: cancel what may exist at Extend if the task is ended meanwhile.
     """
-    task.log.info("Going on at %s, without a worker until then.", retry.at.isoformat(timespec="seconds"))
+    task.log.info("Continuing at %s, without a worker until then.", retry.at.isoformat(timespec="seconds"))
     timeout: dt.timedelta | None = task.execution_timeout
     if timeout is not None:
         timeout = max(ti.start_date + timeout - dt.datetime.now(dt.UTC), dt.timedelta())
     if retry.work is not None:
-        task.log.info("If the task is ended where no triggerer notices: %s", retry.work.command)
+        task.log.info("If the task is ended while no triggerer runs: %s", retry.work.command)
     task.defer(
         trigger=ExtendSubmissionTrigger(
             at=retry.at.timestamp(),
-            state={"turned_away": retry.turned_away, **state},
+            state={"turned_away": retry.failed_attempts, **state},
             work=None if retry.work is None else retry.work.to_json(),
             cancel_on_kill=cancel_on_kill,
         ),

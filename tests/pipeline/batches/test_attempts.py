@@ -50,9 +50,7 @@ def again(*ends: RunEnd, sent: list[str] | None = None, whole: bool = False, num
         *((status, None, False) for status in DONE),
     ],
 )
-def test_only_a_failure_that_may_pass_is_worth_another_attempt(
-    status: str, reason: str | None, is_due: bool
-) -> None:
+def test_only_a_transient_failure_gets_another_attempt(status: str, reason: str | None, is_due: bool) -> None:
     assert again(RunEnd("a", status, reason), whole=True) == (["a"] if is_due else [])
 
 
@@ -86,7 +84,7 @@ def test_a_file_whose_url_expired_before_the_run_started_is_sent_with_a_fresh_ur
 
 def test_an_expired_url_makes_no_other_failure_temporary() -> None:
     for status, reason in (("FAILED", "INVALID_WORKFLOW"), ("PROCESSED", None), ("REJECTED", None)):
-        assert not RunEnd("a", status, reason, "2026-11-22T03:00:00Z").may_pass(ENDED)
+        assert not RunEnd("a", status, reason, "2026-11-22T03:00:00Z").is_transient(ENDED)
 
 
 def test_a_document_without_a_run_is_due_only_if_every_run_is_known() -> None:
@@ -167,9 +165,9 @@ def test_documents_beyond_the_bound_are_not_sent_and_are_doubtful_until_accepted
     for known in (evidence, accepted):
         assert len(next_round(sent, known, number=1, max_attempts=3)) == sent_again
     assert evidence.is_doubtful(100) == (not sent_again)
-    assert evidence.granted(100) == sent_again
+    assert evidence.allowed_missing(100) == sent_again
     assert not accepted.is_doubtful(100)
-    assert accepted.granted(100) == missing
+    assert accepted.allowed_missing(100) == missing
 
 
 def test_a_run_that_names_no_document_hides_which_one_is_missing() -> None:
@@ -207,7 +205,7 @@ def test_runs_deleted_after_a_look_make_no_document_look_unsent(
         known = merged(
             known,
             seen(sent, ends, whole=every),
-            fine={f"run {n}" for n, s in runs.items() if s == "PROCESSED"},
+            not_failed={f"run {n}" for n, s in runs.items() if s == "PROCESSED"},
         )
         due.append(set(next_round(sent, known, number=1, max_attempts=2)))
     passing = {sent[n] for n, s in enumerate(first) if s in ("FAILED", "CANCELLED")}
@@ -218,16 +216,16 @@ def test_runs_deleted_after_a_look_make_no_document_look_unsent(
 
 def test_a_run_that_went_well_after_all_is_not_sent_again() -> None:
     before = Evidence(ends=(RunEnd("a", "CANCELLED", run_id="run"), RunEnd("b", "CANCELLED", run_id="other")))
-    now = merged(before, Evidence(), fine={"run"})
+    now = merged(before, Evidence(), not_failed={"run"})
     assert next_round(["a", "b"], now, number=1, max_attempts=2) == ("b",)
     now = merged(before, Evidence(ends=(RunEnd("a", "FAILED", "INVALID_WORKFLOW", run_id="run"),)))
     assert next_round(["a", "b"], now, number=1, max_attempts=2) == ("b",)
 
 
 def test_accepted_missing_runs_stay_accepted() -> None:
-    assert merged(Evidence(accepted=7), Evidence(missing=7)).granted(10) == 7
-    assert merged(Evidence(), Evidence(missing=7, accepted=7)).granted(10) == 7
-    assert merged(Evidence(accepted=7), Evidence(missing=8)).granted(10) == 0
+    assert merged(Evidence(accepted=7), Evidence(missing=7)).allowed_missing(10) == 7
+    assert merged(Evidence(), Evidence(missing=7, accepted=7)).allowed_missing(10) == 7
+    assert merged(Evidence(accepted=7), Evidence(missing=8)).allowed_missing(10) == 0
 
 
 def test_a_document_whose_run_went_well_unseen_and_is_deleted_later_is_not_sent_again() -> None:

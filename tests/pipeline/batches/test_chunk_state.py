@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
-from extend_pipeline.batches.chunk_state import Round
+from extend_pipeline.batches.chunk_state import ChunkRound
 from extend_pipeline.dag.tasks import load_chunk
 from extend_pipeline.exceptions import PipelineInputError
 from extend_provider.batch.polling import Outcome
@@ -33,7 +33,7 @@ def test_two_tasks_that_see_the_same_failures_send_them_once(waiting: Waiting) -
     assert waiting.api.requests_to(BATCH) == 2
 
 
-def test_a_task_that_comes_late_goes_on_where_the_other_one_is(waiting: Waiting) -> None:
+def test_a_later_task_continues_the_round_of_the_other_task(waiting: Waiting) -> None:
     first = waiting.execute()
     second = waiting.complete(first)
     assert waiting.complete(first) == second
@@ -95,7 +95,7 @@ def test_runs_deleted_after_the_round_has_settled_count_as_gone_when_the_wait_is
 
 def test_a_wait_whose_batch_record_is_deleted_fails_and_sends_nothing(waiting: Waiting) -> None:
     wait = waiting.operator()
-    for record in Path(Round.first(waiting.chunk).folder.path).glob("*.json"):
+    for record in Path(ChunkRound.first(waiting.chunk).folder.path).glob("*.json"):
         record.unlink()
     with pytest.raises(ExtendError, match=r"is not recorded in .* Nothing was sent again"):
         wait.execute(waiting.context)
@@ -106,7 +106,7 @@ def test_a_wait_whose_batch_record_is_deleted_fails_and_sends_nothing(waiting: W
 def test_a_chunk_marked_as_success_too_early_does_not_land(
     waiting: Waiting, submission: str | None, parts: list[dict[str, Any]] | None
 ) -> None:
-    with pytest.raises(PipelineInputError, match="marked as success before it was through"):
+    with pytest.raises(PipelineInputError, match="marked as success before it had finished"):
         load_chunk(waiting.chunk, submission, parts)
 
 
@@ -121,7 +121,7 @@ def test_looking_at_a_round_costs_one_listing_and_one_request_per_failure(waitin
     assert cost == {"GET /workflow_runs": 1, "GET /workflow_runs/{id}": 2}
 
 
-def test_a_round_is_taken_up_after_an_outage_of_the_triggerer(
+def test_a_round_is_continued_after_an_outage_of_the_triggerer(
     waiting: Waiting,
 ) -> None:
     first = waiting.execute()

@@ -56,7 +56,7 @@ def test_a_batch_that_has_not_settled_is_not_collected(batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("listed", [0, 2], ids=["none", "half"])
-def test_a_list_that_is_short_is_not_taken_for_the_batch(batch: Batch, listed: int) -> None:
+def test_a_short_list_does_not_count_as_the_batch(batch: Batch, listed: int) -> None:
     """As it is when the wait was marked as success before it had counted."""
     lag = {"listing_lag_halves": True} if listed else {}
     batch.api.configure(listing_lag_seconds=600, **lag)
@@ -73,7 +73,7 @@ def test_runs_that_are_known_to_be_gone_are_not_waited_for(batch: Batch) -> None
     assert batch.collect(expected=RUNS - 1).runs == RUNS - 1
 
 
-def test_what_was_collected_stays_when_extend_has_deleted_it(batch: Batch) -> None:
+def test_collected_runs_stay_after_extend_has_deleted_them(batch: Batch) -> None:
     """It keeps runs for some time only; who clears the run a year later must not lose what he has."""
     runs = batch.api.runs(batch.id)
     kept = batch.collect()

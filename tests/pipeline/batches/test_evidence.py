@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from extend_pipeline.__main__ import main
 from extend_pipeline.batches.attempts import Evidence
-from extend_pipeline.batches.chunk_state import Round
+from extend_pipeline.batches.chunk_state import ChunkRound
 from extend_pipeline.batches.evidence import read_evidence
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
@@ -64,7 +64,7 @@ def same_wait(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def folder_of(waiting: Waiting) -> Path:
-    return Path(Round.first(waiting.chunk).folder.path)
+    return Path(ChunkRound.first(waiting.chunk).folder.path)
 
 
 def test_a_batch_of_another_workspace_is_waited_for_and_never_sent_again(
@@ -122,7 +122,7 @@ def test_a_batch_of_which_extend_knows_nothing_is_waited_for(waiting: Waiting, e
 
 @pytest.fixture
 def short(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> Waiting:
-    """Two of four runs are not listed, and one at the most is sent again unasked."""
+    """Two of four runs are not listed, and at most one is sent again automatically."""
     monkeypatch.setattr("extend_pipeline.batches.attempts.MISSING_FEW", 1)
     waiting.api.configure(outcomes=[])
     delete(waiting, *waiting.api.runs(waiting.submit())[:2])
@@ -130,7 +130,7 @@ def short(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> Waiting:
 
 
 def test_more_missing_runs_than_the_bound_fail_the_wait_and_send_nothing(short: Waiting) -> None:
-    says = "2 of 4 documents have no run at Extend, and at the most 1 are sent again .*Nothing was sent again"
+    says = "2 of 4 documents have no run at Extend, and at most 1 are sent again .*Nothing was sent again"
     for _ in range(2):
         with pytest.raises(ExtendBatchError, match=says):
             short.complete(short.execute(), Outcome.RUNS_MISSING)
@@ -162,7 +162,7 @@ def test_runs_accepted_as_gone_land_as_missing_and_are_not_sent_again(
 
 def test_a_batch_that_is_gone_as_a_whole_is_accepted_too(short: Waiting) -> None:
     delete(short, *short.api.runs(short.submit()))
-    assert main(["missing", str(Round.first(short.chunk).folder), "--accept"]) == 0
+    assert main(["missing", str(ChunkRound.first(short.chunk).folder), "--accept"]) == 0
     assert run_on(operator(short), Task().attempt())["by_status"] == {}
     assert [(part["runs"], part["documents"]) for part in short.collect()] == [(0, 4)]
     assert short.times_paid() == [1, 1, 1, 1]
@@ -173,7 +173,7 @@ def test_the_command_accepts_nothing_while_runs_are_at_work(
 ) -> None:
     waiting.api.configure(hold=True)
     waiting.submit()
-    assert main(["missing", str(Round.first(waiting.chunk).folder), "--accept"]) == 1
+    assert main(["missing", str(ChunkRound.first(waiting.chunk).folder), "--accept"]) == 1
     assert "4 runs of batch" in " ".join(capsys.readouterr().err.split())
     assert not (folder_of(waiting) / "evidence.json").exists()
     assert main(["missing", f"file://{folder_of(waiting)}/nothing"]) == 1
@@ -201,7 +201,7 @@ def test_the_stored_evidence_is_judged_by_the_settings_of_the_current_run(
     assert waiting.times_paid() == [1, 1, 2, 2]
 
 
-def test_a_begun_round_is_taken_up_although_the_list_of_its_documents_is_lost(
+def test_a_begun_round_is_continued_without_the_list_of_its_documents(
     waiting: Waiting,
 ) -> None:
     second = waiting.complete(waiting.execute())
@@ -209,7 +209,7 @@ def test_a_begun_round_is_taken_up_although_the_list_of_its_documents_is_lost(
     listed.unlink()
     settings_of(waiting, max_attempts=1)
     assert same_wait(waiting.complete(waiting.execute()), second)
-    assert len(Round.latest(waiting.chunk).documents) == 2
+    assert len(ChunkRound.latest(waiting.chunk).documents) == 2
 
 
 def old_verdict(waiting: Waiting, **verdict: Any) -> None:
@@ -240,7 +240,7 @@ def test_an_older_releases_verdict_is_checked_and_the_next_round_begins(waiting:
 def test_an_older_releases_verdict_is_read_as_evidence(waiting: Waiting) -> None:
     waiting.submit()
     old_verdict(waiting)
-    first = Round.first(waiting.chunk)
+    first = ChunkRound.first(waiting.chunk)
     sent, evidence = first.sent(required=True), first.evidence()
     assert sent is not None
     assert evidence is not None
@@ -256,7 +256,7 @@ def test_unreadable_evidence_raises_before_anything_is_sent(waiting: Waiting, ch
     file = folder_of(waiting) / "evidence.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(PipelineInputError, match=r"evidence.json (is of format 3|cannot be read)"):
-        Round.first(waiting.chunk).evidence()
+        ChunkRound.first(waiting.chunk).evidence()
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def deferral(call: Callable[[], Any]) -> TaskDeferred:
     return deferred.value
 
 
-def test_an_outage_while_runs_are_looked_up_is_waited_out_without_a_retry(
+def test_an_outage_during_the_inspection_is_waited_for_without_a_retry(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("extend_provider.client.retries.Backoff.delay", lambda *_, **__: 0.01)

@@ -85,7 +85,7 @@ def test_a_batch_whose_urls_all_cannot_be_read_fails_and_ends_no_document(
 ) -> None:
     chunk.api.configure(**REFUSES)
     monkeypatch.setattr(S3Store, "signed_url", lambda *_: "http://127.0.0.1:9/x.txt")
-    with pytest.raises(PipelineSourceError, match=r"none of 3 documents.*UNABLE_TO_DOWNLOAD_FILE"):
+    with pytest.raises(PipelineSourceError, match=r"refuses all of 3 documents.*UNABLE_TO_DOWNLOAD_FILE"):
         chunk.submit()
     assert chunk.times_paid() == set()
 
@@ -122,7 +122,7 @@ def test_a_worker_that_dies_between_refusal_and_second_request_pays_once(
     assert chunk.times_paid() == {1}
 
 
-def test_a_lost_answer_to_the_second_request_is_looked_for(chunk: Chunk) -> None:
+def test_the_run_of_a_lost_second_answer_is_searched_for(chunk: Chunk) -> None:
     fault = {"endpoint": BATCH, "kind": "drop", "accepted": True, "skip": 1}
     chunk.api.configure(**REFUSES, max_file_bytes=100, faults=[fault])
     chunk.replace(1, body=TOO_LARGE)
@@ -171,7 +171,7 @@ def test_a_batch_is_refused_for_good_after_too_many_refused_inputs(
         lambda _, documents: map(Checked, documents),
     )
     monkeypatch.setattr(ExtendHook, "create_batch", refusing)
-    with pytest.raises(ExtendBadRequestError, match=f"had refused {MAX_LEFT_OUT} inputs"):
+    with pytest.raises(ExtendBadRequestError, match=f"Extend refused {MAX_LEFT_OUT} inputs"):
         chunk.submit()
     assert posts == MAX_LEFT_OUT + 1
 
@@ -187,5 +187,5 @@ def test_a_refusal_counts_inputs_by_the_batch_that_was_refused() -> None:
     assert [document.status for document in left.documents] == [None, "FAILED", "FAILED", "FAILED"]
     assert [each.file.text for each in left.inputs] == ["0"]
     assert left.without([refused(0)]).inputs == []
-    with pytest.raises(PipelineSourceError, match="none of 4 documents"):
+    with pytest.raises(PipelineSourceError, match="refuses all of 4 documents"):
         left.without([refused(0, "UNABLE_TO_DOWNLOAD_FILE")])

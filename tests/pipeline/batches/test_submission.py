@@ -50,7 +50,7 @@ def test_a_retry_takes_up_the_batch_that_exists(chunk: Chunk) -> None:
         pytest.param({"kind": "malformed", "accepted": True}, id="answer broken off"),
     ],
 )
-def test_a_lost_answer_is_looked_for_and_found(chunk: Chunk, fault: dict[str, Any]) -> None:
+def test_the_batch_of_a_lost_answer_is_found(chunk: Chunk, fault: dict[str, Any]) -> None:
     chunk.api.configure(faults=[{"endpoint": BATCH, **fault}])
     assert chunk.submit(grace=30) is not None
     assert chunk.api.requests_to(BATCH) == 1
@@ -111,7 +111,7 @@ def test_two_tasks_with_the_same_chunk_at_the_same_moment_send_it_once(chunk: Ch
     assert chunk.submission() == rival.submission() == chunk.documents
 
 
-def test_a_batch_turned_away_by_the_rate_limit_is_sent_when_there_is_room(chunk: Chunk) -> None:
+def test_a_rate_limited_batch_is_sent_later(chunk: Chunk) -> None:
     chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "count": 2, "retry_after": 1}])
     assert chunk.submit() is not None
     assert chunk.api.requests_to(BATCH) == 3
@@ -122,7 +122,7 @@ def test_a_batch_turned_away_by_the_rate_limit_is_sent_when_there_is_room(chunk:
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every wait handed over to the triggerer, which reports at once."""
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
 
 
@@ -133,7 +133,7 @@ def deferred_submission(chunk: Chunk, **options: Any) -> TaskDeferred:
     return deferred.value
 
 
-def test_a_rate_limit_is_waited_out_without_a_worker(chunk: Chunk) -> None:
+def test_a_rate_limit_is_waited_for_without_a_worker(chunk: Chunk) -> None:
     chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 600}])
     begun = time.time()
     deferred = deferred_submission(chunk)
@@ -175,7 +175,7 @@ def test_an_absence_is_proven_without_a_worker_and_a_clear_meanwhile_changes_not
 
 
 @pytest.mark.usefixtures("no_patience")
-def test_a_batch_that_becomes_listed_while_the_task_is_deferred_is_taken_up(chunk: Chunk) -> None:
+def test_a_batch_that_is_listed_during_the_deferral_is_reused(chunk: Chunk) -> None:
     chunk.api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": True}], listing_lag_seconds=2)
     assert chunk.submit(grace=30) is not None
     assert chunk.api.requests_to(BATCH) == 1

@@ -62,7 +62,7 @@ def test_files_that_are_all_refused_end_only_for_reasons_of_the_file(
         assert chunk.submit(transfer="upload") is None
         assert chunk.ends() == [("FAILED", "FILE_SIZE_TOO_LARGE")] * 3
     else:
-        with pytest.raises(PipelineSourceError, match="takes none of 3 files") as failure:
+        with pytest.raises(PipelineSourceError, match="refuses all of 3 files") as failure:
             chunk.submit(transfer="upload")
         assert not failure.value.retryable
     assert chunk.api.requests_to(BATCH) == 0
@@ -143,7 +143,7 @@ def test_an_error_of_s3_becomes_the_matching_error_of_the_pipeline(
     assert getattr(error, "reason", None) in (None, OBJECT_FORBIDDEN, OBJECT_ARCHIVED)
 
 
-def test_a_batch_that_is_turned_away_is_sent_with_the_files_that_are_there(chunk: Chunk) -> None:
+def test_a_rate_limited_batch_is_sent_with_the_uploaded_files(chunk: Chunk) -> None:
     chunk.api.configure(
         faults=[{"endpoint": BATCH, "kind": "rate_limit", "count": 1, "retry_after": 0}],
     )

@@ -64,7 +64,7 @@ def test_dead_letters_are_listed_and_the_command_to_send_them_again_is_printed(
     }
 
 
-def test_without_dead_letters_no_command_is_printed(file: Path, printed: Callable[..., str]) -> None:
+def test_no_command_is_printed_without_dead_letters(file: Path, printed: Callable[..., str]) -> None:
     land(file, [document(1)], raw_lines(run(document(1))))
     assert "0 dead letters." in printed()
     assert printed("--resend") == ""

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger
 
-from extend_pipeline.batches.chunk_state import Round
+from extend_pipeline.batches.chunk_state import ChunkRound
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_provider.batch.ownership import Waiter, add_waiter, other_waiters
 from extend_provider.exceptions import ExtendError
@@ -85,7 +85,7 @@ def test_nothing_is_sent_any_more_by_a_process_that_is_being_ended(
         return operator.execute(context)
 
     chunk.run = run
-    with pytest.raises(ExtendError, match="being ended, so nothing was sent"):
+    with pytest.raises(ExtendError, match="being killed, so nothing was sent"):
         chunk.submit()
     assert chunk.api.requests_to(BATCH) == 0
     chunk.run = run_on
@@ -117,7 +117,9 @@ def test_a_kill_between_two_rounds_cancels_the_round_just_sent_unless_others_wai
     operator = waiting(chunk)
     if shared:
         states["another run"] = "deferred"
-        add_waiter(Round.first(operator.chunk).followers, Waiter("dag", "another run", "group.wait", 0))
+        add_waiter(
+            ChunkRound.first(operator.chunk).waiters_folder, Waiter("dag", "another run", "group.wait", 0)
+        )
     context = Task().attempt()
     with pytest.raises(TaskDeferred) as first:
         operator.execute(context)
@@ -129,10 +131,10 @@ def test_a_kill_between_two_rounds_cancels_the_round_just_sent_unless_others_wai
     assert chunk.api.stats()["runs"] == {"FAILED": 3, ("PENDING" if shared else "CANCELLED"): 3}
 
 
-def test_a_second_round_that_is_turned_away_is_sent_later_and_its_time_does_not_begin_anew(
+def test_a_rate_limited_second_round_is_sent_later_with_the_same_deadline(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     chunk.api.configure(
         outcomes=[{"name_glob": "*", "status": "FAILED", "first_attempts": 1}],
         faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 0.1, "skip": 1, "count": 2}],
@@ -161,9 +163,9 @@ def test_time_that_is_up_for_one_does_not_cancel_what_others_wait_for(
     operator = waiting(chunk)
     operator.timeout, operator.on_timeout = 1.0, "cancel"
     other = Waiter("dag", "another run", "group.wait", 0)
-    add_waiter(Round.first(operator.chunk).followers, other)
+    add_waiter(ChunkRound.first(operator.chunk).waiters_folder, other)
     states["another run"] = "deferred"
-    with pytest.raises(ExtendBatchTimeoutError, match=re.escape(f"others wait for it, e.g. {other}")):
+    with pytest.raises(ExtendBatchTimeoutError, match=re.escape(f"other tasks wait for it, e.g. {other}")):
         run_on(operator, Task().attempt())
     assert chunk.api.stats()["runs"] == {"PENDING": 3}
 
@@ -177,7 +179,7 @@ def test_a_chunk_is_followed_from_its_submission_to_the_end_of_the_wait(
     chunk: Chunk, states: dict[str, str]
 ) -> None:
     operator = waiting(chunk)
-    folder = Round.first(operator.chunk).followers
+    folder = ChunkRound.first(operator.chunk).waiters_folder
     states["run"] = "running"
     us, them = Waiter("dag", "run", "wait"), Waiter("dag", "another run", "wait")
     assert other_waiters(folder, them) == [us], "its submission has said so"

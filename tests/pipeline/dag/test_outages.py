@@ -12,7 +12,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskDeferred
 
 from extend_pipeline.batches.collection import collect_chunk
-from extend_pipeline.dag.conventions import AskingOperator
+from extend_pipeline.dag.conventions import ExtendCallOperator
 from extend_pipeline.exceptions import is_gone, is_outage
 from extend_provider.exceptions import (
     ExtendAuthError,
@@ -51,12 +51,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
         (ExtendBadRequestError("deleted", status=410), False, True),
     ],
 )
-def test_what_is_an_outage_and_what_is_gone(error: ExtendError, outage: bool, gone: bool) -> None:
+def test_errors_are_classified_as_outage_or_gone(error: ExtendError, outage: bool, gone: bool) -> None:
     assert (is_outage(error), is_gone(error)) == (outage, gone)
 
 
-def collecting(waiting: Waiting, timeout: float = 60.0) -> AskingOperator:
-    return AskingOperator(
+def collecting(waiting: Waiting, timeout: float = 60.0) -> ExtendCallOperator:
+    return ExtendCallOperator(
         task_id="collect",
         function=collect_chunk,
         arguments=[waiting.chunk, waiting.submit()],
@@ -74,7 +74,7 @@ def collecting(waiting: Waiting, timeout: float = 60.0) -> AskingOperator:
     ],
     ids=lambda fault: fault["kind"],
 )
-def test_an_outage_while_runs_are_collected_is_waited_out(waiting: Waiting, fault: dict[str, Any]) -> None:
+def test_an_outage_during_the_collection_is_waited_for(waiting: Waiting, fault: dict[str, Any]) -> None:
     waiting.api.configure(outcomes=[])
     waiting.api.runs(waiting.submit())
     task, collect = Task(), collecting(waiting)
@@ -95,7 +95,9 @@ def test_the_pauses_grow_and_end_at_the_deadline(monkeypatch: pytest.MonkeyPatch
     clock = [1000.0]
     monkeypatch.setattr("extend_pipeline.dag.conventions.FIRST_PAUSE", 30.0)
     monkeypatch.setattr("extend_pipeline.dag.conventions.time.time", lambda: clock[0])
-    operator = AskingOperator(task_id="ask", function=down, arguments=[], timeout=dt.timedelta(seconds=100))
+    operator = ExtendCallOperator(
+        task_id="ask", function=down, arguments=[], timeout=dt.timedelta(seconds=100)
+    )
     context, call, pauses = Task().attempt(), operator.execute, []
     for _ in range(3):
         began = dt.datetime.now(dt.UTC).timestamp()
@@ -121,7 +123,7 @@ def test_a_collection_that_outlives_its_deadline_leaves_what_was_collected(waiti
     assert waiting.collect() == kept
 
 
-def test_what_is_no_outage_fails_at_once(waiting: Waiting) -> None:
+def test_an_error_that_is_no_outage_fails_at_once(waiting: Waiting) -> None:
     waiting.api.configure(hold=True)
     waiting.submit()
     with pytest.raises(ExtendError, match="is PENDING") as failure:
@@ -130,9 +132,9 @@ def test_what_is_no_outage_fails_at_once(waiting: Waiting) -> None:
 
 
 @pytest.mark.parametrize("result", ["folder", None])
-def test_what_comes_after_is_skipped_if_there_is_nothing(result: str | None) -> None:
+def test_downstream_tasks_are_skipped_without_a_result(result: str | None) -> None:
     with DAG("dag"):
-        asks = AskingOperator(
+        asks = ExtendCallOperator(
             task_id="ask",
             function=lambda: result,
             arguments=[],

@@ -35,7 +35,7 @@ from extend_pipeline.planning.estimate import Estimate
 from extend_pipeline.planning.plan import Plan, keep_plan, read_plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import read_documents, write_documents
-from extend_pipeline.warehouse.records import Candidate, Claim
+from extend_pipeline.warehouse.records import Claim, UnlandedDocument
 from extend_provider.batch.ledger import Intent
 from fixtures.chunks import planner, reference
 
@@ -82,7 +82,9 @@ class Home:
             self.active.add(run_id)
         return reservation.to_text()
 
-    def plan(self, candidates: Iterable[Candidate], *, max_chunks: int | None = None, **given: Any) -> Plan:
+    def plan(
+        self, candidates: Iterable[UnlandedDocument], *, max_chunks: int | None = None, **given: Any
+    ) -> Plan:
         made = self.settings(**given)
         reservations = Reservations(made, US, self.claims, lambda them, _: them.run_id in self.active)
         drafts = ObjectStoragePath(f"file://{self.path}/drafts")
@@ -97,8 +99,8 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
-def free(found: list[Document]) -> list[Candidate]:
-    return [Candidate(document) for document in found]
+def free(found: list[Document]) -> list[UnlandedDocument]:
+    return [UnlandedDocument(document) for document in found]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -120,11 +122,11 @@ def test_every_document_is_accounted_for_once(
     assert plan.new_chunks == len(plan.chunks)
 
 
-def test_a_chunk_that_is_begun_is_taken_up_outside_of_the_bounds(home: Home) -> None:
+def test_a_begun_chunk_is_taken_up_outside_of_the_bounds(home: Home) -> None:
     found = documents([True] * 6)
     theirs = [home.reserve(key, 2, run_id="dead", begun=True) for key in ("a", "b")]
     holders = [(theirs[0],)] * 2 + [(theirs[1],)] * 2 + [()] * 2
-    plan = home.plan(map(Candidate, found, holders), chunk_size=2, limit=2)
+    plan = home.plan(map(UnlandedDocument, found, holders), chunk_size=2, limit=2)
     assert (plan.held, plan.to_send, plan.beyond_limit, plan.freed) == (4, 2, 0, [])
     assert [chunk["key"] for chunk in plan.chunks[1:]] == ["a", "b"]
     assert {chunk["folder"] for chunk in plan.chunks} == {str(home.folder)}, "with our settings"
@@ -135,7 +137,7 @@ def test_a_chunk_that_is_begun_is_taken_up_outside_of_the_bounds(home: Home) -> 
 def test_documents_that_an_active_run_has_planned_are_left_to_it(home: Home) -> None:
     found = documents([True] * 3)
     chunk = home.reserve("a", 2, run_id="nightly", active=True)
-    plan = home.plan(map(Candidate, found, [(chunk,), (chunk,), ()]))
+    plan = home.plan(map(UnlandedDocument, found, [(chunk,), (chunk,), ()]))
     assert (plan.theirs.total(), plan.held, plan.to_send) == (2, 0, 1)
     assert "2 left to the run that has planned them (2 to run nightly of DAG dag)" in plan.describe()
     assert plan.summary()["theirs"] == {"run nightly of DAG dag": 2}
@@ -148,7 +150,7 @@ def test_documents_that_an_active_run_has_planned_are_left_to_it(home: Home) -> 
 def test_documents_of_a_finished_run_are_planned_again_within_the_bounds(home: Home) -> None:
     found = documents([True] * 5)
     chunk, other = (home.reserve(key, 3, run_id="dead") for key in ("a", "b"))
-    plan = home.plan(map(Candidate, found, [(chunk,), (chunk,), (chunk,), (other,), ()]), limit=2)
+    plan = home.plan(map(UnlandedDocument, found, [(chunk,), (chunk,), (chunk,), (other,), ()]), limit=2)
     assert (plan.to_send, plan.beyond_limit, plan.held) == (2, 3, 0)
     assert plan.freed == [chunk], "of the others none is taken"
     assert home.drafted(plan.chunks[0]) == found[:2]
@@ -158,9 +160,9 @@ def test_a_document_that_several_chunks_hold_is_where_it_has_come_furthest(home:
     (found,) = documents([True])
     dead, active = home.reserve("a", 1, run_id="dead"), home.reserve("b", 1, run_id="night", active=True)
     begun = home.reserve("c", 1, run_id="gone", begun=True)
-    assert home.plan([Candidate(found, (dead, active, begun))]).held == 1
-    assert home.plan([Candidate(found, (dead, active))]).theirs.total() == 1
-    both = home.plan([Candidate(found, (dead,))])
+    assert home.plan([UnlandedDocument(found, (dead, active, begun))]).held == 1
+    assert home.plan([UnlandedDocument(found, (dead, active))]).theirs.total() == 1
+    both = home.plan([UnlandedDocument(found, (dead,))])
     assert (both.to_send, both.freed) == (1, [dead])
 
 
@@ -168,7 +170,7 @@ def test_documents_that_this_run_has_sent_count_against_its_limit(home: Home) ->
     found = documents([True] * 6)
     own = home.reserve("a", 2, run_id=US.run_id, begun=True)
     unsent = home.reserve("b", 2, run_id=US.run_id, active=True)
-    plan = home.plan(map(Candidate, found, [(own,), (own,), (unsent,), (unsent,), (), ()]), limit=3)
+    plan = home.plan(map(UnlandedDocument, found, [(own,), (own,), (unsent,), (unsent,), (), ()]), limit=3)
     assert (plan.held, plan.to_send, plan.beyond_limit) == (2, 1, 3)
     assert plan.freed == [unsent], "its own chunk that is not sent is planned anew, although it is active"
 
@@ -262,7 +264,7 @@ def test_a_run_maps_no_more_than_airflow_does_and_what_it_has_sent_itself_comes_
         }
         held = [(chunks[key],) if key else () for key in holders]
         found = documents([True] * len(holders))
-        plan = home.plan(map(Candidate, found, held), chunk_size=3, max_chunks=max_chunks)
+        plan = home.plan(map(UnlandedDocument, found, held), chunk_size=3, max_chunks=max_chunks)
     assert len(plan.chunks) <= max_chunks
     assert ("own" in holders) == ("own" in [chunk["key"] for chunk in plan.chunks])
     assert plan.discovered == plan.to_send + plan.held + plan.left
@@ -282,7 +284,7 @@ def test_a_reference_stays_small_whatever_the_chunk(home: Home) -> None:
     assert len(json.dumps(home.plan(free(documents([True] * 100))).chunks)) < 300
 
 
-def test_of_another_airflow_a_run_is_active_as_long_as_its_lease() -> None:
+def test_a_run_of_another_airflow_is_active_during_its_lease() -> None:
     from extend_pipeline.batches.reservations import LEASE, is_active
 
     elsewhere = Planner(plan="p", airflow="another", dag_id="dag", run_id="run")
@@ -310,7 +312,7 @@ def test_a_chunks_documents_are_found_wherever_a_release_has_kept_them(home: Hom
     assert list(chunk_documents(settings, chunk)) == found
 
 
-def test_a_workspace_that_cannot_be_read_is_not_taken_for_one_that_has_lost_a_chunk(home: Home) -> None:
+def test_an_unreadable_workspace_does_not_count_as_a_lost_chunk(home: Home) -> None:
     (home.path / "batches").touch()  # a mount that is gone
     with pytest.raises(NotADirectoryError):
         list(chunk_documents(home.settings(), reference("file:///elsewhere", "a", 2)))

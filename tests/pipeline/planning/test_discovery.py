@@ -82,7 +82,7 @@ def test_an_object_that_cannot_be_sent_has_a_reason_and_a_folder_is_no_document(
     }
 
 
-def test_a_document_is_one_content_at_one_place(s3: S3, inbox: str) -> None:
+def test_a_document_is_one_content_at_one_address(s3: S3, inbox: str) -> None:
     for key in ("twin/a.pdf", "twin/b.pdf"):
         s3.client.put_object(Bucket=inbox, Key=key, Body=b"same")
     before = {document.uri: document.id for document in found(s3, settings(f"s3://{inbox}/twin/"))}

@@ -49,7 +49,7 @@ def test_the_version_asked_for_counts_alone_if_it_has_been_charged() -> None:
     assert "other versions" in by_others.describe()
 
 
-def test_without_history_the_cost_is_unknown_and_never_nothing() -> None:
+def test_the_cost_without_history_is_unknown_and_never_zero() -> None:
     unknown = Estimate.of({"pdf": 1}, [])
     assert unknown.credits is None
     assert unknown.describe().startswith("unknown")
@@ -180,7 +180,7 @@ FOUND = [document(number) for number in range(1, 9)]
 
 
 @pytest.mark.parametrize("bounds", [{"max_documents": 5}, {"max_credits": 14.9}])
-def test_a_refused_plan_is_told_whole_and_leaves_no_claims(
+def test_a_refused_plan_is_described_and_leaves_no_claims(
     file: Path, tmp_path: Path, bounds: dict[str, Any]
 ) -> None:
     skipped = document(9, status="SKIPPED", reason=EMPTY_FILE, message="It is empty.")
@@ -255,7 +255,7 @@ def test_a_bound_that_bounds_nothing_is_refused(wrong: dict[str, Any]) -> None:
         )
 
 
-def test_a_chunk_that_is_begun_while_it_is_planned_anew_is_taken_up(file: Path, tmp_path: Path) -> None:
+def test_a_chunk_begun_during_the_planning_is_taken_up(file: Path, tmp_path: Path) -> None:
     first = plan_in(file, tmp_path / "first", FOUND)
     (chunk,) = first.chunks
     settings = Settings.from_rendered(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from extend_pipeline.planning.plan import Plan
-from extend_pipeline.planning.quality import Landed, objection
+from extend_pipeline.planning.quality import Landed, failure_reason
 from fixtures.chunks import reference
 
 
@@ -21,7 +21,7 @@ def landed(*, chunks: int = 1, planned: int = 1, dry_run: bool = False, **by_sta
 
 
 def judged(result: Landed, **policy: Any) -> str | None:
-    return objection(result, **{"max_failed": None, "max_failed_ratio": None, **policy})
+    return failure_reason(result, **{"max_failed": None, "max_failed_ratio": None, **policy})
 
 
 @pytest.mark.parametrize(

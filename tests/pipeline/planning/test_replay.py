@@ -114,7 +114,7 @@ def test_rebuilt_tables_equal_the_old_ones_whatever_order_the_parts_are_found_in
     assert all(ledger == ledgers[0] for ledger in ledgers)
 
 
-def test_a_decision_stands_by_its_time_whatever_lands_first(tmp_path: Path, home: Path, landed: Path) -> None:
+def test_the_latest_decision_counts_in_any_order_of_landing(tmp_path: Path, home: Path, landed: Path) -> None:
     entries = parts_of(settings(home))
     backwards = [entries[0], *reversed(entries[1:])]
     rebuilt(home, tmp_path / "backwards.duckdb", backwards)
@@ -223,7 +223,7 @@ def test_a_damaged_part_stops_the_replay_and_is_named(
     assert query(other, "SELECT count(*) FROM documents") == [(4,)]
 
 
-def test_a_killed_replay_goes_on_where_it_was(
+def test_a_killed_replay_continues_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "warehouse.duckdb"

@@ -83,7 +83,7 @@ def raw_file(path: Path, *run_ids: str) -> str:
     return uri
 
 
-def test_only_held_runs_are_taken_out_of_the_raw_zone(tmp_path: Path) -> None:
+def test_only_held_runs_are_read_from_the_raw_zone(tmp_path: Path) -> None:
     first = raw_file(tmp_path / "1.gz", *(f"workflow_run_{number}" for number in range(5)))
     second = raw_file(tmp_path / "2.gz", "workflow_run_7")
     runs = [held(1, first), held(3, first), held(7, second)]

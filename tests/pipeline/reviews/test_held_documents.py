@@ -108,7 +108,7 @@ def test_an_approved_document_lands_as_if_never_held(file: Place, tmp_path: Path
 
 
 @pytest.mark.parametrize("decision", ["APPROVED", "REJECTED"])
-def test_a_decision_stands_whatever_lands_the_run_again_and_in_whichever_order(
+def test_a_decision_is_kept_when_its_run_lands_again_in_any_order(
     file: Place, tmp_path: Path, decision: str
 ) -> None:
     decided = [approval(RUNS[1], decision)]
@@ -141,7 +141,7 @@ def test_a_document_reviewed_at_extend_needs_no_approval(file: Place) -> None:
     assert in_tables(file)["invoices"] == ["001", "002", "003"]
 
 
-def test_a_new_run_of_the_document_is_decided_anew(file: Place) -> None:
+def test_a_new_run_of_a_document_needs_a_new_decision(file: Place) -> None:
     land(file, DOCUMENTS, RUNS, part="raw/1", policy=HOLD)
     land(file, [DOUBTFUL], [approval(RUNS[1], "REJECTED")], part="raw/approval")
     again = confident(DOUBTFUL, (0.9, 0.9), id="workflow_run_z", startTime="2026-11-25T09:00:00Z")

@@ -72,9 +72,9 @@ def test_slashes_in_a_row_are_one_except_in_the_key_of_one_object(given: Any, ex
 def test_a_source_with_shell_habits_is_refused_with_what_to_write(
     source: Any, key: str, as_names: bool
 ) -> None:
-    with pytest.raises(ValueError, match="stands for nothing in a source") as refused:
+    with pytest.raises(ValueError, match="but a source has no patterns") as refused:
         parse_source(source)
-    said = re.search(r"has '(.)\S*, which .* source='(\S+)', glob='(.+)'\. If names", str(refused.value))
+    said = re.search(r"has '(.)\S*, but .* source='(\S+)', glob='(.+)'\. If the names", str(refused.value))
     assert said is not None, refused.value
     character, prefix, glob = said.groups()
     if as_names:

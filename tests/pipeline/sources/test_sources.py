@@ -380,7 +380,7 @@ _ELSEWHERE = "https://localhost:1/b.pdf?signature=s3cr3t"
         pytest.param(
             Page(status=302, headers={"Location": "https://localhost:99999999/caf\xe9"}),
             OBJECT_UNREADABLE,
-            "leads to one that is none",
+            "redirects to one that is not",
             id="leads to no address",
         ),
     ],
@@ -396,7 +396,7 @@ def test_a_failing_host_affects_its_document_alone_and_no_secret_is_shown(
     assert "s3cr3t" not in f"{seen} {caplog.text}"
 
 
-def test_a_document_that_is_cut_short_is_not_taken_for_whole(trusted: Web) -> None:
+def test_a_truncated_document_is_an_error(trusted: Web) -> None:
     trusted.pages["/a.pdf"] = Page(b"te", {"ETag": "v"}, length=4)
     place = Located(trusted.url, "a.pdf")
     assert isinstance(WebStore().look_up(place), Found)

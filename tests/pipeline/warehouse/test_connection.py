@@ -13,7 +13,7 @@ import pytest
 
 from extend_pipeline.warehouse import WarehouseError, open_warehouse, publish_snapshot
 from extend_pipeline.warehouse.destinations import MODULES, module_for
-from extend_pipeline.warehouse.records import Candidate, WarehouseBusyError
+from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError
 from fixtures.warehouse_files import land, provenance, query, warehouse
 from fixtures.warehouse_runs import document, raw_lines, run
 
@@ -184,7 +184,7 @@ def test_another_dataset_in_the_same_file_is_untouched(tmp_path: Path, connect: 
     with open_warehouse("warehouse_test", "other") as opened:
         assert opened.counts() == {}
         found = opened.unlanded([DOCUMENT], workflow_id="workflow_invoices", version=None)
-        assert list(found) == [Candidate(DOCUMENT)]
+        assert list(found) == [UnlandedDocument(DOCUMENT)]
     with open_warehouse("warehouse_test", "extend") as opened:
         assert opened.counts()["invoices"] == 1
 

@@ -60,7 +60,7 @@ async def test_every_run_of_a_batch_is_cancelled_with_one_request_each(extend_ap
     assert told == list(range(1, 41))
 
 
-async def test_what_has_settled_is_not_asked_for(extend_api: ExtendApi) -> None:
+async def test_a_settled_run_costs_no_request(extend_api: ExtendApi) -> None:
     extend_api.configure(
         hold=False,
         outcomes=[
@@ -74,7 +74,7 @@ async def test_what_has_settled_is_not_asked_for(extend_api: ExtendApi) -> None:
     assert extend_api.requests_to(CANCEL) == 0
 
 
-async def test_a_cancellation_that_is_repeated_finds_nothing_to_do(extend_api: ExtendApi) -> None:
+async def test_a_repeated_cancellation_has_nothing_to_do(extend_api: ExtendApi) -> None:
     extend_api.configure(cancelling_seconds=5)
     work = batch(2)
     await cancel(work)
@@ -83,7 +83,7 @@ async def test_a_cancellation_that_is_repeated_finds_nothing_to_do(extend_api: E
     assert extend_api.requests_to(CANCEL) == 2
 
 
-async def test_a_run_that_settles_between_the_look_and_the_request_is_no_failure(
+async def test_a_run_that_settles_before_its_cancel_request_is_no_failure(
     extend_api: ExtendApi,
 ) -> None:
     extend_api.configure(cancel_refusal_status=409)
@@ -98,7 +98,7 @@ async def test_a_run_that_settles_between_the_look_and_the_request_is_no_failure
     assert (counts(outcome), outcome.complete) == ((0, 2, 0), True)
 
 
-async def test_the_rate_limit_and_server_faults_are_waited_out(extend_api: ExtendApi) -> None:
+async def test_a_cancellation_retries_rate_limits_and_server_faults(extend_api: ExtendApi) -> None:
     work = batch(6)
     faults: Sequence[dict[str, Any]] = [
         {"endpoint": CANCEL, "kind": "rate_limit", "count": 3, "retry_after": 0.1},
@@ -120,7 +120,7 @@ async def test_runs_that_are_listed_late_are_cancelled_too(extend_api: ExtendApi
     assert settled(extend_api) == {"CANCELLED": 10}
 
 
-async def test_a_refusal_for_good_is_told_with_the_command_and_does_not_stop_the_others(
+async def test_a_final_refusal_is_reported_with_the_command_and_does_not_stop_the_others(
     extend_api: ExtendApi,
 ) -> None:
     extend_api.configure(hold=False, outcomes=[{"status": "QUARANTINED", "name_glob": "[01].txt"}])
@@ -136,7 +136,7 @@ async def test_a_refusal_for_good_is_told_with_the_command_and_does_not_stop_the
     assert f"airflow extend cancel --batch-id {work.batch_id} --conn-id extend_default" in text
 
 
-async def test_the_deadline_ends_it_and_what_is_left_is_said(extend_api: ExtendApi) -> None:
+async def test_a_cancellation_ends_at_its_deadline_and_reports_what_is_left(extend_api: ExtendApi) -> None:
     work = batch(5)
     extend_api.configure(
         faults=[
@@ -151,7 +151,7 @@ async def test_the_deadline_ends_it_and_what_is_left_is_said(extend_api: ExtendA
     await asyncio.sleep(1.5)  # the emulator ends cleanly only without requests in hand
 
 
-async def test_only_so_many_requests_are_made_at_a_time(extend_api: ExtendApi) -> None:
+async def test_the_number_of_concurrent_requests_is_bounded(extend_api: ExtendApi) -> None:
     work = batch(12)
     extend_api.configure(faults=[{"endpoint": CANCEL, "kind": "slow", "seconds": 0.3, "count": None}])
     started = time.monotonic()
@@ -159,11 +159,11 @@ async def test_only_so_many_requests_are_made_at_a_time(extend_api: ExtendApi) -
     assert time.monotonic() - started > 4 * 0.3
 
 
-async def test_a_broken_connection_is_told_not_raised() -> None:
+async def test_a_broken_connection_is_reported_not_raised() -> None:
     outcome = await cancel(RemoteWork("no_such_connection", "batch_1"))
     assert not outcome.complete
     assert "no_such_connection" in str(outcome)
-    assert "which runs there are is not known" in str(outcome)
+    assert "its runs are not known" in str(outcome)
 
 
 def test_a_worker_cancels_in_any_thread_even_with_a_loop_of_its_own(extend_api: ExtendApi) -> None:
@@ -189,7 +189,7 @@ OUTAGE = {"endpoint": LISTING, "kind": "error", "status": 503, "count": 12}
 
 @pytest.mark.usefixtures("brief_tries")
 @pytest.mark.parametrize("skip", [0, 1], ids=["from the start", "within a listing"])
-async def test_an_outage_of_the_list_is_ridden_out(skip: int, extend_api: ExtendApi) -> None:
+async def test_an_outage_of_the_list_is_retried(skip: int, extend_api: ExtendApi) -> None:
     work = batch(6)
     extend_api.configure(max_page_size=4, faults=[{**OUTAGE, "skip": skip}])
     outcome = await cancel(work)
@@ -198,7 +198,7 @@ async def test_an_outage_of_the_list_is_ridden_out(skip: int, extend_api: Extend
 
 
 @pytest.mark.usefixtures("brief_tries")
-async def test_an_outage_without_an_end_takes_the_whole_budget_and_is_told(extend_api: ExtendApi) -> None:
+async def test_a_permanent_outage_uses_the_whole_budget_and_is_reported(extend_api: ExtendApi) -> None:
     work = batch(2)
     extend_api.configure(faults=[{**OUTAGE, "count": None}])
     started = time.monotonic()
@@ -210,7 +210,7 @@ async def test_an_outage_without_an_end_takes_the_whole_budget_and_is_told(exten
 
 
 @pytest.mark.usefixtures("brief_tries")
-async def test_what_does_not_pass_by_itself_ends_it_at_once(
+async def test_a_permanent_error_ends_the_cancellation_at_once(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = batch(2)
@@ -236,7 +236,7 @@ def accept(api: ExtendApi, count: int = 2) -> None:
 
 
 @pytest.mark.usefixtures("brief_tries")
-async def test_only_a_complete_listing_proves_that_there_is_no_batch(extend_api: ExtendApi) -> None:
+async def test_only_a_complete_listing_proves_the_absence_of_a_batch(extend_api: ExtendApi) -> None:
     """The list fails until after the moment from which on it would prove the absence."""
     work = RemoteWork("extend_default", run_count=2, orphan=lost(0.5))
     accept(extend_api)
@@ -250,7 +250,7 @@ async def test_only_a_complete_listing_proves_that_there_is_no_batch(extend_api:
     assert "it was not found at Extend: time was up after 3 s; at last: Extend failed to list" in str(outcome)
 
 
-async def test_a_batch_is_looked_for_as_long_as_its_absence_is_not_proven_and_cancelled_after(
+async def test_a_batch_is_searched_for_until_it_is_found_and_cancelled(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("extend_provider.batch.cancellation.CANCEL_SECONDS", 1.5)
@@ -261,7 +261,7 @@ async def test_a_batch_is_looked_for_as_long_as_its_absence_is_not_proven_and_ca
     assert settled(extend_api) == {"CANCELLED": 2}
 
 
-def test_the_proof_of_absence_comes_on_top_of_what_a_cancellation_may_take() -> None:
+def test_the_time_for_the_proof_of_absence_is_added_to_the_budget() -> None:
     orphan = RemoteWork("extend_default", orphan=lost(660))
     assert budget(orphan) == pytest.approx(960, abs=1)
     assert budget(dataclasses.replace(orphan, orphan=lost(-660))) == 300

@@ -20,11 +20,11 @@ def outcomes(wait: Poller, *looks: tuple[float, BatchProgress]) -> list[Outcome]
     return [wait.polled(progress, now=now).outcome for now, progress in looks]
 
 
-def test_a_short_list_is_not_yet_until_it_has_not_changed_for_long_enough() -> None:
+def test_missing_runs_count_as_gone_after_missing_after_without_a_change() -> None:
     assert outcomes(waiting(100), (0, SHORT), (99, SHORT), (100, SHORT)) == ["wait", "wait", "short"]
 
 
-def test_an_empty_list_is_no_evidence_however_long_it_stays_so() -> None:
+def test_an_empty_list_never_counts_as_gone() -> None:
     nothing = BatchProgress(3, {})
     assert outcomes(waiting(100), (0, nothing), (1e6, nothing), (1e9, nothing)) == [
         "wait",
@@ -33,11 +33,11 @@ def test_an_empty_list_is_no_evidence_however_long_it_stays_so() -> None:
     ]
 
 
-def test_without_the_setting_it_is_waited_for() -> None:
+def test_missing_runs_are_waited_for_without_missing_after() -> None:
     assert outcomes(waiting(None), (0, SHORT), (1e6, SHORT)) == ["wait", "wait"]
 
 
-def test_every_change_begins_the_time_anew() -> None:
+def test_every_change_restarts_missing_after() -> None:
     fewer = BatchProgress(3, {"PROCESSED": 1})
     assert outcomes(waiting(100), (0, fewer), (90, SHORT), (110, SHORT), (190, SHORT))[-2:] == [
         "wait",
@@ -45,7 +45,7 @@ def test_every_change_begins_the_time_anew() -> None:
     ]
 
 
-def test_a_failed_poll_begins_the_time_anew() -> None:
+def test_a_failed_poll_restarts_missing_after() -> None:
     wait = waiting(100)
     wait.polled(SHORT, now=0)
     wait.failed(ExtendConnectionError("no answer", retryable=True), now=90)
@@ -53,12 +53,12 @@ def test_a_failed_poll_begins_the_time_anew() -> None:
 
 
 @pytest.mark.parametrize("unsettled", ["PENDING", "PROCESSING", "CANCELLING", "A_STATUS_OF_TOMORROW"])
-def test_while_a_run_is_at_work_nothing_is_given_up(unsettled: str) -> None:
+def test_missing_runs_never_count_as_gone_while_a_run_is_at_work(unsettled: str) -> None:
     busy = BatchProgress(3, {"PROCESSED": 1, unsettled: 1})
     assert outcomes(waiting(100), (0, busy), (1e6, busy)) == ["wait", "wait"]
 
 
-def test_nor_while_a_reviewer_is_waited_for() -> None:
+def test_missing_runs_never_count_as_gone_while_a_review_is_waited_for() -> None:
     in_review = BatchProgress(3, {"PROCESSED": 1, "NEEDS_REVIEW": 1})
     assert outcomes(waiting(100, "wait"), (0, in_review), (1e6, in_review)) == ["wait", "wait"]
     assert outcomes(waiting(100), (0, in_review), (100, in_review)) == ["wait", "short"]

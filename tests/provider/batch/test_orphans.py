@@ -43,7 +43,7 @@ def look(
     return found
 
 
-def test_it_is_found_among_others(hooks: HookRunner, extend_api: ExtendApi) -> None:
+def test_an_orphan_is_found_among_other_batches(hooks: HookRunner, extend_api: ExtendApi) -> None:
     ours = submit(extend_api, "ours")
     submit(extend_api, "theirs")
     found = look(hooks)
@@ -51,9 +51,7 @@ def test_it_is_found_among_others(hooks: HookRunner, extend_api: ExtendApi) -> N
     assert found.batch_id == ours
 
 
-def test_a_list_that_was_read_to_its_end_proves_that_it_is_not_there(
-    hooks: HookRunner, extend_api: ExtendApi
-) -> None:
+def test_a_complete_list_proves_the_absence_of_an_orphan(hooks: HookRunner, extend_api: ExtendApi) -> None:
     assert look(hooks) is None
     submit(extend_api, "theirs")
     extend_api.configure(max_page_size=2)
@@ -72,7 +70,7 @@ def test_a_list_that_was_cut_short_proves_nothing(
     assert failure.value.retryable
 
 
-def test_it_is_found_on_a_page_that_begins_with_older_runs(
+def test_an_orphan_is_found_on_a_page_that_begins_with_older_runs(
     hooks: HookRunner, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page may come in any order, and what is on it is newer than all that follows."""
@@ -89,7 +87,7 @@ def test_it_is_found_on_a_page_that_begins_with_older_runs(
 
 @pytest.mark.parametrize("status", [404, 410])
 @pytest.mark.parametrize("whose", ["ours", "theirs"])
-def test_a_run_that_is_deleted_after_it_was_listed_is_passed_over(
+def test_a_run_deleted_after_it_was_listed_is_skipped(
     hooks: HookRunner, extend_api: ExtendApi, status: int, whose: str
 ) -> None:
     ours = submit(extend_api, "ours")
@@ -101,7 +99,7 @@ def test_a_run_that_is_deleted_after_it_was_listed_is_passed_over(
     assert found.batch_id == ours
 
 
-def test_a_run_that_may_not_be_read_is_not_passed_over(hooks: HookRunner, extend_api: ExtendApi) -> None:
+def test_a_run_that_may_not_be_read_is_an_error(hooks: HookRunner, extend_api: ExtendApi) -> None:
     submit(extend_api, "ours")
     extend_api.configure(faults=[{"endpoint": GET_RUN, "kind": "error", "status": 403, "count": None}])
     with pytest.raises(ExtendError):

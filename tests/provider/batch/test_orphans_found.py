@@ -33,7 +33,7 @@ WORKFLOW = "workflow_invoices"
 def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(extend_api, monkeypatch, grace=600)
     extend_api.configure(synthetic=True, hold=True, cancelling_seconds=0)
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
 
 
 def connect(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch, *, grace: float) -> None:
@@ -85,7 +85,7 @@ def kill(trigger: ExtendSubmissionTrigger) -> None:
     asyncio.run(on_kill())
 
 
-def test_a_batch_that_turns_up_while_its_absence_is_being_proven_is_cancelled(
+def test_a_batch_that_is_listed_late_is_cancelled(
     extend_api: ExtendApi, state: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("extend_provider.batch.cancellation.CANCEL_SECONDS", 0.7)  # the proof takes longer
@@ -102,7 +102,7 @@ def test_a_batch_that_turns_up_while_its_absence_is_being_proven_is_cancelled(
     [({"task": None}, {}), ({"task": "failed"}, {"cancel_on_kill": False})],
     ids=["cleared", "without cancel_on_kill"],
 )
-def test_a_task_that_is_handed_on_leaves_its_batch_alone(
+def test_a_task_that_moves_to_another_attempt_keeps_its_batch(
     extend_api: ExtendApi,
     state: dict[str, str | None],
     rows: dict[str, str | None],
@@ -115,7 +115,7 @@ def test_a_task_that_is_handed_on_leaves_its_batch_alone(
     assert extend_api.stats()["runs"] == {"PENDING": 3}
 
 
-def test_what_is_only_turned_away_is_not_looked_for(
+def test_a_rate_limited_submission_is_not_searched_for(
     extend_api: ExtendApi, state: dict[str, str | None]
 ) -> None:
     limit = {"endpoint": SUBMISSION, "kind": "rate_limit", "retry_after": 600}
@@ -162,7 +162,7 @@ def test_a_kill_during_the_post_cancels_the_batch_if_the_task_was_ended(
 
 @pytest.mark.parametrize("when", ["in begin", "after begin", "right before the request"])
 @pytest.mark.parametrize("ended", ["failed", None], ids=["ended", "cleared"])
-def test_after_a_kill_between_the_intent_and_the_request_nothing_leaves(
+def test_a_kill_between_intent_and_request_sends_nothing(
     extend_api: ExtendApi,
     state: dict[str, str | None],
     monkeypatch: pytest.MonkeyPatch,
@@ -174,7 +174,7 @@ def test_after_a_kill_between_the_intent_and_the_request_nothing_leaves(
     place, name = {
         "in begin": (TaskStateLedger, "_write"),
         "after begin": (TaskStateLedger, "begin"),
-        "right before the request": (Submitter, "_answer_for"),
+        "right before the request": (Submitter, "_own"),
     }[when]
     real = getattr(place, name)
 
@@ -186,7 +186,7 @@ def test_after_a_kill_between_the_intent_and_the_request_nothing_leaves(
 
     with monkeypatch.context() as patched:
         patched.setattr(place, name, killed)
-        with pytest.raises(ExtendError, match="being ended, so nothing was sent"):
+        with pytest.raises(ExtendError, match="being killed, so nothing was sent"):
             made.execute(task.attempt())
     looked = extend_api.requests_to("GET /workflow_runs")
     assert extend_api.requests_to(SUBMISSION) == 0
@@ -199,14 +199,14 @@ def test_after_a_kill_between_the_intent_and_the_request_nothing_leaves(
     assert extend_api.stats()["runs"] == {"PENDING": 3}
 
 
-def test_what_is_not_listed_in_time_is_told_with_the_command_that_finishes_it(
+def test_a_batch_not_listed_in_time_is_reported_with_the_command(
     extend_api: ExtendApi,
     state: dict[str, str | None],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.ownership.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("extend_provider.batch.ownership.SEARCH_SECONDS", 0.5)
     extend_api.configure(listing_lag_seconds=600)
     made, create = operator(), ExtendHook.create_batch
 
@@ -239,12 +239,12 @@ import sys
 from extend_provider.batch.cancellation import RemoteWork
 from extend_provider.batch.ownership import CancelsOnKillMixin
 assert "aiohttp" not in sys.modules
-CancelsOnKillMixin().take_in_hand(RemoteWork("extend_default", "batch_1"), None)
+CancelsOnKillMixin().own_work(RemoteWork("extend_default", "batch_1"), None)
 assert "aiohttp" in sys.modules
 """
 
 
-def test_what_a_cancellation_needs_is_imported_before_there_is_anything_to_cancel() -> None:
+def test_the_modules_of_a_cancellation_are_imported_before_the_request() -> None:
     """The signal may come while the main thread imports it: then the cancelling thread could not."""
     subprocess.run([sys.executable, "-c", HELD_IMPORT], check=True, timeout=60)
 
@@ -255,13 +255,13 @@ def work(until: dt.timedelta) -> RemoteWork:
     return RemoteWork("extend_default", run_count=2, orphan=orphan)
 
 
-async def test_where_the_absence_is_proven_nothing_is_left_to_do() -> None:
+async def test_a_proven_absence_leaves_nothing_to_cancel() -> None:
     outcome = await cancel(work(dt.timedelta(seconds=1)))
     assert outcome.complete
     assert str(outcome) == "Extend did not accept it, so there is nothing to cancel."
 
 
-async def test_looking_costs_a_bounded_number_of_requests(extend_api: ExtendApi) -> None:
+async def test_a_search_costs_a_bounded_number_of_requests(extend_api: ExtendApi) -> None:
     outcome = await cancel(work(dt.timedelta(hours=1)), seconds=6)
     assert not outcome.complete
     assert "time was up after 6 s" in str(outcome)
@@ -282,6 +282,6 @@ async def test_looking_costs_a_bounded_number_of_requests(extend_api: ExtendApi)
     ],
     ids=["neither", "no since", "no value", "no time", "no connection"],
 )
-def test_an_order_to_look_for_anything_is_refused(arguments: list[str], extend_api: ExtendApi) -> None:
+def test_a_search_without_a_key_is_refused(arguments: list[str], extend_api: ExtendApi) -> None:
     assert extend_command("cancel", *arguments) == 2
     assert extend_api.stats()["requests"] == {}

@@ -85,7 +85,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, xcoms: dict[Place, Any]) -> Airflow
 def connection(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch) -> None:
     made = extend_api.connection_json(timeout=1, listing_grace=600)
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", made)
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     extend_api.configure(synthetic=True, hold=True, cancelling_seconds=0)
 
 
@@ -155,7 +155,7 @@ TRIGGERS = pytest.mark.parametrize(
 First = Callable[[ExtendApi, Airflow], CancellingTrigger]
 
 
-def test_a_cleared_task_keeps_the_batch_that_its_next_attempt_has_found_and_handed_on(
+def test_a_cleared_task_keeps_the_batch_that_its_next_attempt_owns(
     extend_api: ExtendApi, airflow: Airflow
 ) -> None:
     old = looking_for_a_lost_batch(extend_api, airflow)
@@ -170,7 +170,7 @@ def test_a_cleared_task_keeps_the_batch_that_its_next_attempt_has_found_and_hand
 @TRIGGERS
 @pytest.mark.parametrize("state", ["success", "failed", "skipped", "deferred"])
 @pytest.mark.parametrize("how", ["next attempt", "same attempt, resumed elsewhere", "next attempt begins"])
-def test_an_older_trigger_cancels_nothing_however_the_task_has_ended_since(
+def test_an_older_trigger_cancels_nothing_after_a_later_end(
     first: First, state: str, how: str, extend_api: ExtendApi, airflow: Airflow
 ) -> None:
     old = first(extend_api, airflow)
@@ -223,7 +223,7 @@ def test_after_a_clear_and_a_retry_an_explicit_end_cancels_by_the_last_trigger_a
     assert extend_api.stats()["runs"] == CANCELLED
 
 
-def test_an_attempt_that_ends_while_airflow_is_asked_is_seen_as_another_one(
+def test_an_attempt_that_ends_during_the_check_counts_as_another_owner(
     extend_api: ExtendApi, airflow: Airflow
 ) -> None:
     old = waiting_for_a_batch(extend_api, airflow)
@@ -261,7 +261,7 @@ def test_an_older_worker_cancels_nothing(extend_api: ExtendApi, airflow: Airflow
     [{"end_date": datetime.now(UTC)}, {"state": TaskInstanceState.SKIPPED}],
     ids=["end", "state"],
 )
-def test_a_worker_that_is_shut_down_after_its_task_has_ended_by_itself_cancels_nothing(
+def test_a_worker_that_is_shut_down_after_a_normal_end_cancels_nothing(
     told: dict[str, Any], extend_api: ExtendApi, airflow: Airflow
 ) -> None:
     """Callbacks and listeners run then; the batch is downstream's, or is to be left by ``on_timeout``."""
@@ -276,14 +276,14 @@ def test_a_worker_that_is_shut_down_after_its_task_has_ended_by_itself_cancels_n
 
 
 @pytest.mark.parametrize("state", ["failed", "success"])
-def test_an_explicit_end_cancels_what_a_worker_has_at_extend(
+def test_an_explicit_end_cancels_the_work_of_a_worker(
     state: str, extend_api: ExtendApi, airflow: Airflow
 ) -> None:
     killed_in_its_worker(extend_api, airflow, lambda _: setattr(airflow, "state", state))
     assert extend_api.stats()["runs"] == CANCELLED
 
 
-def test_a_trigger_that_the_release_before_has_stored_goes_by_the_state_until_an_attempt_begins(
+def test_a_trigger_of_the_release_before_uses_the_task_state_until_an_attempt_begins(
     extend_api: ExtendApi, airflow: Airflow
 ) -> None:
     operator = submit()
@@ -302,7 +302,7 @@ def test_a_trigger_that_the_release_before_has_stored_goes_by_the_state_until_an
     assert extend_api.stats()["runs"] == CANCELLED
 
 
-def test_which_process_is_the_owner_is_told_by_a_mark_of_its_own(airflow: Airflow) -> None:
+def test_each_process_writes_a_token_of_its_own(airflow: Airflow) -> None:
     operator, marks = submit(), set()
     context = airflow.begin(operator)
     marks.add(operator.work_owner)

@@ -107,15 +107,17 @@ def test_done_means_every_listed_run_has_settled(
         pytest.param("land", look(1, PROCESSED=1, PENDING=1), Outcome.WAIT, id="more-listed-one-not-settled"),
     ],
 )
-def test_policies(policy: OnNeedsReview, progress: BatchProgress, outcome: Outcome) -> None:
+def test_each_review_policy_decides_the_outcome(
+    policy: OnNeedsReview, progress: BatchProgress, outcome: Outcome
+) -> None:
     assert decided(progress, policy, now=NOW, deadline=NOW + 1) is outcome
 
 
-def test_what_has_settled_is_done_after_the_deadline_too() -> None:
+def test_a_settled_batch_is_done_after_the_deadline() -> None:
     assert decided(look(1, PROCESSED=1), "land", now=NOW, deadline=NOW - 3600) is Outcome.DONE
 
 
-def test_the_sentence_for_a_person() -> None:
+def test_the_progress_is_described_for_a_person() -> None:
     progress = look(1000, PROCESSED=807, FAILED=3, NEEDS_REVIEW=2, PROCESSING=100)
     assert str(progress) == "812 of 1,000 settled, 3 failed, 2 in review, 88 not listed yet"
 
@@ -128,7 +130,7 @@ def test_warnings_name_unknown_statuses_and_surplus_runs() -> None:
     )
 
 
-def test_a_timeout_with_nothing_listed_says_where_to_look() -> None:
+def test_a_timeout_without_listed_runs_says_what_to_check() -> None:
     assert "not one run was ever listed" in timed_out(look(5), NOW).message.lower()
     assert "ever listed" not in timed_out(look(5, PENDING=1), NOW).message
     assert "2027-01-15T08:00:00+00:00" in timed_out(None, NOW).message
@@ -226,7 +228,7 @@ def test_jitter_spreads_equal_waits() -> None:
     assert 30 < at(0.999) < 36
 
 
-def test_followed_runs_ask_only_for_what_has_not_settled() -> None:
+def test_only_unsettled_runs_are_fetched_again() -> None:
     runs = RunRecords(
         RunRecords.record(WorkflowRun(f"run_{index}", status), f"{index}.pdf")
         for index, status in enumerate(["PENDING", "PROCESSED", "NEEDS_REVIEW", "FAILED", "NEW_ONE"])
@@ -269,7 +271,7 @@ def test_followed_runs_ask_only_for_what_has_not_settled() -> None:
         ),
     ],
 )
-def test_which_failures_are_too_many(
+def test_the_failure_policy_decides_how_many_failures_are_too_many(
     policy: dict[str, Any], by_status: dict[str, int], gone: int, said: str | None, too_many: bool
 ) -> None:
     counts = BatchProgress(sum(by_status.values()) + gone, by_status).as_dict()

@@ -77,7 +77,7 @@ async def killed(folder: str) -> str:
 
 
 @pytest.mark.parametrize("state", [None, "queued", "running", "deferred", "up_for_retry"])
-async def test_what_another_task_waits_for_goes_on_and_the_log_says_for_whom(
+async def test_a_batch_with_another_waiter_continues_and_the_log_names_the_waiter(
     state: str | None,
     states: States,
     folder: str,
@@ -95,7 +95,7 @@ async def test_what_another_task_waits_for_goes_on_and_the_log_says_for_whom(
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "skipped", "deleted"])
-async def test_who_has_ended_or_is_gone_holds_nothing_back_although_its_marker_is_there(
+async def test_a_waiter_that_has_ended_or_is_gone_does_not_prevent_the_cancellation(
     state: str, states: States, folder: str, extend_api: ExtendApi
 ) -> None:
     if state == "deleted":
@@ -108,7 +108,7 @@ async def test_who_has_ended_or_is_gone_holds_nothing_back_although_its_marker_i
     assert extend_api.stats()["runs"] == {"CANCELLED": 2}
 
 
-async def test_a_task_beside_the_killed_one_does_not_count(
+async def test_a_task_of_the_same_group_does_not_count_as_another_waiter(
     states: States, folder: str, extend_api: ExtendApi
 ) -> None:
     beside = Waiter.of(OURS, "submit")
@@ -119,14 +119,14 @@ async def test_a_task_beside_the_killed_one_does_not_count(
     assert extend_api.stats()["runs"] == {"CANCELLED": 2}
 
 
-async def test_without_any_marker_the_work_is_the_tasks_alone(
+async def test_a_batch_without_waiter_files_belongs_to_the_task_alone(
     states: States, folder: str, extend_api: ExtendApi
 ) -> None:
     await killed(folder)
     assert extend_api.stats()["runs"] == {"CANCELLED": 2}
 
 
-async def test_a_marker_that_cannot_be_read_leaves_the_work_alone(
+async def test_an_unreadable_waiter_file_prevents_the_cancellation(
     states: States, folder: str, extend_api: ExtendApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_waiter(folder, THEIRS)
@@ -138,9 +138,7 @@ async def test_a_marker_that_cannot_be_read_leaves_the_work_alone(
 
 
 @pytest.mark.parametrize("where", ["folder", "folder_in_s3"])
-def test_a_marker_taken_away_is_gone_and_may_be_taken_away_twice(
-    where: str, states: States, request: pytest.FixtureRequest
-) -> None:
+def test_a_waiter_can_be_removed_twice(where: str, states: States, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(where)
     assert other_waiters(folder, OURS) == []
     add_waiter(folder, THEIRS)
@@ -152,9 +150,7 @@ def test_a_marker_taken_away_is_gone_and_may_be_taken_away_twice(
     assert other_waiters(folder, OURS) == []
 
 
-def test_a_marker_that_another_process_leaves_later_is_seen(
-    states: States, folder_in_s3: str, s3: S3
-) -> None:
+def test_a_waiter_added_later_by_another_process_is_read(states: States, folder_in_s3: str, s3: S3) -> None:
     add_waiter(folder_in_s3, OURS)
     assert other_waiters(folder_in_s3, OURS) == [], "the listing has been read once"
     marker = json.dumps(dataclasses.asdict(THEIRS)).encode()

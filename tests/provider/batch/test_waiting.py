@@ -30,7 +30,7 @@ def waiting(**changes: Any) -> Poller:
     return Poller(WaitPolicy(**{**arguments, **changes}), chance=lambda: 0.5)
 
 
-def test_a_change_is_reported_and_sameness_is_not() -> None:
+def test_only_a_change_is_reported() -> None:
     wait = waiting()
     first, second, third = (
         wait.polled(BatchProgress(2, {"PROCESSED": processed}), now=NOW) for processed in (0, 0, 1)
@@ -38,7 +38,7 @@ def test_a_change_is_reported_and_sameness_is_not() -> None:
     assert [first.changed, second.changed, third.changed] == [True, False, True]
 
 
-def test_faults_that_may_pass_are_waited_out_until_the_deadline() -> None:
+def test_transient_errors_are_tolerated_until_the_deadline() -> None:
     wait = waiting()
     wait.polled(BatchProgress(2, {"PROCESSED": 1}), now=NOW)
     results = [wait.failed(FAULT, now=NOW + second) for second in range(0, 3600, 60)]
@@ -71,7 +71,7 @@ def test_a_refusal_ends_the_wait_at_once_and_keeps_the_counts() -> None:
     assert end.progress == progress.as_dict()
 
 
-def test_an_unexpected_error_ends_the_wait_without_giving_away_a_url() -> None:
+def test_an_unexpected_error_ends_the_wait_and_shows_no_url() -> None:
     error = KeyError("https://user:pw@bucket/a.pdf?X-Amz-Signature=5ecre7 with Bearer sk_live")
     end = waiting().failed(error, now=NOW)
     assert end.outcome is Outcome.GAVE_UP
@@ -89,9 +89,7 @@ def test_an_unexpected_error_ends_the_wait_without_giving_away_a_url() -> None:
         pytest.param(RuntimeError("boom"), ExtendError, id="unexpected"),
     ],
 )
-def test_the_error_behind_an_event_is_raised_as_what_it_was(
-    error: Exception, kind: type[ExtendError]
-) -> None:
+def test_the_error_of_an_event_is_raised_with_its_type(error: Exception, kind: type[ExtendError]) -> None:
     event = json.loads(json.dumps(waiting().failed(error, now=NOW).as_event()))
     failure = PollResult.from_event(event).failure("Batch b", "Nothing was cancelled.")
     assert type(failure) is kind
@@ -106,7 +104,7 @@ def test_the_error_behind_an_event_is_raised_as_what_it_was(
         assert str(failure).count("UNAUTHORIZED") <= 1
 
 
-def test_an_end_with_runs_in_review_is_a_batch_error() -> None:
+def test_runs_in_review_are_a_batch_error_with_the_policy_fail() -> None:
     end = waiting(on_needs_review="fail").polled(BatchProgress(1, {"NEEDS_REVIEW": 1}), now=NOW)
     assert type(end.failure("Batch b", "")) is ExtendBatchError
 
@@ -132,7 +130,7 @@ def test_an_event_survives_json(by_status: dict[str, int], late: bool) -> None:
     [None, {}, {"status": "success"}, {"outcome": "odd", "message": ""}, "text", {"outcome": "done", "x": 1}],
     ids=repr,
 )
-def test_an_event_that_says_nothing_is_an_error_that_may_be_retried(event: Any) -> None:
+def test_an_empty_event_is_a_retryable_error(event: Any) -> None:
     with pytest.raises(ExtendError, match="without an event") as caught:
         PollResult.from_event(event)
     assert caught.value.retryable

@@ -36,17 +36,17 @@ class TestCalls:
             pytest.param(endpoints.delete_file(WIRE, "f"), True, id="delete-file"),
         ],
     )
-    def test_only_what_creates_is_not_repeatable(self, call: ApiCall[Any], repeatable: bool) -> None:
+    def test_only_creating_calls_are_not_repeatable(self, call: ApiCall[Any], repeatable: bool) -> None:
         assert call.repeatable is repeatable
 
-    def test_ids_cannot_leave_their_place_in_the_path(self) -> None:
+    def test_ids_are_escaped_in_the_path(self) -> None:
         assert endpoints.get_run(WIRE, "a/b?c=1#d").path == "/workflow_runs/a%2Fb%3Fc%3D1%23d"
 
     def test_an_empty_id_is_refused_before_it_lists_everything(self) -> None:
         with pytest.raises(ValueError, match="id is missing"):
             endpoints.delete_run(WIRE, "")
 
-    def test_what_is_not_json_is_refused(self) -> None:
+    def test_a_body_that_is_not_json_is_refused(self) -> None:
         with pytest.raises(ValueError, match="JSON"):
             endpoints.update_run(WIRE, "r", metadata={"when": object()})
 
@@ -70,7 +70,7 @@ class TestCursor:
             call = following
         return asked
 
-    def test_it_follows_tokens_through_empty_pages_until_there_is_none(self) -> None:
+    def test_a_cursor_follows_tokens_through_empty_pages(self) -> None:
         assert self.tokens("a", "b", None, "never") == [None, "a", "b"]
 
     @pytest.mark.parametrize("given", [("a", "b", "a"), ("a", "a")], ids=["circle", "standing"])

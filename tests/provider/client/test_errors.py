@@ -67,13 +67,15 @@ class TestClassification:
             (599, ExtendServerError, True),
         ],
     )
-    def test_by_status(self, status: int, error_type: type[ExtendError], retryable: bool) -> None:
+    def test_each_status_has_its_error(
+        self, status: int, error_type: type[ExtendError], retryable: bool
+    ) -> None:
         error = sent(GET).refusal(answer(status))
         assert (type(error), error.retryable, error.status) == (error_type, retryable, status)
         assert "get run run_1" in str(error)
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
-    def test_a_fault_after_submitting_leaves_the_fate_unknown(self, status: int) -> None:
+    def test_a_server_fault_after_submitting_is_unclear(self, status: int) -> None:
         error = sent(SUBMIT).refusal(answer(status, b'{"message": "oops", "retryable": true}'))
         assert isinstance(error, ExtendUnclearSubmissionError)
         assert not error.retryable
@@ -107,7 +109,7 @@ class TestClassification:
             pytest.param(b"\xff\xfe", {}, (None, None, "no message"), id="not-unicode"),
         ],
     )
-    def test_error_bodies_of_all_kinds(
+    def test_error_bodies_of_all_kinds_are_read(
         self, body: bytes, headers: dict[str, str], facts: tuple[str | None, str | None, str]
     ) -> None:
         error = sent(GET).refusal(answer(400, body, **headers))
@@ -124,7 +126,7 @@ class TestClassification:
             pytest.param(500, b'{"retryable":"no"}', ExtendServerError, True, id="not-a-boolean"),
         ],
     )
-    def test_what_extend_says_of_its_error_counts(
+    def test_retryable_in_the_error_body_wins_over_the_status(
         self, status: int, body: bytes, error_type: type[ExtendError], retryable: bool
     ) -> None:
         error = sent(GET).refusal(answer(status, body))
@@ -134,7 +136,7 @@ class TestClassification:
         with pytest.raises(ExtendBadRequestError, match="No such workflow"):
             sent(GET).result(answer(200, b'{"success":false,"error":"No such workflow"}'))
 
-    def test_file_urls_and_keys_in_extends_words_are_not_repeated(self) -> None:
+    def test_file_urls_and_keys_in_extends_messages_are_removed(self) -> None:
         said = b'{"message":"Cannot get https://u:pw@bucket/key?X-Amz-Signature=c0ffee with key sk_live_77"}'
         error = sent(GET).refusal(answer(400, said))
         assert "bucket/key" in str(error)
@@ -146,7 +148,7 @@ class TestClassification:
         assert "c0ffee" not in str(error)
 
     @pytest.mark.parametrize("body", [b"<html>", b"", b'{"id":', b"{}", b'{"id":null}', b"[]", b"\xff"])
-    def test_a_success_that_cannot_be_read(self, body: bytes) -> None:
+    def test_a_success_that_cannot_be_read_is_an_error(self, body: bytes) -> None:
         with pytest.raises(ExtendServerError) as read:
             sent(GET).result(answer(200, body, X_Extend_Request_Id="req_1"))
         assert (read.value.retryable, read.value.request_id) == (True, "req_1")
@@ -173,10 +175,10 @@ class TestRepeating:
         ValueError(),
     )
 
-    def test_what_can_be_repeated_is_repeated_whenever_it_may_help(self) -> None:
+    def test_a_repeatable_call_is_retried_after_a_transient_error(self) -> None:
         assert [may_repeat(GET, e) for e in self.ERRORS] == [True, True, True, False, False, False, False]
 
-    def test_what_creates_is_repeated_only_if_nothing_was_created(self) -> None:
+    def test_a_creating_call_is_retried_only_if_nothing_was_created(self) -> None:
         assert [may_repeat(SUBMIT, e) for e in self.ERRORS] == [True, True, False, False, False, False, False]
 
 

@@ -78,7 +78,7 @@ def test_no_error_is_an_airflow_exception_that_soft_fail_would_swallow() -> None
         ("", False),
     ],
 )
-def test_support_is_told_by_the_extension(name: str, supported: bool) -> None:
+def test_the_extension_decides_whether_a_file_is_supported(name: str, supported: bool) -> None:
     assert is_supported_type(name) is supported
 
 

@@ -34,7 +34,7 @@ def test_an_idle_time_saves_nothing_up() -> None:
     assert [limiter.reserve() for _ in range(3)] == [0, 0.25, 0.5]
 
 
-def test_who_is_slower_than_the_limit_never_waits() -> None:
+def test_a_caller_slower_than_the_limit_never_waits() -> None:
     clock = Clock()
     limiter = RateLimiter(4, clock=clock)
     for _ in range(10):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from extend_provider.client.retries import Backoff
 
 
-def test_it_doubles_up_to_a_maximum() -> None:
+def test_the_delay_doubles_up_to_a_maximum() -> None:
     backoff = Backoff(initial=1, maximum=10)
     assert [backoff.delay(n, None, chance=0) for n in (1, 2, 3, 4, 5, 5000)] == [1, 2, 4, 8, 10, 10]
 
@@ -21,5 +21,5 @@ def test_jitter_takes_at_most_half(attempt: int, chance: float) -> None:
 
 
 @given(asked=st.floats(0, 1e6), chance=st.floats(0, 1, exclude_max=True))
-def test_what_extend_asks_for_is_never_undercut(asked: float, chance: float) -> None:
+def test_the_delay_is_never_below_retry_after(asked: float, chance: float) -> None:
     assert asked <= Backoff().delay(1, asked, chance=chance) <= max(asked * 1.1, 1.0)

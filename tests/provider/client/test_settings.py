@@ -75,7 +75,7 @@ def test_a_connection_uri_is_read_too() -> None:
         ({"trust_env": False}, "trust_env", False),
     ],
 )
-def test_extras(extra: dict[str, Any], field: str, value: Any) -> None:
+def test_extras_are_read(extra: dict[str, Any], field: str, value: Any) -> None:
     assert getattr(settings(extra), field) == value
 
 
@@ -117,20 +117,20 @@ def test_wrong_fields_are_refused_by_name_and_without_secrets(
     assert "4711" not in str(refusal.value)
 
 
-def test_a_submission_gets_more_patience_unless_the_connection_sets_a_timeout() -> None:
+def test_a_submission_has_a_longer_timeout_unless_the_connection_sets_one() -> None:
     assert settings().timeouts(brief=True) == (10, 60)
     assert settings().timeouts(brief=False) == (10, 300)
     assert settings({"timeout": 5}).timeouts(brief=False) == (5, 5)
 
 
-def test_the_time_in_which_a_submission_may_be_accepted_is_the_servers_whatever_the_clients_timeout() -> None:
+def test_the_acceptance_window_does_not_depend_on_the_clients_timeout() -> None:
     assert settings().submission_window == 2 * 10 + 300
     assert settings({"timeout": 1}).submission_window == 2 * 1 + 300
     assert settings({"timeout": [1, 900], "acceptance_window": 60}).submission_window == 2 * 1 + 60
     assert settings({"timeout": 1}).departure_window == 2
 
 
-def test_an_answer_is_waited_for_no_longer_than_a_submission_may_be_accepted() -> None:
+def test_the_timeout_of_an_answer_is_at_most_the_acceptance_window() -> None:
     window = {"acceptance_window": 60}
     assert settings(window).timeouts(brief=False) == (10, 60)
     assert settings({"timeout": [5, 900], **window}).timeouts(brief=False) == (5, 60)

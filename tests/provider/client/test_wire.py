@@ -254,7 +254,7 @@ class TestRequests:
             pytest.param([RunInput(FileInput(url="u", password="p"))], {}, "password", id="password"),
         ],
     )
-    def test_what_2025_cannot_say_is_refused(
+    def test_a_setting_unknown_to_2025_is_refused(
         self, inputs: list[RunInput], options: dict[str, Any], names: str
     ) -> None:
         with pytest.raises(ExtendInputError, match=names):

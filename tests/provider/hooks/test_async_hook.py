@@ -30,7 +30,7 @@ async def pulse() -> AsyncIterator[Heartbeat]:
         yield beat
 
 
-async def test_what_waits_in_the_loop_is_seen(pulse: Heartbeat) -> None:
+async def test_the_loop_monitor_detects_a_blocking_call(pulse: Heartbeat) -> None:
     await asyncio.sleep(0.05)
     time.sleep(0.4)  # what no hook may do
     await asyncio.sleep(0.05)

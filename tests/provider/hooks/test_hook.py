@@ -286,7 +286,7 @@ class TestSubmittingOnce:
             pytest.param(Reply(200, {"strange": True}), id="success-without-id"),
         ],
     )
-    def test_a_submission_with_an_unclear_end_is_sent_once(
+    def test_a_submission_with_an_unclear_result_is_sent_once(
         self, hooks: HookRunner, serve: Any, submit: Use, done: Reply, fault: Reply
     ) -> None:
         server = serve(fault, done)
@@ -306,7 +306,7 @@ class TestSubmittingOnce:
         assert len(server.requests) == 1
 
     @SUBMISSIONS
-    def test_a_submission_turned_away_by_429_is_sent_again(
+    def test_a_submission_refused_with_429_is_sent_again(
         self, hooks: HookRunner, serve: Any, submit: Use, done: Reply
     ) -> None:
         server = serve(BUSY, BUSY, done)
@@ -337,7 +337,7 @@ class TestSubmittingOnce:
             pytest.param(lambda: "http://no-such-host.invalid", id="unknown-host"),
         ],
     )
-    def test_without_a_connection_nothing_was_sent_and_the_error_says_so(
+    def test_a_failed_connection_sends_nothing_and_the_error_says_so(
         self, hooks: HookRunner, monkeypatch: pytest.MonkeyPatch, host: Any
     ) -> None:
         set_connection(monkeypatch, host())
@@ -345,7 +345,7 @@ class TestSubmittingOnce:
             hooks.run(submit_batch)
         assert failure.value.retryable
 
-    def test_a_connection_that_does_not_come_about_in_time_sent_nothing(
+    def test_a_connection_timeout_sends_nothing(
         self, hooks: HookRunner, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with unreachable_port() as port:
@@ -417,7 +417,7 @@ class TestCreatingRuns:
         (request,) = server.requests
         assert (len(request.json["files"]), request.json["name"]) == (3, "nightly")
 
-    def test_a_failure_in_the_middle_tells_which_runs_exist(self, hooks: HookRunner, serve: Any) -> None:
+    def test_a_failure_in_the_middle_names_the_runs_that_exist(self, hooks: HookRunner, serve: Any) -> None:
         server = serve(RUN, BROKEN)
         with pytest.raises(ExtendUnclearSubmissionError) as failure:
             hooks.run(lambda hook: hook.create_runs("w", self.FILES))

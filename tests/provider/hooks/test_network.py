@@ -164,7 +164,7 @@ class TestAuthorities:
         assert hooks.run(get_run).id == "run_1"
 
     @pytest.mark.parametrize("extra", [{}, {"verify": True, "trust_env": False}])
-    def test_nobody_else_trusts_it_and_the_error_says_where_to_name_it(
+    def test_an_unknown_authority_is_refused_and_the_error_says_where_to_configure_it(
         self,
         hooks: HookRunner,
         server: ScriptedServer,
@@ -182,7 +182,7 @@ class TestAuthorities:
 
     @pytest.mark.parametrize("what", ["missing", "no certificates"])
     @pytest.mark.parametrize("by", ["environment", "connection"])
-    def test_a_bundle_that_is_none_is_named(
+    def test_an_invalid_bundle_is_named(
         self, hooks: HookRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str, by: str
     ) -> None:
         bundle, extra = tmp_path / "bundle.pem", {}
@@ -197,7 +197,7 @@ class TestAuthorities:
         with pytest.raises(ExtendInputError, match=rf"'extend_test': .*({names}) .*bundle\.pem"):
             hooks.run(submit_batch)
 
-    def test_a_renewed_bundle_is_read_anew(self, inside: Inside, tmp_path: Path) -> None:
+    def test_a_renewed_bundle_is_read_again(self, inside: Inside, tmp_path: Path) -> None:
         bundle = tmp_path / "bundle.pem"
         trustme.CA().cert_pem.write_to_path(str(bundle))
         settings = ExtendSettings("c", "https://extend.test", "k", verify=str(bundle))  # type: ignore[arg-type]
@@ -235,7 +235,7 @@ class TestAuthorities:
 class TestProxies:
     @pytest.mark.parametrize("password", ["plain", "p@ss:w/rd#+% é"])
     @pytest.mark.parametrize("tunnels", [True, False])
-    def test_a_proxy_is_told_who_asks(
+    def test_a_proxy_gets_the_credentials(
         self,
         hooks: HookRunner,
         server: ScriptedServer,
@@ -256,7 +256,7 @@ class TestProxies:
         )
 
     @pytest.mark.parametrize("tunnels", [True, False])
-    def test_wrong_credentials_are_shown_to_nobody_and_not_tried_again(
+    def test_wrong_proxy_credentials_are_not_shown_and_not_retried(
         self,
         hooks: HookRunner,
         server: ScriptedServer,
@@ -293,7 +293,7 @@ class TestProxies:
         )
         assert "c0ffee" not in str(failure.value)
 
-    def test_a_proxy_that_never_answers_is_not_waited_for_for_ever(
+    def test_a_proxy_that_never_answers_ends_in_a_timeout(
         self, hooks: HookRunner, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with Proxy("hangs") as proxy:
@@ -302,7 +302,7 @@ class TestProxies:
                 hooks.run(submit_batch, max_attempts=1)
         assert proxy.asked == 1
 
-    def test_a_proxy_is_spoken_to_by_tls(
+    def test_a_proxy_is_reached_over_tls(
         self,
         hooks: HookRunner,
         server: ScriptedServer,

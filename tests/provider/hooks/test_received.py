@@ -59,7 +59,7 @@ def test_a_run_keeps_its_text_byte_for_byte(
         pytest.param(b"[" * 100_000, id="too deep"),
     ],
 )
-def test_what_is_no_json_is_still_told_of(
+def test_an_answer_that_is_not_json_is_reported(
     hooks: HookRunner, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     with pytest.raises(ExtendServerError, match="not JSON"):

@@ -136,7 +136,7 @@ def test_a_mapped_dag_runs_and_links_every_task_instance(
 
 
 @pytest.mark.parametrize("url", ["https://dashboard.example/run_1", ""], ids=["known", "not-yet"])
-def test_what_the_operator_knows_is_linked_without_asking_airflow(url: str) -> None:
+def test_a_url_known_to_the_operator_is_linked_without_a_request(url: str) -> None:
     operator = BaseOperator(task_id="any")
     operator.dashboard_url = url
     key = TaskInstanceKey(dag_id="d", task_id="t", run_id="r", try_number=1, map_index=-1)

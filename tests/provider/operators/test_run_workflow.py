@@ -87,7 +87,7 @@ def test_raw_texts_are_sent_instead_of_files(run: Run, extend_api: ExtendApi) ->
     assert extend_api.requests_to(CREATION) == 2
 
 
-def test_without_waiting_the_runs_are_returned_as_created(extend_api: ExtendApi) -> None:
+def test_runs_are_returned_as_created_without_waiting(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     (result,) = operator(raw_texts=["one"], wait_for_completion=False).execute(Task().attempt())
     assert result["status"] == "PENDING"
@@ -119,7 +119,9 @@ def test_failed_runs_fail_the_task_once_all_have_settled(
 @pytest.mark.parametrize(
     ("on_needs_review", "says"), [("land", None), ("fail", "1 in review"), ("wait", "deadline")]
 )
-def test_runs_in_review(run: Run, on_needs_review: Any, says: str | None, extend_api: ExtendApi) -> None:
+def test_runs_in_review_are_handled_by_the_policy(
+    run: Run, on_needs_review: Any, says: str | None, extend_api: ExtendApi
+) -> None:
     extend_api.configure(outcomes=[{"status": "NEEDS_REVIEW"}])
     made = operator(raw_texts=["one"], on_needs_review=on_needs_review, timeout=0.8)
     if says is None:
@@ -161,7 +163,7 @@ def test_a_timeout_cancels_what_has_not_settled_if_it_is_to(run: Run, extend_api
     ],
 )
 @pytest.mark.parametrize("settles", [False, True], ids=["still-at-work", "settled-meanwhile"])
-def test_after_an_outage_of_the_triggerer_extend_is_asked_and_the_limit_that_has_passed_decides(
+def test_a_late_resume_polls_once_more_and_the_passed_limit_decides(
     limits: dict[str, Any], error: type[BaseException], left: str, settles: bool, extend_api: ExtendApi
 ) -> None:
     extend_api.configure(hold=True, cancelling_seconds=0)
@@ -259,7 +261,7 @@ def test_wrong_literals_are_refused_when_the_dag_is_parsed(arguments: dict[str, 
     ],
     ids=["priority", "version", "files", "metadata", "policy", "name"],
 )
-def test_what_a_template_turns_out_to_be_is_refused_before_any_request(
+def test_an_invalid_rendered_value_is_refused_before_any_request(
     rendered: dict[str, Any], says: str, extend_api: ExtendApi
 ) -> None:
     made = operator(files=[FILE])

@@ -44,7 +44,7 @@ def test_a_retry_waits_for_the_runs_of_the_attempt_before(run: Run, extend_api: 
 
 
 @CLEARS
-def test_a_clear_takes_the_runs_up(
+def test_a_clear_reuses_the_runs(
     how: dict[str, bool], extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(
@@ -60,7 +60,7 @@ def test_a_clear_takes_the_runs_up(
 
 
 @CLEARS
-def test_a_clear_creates_the_runs_again_if_it_is_to_and_its_retries_do_not(
+def test_a_clear_with_resubmit_creates_the_runs_again_and_its_retries_do_not(
     how: dict[str, bool], extend_api: ExtendApi
 ) -> None:
     task = Task(retries=3)
@@ -73,7 +73,7 @@ def test_a_clear_creates_the_runs_again_if_it_is_to_and_its_retries_do_not(
     assert extend_api.requests_to(CREATION) == 2
 
 
-def test_a_clear_creates_anew_what_was_cancelled(extend_api: ExtendApi) -> None:
+def test_a_clear_creates_cancelled_runs_again(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     task = Task(retries=1)
     made = operator(raw_texts=["one", "two", "three"], retries=1, timeout=0.3)
@@ -99,7 +99,7 @@ def test_an_unclear_answer_is_not_followed_by_another_request(extend_api: Extend
     assert extend_api.requests_to(CREATION) == 1
 
 
-def test_after_a_clean_refusal_a_retry_creates_the_runs(extend_api: ExtendApi) -> None:
+def test_a_retry_after_a_refusal_creates_the_runs(extend_api: ExtendApi) -> None:
     extend_api.configure(no_credits=True)
     task = Task(retries=1)
     made = operator(raw_texts=["one"], retries=1)
@@ -109,7 +109,7 @@ def test_after_a_clean_refusal_a_retry_creates_the_runs(extend_api: ExtendApi) -
     assert run_deferred(made, task.attempt())[0]["status"] == "PROCESSED"
 
 
-def test_a_failure_halfway_says_which_runs_exist_and_a_retry_goes_on_with_the_next_file(
+def test_a_failure_halfway_names_the_runs_and_a_retry_continues_with_the_next_file(
     extend_api: ExtendApi,
 ) -> None:
     extend_api.configure(
@@ -135,7 +135,7 @@ def test_a_failure_halfway_says_which_runs_exist_and_a_retry_goes_on_with_the_ne
     [{"raw_texts": ["one", "another"]}, {"raw_texts": ["one"]}, {"metadata": {"k": 2}}],
     ids=["text", "number", "metadata"],
 )
-def test_files_that_have_changed_since_are_refused_unless_they_are_to_be_taken_up(
+def test_changed_files_are_refused_unless_on_changed_inputs_is_reattach(
     change: dict[str, Any], cleared: bool, extend_api: ExtendApi
 ) -> None:
     task, common = Task(retries=2), {"metadata": {"k": 1}, "retries": 2}
@@ -150,7 +150,7 @@ def test_files_that_have_changed_since_are_refused_unless_they_are_to_be_taken_u
     assert extend_api.requests_to(CREATION) == 2
 
 
-def test_after_a_change_of_the_api_version_only_what_has_no_run_is_sent(
+def test_a_change_of_the_api_version_sends_only_files_without_a_run(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extend_api.configure(

@@ -32,7 +32,7 @@ from fixtures.task_support import Task, TaskInstance, carried_over, resume, run_
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("when", ["before the request", "after the request", "after the record"])
 @pytest.mark.parametrize("then", ["retry", "clear on 3.3", "clear on 3.4"])
-def test_after_a_kill_at_the_third_of_four_files_each_is_sent_once(
+def test_a_kill_at_the_third_of_four_files_sends_each_file_once(
     when: str, then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, files = Task(retries=1), named(4)
@@ -61,7 +61,7 @@ def test_after_a_kill_at_the_third_of_four_files_each_is_sent_once(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("step", range(1, 9))
-def test_wherever_a_worker_dies_each_file_is_sent_once(
+def test_a_worker_that_dies_anywhere_sends_each_file_once(
     step: int, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, files = Task(retries=3), named(2)
@@ -129,7 +129,7 @@ def test_single_runs_are_told_from_those_of_another_task_and_from_batches(
     assert result["id"] != of_another["id"]
 
 
-def test_after_a_rate_limit_the_worker_is_given_back_and_the_next_file_is_not_the_first(
+def test_a_rate_limit_defers_the_task_which_continues_with_the_next_file(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = {"endpoint": CREATION, "kind": "rate_limit", "retry_after": 600, "skip": 1, "count": 1}
@@ -151,7 +151,7 @@ def test_after_a_rate_limit_the_worker_is_given_back_and_the_next_file_is_not_th
     assert extend_api.requests_to(CREATION) == 4
 
 
-async def test_what_was_created_before_a_rate_limit_is_cancelled_with_its_task(
+async def test_runs_created_before_a_rate_limit_are_cancelled_with_their_task(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **_: {"run": {"task": "failed"}})

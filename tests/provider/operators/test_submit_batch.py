@@ -55,7 +55,7 @@ def test_a_thousand_inputs_go_in_one_request(extend_api: ExtendApi) -> None:
     assert extend_api.requests_to(SUBMISSION) == 1
 
 
-def test_rendered_numbers_are_taken_as_numbers(extend_api: ExtendApi) -> None:
+def test_rendered_numbers_are_parsed(extend_api: ExtendApi) -> None:
     made = operator(inputs=texts(1), version="{{ 'draft' }}", priority="{{ 7 }}")
     made.version, made.priority = "None", " 7 "
     assert made.execute(Task().attempt()) is not None
@@ -102,7 +102,7 @@ def test_wrong_literals_are_refused_when_the_dag_is_parsed(arguments: dict[str, 
     ],
     ids=["priority", "version", "workflow", "0-inputs", "1001-inputs", "url", "text"],
 )
-def test_what_a_template_turns_out_to_be_is_refused_before_any_request(
+def test_an_invalid_rendered_value_is_refused_before_any_request(
     rendered: dict[str, Any], says: str, extend_api: ExtendApi
 ) -> None:
     made = operator(inputs=[FILE_ID])
@@ -161,7 +161,7 @@ def test_an_extend_that_cannot_be_reached_costs_no_retry(
 ) -> None:
     down = json.dumps({"conn_type": "extend", "host": f"http://127.0.0.1:{closed_port()}", "password": "sk"})
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", down)
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     task = Task()
     made = operator(inputs=texts(1))
     with pytest.raises(TaskDeferred) as deferred:
@@ -182,7 +182,7 @@ def test_the_idempotency_key_counts_in_the_metadata_and_its_name_is_reserved(ext
     assert extend_api.stats()["requests"] == {}
 
 
-def test_a_policy_nobody_knows_is_refused_when_the_dag_is_parsed() -> None:
+def test_an_unknown_policy_of_the_batch_is_refused_when_the_dag_is_parsed() -> None:
     with pytest.raises(ExtendInputError, match="on_clear is 'ignore'"):
         operator(inputs=[FILE_ID], on_clear="ignore")
     with pytest.raises(ExtendInputError, match="on_changed_inputs is 'ignore'"):
@@ -223,7 +223,7 @@ def test_a_subclass_with_nothing_to_submit_succeeds_without_a_batch(extend_api: 
     assert extend_api.stats()["requests"] == {}
 
 
-def test_what_a_subclass_builds_is_checked_too(extend_api: ExtendApi) -> None:
+def test_inputs_of_a_subclass_are_checked(extend_api: ExtendApi) -> None:
     late = LateInputs(task_id="late", workflow_id="workflow_invoices")
     late.made = [BatchInput(FileInput(url="https://h/a", text="both"))]
     with pytest.raises(ExtendInputError, match=r"inputs\[0\].file"):

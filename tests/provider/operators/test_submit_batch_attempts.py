@@ -39,7 +39,7 @@ def test_a_retry_returns_the_batch_of_the_attempt_before(extend_api: ExtendApi) 
 
 
 @pytest.mark.parametrize("keeps_state", [True, False], ids=["airflow-3.3", "airflow-3.4"])
-def test_a_clear_takes_the_batch_up(keeps_state: bool, extend_api: ExtendApi) -> None:
+def test_a_clear_reuses_the_batch(keeps_state: bool, extend_api: ExtendApi) -> None:
     task = Task(retries=1)
     made = operator(inputs=texts(2), retries=1)
     first = made.execute(task.attempt())
@@ -60,7 +60,7 @@ def test_a_clear_takes_the_batch_up(keeps_state: bool, extend_api: ExtendApi) ->
         pytest.param({"keeps_trace": True, "keeps_state": False}, True, id="airflow-3.4, the same"),
     ],
 )
-def test_a_clear_submits_again_if_it_is_to_and_its_retries_do_not(
+def test_a_clear_with_resubmit_submits_again_and_its_retries_do_not(
     how: dict[str, bool], traced: bool, extend_api: ExtendApi
 ) -> None:
     task = Task(retries=1, traced=traced)
@@ -75,7 +75,7 @@ def test_a_clear_submits_again_if_it_is_to_and_its_retries_do_not(
 
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "without trace"])
 @pytest.mark.parametrize("retries", [(1, 5), (5, 1)], ids=["more", "fewer"])
-def test_a_retry_does_not_submit_again_because_the_dag_has_another_number_of_retries_by_then(
+def test_a_retry_after_a_change_of_retries_does_not_submit_again(
     retries: tuple[int, int], traced: bool, extend_api: ExtendApi
 ) -> None:
     before, after = retries
@@ -86,7 +86,7 @@ def test_a_retry_does_not_submit_again_because_the_dag_has_another_number_of_ret
     assert extend_api.requests_to(SUBMISSION) == 1
 
 
-def test_a_clear_that_nothing_tells_from_a_retry_pays_nothing_again(extend_api: ExtendApi) -> None:
+def test_a_clear_that_looks_like_a_retry_pays_nothing_again(extend_api: ExtendApi) -> None:
     task = Task(retries=1)
     made = operator(inputs=texts(1), retries=1, on_clear="resubmit")
     first = made.execute(task.attempt())
@@ -96,7 +96,7 @@ def test_a_clear_that_nothing_tells_from_a_retry_pays_nothing_again(extend_api: 
 
 
 @pytest.mark.parametrize("traced", [True, False], ids=["traced", "without trace"])
-def test_what_the_release_before_has_written_is_taken_up_by_a_retry_and_submitted_anew_by_a_clear(
+def test_an_entry_of_the_release_before_is_reused_by_a_retry_and_replaced_by_a_clear(
     traced: bool, extend_api: ExtendApi
 ) -> None:
     task = Task(retries=2, traced=traced)
@@ -114,7 +114,7 @@ def test_what_the_release_before_has_written_is_taken_up_by_a_retry_and_submitte
 
 @pytest.mark.parametrize("keeps_state", [True, False], ids=["airflow-3.3", "airflow-3.4"])
 @pytest.mark.parametrize("running", [True, False], ids=["running", "not running"])
-def test_a_clear_submits_anew_what_was_cancelled_as_a_whole(
+def test_a_clear_submits_a_wholly_cancelled_batch_again(
     keeps_state: bool, running: bool, extend_api: ExtendApi
 ) -> None:
     extend_api.configure(hold=True)
@@ -131,7 +131,7 @@ def test_a_clear_submits_anew_what_was_cancelled_as_a_whole(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_the_new_submission_is_not_mistaken_for_the_cancelled_one(extend_api: ExtendApi) -> None:
+def test_a_search_does_not_confuse_the_new_submission_with_the_cancelled_one(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     task = Task(retries=1)
     made = operator(inputs=texts(1), retries=1)
@@ -143,7 +143,7 @@ def test_the_new_submission_is_not_mistaken_for_the_cancelled_one(extend_api: Ex
     assert times_paid(extend_api) == {2}
 
 
-def test_what_was_cancelled_in_part_is_taken_up_and_a_retry_takes_up_anything(extend_api: ExtendApi) -> None:
+def test_a_partly_cancelled_batch_is_reused_and_a_retry_reuses_any_batch(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     task = Task(retries=1)
     made = operator(inputs=texts(2), retries=1)
@@ -169,7 +169,7 @@ def test_an_attempt_that_failed_before_submitting_costs_the_next_one_nothing(ext
 
 
 @pytest.mark.parametrize("clear", [False, True], ids=["retry", "clear"])
-def test_after_a_clean_refusal_the_next_attempt_submits(clear: bool, extend_api: ExtendApi) -> None:
+def test_a_retry_after_a_refusal_submits(clear: bool, extend_api: ExtendApi) -> None:
     extend_api.configure(no_credits=True)
     task = Task(retries=1)
     made = operator(inputs=texts(1), retries=1)

@@ -56,7 +56,7 @@ def test_inputs_that_have_changed_since_are_refused_unless_the_batch_is_to_be_ta
     assert times_paid(extend_api) == {1}
 
 
-def test_what_changes_by_itself_between_two_attempts_is_no_change(extend_api: ExtendApi) -> None:
+def test_queries_and_secrets_do_not_count_as_changed_inputs(extend_api: ExtendApi) -> None:
     def given(signature: str) -> list[dict[str, Any]]:
         file = {"url": f"https://bucket.example/a.pdf?X-Amz-Signature={signature}", "password": signature}
         return [{"file": file, "secrets": {"token": signature}}]
@@ -66,7 +66,7 @@ def test_what_changes_by_itself_between_two_attempts_is_no_change(extend_api: Ex
     assert operator(inputs=given("two"), retries=1).execute(task.attempt()) == first
 
 
-def test_what_was_cancelled_as_a_whole_is_submitted_anew_with_the_inputs_of_now(
+def test_a_wholly_cancelled_batch_is_submitted_again_with_the_present_inputs(
     extend_api: ExtendApi,
 ) -> None:
     extend_api.configure(hold=True)
@@ -92,7 +92,7 @@ def test_another_workflow_or_version_is_sent_nothing_as_long_as_there_is_a_batch
     assert extend_api.requests_to(SUBMISSION) == 1
 
 
-def test_after_a_refusal_another_workflow_is_tried_at_once(extend_api: ExtendApi) -> None:
+def test_another_workflow_is_tried_at_once_after_a_refusal(extend_api: ExtendApi) -> None:
     task = Task(retries=1)
     with pytest.raises(ExtendNotFoundError):
         operator(inputs=texts(1), retries=1, workflow_id="workflow_unknown").execute(task.attempt())

@@ -50,7 +50,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], contextlib.Abstra
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
 @pytest.mark.parametrize("kind", ["error", "drop"])
-def test_after_an_unclear_answer_the_same_attempt_finds_the_batch_or_proves_its_absence(
+def test_an_attempt_with_an_unclear_answer_finds_the_batch_or_proves_its_absence(
     accepted: bool, kind: str, extend_api: ExtendApi
 ) -> None:
     extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": kind, "accepted": accepted}])
@@ -78,7 +78,7 @@ def test_a_batch_that_extend_accepts_after_its_client_has_left_is_the_only_one(
 ) -> None:
     impatient = extend_api.connection_json(timeout=0.5, acceptance_window=6, listing_grace=0.5)
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", impatient)
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     extend_api.configure(faults=[{"endpoint": SUBMISSION, "kind": "late", "seconds": 4}])
     task = Task()
     made = operator(inputs=texts(2), deferrable=deferrable)
@@ -90,10 +90,10 @@ def test_a_batch_that_extend_accepts_after_its_client_has_left_is_the_only_one(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("then", ["it is back", "a key is refused"])
-def test_an_outage_while_the_batch_is_looked_for_is_waited_out(
+def test_an_outage_during_the_search_is_waited_for(
     then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     monkeypatch.setattr(Backoff, "delay", lambda *_, **__: 0.01)
     lost = {"endpoint": SUBMISSION, "kind": "drop", "accepted": True}
     outage = {"endpoint": LISTING, "kind": "error", "status": 503, "count": 12}
@@ -126,7 +126,7 @@ def test_a_killed_worker_pays_once(when: str, then: str, extend_api: ExtendApi, 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_search_that_is_cut_short_is_taken_up_by_the_next_attempt(
+def test_an_interrupted_search_is_continued_by_the_next_attempt(
     extend_api: ExtendApi, killed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extend_api.configure(listing_lag_seconds=1.5)

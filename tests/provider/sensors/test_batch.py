@@ -60,7 +60,9 @@ def test_the_counts_are_returned_and_the_dashboard_is_linked(run: Run, extend_ap
     ("on_needs_review", "error"),
     [("land", None), ("fail", ExtendBatchError), ("wait", ExtendBatchTimeoutError)],
 )
-def test_runs_in_review(run: Run, on_needs_review: Any, error: Any, extend_api: ExtendApi) -> None:
+def test_runs_in_review_are_handled_by_the_policy(
+    run: Run, on_needs_review: Any, error: Any, extend_api: ExtendApi
+) -> None:
     extend_api.configure(outcomes=[{"status": "NEEDS_REVIEW", "name_glob": "0.txt"}])
     made = sensor(submit(2), 2, on_needs_review=on_needs_review, timeout=1.0)
     if error is None:
@@ -102,7 +104,7 @@ def test_a_timeout_cancels_what_has_not_settled_if_it_is_to(
     assert extend_api.stats()["runs"] == {"CANCELLED": 3}
 
 
-def test_what_a_timeout_could_not_cancel_is_reported_with_the_command(extend_api: ExtendApi) -> None:
+def test_runs_that_a_timeout_could_not_cancel_are_reported_with_the_command(extend_api: ExtendApi) -> None:
     extend_api.configure(outcomes=[{"status": "QUARANTINED", "name_glob": "0.txt"}])
     batch_id = submit(2)
     with pytest.raises(ExtendBatchTimeoutError, match="1 may still be at work") as caught:
@@ -277,7 +279,7 @@ def test_runs_that_never_appear_end_the_wait_as_failed_ones(
 
 
 @MODES
-def test_a_batch_of_which_nothing_is_listed_is_never_taken_for_gone(run: Run) -> None:
+def test_a_batch_without_listed_runs_never_counts_as_gone(run: Run) -> None:
     made = sensor("batch_of_another_workspace", 3, missing_after=0.2, max_failed=3, timeout=1)
     with pytest.raises(ExtendBatchTimeoutError, match="Not one run was ever listed"):
         run(made, Task().attempt())

@@ -55,7 +55,7 @@ def test_execution_timeout_bounds_the_deferral_and_may_be_retried(extend_api: Ex
         run_deferred(made, Task().attempt())
 
 
-def test_a_retry_goes_on_with_the_time_that_is_left_and_a_clear_starts_anew() -> None:
+def test_a_retry_has_the_time_that_is_left_and_a_clear_resets_it() -> None:
     task = Task(retries=2)
     made = sensor("batch_1", 1, timeout=3600, retries=2)
     first = deferral(made, task.attempt())[0]
@@ -76,7 +76,7 @@ def test_another_batch_gets_its_own_time() -> None:
     assert deferral(sensor("batch_2", 1, timeout=3600, retries=1), task.attempt())[0] > first
 
 
-def test_without_a_task_state_store_an_attempt_has_its_own_time() -> None:
+def test_an_attempt_without_a_task_state_store_has_its_own_time() -> None:
     context = Task().attempt()
     del context["task_state_store"]
     assert deferral(sensor("batch_1", 1, timeout=60), context)[0] == pytest.approx(time.time() + 60, abs=5)
@@ -111,7 +111,7 @@ def resumed_without_report(made: ExtendBatchSensor, context: Any) -> Any:
         pytest.param({"timeout": 0.3}, ExtendBatchTimeoutError, "CANCELLED", id="timeout"),
     ],
 )
-def test_after_an_outage_of_the_triggerer_the_limit_that_has_ended_the_wait_decides(
+def test_a_late_resume_of_runs_applies_the_passed_limit(
     limits: dict[str, Any], error: type[BaseException], left: str, extend_api: ExtendApi
 ) -> None:
     extend_api.configure(hold=True, cancelling_seconds=0)
@@ -160,7 +160,7 @@ def test_a_deferral_that_ended_before_its_time_is_begun_again(extend_api: Extend
     assert extend_api.stats()["runs"] == {"PENDING": 1}
 
 
-def test_where_it_is_not_known_what_has_passed_nothing_is_cancelled_or_skipped(extend_api: ExtendApi) -> None:
+def test_an_unknown_limit_cancels_and_skips_nothing(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     task = Task(retries=1)
     made = sensor(submit(1), 1, timeout=0.3, on_timeout="cancel", soft_fail=True, retries=1)

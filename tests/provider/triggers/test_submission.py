@@ -33,7 +33,7 @@ def connect(extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch, *, grace: fl
 
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
 
 
@@ -50,7 +50,7 @@ def rate_limit(extend_api: ExtendApi, retry_after: float, count: int = 1) -> Non
     extend_api.configure(faults=[limit])
 
 
-def test_a_rate_limit_gives_the_worker_back_until_extend_takes_requests_again(extend_api: ExtendApi) -> None:
+def test_a_rate_limit_defers_the_submission(extend_api: ExtendApi) -> None:
     rate_limit(extend_api, 600)
     begun = time.time()
     context = Task().attempt()
@@ -65,7 +65,7 @@ def test_a_rate_limit_gives_the_worker_back_until_extend_takes_requests_again(ex
 
 
 @pytest.mark.usefixtures("no_patience")
-def test_what_was_turned_away_is_sent_once_when_there_is_room(extend_api: ExtendApi) -> None:
+def test_a_rate_limited_submission_is_sent_once_later(extend_api: ExtendApi) -> None:
     rate_limit(extend_api, 0.1, count=2)
     task = Task()
     assert run_deferred(operator(), task.attempt()) is not None
@@ -75,15 +75,15 @@ def test_what_was_turned_away_is_sent_once_when_there_is_room(extend_api: Extend
 
 
 @pytest.mark.usefixtures("no_patience")
-def test_who_may_not_defer_waits_in_the_worker(extend_api: ExtendApi) -> None:
+def test_a_submission_that_must_not_defer_waits_in_the_worker(extend_api: ExtendApi) -> None:
     rate_limit(extend_api, 0.1)
     assert operator(deferrable=False).execute(Task().attempt()) is not None
 
 
-def test_an_absence_is_proven_by_an_attempt_that_holds_no_worker(
+def test_the_absence_of_a_batch_is_proven_without_a_worker(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.batch.submission.PATIENCE", 0.0)
+    monkeypatch.setattr("extend_provider.batch.submission.MAX_WORKER_WAIT", 0.0)
     extend_api.configure(faults=[NOT_ACCEPTED])
     task = Task(retries=3)
     for keeps_state in (True, False):

@@ -68,7 +68,7 @@ async def test_a_settled_batch_is_reported_with_its_counts() -> None:
     assert ended.dashboard_url.startswith("https://")
 
 
-async def test_a_report_does_not_overtake_the_note_of_the_workers_exit(
+async def test_a_trigger_reports_after_airflow_has_recorded_the_workers_exit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.8)
@@ -117,7 +117,9 @@ async def test_a_batch_that_settled_while_no_triggerer_ran_is_done_after_the_dea
     ("on_needs_review", "outcome"),
     [("land", Outcome.DONE), ("fail", Outcome.FAILED_REVIEW), ("wait", Outcome.TIMED_OUT)],
 )
-async def test_runs_in_review(extend_api: ExtendApi, on_needs_review: str, outcome: Outcome) -> None:
+async def test_runs_in_review_are_handled_by_the_policy(
+    extend_api: ExtendApi, on_needs_review: str, outcome: Outcome
+) -> None:
     extend_api.configure(outcomes=[{"status": "NEEDS_REVIEW", "name_glob": "0.txt"}])
     ended = await fire(batch_trigger(submit(3), 3, seconds=0.8, on_needs_review=on_needs_review))
     assert ended.outcome is outcome
@@ -149,7 +151,7 @@ async def test_an_unknown_status_is_not_yet_and_is_logged(
     assert "unknown status 'QUARANTINED'" in capsys.readouterr().out
 
 
-async def test_server_faults_dropped_connections_and_rate_limits_are_waited_out(
+async def test_server_faults_dropped_connections_and_rate_limits_are_tolerated(
     extend_api: ExtendApi,
 ) -> None:
     batch_id = submit(2)
@@ -164,7 +166,7 @@ async def test_server_faults_dropped_connections_and_rate_limits_are_waited_out(
     assert (await fire(batch_trigger(batch_id, 2))).outcome is Outcome.DONE
 
 
-async def test_a_wrong_key_is_reported_at_once_as_what_it_is(
+async def test_a_wrong_key_is_reported_at_once_with_its_type(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = submit(1)
@@ -240,7 +242,7 @@ async def test_a_triggerer_slow_to_publish_does_not_hold_up_the_wait(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extend_api.configure(latency_seconds=0.2, max_concurrent_runs=1)
-    monkeypatch.setattr("extend_provider.triggers.progress.LAST_NEWS_SECONDS", 0.1)
+    monkeypatch.setattr("extend_provider.triggers.progress.FLUSH_SECONDS", 0.1)
     monkeypatch.setattr(BaseXCom, "set", lambda **arguments: time.sleep(1.5))
     trigger = batch_trigger(submit(4), 4)
     trigger._task_instance = TaskInstance()
@@ -306,7 +308,7 @@ def run_trigger_of(batch_id: str) -> ExtendRunTrigger:
 
 @pytest.mark.parametrize("single_runs", [False, True], ids=["batch", "runs"])
 @pytest.mark.parametrize("rows", [{"task": "failed"}, {"task": "success"}, {"task": "skipped"}, {}], ids=str)
-async def test_what_is_given_up_is_cancelled_however_often_the_triggerer_interrupts(
+async def test_an_ended_task_is_cancelled_although_the_triggerer_interrupts(
     rows: dict[str, str | None], single_runs: bool, airflow: Airflow, extend_api: ExtendApi
 ) -> None:
     extend_api.configure(hold=True, cancelling_seconds=0)
@@ -322,7 +324,7 @@ async def test_what_is_given_up_is_cancelled_however_often_the_triggerer_interru
 @pytest.mark.parametrize(
     "state", [None, "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry"]
 )
-async def test_what_somebody_goes_on_with_is_left_alone(
+async def test_a_batch_that_another_attempt_owns_is_not_cancelled(
     state: str | None, airflow: Airflow, extend_api: ExtendApi
 ) -> None:
     extend_api.configure(hold=True)
@@ -331,7 +333,7 @@ async def test_what_somebody_goes_on_with_is_left_alone(
     assert extend_api.stats()["runs"] == {"PENDING": 2}
 
 
-async def test_without_an_answer_from_airflow_nothing_is_cancelled_and_the_command_is_told(
+async def test_a_failed_state_check_cancels_nothing_and_logs_the_command(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(**asked: Any) -> Any:
@@ -345,7 +347,9 @@ async def test_without_an_answer_from_airflow_nothing_is_cancelled_and_the_comma
     assert f"airflow extend cancel --batch-id {batch_id}" in capsys.readouterr().out
 
 
-async def test_without_cancel_on_kill_nothing_is_cancelled(airflow: Airflow, extend_api: ExtendApi) -> None:
+async def test_a_trigger_without_cancel_on_kill_cancels_nothing(
+    airflow: Airflow, extend_api: ExtendApi
+) -> None:
     extend_api.configure(hold=True)
     trigger = ExtendBatchTrigger(
         batch_id=submit(1),
@@ -369,7 +373,7 @@ async def test_serialized_triggers_are_small_and_round_trip() -> None:
         assert len(json.dumps(trigger.serialize())) < 500
 
 
-async def test_single_runs_are_followed_by_their_ids(extend_api: ExtendApi) -> None:
+async def test_single_runs_are_polled_by_their_ids(extend_api: ExtendApi) -> None:
     extend_api.configure(
         latency_seconds=0.3, outcomes=[{"status": "FAILED", "name_glob": "b*", "message": "it broke"}]
     )
@@ -403,7 +407,7 @@ async def test_a_run_that_is_gone_ends_the_wait() -> None:
     assert [run["id"] for run in ended.runs] == ["workflow_run_gone"]
 
 
-def test_what_the_release_before_has_stored_of_a_deferred_task_is_read() -> None:
+def test_a_deferred_task_of_the_release_before_is_read() -> None:
     policy = {"deadline": 1.8e9, "poll_interval": 60, "on_needs_review": "land", "max_poll_errors": None}
     stored: dict[str, Any] = {
         "batch_id": "batch_1",

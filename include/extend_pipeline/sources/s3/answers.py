@@ -1,4 +1,4 @@
-"""Answers of S3 in place of an object: what each means, and how to remedy it."""
+"""Errors that S3 answers instead of an object: what each means, and its remedy."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Answer(NamedTuple):
     @classmethod
     def of(cls, error: ClientError) -> Answer:
         """Return the answer that a client has raised."""
-        told: Mapping[str, str] = error.response.get("Error", {})  # type: ignore[assignment]
+        facts: Mapping[str, str] = error.response.get("Error", {})  # type: ignore[assignment]
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return cls(status, str(told.get("Code", "")), str(told.get("Message", "")))
+        return cls(status, str(facts.get("Code", "")), str(facts.get("Message", "")))
 
     @classmethod
     def read(cls, status: int, body: str) -> Answer:
@@ -88,5 +88,5 @@ class Answer(NamedTuple):
     def refusal(self) -> str:
         """Return why an object cannot be read, for a person."""
         what, how = self.lacks()
-        told = f": {self.message}" if self.message else ""
-        return f"S3 refuses to read the object ({self.status} {self.code}{told}). Missing: {what}; {how}."
+        detail = f": {self.message}" if self.message else ""
+        return f"S3 refuses to read the object ({self.status} {self.code}{detail}). Missing: {what}; {how}."

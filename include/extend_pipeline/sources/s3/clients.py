@@ -57,8 +57,8 @@ class S3Clients:
     def connect(cls, aws_conn_id: str) -> Self:
         """Open an Airflow connection; with ``"requester_pays": true`` in its extra, the requester pays."""
         hook = S3Hook(aws_conn_id=aws_conn_id)
-        said = {**hook.service_config, **hook.conn_config.extra_config}.get("requester_pays")
-        return cls(_client(hook), hook, requester_pays=str(said).lower() == "true")
+        requester_pays = {**hook.service_config, **hook.conn_config.extra_config}.get("requester_pays")
+        return cls(_client(hook), hook, requester_pays=str(requester_pays).lower() == "true")
 
     @property
     def verify(self) -> bool | str:
@@ -83,7 +83,7 @@ class S3Clients:
         return client
 
     def _region(self, bucket: str) -> str | None:
-        """Return the region of a bucket; S3 tells it even in a refusal, look-alikes may not."""
+        """Return the region of a bucket; AWS sends it even with a refusal, other S3 services may not."""
         try:
             headers = self.plain.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
         except ClientError as error:

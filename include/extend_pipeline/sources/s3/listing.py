@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from extend_pipeline.sources.objects import Found, ListedPage, Located, told_size, told_time
+from extend_pipeline.sources.objects import Found, ListedPage, Located, plausible_size, plausible_time
 from extend_pipeline.sources.s3.answers import Answer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def bucket_of(place: Located) -> str:
 def listed_pages(client: S3Client, prefix: Located, after: str = "") -> Iterator[Mapping[str, Any]]:
     """Yield the answers to ``ListObjectsV2``, after a key.
 
-    AWS alone tells what is restored; a look-alike that refuses to is asked without.
+    Only AWS reports what is restored; other S3 services may refuse the request, so it is repeated without.
     """
     paginator = client.get_paginator("list_objects_v2")
     wanted: dict[str, Any] = {"Bucket": bucket_of(prefix), "Prefix": prefix.key, "StartAfter": after}
@@ -91,7 +91,12 @@ def listed(entry: Mapping[str, Any]) -> Found:
     archived = entry.get("StorageClass") in _RESTORABLE and _is_archived(entry)
     version = _version(entry)
     return Found(
-        entry["Key"], _tag(entry), told_size(entry.get("Size")), told_time(modified), version, archived
+        entry["Key"],
+        _tag(entry),
+        plausible_size(entry.get("Size")),
+        plausible_time(modified),
+        version,
+        archived,
     )
 
 
@@ -118,8 +123,8 @@ def headed(key: str, head: Mapping[str, Any]) -> Found:
     return Found(
         key,
         _tag(head),
-        told_size(head.get("ContentLength")),
-        told_time(head.get("LastModified")),
+        plausible_size(head.get("ContentLength")),
+        plausible_time(head.get("LastModified")),
         _version(head),
         archived=in_archive and 'ongoing-request="false"' not in head.get("Restore", ""),
         policy=head.get("SSEKMSKeyId", ""),

@@ -106,7 +106,7 @@ class S3Store:
         return Unusable(place.key, OBJECT_FORBIDDEN, answer.refusal())
 
     def _explained(self, place: Located) -> Answer | None:
-        """Return the answer to GET, whose body says why; that to HEAD has none."""
+        """Return the answer to GET, whose body has the reason; the answer to HEAD has no body."""
         try:
             self.client.get_object(Bucket=bucket_of(place), Key=place.key, Range="bytes=0-0")["Body"].close()
         except ClientError as error:
@@ -152,7 +152,7 @@ class S3Store:
         return answer
 
     def encrypted_by(self, place: Located) -> str:
-        """Return the KMS key of an object; empty if its head does not tell."""
+        """Return the KMS key of an object; empty if S3 does not report it."""
         seen = self.look_up(place)
         return seen.policy if isinstance(seen, Found) else ""
 
@@ -167,9 +167,9 @@ class S3Store:
         credentials.get_frozen_credentials()  # renews them first, if they are due
         if credentials.refresh_needed(refresh_in=expires_in):
             raise PipelineInputError(
-                f"expires_in: the credentials of connection {self.aws_conn_id!r} end before {expires_in} "
-                "seconds have passed, and every presigned URL ends with them. Nothing was sent to Extend. "
-                "Shorten expires_in, use credentials that live longer, or set transfer='upload'."
+                f"expires_in: the credentials of connection {self.aws_conn_id!r} expire within "
+                f"{expires_in} seconds, and every presigned URL expires with them. Nothing was sent to "
+                "Extend. Shorten expires_in, use credentials that live longer, or set transfer='upload'."
             )
 
     def read(self, place: Located, found_tag: str, version: str | None) -> BinaryIO:
@@ -226,9 +226,9 @@ def _unread(place: Located, error: ClientError) -> Exception:
             retryable=True,
         )
     if code == "InvalidObjectState":
-        message = "The object is in an archive, from which it has to be restored before it can be read."
+        message = "The object is archived and must be restored before it can be read."
         return UnreadableError(OBJECT_ARCHIVED, message, "SKIPPED")
     if code in FORBIDDEN:
         return UnreadableError(OBJECT_FORBIDDEN, "The object may not be read (403), although it is listed.")
-    said = str(error.response.get("Error", {}).get("Message", ""))[:200]
-    return UnreadableError(OBJECT_FORBIDDEN, f"S3 does not give the object: {code}: {said}".rstrip(": "))
+    message = str(error.response.get("Error", {}).get("Message", ""))[:200]
+    return UnreadableError(OBJECT_FORBIDDEN, f"S3 does not give the object: {code}: {message}".rstrip(": "))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.documents import Document
-from extend_pipeline.warehouse.records import Candidate, Claim, WarehouseError
+from extend_pipeline.warehouse.records import Claim, UnlandedDocument, WarehouseError
 from extend_pipeline.warehouse.schema.tables import CLAIMS, KEY, WAS_SENT
 from extend_pipeline.warehouse.sql import Columns, ColumnType, names, quoted
 
@@ -77,7 +77,7 @@ def claimed_positions(
 
 def not_landed(
     candidates: Path, landed: Iterator[int], claimed: Iterator[tuple[int, str]]
-) -> Iterator[Candidate]:
+) -> Iterator[UnlandedDocument]:
     """Walk through the candidates and the two lists of positions side by side."""
     next_landed, next_claimed = next(landed, None), next(claimed, None)
     with candidates.open("rb") as lines:
@@ -89,7 +89,7 @@ def not_landed(
             if position == next_landed:
                 next_landed = next(landed, None)
             else:
-                yield Candidate(Document.from_json(line), tuple(chunks))
+                yield UnlandedDocument(Document.from_json(line), tuple(chunks))
 
 
 def claimed_chunks(

@@ -7,7 +7,7 @@ from datetime import UTC
 import pytest
 
 from extend_pipeline.documents import OBJECT_DELETED
-from extend_pipeline.warehouse.records import Candidate
+from extend_pipeline.warehouse.records import UnlandedDocument
 from fixtures.warehouse_files import Place, land, provenance, warehouse
 from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
 
@@ -87,7 +87,7 @@ def test_nothing_to_claim_changes_nothing(file: Place) -> None:
     assert found(file, 1) == {1: None}
     with warehouse(file) as opened:
         assert list(opened.unlanded([document(1)], workflow_id=WORKFLOW, version=None)) == [
-            Candidate(document(1))
+            UnlandedDocument(document(1))
         ]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, RUN_MISSING, Document
-from extend_pipeline.warehouse.records import Candidate
+from extend_pipeline.warehouse.records import UnlandedDocument
 from fixtures.warehouse_files import Place, land, provenance, warehouse
 from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
 
@@ -64,7 +64,7 @@ def test_another_version_workflow_or_content_is_another_matter(file: Place) -> N
     assert unlanded(file, [replaced], version="7") == [replaced]
     with warehouse(file) as opened:
         found = list(opened.unlanded([document(1)], workflow_id="workflow_other", version="7"))
-    assert found == [Candidate(document(1))]
+    assert found == [UnlandedDocument(document(1))]
 
 
 def test_the_warehouse_can_be_written_while_candidates_are_read(file: Place) -> None:
