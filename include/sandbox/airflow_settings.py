@@ -24,7 +24,7 @@ class SettingsError(ValueError):
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One connection, given either by its parts or as one URI; :func:`load_settings` splits a URI into parts."""
+    """One connection, by its parts or as a URI; :func:`load_settings` splits a URI into parts."""
 
     conn_id: Name
     conn_type: str | None = None
@@ -124,8 +124,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load_settings(path: Path) -> AirflowSettings:
     """Read and check the file.
 
-    :raises SettingsError: the file is missing or not YAML, a key is unknown, a value has the wrong type, a name
-        is there twice, or a connection has both a URI and parts, or neither.
+    :raises SettingsError: the file is missing or not YAML, a key is unknown, a value has the wrong type, a
+        name is there twice, or a connection has both a URI and parts, or neither.
     """
     try:
         raw = yaml.safe_load(path.read_text())
