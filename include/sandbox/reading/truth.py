@@ -1,7 +1,7 @@
 """The truth that a sample document carries: its kind, its fields, and where each field is printed.
 
-A PDF carries it as an attachment, as electronic invoices do. Text and table files carry it in a last line with
-a checksum of the text before it, so the truth of an edited text is ignored.
+A PDF carries it as an attachment, like an electronic invoice. Text and table files carry it in a last line
+with a checksum of the text before it, so the truth of an edited text is ignored.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import msgspec
 
 from sandbox.extend_api.engine.downloads import DownloadFailed, check_size, download
 from sandbox.extend_api.engine.outcomes import outcome_for
-from sandbox.extend_api.engine.reader import Input, Plan, Reading, ReadingFailed, exit_with_parent, work
+from sandbox.extend_api.engine.reader import Input, Reading, ReadingFailed, exit_with_parent, work
 from sandbox.extend_api.engine.steps import SplitFile, StepDone
 from sandbox.extend_api.settings import OutcomeRule, Settings
 from sandbox.extend_api.state import model
@@ -107,9 +107,11 @@ class Processor:
         if self._settings().synthetic:
             return _synthetic(run)
         inputs = tuple([await self._input(file) for file in run.files])
-        pool, plan = self._pool, Plan(run.workflow.steps, dict(run.outputs or {}))
+        pool, loop = self._pool, asyncio.get_running_loop()
         try:
-            reading = await asyncio.get_running_loop().run_in_executor(pool, work, inputs, plan)
+            reading = await loop.run_in_executor(
+                pool, work, inputs, run.workflow.steps, dict(run.outputs or {})
+            )
         except BrokenProcessPool:
             if self._pool is pool:
                 self._pool = _new_pool()

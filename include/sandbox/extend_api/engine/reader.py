@@ -29,18 +29,6 @@ class Input:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """What is wanted of the documents.
-
-    :param steps: the workflow's steps.
-    :param outputs: results given beforehand, by processor id.
-    """
-
-    steps: tuple[Step, ...]
-    outputs: Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
     """What was found.
 
@@ -77,12 +65,15 @@ def exit_with_parent() -> None:
     threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
 
 
-def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
-    """Read the documents and carry out the plan; raises ReadingFailed."""
-    runner = StepRunner(plan.outputs)
+def work(inputs: tuple[Input, ...], steps: tuple[Step, ...], outputs: Mapping[str, Any]) -> Reading:
+    """Read the documents and run the steps over them; raises ReadingFailed.
+
+    :param outputs: results given with the request, by processor id.
+    """
+    runner = StepRunner(outputs)
     try:
         files = [_opened(item) for item in inputs]
-        runner.run(plan.steps, files)
+        runner.run(steps, files)
     except reading.UnreadableDocument as error:
         raise ReadingFailed(error.code, str(error)) from None
     return Reading(

@@ -44,7 +44,7 @@ class Admin:
 
     async def journal(self, request: Request) -> Response:
         """The last requests, oldest first."""
-        return json_response([entry.to_builtins() for entry in self._emulator.accounting.journal])
+        return json_response(list(self._emulator.accounting.journal))
 
     async def settings(self, request: Request) -> Response:
         """All settings."""

@@ -30,7 +30,13 @@ class _Correction(msgspec.Struct):
     reviewedOutput: dict[str, Any]  # noqa: N815 - the wire's name
 
 
+class _Changes(msgspec.Struct):
+    name: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
 _correction_body = msgspec.json.Decoder(_Correction)
+_changes_body = msgspec.json.Decoder(_Changes)
 
 
 async def create_run(call: Call) -> Any:
@@ -105,7 +111,7 @@ async def get_run(call: Call) -> Any:
 async def update_run(call: Call) -> Any:
     """``POST /workflow_runs/{id}``: another name; metadata merged into what is there."""
     run = call.emulator.run(call.id)
-    changes = call.shapes.read_update_request(await call.request.body())
+    changes = decode(_changes_body, await call.request.body())
     if changes.metadata is not None:
         run.metadata = checked_metadata(msgspec.json.decode(run.metadata) | changes.metadata)
     if changes.name is not None:

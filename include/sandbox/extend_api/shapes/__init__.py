@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sandbox.extend_api.errors import ApiError
 from sandbox.extend_api.shapes import v2025_04_21, v2026_02_09
-from sandbox.extend_api.state.model import Run, RunChanges, RunOrder, StoredFile
+from sandbox.extend_api.state.model import Run, RunOrder, StoredFile
 
 
 class Shapes(Protocol):
@@ -21,9 +21,6 @@ class Shapes(Protocol):
 
     def read_batch_request(self, body: bytes) -> list[RunOrder]:
         """Understand ``POST /workflow_runs/batch``; raises InvalidRequest."""
-
-    def read_update_request(self, body: bytes) -> RunChanges:
-        """Understand ``POST /workflow_runs/{id}``; raises InvalidRequest."""
 
     def created(self, runs: Sequence[Run]) -> Any:
         """Answer of ``POST /workflow_runs``."""

@@ -11,6 +11,7 @@ import msgspec
 from sandbox.extend_api.errors import InvalidRequest
 from sandbox.extend_api.state.model import FileRef, Run, StepRun, StoredFile, iso
 from sandbox.extend_api.workflows.catalogue import CREATED_AT
+from sandbox.extend_api.workflows.steps import Step
 
 DASHBOARD = "https://dashboard.extend.ai"
 MAX_BATCH_INPUTS = 1000
@@ -21,6 +22,13 @@ SETUP_TIME = iso(CREATED_AT)
 
 _WHERE = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
 Body = TypeVar("Body")
+
+
+class GivenOutput(msgspec.Struct):
+    """The result of a processor, given in the request so that it does not run."""
+
+    processorId: str  # noqa: N815 - the wire's name
+    output: dict[str, Any]
 
 
 def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
@@ -87,6 +95,11 @@ def file_summary(file: StoredFile) -> dict[str, Any]:
         "createdAt": iso(file.created_at),
         "updatedAt": iso(file.updated_at),
     }
+
+
+def step_summary(step: Step) -> dict[str, Any]:
+    """Return a step of a workflow as step runs refer to it."""
+    return {"object": "workflow_step", "id": step.id, "name": step.name, "type": step.type}
 
 
 def run_url(run: Run) -> str:

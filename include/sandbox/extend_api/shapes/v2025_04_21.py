@@ -9,7 +9,7 @@ import msgspec
 
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.state.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
+from sandbox.extend_api.state.model import FileRef, Run, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.workflows.catalogue import WORKFLOWS
 from sandbox.extend_api.workflows.processors import processor_config
 from sandbox.extend_api.workflows.steps import ProcessorKind, Step
@@ -35,16 +35,11 @@ PROCESSORS = {
 TYPES: Mapping[ProcessorKind, str] = {"classify": "CLASSIFY", "split": "SPLITTER", "extract": "EXTRACT"}
 
 
-class _Output(msgspec.Struct):
-    processorId: str  # noqa: N815 - the wire's name
-    output: dict[str, Any]
-
-
 class _File(msgspec.Struct):
     fileName: str | None = None  # noqa: N815 - the wire's name
     fileUrl: str | None = None  # noqa: N815 - the wire's name
     fileId: str | None = None  # noqa: N815 - the wire's name
-    outputs: list[_Output] | None = None
+    outputs: list[common.GivenOutput] | None = None
 
     def ref(self, path: str) -> FileRef:
         return common.checked_file(FileRef(url=self.fileUrl, id=self.fileId, name=self.fileName), path)
@@ -85,7 +80,6 @@ class _BatchBody(msgspec.Struct):
 
 _run_body = msgspec.json.Decoder(_RunBody)
 _batch_body = msgspec.json.Decoder(_BatchBody)
-_update_body = msgspec.json.Decoder(RunChanges)
 
 
 def read_run_request(body: bytes) -> list[RunOrder]:
@@ -130,11 +124,6 @@ def read_batch_request(body: bytes) -> list[RunOrder]:
         )
         for index, item in enumerate(request.inputs)
     ]
-
-
-def read_update_request(body: bytes) -> RunChanges:
-    """Understand ``POST /workflow_runs/{id}``; raises InvalidRequest."""
-    return common.decode(_update_body, body)
 
 
 def created(runs: Sequence[Run]) -> Any:
@@ -196,12 +185,7 @@ def _step_run(step: StepRun) -> dict[str, Any]:
         "object": "workflow_step_run",
         "id": step.id,
         "status": step.status,
-        "step": {
-            "object": "workflow_step",
-            "id": step.step.id,
-            "name": step.step.name,
-            "type": step.step.type,
-        },
+        "step": common.step_summary(step.step),
         "output": {"rules": output["rules"]},
     }
 
@@ -233,17 +217,12 @@ def _processor_run(step: StepRun, kind: ProcessorKind) -> dict[str, Any]:
 
 
 def _processor(step: Step) -> dict[str, Any]:
-    """Return a step's processor; a merged extraction, which is of none, is called what its step is."""
-    if not step.processor_id:
-        return {
-            "processorId": _legacy_id("dp", step.id),
-            "processorVersionId": _legacy_id("dpv", step.id),
-            "processorName": step.name,
-        }
+    """Return a step's processor; a merged extraction has none and takes id and name of its step."""
+    has_processor = bool(step.processor_id)
     return {
-        "processorId": _legacy_id("dp", step.processor_id),
-        "processorVersionId": _legacy_id("dpv", step.processor_version_id),
-        "processorName": step.processor_name,
+        "processorId": _legacy_id("dp", step.processor_id or step.id),
+        "processorVersionId": _legacy_id("dpv", step.processor_version_id if has_processor else step.id),
+        "processorName": step.processor_name if has_processor else step.name,
     }
 
 

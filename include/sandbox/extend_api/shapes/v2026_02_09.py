@@ -9,7 +9,7 @@ import msgspec
 
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.state.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
+from sandbox.extend_api.state.model import FileRef, Run, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.workflows.processors import PARSE_PRODUCT, processor_config, product
 from sandbox.extend_api.workflows.steps import ProcessorKind, Workflow
 
@@ -51,16 +51,11 @@ class _Package(msgspec.Struct):
     files: list[_File]
 
 
-class _Output(msgspec.Struct):
-    processorId: str  # noqa: N815 - the wire's name
-    output: dict[str, Any]
-
-
 class _RunBody(msgspec.Struct):
     workflow: _Workflow
     file: _File | None = None
     package: _Package | None = None
-    outputs: list[_Output] | None = None
+    outputs: list[common.GivenOutput] | None = None
     priority: int | None = None
     metadata: dict[str, Any] | None = None
     secrets: dict[str, Any] | None = None
@@ -80,7 +75,6 @@ class _BatchBody(msgspec.Struct):
 
 _run_body = msgspec.json.Decoder(_RunBody)
 _batch_body = msgspec.json.Decoder(_BatchBody)
-_update_body = msgspec.json.Decoder(RunChanges)
 
 
 def read_run_request(body: bytes) -> list[RunOrder]:
@@ -129,11 +123,6 @@ def read_batch_request(body: bytes) -> list[RunOrder]:
         )
         for index, item in enumerate(request.inputs)
     ]
-
-
-def read_update_request(body: bytes) -> RunChanges:
-    """Understand ``POST /workflow_runs/{id}``; raises InvalidRequest."""
-    return common.decode(_update_body, body)
 
 
 def created(runs: Sequence[Run]) -> Any:
@@ -239,12 +228,7 @@ def _step_run(run: Run, step: StepRun) -> dict[str, Any]:
         "status": step.status,
         "files": files,
         "stepType": step.step.type,
-        "step": {
-            "object": "workflow_step",
-            "id": step.step.id,
-            "name": step.step.name,
-            "type": step.step.type,
-        },
+        "step": common.step_summary(step.step),
         "result": _result(step, files),
     }
 

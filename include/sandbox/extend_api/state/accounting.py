@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 from typing import Any
 
 from sandbox.extend_api.state.model import iso, now_ms
 
 JOURNAL_LENGTH = 10_000
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One request: no header, no query, no body, so that no secret can be in it.
-
-    :param status: what was answered; None if the connection was cut instead.
-    """
-
-    at: int
-    method: str
-    path: str
-    status: int | None
-
-    def to_builtins(self) -> dict[str, Any]:
-        """Return the entry as the admin endpoint shows it."""
-        return {"at": iso(self.at), "method": self.method, "path": self.path, "status": self.status}
 
 
 class Accounting:
@@ -34,7 +16,7 @@ class Accounting:
     def __init__(self) -> None:
         self.requests: collections.Counter[str] = collections.Counter()
         self.responses: collections.Counter[str] = collections.Counter()
-        self.journal: collections.deque[JournalEntry] = collections.deque(maxlen=JOURNAL_LENGTH)
+        self.journal: collections.deque[dict[str, Any]] = collections.deque(maxlen=JOURNAL_LENGTH)
 
     def asked(self, endpoint: str) -> None:
         """Count a request when it arrives: whoever sent it may be dead before it is answered.
@@ -49,4 +31,4 @@ class Accounting:
         :param status: None if the connection was cut.
         """
         self.responses[f"{endpoint} {status or 'dropped'}"] += 1
-        self.journal.append(JournalEntry(now_ms(), method, path, status))
+        self.journal.append({"at": iso(now_ms()), "method": method, "path": path, "status": status})

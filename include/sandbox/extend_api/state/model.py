@@ -169,10 +169,3 @@ class RunOrder(msgspec.Struct, frozen=True, kw_only=True):
     metadata: bytes = b"{}"
     name: str | None = None
     outputs: dict[str, Any] | None = None
-
-
-class RunChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``POST /workflow_runs/{id}`` may change; None leaves it as it is."""
-
-    name: str | None = None
-    metadata: dict[str, Any] | None = None
