@@ -49,7 +49,7 @@ def test_component_that_ended_by_itself_is_reported_dead(airflow_stack: Stack) -
 
 def test_unknown_component_is_refused_with_the_known_names(airflow_stack: Stack) -> None:
     with pytest.raises(
-        StackError, match=r"no component 'webserver', only s3, extend-api, postgres, api-server"
+        StackError, match=r"unknown component 'webserver'; known are s3, extend-api, postgres, api-server"
     ):
         airflow_stack.kill("webserver")
 

@@ -161,9 +161,7 @@ def test_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         stack = Stack(tmp_path / "home", project=PROJECT, ui_port=port)
-        with pytest.raises(
-            StackError, match=rf"port {port}, wanted for the Airflow UI, is taken by .*{os.getpid()}"
-        ):
+        with pytest.raises(StackError, match=rf"port {port} for the Airflow UI is taken by .*{os.getpid()}"):
             stack.up()
     assert not (tmp_path / "home").exists()
 

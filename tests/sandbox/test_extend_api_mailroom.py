@@ -270,7 +270,7 @@ def test_given_splits_are_used(extend_api: ExtendApi, mail: tuple[bytes, tuple[T
     (split,) = run.step_runs[2].result.split_run.output.splits
     assert (split.type, split.start_page, split.end_page) == ("other", 2, mail[1][-1].last_page)
     assert [step.step_type for step in run.step_runs] == ["PARSE", "CLASSIFY", "SPLIT"]
-    with pytest.raises(BadRequestError, match="Each split has pages and a type"):
+    with pytest.raises(BadRequestError, match="Each split needs pages and one of"):
         client.workflow_runs.create(
             **order, outputs=[{"processor_id": "spl_mail", "output": {"splits": [{**given, "type": "poem"}]}}]
         )

@@ -74,7 +74,7 @@ def test_password_is_readable_only_by_the_owner(tmp_path: Path) -> None:
 
 def test_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(StackError, match="holds files, but no stack's"):
+    with pytest.raises(StackError, match="has files that are not of a stack"):
         Home(tmp_path).take()
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 

@@ -33,7 +33,7 @@ def test_project_settings_lead_to_the_sandbox(stack: Stack) -> None:
 @pytest.mark.parametrize("address", [DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL])
 def test_sample_documents_are_not_sent_to_a_real_service(stack: Stack, address: str) -> None:
     stack.settings = stack.settings.relocated({address: "https://api.extend.ai"})
-    with pytest.raises(StackError, match="outside of the sandbox; sample documents are not sent there"):
+    with pytest.raises(StackError, match=r"outside of the sandbox\. Sample documents are not sent there"):
         require_stand_ins(stack)
 
 
@@ -56,5 +56,5 @@ def test_source_is_a_bucket_and_a_prefix(stack: Stack) -> None:
     assert source_of(stack.settings) == ("extend-sandbox-inbox", "documents/")
     for wrong in ("gs://bucket/prefix", "s3://bucket", "s3:///prefix"):
         settings = stack.settings.relocated({"s3://extend-sandbox-inbox/documents": wrong})
-        with pytest.raises(StackError, match="extend_source must be of the form s3://bucket/prefix"):
+        with pytest.raises(StackError, match="extend_source must have the form s3://bucket/prefix"):
             source_of(settings)

@@ -1,4 +1,4 @@
-"""The work on one run's documents, in a process of its own: plain data in, plain data out."""
+"""Reads the documents of one run in a worker process: plain data in, plain data out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sandbox.extend_api.workflows.steps import Step
 class Input:
     """One document to read.
 
-    :param content: its bytes, or where they are on disk.
+    :param content: its bytes, or the path of the file.
     """
 
     file_id: str
@@ -30,11 +30,11 @@ class Input:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
-    """What was found.
+    """The result of the steps over the documents.
 
     :param file_types: Extend's type of each document, e.g. ``PDF``.
-    :param page_counts: pages of each document.
-    :param done: the steps in the order they were gone through, those of split files file by file.
+    :param page_counts: number of pages of each document.
+    :param done: the completed steps in their order, those of split files file by file.
     """
 
     file_types: tuple[str, ...]
@@ -43,8 +43,8 @@ class Reading:
     split_files: tuple[SplitFile, ...] = ()
 
 
-class ReadingFailed(Exception):  # noqa: N818 - reads as what happened
-    """A document cannot be read; ``code`` is Extend's word for why, e.g. ``CORRUPT_FILE``."""
+class ReadingFailed(Exception):  # noqa: N818 - the name says what happened
+    """A document cannot be read; ``code`` is Extend's reason, e.g. ``CORRUPT_FILE``."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
@@ -53,7 +53,7 @@ class ReadingFailed(Exception):  # noqa: N818 - reads as what happened
 
 
 def exit_with_parent() -> None:
-    """Make this worker process end when the server does, even if that one is killed."""
+    """Make this worker process end with the server, even if the server is killed."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

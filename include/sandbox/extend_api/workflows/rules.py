@@ -1,4 +1,4 @@
-"""What validating and routing steps say of extracted values: the formulas of the emulator's workflows."""
+"""Rules and router branches of the emulator's workflows, applied to extracted values."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 Value = Mapping[str, Any]
 
-#: Amounts that differ by no more are the same: half a cent, lost in rounding.
+#: Amounts are equal if they differ by no more than a rounding error of half a cent.
 _TOLERANCE: Final = Decimal("0.005")
 
 
-class _Empty(Exception):  # noqa: N818 - reads as what happened
-    """A formula needs a value that the document does not have; the text is the field's name."""
+class _Empty(Exception):  # noqa: N818 - the name says what happened
+    """A formula needs a value that is empty; the text is the name of the field."""
 
 
-#: Returns if a rule holds, for each item if the rule is about a list; None if the values do not tell.
+#: Returns True if a rule holds, a list with a result for each item, or None if values are missing.
 _Formula = Callable[[Value], bool | list[bool] | None]
 
 
 def validated(kind: Kind, value: Value) -> dict[str, Any]:
-    """Return what a rule validation says of a document of ``kind``."""
+    """Return the output of a rule validation for a document of ``kind``."""
     rules = [_outcome(name, formula, value) for name, formula in _RULES[kind].items()]
     return {"rules": rules, "allPassed": all(rule["valid"] for rule in rules)}
 
@@ -43,7 +43,7 @@ def _outcome(name: str, formula: _Formula, value: Value) -> dict[str, Any]:
 
 
 def routed(value: Value) -> dict[str, Any]:
-    """Return what the router says of an invoice: branches in order, none after the first that matches."""
+    """Return the output of the router for an invoice: its branches up to the first match."""
     branches = list(_evaluated(value))
     matched = next((branch for branch in branches if branch["matched"]), None)
     return {
