@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import httpx
 from rich.console import Console
@@ -107,15 +106,11 @@ def _report(stack: Stack, console: Console, truths: Sequence[Truth], prefix: str
     with LandedWarehouse(stack.home.warehouse) as warehouse:
         report.print_warehouse(console, warehouse)
         found: list[Difference] = list(differences(expected, warehouse.documents(workflow_id, prefix)))
-    report.print_requests(console, _emulator_stats(stack.extend_url))
+    stats = httpx.get(f"{stack.extend_url}/_sandbox/stats", timeout=30, trust_env=False).json()
+    report.print_requests(console, stats)
     report.print_verdict(console, len(expected), found)
     report.print_how_to_open(console, stack.home.warehouse)
     return not found
-
-
-def _emulator_stats(url: str) -> dict[str, Any]:
-    stats: dict[str, Any] = httpx.get(f"{url}/_sandbox/stats", timeout=30, trust_env=False).json()
-    return stats
 
 
 def _duration(run: DagRun) -> str:

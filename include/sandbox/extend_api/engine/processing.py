@@ -19,8 +19,8 @@ import msgspec
 
 from sandbox.extend_api.engine.downloads import DownloadFailed, check_size, download
 from sandbox.extend_api.engine.outcomes import outcome_for
-from sandbox.extend_api.engine.reader import Input, Reading, ReadingFailed, exit_with_parent, work
-from sandbox.extend_api.engine.steps import SplitFile, StepDone
+from sandbox.extend_api.engine.reader import Reading, ReadingFailed, exit_with_parent, work
+from sandbox.extend_api.engine.steps import StepDone
 from sandbox.extend_api.settings import OutcomeRule, Settings
 from sandbox.extend_api.state import model
 from sandbox.extend_api.state.model import Run, StepRun, StoredFile, new_id, now_ms
@@ -106,12 +106,12 @@ class Processor:
         """Read the files of a run; raises DownloadFailed or ReadingFailed."""
         if self._settings().synthetic:
             return _synthetic(run)
-        inputs = tuple([await self._input(file) for file in run.files])
+        for file in run.files:
+            await self._fetch(file)
         pool, loop = self._pool, asyncio.get_running_loop()
         try:
-            reading = await loop.run_in_executor(
-                pool, work, inputs, run.workflow.steps, dict(run.outputs or {})
-            )
+            outputs = dict(run.outputs or {})
+            reading = await loop.run_in_executor(pool, work, run.files, run.workflow.steps, outputs)
         except BrokenProcessPool:
             if self._pool is pool:
                 self._pool = _new_pool()
@@ -120,32 +120,21 @@ class Processor:
             file.type, file.page_count, file.updated_at = file_type, pages, now_ms()
         return reading
 
-    def _store_split_file(self, found: SplitFile) -> StoredFile:
-        """Store a file that was split off."""
-        content, now = self._store.folder / found.id, now_ms()
-        content.write_bytes(found.content)
-        file = StoredFile(
-            found.id,
-            found.name,
-            now,
-            now,
-            type=found.type,
-            page_count=found.page_count,
-            content=content,
-            parent_id=found.parent_id,
-            split=found.split,
-        )
+    def _store_split_file(self, file: StoredFile) -> StoredFile:
+        assert isinstance(file.content, bytes)
+        path = self._store.folder / file.id
+        path.write_bytes(file.content)
+        file.content = path
         self._store.add_file(file)
         return file
 
-    async def _input(self, file: StoredFile) -> Input:
+    async def _fetch(self, file: StoredFile) -> None:
         if file.content is None:
             assert file.url is not None
             target = self._store.folder / file.id
             await download(self.http, file.url, target, self._settings())
             file.content = target
         check_size(_size(file.content), self._settings())
-        return Input(file.id, file.name, file.content, file.password)
 
 
 def _new_pool() -> ProcessPoolExecutor:

@@ -11,21 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import reading
-from sandbox.extend_api.engine.steps import File, SplitFile, StepDone, StepRunner
+from sandbox.extend_api.engine.steps import File, StepDone, StepRunner
+from sandbox.extend_api.state.model import StoredFile
 from sandbox.extend_api.workflows.steps import Step
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Input:
-    """One document to read.
-
-    :param content: its bytes, or the path of the file.
-    """
-
-    file_id: str
-    name: str
-    content: bytes | Path
-    password: str | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,7 +28,7 @@ class Reading:
     file_types: tuple[str, ...]
     page_counts: tuple[int, ...]
     done: tuple[StepDone, ...]
-    split_files: tuple[SplitFile, ...] = ()
+    split_files: tuple[StoredFile, ...] = ()
 
 
 class ReadingFailed(Exception):  # noqa: N818 - the name says what happened
@@ -65,14 +53,14 @@ def exit_with_parent() -> None:
     threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
 
 
-def work(inputs: tuple[Input, ...], steps: tuple[Step, ...], outputs: Mapping[str, Any]) -> Reading:
+def work(stored: tuple[StoredFile, ...], steps: tuple[Step, ...], outputs: Mapping[str, Any]) -> Reading:
     """Read the documents and run the steps over them; raises ReadingFailed.
 
     :param outputs: results given with the request, by processor id.
     """
     runner = StepRunner(outputs)
     try:
-        files = [_opened(item) for item in inputs]
+        files = [_opened(file) for file in stored]
         runner.run(steps, files)
     except reading.UnreadableDocument as error:
         raise ReadingFailed(error.code, str(error)) from None
@@ -84,7 +72,7 @@ def work(inputs: tuple[Input, ...], steps: tuple[Step, ...], outputs: Mapping[st
     )
 
 
-def _opened(item: Input) -> File:
-    data = item.content.read_bytes() if isinstance(item.content, Path) else item.content
-    document = reading.read_document(data, item.name, password=item.password)
-    return File(item.file_id, item.name, data, document, item.password)
+def _opened(file: StoredFile) -> File:
+    data = file.content.read_bytes() if isinstance(file.content, Path) else file.content or b""
+    document = reading.read_document(data, file.name, password=file.password)
+    return File(file.id, file.name, data, document, file.password)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from sandbox import reading
-from sandbox.extend_api.state.model import new_id
+from sandbox.extend_api.state.model import StoredFile, new_id, now_ms
 from sandbox.extend_api.workflows import processors, rules
 from sandbox.extend_api.workflows.catalogue import SEVERAL
 from sandbox.extend_api.workflows.steps import Step
@@ -51,22 +51,6 @@ class StepDone:
     output: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SplitFile:
-    """A file that was split off another one.
-
-    :param split: its place in the parent file, as in the metadata of the file.
-    """
-
-    id: str
-    name: str
-    parent_id: str
-    type: str
-    page_count: int
-    split: Mapping[str, Any]
-    content: bytes = dataclasses.field(repr=False)
-
-
 class StepRunner:
     """Runs the steps of one run.
 
@@ -78,7 +62,7 @@ class StepRunner:
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._given = given
         self.done: list[StepDone] = []
-        self.split_files: list[SplitFile] = []
+        self.split_files: list[StoredFile] = []
 
     def run(self, steps: Sequence[Step], files: Sequence[File], kind: str | None = None) -> None:
         """Run those steps over the files, together, that apply to their class.
@@ -215,11 +199,18 @@ def _identifier(child: File, split: Mapping[str, Any]) -> str:
     return found or f"{kind} {split['startPage']}-{split['endPage']}"
 
 
-def _split_file(child: File, parent: File, split: Mapping[str, Any]) -> SplitFile:
-    place = {key: split[key] for key in ("id", "type", "identifier", "startPage", "endPage")}
-    document = child.document
-    return SplitFile(
-        child.id, child.name, parent.id, document.file_type, len(document.pages), place, child.content
+def _split_file(child: File, parent: File, split: Mapping[str, Any]) -> StoredFile:
+    now = now_ms()
+    return StoredFile(
+        child.id,
+        child.name,
+        now,
+        now,
+        type=child.document.file_type,
+        page_count=len(child.document.pages),
+        content=child.content,
+        parent_id=parent.id,
+        split={key: split[key] for key in ("id", "type", "identifier", "startPage", "endPage")},
     )
 
 
