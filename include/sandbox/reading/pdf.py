@@ -41,8 +41,6 @@ _NARROW, _DIGIT, _WIDE, _CAPITAL, _SMALL = 0.27, 0.556, 0.85, 0.69, 0.53
 _NARROW_CHARACTERS = frozenset(" .,:;'!|/()[]-ijlftrI")
 _WIDE_CHARACTERS = frozenset("mwMW@%")
 
-_Matrix = list[float]
-
 
 class _Fragment(NamedTuple):
     """Text of one drawing operation; ``baseline`` is measured from the page's upper edge."""
