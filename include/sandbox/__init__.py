@@ -1,1 +1,1 @@
-"""What stands in for the outside world on one machine; reached over HTTP only, like the real thing."""
+"""Emulators of the outside world on one machine, reached only over HTTP, like the real services."""

@@ -1,30 +1,30 @@
-"""``airflow_settings.yaml``: connections, pools and variables in Astro's schema, read, checked and relocated.
+"""Reads and checks ``airflow_settings.yaml``: connections, pools and variables in the Astro CLI's schema.
 
-The schema is that of the Astro CLI (``settings/types.go``), with one key more: ``pool_include_deferred``,
-which that command line cannot set. No value of the file ever stands in an error: any may be a secret.
+The schema has one more key, ``pool_include_deferred``, which the Astro CLI cannot set. Errors never contain a
+value of the file, because any value may be a secret.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 import yaml
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 Name = Annotated[str, Meta(min_length=1)]
 
 
 class SettingsError(ValueError):
-    """The file cannot be used; the text names the file and the key."""
+    """The file cannot be used. The text names the file and the key."""
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One connection as the file has it: either by its parts, or as one URI."""
+    """One connection, by its parts or as a URI; :func:`load_settings` splits a URI into parts."""
 
     conn_id: Name
     conn_type: str | None = None
@@ -41,7 +41,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One pool as the file has it."""
+    """One pool."""
 
     pool_name: Name
     pool_slot: Annotated[int, Meta(ge=1)]
@@ -50,7 +50,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class VariableSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One variable as the file has it."""
+    """One variable."""
 
     variable_name: Name
     variable_value: str
@@ -60,18 +60,30 @@ class VariableSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class AirflowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything under the file's ``airflow`` key."""
+    """The content of the file's ``airflow`` key."""
 
     connections: list[ConnectionSettings] | None = None
     pools: list[PoolSettings] | None = None
     variables: list[VariableSettings] | None = None
 
     def connection_bodies(self) -> list[dict[str, Any]]:
-        """Return the connections as Airflow's REST API takes them (``ConnectionBody``)."""
-        return [_connection_body(connection) for connection in self.connections or ()]
+        """Return the connections in the form of Airflow's REST API (``ConnectionBody``)."""
+        return [
+            {
+                "connection_id": connection.conn_id,
+                "conn_type": connection.conn_type,
+                "host": connection.conn_host,
+                "schema": connection.conn_schema,
+                "login": connection.conn_login,
+                "password": connection.conn_password,
+                "port": connection.conn_port,
+                "extra": json.dumps(connection.conn_extra) if connection.conn_extra else None,
+            }
+            for connection in self.connections or ()
+        ]
 
     def pool_bodies(self) -> list[dict[str, Any]]:
-        """Return the pools as Airflow's REST API takes them (``PoolBody``)."""
+        """Return the pools in the form of Airflow's REST API (``PoolBody``)."""
         return [
             {
                 "name": pool.pool_name,
@@ -83,37 +95,37 @@ class AirflowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         ]
 
     def variable_bodies(self) -> list[dict[str, Any]]:
-        """Return the variables as Airflow's REST API takes them (``VariableBody``)."""
-        return [
-            {"key": variable.variable_name, "value": variable.variable_value}
-            for variable in self.variables or ()
-        ]
+        """Return the variables in the form of Airflow's REST API (``VariableBody``)."""
+        return [{"key": name, "value": value} for name, value in self._values().items()]
 
     def variable(self, name: str) -> str | None:
-        """Return a variable's value; None when there is none of that name."""
-        found = (item.variable_value for item in self.variables or () if item.variable_name == name)
-        return next(found, None)
+        """Return the value of a variable, or None if the file does not have it."""
+        return self._values().get(name)
 
     def connection(self, conn_id: str) -> dict[str, Any] | None:
-        """Return a connection as Airflow's REST API takes it; None when there is none of that id."""
-        found = (body for body in self.connection_bodies() if body["connection_id"] == conn_id)
-        return next(found, None)
+        """Return a connection in the form of Airflow's REST API, or None if the file does not have it."""
+        return next((body for body in self.connection_bodies() if body["connection_id"] == conn_id), None)
 
     def relocated(self, places: Mapping[str, str]) -> AirflowSettings:
-        """Return a copy in which each text has the keys of ``places`` replaced by their values."""
-        raw = msgspec.to_builtins(self)
-        return msgspec.convert(_replace_in(raw, places), AirflowSettings)
+        """Return a copy in which all texts have the keys of ``places`` replaced by their values."""
+        text = msgspec.json.encode(self).decode()
+        for documented, actual in places.items():
+            text = text.replace(documented, json.dumps(actual)[1:-1])
+        return msgspec.json.decode(text, type=AirflowSettings)
+
+    def _values(self) -> dict[str, str]:
+        return {variable.variable_name: variable.variable_value for variable in self.variables or ()}
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    airflow: AirflowSettings | UnsetType = UNSET
+    airflow: AirflowSettings = AirflowSettings()
 
 
 def load_settings(path: Path) -> AirflowSettings:
     """Read and check the file.
 
-    :raises SettingsError: it is missing, is not YAML, has an unknown key, a wrong type, a name twice, or a
-        connection that is given both ways or neither.
+    :raises SettingsError: the file is missing or not YAML, a key is unknown, a value has the wrong type, a
+        name is there twice, or a connection has both a URI and parts, or neither.
     """
     try:
         raw = yaml.safe_load(path.read_text())
@@ -124,26 +136,23 @@ def load_settings(path: Path) -> AirflowSettings:
         line = "" if mark is None else f", line {mark.line + 1}"
         raise SettingsError(f"{path}{line}: this is not YAML: {getattr(error, 'problem', None)}") from None
     try:
-        file = msgspec.convert(_without_blanks(raw) or {}, _File)
+        settings = msgspec.convert(_without_blanks(raw) or {}, _File).airflow
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {str(error).replace('`$.', '`')}") from None
-    settings = AirflowSettings() if isinstance(file.airflow, UnsetType) else file.airflow
-    for problem in _problems(settings):
+    for problem in _duplicates(settings):
         raise SettingsError(f"{path}: {problem}")
-    connections = settings.connections and [_with_mapping(connection) for connection in settings.connections]
+    connections = []
+    for index, connection in enumerate(settings.connections or ()):
+        try:
+            connections.append(_in_parts(connection))
+        except SettingsError as error:
+            where = f"at `airflow.connections[{index}]` ({connection.conn_id})"
+            raise SettingsError(f"{path}: {error} - {where}") from None
     return msgspec.structs.replace(settings, connections=connections)
 
 
-def _with_mapping(connection: ConnectionSettings) -> ConnectionSettings:
-    """Return the connection with its extra as a mapping, whichever way the file has it."""
-    extra = connection.conn_extra
-    if not isinstance(extra, str) or not extra:
-        return connection
-    return msgspec.structs.replace(connection, conn_extra=json.loads(extra))
-
-
 def _without_blanks(value: Any) -> Any:
-    """Leave out list entries without any value: ``astro dev init`` writes such placeholders."""
+    """Leave out list entries that have no value at all; ``astro dev init`` writes such placeholders."""
     if isinstance(value, dict):
         return {key: _without_blanks(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -155,8 +164,7 @@ def _without_blanks(value: Any) -> Any:
     return value
 
 
-def _problems(settings: AirflowSettings) -> Iterable[str]:
-    """Yield what the types alone cannot tell."""
+def _duplicates(settings: AirflowSettings) -> Iterator[str]:
     names = {
         "connections": [connection.conn_id for connection in settings.connections or ()],
         "pools": [pool.pool_name for pool in settings.pools or ()],
@@ -166,78 +174,51 @@ def _problems(settings: AirflowSettings) -> Iterable[str]:
         for index, name in enumerate(found):
             if name in found[:index]:
                 yield f"{name!r} is there twice - at `airflow.{kind}[{index}]`"
-    for index, connection in enumerate(settings.connections or ()):
-        if problem := _connection_problem(connection):
-            yield f"{problem} - at `airflow.connections[{index}]` ({connection.conn_id})"
 
 
-def _connection_problem(connection: ConnectionSettings) -> str | None:
-    parts = msgspec.structs.asdict(connection)
-    others = [
-        name for name, value in parts.items() if value is not None and name not in ("conn_id", "conn_uri")
-    ]
-    if connection.conn_uri is not None and others:
-        return f"conn_uri says everything; remove it or {', '.join(others)}"
-    if connection.conn_uri is not None and (problem := _uri_problem(connection.conn_uri)):
-        return problem
-    if connection.conn_uri is None and not connection.conn_type:
-        return "conn_type is missing"
-    if isinstance(connection.conn_extra, str) and connection.conn_extra:
-        try:
-            if not isinstance(json.loads(connection.conn_extra), dict):
-                return "conn_extra is JSON, but not an object"
-        except json.JSONDecodeError as error:
-            return f"conn_extra is neither a mapping nor JSON ({error.msg}, column {error.colno})"
-    return None
+def _in_parts(connection: ConnectionSettings) -> ConnectionSettings:
+    """Return the connection by its parts, with the extra as a mapping; raises SettingsError."""
+    if connection.conn_uri is None:
+        if not connection.conn_type:
+            raise SettingsError("conn_type is missing")
+        return msgspec.structs.replace(connection, conn_extra=_mapping(connection.conn_extra))
+    parts = msgspec.structs.asdict(connection).items()
+    others = [name for name, part in parts if part is not None and name not in ("conn_id", "conn_uri")]
+    if others:
+        raise SettingsError(f"conn_uri says everything; remove it or {', '.join(others)}")
+    return _from_uri(connection.conn_id, connection.conn_uri)
 
 
-def _uri_problem(uri: str) -> str | None:
+def _mapping(extra: dict[str, Any] | str | None) -> dict[str, Any] | None:
+    if not isinstance(extra, str) or not extra:
+        return extra or None
+    try:
+        parsed = json.loads(extra)
+    except json.JSONDecodeError as error:
+        reason = f"({error.msg}, column {error.colno})"
+        raise SettingsError(f"conn_extra is neither a mapping nor JSON {reason}") from None
+    if not isinstance(parsed, dict):
+        raise SettingsError("conn_extra is JSON, but not an object")
+    return parsed
+
+
+def _from_uri(conn_id: str, uri: str) -> ConnectionSettings:
+    """Split Airflow's connection URI, ``type://login:password@host:port/schema?extra=…``."""
     try:
         parts = urlsplit(uri)
-        _ = parts.port
+        port = parts.port
     except ValueError:
-        return "conn_uri is not a URI with a port from 0 to 65535"
-    return None if parts.scheme else "conn_uri has no connection type before its ://"
-
-
-def _connection_body(connection: ConnectionSettings) -> dict[str, Any]:
-    if connection.conn_uri is not None:
-        return {"connection_id": connection.conn_id, **_parts_of_uri(connection.conn_uri)}
-    extra = connection.conn_extra
-    return {
-        "connection_id": connection.conn_id,
-        "conn_type": connection.conn_type,
-        "host": connection.conn_host,
-        "schema": connection.conn_schema,
-        "login": connection.conn_login,
-        "password": connection.conn_password,
-        "port": connection.conn_port,
-        "extra": json.dumps(extra) if isinstance(extra, dict) else extra,
-    }
-
-
-def _parts_of_uri(uri: str) -> dict[str, Any]:
-    """Take Airflow's connection URI apart: ``type://login:password@host:port/schema?extra=…``."""
-    parts = urlsplit(uri)
+        raise SettingsError("conn_uri is not a URI with a port from 0 to 65535") from None
+    if not parts.scheme:
+        raise SettingsError("conn_uri has no connection type before its ://")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return {
-        "conn_type": parts.scheme.replace("-", "_"),
-        "host": unquote(parts.hostname) if parts.hostname else None,
-        "schema": unquote(parts.path[1:]) or None,
-        "login": unquote(parts.username) if parts.username else None,
-        "password": unquote(parts.password) if parts.password else None,
-        "port": parts.port,
-        "extra": query.get("__extra__") or (json.dumps(query) if query else None),
-    }
-
-
-def _replace_in(value: Any, places: Mapping[str, str]) -> Any:
-    if isinstance(value, str):
-        for documented, actual in places.items():
-            value = value.replace(documented, actual)
-        return value
-    if isinstance(value, dict):
-        return {key: _replace_in(item, places) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_replace_in(item, places) for item in value]
-    return value
+    return ConnectionSettings(
+        conn_id=conn_id,
+        conn_type=parts.scheme.replace("-", "_"),
+        conn_host=unquote(parts.hostname) if parts.hostname else None,
+        conn_schema=unquote(parts.path[1:]) or None,
+        conn_login=unquote(parts.username) if parts.username else None,
+        conn_password=unquote(parts.password) if parts.password else None,
+        conn_port=port,
+        conn_extra=_mapping(query.get("__extra__")) or query or None,
+    )

@@ -60,7 +60,7 @@ SURE = ["receipt-0.txt", "receipt-2.txt", "receipt-4.txt"]
 ALL = ["invoice-1.txt", "invoice-3.txt", *SURE]
 
 
-def test_approving_lands_the_held_rows_without_asking_extend(live: Live, asked: DagRun) -> None:
+def test_approval_lands_the_held_rows_without_requests_to_extend(live: Live, asked: DagRun) -> None:
     assert typed(live) == SURE
     (question,) = live.client.get(f"dags/{DAG}/dagRuns/{asked.dag_run_id}/hitlDetails")["hitl_details"]
     assert question["options"] == [APPROVE, REJECT, LATER]
@@ -73,7 +73,7 @@ def test_approving_lands_the_held_rows_without_asking_extend(live: Live, asked: 
     assert typed(live) == ALL
 
 
-def test_deciding_later_and_clearing_asks_again(live: Live, asked: DagRun) -> None:
+def test_clearing_after_a_late_decision_asks_again(live: Live, asked: DagRun) -> None:
     answer(live, asked, LATER)
     assert typed(live) == SURE
     live.client.clear_tasks(DAG, asked.dag_run_id, [ASK], downstream=True)

@@ -18,7 +18,7 @@ PLAIN, FIRST, SECOND = ("plain", -1), ("mapped", 0), ("mapped", 1)
 CANCELLED, UNTOUCHED = {"CANCELLED": RUNS}, {"PENDING": RUNS}
 
 
-def test_a_slow_cancellation_that_the_triggerer_interrupts_comes_to_its_end(live: Live) -> None:
+def test_slow_cancellation_completes_when_the_triggerer_interrupts_it(live: Live) -> None:
     live.client.wait_for_dag(DAG)
     live.extend.configure(hold=True, synthetic=True)
     run, batches = waiting(live)

@@ -39,7 +39,7 @@ def parts(live: Live) -> list[Path]:
     return [Path(entry.part.uri.removeprefix("file://")) for entry in parts_of(settings)]
 
 
-def test_tables_are_rebuilt_by_the_form_and_after_a_kill_in_the_middle(live: Live, parts: list[Path]) -> None:
+def test_replay_rebuilds_tables_from_the_form_and_after_a_kill(live: Live, parts: list[Path]) -> None:
     before, asked = everything(live.warehouse), live.extend.stats()["requests"]
     assert len(parts) >= 4
 

@@ -15,9 +15,7 @@ from sandbox.stack.supervisor import Stack
 pytestmark = pytest.mark.alone
 
 
-def test_a_killed_triggerer_is_gone_with_its_family_and_a_started_one_is_alive(
-    live: Live, airflow_stack: Stack
-) -> None:
+def test_killed_triggerer_ends_with_its_children_and_starts_again(live: Live, airflow_stack: Stack) -> None:
     triggerer = airflow_stack.component("triggerer")
     family = triggerer.processes()
     assert len(family) >= 2, "a triggerer runs its triggers in a process of its own"
@@ -29,14 +27,14 @@ def test_a_killed_triggerer_is_gone_with_its_family_and_a_started_one_is_alive(
     assert live.client.live_jobs("TriggererJob", since=began) == 1
 
 
-def test_the_emulator_comes_back_on_the_same_port(live: Live, airflow_stack: Stack) -> None:
+def test_emulator_restarts_on_the_same_port(live: Live, airflow_stack: Stack) -> None:
     assert live.client.test_connection(live.settings.connection("extend_default") or {})[0]
     airflow_stack.restart("extend-api")
     works, message = live.client.test_connection(live.settings.connection("extend_default") or {})
     assert works, message
 
 
-def test_a_component_that_nobody_stopped_is_reported_dead(airflow_stack: Stack) -> None:
+def test_component_that_ended_by_itself_is_reported_dead(airflow_stack: Stack) -> None:
     s3 = airflow_stack.component("s3")
     for process in s3.processes():
         process.kill()
@@ -49,14 +47,14 @@ def test_a_component_that_nobody_stopped_is_reported_dead(airflow_stack: Stack) 
     airflow_stack.check_alive()
 
 
-def test_an_unknown_component_is_refused_with_those_that_there_are(airflow_stack: Stack) -> None:
+def test_unknown_component_is_refused_with_the_known_names(airflow_stack: Stack) -> None:
     with pytest.raises(
-        StackError, match=r"no component 'webserver', only s3, extend-api, postgres, api-server"
+        StackError, match=r"unknown component 'webserver'; known are s3, extend-api, postgres, api-server"
     ):
         airflow_stack.kill("webserver")
 
 
-def test_airflows_own_command_line_works_in_the_stack(airflow_stack: Stack) -> None:
+def test_airflow_command_line_works_in_the_stack(airflow_stack: Stack) -> None:
     done = airflow_stack.airflow("pools", "get", "extend", "--output", "plain")
     assert done.returncode == 0, done.stderr
     assert "extend" in done.stdout

@@ -15,7 +15,7 @@ from sandbox.stack.home import Home
 PROJECT = Path(__file__).parents[2]
 
 
-def test_a_run_lands_every_document_as_it_is_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_run_lands_every_document_and_leaves_no_process(tmp_path: Path) -> None:
     home = tmp_path / "home"
     command = [sys.executable, "-m", "sandbox.stack", "--home", str(home), "run", "--documents", "40"]
     done = subprocess.run(

@@ -118,7 +118,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         assert left == 0
 
 
-def test_a_stack_serves_on_loopback_refuses_a_second_one_and_ends_with_sigterm(running: Running) -> None:
+def test_stack_serves_on_loopback_refuses_a_second_one_and_ends_with_sigterm(running: Running) -> None:
     state = running.home.read_state()
     assert state is not None
     assert running.home.owner() == running.command.pid
@@ -144,7 +144,7 @@ def test_a_stack_serves_on_loopback_refuses_a_second_one_and_ends_with_sigterm(r
     assert _stack_command(running, "status").returncode == 3
 
 
-def test_a_killed_stack_leaves_no_process_and_the_next_command_finds_its_home_free(running: Running) -> None:
+def test_killed_stack_leaves_no_process_and_frees_its_home(running: Running) -> None:
     processes = running.busy_processes()
     running.command.kill()
     running.command.wait()
@@ -157,18 +157,16 @@ def test_a_killed_stack_leaves_no_process_and_the_next_command_finds_its_home_fr
     assert "no stack is running" in down.stdout
 
 
-def test_a_port_that_is_taken_is_named_before_anything_starts(tmp_path: Path) -> None:
+def test_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         stack = Stack(tmp_path / "home", project=PROJECT, ui_port=port)
-        with pytest.raises(
-            StackError, match=rf"port {port}, wanted for the Airflow UI, is taken by .*{os.getpid()}"
-        ):
+        with pytest.raises(StackError, match=rf"port {port} for the Airflow UI is taken by .*{os.getpid()}"):
             stack.up()
     assert not (tmp_path / "home").exists()
 
 
-def test_a_component_that_dies_is_named_with_the_end_of_its_log_and_all_is_stopped(tmp_path: Path) -> None:
+def test_dead_component_is_named_with_its_log_and_the_stack_stops(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "home", project=PROJECT, extend_arguments=["--no-such-option"])
     with pytest.raises(ComponentDied, match=r"extend-api ended with exit code 2[\s\S]*no-such-option"):
         stack.up()

@@ -54,13 +54,13 @@ def assert_it_pays_once(live: Live, run: DagRun) -> None:
     assert live.extend.requests_to(CANCEL) == 0
 
 
-def test_clearing_a_submission_that_waits_goes_on_with_it(live: Live) -> None:
+def test_cleared_waiting_submission_continues(live: Live) -> None:
     run = rate_limited_run(live)
     live.client.clear_tasks(run.dag_id, run.dag_run_id, ["submit"])
     assert_it_pays_once(live, run)
 
 
-def test_ending_a_submission_that_waits_cancels_nothing_and_a_clear_brings_it_back(live: Live) -> None:
+def test_ended_waiting_submission_cancels_nothing_and_a_clear_resumes_it(live: Live) -> None:
     run = rate_limited_run(live)
     live.client.set_task_state(run.dag_id, run.dag_run_id, "submit", "failed")
     live.client.wait_for_run(run.dag_id, run.dag_run_id, timeout=RUN_SECONDS)
@@ -69,7 +69,7 @@ def test_ending_a_submission_that_waits_cancels_nothing_and_a_clear_brings_it_ba
     assert_it_pays_once(live, run)
 
 
-def test_a_rate_limit_that_ends_is_waited_out_in_the_triggerer_and_costs_no_attempt(live: Live) -> None:
+def test_rate_limit_is_waited_out_in_the_triggerer_without_an_attempt(live: Live) -> None:
     live.extend.configure(faults=[{"endpoint": BATCH, "kind": "rate_limit", "retry_after": 8}])
     run = live.client.trigger(SUBMISSION)
     live.client.wait_for_task(run.dag_id, run.dag_run_id, "submit", ("deferred",))
@@ -77,7 +77,7 @@ def test_a_rate_limit_that_ends_is_waited_out_in_the_triggerer_and_costs_no_atte
     assert live.client.task(run.dag_id, run.dag_run_id, "submit").try_number == 1
 
 
-def test_a_cleared_task_submits_anew_with_tracing_off_and_the_run_not_reset_and_a_retry_does_not(
+def test_cleared_task_submits_anew_without_tracing_or_run_reset_but_a_retry_does_not(
     live: Live,
 ) -> None:
     live.client.wait_for_dag(RESUBMISSION)
@@ -96,7 +96,7 @@ def test_a_cleared_task_submits_anew_with_tracing_off_and_the_run_not_reset_and_
 
 
 @pytest.mark.alone
-def test_a_trigger_that_hears_of_a_clear_when_the_next_attempt_is_through_leaves_its_batch_alone(
+def test_trigger_that_learns_of_a_clear_too_late_leaves_its_batch_alone(
     live: Live, airflow_stack: Stack
 ) -> None:
     live.client.wait_for_dag(LOST)
@@ -137,7 +137,7 @@ def standing_still(stack: Stack, component: str) -> Iterator[None]:
             process.resume()
 
 
-def test_the_end_of_one_of_two_runs_leaves_their_batch_to_the_other(live: Live) -> None:
+def test_ending_one_of_two_runs_leaves_their_batch_to_the_other(live: Live) -> None:
     bucket, prefix = source_of(live.settings)
     live.s3.bucket(bucket)
     seed_documents(live.s3.endpoint_url, live.settings, (DAY,), 16, 3)
@@ -155,7 +155,7 @@ def test_the_end_of_one_of_two_runs_leaves_their_batch_to_the_other(live: Live) 
     eventually(lambda: live.extend.stats()["runs"], {"CANCELLED": created})
 
 
-def test_a_run_whose_turn_has_not_come_keeps_the_batch_that_it_has_planned_to_take_up(live: Live) -> None:
+def test_queued_run_keeps_the_batch_that_it_plans_to_take_up(live: Live) -> None:
     bucket, prefix = source_of(live.settings)
     live.s3.bucket(bucket)
     seed_documents(live.s3.endpoint_url, live.settings, (DAY,), 16, 4)

@@ -60,7 +60,7 @@ def by_hand(live: Live, day: dt.date, **conf: Any) -> DagRun:
     return live.client.trigger(ON_DEMAND, conf={"source": f"s3://{bucket}/{prefix}{day}/", **conf})
 
 
-def test_the_night_lands_what_arrived_on_its_day(live: Live) -> None:
+def test_nightly_run_lands_the_documents_of_its_day(live: Live) -> None:
     day = next_day(live.client.wait_for_dag(NIGHTLY))
     truths = seeded(live, day)
     live.client.set_paused(NIGHTLY, False)
@@ -81,7 +81,7 @@ def test_the_night_lands_what_arrived_on_its_day(live: Live) -> None:
     assert told["warehouse_default.extend.documents"]["rows"] == len(truths)
 
 
-def test_what_landed_starts_a_dag_that_is_scheduled_on_the_table(live: Live) -> None:
+def test_landed_table_starts_a_dag_scheduled_on_it(live: Live) -> None:
     mart, day = "invoice_mart", dt.date(2026, 10, 30)
     live.client.wait_for_dag(mart)
     live.client.set_paused(mart, False)
@@ -102,7 +102,7 @@ def test_what_landed_starts_a_dag_that_is_scheduled_on_the_table(live: Live) -> 
     assert told[run.dag_run_id] == invoices > 0
 
 
-def test_by_hand_several_batches_flow_side_by_side(live: Live) -> None:
+def test_manual_run_processes_several_batches_side_by_side(live: Live) -> None:
     day = dt.date(2026, 10, 1)
     truths = seeded(live, day, per_day=40)
     run = by_hand(live, day, chunk_size=12)
@@ -112,7 +112,7 @@ def test_by_hand_several_batches_flow_side_by_side(live: Live) -> None:
     assert live.extend.requests_to(BATCH) == len(tasks(live, run, "wait")) == 4
 
 
-def test_a_backfill_of_three_days_lands_each_day(live: Live) -> None:
+def test_backfill_of_three_days_lands_each_day(live: Live) -> None:
     days = [dt.date(2026, 9, 1) + dt.timedelta(days=offset) for offset in range(3)]
     truths = seeded(live, *days)
     live.client.set_paused(NIGHTLY, False)
@@ -126,7 +126,7 @@ def test_a_backfill_of_three_days_lands_each_day(live: Live) -> None:
     assert_landed(live, truths)
 
 
-def test_two_runs_over_the_same_documents_at_the_same_moment_pay_once(live: Live) -> None:
+def test_two_simultaneous_runs_over_the_same_documents_pay_once(live: Live) -> None:
     day = dt.date(2026, 10, 2)
     truths = seeded(live, day)
     live.extend.configure(latency_seconds=2)
@@ -136,7 +136,7 @@ def test_two_runs_over_the_same_documents_at_the_same_moment_pay_once(live: Live
     assert_landed(live, truths)
 
 
-def test_progress_is_in_the_ui_while_nobody_works_on_the_batch(live: Live) -> None:
+def test_ui_shows_progress_while_the_batch_waits(live: Live) -> None:
     day = dt.date(2026, 10, 3)
     seeded(live, day)
     live.extend.configure(hold=True)
@@ -162,7 +162,7 @@ def test_progress_is_in_the_ui_while_nobody_works_on_the_batch(live: Live) -> No
         pytest.param({}, {"no_credits": True}, "credits", id="no credits"),
     ],
 )
-def test_what_cannot_work_fails_at_once_and_creates_nothing(
+def test_wrong_settings_fail_at_once_and_create_nothing(
     live: Live, conf: dict[str, Any], settings: dict[str, Any], says: str
 ) -> None:
     day = dt.date(2026, 10, 4)

@@ -19,7 +19,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_projects_own_file_holds_what_the_dags_need() -> None:
+def test_project_file_has_what_the_dags_need() -> None:
     settings = load_settings(PROJECT / "airflow_settings.yaml")
     assert {body["connection_id"]: body["conn_type"] for body in settings.connection_bodies()} == {
         "extend_default": "extend",
@@ -37,7 +37,7 @@ def test_the_projects_own_file_holds_what_the_dags_need() -> None:
     }
 
 
-def test_every_key_of_a_connection_arrives(tmp_path: Path) -> None:
+def test_connection_keeps_every_key(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         """
@@ -62,7 +62,7 @@ def test_every_key_of_a_connection_arrives(tmp_path: Path) -> None:
     assert json.loads(second["extra"]) == {"x": 1}
 
 
-def test_a_connection_uri_is_taken_apart_as_airflow_does(tmp_path: Path) -> None:
+def test_connection_uri_is_split_as_airflow_splits_it(tmp_path: Path) -> None:
     from airflow.sdk import Connection
 
     uri = "my-type://lo%40gin:pa%2Fss@Host.example:5432/sche%20ma?timeout=5&flag=yes"
@@ -81,7 +81,7 @@ def test_a_connection_uri_is_taken_apart_as_airflow_does(tmp_path: Path) -> None
     }
 
 
-def test_addresses_and_folders_are_replaced_wherever_they_stand(tmp_path: Path) -> None:
+def test_relocating_replaces_addresses_and_folders_everywhere(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         """
@@ -116,7 +116,7 @@ def test_addresses_and_folders_are_replaced_wherever_they_stand(tmp_path: Path) 
         ),
     ],
 )
-def test_nothing_is_no_error(tmp_path: Path, text: str) -> None:
+def test_empty_file_gives_empty_settings(tmp_path: Path, text: str) -> None:
     settings = load_settings(write(tmp_path, text))
     assert (settings.connection_bodies(), settings.pool_bodies(), settings.variable_bodies()) == ([], [], [])
 
@@ -183,7 +183,7 @@ def test_nothing_is_no_error(tmp_path: Path, text: str) -> None:
         ),
     ],
 )
-def test_an_error_names_file_and_key_and_no_value(tmp_path: Path, text: str, message: str) -> None:
+def test_error_names_file_and_key_but_no_value(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(SettingsError, match=message) as caught:
         load_settings(path)
@@ -192,12 +192,12 @@ def test_an_error_names_file_and_key_and_no_value(tmp_path: Path, text: str, mes
     assert caught.value.__cause__ is None
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read: No such file"):
         load_settings(tmp_path / "nowhere.yaml")
 
 
-def test_what_is_printed_shows_no_secret() -> None:
+def test_repr_shows_no_secret() -> None:
     path = PROJECT / "airflow_settings.yaml"
     assert "sk_sandbox" in path.read_text()
     assert "sk_sandbox" not in repr(load_settings(path))

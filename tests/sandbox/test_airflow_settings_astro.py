@@ -40,7 +40,7 @@ def commands(settings: Mapping[str, Any]) -> Iterator[str]:
         yield line + (f"--conn-port {port}" if port else "")
 
 
-def test_its_own_commands_store_what_the_sandbox_loads(airflow_database: None, tmp_path: Path) -> None:
+def test_astro_commands_store_what_the_sandbox_loads(airflow_database: None, tmp_path: Path) -> None:
     lines = list(commands(yaml.safe_load(FILE.read_text())["airflow"]))
     printed, stored = run_commands(lines, tmp_path)
     assert "invalid" not in printed  # the type of a connection, which would be stored as generic then

@@ -121,7 +121,7 @@ def seen(call: Callable[..., Any], version: str, batch_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("version", [NEWEST, OLDER])
-def test_every_answer_keeps_to_the_contract(recorded: tuple[ExtendApi, list[Exchange]], version: str) -> None:
+def test_every_answer_fits_the_contract(recorded: tuple[ExtendApi, list[Exchange]], version: str) -> None:
     api, exchanges = recorded
     everything(api, version)
     api_exchanges = [each for each in exchanges if not each.path.startswith("/_sandbox")]
@@ -160,7 +160,7 @@ OPEN = {("output", "type"), ("workflow", "object"), ("matchedBranch", "type")}
 
 
 @pytest.mark.parametrize("version", [NEWEST, OLDER])
-def test_the_checker_sees_every_wrong_type_and_everything_missing(
+def test_checker_finds_wrong_types_and_missing_fields(
     recorded: tuple[ExtendApi, list[Exchange]], version: str
 ) -> None:
     api, exchanges = recorded
@@ -187,7 +187,7 @@ def test_the_checker_sees_every_wrong_type_and_everything_missing(
     assert unseen == []
 
 
-def test_a_run_has_no_times_before_it_starts(extend_api: ExtendApi) -> None:
+def test_run_has_no_times_before_it_starts(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     body = {"workflow": {"id": "workflow_invoices"}, "file": {"text": INVOICE}}
     created = extend_api.call("POST", "/workflow_runs", json=body).json()
@@ -203,7 +203,7 @@ def test_a_run_has_no_times_before_it_starts(extend_api: ExtendApi) -> None:
 @pytest.mark.parametrize(
     ("workflow", "own", "parsed"), [("workflow_mixed", 2.0, 0.5), ("workflow_mailroom", 4.0, 0.0)]
 )
-def test_a_file_is_parsed_once_for_the_first_step_over_it_and_that_is_charged(
+def test_file_is_parsed_and_charged_once_for_its_first_step(
     extend_api: ExtendApi, workflow: str, own: float, parsed: float
 ) -> None:
     extend_api.configure(parse_credits_per_page=0.5)

@@ -50,7 +50,7 @@ def test_held_runs_stay_pending_until_released(extend_api: ExtendApi) -> None:
     assert {run["status"] for run in extend_api.runs(batch_id)} == {"PROCESSED"}
 
 
-def test_lower_priorities_go_first_and_equal_ones_in_order(extend_api: ExtendApi) -> None:
+def test_lower_priority_numbers_run_first_and_equal_ones_in_order(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True, synthetic=True, max_concurrent_runs=1, latency_seconds=0.01)
     late = extend_api.submit_batch(_inputs(3))
     early = extend_api.submit_batch(_inputs(3), priority=1)
@@ -64,7 +64,7 @@ def test_lower_priorities_go_first_and_equal_ones_in_order(extend_api: ExtendApi
     assert len(set(started)) == len(started)
 
 
-def test_a_run_is_processing_for_the_latency(extend_api: ExtendApi) -> None:
+def test_run_is_processing_for_the_latency(extend_api: ExtendApi) -> None:
     extend_api.configure(synthetic=True, latency_seconds=0.4)
     batch_id = extend_api.submit_batch(_inputs(1))
     _until(extend_api, {"PROCESSING": 1})
@@ -76,7 +76,7 @@ def test_a_run_is_processing_for_the_latency(extend_api: ExtendApi) -> None:
     assert max(drawn) - min(drawn) > 0.02
 
 
-def test_no_more_runs_are_processing_than_allowed(extend_api: ExtendApi) -> None:
+def test_number_of_processing_runs_stays_below_the_limit(extend_api: ExtendApi) -> None:
     extend_api.configure(synthetic=True, latency_seconds=60, max_concurrent_runs=2)
     extend_api.submit_batch(_inputs(5))
     _until(extend_api, {"PROCESSING": 2, "PENDING": 3})
@@ -84,7 +84,7 @@ def test_no_more_runs_are_processing_than_allowed(extend_api: ExtendApi) -> None
     assert extend_api.stats()["runs"] == {"PROCESSING": 2, "PENDING": 3}
 
 
-def test_a_place_that_a_cancelled_run_held_goes_to_the_next(extend_api: ExtendApi) -> None:
+def test_cancelled_run_frees_its_place_for_the_next(extend_api: ExtendApi) -> None:
     extend_api.configure(latency_seconds=60, max_concurrent_runs=1, cancelling_seconds=0)
     batch_id = extend_api.submit_batch(_inputs(2))
     _until(extend_api, {"PROCESSING": 1, "PENDING": 1})
@@ -94,7 +94,7 @@ def test_a_place_that_a_cancelled_run_held_goes_to_the_next(extend_api: ExtendAp
     _until(extend_api, {"CANCELLED": 1, "PROCESSING": 1})
 
 
-def test_the_credits_of_a_page_are_as_set(extend_api: ExtendApi) -> None:
+def test_credits_per_page_follow_the_setting(extend_api: ExtendApi) -> None:
     extend_api.configure(credits_per_page=2.5)
     [run] = extend_api.runs(extend_api.submit_batch(_inputs(1), "workflow_mixed"))
     assert run["usage"]["credits"] == 5.0
@@ -110,7 +110,7 @@ def test_the_credits_of_a_page_are_as_set(extend_api: ExtendApi) -> None:
         pytest.param({"fraction": 0.0}, set(), id="none"),
     ],
 )
-def test_a_rule_decides_for_the_runs_it_matches(
+def test_rule_decides_the_outcome_of_matching_runs(
     extend_api: ExtendApi, rule: dict[str, Any], struck: set[str]
 ) -> None:
     extend_api.configure(outcomes=[{"status": "FAILED", **rule}], synthetic=True)
@@ -118,7 +118,7 @@ def test_a_rule_decides_for_the_runs_it_matches(
     assert {name for name, status in runs.items() if status == "FAILED"} == struck
 
 
-def test_a_fraction_strikes_the_same_inputs_every_time(extend_api: ExtendApi) -> None:
+def test_fraction_selects_the_same_inputs_every_time(extend_api: ExtendApi) -> None:
     extend_api.configure(outcomes=[{"status": "REJECTED", "fraction": 0.4, "message": "No."}], synthetic=True)
     first, second = (_by_name(extend_api.runs(extend_api.submit_batch(_inputs(60)))) for _ in range(2))
     assert first == second
@@ -128,7 +128,7 @@ def test_a_fraction_strikes_the_same_inputs_every_time(extend_api: ExtendApi) ->
 @pytest.mark.parametrize(
     "status", ["FAILED", "REJECTED", "CANCELLED", "NEEDS_REVIEW", "A_STATUS_OF_TOMORROW"]
 )
-def test_a_rule_can_end_a_run_in_any_status(extend_api: ExtendApi, status: str) -> None:
+def test_rule_can_end_a_run_in_any_status(extend_api: ExtendApi, status: str) -> None:
     extend_api.configure(outcomes=[{"status": status, "message": "Because."}], synthetic=True)
     [run] = extend_api.runs(extend_api.submit_batch(_inputs(1)))
     assert run["status"] == status
@@ -137,20 +137,20 @@ def test_a_rule_can_end_a_run_in_any_status(extend_api: ExtendApi, status: str) 
     assert (run["endTime"] is None) is (status == "NEEDS_REVIEW")
 
 
-def test_the_first_rule_that_matches_wins(extend_api: ExtendApi) -> None:
+def test_first_matching_rule_wins(extend_api: ExtendApi) -> None:
     rules = [{"status": "CANCELLED", "name_glob": "000*"}, {"status": "REJECTED"}]
     extend_api.configure(outcomes=rules, synthetic=True)
     runs = extend_api.runs(extend_api.submit_batch(_inputs(2)))
     assert [run["status"] for run in runs] == ["CANCELLED", "REJECTED"]
 
 
-def test_a_transient_failure_is_over_after_the_attempts_told(extend_api: ExtendApi) -> None:
+def test_transient_failure_ends_after_its_attempts(extend_api: ExtendApi) -> None:
     extend_api.configure(outcomes=[{"status": "FAILED", "first_attempts": 2}], synthetic=True)
     statuses = [extend_api.runs(extend_api.submit_batch(_inputs(1)))[0]["status"] for _ in range(3)]
     assert statuses == ["FAILED", "FAILED", "PROCESSED"]
 
 
-def test_a_processing_run_is_cancelled_through_cancelling(extend_api: ExtendApi) -> None:
+def test_processing_run_is_cancelled_through_cancelling(extend_api: ExtendApi) -> None:
     extend_api.configure(latency_seconds=30, cancelling_seconds=0.2)
     batch_id = extend_api.submit_batch(_inputs(1))
     _until(extend_api, {"PROCESSING": 1})
@@ -169,7 +169,7 @@ def _in_review(extend_api: ExtendApi, workflow_id: str = "workflow_invoices", **
     return run
 
 
-def test_an_approved_run_carries_the_reviewers_edits(extend_api: ExtendApi) -> None:
+def test_approved_run_has_the_reviewers_edits(extend_api: ExtendApi) -> None:
     waiting = _in_review(extend_api)
     edits = {"total": 120.5, "vendor.name": "Acme AG"}
     run = extend_api.review(waiting["id"], "approve", edits=edits, reviewer="jane@example.com", note="Typo.")
@@ -189,20 +189,20 @@ def test_an_approved_run_carries_the_reviewers_edits(extend_api: ExtendApi) -> N
     assert older["outputs"][0]["edits"]["total"]["editedValue"] == 120.5
 
 
-def test_a_run_approved_as_it_is_was_reviewed_but_not_edited(extend_api: ExtendApi) -> None:
+def test_run_approved_without_edits_is_reviewed_but_not_edited(extend_api: ExtendApi) -> None:
     run = extend_api.review(_in_review(extend_api)["id"], "approve")
     extract = run["stepRuns"][0]["result"]["extractRun"]
     assert (extract["reviewed"], extract["edited"], extract["edits"]) == (True, False, None)
     assert extract["output"] == extract["initialOutput"] == extract["reviewedOutput"]
 
 
-def test_a_rejected_run_carries_the_note(extend_api: ExtendApi) -> None:
+def test_rejected_run_has_the_note(extend_api: ExtendApi) -> None:
     run = extend_api.review(_in_review(extend_api)["id"], "reject", note="Not an invoice.")
     assert (run["status"], run["reviewed"]) == ("REJECTED", True)
     assert run["rejectionNote"] == "Not an invoice."
 
 
-def test_a_reclassified_run_starts_over_with_the_given_class(extend_api: ExtendApi) -> None:
+def test_reclassified_run_restarts_with_the_given_class(extend_api: ExtendApi) -> None:
     waiting = _in_review(extend_api, "workflow_mixed", first_attempts=1)
     assert extend_api.review(waiting["id"], "reclassify", type="receipt")["status"] == "PROCESSING"
     [run] = extend_api.runs(waiting["batchId"])
@@ -212,13 +212,13 @@ def test_a_reclassified_run_starts_over_with_the_given_class(extend_api: ExtendA
     assert extract["result"]["extractRun"]["extractor"]["id"] == "ex_receipts"
 
 
-def test_a_reclassified_run_can_need_review_again(extend_api: ExtendApi) -> None:
+def test_reclassified_run_can_need_review_again(extend_api: ExtendApi) -> None:
     waiting = _in_review(extend_api, "workflow_mixed")
     extend_api.review(waiting["id"], "reclassify", type="receipt")
     assert extend_api.runs(waiting["batchId"])[0]["status"] == "NEEDS_REVIEW"
 
 
-def test_a_review_step_is_listed_where_set(extend_api: ExtendApi) -> None:
+def test_review_step_is_listed_if_the_setting_is_on(extend_api: ExtendApi) -> None:
     extend_api.configure(review_steps=True)
     waiting = _in_review(extend_api)
     assert [(step["stepType"], step["status"]) for step in waiting["stepRuns"]] == [
@@ -238,9 +238,7 @@ def test_a_review_step_is_listed_where_set(extend_api: ExtendApi) -> None:
         pytest.param({"decision": "approve", "editor": "x"}, 422, id="unknown field"),
     ],
 )
-def test_a_decision_that_does_not_fit_is_refused(
-    extend_api: ExtendApi, body: dict[str, Any], status: int
-) -> None:
+def test_wrong_decision_is_refused(extend_api: ExtendApi, body: dict[str, Any], status: int) -> None:
     run = _in_review(extend_api)
     url = f"{extend_api.url}/_sandbox/runs/{run['id']}/review"
     assert requests.post(url, json=body, timeout=10).status_code == status
@@ -248,7 +246,7 @@ def test_a_decision_that_does_not_fit_is_refused(
     assert (after["status"], after["reviewed"]) == ("NEEDS_REVIEW", False)
 
 
-def test_a_run_that_is_not_in_review_cannot_be_decided_on(extend_api: ExtendApi) -> None:
+def test_decision_on_a_run_outside_review_is_refused(extend_api: ExtendApi) -> None:
     [run] = extend_api.runs(extend_api.submit_batch(_inputs(1)))
     url = f"{extend_api.url}/_sandbox/runs/{run['id']}/review"
     assert requests.post(url, json={"decision": "approve"}, timeout=10).status_code == 409

@@ -21,7 +21,7 @@ def _submit(extend_api: ExtendApi, **options: Any) -> requests.Response:
 
 @pytest.mark.parametrize("accepted", [False, True], ids=["before acceptance", "after acceptance"])
 @pytest.mark.parametrize("status", [500, 503])
-def test_an_error_comes_before_or_after_acceptance(
+def test_error_comes_before_or_after_the_request_takes_effect(
     extend_api: ExtendApi, accepted: bool, status: int
 ) -> None:
     extend_api.configure(faults=[{"endpoint": BATCH, "status": status, "accepted": accepted}])
@@ -33,7 +33,7 @@ def test_an_error_comes_before_or_after_acceptance(
 
 
 @pytest.mark.parametrize("accepted", [False, True], ids=["before acceptance", "after acceptance"])
-def test_a_dropped_connection_gives_no_answer(extend_api: ExtendApi, accepted: bool) -> None:
+def test_dropped_connection_gives_no_answer(extend_api: ExtendApi, accepted: bool) -> None:
     extend_api.configure(faults=[{"endpoint": BATCH, "kind": "drop", "accepted": accepted}])
     with pytest.raises(requests.ConnectionError):
         _submit(extend_api)
@@ -43,7 +43,9 @@ def test_a_dropped_connection_gives_no_answer(extend_api: ExtendApi, accepted: b
 
 
 @pytest.mark.parametrize("accepted", [False, True], ids=["before acceptance", "after acceptance"])
-def test_a_slow_answer_outlasts_a_clients_patience(extend_api: ExtendApi, accepted: bool) -> None:
+def test_slow_request_of_a_gone_client_takes_effect_only_if_accepted(
+    extend_api: ExtendApi, accepted: bool
+) -> None:
     extend_api.configure(faults=[{"endpoint": BATCH, "kind": "slow", "seconds": 0.5, "accepted": accepted}])
     with pytest.raises(requests.ReadTimeout):
         _submit(extend_api, timeout=0.2)
@@ -54,7 +56,7 @@ def test_a_slow_answer_outlasts_a_clients_patience(extend_api: ExtendApi, accept
     assert extend_api.stats()["runs_created"] == ({"one.txt": 1} if accepted else {})
 
 
-def test_a_late_request_takes_effect_although_its_client_has_left(extend_api: ExtendApi) -> None:
+def test_late_request_takes_effect_after_its_client_has_left(extend_api: ExtendApi) -> None:
     extend_api.configure(faults=[{"endpoint": BATCH, "kind": "late", "seconds": 0.6}])
     with pytest.raises(requests.ReadTimeout):
         _submit(extend_api, timeout=0.2)
@@ -66,7 +68,7 @@ def test_a_late_request_takes_effect_although_its_client_has_left(extend_api: Ex
     assert extend_api.stats()["runs_created"] == {"one.txt": 1}
 
 
-def test_a_slow_answer_is_the_proper_one(extend_api: ExtendApi) -> None:
+def test_slow_answer_is_complete(extend_api: ExtendApi) -> None:
     extend_api.configure(faults=[{"kind": "slow", "seconds": 0.3}])
     started = time.monotonic()
     assert _submit(extend_api).json()["batchId"].startswith("batch_")
@@ -74,7 +76,7 @@ def test_a_slow_answer_is_the_proper_one(extend_api: ExtendApi) -> None:
 
 
 @pytest.mark.parametrize("accepted", [False, True], ids=["before acceptance", "after acceptance"])
-def test_a_malformed_answer_is_no_json(extend_api: ExtendApi, accepted: bool) -> None:
+def test_malformed_answer_is_not_json(extend_api: ExtendApi, accepted: bool) -> None:
     extend_api.configure(faults=[{"endpoint": BATCH, "kind": "malformed", "accepted": accepted}])
     answer = _submit(extend_api)
     assert answer.status_code == 200
@@ -83,7 +85,7 @@ def test_a_malformed_answer_is_no_json(extend_api: ExtendApi, accepted: bool) ->
     assert len(extend_api.stats()["runs_created"]) == accepted
 
 
-def test_a_fault_strikes_as_often_as_told_after_as_many_as_told(extend_api: ExtendApi) -> None:
+def test_fault_follows_its_skip_and_count(extend_api: ExtendApi) -> None:
     extend_api.configure(
         faults=[{"endpoint": BATCH, "kind": "rate_limit", "skip": 1, "count": 2, "retry_after": 3}]
     )
@@ -93,20 +95,20 @@ def test_a_fault_strikes_as_often_as_told_after_as_many_as_told(extend_api: Exte
     assert answers[1].json()["code"] == "RATE_LIMIT_EXCEEDED"
 
 
-def test_a_fault_that_is_set_again_strikes_again(extend_api: ExtendApi) -> None:
+def test_fault_set_again_strikes_again(extend_api: ExtendApi) -> None:
     for _ in range(2):
         extend_api.configure(faults=[{"endpoint": BATCH}])
         assert [_submit(extend_api).status_code for _ in range(2)] == [500, 200]
 
 
-def test_a_fault_strikes_its_endpoint_only_and_forever_without_a_count(extend_api: ExtendApi) -> None:
+def test_fault_without_a_count_strikes_its_endpoint_forever(extend_api: ExtendApi) -> None:
     extend_api.configure(faults=[{"endpoint": "GET /workflow_runs/{id}", "count": None}])
     assert [extend_api.call("GET", "/workflow_runs/any").status_code for _ in range(3)] == [500] * 3
     assert extend_api.call("GET", "/workflow_runs").status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["none", "seconds", "date"])
-def test_the_rate_limit_answers_429_with_the_header_asked_for(extend_api: ExtendApi, kind: str) -> None:
+def test_rate_limit_answers_429_with_the_configured_header(extend_api: ExtendApi, kind: str) -> None:
     extend_api.configure(requests_per_second=2, retry_after=kind, retry_after_seconds=7)
     answers = [extend_api.call("GET", "/workflow_runs") for _ in range(8)]
     limited = [answer for answer in answers if answer.status_code == 429]
@@ -123,13 +125,13 @@ def test_the_rate_limit_answers_429_with_the_header_asked_for(extend_api: Extend
     assert _submit(extend_api).status_code == 200  # writing has a limit of its own
 
 
-def test_the_older_version_says_429_in_its_own_shape(extend_api: ExtendApi) -> None:
+def test_older_version_answers_429_in_its_own_shape(extend_api: ExtendApi) -> None:
     extend_api.configure(faults=[{"kind": "rate_limit"}])
     answer = extend_api.call("GET", "/workflow_runs", version="2025-04-21")
     assert (answer.status_code, answer.json().keys()) == (429, {"error"})
 
 
-def test_runs_per_minute_limit_single_runs_and_pace_batches(extend_api: ExtendApi) -> None:
+def test_runs_per_minute_limits_single_runs_and_paces_batches(extend_api: ExtendApi) -> None:
     extend_api.configure(runs_per_minute=2, synthetic=True)
     body = {"workflow": {"id": "workflow_invoices"}, "file": {"text": "x"}}
     answers = [extend_api.call("POST", "/workflow_runs", json=body).status_code for _ in range(3)]
@@ -139,28 +141,28 @@ def test_runs_per_minute_limit_single_runs_and_pace_batches(extend_api: ExtendAp
     assert extend_api.stats()["runs"] == {"PROCESSED": 2, "PENDING": 3}
 
 
-def test_no_more_runs_wait_than_the_limit_allows(extend_api: ExtendApi) -> None:
+def test_queue_refuses_runs_above_its_limit(extend_api: ExtendApi) -> None:
     extend_api.configure(max_queued_runs=1, hold=True)
     assert _submit(extend_api).status_code == 200
     refused = _submit(extend_api)
     assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMIT_EXCEEDED")
 
 
-def test_without_credits_nothing_is_accepted(extend_api: ExtendApi) -> None:
+def test_new_runs_are_refused_without_credits(extend_api: ExtendApi) -> None:
     extend_api.configure(no_credits=True)
     assert _submit(extend_api).status_code == 402
     assert extend_api.call("GET", "/workflow_runs").status_code == 200
     assert extend_api.stats()["runs_created"] == {}
 
 
-def test_an_organization_key_needs_a_workspace(extend_api: ExtendApi) -> None:
+def test_organization_key_needs_a_workspace(extend_api: ExtendApi) -> None:
     extend_api.configure(organization_key=True, workspace_id="ws_acme")
     assert extend_api.call("GET", "/workflow_runs").status_code == 400
     headers = {"x-extend-workspace-id": "ws_acme"}
     assert extend_api.call("GET", "/workflow_runs", headers=headers).status_code == 200
 
 
-def test_a_batch_can_be_given_a_status_of_its_own(extend_api: ExtendApi) -> None:
+def test_batch_has_a_status_if_the_setting_is_on(extend_api: ExtendApi) -> None:
     extend_api.configure(batch_status="batch_run", synthetic=True)
     batch_id = _submit(extend_api).json()["batchId"]
     extend_api.runs(batch_id)
@@ -169,14 +171,14 @@ def test_a_batch_can_be_given_a_status_of_its_own(extend_api: ExtendApi) -> None
 
 
 @pytest.mark.parametrize("status", ["PENDING", "PROCESSING"])
-def test_a_new_run_has_the_status_asked_for(extend_api: ExtendApi, status: str) -> None:
+def test_new_run_has_the_configured_status(extend_api: ExtendApi, status: str) -> None:
     extend_api.configure(initial_status=status, hold=True)
     body = {"workflow": {"id": "workflow_invoices"}, "file": {"text": "x"}}
     assert extend_api.call("POST", "/workflow_runs", json=body).json()["status"] == status
 
 
 @pytest.mark.parametrize("status", [400, 409, 422])
-def test_cancelling_what_is_done_is_refused_with_the_status_asked_for(
+def test_cancelling_a_settled_run_is_refused_with_the_configured_status(
     extend_api: ExtendApi, status: int
 ) -> None:
     extend_api.configure(cancel_refusal_status=status, synthetic=True)
@@ -184,7 +186,7 @@ def test_cancelling_what_is_done_is_refused_with_the_status_asked_for(
     assert extend_api.call("POST", f"/workflow_runs/{run['id']}/cancel").status_code == status
 
 
-def test_an_unreadable_url_refuses_the_whole_batch_where_set(extend_api: ExtendApi) -> None:
+def test_unreadable_url_refuses_the_whole_batch_if_the_setting_is_on(extend_api: ExtendApi) -> None:
     extend_api.configure(unreachable_url="reject_batch")
     inputs = [{"file": {"text": "x"}}, {"file": {"url": "http://127.0.0.1:9/a.pdf?secret=1"}}]
     body = {"workflow": {"id": "workflow_invoices"}, "inputs": inputs}
@@ -206,9 +208,7 @@ def test_an_unreadable_url_refuses_the_whole_batch_where_set(extend_api: ExtendA
         pytest.param({"outcomes": [{"status": "FAILED", "glob": "*"}]}, id="unknown condition"),
     ],
 )
-def test_a_setting_that_does_not_exist_or_fit_is_refused_and_changes_nothing(
-    extend_api: ExtendApi, changes: dict[str, Any]
-) -> None:
+def test_wrong_setting_is_refused_and_changes_nothing(extend_api: ExtendApi, changes: dict[str, Any]) -> None:
     before = requests.get(f"{extend_api.url}/_sandbox/settings", timeout=10).json()
     body = {"synthetic": True, **changes}
     answer = requests.patch(f"{extend_api.url}/_sandbox/settings", json=body, timeout=10)
@@ -216,7 +216,7 @@ def test_a_setting_that_does_not_exist_or_fit_is_refused_and_changes_nothing(
     assert requests.get(f"{extend_api.url}/_sandbox/settings", timeout=10).json() == before
 
 
-def test_requests_are_counted_by_endpoint_and_answer_and_journalled_without_secrets(
+def test_requests_are_counted_and_journalled_without_secrets(
     extend_api: ExtendApi,
 ) -> None:
     extend_api.configure(synthetic=True)
@@ -236,7 +236,7 @@ def test_requests_are_counted_by_endpoint_and_answer_and_journalled_without_secr
     assert extend_api.key not in str(journal)
 
 
-def test_runs_are_counted_by_what_identifies_their_input(extend_api: ExtendApi) -> None:
+def test_runs_are_counted_by_input(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     inputs = [
         {"file": {"text": "x", "name": "named.txt"}, "metadata": {"document_id": "d1"}},
@@ -248,7 +248,7 @@ def test_runs_are_counted_by_what_identifies_their_input(extend_api: ExtendApi) 
     assert extend_api.stats()["runs_created"] == {"d1": 2, "named.txt": 1, "/a%20b.pdf": 1}
 
 
-def test_a_reset_forgets_everything(extend_api: ExtendApi) -> None:
+def test_reset_clears_everything(extend_api: ExtendApi) -> None:
     extend_api.configure(latency_seconds=30)
     _submit(extend_api)
     extend_api.reset()

@@ -37,12 +37,12 @@ def batch_id(extend_api: ExtendApi) -> str:
     return extend_api.submit_batch(_inputs(25))
 
 
-def test_a_page_has_ten_runs_unless_asked_otherwise(extend_api: ExtendApi, batch_id: str) -> None:
+def test_page_has_ten_runs_by_default(extend_api: ExtendApi, batch_id: str) -> None:
     assert [len(page) for page in _pages(extend_api)] == [10, 10, 5]
     assert [len(page) for page in _pages(extend_api, maxPageSize=1000)] == [25]
 
 
-def test_the_order_is_as_asked_and_by_default_the_last_updated_first(
+def test_list_is_sorted_as_requested_and_by_last_update_by_default(
     extend_api: ExtendApi, batch_id: str
 ) -> None:
     names = [f"{n:03}.txt" for n in range(25)]
@@ -55,7 +55,7 @@ def test_the_order_is_as_asked_and_by_default_the_last_updated_first(
     assert _pages(extend_api)[0][0] == "000.txt"
 
 
-def test_a_list_by_time_of_update_shifts_under_its_reader(extend_api: ExtendApi, batch_id: str) -> None:
+def test_list_sorted_by_update_shifts_between_pages(extend_api: ExtendApi, batch_id: str) -> None:
     first = extend_api.call("GET", "/workflow_runs", params={"maxPageSize": 20}).json()
     unread = extend_api.call("GET", "/workflow_runs", params={"sortDir": "asc", "maxPageSize": 1}).json()
     extend_api.call("POST", f"/workflow_runs/{unread['data'][0]['id']}", json={"name": "touched"})
@@ -94,19 +94,19 @@ def test_filters_select_runs(extend_api: ExtendApi, batch_id: str) -> None:
     ],
     ids=str,
 )
-def test_a_query_that_does_not_fit_is_refused(extend_api: ExtendApi, params: dict[str, Any]) -> None:
+def test_wrong_query_is_refused(extend_api: ExtendApi, params: dict[str, Any]) -> None:
     answer = extend_api.call("GET", "/workflow_runs", params=params)
     assert answer.status_code == 400
     assert answer.json()["message"].endswith(f"; Path: {next(iter(params))}")
 
 
-def test_a_page_size_above_the_limit_is_capped_where_set(extend_api: ExtendApi, batch_id: str) -> None:
+def test_page_size_above_the_limit_is_capped_if_set(extend_api: ExtendApi, batch_id: str) -> None:
     extend_api.configure(page_size_over_limit="cap", max_page_size=4)
     assert [len(page) for page in _pages(extend_api, maxPageSize=5000)] == [4] * 6 + [1]
     assert len(_pages(extend_api)[0]) == 4
 
 
-def test_a_token_is_good_for_its_own_query_only(extend_api: ExtendApi, batch_id: str) -> None:
+def test_page_token_works_only_for_its_own_query(extend_api: ExtendApi, batch_id: str) -> None:
     token = extend_api.call("GET", "/workflow_runs", params={"batchId": batch_id}).json()["nextPageToken"]
     assert len(token.split(":")) == 2
     for params in (
@@ -122,7 +122,7 @@ def test_a_token_is_good_for_its_own_query_only(extend_api: ExtendApi, batch_id:
 
 
 @pytest.mark.parametrize("setting", ["absent", "null"])
-def test_the_last_page_has_no_token(extend_api: ExtendApi, batch_id: str, setting: str) -> None:
+def test_last_page_has_no_token(extend_api: ExtendApi, batch_id: str, setting: str) -> None:
     extend_api.configure(last_page_token=setting)
     answer = extend_api.call("GET", "/workflow_runs", params={"maxPageSize": 1000}).json()
     assert ("nextPageToken" in answer) is (setting == "null")
@@ -132,7 +132,7 @@ def test_the_last_page_has_no_token(extend_api: ExtendApi, batch_id: str, settin
 @pytest.mark.parametrize(
     ("halves", "at_once"), [pytest.param(False, 0, id="all"), pytest.param(True, 12, id="the second half")]
 )
-def test_runs_are_listable_only_after_the_lag(extend_api: ExtendApi, halves: bool, at_once: int) -> None:
+def test_runs_are_listed_only_after_the_lag(extend_api: ExtendApi, halves: bool, at_once: int) -> None:
     extend_api.configure(listing_lag_seconds=1, listing_lag_halves=halves, synthetic=True)
     started = time.monotonic()
     batch_id = extend_api.submit_batch(_inputs(24))
@@ -142,7 +142,7 @@ def test_runs_are_listable_only_after_the_lag(extend_api: ExtendApi, halves: boo
     assert time.monotonic() - started >= 1
 
 
-def test_the_second_half_can_be_listable_later_than_the_first(extend_api: ExtendApi) -> None:
+def test_second_half_of_a_batch_can_be_listed_later(extend_api: ExtendApi) -> None:
     extend_api.configure(listing_lag_seconds=0.5, listing_lag_second_half_seconds=1, synthetic=True)
     started = time.monotonic()
     batch_id = extend_api.submit_batch(_inputs(24))
@@ -180,7 +180,7 @@ def test_files_are_listed_by_page_and_name(extend_api: ExtendApi) -> None:
     assert [file["name"] for file in ascending["data"]] == ["01.txt", "10.txt", "11.txt"]
 
 
-def test_an_order_walks_both_ways_from_anywhere_after_removals() -> None:
+def test_order_is_walked_both_ways_after_removals() -> None:
     order = Order()
     for key in range(10):
         order.append(key)
@@ -192,7 +192,7 @@ def test_an_order_walks_both_ways_from_anywhere_after_removals() -> None:
     assert list(order.walk(ascending=False, after=None)) == [8, 7, 6, 5, 3, 2, 1]
 
 
-def test_a_list_can_be_too_long_for_its_server(extend_api: ExtendApi, batch_id: str) -> None:
+def test_list_can_be_longer_than_the_server_returns(extend_api: ExtendApi, batch_id: str) -> None:
     params = {"sortBy": "createdAt", "maxPageSize": 10}
 
     def page(token: str | None = None) -> requests.Response:

@@ -88,7 +88,7 @@ def result(run: dict[str, Any], step_type: str) -> Any:
     return next(step["result"] for step in run["stepRuns"] if step["stepType"] == step_type)
 
 
-def test_every_document_of_a_bundle_goes_its_own_way_with_its_own_values(
+def test_each_document_of_a_bundle_gets_its_own_steps_and_values(
     extend_api: ExtendApi, mail: tuple[bytes, tuple[TruthPart, ...]]
 ) -> None:
     data, parts = mail
@@ -124,7 +124,7 @@ def test_every_document_of_a_bundle_goes_its_own_way_with_its_own_values(
     assert rest == []
 
 
-def test_a_split_file_knows_its_place_and_holds_its_pages(
+def test_split_file_has_its_place_and_its_pages(
     extend_api: ExtendApi, mail: tuple[bytes, tuple[TruthPart, ...]]
 ) -> None:
     data, parts = mail
@@ -146,7 +146,7 @@ def test_a_split_file_knows_its_place_and_holds_its_pages(
             assert each["identifier"] == part.value["invoice_number"]
 
 
-def test_the_official_models_accept_every_step(
+def test_official_models_accept_every_step(
     extend_api: ExtendApi, mail: tuple[bytes, tuple[TruthPart, ...]]
 ) -> None:
     run = sent(extend_api, mail[0])
@@ -167,7 +167,7 @@ def test_the_official_models_accept_every_step(
     assert {step.type for step in steps} == {"TRIGGER", *MODELS}
 
 
-def test_each_page_that_a_processor_reads_is_charged(
+def test_each_page_read_by_a_processor_is_charged(
     extend_api: ExtendApi, mail: tuple[bytes, tuple[TruthPart, ...]]
 ) -> None:
     data, parts = mail
@@ -180,7 +180,7 @@ def test_each_page_that_a_processor_reads_is_charged(
     }
 
 
-def test_a_single_document_is_not_split(extend_api: ExtendApi) -> None:
+def test_single_document_is_not_split(extend_api: ExtendApi) -> None:
     run = text_sent(extend_api)
     assert types_of(run["stepRuns"]) == ("PARSE", "CLASSIFY", *OF_AN_INVOICE)
     head, lines = (s["result"]["extractRun"]["output"]["value"] for s in run["stepRuns"][2:4])
@@ -212,7 +212,7 @@ def test_a_single_document_is_not_split(extend_api: ExtendApi) -> None:
         ),
     ],
 )
-def test_rules_are_of_the_documents_own_values(
+def test_rules_check_the_values_of_their_document(
     extend_api: ExtendApi, changes: dict[str, str], expected: dict[str, tuple[str, str | None]]
 ) -> None:
     text = INVOICE
@@ -239,7 +239,7 @@ def test_rules_are_of_the_documents_own_values(
         ("500.00", None, [False, False]),
     ],
 )
-def test_a_router_takes_the_first_branch_that_matches(
+def test_router_takes_the_first_matching_branch(
     extend_api: ExtendApi, total: str, branch: str | None, evaluated: list[bool]
 ) -> None:
     routed = result(text_sent(extend_api, INVOICE.replace("Total: 119.00", f"Total: {total}")), "ROUTER")
@@ -247,7 +247,7 @@ def test_a_router_takes_the_first_branch_that_matches(
     assert [each["matched"] for each in routed["branches"]] == evaluated
 
 
-def test_without_reading_a_file_is_an_invoice_with_its_name(extend_api: ExtendApi) -> None:
+def test_synthetic_result_is_an_invoice_with_the_name_of_the_file(extend_api: ExtendApi) -> None:
     extend_api.configure(synthetic=True)
     uploaded = extend_api.call("POST", "/files/upload", files={"file": ("a.pdf", b"%PDF-")}).json()
     [run] = extend_api.runs(extend_api.submit_batch([{"file": {"id": uploaded["id"]}}], WORKFLOW))
@@ -257,9 +257,7 @@ def test_without_reading_a_file_is_an_invoice_with_its_name(extend_api: ExtendAp
     assert values[0] == {"invoice_number": "a.pdf"}
 
 
-def test_splits_given_beforehand_are_taken(
-    extend_api: ExtendApi, mail: tuple[bytes, tuple[TruthPart, ...]]
-) -> None:
+def test_given_splits_are_used(extend_api: ExtendApi, mail: tuple[bytes, tuple[TruthPart, ...]]) -> None:
     client: Any = Extend(token=extend_api.key, base_url=extend_api.url)
     given = {"classificationId": "class_other", "type": "other", "startPage": 2, "endPage": 99}
     outputs = [
@@ -272,13 +270,13 @@ def test_splits_given_beforehand_are_taken(
     (split,) = run.step_runs[2].result.split_run.output.splits
     assert (split.type, split.start_page, split.end_page) == ("other", 2, mail[1][-1].last_page)
     assert [step.step_type for step in run.step_runs] == ["PARSE", "CLASSIFY", "SPLIT"]
-    with pytest.raises(BadRequestError, match="Each split has pages and a type"):
+    with pytest.raises(BadRequestError, match="Each split needs pages and one of"):
         client.workflow_runs.create(
             **order, outputs=[{"processor_id": "spl_mail", "output": {"splits": [{**given, "type": "poem"}]}}]
         )
 
 
-def test_failures_reviews_and_edits_are_as_in_any_workflow(
+def test_failures_reviews_and_edits_work_as_in_other_workflows(
     extend_api: ExtendApi, mail: tuple[bytes, tuple[TruthPart, ...]]
 ) -> None:
     broken = sent(extend_api, b"%PDF-1.7\nnot really")
@@ -301,7 +299,7 @@ def test_failures_reviews_and_edits_are_as_in_any_workflow(
     assert again["status"] == "PROCESSING"
 
 
-def test_the_older_version_tells_of_the_same_steps(
+def test_older_version_returns_the_same_steps(
     extend_api: ExtendApi, mail: tuple[bytes, tuple[TruthPart, ...]]
 ) -> None:
     run = sent(extend_api, mail[0])

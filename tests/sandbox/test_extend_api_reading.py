@@ -63,7 +63,7 @@ def _extract(run: dict[str, Any]) -> dict[str, Any]:
     return extract
 
 
-def test_a_presigned_url_is_downloaded_and_read(extend_api: ExtendApi, s3: S3) -> None:
+def test_presigned_url_is_downloaded_and_read(extend_api: ExtendApi, s3: S3) -> None:
     key = "2026-11-21/invoice 001 + 5% #ä.txt"
     s3.put(s3.bucket(), key, INVOICE)
     run = _run(extend_api, {"url": s3.presigned_url("acme-inbox", key)})
@@ -73,7 +73,7 @@ def test_a_presigned_url_is_downloaded_and_read(extend_api: ExtendApi, s3: S3) -
 
 
 @pytest.mark.parametrize("expired", [True, False], ids=["expired", "no such key"])
-def test_a_url_that_s3_refuses_fails_its_run_only_and_stays_secret(
+def test_url_refused_by_s3_fails_only_its_run_and_stays_secret(
     extend_api: ExtendApi, s3: S3, expired: bool
 ) -> None:
     bucket = s3.bucket()
@@ -102,9 +102,7 @@ def test_a_url_that_s3_refuses_fails_its_run_only_and_stays_secret(
         pytest.param("slow", "TimeoutError", id="too slow"),
     ],
 )
-def test_a_url_that_cannot_be_read_fails_the_run(
-    extend_api: ExtendApi, statuses: str, path: str, said: str
-) -> None:
+def test_unreadable_url_fails_the_run(extend_api: ExtendApi, statuses: str, path: str, said: str) -> None:
     extend_api.configure(download_timeout_seconds=0.5)
     run = _run(extend_api, {"url": f"{statuses}/{path}?X-Amz-Signature=abc"})
     assert (run["status"], run["failureReason"]) == ("FAILED", "FAILED_TO_PROCESS_FILE")
@@ -117,14 +115,14 @@ def test_a_url_that_cannot_be_read_fails_the_run(
     assert run["usage"]["credits"] == 0
 
 
-def test_an_address_where_nobody_listens_fails_the_run(extend_api: ExtendApi) -> None:
+def test_unreachable_address_fails_the_run(extend_api: ExtendApi) -> None:
     run = _run(extend_api, {"url": "http://127.0.0.1:9/a.pdf?token=abc"})
     assert run["status"] == "FAILED"
     assert run["failureMessage"].startswith("UNABLE_TO_DOWNLOAD_FILE: the file's URL could not be reached")
     assert "abc" not in str(run)
 
 
-def test_a_file_above_the_limit_fails_the_run(extend_api: ExtendApi, statuses: str) -> None:
+def test_file_above_the_size_limit_fails_the_run(extend_api: ExtendApi, statuses: str) -> None:
     extend_api.configure(max_file_bytes=20)
     run = _run(extend_api, {"url": f"{statuses}/200"})
     assert run["failureMessage"].startswith("FILE_SIZE_TOO_LARGE: ")
@@ -149,7 +147,7 @@ def _pdf(password: str | None = None) -> bytes:
         pytest.param("a.png", b"\x89PNG\r\n", "FILE_TYPE_NOT_SUPPORTED", id="no text in it"),
     ],
 )
-def test_a_file_that_cannot_be_read_fails_the_run_with_the_code(
+def test_unreadable_file_fails_the_run_with_its_code(
     extend_api: ExtendApi, name: str, content: bytes, code: str
 ) -> None:
     uploaded = extend_api.call("POST", "/files/upload", files={"file": (name, content)}).json()
@@ -158,7 +156,7 @@ def test_a_file_that_cannot_be_read_fails_the_run_with_the_code(
     assert run["failureMessage"].startswith(f"{code}: ")
 
 
-def test_a_password_opens_a_protected_file_both_ways(extend_api: ExtendApi, s3: S3) -> None:
+def test_password_opens_a_protected_file_by_url_and_by_upload(extend_api: ExtendApi, s3: S3) -> None:
     content = _pdf("s3cret")
     form: dict[str, Any] = {"data": {"password": "s3cret"}, "files": {"file": ("a.pdf", content)}}
     uploaded = extend_api.call("POST", "/files/upload", **form).json()
@@ -171,7 +169,7 @@ def test_a_password_opens_a_protected_file_both_ways(extend_api: ExtendApi, s3: 
     assert "s3cret" not in str(run)
 
 
-def test_an_invoice_sent_as_a_receipt_gives_nothing_with_little_confidence(extend_api: ExtendApi) -> None:
+def test_invoice_sent_as_a_receipt_gives_nulls_with_low_confidence(extend_api: ExtendApi) -> None:
     file = {"text": INVOICE.decode()}
     run = _run(extend_api, file, "workflow_receipts")
     output = _extract(run)["output"]
@@ -182,20 +180,20 @@ def test_an_invoice_sent_as_a_receipt_gives_nothing_with_little_confidence(exten
     assert max(leaves[path] for path in empty) < 0.5
 
 
-def test_what_is_none_of_the_classes_is_classified_and_not_extracted(extend_api: ExtendApi) -> None:
+def test_document_of_class_other_is_not_extracted(extend_api: ExtendApi) -> None:
     run = _run(extend_api, {"text": "Dear diary, nothing happened today."}, "workflow_mixed")
     assert run["status"] == "PROCESSED"
     [step] = run["stepRuns"]
     assert step["result"]["classifyRun"]["output"]["type"] == "other"
 
 
-def test_raw_text_is_read_as_text_whatever_it_is_called(extend_api: ExtendApi) -> None:
+def test_raw_text_is_read_as_text_under_any_name(extend_api: ExtendApi) -> None:
     run = _run(extend_api, {"text": INVOICE.decode(), "name": "invoice.pdf"})
     assert run["files"][0]["name"] == "invoice.pdf.txt"
     assert _extract(run)["output"]["value"]["invoice_number"] == "INV-7"
 
 
-def test_the_answers_keep_coming_while_a_document_is_read(extend_api: ExtendApi) -> None:
+def test_emulator_answers_while_a_document_is_read(extend_api: ExtendApi) -> None:
     [run] = extend_api.runs(extend_api.submit_batch([{"file": {"text": "warm up the reader"}}]))
     batch_id = extend_api.submit_batch([{"file": {"text": INVOICE.decode() * 8_000}}])
     answers = 0
@@ -206,7 +204,7 @@ def test_the_answers_keep_coming_while_a_document_is_read(extend_api: ExtendApi)
     assert extend_api.runs(batch_id)[0]["files"][0]["metadata"]["pageCount"] > 100
 
 
-def test_a_reader_that_dies_fails_its_run_and_is_replaced(extend_api: ExtendApi) -> None:
+def test_dead_reader_fails_its_run_and_is_replaced(extend_api: ExtendApi) -> None:
     assert _run(extend_api, {"text": "start a reader"})["status"] == "PROCESSED"
     batch_id = extend_api.submit_batch([{"file": {"text": INVOICE.decode() * 8_000}}])
     while not extend_api.stats()["runs"].get("PROCESSING"):
@@ -220,7 +218,7 @@ def test_a_reader_that_dies_fails_its_run_and_is_replaced(extend_api: ExtendApi)
     assert _run(extend_api, {"text": INVOICE.decode()})["status"] == "PROCESSED"
 
 
-def test_a_file_deleted_before_it_is_read_fails_the_run(extend_api: ExtendApi) -> None:
+def test_file_deleted_before_it_is_read_fails_the_run(extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True)
     uploaded = extend_api.call("POST", "/files/upload", files={"file": ("a.txt", INVOICE)}).json()
     batch_id = extend_api.submit_batch([{"file": {"id": uploaded["id"]}}])

@@ -75,18 +75,18 @@ def _seconds(api: ExtendApi, **params: Any) -> float:
     return elapsed
 
 
-def test_a_hundred_thousand_runs_would_take_less_than_half_a_gigabyte(full: Full) -> None:
+def test_hundred_thousand_runs_need_less_than_half_a_gigabyte(full: Full) -> None:
     grown = psutil.Process(full.api.pid).memory_info().rss - full.empty_bytes
     assert grown / (RUNS - BATCH_SIZE) < BYTES_PER_RUN
 
 
 @pytest.mark.parametrize("order", [{"sortBy": "createdAt", "sortDir": "asc"}, {}], ids=["created", "updated"])
-def test_a_page_of_a_batch_costs_no_more_among_many_batches(full: Full, order: dict[str, str]) -> None:
+def test_page_of_a_batch_costs_no_more_among_many_batches(full: Full, order: dict[str, str]) -> None:
     seconds = [_seconds(full.api, batchId=each, maxPageSize=1000, **order) for each in full.batch_ids[::3]]
     assert statistics.median(seconds) < 3 * full.first_seconds + SLACK_SECONDS
 
 
-def test_a_page_costs_the_same_at_the_end_of_the_list_as_at_its_head(full: Full) -> None:
+def test_page_costs_the_same_at_the_start_and_the_end_of_a_list(full: Full) -> None:
     first, last = (
         statistics.median(_seconds(full.api, batchId=each, sortBy="createdAt") for _ in range(9))
         for each in (full.batch_ids[0], full.batch_ids[-1])
@@ -94,7 +94,7 @@ def test_a_page_costs_the_same_at_the_end_of_the_list_as_at_its_head(full: Full)
     assert last < 5 * first + SLACK_SECONDS
 
 
-def test_a_walk_finds_each_run_once(full: Full) -> None:
+def test_listing_finds_each_run_once(full: Full) -> None:
     api = full.api
     session = requests.Session()
     session.headers.update({"Authorization": f"Bearer {api.key}", "x-extend-api-version": "2026-02-09"})

@@ -47,7 +47,7 @@ def _settled(client: Any, batch_id: str, count: int) -> list[Any]:
     raise AssertionError([run.status for run in runs])
 
 
-def test_a_run_is_created_polled_and_read(client: Any) -> None:
+def test_run_is_created_polled_and_read(client: Any) -> None:
     run = client.workflow_runs.create_and_poll(
         workflow={"id": "workflow_invoices"},
         file={"text": INVOICE, "name": "seven"},
@@ -75,7 +75,7 @@ def test_a_run_is_created_polled_and_read(client: Any) -> None:
     assert run.start_time <= run.end_time
 
 
-def test_a_mixed_workflow_classifies_and_extracts_by_class(client: Any) -> None:
+def test_mixed_workflow_classifies_and_extracts_by_class(client: Any) -> None:
     run = client.workflow_runs.create_and_poll(
         workflow={"id": "workflow_mixed", "version": "1"}, file={"text": INVOICE}, polling_options=POLLING
     )
@@ -88,7 +88,7 @@ def test_a_mixed_workflow_classifies_and_extracts_by_class(client: Any) -> None:
     assert [entry.object for entry in run.usage.breakdown] == ["classify_run", "extract_run"]
 
 
-def test_a_batch_is_submitted_listed_and_paged(client: Any) -> None:
+def test_batch_is_submitted_listed_and_paged(client: Any) -> None:
     inputs = [{"file": {"text": INVOICE, "name": f"{n}.txt"}, "metadata": {"n": n}} for n in range(25)]
     batch = client.workflow_runs.create_batch(workflow={"id": "workflow_invoices"}, inputs=inputs, priority=5)
     listed = _settled(client, batch.batch_id, 25)
@@ -107,7 +107,7 @@ def test_a_batch_is_submitted_listed_and_paged(client: Any) -> None:
     assert client.workflow_runs.retrieve(listed[0].id).metadata.keys() == {"n"}
 
 
-def test_a_run_is_updated_cancelled_and_deleted(client: Any, extend_api: ExtendApi) -> None:
+def test_run_is_updated_cancelled_and_deleted(client: Any, extend_api: ExtendApi) -> None:
     extend_api.configure(hold=True, cancelling_seconds=0.3)
     run = client.workflow_runs.create(
         workflow={"id": "workflow_invoices"}, file={"text": "x"}, metadata={"a": 1, "b": 1}
@@ -127,7 +127,7 @@ def test_a_run_is_updated_cancelled_and_deleted(client: Any, extend_api: ExtendA
     assert client.workflow_runs.list().data == []
 
 
-def test_a_file_is_uploaded_read_listed_run_and_deleted(client: Any) -> None:
+def test_file_is_uploaded_read_listed_run_and_deleted(client: Any) -> None:
     uploaded = client.files.upload(file=("invoice seven.txt", io.BytesIO(INVOICE.encode()), "image/png"))
     assert (uploaded.name, uploaded.type, uploaded.metadata.page_count) == ("invoice seven.txt", "TXT", None)
     assert client.files.retrieve(uploaded.id).presigned_url.startswith("http://127.0.0.1")
@@ -157,7 +157,7 @@ def test_workflows_are_listed(client: Any) -> None:
     assert [step.type for step in steps][:2] == ["TRIGGER", "CLASSIFY"]
 
 
-def test_a_package_of_files_is_one_run(client: Any) -> None:
+def test_package_of_files_is_one_run(client: Any) -> None:
     ids = [client.files.upload(file=(f"{n}.txt", INVOICE.encode())).id for n in range(2)]
     run = client.workflow_runs.create_and_poll(
         workflow={"id": "workflow_invoices"},
@@ -169,7 +169,7 @@ def test_a_package_of_files_is_one_run(client: Any) -> None:
     assert run.usage.credits == 2.0
 
 
-def test_an_output_given_beforehand_overrides_the_classification(client: Any) -> None:
+def test_given_output_overrides_the_classification(client: Any) -> None:
     run = client.workflow_runs.create_and_poll(
         workflow={"id": "workflow_mixed"},
         file={"text": INVOICE},
@@ -193,7 +193,7 @@ def test_an_output_given_beforehand_overrides_the_classification(client: Any) ->
         pytest.param({"faults": [{"status": 503}]}, ApiError, "INTERNAL_ERROR", id="503"),
     ],
 )
-def test_a_refusal_raises_the_sdks_own_error(
+def test_refusal_raises_the_sdk_error(
     client: Any, extend_api: ExtendApi, settings: dict[str, Any], expected: type[ApiError], code: str
 ) -> None:
     extend_api.configure(**settings)
@@ -208,7 +208,7 @@ def test_a_refusal_raises_the_sdks_own_error(
     assert extend_api.stats()["runs_created"] == {}
 
 
-def test_a_wrong_key_and_a_foreign_workspace_raise_the_sdks_own_errors(extend_api: ExtendApi) -> None:
+def test_wrong_key_and_wrong_workspace_raise_sdk_errors(extend_api: ExtendApi) -> None:
     with pytest.raises(UnauthorizedError) as wrong:
         Extend(token="sk_wrong", base_url=extend_api.url).workflow_runs.list()
     assert wrong.value.body["message"] == "Invalid API key."
@@ -229,15 +229,13 @@ def test_a_wrong_key_and_a_foreign_workspace_raise_the_sdks_own_errors(extend_ap
         pytest.param({"id": "workflow_invoices", "version": "latest"}, id="latest"),
     ],
 )
-def test_an_unknown_workflow_or_version_is_not_found(client: Any, workflow: Any) -> None:
+def test_unknown_workflow_or_version_is_not_found(client: Any, workflow: Any) -> None:
     with pytest.raises(NotFoundError) as caught:
         client.workflow_runs.create(workflow=workflow, file={"text": "x"})
     assert caught.value.body["code"] == "NOT_FOUND"
 
 
-def test_the_sdk_creates_a_batch_twice_when_the_answer_is_lost_after_acceptance(
-    client: Any, extend_api: ExtendApi
-) -> None:
+def test_sdk_creates_a_batch_twice_when_the_answer_is_lost(client: Any, extend_api: ExtendApi) -> None:
     extend_api.configure(faults=[{"endpoint": "POST /workflow_runs/batch", "status": 502, "accepted": True}])
     inputs = [{"file": {"text": "x", "name": "paid-twice.txt"}}]
     client.workflow_runs.create_batch(workflow={"id": "workflow_invoices"}, inputs=inputs)

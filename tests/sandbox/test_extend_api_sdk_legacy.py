@@ -59,7 +59,7 @@ def seen(legacy_sdk: Path, extend_api: ExtendApi) -> dict[str, Any]:
     return result
 
 
-def test_the_legacy_sdk_understands_every_endpoint(seen: dict[str, Any]) -> None:
+def test_legacy_sdk_understands_every_endpoint(seen: dict[str, Any]) -> None:
     assert seen["sdk"] == LEGACY_SDK
     assert seen["created"] == [["workflow_run", "2"]] * 2
     run = seen["run"]
@@ -84,7 +84,7 @@ def test_the_legacy_sdk_understands_every_endpoint(seen: dict[str, Any]) -> None
     assert seen["mailroom"] == MAILROOM
 
 
-def test_the_legacy_sdk_raises_its_own_errors(seen: dict[str, Any]) -> None:
+def test_legacy_sdk_raises_its_own_errors(seen: dict[str, Any]) -> None:
     errors = {name: (error["type"], error["status"]) for name, error in seen["errors"].items()}
     assert errors == {
         "not_cancellable": ("BadRequestError", 400),

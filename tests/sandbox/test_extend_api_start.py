@@ -14,7 +14,7 @@ HEADERS = {"Authorization": "Bearer sk_other", "x-extend-api-version": "2026-02-
 COMMAND = [sys.executable, "-m", "sandbox.extend_api"]
 
 
-def test_it_serves_with_the_switches_it_was_started_with_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_emulator_serves_with_its_switches_and_leaves_no_files(tmp_path: Path) -> None:
     switches = ["--port", "0", "--key", "sk_other", "--validation-status", "422", "--hold"]
     rules = ["--outcomes", '[{"status": "FAILED", "name_glob": "*.pdf"}]']
     env = {"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
@@ -35,14 +35,14 @@ def test_it_serves_with_the_switches_it_was_started_with_and_leaves_nothing_behi
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_switch_and_a_bad_value_are_refused_with_a_name() -> None:
+def test_unknown_switch_and_wrong_value_are_named() -> None:
     for switches, named in ((["--latency", "1"], "--latency"), (["--max-page-size", "0"], "max_page_size")):
         ended = subprocess.run([*COMMAND, *switches], capture_output=True, text=True, timeout=30, check=False)
         assert ended.returncode != 0
         assert named in ended.stderr
 
 
-def test_worker_processes_end_even_if_the_server_is_killed() -> None:
+def test_worker_processes_end_when_the_server_is_killed() -> None:
     with tempfile.TemporaryDirectory() as folder:
         env = {"TMPDIR": folder, "PATH": "/usr/bin:/bin"}
         command = [*COMMAND, "--port", "0", "--key", "sk_other"]

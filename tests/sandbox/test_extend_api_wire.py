@@ -82,7 +82,7 @@ def test_newest_answers_have_the_documented_keys(extend_api: ExtendApi, batch_id
     assert run["rejectionNote"] is run["reviewedByUser"] is run["reviewedAt"] is None
 
 
-def test_older_answers_have_the_documented_keys_and_leave_out_what_is_missing(
+def test_older_answers_have_the_documented_keys_and_omit_missing_values(
     extend_api: ExtendApi, batch_id: str
 ) -> None:
     listed = extend_api.call("GET", "/workflow_runs", version=OLDER, params={"batchId": batch_id}).json()
@@ -98,7 +98,7 @@ def test_older_answers_have_the_documented_keys_and_leave_out_what_is_missing(
     assert [output["id"][:4] for output in run["outputs"]] == ["dpr_"] * 2
 
 
-def test_ids_carry_the_documented_prefixes(extend_api: ExtendApi, batch_id: str) -> None:
+def test_ids_have_the_documented_prefixes(extend_api: ExtendApi, batch_id: str) -> None:
     [run] = extend_api.runs(batch_id)
     classify, extract = run["stepRuns"]
     prefixes = {
@@ -116,7 +116,7 @@ def test_ids_carry_the_documented_prefixes(extend_api: ExtendApi, batch_id: str)
     assert {prefix: value for prefix, value in prefixes.items() if not value.startswith(prefix)} == {}
 
 
-def test_a_failed_run_says_why_and_only_a_failed_one(extend_api: ExtendApi) -> None:
+def test_only_failed_run_has_a_failure_reason(extend_api: ExtendApi) -> None:
     extend_api.configure(
         outcomes=[{"status": "FAILED", "reason": "DOCUMENT_PROCESSOR_ERROR", "message": "No."}]
     )
@@ -143,7 +143,7 @@ def test_answers_echo_the_version_and_name_the_request(extend_api: ExtendApi) ->
         pytest.param({"x-extend-workspace-id": "ws_foreign"}, 403, "FORBIDDEN", id="foreign workspace"),
     ],
 )
-def test_a_request_that_is_not_let_in_is_told_why(
+def test_rejected_request_gets_the_reason(
     extend_api: ExtendApi, headers: dict[str, str], status: int, code: str
 ) -> None:
     answer = extend_api.call("GET", "/workflow_runs", headers=headers)
@@ -182,7 +182,7 @@ def _body(**changes: Any) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("status", [400, 422])
-def test_an_invalid_batch_is_refused_with_the_path_and_creates_nothing(
+def test_invalid_batch_is_refused_with_the_path_and_creates_nothing(
     extend_api: ExtendApi, body: dict[str, Any], path: str, status: int
 ) -> None:
     extend_api.configure(validation_status=status)
@@ -193,7 +193,7 @@ def test_an_invalid_batch_is_refused_with_the_path_and_creates_nothing(
     assert extend_api.stats()["runs_created"] == {}
 
 
-def test_an_invalid_run_is_refused(extend_api: ExtendApi) -> None:
+def test_invalid_run_is_refused(extend_api: ExtendApi) -> None:
     package = {"files": [{"id": "a"}, {"id": "a"}]}
     refused: tuple[dict[str, Any], ...] = ({}, {**TEXT, "package": package}, {"package": package})
     for fields in refused:
@@ -202,7 +202,7 @@ def test_an_invalid_run_is_refused(extend_api: ExtendApi) -> None:
     assert extend_api.call("POST", "/workflow_runs", data=b"{").status_code == 400
 
 
-def test_the_older_version_refuses_in_its_own_shape(extend_api: ExtendApi) -> None:
+def test_older_version_refuses_in_its_own_shape(extend_api: ExtendApi) -> None:
     invalid = {"workflowId": "workflow_invoices", "files": [{"fileId": "a"}], "rawTexts": ["b"]}
     answer = extend_api.call("POST", "/workflow_runs", version=OLDER, json=invalid)
     assert answer.status_code == 400
@@ -211,7 +211,7 @@ def test_the_older_version_refuses_in_its_own_shape(extend_api: ExtendApi) -> No
     assert extend_api.call("POST", "/workflow_runs", version=OLDER, json=unknown).status_code == 404
 
 
-def test_the_older_version_makes_one_run_per_file_and_no_more_than_fifty(extend_api: ExtendApi) -> None:
+def test_older_version_creates_one_run_per_file_up_to_fifty(extend_api: ExtendApi) -> None:
     body = {"workflowId": "workflow_invoices", "rawTexts": ["a", "b", "c"], "name": "Three"}
     answer = extend_api.call("POST", "/workflow_runs", version=OLDER, json=body).json()
     assert [run["name"] for run in answer["workflowRuns"]] == ["Three"] * 3
@@ -221,13 +221,13 @@ def test_the_older_version_makes_one_run_per_file_and_no_more_than_fifty(extend_
     assert extend_api.call("POST", "/workflow_runs", version=OLDER, json=many).status_code == 400
 
 
-def test_an_endpoint_of_the_older_version_is_gone_in_the_newest(extend_api: ExtendApi, batch_id: str) -> None:
+def test_endpoint_of_the_older_version_is_removed_in_the_newest(extend_api: ExtendApi, batch_id: str) -> None:
     [run] = extend_api.runs(batch_id)
     answer = extend_api.call("POST", f"/workflow_runs/{run['id']}/outputs/dpr_x", json={"reviewedOutput": {}})
     assert (answer.status_code, answer.json()["code"]) == (410, "ENDPOINT_REMOVED")
 
 
-def test_what_is_not_there_is_not_found(extend_api: ExtendApi, batch_id: str) -> None:
+def test_unknown_id_is_not_found(extend_api: ExtendApi, batch_id: str) -> None:
     for method, path in (
         ("GET", "/workflow_runs/workflow_run_nothing"),
         ("DELETE", "/workflow_runs/workflow_run_nothing"),
@@ -244,7 +244,7 @@ def test_what_is_not_there_is_not_found(extend_api: ExtendApi, batch_id: str) ->
 @pytest.mark.parametrize(
     ("settings", "status"), [({}, 404), ({"deleted_status": 410}, 410)], ids=["default", "410"]
 )
-def test_a_deleted_run_is_gone(
+def test_deleted_run_is_not_found(
     extend_api: ExtendApi, batch_id: str, settings: dict[str, Any], status: int
 ) -> None:
     extend_api.configure(**settings)
@@ -254,7 +254,7 @@ def test_a_deleted_run_is_gone(
     assert extend_api.call("GET", "/workflow_runs").json()["data"] == []
 
 
-def test_an_uploaded_file_can_be_downloaded_from_its_address_only(extend_api: ExtendApi) -> None:
+def test_uploaded_file_is_downloaded_only_from_its_signed_address(extend_api: ExtendApi) -> None:
     content = bytes(range(256))
     uploaded = extend_api.call("POST", "/files/upload", files={"file": ("a b+%.pdf", content)}).json()
     assert uploaded.keys() == FILE | UNDOCUMENTED
@@ -273,14 +273,12 @@ def test_an_uploaded_file_can_be_downloaded_from_its_address_only(extend_api: Ex
         pytest.param("a.csv", "?convertToPdf=true", "CSV", id="a table never"),
     ],
 )
-def test_the_type_of_a_file_comes_from_its_name(
-    extend_api: ExtendApi, name: str, query: str, expected: str
-) -> None:
+def test_file_type_comes_from_the_name(extend_api: ExtendApi, name: str, query: str, expected: str) -> None:
     answer = extend_api.call("POST", f"/files/upload{query}", files={"file": (name, b"x", "text/html")})
     assert answer.json()["type"] == expected
 
 
-def test_a_file_that_is_too_large_or_missing_is_refused(extend_api: ExtendApi) -> None:
+def test_missing_or_too_large_file_is_refused(extend_api: ExtendApi) -> None:
     extend_api.configure(max_file_bytes=10)
     large = {"file": ("a.txt", b"x" * 11)}
     older = extend_api.call("POST", "/files/upload", version=OLDER, files=large)
@@ -310,7 +308,7 @@ def _statement(extend_api: ExtendApi, content: bytes) -> str:
 
 
 @pytest.mark.parametrize("version", [NEWEST, OLDER])
-def test_an_extraction_is_answered_as_the_switches_have_it(extend_api: ExtendApi, version: str) -> None:
+def test_extraction_follows_the_switches(extend_api: ExtendApi, version: str) -> None:
     def output(content: bytes) -> Any:
         run_id = _statement(extend_api, content)
         run = extend_api.call("GET", f"/workflow_runs/{run_id}", version=version).json()
@@ -328,7 +326,7 @@ def test_an_extraction_is_answered_as_the_switches_have_it(extend_api: ExtendApi
     assert output(b'"nothing","at all"') == {"value": None, "metadata": {}}
 
 
-def test_a_review_finds_the_page_of_a_field_however_it_is_spelled(extend_api: ExtendApi) -> None:
+def test_review_finds_the_page_of_a_field_in_both_spellings(extend_api: ExtendApi) -> None:
     extend_api.configure(metadata_keys="dots", outcomes=[{"status": "NEEDS_REVIEW"}])
     run_id = _statement(extend_api, STATEMENT)
     edited = extend_api.review(run_id, "approve", edits={"transactions[0].amount": 12.5})

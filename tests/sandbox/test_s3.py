@@ -29,7 +29,7 @@ AWKWARD_KEYS = [
 
 
 @pytest.mark.parametrize("key", AWKWARD_KEYS)
-def test_an_awkward_key_is_listed_and_read_back_by_presigned_url(s3: S3, key: str) -> None:
+def test_difficult_key_is_listed_and_read_by_presigned_url(s3: S3, key: str) -> None:
     bucket = s3.bucket()
     s3.put(bucket, key, key.encode())
 
@@ -40,7 +40,7 @@ def test_an_awkward_key_is_listed_and_read_back_by_presigned_url(s3: S3, key: st
     assert answer.content == key.encode()
 
 
-def test_a_presigned_url_ends(s3: S3) -> None:
+def test_presigned_url_expires(s3: S3) -> None:
     bucket = s3.bucket()
     s3.put(bucket, "a.txt", b"a")
     url = s3.presigned_url(bucket, "a.txt", expires_in=1)
@@ -57,20 +57,20 @@ def test_a_presigned_url_ends(s3: S3) -> None:
     ("bucket", "code"),
     [("no-such-bucket", "NoSuchBucket"), (S3.forbidden_bucket, "AccessDenied")],
 )
-def test_a_missing_and_a_forbidden_bucket_are_told_apart(s3: S3, bucket: str, code: str) -> None:
+def test_missing_and_forbidden_buckets_give_different_errors(s3: S3, bucket: str, code: str) -> None:
     with pytest.raises(ClientError) as caught:
         s3.client.list_objects_v2(Bucket=bucket)
 
     assert caught.value.response["Error"]["Code"] == code
 
 
-def test_a_replaced_object_has_another_etag(s3: S3) -> None:
+def test_replaced_object_has_another_etag(s3: S3) -> None:
     bucket = s3.bucket()
 
     assert s3.put(bucket, "a.txt", b"before") != s3.put(bucket, "a.txt", b"after")
 
 
-def test_an_airflow_hook_reaches_it_through_the_connection(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_airflow_hook_reaches_s3_through_the_connection(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     monkeypatch.setenv("AIRFLOW_CONN_SANDBOX_S3", s3.connection_json())
@@ -85,14 +85,14 @@ def test_an_airflow_hook_reaches_it_through_the_connection(s3: S3, monkeypatch: 
     assert requests.get(url, timeout=10).content == b"content"
 
 
-def test_every_test_finds_it_empty(s3: S3) -> None:
+def test_each_test_starts_with_an_empty_s3(s3: S3) -> None:
     s3.bucket("left-behind")
     s3.reset()
 
     assert s3.client.list_buckets()["Buckets"] == []
 
 
-def test_sigterm_ends_the_process_cleanly_and_frees_its_port() -> None:
+def test_sigterm_ends_the_process_and_frees_its_port() -> None:
     server = subprocess.Popen([sys.executable, "-m", "sandbox.s3"], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     url = server.stdout.readline().split()[-1]
@@ -106,14 +106,14 @@ def test_sigterm_ends_the_process_cleanly_and_frees_its_port() -> None:
     assert urlsplit(url).hostname == "127.0.0.1"
 
 
-def test_the_connection_names_endpoint_and_region(s3: S3) -> None:
+def test_connection_names_endpoint_and_region(s3: S3) -> None:
     connection = json.loads(s3.connection_json())
 
     assert connection["conn_type"] == "aws"
     assert connection["extra"]["endpoint_url"] == s3.endpoint_url
 
 
-def test_a_policy_denies_what_it_names_until_it_is_deleted(s3: S3) -> None:
+def test_policy_denies_its_actions_until_it_is_deleted(s3: S3) -> None:
     bucket = s3.bucket()
     s3.put(bucket, "locked/before.txt", b"before")
     denied = {"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject"}

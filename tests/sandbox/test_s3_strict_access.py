@@ -32,7 +32,7 @@ def impatient(s3: S3) -> Any:
 
 
 @pytest.mark.parametrize("terse", [False, True])
-def test_get_object_may_be_denied(s3: S3, bucket: str, terse: bool) -> None:
+def test_denied_get_object_gives_403(s3: S3, bucket: str, terse: bool) -> None:
     s3.rule(bucket, deny=["s3:GetObject"], terse=terse)
     assert code_of(s3.client.head_object, Bucket=bucket, Key="a.pdf") == (403, "403")
     status, code, message = told(get(presigned(s3, bucket)))
@@ -40,7 +40,7 @@ def test_get_object_may_be_denied(s3: S3, bucket: str, terse: bool) -> None:
     assert ("s3:GetObject" in message) != terse
 
 
-def test_a_version_needs_a_right_of_its_own(s3: S3, bucket: str) -> None:
+def test_reading_a_version_needs_its_own_permission(s3: S3, bucket: str) -> None:
     s3.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     version = s3.client.put_object(Bucket=bucket, Key="a.pdf", Body=BODY)["VersionId"]
     s3.rule(bucket, deny=["s3:GetObjectVersion"])
@@ -53,7 +53,7 @@ def test_a_version_needs_a_right_of_its_own(s3: S3, bucket: str) -> None:
 @pytest.mark.parametrize(
     ("own", "denied_for", "status"), [("key-1", None, 403), ("key-1", "key-1", 403), ("key-2", "key-1", 206)]
 )
-def test_kms_denies_the_get_and_not_the_head(
+def test_kms_denies_get_but_not_head(
     s3: S3, bucket: str, own: str, denied_for: str | None, status: int
 ) -> None:
     s3.client.put_object(
@@ -66,14 +66,14 @@ def test_kms_denies_the_get_and_not_the_head(
     assert status == 206 or "kms:Decrypt" in told(answer)[2]
 
 
-def test_a_rule_holds_for_its_prefix_alone(s3: S3, bucket: str) -> None:
+def test_rule_applies_only_to_its_prefix(s3: S3, bucket: str) -> None:
     s3.put(bucket, "locked/a.pdf", BODY)
     s3.rule(bucket, "locked/", deny=["s3:GetObject"])
     assert code_of(s3.client.get_object, Bucket=bucket, Key="a.pdf") == (200, "")
     assert code_of(s3.client.get_object, Bucket=bucket, Key="locked/a.pdf") == (403, "AccessDenied")
 
 
-def test_who_may_not_list_is_not_told_that_there_is_nothing(s3: S3, bucket: str) -> None:
+def test_missing_key_gives_403_without_list_permission(s3: S3, bucket: str) -> None:
     assert code_of(s3.client.head_object, Bucket=bucket, Key="none.pdf") == (404, "404")
     s3.rule(bucket, deny=["s3:ListBucket", "s3:ListBucketVersions"])
     assert code_of(s3.client.head_object, Bucket=bucket, Key="none.pdf") == (403, "403")
@@ -82,16 +82,14 @@ def test_who_may_not_list_is_not_told_that_there_is_nothing(s3: S3, bucket: str)
     assert code_of(s3.client.get_object, Bucket=bucket, Key="a.pdf") == (200, "")
 
 
-def test_a_customers_key_answers_400(s3: S3, bucket: str) -> None:
+def test_object_with_customer_key_gives_400(s3: S3, bucket: str) -> None:
     s3.rule(bucket, sse_c=True)
     assert code_of(s3.client.head_object, Bucket=bucket, Key="a.pdf") == (400, "400")
     assert told(get(presigned(s3, bucket)))[:2] == (400, "InvalidRequest")
 
 
 @pytest.mark.parametrize("storage", ["GLACIER", "DEEP_ARCHIVE"])
-def test_what_is_archived_is_seen_and_not_read_until_it_is_restored(
-    s3: S3, bucket: str, storage: str
-) -> None:
+def test_archived_object_is_listed_but_not_read_until_restored(s3: S3, bucket: str, storage: str) -> None:
     s3.client.put_object(Bucket=bucket, Key="a.pdf", Body=BODY, StorageClass=storage)
     assert s3.client.head_object(Bucket=bucket, Key="a.pdf")["StorageClass"] == storage
     assert told(get(presigned(s3, bucket)))[:2] == (403, "InvalidObjectState")
@@ -108,9 +106,7 @@ def test_what_is_archived_is_seen_and_not_read_until_it_is_restored(
     assert "RestoreStatus" not in s3.client.list_objects_v2(Bucket=bucket)["Contents"][0]
 
 
-def test_an_archive_tier_is_told_by_the_head_alone_and_by_the_listing_while_it_is_left(
-    s3: S3, bucket: str
-) -> None:
+def test_archive_tier_is_in_the_head_and_in_listings_during_a_restore(s3: S3, bucket: str) -> None:
     s3.client.put_object(Bucket=bucket, Key="a.pdf", Body=BODY, StorageClass="INTELLIGENT_TIERING")
     optional = {"Bucket": bucket, "OptionalObjectAttributes": ["RestoreStatus"]}
     s3.rule(bucket, archive_tier="ARCHIVE_ACCESS")
@@ -123,7 +119,7 @@ def test_an_archive_tier_is_told_by_the_head_alone_and_by_the_listing_while_it_i
         assert call(**optional)[entries][0]["RestoreStatus"] == {"IsRestoreInProgress": True}
 
 
-def test_a_requester_pays_or_is_refused(s3: S3, bucket: str) -> None:
+def test_request_without_payer_is_refused(s3: S3, bucket: str) -> None:
     s3.rule(bucket, requester_pays=True)
     asked = {"Bucket": bucket, "Key": "a.pdf"}
     assert code_of(s3.client.head_object, **asked) == (403, "403")
@@ -132,13 +128,13 @@ def test_a_requester_pays_or_is_refused(s3: S3, bucket: str) -> None:
     assert told(get(presigned(s3, bucket))) == (403, "AccessDenied", "Access Denied")
 
 
-def test_ended_credentials_are_told_by_their_code_except_to_a_head(s3: S3, bucket: str) -> None:
+def test_expired_credentials_give_their_code_except_for_head(s3: S3, bucket: str) -> None:
     s3.rule(bucket, expired=True)
     assert code_of(s3.client.head_object, Bucket=bucket, Key="a.pdf") == (400, "400")
     assert code_of(s3.client.get_object, Bucket=bucket, Key="a.pdf") == (400, "ExpiredToken")
 
 
-def test_throttling_turns_so_many_requests_away(s3: S3, bucket: str) -> None:
+def test_throttling_refuses_the_set_number_of_requests(s3: S3, bucket: str) -> None:
     s3.rule(bucket, slow_down=2)
     hasty = impatient(s3)
     assert code_of(hasty.get_object, Bucket=bucket, Key="a.pdf") == (503, "SlowDown")
@@ -147,7 +143,7 @@ def test_throttling_turns_so_many_requests_away(s3: S3, bucket: str) -> None:
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-def test_a_look_alike_writes_although_there_is_something(s3: S3, bucket: str, ignored: bool) -> None:
+def test_lookalike_overwrites_despite_if_none_match(s3: S3, bucket: str, ignored: bool) -> None:
     s3.rule(bucket, ignores_if_none_match=ignored)
     again = {"Bucket": bucket, "Key": "a.pdf", "Body": b"x", "IfNoneMatch": "*"}
     assert code_of(s3.client.put_object, **again) == ((200, "") if ignored else (412, "PreconditionFailed"))
@@ -155,7 +151,7 @@ def test_a_look_alike_writes_although_there_is_something(s3: S3, bucket: str, ig
 
 @pytest.mark.parametrize("call", ["list_objects_v2", "list_object_versions"])
 @pytest.mark.parametrize("ignored", [False, True])
-def test_a_listing_begins_after_any_text(s3: S3, bucket: str, call: str, ignored: bool) -> None:
+def test_listing_starts_after_any_text(s3: S3, bucket: str, call: str, ignored: bool) -> None:
     for key in ("b.pdf", "c.pdf", "d.pdf"):
         s3.put(bucket, key, BODY)
     s3.rule(bucket, ignores_start_after=ignored)
@@ -171,14 +167,14 @@ def test_a_listing_begins_after_any_text(s3: S3, bucket: str, call: str, ignored
     assert listed("0") == everything
 
 
-def test_a_look_alike_refuses_a_header(s3: S3, bucket: str) -> None:
+def test_lookalike_refuses_a_header(s3: S3, bucket: str) -> None:
     s3.rule(bucket, not_implemented=["x-amz-optional-object-attributes"])
     optional = {"Bucket": bucket, "OptionalObjectAttributes": ["RestoreStatus"]}
     assert code_of(impatient(s3).list_objects_v2, **optional) == (501, "NotImplemented")
     assert code_of(s3.client.list_objects_v2, Bucket=bucket) == (200, "")
 
 
-def test_requests_are_counted_and_a_reset_forgets_the_rules(s3: S3, bucket: str) -> None:
+def test_requests_are_counted_and_reset_clears_the_rules(s3: S3, bucket: str) -> None:
     s3.requests()
     s3.client.head_object(Bucket=bucket, Key="a.pdf")
     s3.client.list_objects_v2(Bucket=bucket)

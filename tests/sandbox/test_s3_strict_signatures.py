@@ -26,22 +26,22 @@ def far(s3: S3) -> str:
 
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])
-def test_a_signed_url_reads_one_byte(s3: S3, bucket: str, version: str) -> None:
+def test_signed_url_reads_one_byte(s3: S3, bucket: str, version: str) -> None:
     answer = get(presigned(s3, bucket, signature_version=version))
     assert (answer.status_code, answer.content) == (206, b"c")
 
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])
-def test_a_url_of_another_object_than_was_signed_is_refused(s3: S3, bucket: str, version: str) -> None:
+def test_url_of_another_object_is_refused(s3: S3, bucket: str, version: str) -> None:
     url = presigned(s3, bucket, signature_version=version).replace("a.pdf", "b.pdf")
     assert told(get(url))[:2] == (403, "SignatureDoesNotMatch")
 
 
-def test_a_parameter_that_was_not_signed_is_refused(s3: S3, bucket: str) -> None:
+def test_unsigned_parameter_is_refused(s3: S3, bucket: str) -> None:
     assert told(get(presigned(s3, bucket) + "&x-amz-request-payer=requester"))[1] == "SignatureDoesNotMatch"
 
 
-def test_without_a_signature_nothing_is_read(s3: S3, bucket: str) -> None:
+def test_request_without_signature_is_refused(s3: S3, bucket: str) -> None:
     assert told(get(presigned(s3, bucket).partition("?")[0]))[:2] == (403, "AccessDenied")
 
 
@@ -52,7 +52,7 @@ def test_without_a_signature_nothing_is_read(s3: S3, bucket: str) -> None:
         pytest.param(("sandbox", "other"), "SignatureDoesNotMatch", id="wrong secret"),
     ],
 )
-def test_other_credentials_are_refused(s3: S3, bucket: str, credentials: tuple[str, str], code: str) -> None:
+def test_wrong_credentials_are_refused(s3: S3, bucket: str, credentials: tuple[str, str], code: str) -> None:
     import boto3
     from botocore.config import Config
 
@@ -70,19 +70,19 @@ def test_other_credentials_are_refused(s3: S3, bucket: str, credentials: tuple[s
 
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])
-def test_an_ended_url_is_refused(s3: S3, bucket: str, version: str) -> None:
+def test_expired_url_is_refused(s3: S3, bucket: str, version: str) -> None:
     url = presigned(s3, bucket, expires_in=-1, signature_version=version)
     assert told(get(url)) == (403, "AccessDenied", "Request has expired")
 
 
-def test_a_url_lives_no_longer_than_a_week(s3: S3, bucket: str) -> None:
+def test_url_valid_for_more_than_a_week_is_refused(s3: S3, bucket: str) -> None:
     assert told(get(presigned(s3, bucket, expires_in=604_801)))[:2] == (
         400,
         "AuthorizationQueryParametersError",
     )
 
 
-def test_a_url_signed_for_another_region_is_refused(s3: S3, far: str) -> None:
+def test_url_signed_for_another_region_is_refused(s3: S3, far: str) -> None:
     answer = get(presigned(s3, far))
     assert told(answer)[:2] == (400, "AuthorizationQueryParametersError")
     assert "the region 'us-east-1' is wrong; expecting 'eu-central-1'" in answer.text
@@ -94,7 +94,7 @@ def test_a_url_signed_for_another_region_is_refused(s3: S3, far: str) -> None:
     ("redirect", "status", "code"),
     [(False, 400, "AuthorizationHeaderMalformed"), (True, 301, "PermanentRedirect")],
 )
-def test_a_request_signed_for_another_region_is_sent_on(
+def test_request_signed_for_another_region_is_redirected(
     s3: S3, far: str, redirect: bool, status: int, code: str
 ) -> None:
     s3.rule(far, redirect=redirect)
@@ -113,18 +113,18 @@ def test_a_request_signed_for_another_region_is_sent_on(
     assert answers == [(status, code)]
 
 
-def test_the_region_of_a_bucket_is_told_to_whoever_asks_for_its_head(s3: S3, far: str) -> None:
+def test_head_of_a_bucket_names_its_region(s3: S3, far: str) -> None:
     answer = client(s3.endpoint_url).head_bucket(Bucket=far)
     assert answer["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] == AWAY
 
 
-def test_new_regions_take_no_version_2(s3: S3, far: str) -> None:
+def test_new_regions_refuse_signature_version_2(s3: S3, far: str) -> None:
     status, code, message = told(get(presigned(s3, far, AWAY, signature_version="s3")))
     assert (status, code) == (400, "InvalidRequest")
     assert message.endswith("Please use AWS4-HMAC-SHA256.")
 
 
-def test_version_2_reads_nothing_under_sse_kms(s3: S3, bucket: str) -> None:
+def test_signature_version_2_is_refused_for_sse_kms(s3: S3, bucket: str) -> None:
     s3.client.put_object(Bucket=bucket, Key="a.pdf", Body=BODY, ServerSideEncryption="aws:kms")
     assert told(get(presigned(s3, bucket, signature_version="s3"))) == (
         400,

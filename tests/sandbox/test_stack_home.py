@@ -25,7 +25,7 @@ time.sleep(60)
 """
 
 
-def test_a_home_has_one_owner_who_is_told_of(tmp_path: Path) -> None:
+def test_home_has_one_owner_and_names_it(tmp_path: Path) -> None:
     with _owner_process(tmp_path) as owner:
         home = Home(tmp_path)
         assert home.is_taken()
@@ -37,7 +37,7 @@ def test_a_home_has_one_owner_who_is_told_of(tmp_path: Path) -> None:
             home.take()
 
 
-def test_a_killed_owner_leaves_a_home_that_can_be_taken_and_is_emptied(tmp_path: Path) -> None:
+def test_home_of_a_killed_owner_is_taken_and_emptied(tmp_path: Path) -> None:
     with _owner_process(tmp_path) as owner:
         Home(tmp_path).write_state(_state())
         (tmp_path / "logs").mkdir()
@@ -52,7 +52,7 @@ def test_a_killed_owner_leaves_a_home_that_can_be_taken_and_is_emptied(tmp_path:
     home.release()
 
 
-def test_what_an_ended_stack_has_landed_stays_until_the_next_one_starts(tmp_path: Path) -> None:
+def test_landed_files_stay_until_the_next_stack_starts(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.take()
     home.write_state(_state())
@@ -64,7 +64,7 @@ def test_what_an_ended_stack_has_landed_stays_until_the_next_one_starts(tmp_path
     assert home.read_state() is None
 
 
-def test_the_password_is_for_the_owner_alone(tmp_path: Path) -> None:
+def test_password_is_readable_only_by_the_owner(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.take()
     home.write_state(_state())
@@ -72,14 +72,14 @@ def test_the_password_is_for_the_owner_alone(tmp_path: Path) -> None:
     home.release()
 
 
-def test_a_folder_with_somebody_elses_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(StackError, match="holds files, but no stack's"):
+    with pytest.raises(StackError, match="has files that are not of a stack"):
         Home(tmp_path).take()
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_killed_stacks_processes_are_found_by_their_environment_and_killed(tmp_path: Path) -> None:
+def test_processes_of_a_killed_stack_are_found_and_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     stray = subprocess.Popen(command, env={HOME_VARIABLE: str(tmp_path)}, start_new_session=True)
     stranger = subprocess.Popen(command, env={HOME_VARIABLE: str(tmp_path / "another")})

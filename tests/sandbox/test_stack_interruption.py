@@ -24,7 +24,7 @@ finally:
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_ends_the_program_at_its_next_pause_and_the_end_is_not_interrupted(name: str) -> None:
+def test_signal_ends_the_program_at_its_next_pause(name: str) -> None:
     program = PROGRAM.format(name=name)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False

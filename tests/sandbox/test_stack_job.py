@@ -26,24 +26,24 @@ def stack(tmp_path: Path) -> Stack:
     return stack
 
 
-def test_the_projects_settings_lead_to_the_stand_ins(stack: Stack) -> None:
+def test_project_settings_lead_to_the_sandbox(stack: Stack) -> None:
     require_stand_ins(stack)
 
 
 @pytest.mark.parametrize("address", [DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL])
-def test_sample_documents_are_never_sent_to_a_real_service(stack: Stack, address: str) -> None:
+def test_sample_documents_are_not_sent_to_a_real_service(stack: Stack, address: str) -> None:
     stack.settings = stack.settings.relocated({address: "https://api.extend.ai"})
-    with pytest.raises(StackError, match="outside of the sandbox; sample documents are not sent there"):
+    with pytest.raises(StackError, match=r"outside of the sandbox\. Sample documents are not sent there"):
         require_stand_ins(stack)
 
 
-def test_without_connections_nothing_is_sent_either(stack: Stack) -> None:
+def test_sample_documents_are_not_sent_without_connections(stack: Stack) -> None:
     stack.settings = AirflowSettings()
     with pytest.raises(StackError, match="extend_default or aws_default"):
         require_stand_ins(stack)
 
 
-def test_the_day_is_the_start_of_the_next_interval_in_utc() -> None:
+def test_day_is_the_start_of_the_next_interval_in_utc() -> None:
     east = dt.timezone(dt.timedelta(hours=5))
     start = dt.datetime(2026, 11, 22, 3, tzinfo=east)
     dag = Dag(dag_id="nightly", is_paused=True, next_dagrun_data_interval_start=start)
@@ -52,9 +52,9 @@ def test_the_day_is_the_start_of_the_next_interval_in_utc() -> None:
         next_day(Dag(dag_id="nightly", is_paused=True))
 
 
-def test_the_source_is_a_bucket_and_a_prefix(stack: Stack) -> None:
+def test_source_is_a_bucket_and_a_prefix(stack: Stack) -> None:
     assert source_of(stack.settings) == ("extend-sandbox-inbox", "documents/")
     for wrong in ("gs://bucket/prefix", "s3://bucket", "s3:///prefix"):
         settings = stack.settings.relocated({"s3://extend-sandbox-inbox/documents": wrong})
-        with pytest.raises(StackError, match="extend_source must be of the form s3://bucket/prefix"):
+        with pytest.raises(StackError, match="extend_source must have the form s3://bucket/prefix"):
             source_of(settings)

@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_value_is_found_at_its_place_even_in_lists_of_lists(file: Path) -> None:
+def test_each_value_is_found_at_its_place_in_nested_lists(file: Path) -> None:
     with LandedWarehouse(file) as warehouse:
         landed = dict(warehouse.documents(WORKFLOW, PREFIX))
     first = landed[f"{PREFIX}invoice 001.pdf"]
@@ -43,7 +43,7 @@ def test_each_value_is_found_at_its_place_even_in_lists_of_lists(file: Path) -> 
     assert landed[f"{PREFIX}invoice 003.pdf"] == LandedDocument("SKIPPED", UNSUPPORTED_FILE_TYPE)
 
 
-def test_what_the_pipeline_landed_equals_what_was_sent_and_a_changed_cent_is_seen(file: Path) -> None:
+def test_landed_values_equal_the_truth_and_a_changed_cent_is_found(file: Path) -> None:
     short = {**VALUE, "line_items": [], "invoice_number": "INV-2"}
     expected = [
         _expected(1, VALUE),
@@ -56,13 +56,13 @@ def test_what_the_pipeline_landed_equals_what_was_sent_and_a_changed_cent_is_see
     assert difference.what == "total.amount"
 
 
-def test_only_the_workflow_and_the_prefix_that_are_asked_for_are_read(file: Path) -> None:
+def test_only_the_given_workflow_and_prefix_are_read(file: Path) -> None:
     with LandedWarehouse(file) as warehouse:
         assert list(warehouse.documents("workflow_other", PREFIX)) == []
         assert list(warehouse.documents(WORKFLOW, "2026-11-22/")) == []
 
 
-def test_the_summary_shows_statuses_tables_and_a_joined_example(file: Path) -> None:
+def test_summary_shows_statuses_tables_and_a_joined_example(file: Path) -> None:
     console = Console(file=io.StringIO(), width=160)
     with LandedWarehouse(file) as warehouse:
         report.print_warehouse(console, warehouse)
@@ -83,7 +83,7 @@ def test_the_summary_shows_statuses_tables_and_a_joined_example(file: Path) -> N
     assert "USING (document_id, workflow_id, workflow_version_requested)" in text
 
 
-def test_without_extractions_there_is_no_example(tmp_path: Path) -> None:
+def test_summary_has_no_example_without_extractions(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     land(path, [dataclasses.replace(document(1), status="SKIPPED", reason=UNSUPPORTED_FILE_TYPE)], [])
     console = Console(file=io.StringIO(), width=160)
@@ -103,7 +103,7 @@ def test_requests_and_repeated_documents_are_counted() -> None:
     assert "3 runs for 2 documents; 1 sent more than once" in _text(console)
 
 
-def test_the_verdict_names_differences_and_how_many_more_there_are() -> None:
+def test_verdict_names_differences_and_counts_the_rest() -> None:
     console = Console(file=io.StringIO(), width=160)
     report.print_verdict(console, 2, [])
     report.print_verdict(console, 30, [Difference(f"[{n}].pdf", "total", 1, 2) for n in range(25)])

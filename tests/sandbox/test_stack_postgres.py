@@ -39,7 +39,7 @@ def postgres(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Postgre
     assert not server.is_ready()
 
 
-async def test_the_synchronous_and_the_asynchronous_engine_take_the_same_url(postgres: Postgres) -> None:
+async def test_sync_and_async_engine_use_the_same_url(postgres: Postgres) -> None:
     engine = create_engine(postgres.sqlalchemy_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT 1")).scalar() == 1

@@ -59,7 +59,7 @@ def users_of(program: str, component: Component) -> set[int]:
 
 
 @as_root
-def test_root_changes_no_rights_and_adds_no_user(postgres: Postgres, tmp_path: Path) -> None:
+def test_root_changes_no_permissions_and_adds_no_user(postgres: Postgres, tmp_path: Path) -> None:
     home = tmp_path / "of-root"
     home.mkdir(mode=0o700)
     before = Path("/etc/passwd").read_bytes(), Path("/etc/group").read_bytes(), rights()
@@ -81,7 +81,7 @@ def test_root_changes_no_rights_and_adds_no_user(postgres: Postgres, tmp_path: P
 
 
 @as_root
-def test_whoever_is_not_root_has_the_cluster_where_it_was_asked_for(tmp_path: Path) -> None:
+def test_other_users_have_the_cluster_in_the_given_folder(tmp_path: Path) -> None:
     """Root is left for good by another process, which takes the programs along: they may be root's alone."""
     script = """
         import os, sys
@@ -109,7 +109,7 @@ def test_whoever_is_not_root_has_the_cluster_where_it_was_asked_for(tmp_path: Pa
         shutil.rmtree(folder)
 
 
-def test_a_server_that_nobody_stopped_is_found_by_the_home(tmp_path: Path) -> None:
+def test_home_finds_a_server_that_was_not_stopped(tmp_path: Path) -> None:
     home = Home(tmp_path / "of-root" / ".sandbox")
     postgres = Postgres(home.path / "postgres")
     component = serve(postgres, tmp_path / "postgres.log", base_environment(home.path))

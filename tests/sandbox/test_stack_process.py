@@ -40,7 +40,7 @@ def marker() -> Iterator[str]:
     assert not left
 
 
-def test_the_exit_code_is_the_commands_own(tmp_path: Path) -> None:
+def test_component_has_the_exit_code_of_its_command(tmp_path: Path) -> None:
     component = _component(tmp_path, "import sys; print('about to leave'); sys.exit(7)")
     component.start()
     assert _until(lambda: component.exit_code is not None)
@@ -49,14 +49,14 @@ def test_the_exit_code_is_the_commands_own(tmp_path: Path) -> None:
         component.check_alive()
 
 
-def test_what_a_dead_command_leaves_behind_is_killed(tmp_path: Path, marker: str) -> None:
+def test_processes_of_a_dead_command_are_killed(tmp_path: Path, marker: str) -> None:
     component = _component(tmp_path, _spawning(marker, "sys.exit(0)"))
     component.start()
     assert _until(lambda: component.exit_code == 0)
     assert not _marked(marker)
 
 
-def test_stopping_asks_first_and_the_command_may_tidy_up(tmp_path: Path) -> None:
+def test_stop_lets_the_command_clean_up(tmp_path: Path) -> None:
     component = _component(
         tmp_path,
         "import signal, sys, time\n"
@@ -70,7 +70,7 @@ def test_stopping_asks_first_and_the_command_may_tidy_up(tmp_path: Path) -> None
     assert not component.running
 
 
-def test_a_command_that_will_not_stop_is_killed_with_its_orphans(tmp_path: Path, marker: str) -> None:
+def test_command_that_does_not_stop_is_killed_with_its_orphans(tmp_path: Path, marker: str) -> None:
     stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready'); time.sleep(60)"
     component = _component(tmp_path, _spawning(marker, stubborn), grace=0.3)
     component.start()
@@ -80,7 +80,7 @@ def test_a_command_that_will_not_stop_is_killed_with_its_orphans(tmp_path: Path,
     assert not _marked(marker)
 
 
-def test_kill_takes_the_whole_family_at_once(tmp_path: Path, marker: str) -> None:
+def test_kill_ends_the_command_and_its_children(tmp_path: Path, marker: str) -> None:
     component = _component(tmp_path, _spawning(marker, "print('ready'); time.sleep(600)"), grace=600)
     component.start()
     assert _until(lambda: "ready" in tail(component.log))
@@ -101,7 +101,7 @@ def test_sigkill_of_the_owner_ends_the_command_and_its_daemons(tmp_path: Path, m
     assert _until(lambda: not _marked(marker))
 
 
-def test_each_owner_is_guarded_for_itself(tmp_path: Path, marker: str) -> None:
+def test_each_owner_has_its_own_guard(tmp_path: Path, marker: str) -> None:
     """The end of one process is not the end of what another one has started."""
     component = _component(tmp_path, f"import time; print('ready'); time.sleep(600)  # {marker}")
     component.start()
@@ -115,7 +115,7 @@ def test_each_owner_is_guarded_for_itself(tmp_path: Path, marker: str) -> None:
     component.stop()
 
 
-def test_a_restart_keeps_the_earlier_log(tmp_path: Path) -> None:
+def test_restart_keeps_the_earlier_log(tmp_path: Path) -> None:
     component = _component(
         tmp_path, "import os, time; print('life', os.getpid(), flush=True); time.sleep(60)"
     )
@@ -128,7 +128,7 @@ def test_a_restart_keeps_the_earlier_log(tmp_path: Path) -> None:
         component.check_alive()  # stopped on purpose is not dead
 
 
-def test_a_command_with_an_end_of_its_own_has_to_end_well_and_in_time(tmp_path: Path) -> None:
+def test_one_time_command_must_succeed_in_time(tmp_path: Path) -> None:
     good, bad, slow = (
         _component(tmp_path, code).command
         for code in ("pass", "raise SystemExit(3)", "import time; time.sleep(60)")

@@ -52,11 +52,11 @@ def task(name: str, state: str | None, *, map_index: int = -1, minute: int | Non
         ),
     ],
 )
-def test_stages_tell_how_far_each_task_is(tasks: list[TaskInstance], shown: list[str]) -> None:
+def test_stages_show_the_progress_of_each_task(tasks: list[TaskInstance], shown: list[str]) -> None:
     assert [str(stage) for stage in stages(tasks)] == shown
 
 
-def test_nothing_of_the_callers_airflow_or_cloud_reaches_the_sandbox() -> None:
+def test_environment_has_nothing_of_the_callers_airflow_or_cloud() -> None:
     foreign = {
         "AIRFLOW_HOME": "x",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://production",
@@ -74,7 +74,7 @@ def test_nothing_of_the_callers_airflow_or_cloud_reaches_the_sandbox() -> None:
     assert "PYTHONDONTWRITEBYTECODE" not in environment
 
 
-def test_loopback_goes_past_the_callers_proxy() -> None:
+def test_environment_excludes_loopback_from_the_callers_proxy() -> None:
     environment = base_environment(
         Path("/home"), {"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "example.com"}
     )

@@ -37,7 +37,7 @@ def found(*rows: tuple[str, LandedDocument], expected: ExpectedResult = EXPECTED
     return [str(difference) for difference in differences([expected], rows)]
 
 
-def test_a_document_that_landed_as_it_is_differs_in_nothing() -> None:
+def test_correct_document_has_no_differences() -> None:
     assert found((KEY, RIGHT)) == []
 
 
@@ -68,13 +68,13 @@ def test_a_document_that_landed_as_it_is_differs_in_nothing() -> None:
         ),
     ],
 )
-def test_a_value_that_differs_is_named_with_its_place(place: Any, value: Any, difference: str) -> None:
+def test_different_value_is_named_with_its_place(place: Any, value: Any, difference: str) -> None:
     values = {key: item for key, item in {**LANDED, place: value}.items() if item is not None}
     landed = LandedDocument("PROCESSED", None, "invoice", values)
     assert found((KEY, landed)) == [f"{KEY}: {difference}"]
 
 
-def test_items_in_another_order_differ() -> None:
+def test_items_in_another_order_are_differences() -> None:
     swaps: dict[str | int, str | int] = {0: 1, 1: 0}
     swapped = {tuple(swaps.get(part, part) for part in place): value for place, value in LANDED.items()}
     assert len(found((KEY, LandedDocument("PROCESSED", None, "invoice", swapped)))) == 4
@@ -103,17 +103,17 @@ def test_items_in_another_order_differ() -> None:
         ),
     ],
 )
-def test_a_wrong_end_is_named(landed: LandedDocument, difference: str) -> None:
+def test_wrong_status_reason_or_kind_is_named(landed: LandedDocument, difference: str) -> None:
     assert found((KEY, landed)) == [f"{KEY}: {difference}"]
 
 
-def test_a_document_has_exactly_one_row() -> None:
+def test_document_without_exactly_one_row_is_named() -> None:
     assert found() == [f"{KEY}: number of rows is 0, expected 1"]
     assert found((KEY, RIGHT), (KEY, RIGHT)) == [f"{KEY}: number of rows is 2, expected 1"]
     assert found((KEY, RIGHT), ("stranger", RIGHT)) == ["stranger: number of rows is 1, expected 0"]
 
 
-def test_a_document_without_values_is_compared_by_its_end() -> None:
+def test_document_without_values_is_compared_by_status_and_reason() -> None:
     failed = ExpectedResult(KEY, "FAILED", "FAILED_TO_PROCESS_FILE", None, None)
     assert found((KEY, LandedDocument("FAILED", "FAILED_TO_PROCESS_FILE")), expected=failed) == []
     assert found((KEY, LandedDocument("FAILED", "TIMEOUT")), expected=failed) == [
@@ -121,7 +121,7 @@ def test_a_document_without_values_is_compared_by_its_end() -> None:
     ]
 
 
-def test_places_are_scalars_that_are_not_null() -> None:
+def test_places_are_the_scalars_that_are_not_null() -> None:
     assert dict(places({"a": {"b": [1, None, {"c": False}]}, "d": None})) == {
         ("a", "b", 0): 1,
         ("a", "b", 2, "c"): False,
@@ -143,5 +143,5 @@ def test_places_are_scalars_that_are_not_null() -> None:
         pytest.param("Köln", "Koln", False, id="accent"),
     ],
 )
-def test_equality_is_that_of_the_document(expected: Any, landed: Any, same: bool) -> None:
+def test_equality_compares_column_values_with_json_values(expected: Any, landed: Any, same: bool) -> None:
     assert equal(expected, landed) is same

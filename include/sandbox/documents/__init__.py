@@ -1,7 +1,7 @@
-"""Sample documents: real PDFs, text and table files, invented and therefore known to the cent.
+"""Sample documents: PDFs, text files and tables with invented content, so every value is known.
 
-``generate`` streams them, ``python -m sandbox.documents`` writes them to a folder with the truth beside them.
-Each file carries its truth too: ``sandbox.reading`` returns it, with the place of every value.
+``generate`` streams them. ``python -m sandbox.documents`` writes them and their truth to a folder. Each
+document also carries its truth: ``sandbox.reading`` returns it, with the place of every value.
 """
 
 from sandbox.documents.generator import PASSWORD, bundle, generate, generate_mail
@@ -12,7 +12,6 @@ from sandbox.documents.truth import (
     Truth,
     TruthPart,
     expected_result,
-    read_truth,
 )
 
 __all__ = [
@@ -26,5 +25,4 @@ __all__ = [
     "expected_result",
     "generate",
     "generate_mail",
-    "read_truth",
 ]

@@ -1,4 +1,4 @@
-"""Drawing on the pages of a PDF, in points from the upper left corner, with a note of what stands where."""
+"""Draws the pages of a PDF, in points from the upper left corner, and records where each field is printed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from sandbox.reading.model import Box, Cell, KnownDocument, Mark
 from sandbox.reading.truth import ATTACHMENT, encoded
 
 Align = Literal["left", "right", "centre"]
-# Extents of a glyph above and below the baseline, in ems.
+# Height of a glyph above and below the baseline, in ems.
 _ASCENT, _DESCENT = 0.78, 0.22
 
 
 class Canvas:
-    """A PDF in the making. Its bytes depend on nothing but what is drawn.
+    """A PDF that is being drawn. Its bytes depend only on what is drawn.
 
     Only the core fonts are used, so text is limited to Latin-1.
+
+    :param created: creation date in the file's properties.
+    :param password: password that opens the file.
     """
 
     def __init__(
@@ -29,7 +32,6 @@ class Canvas:
         font: str = "Helvetica",
         password: str | None = None,
     ) -> None:
-        """``created``: the day that the file's own properties name; ``password``: needed to open it."""
         from fpdf import FPDF  # slow to import
 
         self.width, self.height = width, height
@@ -39,7 +41,7 @@ class Canvas:
         self._pdf.set_auto_page_break(auto=False)
         self._pdf.set_creation_date(dt.datetime.combine(created, dt.time(6), dt.UTC))
         if password:
-            # Its default cipher, RC4, takes no salt; the samples guard no secret but have to be repeatable.
+            # The default cipher, RC4, has no salt. The samples hold no secret and must be repeatable.
             self._pdf.set_encryption(owner_password=password, user_password=password)
         self._pdf.add_page()
 
@@ -53,7 +55,7 @@ class Canvas:
         bold: bool = False,
         align: Align = "left",
     ) -> None:
-        """Draw one line; ``x`` is the edge, or the middle, that ``align`` names."""
+        """Draw one line of text; ``x`` is its left or right edge or its centre, as ``align`` says."""
         printed = Printed(text) if isinstance(text, str) else text
         if not printed.text:
             return
@@ -67,7 +69,7 @@ class Canvas:
             self.marks.append(Mark(cell, tuple(printed.fields), printed.certainty))
 
     def lines(self, x: float, baseline: float, texts: list[Printed], pitch: float = 14) -> float:
-        """Draw lines beneath each other; return where the next one would stand."""
+        """Draw lines below each other and return the baseline of the next one."""
         for text in texts:
             self.text(x, baseline, text)
             baseline += pitch
@@ -79,7 +81,7 @@ class Canvas:
         self._pdf.line(left, y, right, y)
 
     def wrapped(self, text: Printed, width: float, *, size: float = 10) -> list[Printed]:
-        """Break a text between words into lines of at most ``width`` points."""
+        """Split a text between words into lines of at most ``width`` points."""
         self._pdf.set_font(self._font, size=size)
         lines = [""]
         for word in text.text.split(" "):
@@ -93,12 +95,12 @@ class Canvas:
     def _width(self, text: str, size: float) -> float:
         font = self._pdf.current_font
         assert font is not None
-        # Asked itself: the way through FPDF.get_string_width takes ten times as long.
+        # FPDF.get_string_width takes ten times as long.
         _, width = font.get_text_width(text, size, None)
         return width
 
     def new_page(self) -> None:
-        """Go on with a new page."""
+        """Start a new page."""
         self._pdf.add_page()
 
     def number_pages(self) -> None:
@@ -110,7 +112,7 @@ class Canvas:
             self.text(self.width / 2, self.height - 24, foot, size=8, align="centre")
 
     def finish(self, draft: Draft) -> tuple[bytes, KnownDocument]:
-        """Return the file and the truth about it, which it carries."""
+        """Return the file and its truth, which is attached to the file."""
         known = draft.known(self.marks, self._pdf.pages_count)
         self._pdf.embed_file(bytes=encoded([known]), basename=ATTACHMENT, compress=True)
         return bytes(self._pdf.output()), known

@@ -1,4 +1,4 @@
-"""Who sells, buys, banks and shops in the sample documents. All of them are invented."""
+"""Vendors, customers, shops, banks and goods of the sample documents. All of them are invented."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ InvoiceLayout = Literal["letterhead", "stacked"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Vendor:
-    """A company that sends invoices, in one look of its own.
+    """A company that sends invoices, all in one layout.
 
-    :param repeats_header: whether the table's header stands on every page.
-    :param numbers_positions: whether the table has a column of running numbers.
+    :param repeats_header: the table's header is on every page.
+    :param numbers_positions: the table has a column of position numbers.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Vendor:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shop:
-    """A shop that prints receipts; ``has_table`` when its items stand under a header."""
+    """A shop that prints receipts; with ``has_table`` the items have a header and a column of quantities."""
 
     name: str
     address: str
@@ -50,7 +50,7 @@ class Shop:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bank:
-    """A bank; ``has_two_columns`` for money that goes out and comes in, or else one with signs."""
+    """A bank; with ``has_two_columns`` debits and credits have a column each, else amounts have a sign."""
 
     name: str
     address: str
@@ -96,7 +96,7 @@ VENDORS = (
     ),
 )  # fmt: skip
 
-#: Names and addresses that Latin-1 can write, for any file.
+#: Customers whose names fit in Latin-1, for any type of file.
 CUSTOMERS = (
     ("Northwind Logistics plc", ("Unit 7, Trafford Park", "Manchester M17 1SN")),
     ("Zoë Åkerström", ("Storgatan 21", "111 23 Stockholm")),
@@ -107,14 +107,14 @@ CUSTOMERS = (
     ("Atelier Françoise Dupré", ("4 place de l'Oeillet", "31000 Toulouse")),
     ("Pemberton & Daughters", ("The Old Bakery", "Bath BA1 2QF")),
 )
-#: Names beyond Latin-1, for text and table files.
+#: Customers whose names do not fit in Latin-1, for text and table files.
 WIDE_CUSTOMERS = (
     ("Łukasz Żółkiewski", ("ul. Świętojańska 9", "81-368 Gdynia")),
     ("株式会社さくら商会", ("東京都千代田区丸の内 1-9-2",)),
     ("Ελένη Παπαδοπούλου", ("Οδός Ερμού 44", "105 63 Αθήνα")),
     ("Zeynep Yıldız", ("İstiklal Caddesi 120", "34430 İstanbul")),
 )
-#: What is sold: description, and the range of its unit price in cents.
+#: Goods by language: description, lowest and highest unit price in cents.
 GOODS = {
     "en": (
         ("Steel claw hammer, 16 oz", 1150, 3200), ("Consulting, on site", 9500, 24000),
@@ -156,7 +156,7 @@ GROCERIES = {
     "fr": ("Baguette tradition", "Crème fraîche", "Pommes Gala", "Thé à la menthe",
            "Oeufs fermiers"),
 }  # fmt: skip
-#: What a receipt prints about the payment, and the schema's word for it.
+#: Payment methods by language: the printed text, and the value in the schema.
 PAYMENTS = {
     "en": (("Cash", "cash"), ("Visa credit ****4417", "credit_card"), ("Debit card ****0921", "debit_card"),
            ("Apple Pay", "mobile_payment"), ("Gift card", "gift_card")),
@@ -186,7 +186,7 @@ BOOKINGS = {
            "Virement reçu de Mme Lefèvre, motif remboursement des billets de train"),
 }  # fmt: skip
 
-#: What letters say.
+#: Sentences of letters.
 SENTENCES = (
     "Thank you for the visit last week; the team enjoyed showing you the workshop.",
     "The new opening hours start on Monday, and the side entrance stays closed until further notice.",

@@ -1,4 +1,4 @@
-"""What a document says, whatever prints it: each text with the fields that it shows, stated once."""
+"""The content of a document before it is printed: each text with the fields that it shows."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from sandbox.reading.schemas import empty_value, leaves
 
 Layout = Literal["letterhead", "stacked", "statement", "strip"]
 
-#: How sure a reader can be of a printed field, and of a date whose day and month could be exchanged.
+#: Confidence in a printed field, and in a date whose day and month could be confused.
 CERTAIN, AMBIGUOUS = 0.995, 0.62
 _STEP = re.compile(r"(\w+)(?:\[(\d+)\])?")
 
 
 class Printed(NamedTuple):
-    """A text, and the fields that it shows, by path (``line_items[0].amount``)."""
+    """A text and the fields that it shows, by path (``line_items[0].amount``)."""
 
     text: str
     fields: Mapping[str, Any] = MappingProxyType({})
     certainty: float = CERTAIN
 
     def labelled(self, label: str) -> Printed:
-        """The same behind a label, in one text."""
+        """Return the text with a label in front."""
         return self._replace(text=f"{label}: {self.text}")
 
 
 class Column(NamedTuple):
-    """A column of a table: flush left and ``width`` points wide, or flush right; the widest one wraps."""
+    """A column of a table: ``width`` points wide and left-aligned, or right-aligned. One column may wrap."""
 
     label: str
     width: float = 0.0
@@ -44,7 +44,7 @@ class Column(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class Party:
-    """Somebody with an address; ``more`` are lines beneath it."""
+    """A person or company with an address; ``more`` are further lines with labels."""
 
     role: str
     name: Printed
@@ -53,7 +53,7 @@ class Party:
 
     @property
     def lines(self) -> list[Printed]:
-        """All beneath the name."""
+        """All lines below the name."""
         return [*self.address, *(text.labelled(label) for label, text in self.more)]
 
 
@@ -61,8 +61,8 @@ class Party:
 class Draft:
     """A document before it is printed.
 
-    :param created: the day that the file's own properties name.
-    :param has_header: whether a line above the rows names the columns; ``repeats_header`` on every page.
+    :param created: creation date in the file's properties.
+    :param has_header: a line above the rows names the columns; with ``repeats_header`` on every page.
     """
 
     kind: DocumentType
@@ -81,18 +81,18 @@ class Draft:
     repeats_header: bool = True
 
     def money(self, path: str, amount: Decimal, **more: Any) -> Printed:
-        """An amount; ``more`` are further fields that it shows."""
+        """Return an amount as it is printed; ``more`` are further fields that the text shows."""
         return Printed(self.locale.amount(amount), {path: float(amount), **more})
 
     def date(self, path: str, day: dt.date) -> Printed:
-        """A day."""
+        """Return a date as it is printed."""
         certainty = AMBIGUOUS if self.locale.is_ambiguous(day) else CERTAIN
         return Printed(self.locale.date(day), {path: day.isoformat()}, certainty)
 
     def known(self, marks: Sequence[Mark], pages: int = 1) -> KnownDocument:
-        """Return the truth about the printed document, whose value is what was drafted.
+        """Return the truth of the printed document.
 
-        :param marks: where what was printed stands.
+        :param marks: where each field was printed.
         :raises ValueError: a field was not printed.
         """
         if self.kind == "other":
@@ -115,7 +115,7 @@ class Draft:
 
 
 def address_of(path: str, lines: Iterable[str]) -> list[Printed]:
-    """Return the lines of an address, whose field is all of them."""
+    """Return the lines of an address; all of them together are one field."""
     whole = ", ".join(lines)
     return [Printed(line, {path: whole}) for line in lines]
 

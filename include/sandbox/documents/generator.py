@@ -1,7 +1,7 @@
-"""The stream of sample objects: a mix of documents for each day, and the files and names that go wrong.
+"""Generates sample objects: a mix of documents for each day, with difficult names and broken files.
 
-What an object holds depends on the seed, its day and its number alone, so that one day can be generated
-without the others.
+The content of an object depends only on the seed, its day and its number, so one day can be generated without
+the others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sandbox.reading.truth import moved
 
 #: Opens the password-protected samples.
 PASSWORD = "open sesame"
-#: Names that have to survive listing, signing, downloading and landing; ``{}`` is the object's number.
+#: Difficult names that listing, signing, downloading and landing must keep; ``{}`` is the object's number.
 NAMES = (
     "scan copy ({}) final",
     "Übergröße № {} 請求書",
@@ -32,7 +32,7 @@ NAMES = (
     "#{} page",
     "{}?version=2&draft",
 )
-#: What ordinary documents are, with how many of a hundred are so.
+#: Share of ordinary documents in percent, by kind and type of file.
 _MIX: Mapping[tuple[DocumentType, str], int] = {
     ("invoice", ".pdf"): 38,
     ("invoice", ".csv"): 6,
@@ -51,9 +51,9 @@ _STEMS: Mapping[DocumentType, str] = {
     "bank_statement": "statement",
     "other": "letter",
 }
-#: Every so many objects of a day all awkward kinds appear once more.
+#: Number of objects after which the difficult names and broken files come again.
 _CYCLE = 40
-#: Each cycle starts with one ordinary document of each kind.
+#: The ordinary documents that each cycle starts with.
 _FIRST: Sequence[tuple[DocumentType, str]] = (
     ("invoice", ".pdf"),
     ("receipt", ".pdf"),
@@ -63,20 +63,20 @@ _FIRST: Sequence[tuple[DocumentType, str]] = (
 )
 _NAMED_FROM = len(_FIRST)
 _BROKEN_FROM = _NAMED_FROM + len(NAMES)
-#: In a day's mail, one object of so many is a file with several documents, the second one first.
+#: In a day's mail, every third object is a file with several documents, starting with the second one.
 _BUNDLE_EACH, _FIRST_BUNDLE = 3, 1
 _FEWEST_IN_BUNDLE, _MOST_IN_BUNDLE = 3, 6
-#: What always is in a bundle: what is there to be told apart.
+#: The documents that every bundle contains.
 _ALWAYS_IN_BUNDLE: Sequence[DocumentType] = ("invoice", "invoice", "bank_statement")
 
 
 def generate(
     days: Sequence[dt.date], per_day: int, seed: int, prefix: str = "documents/"
 ) -> Iterator[SampleObject]:
-    """Yield the sample objects of some days, one after the other.
+    """Yield the sample objects of some days.
 
-    :param days: each day's objects have keys below ``<prefix><YYYY-MM-DD>/``.
-    :param per_day: objects per day; from 16 on, every awkward kind is among them.
+    :param days: the keys of a day's objects start with ``<prefix><YYYY-MM-DD>/``.
+    :param per_day: objects per day; 16 or more include every difficult name and broken file.
     :param seed: the same seed gives the same objects.
     """
     for day in days:
@@ -87,7 +87,7 @@ def generate(
 def generate_mail(
     days: Sequence[dt.date], per_day: int, seed: int, prefix: str = "mail/"
 ) -> Iterator[SampleObject]:
-    """Yield what :func:`generate` does, but every third object is a PDF with several documents."""
+    """Yield objects as :func:`generate` does, but every third one is a PDF with several documents."""
     for day in days:
         for number in range(per_day):
             bundled = number % _BUNDLE_EACH == _FIRST_BUNDLE
@@ -97,7 +97,7 @@ def generate_mail(
 def document(
     rng: random.Random, day: dt.date, kind: DocumentType, suffix: str
 ) -> tuple[bytes, KnownDocument]:
-    """Invent a document and print it as ``.pdf``, ``.txt`` or ``.csv``; return it with the truth about it."""
+    """Invent a document and print it as ``.pdf``, ``.txt`` or ``.csv``; return the file and its truth."""
     return _PRINTERS[suffix](KINDS[kind](rng, day, wide=suffix != ".pdf"))
 
 
@@ -107,7 +107,7 @@ def protected_statement(rng: random.Random, day: dt.date) -> bytes:
 
 
 def bundle(rng: random.Random, day: dt.date) -> tuple[bytes, tuple[TruthPart, ...]]:
-    """Invent a few documents and put their pages into one PDF, as a scanner does with a day's mail."""
+    """Invent a few documents and put their pages into one PDF, like a scan of a day's mail."""
     import pypdf  # slow to import
 
     from sandbox.reading.pdf import written
@@ -161,7 +161,7 @@ def _empty(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
 
 
 def _corrupt(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
-    """A PDF whose upload broke off and whose middle is noise: it begins like one and opens in no reader."""
+    """Return a damaged PDF: it has a PDF signature, but no reader opens it."""
     rng = _rng(seed, day, number)
     pdf, _ = document(rng, day, "invoice", ".pdf")
     noise = rng.randbytes(max(len(pdf) // 3, 64))
@@ -174,7 +174,7 @@ def _protected(seed: int, day: dt.date, number: int, folder: str) -> SampleObjec
 
 
 def _unsupported(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
-    """A ZIP archive with one file, a type that Extend does not take."""
+    """Return a ZIP archive, which Extend does not accept."""
     key = f"{folder}archive-{number:05d}.zip"
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
@@ -184,7 +184,7 @@ def _unsupported(seed: int, day: dt.date, number: int, folder: str) -> SampleObj
 
 
 def _copy(seed: int, day: dt.date, number: int, folder: str) -> SampleObject:
-    """The content of this cycle's first object under another key."""
+    """Return the first object of this cycle under another key."""
     original = _object(seed, day, number - number % _CYCLE, folder)
     key = f"{folder}copy-{number:05d}.pdf"
     return SampleObject(key, original.data, dataclasses.replace(original.truth, key=key))

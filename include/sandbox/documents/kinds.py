@@ -1,4 +1,4 @@
-"""What invoices, receipts, bank statements and letters say. All of it is invented, and known to the cent."""
+"""Invents the content of invoices, receipts, bank statements and letters."""
 
 from __future__ import annotations
 
@@ -28,10 +28,7 @@ _NUMBER = Column("#", width=30)
 
 
 def invoice(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
-    """Invent an invoice issued shortly before ``day``.
-
-    :param wide: whether names may leave Latin-1.
-    """
+    """Invent an invoice issued shortly before ``day``; with ``wide`` names may be outside Latin-1."""
     vendor = rng.choice(VENDORS)
     locale = vendor.locale
     customer, address = rng.choice(WIDE_CUSTOMERS if wide and rng.random() < 0.5 else CUSTOMERS)
@@ -104,7 +101,7 @@ def invoice(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
 
 
 def receipt(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
-    """Invent a receipt of the day or the day before; its names stay within Latin-1 (``wide`` or not)."""
+    """Invent a receipt of ``day`` or the day before. All its names are Latin-1."""
     del wide
     shop = rng.choice(SHOPS)
     locale = shop.locale
@@ -159,7 +156,7 @@ def receipt(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
 
 
 def bank_statement(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
-    """Invent a statement of the month before ``day``'s; a few accounts had no bookings."""
+    """Invent a bank statement of the month before ``day``; a few have no transactions."""
     del wide
     bank = rng.choice(BANKS)
     locale = bank.locale
@@ -218,7 +215,7 @@ def bank_statement(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
 
 
 def letter(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
-    """Invent a letter: a document of no kind that anything is extracted from."""
+    """Invent a letter, a document without an extractor."""
     del wide
     sender, (addressee, address) = rng.choice(VENDORS), rng.choice(CUSTOMERS)
     sentences = rng.sample(SENTENCES, rng.randint(3, len(SENTENCES)))
@@ -238,7 +235,7 @@ def letter(rng: random.Random, day: dt.date, *, wide: bool) -> Draft:
 
 
 def _name_currency(draft: Draft) -> dict[str, str]:
-    """Add a line with the currency where the country prints none; return the field if amounts show it."""
+    """Return the currency field if amounts show the currency; otherwise add a line that names it."""
     field = {"currency": draft.locale.currency}
     if not draft.locale.names_currency:
         return field

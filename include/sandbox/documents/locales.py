@@ -1,4 +1,4 @@
-"""How amounts, quantities and dates are printed in different countries."""
+"""Formats of amounts, quantities and dates in different countries."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SYMBOLS = {"USD": "$", "GBP": "£"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Locale:
-    """One country's way to print.
+    """The formats of one country.
 
-    :param language: of what is sold and booked there.
+    :param language: language of goods and transactions.
     :param paper: size of a page in points.
     :param tax_rate: percent.
     """
@@ -34,18 +34,18 @@ class Locale:
     tax_id_name: str
 
     def number(self, amount: Decimal) -> str:
-        """An amount of two decimals, without its currency: ``-1.234,56``."""
+        """Return an amount with two decimals and no currency, e.g. ``-1.234,56``."""
         whole, cents = f"{abs(amount):,.2f}".split(".")
         sign = "-" if amount < 0 else ""
         return f"{sign}{whole.replace(',', self.thousands)}{self.decimal_mark}{cents}"
 
     def quantity(self, quantity: Decimal) -> str:
-        """A quantity without needless decimals."""
+        """Return a quantity without trailing zeros."""
         whole, mark, part = f"{quantity.normalize():,f}".partition(".")
         return whole.replace(",", self.thousands) + (self.decimal_mark + part if mark else "")
 
     def amount(self, amount: Decimal) -> str:
-        """An amount with its currency, where the country prints one."""
+        """Return an amount, with its currency if the country prints one."""
         if self.money_style == "plain":
             return self.number(amount)
         if self.money_style == "code after":
@@ -53,7 +53,7 @@ class Locale:
         return f"{'-' if amount < 0 else ''}{_SYMBOLS[self.currency]}{self.number(abs(amount))}"
 
     def date(self, day: dt.date) -> str:
-        """A day in the country's usual form."""
+        """Return a date in the country's usual format."""
         return {
             "month/day": f"{day:%m/%d/%Y}",
             "day/month": f"{day:%d/%m/%Y}",
@@ -63,17 +63,17 @@ class Locale:
         }[self.dates]
 
     def is_ambiguous(self, day: dt.date) -> bool:
-        """Return True if a reader could take the printed day for its month."""
+        """Return True if day and month of the printed date could be confused."""
         return self.dates in ("month/day", "day/month") and day.day <= 12
 
     @property
     def names_currency(self) -> bool:
-        """Whether a document needs a line that names its currency."""
+        """True if amounts are printed without a currency, so that a document needs a line for it."""
         return self.money_style == "plain"
 
     @property
     def tax_label(self) -> str:
-        """The tax with its rate, e.g. ``VAT 8.25%``."""
+        """Name and rate of the tax, e.g. ``VAT 8.25%``."""
         return f"{self.tax_name} {self.quantity(self.tax_rate)}%"
 
 

@@ -1,4 +1,4 @@
-"""How documents look on paper: each kind's head, the tables over page breaks, the totals."""
+"""Prints documents as PDF: the head of each layout, tables across page breaks, totals."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sandbox.reading.model import KnownDocument
 
 _MARGIN, _FOOT = 50.0, 80.0
 _ROW, _WRAPPED_ROW = 18.0, 12.0
-#: From one right edge to the next one, and beside the column that wraps.
+#: Distance between right-aligned columns, and space beside the column that wraps.
 _RIGHT_STEP, _GAP = 85.0, 70.0
 _STRIP_WIDTH, _EDGE, _PITCH = 226.77, 14.0, 13.0  # 80 mm, the usual till roll
 
 
 def print_pdf(draft: Draft, password: str | None = None) -> tuple[bytes, KnownDocument]:
-    """Print on as many pages as it takes; return the file and the truth that it carries.
+    """Print a document as PDF and return the file and its truth.
 
-    :param password: needed to open it.
+    :param password: password that opens the file.
     """
     if draft.layout == "strip":
         return _print_strip(draft)
@@ -39,7 +39,7 @@ def print_pdf(draft: Draft, password: str | None = None) -> tuple[bytes, KnownDo
 
 
 def _letterhead(canvas: Canvas, draft: Draft) -> float:
-    """Issuer at the upper left, facts at the upper right, addressee below; returns where the table begins."""
+    """Draw issuer (upper left), facts (upper right) and addressee; return where the table begins."""
     right = canvas.width - _MARGIN
     canvas.text(_MARGIN, 62, draft.issuer.name, size=13, bold=True)
     canvas.lines(_MARGIN, 79, draft.issuer.lines)
@@ -51,7 +51,7 @@ def _letterhead(canvas: Canvas, draft: Draft) -> float:
 
 
 def _stacked(canvas: Canvas, draft: Draft) -> float:
-    """Parties side by side, each fact under its label; returns where the table begins."""
+    """Draw both parties side by side and each fact under its label; return where the table begins."""
     canvas.text(_MARGIN, 60, draft.title, size=20, bold=True)
     canvas.text(_MARGIN, 95, "From", bold=True)
     canvas.lines(_MARGIN, 110, [draft.issuer.name, *draft.issuer.lines])
@@ -70,7 +70,7 @@ def _addressee(canvas: Canvas, draft: Draft, x: float, baseline: float) -> float
 
 
 def _statement(canvas: Canvas, draft: Draft) -> float:
-    """Issuer, title, and the facts under each other; returns where the table begins."""
+    """Draw issuer, title and facts below each other; return where the table begins."""
     canvas.text(_MARGIN, 50, draft.issuer.name, size=12, bold=True)
     canvas.lines(_MARGIN, 65, draft.issuer.lines)
     canvas.text(_MARGIN, 105, draft.title, size=14, bold=True)
@@ -88,7 +88,7 @@ _HEADS: Mapping[Layout, Callable[[Canvas, Draft], float]] = {
 
 
 class _Table:
-    """The rows of a document, drawn one by one over page breaks."""
+    """The rows of a document, drawn one by one across page breaks."""
 
     def __init__(self, canvas: Canvas, draft: Draft, top: float) -> None:
         self._canvas = canvas
@@ -101,7 +101,7 @@ class _Table:
         self._baseline = self._header(top)
 
     def draw(self, row: Sequence[Printed]) -> None:
-        """Draw one row; it never runs over a page break."""
+        """Draw one row; a row is never split between pages."""
         cells = [
             self._canvas.wrapped(text, self._text_width) if column.wraps else [text]
             for text, (_, column) in zip(row, self._places, strict=True)
@@ -114,7 +114,7 @@ class _Table:
         self._baseline += height
 
     def end(self, space: float) -> float:
-        """Return where what follows begins, on a new page if this one has too little space."""
+        """Return where the totals begin, on a new page if this one has less than ``space`` left."""
         self._break_page_unless(space)
         return self._baseline + 8
 
@@ -139,7 +139,7 @@ def _align(column: Column) -> Align:
 
 
 def _places(columns: Sequence[Column], right: float) -> list[tuple[float, Column]]:
-    """Return the edge that each column's texts are flush with."""
+    """Return each column with the edge that its texts are aligned to."""
     places, left = [], _MARGIN
     for at, column in enumerate(columns):
         if column.is_right:
@@ -151,7 +151,7 @@ def _places(columns: Sequence[Column], right: float) -> list[tuple[float, Column
 
 
 def _print_strip(draft: Draft) -> tuple[bytes, KnownDocument]:
-    """Print a till receipt, as long as it has to be."""
+    """Print a till receipt on a strip as long as its content."""
     header = [[Printed(column.label) for column in draft.columns]] if draft.has_header else []
     rows = [*header, *draft.rows, *(list(pair) for pair in draft.totals)]
     height = 160 + _PITCH * (len(draft.facts) + len(rows))

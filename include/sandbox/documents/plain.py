@@ -1,4 +1,4 @@
-"""How documents look as text on a line printer, and exported for a spreadsheet."""
+"""Prints documents as plain text and as CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLANK = [Printed("")]
 
 
 def print_text(draft: Draft) -> tuple[bytes, KnownDocument]:
-    """Print as plain text in columns; return the file and the truth that it carries."""
+    """Print a document as plain text in columns and return the file and its truth."""
     party = draft.addressee
     addressee = [Printed("Bill to"), party.name, *party.lines] if party else []
     rows: list[Sequence[Printed]] = [
@@ -39,7 +39,7 @@ def print_text(draft: Draft) -> tuple[bytes, KnownDocument]:
 
 
 def print_csv(draft: Draft) -> tuple[bytes, KnownDocument]:
-    """Export as a spreadsheet of the country: facts, the table, the totals."""
+    """Print a document as CSV in the country's format and return the file and its truth."""
     parties = [party for party in (draft.issuer, draft.addressee) if party]
     rows: list[Sequence[Printed]] = [
         [Printed(draft.title)],
@@ -72,7 +72,7 @@ def _party(party: Party) -> Iterable[Sequence[Printed]]:
 
 
 def _aligned(rows: _Rows) -> list[list[Printed]]:
-    """Lay rows out in columns, all but the first one flush right."""
+    """Pad the cells of rows to columns; all columns but the first are right-aligned."""
     widths = [max(len(cell.text) for cell in column) for column in zip(*rows, strict=True)]
     return [
         [
@@ -84,11 +84,14 @@ def _aligned(rows: _Rows) -> list[list[Printed]]:
 
 
 def _carrying(data: bytes, draft: Draft, rows: _Rows, pages: Sequence[Page]) -> tuple[bytes, KnownDocument]:
-    """Return a file with the truth about it: cell by cell, what was printed stands where it is read."""
+    """Add the truth to a file; the place of each printed cell is where reading finds it.
+
+    :raises ValueError: reading the file gives other cells than were printed.
+    """
     read = [cell for page in pages for line in page.lines for cell in line.cells]
     printed = [cell for row in rows for cell in row if cell.text.strip()]
     if [cell.text for cell in read] != [cell.text.strip() for cell in printed]:
-        raise ValueError("what was printed reads otherwise")
+        raise ValueError("reading the file gives other cells than were printed")
     marks = [
         Mark(cell, tuple(text.fields), text.certainty)
         for cell, text in zip(read, printed, strict=True)

@@ -1,18 +1,16 @@
-"""What has to become of the sample objects in the warehouse; ``truth.jsonl`` holds it."""
+"""The truth of sample objects: the rows that they must have in the warehouse (``truth.jsonl``)."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from sandbox.reading import DocumentType, Kind, empty_value
 
 Status = Literal["PROCESSED", "FAILED", "SKIPPED"]
 
-#: The emulator's workflows and what each extracts; None for those that classify first.
+#: The kind that each of the emulator's workflows extracts; None if it classifies first.
 WORKFLOW_KINDS: Mapping[str, Kind | None] = {
     "workflow_invoices": "invoice",
     "workflow_receipts": "receipt",
@@ -24,7 +22,7 @@ WORKFLOW_KINDS: Mapping[str, Kind | None] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TruthPart:
-    """One document of several in a file: its pages there, from 1, and what a perfect extractor returns."""
+    """One of several documents in a file: its pages, counted from 1, and its value."""
 
     type: DocumentType
     first_page: int
@@ -34,15 +32,15 @@ class TruthPart:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Truth:
-    """What has to become of an object on its way to the warehouse.
+    """The row that an object must have in the warehouse.
 
     :param key: the object's key.
-    :param status: how its row ends when every run succeeds that can.
-    :param reason: why it is not ``PROCESSED``; a failed run's ``failureReason`` or the pipeline's own reason.
-    :param kind: what a classifier calls it; None for a document of no known kind and an unreadable file.
-    :param value: what a perfect extractor for ``kind`` returns; None without a kind.
-    :param code: for an unreadable file, the precise word within the failed run's ``failureMessage``.
-    :param parts: of a file with several documents, what stands where; it has no kind of its own.
+    :param status: status of the row if nothing goes wrong on the way.
+    :param reason: why it is not ``PROCESSED``: a failed run's ``failureReason`` or the pipeline's own reason.
+    :param kind: the class of the document; None for an unknown kind and for an unreadable file.
+    :param value: the correct extraction; None without a kind.
+    :param code: for an unreadable file, the code in the failed run's ``failureMessage``.
+    :param parts: the documents of a file with several; such a file has no kind.
     """
 
     key: str
@@ -53,19 +51,10 @@ class Truth:
     code: str | None = None
     parts: tuple[TruthPart, ...] = ()
 
-    def to_json(self) -> str:
-        """Return the truth as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_mapping(cls, record: Mapping[str, Any]) -> Truth:
-        """Read a truth back from what :meth:`to_json` wrote."""
-        return cls(**{**record, "parts": tuple(TruthPart(**part) for part in record.get("parts", ()))})
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SampleObject:
-    """An object to be stored in S3, and the truth about it."""
+    """An object for S3 and its truth."""
 
     key: str
     data: bytes = dataclasses.field(repr=False)
@@ -74,10 +63,10 @@ class SampleObject:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ExpectedResult:
-    """What one document ends as in one workflow.
+    """The correct result of one document in one workflow.
 
-    :param kind: the extractor that ran; None when none did.
-    :param value: what it returned.
+    :param kind: the kind that was extracted; None if nothing was.
+    :param value: the extracted fields.
     """
 
     key: str
@@ -87,26 +76,16 @@ class ExpectedResult:
     value: dict[str, Any] | None
 
 
-def read_truth(path: Path) -> Iterator[Truth]:
-    """Read a ``truth.jsonl``, line by line.
-
-    :raises OSError: the file cannot be read.
-    """
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield Truth.from_mapping(json.loads(line))
-
-
 def expected_result(truth: Truth, workflow_id: str) -> ExpectedResult:
-    """Return what a workflow makes of a document when nothing goes wrong on the way.
+    """Return the correct result of a document in a workflow.
 
-    A workflow that classifies extracts what it classified, and nothing from a document of no known kind. A
-    workflow for one kind runs its extractor on every document and finds nothing in those of another kind.
+    A workflow that classifies extracts nothing from a document of an unknown kind. A workflow for one kind
+    runs its extractor on every document and finds no fields in those of another kind.
 
-    :raises ValueError: the emulator has no such workflow, or the file holds several documents.
+    :raises ValueError: the emulator has no such workflow, or the file contains several documents.
     """
     if truth.parts:
-        raise ValueError(f"{truth.key} holds several documents, which have a result each")
+        raise ValueError(f"{truth.key} contains several documents; each of them has its own result")
     if workflow_id not in WORKFLOW_KINDS:
         raise ValueError(f"unknown workflow {workflow_id!r}; known are {', '.join(WORKFLOW_KINDS)}")
     kind = WORKFLOW_KINDS[workflow_id] or truth.kind

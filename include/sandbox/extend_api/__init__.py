@@ -1,4 +1,4 @@
-"""An emulator of the Extend API: a process that speaks its wire, does its work, and can be told to misbehave.
+"""An emulator of the Extend API: it answers requests, processes documents, and can be told to fail.
 
-Start it with ``python -m sandbox.extend_api``; steer it through ``/_sandbox/…``.
+Start it with ``python -m sandbox.extend_api``; control it through ``/_sandbox/…``.
 """

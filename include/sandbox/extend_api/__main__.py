@@ -17,7 +17,7 @@ from sandbox.extend_api.settings import Settings, patched
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve until interrupted; says where, in one line, when it can be asked."""
+    """Serve until interrupted; print one line with the address when ready."""
     arguments = vars(_parser().parse_args(argv))
     host, port, key = arguments.pop("host"), arguments.pop("port"), arguments.pop("key")
     changes = {name: _value(text) for name, text in arguments.items() if text is not None}
@@ -34,10 +34,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m sandbox.extend_api", description="Emulator of the Extend API."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8100, help="port; 0 takes a free one (%(default)s)")
+    parser.add_argument("--port", type=int, default=8100, help="port; 0 for any free one (%(default)s)")
     parser.add_argument("--key", default="sk_sandbox", help="the API key to accept (%(default)s)")
     group = parser.add_argument_group(
-        "settings", "JSON where a value is not a plain one; GET /_sandbox/settings shows all."
+        "settings", "A value that is not a plain one is JSON. GET /_sandbox/settings shows all settings."
     )
     settings = msgspec.inspect.type_info(Settings)
     assert isinstance(settings, msgspec.inspect.StructType)
@@ -59,7 +59,7 @@ def _description(field_type: msgspec.inspect.Type) -> str:
 
 
 def _value(text: str) -> Any:
-    """Return a switch's value: JSON, or the word itself."""
+    """Return the value of a switch: JSON, or the text itself."""
     try:
         return json.loads(text)
     except ValueError:
@@ -71,7 +71,7 @@ async def _serve(host: str, port: int, key: str, settings: Settings) -> None:
     from sandbox.extend_api.server import serve
 
     listener = socket.create_server((host, port), backlog=1024)
-    # Connections inherit it; without it a short answer waits 40 ms for the client's delayed acknowledgement.
+    # Connections inherit this option. Without it a short answer waits 40 ms for the client's delayed ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     await serve(Emulator(key, settings), listener)
 

@@ -1,4 +1,4 @@
-"""The emulator's state, and the few things that several routes do with it."""
+"""The state of the emulator, and the actions on it that several routes share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RAW_TEXT_NAME = "raw_text.txt"
 
 
 class _Split(msgspec.Struct):
-    """A split that is given beforehand."""
+    """A split that is given in the request."""
 
     type: str
     classificationId: str  # noqa: N815 - the wire's name
@@ -33,8 +33,8 @@ class _Split(msgspec.Struct):
 class Emulator:
     """One workspace of Extend.
 
-    :param key: the API key it accepts.
-    :param settings: what holds at start and after each reset.
+    :param key: the API key that it accepts.
+    :param settings: the settings at start and after each reset.
     """
 
     def __init__(self, key: str, settings: Settings) -> None:
@@ -52,9 +52,9 @@ class Emulator:
         self.run_limiter = RateLimiter(60.0)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
-        """Change settings by name; faults among them are armed anew, even if they are the same as before.
+        """Change settings by name; faults among them start over, even if they are the same as before.
 
-        :raises msgspec.ValidationError: an unknown name or a bad value; nothing was changed then.
+        :raises msgspec.ValidationError: a name is unknown or a value is wrong; nothing is changed.
         """
         self.settings = patched(self.settings, changes)
         if "faults" in changes:
@@ -70,13 +70,13 @@ class Emulator:
     def create_runs(self, orders: Sequence[RunOrder], batch_id: str | None = None) -> list[Run]:
         """Create and queue runs.
 
-        :raises ApiError: an unknown workflow, version or file (404); nothing was created then.
+        :raises ApiError: a workflow, version or file is unknown (404); nothing is created.
         """
         for order in orders:
             _known_workflow(order)
         files = [tuple(self._file(ref) for ref in order.files) for order in orders]
         first_lag, second_lag = self._lags_ms() if batch_id else (0, 0)
-        now = now_ms()  # one for all: the runs of a half become listable together
+        now = now_ms()  # the same for all, so that the runs of a half become listable together
         runs = [
             self._run(order, inputs, batch_id, now, first_lag if index < len(orders) // 2 else second_lag)
             for index, (order, inputs) in enumerate(zip(orders, files, strict=True))
@@ -87,7 +87,7 @@ class Emulator:
         return runs
 
     def _lags_ms(self) -> tuple[int, int]:
-        """Return how long the first and the second half of a batch are missing from lists."""
+        """Return how long the first and the second half of a batch are missing from listings."""
         settings = self.settings
         first = 0.0 if settings.listing_lag_halves else settings.listing_lag_seconds
         second = settings.listing_lag_seconds + settings.listing_lag_second_half_seconds
@@ -131,7 +131,7 @@ class Emulator:
         return StoredFile(new_id("file"), name, now, now, content=text, url=ref.url, password=ref.password)
 
     def run(self, run_id: str) -> Run:
-        """Return a run; raises ApiError (404, or what the settings say of a deleted one)."""
+        """Return a run; raises ApiError (404, or the configured status for a deleted run)."""
         run = self.store.runs.get(run_id)
         if run is None:
             refusal = not_found("Workflow run", run_id)
@@ -148,7 +148,7 @@ class Emulator:
         return file
 
     def stats(self) -> dict[str, Any]:
-        """Return the counts: requests, answers, runs per input, runs by status, what waits."""
+        """Return counts of requests, answers, runs by input, runs by status, queued runs and files."""
         return {
             "requests": dict(self.accounting.requests),
             "responses": dict(self.accounting.responses),
@@ -175,7 +175,7 @@ def _known_workflow(order: RunOrder) -> None:
 
 
 def _check_output(found: Workflow, processor_id: str, output: dict[str, Any]) -> None:
-    """Raise InvalidRequest unless a given output is of one of the workflow's processors and in its form."""
+    """Raise InvalidRequest unless a given output fits one of the workflow's processors."""
     step = next((step for step in found.steps if step.processor_id == processor_id != ""), None)
     if step is None:
         raise InvalidRequest(f"Processor {processor_id!r} is not part of the workflow", "outputs")
@@ -193,11 +193,11 @@ def _check_splits(step: Step, splits: object) -> None:
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error), "outputs") from None
     if not given or any(split.type not in step.classes or split.startPage > split.endPage for split in given):
-        raise InvalidRequest(f"Each split has pages and a type out of {', '.join(step.classes)}", "outputs")
+        raise InvalidRequest(f"Each split needs pages and one of {', '.join(step.classes)}", "outputs")
 
 
 def input_key(order: RunOrder, files: Sequence[StoredFile]) -> str:
-    """Return what tells inputs apart: metadata's ``document_id``, else the file's name, URL path or id."""
+    """Return the identity of an input: ``document_id`` in metadata, or the file's name, URL path or id."""
     given = msgspec.json.decode(order.metadata).get("document_id")
     if given is not None:
         return str(given)
@@ -208,6 +208,6 @@ def input_key(order: RunOrder, files: Sequence[StoredFile]) -> str:
 
 
 def url_file_name(url: str) -> str:
-    """Return the name a file at ``url`` gets: the last segment of the path, decoded."""
+    """Return the file name of a URL: the last segment of its path, decoded."""
     path = urllib.parse.urlsplit(url).path
     return urllib.parse.unquote(path.rsplit("/", 1)[-1]) or "document"

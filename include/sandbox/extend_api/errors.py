@@ -1,4 +1,4 @@
-"""What the API answers when it refuses: one exception, turned into a body by each version's shapes."""
+"""Refusals of the API; the shapes of each version turn them into a body."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Mapping
 
 
 class ApiError(Exception):
-    """A refusal, raised anywhere below a route.
+    """A refusal of a request.
 
-    :param status: HTTP status.
     :param code: Extend's error code, e.g. ``INVALID_REQUEST``.
-    :param message: the sentence for the caller.
-    :param file_code: what the 2025-04-21 body carries as ``code`` when a file is at fault.
+    :param file_code: ``code`` in the 2025-04-21 body if a file is the cause.
     :param headers: extra response headers, e.g. ``Retry-After``.
     """
 
@@ -33,14 +31,14 @@ class ApiError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether Extend says that asking again may help."""
+        """True if Extend says that a retry may help."""
         return self.code in ("RATE_LIMIT_EXCEEDED", "INTERNAL_ERROR")
 
 
-class InvalidRequest(ApiError):  # noqa: N818 - named after the API's own code
-    """A request that does not fit the contract: 400 or 422, as the setting ``validation_status`` says.
+class InvalidRequest(ApiError):  # noqa: N818 - named after the API's code
+    """A request that violates the contract: 400 or 422, as the setting ``validation_status`` says.
 
-    :param path: where in the body or query, e.g. ``inputs[3].file``; appended to the message as Extend does.
+    :param path: the place in the body or query, e.g. ``inputs[3].file``; it is appended to the message.
     """
 
     def __init__(self, message: str, path: str | None = None, *, file_code: str | None = None) -> None:
@@ -50,5 +48,5 @@ class InvalidRequest(ApiError):  # noqa: N818 - named after the API's own code
 
 
 def not_found(what: str, identifier: str) -> ApiError:
-    """Return the refusal for an id that names nothing here."""
+    """Return the refusal for an unknown id."""
     return ApiError(404, "NOT_FOUND", f"{what} {identifier!r} not found.")

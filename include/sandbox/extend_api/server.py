@@ -1,4 +1,4 @@
-"""The emulator's HTTP server: uvicorn, with connections that the application can cut."""
+"""The emulator's HTTP server: uvicorn, with connections that the application can abort."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox.extend_api.routes.gate import TRANSPORT
 
 
 class CuttableProtocol(HttpToolsProtocol):
-    """Leaves the connection's transport in the scope: the fault ``drop`` aborts it."""
+    """Puts the transport of the connection into the scope, so that the fault ``drop`` can abort it."""
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -30,7 +30,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(emulator: Emulator, listener: socket.socket) -> None:
-    """Serve on ``listener`` until SIGINT or SIGTERM; prints one line when ready."""
+    """Serve on ``listener`` until SIGINT or SIGTERM; print one line when ready."""
     config = uvicorn.Config(
         create_app(emulator),
         http=CuttableProtocol,

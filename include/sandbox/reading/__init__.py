@@ -1,7 +1,7 @@
-"""Reads documents: their text with its places on the page, what they are, and the fields they hold.
+"""Reads documents: their text with its place on the page, their kind, and their fields.
 
-A sample document carries its own truth (``truth.py``), which is returned. In any other document, the names of
-the fields are looked for as labels (``labels.py``).
+A sample document carries its truth (``truth.py``), which is returned. In any other document, fields are found
+by their labels (``labels.py``).
 
 doc = read_document(data, "invoice.pdf")
 if classify(doc).type == "invoice":
@@ -12,7 +12,6 @@ from sandbox.reading.extraction import Part, classify, extract, find_parts
 from sandbox.reading.files import cut_pdf, read_document
 from sandbox.reading.model import (
     CORRUPT_FILE,
-    FILE_SIZE_TOO_LARGE,
     FILE_TYPE_NOT_SUPPORTED,
     PASSWORD_PROTECTED_FILE,
     Box,
@@ -30,7 +29,6 @@ from sandbox.reading.schemas import SCHEMAS, empty_value
 
 __all__ = [
     "CORRUPT_FILE",
-    "FILE_SIZE_TOO_LARGE",
     "FILE_TYPE_NOT_SUPPORTED",
     "PASSWORD_PROTECTED_FILE",
     "SCHEMAS",

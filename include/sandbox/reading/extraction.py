@@ -1,4 +1,4 @@
-"""What a document is and which fields it holds, with confidences and citations: what Extend answers."""
+"""Classifies documents and extracts their fields, with confidences and citations as Extend returns them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from sandbox.reading.model import (
 )
 from sandbox.reading.schemas import empty_value, leaves
 
-#: How sure it is what a document is that carries its truth, and that a field is missing.
+#: Confidence in the class of a document that carries its truth, and in the absence of a field.
 _KNOWN, _ABSENT = 0.97, 0.995
-#: Out of a thousand cells, how many an optical reader would have stumbled over.
+#: Cells per thousand that get a low OCR confidence.
 _SMUDGED_PER_THOUSAND = 25
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-    """Pages of a file that are a document of their own.
+    """Pages of a file that are one document.
 
-    :param observation: why it begins where it does.
+    :param observation: why the document begins at this page.
     """
 
     first_page: int
@@ -39,7 +39,7 @@ class Part:
 
 
 def find_parts(doc: ReadDocument) -> tuple[Part, ...]:
-    """Return the documents that a file holds, in order; a file that carries no truth is one document."""
+    """Return the documents in a file, in order; a file without truth is one document."""
     if not doc.known:
         return (Part(1, len(doc.pages), classify(doc), "It is the file's only document."),)
     return tuple(
@@ -61,10 +61,7 @@ def classify(doc: ReadDocument) -> Classification:
 
 
 def extract(doc: ReadDocument, kind: Kind) -> Extraction:
-    """Return the fields of ``kind`` that a document holds.
-
-    A document of another kind has none of them: every field is null and every array empty.
-    """
+    """Return the fields of ``kind`` in a document; for a document of another kind all are null or empty."""
     known = next((each for each in doc.known if each.type == kind), None)
     if known is None and not doc.known and classify(doc).type == kind:
         known = read_labels(doc.lines, kind)
@@ -94,9 +91,9 @@ def _metadata(doc: ReadDocument, marks: Sequence[Mark]) -> dict[str, Any]:
 
 
 def _ocr_confidence(doc: ReadDocument, cells: Sequence[Cell]) -> float | None:
-    """As if the page had been scanned: high, low for a few cells, always the same for the same cell.
+    """Return an OCR confidence as if the page had been scanned; None for text and table files.
 
-    Text and table files are not seen through a scanner and have none.
+    It is high for most cells and low for a few, and always the same for the same cell.
     """
     if doc.file_type != "PDF" or not cells:
         return None
@@ -111,7 +108,7 @@ def _legibility(cell: Cell) -> float:
 
 
 def _citation(doc: ReadDocument, cell: Cell) -> dict[str, Any]:
-    """A citation of one cell; a table file's is an A1 address instead of a polygon, as Extend documents."""
+    """Return a citation of one cell; in a table file it has an A1 address instead of a polygon."""
     page = doc.pages[cell.page - 1]
     citation: dict[str, Any] = {
         "page": {"number": page.number, "width": page.width, "height": page.height},

@@ -1,4 +1,4 @@
-"""From bytes and a name to the pages of a document: decides what the file is and who reads it."""
+"""Turns bytes and a name into the pages of a document, by the type of the file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import PurePosixPath
 
 from sandbox.reading.model import (
     CORRUPT_FILE,
-    FILE_SIZE_TOO_LARGE,
     FILE_TYPE_NOT_SUPPORTED,
     FileType,
     ReadDocument,
@@ -23,29 +22,21 @@ _FILE_TYPES: dict[str, FileType] = {
     ".txt": "TXT",
     ".md": "TXT",
     ".lis": "TXT",
-    # A text sent without a file has no name to tell its type by.
+    # A raw text may have a name without an extension.
     "": "TXT",
 }
 _PDF_SIGNATURE = b"%PDF-"
-#: How far into a file its signature may stand, as PDF readers commonly accept.
+#: Number of bytes in which the PDF signature must begin; PDF readers usually accept as much.
 _SIGNATURE_WINDOW = 1024
 
 
-def read_document(
-    data: bytes, name: str, *, password: str | None = None, max_bytes: int | None = None
-) -> ReadDocument:
-    """Read the text of a file, with the place of every piece of it.
+def read_document(data: bytes, name: str, *, password: str | None = None) -> ReadDocument:
+    """Read the text of a file, with the place of each cell.
 
-    :param data: the file's content.
-    :param name: its name; the extension tells the type, unless the content says that it is a PDF.
-    :param password: opens a password-protected PDF; an unprotected file is read without it.
-    :param max_bytes: refuse a larger file.
-    :raises UnreadableDocument: the file is empty, damaged, protected, too large, or of a type without text.
+    :param name: its extension gives the type of the file, unless the content is a PDF.
+    :param password: opens a protected PDF; other files are read without it.
+    :raises UnreadableDocument: the file is empty, damaged, protected, or of a type without text.
     """
-    if max_bytes is not None and len(data) > max_bytes:
-        raise UnreadableDocument(
-            FILE_SIZE_TOO_LARGE, name, f"{len(data):,} bytes are more than the allowed {max_bytes:,}"
-        )
     if not data:
         raise UnreadableDocument(CORRUPT_FILE, name, "the file is empty")
     file_type = _file_type(data, name)
@@ -61,10 +52,7 @@ def read_document(
 
 
 def cut_pdf(data: bytes, first: int, last: int, *, password: str | None = None) -> bytes:
-    """Return some pages of a PDF as a file of their own, without a password, with the truth about them.
-
-    :param first: the first of them, counted from 1; ``last`` is the last one.
-    """
+    """Return the pages ``first`` to ``last`` of a PDF as a file without a password, with their truth."""
     from sandbox.reading.pdf import pages_of
 
     return pages_of(data, first, last, password)

@@ -1,7 +1,7 @@
-"""Fields of documents that carry no truth: the names of a kind's fields are looked for as labels.
+"""Finds fields by their labels, in documents that carry no truth.
 
-``Invoice number: 7``, ``Invoice number | 7`` in two cells, and tables beneath a line of column names are
-understood, in English. Everything else that a document may look like is not: then a field stays null.
+It understands ``Invoice number: 7``, ``Invoice number | 7`` in two cells, and tables under a line of column
+names, all in English. Any other field stays null.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from sandbox.reading.model import Cell, Classification, Kind, KnownDocument, Line, Mark
 from sandbox.reading.schemas import SCHEMAS, empty_value
 
-#: By kind, the titles that name it, and the labels that no other kind has.
+#: Titles and labels that only one kind of document has.
 _SIGNS: Mapping[Kind, frozenset[str]] = {
     "invoice": frozenset(("invoice", "invoice number", "invoice date", "due date", "vendor", "customer")),
     "receipt": frozenset(("receipt", "receipt number", "payment method", "cashier")),
@@ -22,7 +22,7 @@ _SIGNS: Mapping[Kind, frozenset[str]] = {
         ("bank statement", "account statement", "account number", "opening balance", "closing balance")
     ),
 }
-#: What else labels are called.
+#: Other names of labels.
 _OTHER_NAMES = {
     "account no": "account number",
     "bill to": "customer",
@@ -36,9 +36,9 @@ _OTHER_NAMES = {
     "vat": "tax",
 }
 _OTHER_COLUMNS = {"details": "description", "item": "description", "price": "amount", "qty": "quantity"}
-#: Fields that stand in the first line of a document if no label names them.
+#: Fields that are in the first line of a document if they have no label.
 _ISSUERS = ("vendor.name", "merchant", "bank")
-#: A currency or a rate behind a label: ``Total EUR``, ``VAT (20%)``.
+#: A currency or a rate after a label: ``Total EUR``, ``VAT (20%)``.
 _CODES = "USD|EUR|GBP|CHF|CAD"
 _ADDITION = re.compile(rf"[\s(]+(?:{_CODES}|\d+(?:[.,]\d+)?\s?%)\)?$")
 _CURRENCY = re.compile(rf"\b({_CODES})\b|([$€£])")
@@ -46,12 +46,12 @@ _SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP"}
 _NUMBER = re.compile(r"[-(]?\d[\d.,' ]*\)?")
 _DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d %B %Y", "%B %d, %Y")
 _CERTAIN, _BY_POSITION = 0.995, 0.93
-#: A header names at least so many columns.
+#: Minimum number of known column names in a header.
 _FEWEST_COLUMNS = 2
 
 
 def kind_of(lines: Sequence[Line]) -> Classification:
-    """Return the kind whose signs a document has most of, and a confidence from 0 to 1."""
+    """Return the kind with the most signs in a document, and a confidence from 0 to 1."""
     labels = {_label(cell.text) for line in lines for cell in line.cells}
     counts = {kind: len(signs & labels) for kind, signs in _SIGNS.items()}
     kind, most = max(counts.items(), key=lambda each: each[1])
@@ -61,7 +61,7 @@ def kind_of(lines: Sequence[Line]) -> Classification:
 
 
 def read_labels(lines: Sequence[Line], kind: Kind) -> KnownDocument:
-    """Return what labels say of a document of a kind."""
+    """Return the fields of a document of ``kind`` that its labels name."""
     value: dict[str, Any] = empty_value(kind)
     marks: list[Mark] = []
     found = dict(_labelled(lines))
@@ -87,7 +87,7 @@ def read_labels(lines: Sequence[Line], kind: Kind) -> KnownDocument:
 
 
 def parse(text: str, schema: Mapping[str, Any]) -> Any:
-    """Return what a text says as a field of a schema; None if it says nothing of the kind."""
+    """Return the value of a text for a field of a schema; None if the text does not fit the field."""
     if "enum" in schema:
         words = text.casefold().split()
         return next((each for each in schema["enum"] if each and each.split("_")[0] in words), None)
@@ -101,7 +101,7 @@ def parse_number(text: str) -> float | None:
     found = _NUMBER.search(text)
     if found is None:
         return None
-    # A separator with one or two digits behind it parts the decimals, any other one the thousands.
+    # A separator before the last one or two digits is the decimal mark; all others separate thousands.
     *whole, decimals = re.split(r"[.,](?=\d{1,2}$)", re.sub(r"[^\d.,]", "", found[0]))
     if not whole:
         whole, decimals = [decimals], "0"
@@ -110,23 +110,23 @@ def parse_number(text: str) -> float | None:
 
 
 def parse_date(text: str) -> str | None:
-    """Return a day in ISO form. Of ``2/3/2026`` the day comes first, unless that is no day."""
+    """Return a date in ISO format. ``2/3/2026`` is day first if that is a valid date."""
     for form in _DATE_FORMATS:
         try:
-            return dt.datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007 (a day has no zone)
+            return dt.datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007 (a date has no zone)
         except ValueError:
             continue
     return None
 
 
 def _label(text: str, other_names: Mapping[str, str] = _OTHER_NAMES) -> str:
-    """Return what may be a label: a text up to its colon, by the usual name."""
+    """Return the text up to its colon, by its usual name if it is a known label."""
     label = _ADDITION.sub("", text.partition(":")[0]).strip(" .").casefold()
     return other_names.get(label, label)
 
 
 def _labelled(lines: Sequence[Line]) -> Iterator[tuple[str, tuple[str, Cell]]]:
-    """Yield labels, the last ones first, with the text behind each and the cell that shows it."""
+    """Yield each label with the text after it and the cell of that text, from the last label to the first."""
     for line in reversed(lines):
         for at, cell in reversed([*enumerate(line.cells)]):
             label, behind = _label(cell.text), cell.text.partition(":")[2].strip()
@@ -141,7 +141,7 @@ def _labelled(lines: Sequence[Line]) -> Iterator[tuple[str, tuple[str, Cell]]]:
 
 
 def _opening(lines: Sequence[Line]) -> tuple[str, Cell] | None:
-    """Return what a document begins with, if that is no title."""
+    """Return the first text of a document unless it is a title."""
     cell = lines[0].cells[0] if lines else None
     if cell is None or any(_label(cell.text) in signs for signs in _SIGNS.values()):
         return None
@@ -166,7 +166,7 @@ def _put(value: dict[str, Any], path: str, parsed: Any) -> None:
 def _rows(
     lines: Sequence[Line], columns: Mapping[str, Any], labels: Collection[str]
 ) -> Iterator[dict[str, tuple[Any, Cell | None]]]:
-    """Yield the rows beneath the first line that names columns, up to a line that is none or has a label."""
+    """Yield the rows of a table: the lines after the header, up to a line that has a label or is no row."""
     header: dict[str, Cell] = {}
     for line in lines:
         if not header:

@@ -1,6 +1,6 @@
-"""What reading a document yields: pages of lines of cells, each with its place on the page.
+"""The result of reading a document: pages, lines and cells, each with its place on the page.
 
-Coordinates are points (1/72 inch) with the origin in a page's upper left corner, as in Extend's citations.
+Coordinates are points (1/72 inch) from the upper left corner of the page, as in Extend's citations.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ Kind = Literal["invoice", "receipt", "bank_statement"]
 DocumentType = Literal["invoice", "receipt", "bank_statement", "other"]
 FileType = Literal["PDF", "CSV", "EXCEL", "TXT"]
 
-#: Extend's own words for a file that cannot be read (a parse run's ``failureReason``).
+#: Extend's codes for a file that cannot be read (``failureReason`` of a parse run).
 CORRUPT_FILE = "CORRUPT_FILE"
 PASSWORD_PROTECTED_FILE = "PASSWORD_PROTECTED_FILE"
 FILE_TYPE_NOT_SUPPORTED = "FILE_TYPE_NOT_SUPPORTED"
-FILE_SIZE_TOO_LARGE = "FILE_SIZE_TOO_LARGE"
 
 
-class UnreadableDocument(Exception):  # noqa: N818 (says what was found, not that a caller erred)
+class UnreadableDocument(Exception):  # noqa: N818 (it names a finding, not a caller's error)
     """A file has no readable text.
 
-    ``code`` is one of this module's words, ``name`` the file's, ``str()`` a sentence for a person.
+    :param code: one of the codes of this module.
+    :param name: name of the file.
     """
 
     def __init__(self, code: str, name: str, detail: str) -> None:
@@ -41,7 +41,7 @@ class Box:
     bottom: float
 
     def clamped(self, width: float, height: float) -> Box:
-        """The part of the rectangle that lies on a page of the given size."""
+        """Return the part of the rectangle that is on a page of the given size."""
         return Box(
             min(max(self.left, 0.0), width),
             min(max(self.top, 0.0), height),
@@ -52,10 +52,10 @@ class Box:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cell:
-    """A run of text that stands apart from its neighbours on the same line.
+    """A text that is separate from its neighbours on the same line.
 
-    :param page: number of its page, from 1.
-    :param cell_range: its address in a table file (``B4``), None on a page of text.
+    :param page: page number, from 1.
+    :param cell_range: address in a table file (``B4``); None in other files.
     """
 
     text: str
@@ -72,13 +72,13 @@ class Line:
 
     @property
     def text(self) -> str:
-        """The cells' texts, two spaces between them."""
+        """The texts of the cells, separated by two spaces."""
         return "  ".join(cell.text for cell in self.cells)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page:
-    """One page: its number from 1, its size in points, its lines from top to bottom."""
+    """One page: its number (from 1), its size in points, and its lines from top to bottom."""
 
     number: int
     width: float
@@ -88,10 +88,10 @@ class Page:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mark:
-    """Text on a page that shows fields.
+    """A cell that shows fields.
 
-    :param fields: the paths of the fields, e.g. ``line_items[0].amount``.
-    :param certainty: how sure a reader can be of the fields, 0 to 1.
+    :param fields: paths of the fields, e.g. ``line_items[0].amount``.
+    :param certainty: confidence in the fields, 0 to 1.
     """
 
     cell: Cell
@@ -101,11 +101,11 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KnownDocument:
-    """A document whose truth its file carries.
+    """The truth of one document, as its file carries it.
 
-    :param first_page: where it begins in its file, from 1; ``last_page`` is its last page.
-    :param value: its fields; None for a document of no kind.
-    :param marks: every field that is not null stands in one of them at least.
+    :param first_page: its first page in the file, from 1.
+    :param value: its fields; None for a document of type ``other``.
+    :param marks: each field that is not null is in at least one of them.
     """
 
     type: DocumentType
@@ -117,10 +117,10 @@ class KnownDocument:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """The text of a file with its places.
+    """The text of a file, with its places on the pages.
 
-    :param file_type: in Extend's words.
-    :param known: the documents whose truth the file carries, in the order of their pages.
+    :param file_type: Extend's type of the file.
+    :param known: the truth of its documents, if the file carries it, in page order.
     """
 
     pages: tuple[Page, ...]
@@ -129,18 +129,18 @@ class ReadDocument:
 
     @property
     def lines(self) -> tuple[Line, ...]:
-        """All lines, page after page."""
+        """The lines of all pages."""
         return tuple(line for page in self.pages for line in page.lines)
 
     @property
     def text(self) -> str:
-        """All text, one line per line."""
+        """The text of all pages, line by line."""
         return "\n".join(line.text for line in self.lines)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Classification:
-    """What a document is, and how sure that is (0 to 1)."""
+    """The type of a document, with a confidence from 0 to 1."""
 
     type: DocumentType
     confidence: float
@@ -150,9 +150,9 @@ class Classification:
 class Extraction:
     """The fields of a document.
 
-    :param value: the fields, JSON-serialisable, in the shape of the kind's schema.
-    :param metadata: for each leaf's path (``line_items[0].amount``) its confidences and citations, in the
-        shape of an Extend extract run's ``output.metadata`` (API version 2026-02-09).
+    :param value: the fields, in the shape of the kind's schema.
+    :param metadata: confidences and citations by path (``line_items[0].amount``), in the shape of
+        ``output.metadata`` of an extract run (API version 2026-02-09).
     """
 
     value: dict[str, Any]

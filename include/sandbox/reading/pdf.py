@@ -1,6 +1,6 @@
-"""The text of a PDF with its places, in one pass over each page's drawing operations.
+"""Reads the text of a PDF, with its places, in one pass over each page's drawing operations.
 
-The files are born digital: what is drawn as text is the text. A scanned page has no lines.
+Only text that is drawn as text is read. A scanned page has no lines.
 """
 
 from __future__ import annotations
@@ -27,25 +27,23 @@ from sandbox.reading.model import (
 )
 from sandbox.reading.truth import ATTACHMENT, decoded, encoded, within
 
-# What pypdf repairs or gives up on is told by this module's answer; its warnings name no document.
+# pypdf's warnings name no document; this module's result or error says what matters.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
-# Extents of a glyph above and below the baseline and of a word space, in ems.
+# Height of a glyph above and below the baseline, and width of a word space, in ems.
 _ASCENT, _DESCENT, _SPACE = 0.78, 0.22, 0.14
 #: Fragments closer together than this, in ems, are one cell.
 _CELL_GAP = 0.6
 #: Baselines closer together than this, in points, are one line.
 _BASELINE_TOLERANCE = 2.0
-# Advance widths in ems of a sans-serif face, by class of character; exact widths only matter to a viewer.
+# Approximate widths of the characters of a sans-serif font, in ems. Only a viewer needs exact widths.
 _NARROW, _DIGIT, _WIDE, _CAPITAL, _SMALL = 0.27, 0.556, 0.85, 0.69, 0.53
 _NARROW_CHARACTERS = frozenset(" .,:;'!|/()[]-ijlftrI")
 _WIDE_CHARACTERS = frozenset("mwMW@%")
 
-_Matrix = list[float]
-
 
 class _Fragment(NamedTuple):
-    """Text drawn in one go; ``top`` counts from the page's upper edge."""
+    """Text of one drawing operation; ``baseline`` is measured from the page's upper edge."""
 
     text: str
     left: float
@@ -57,7 +55,7 @@ class _Fragment(NamedTuple):
 def read_pdf(
     data: bytes, name: str, password: str | None = None
 ) -> tuple[tuple[Page, ...], tuple[KnownDocument, ...]]:
-    """Read a PDF: its pages, and the truth that it carries.
+    """Return the pages of a PDF, and the truth that it carries.
 
     :raises UnreadableDocument: the file is damaged, or protected and ``password`` does not open it.
     """
@@ -69,7 +67,7 @@ def read_pdf(
     except DependencyError:
         raise  # the installation lacks a cipher, which says nothing about the file
     except Exception as error:
-        # pypdf names no closed list of what damage makes it raise.
+        # pypdf has no closed list of the exceptions that a damaged file causes.
         raise UnreadableDocument(
             CORRUPT_FILE, name, f"it is damaged and does not open ({type(error).__name__})"
         ) from error
@@ -82,7 +80,7 @@ def read_pdf(
 
 
 def pages_of(data: bytes, first: int, last: int, password: str | None = None) -> bytes:
-    """Return the pages ``first`` to ``last`` of a PDF that :func:`read_pdf` reads as a PDF, unprotected."""
+    """Return the pages ``first`` to ``last`` of a readable PDF as a file without a password."""
     reader, writer = pypdf.PdfReader(io.BytesIO(data)), pypdf.PdfWriter()
     if reader.is_encrypted:
         reader.decrypt(password or "")
@@ -91,7 +89,7 @@ def pages_of(data: bytes, first: int, last: int, password: str | None = None) ->
 
 
 def written(writer: pypdf.PdfWriter, known: Sequence[KnownDocument]) -> bytes:
-    """Return a PDF that carries the truth about its documents."""
+    """Return the PDF with the truth of its documents attached."""
     if known:
         writer.add_attachment(ATTACHMENT, encoded(known))
     target = io.BytesIO()
@@ -127,7 +125,7 @@ def _read_page(number: int, page: pypdf.PageObject) -> Page:
 
 
 def _width(text: str, font: dict[str, Any] | None) -> float:
-    """About how wide a text is, in ems."""
+    """Return the approximate width of a text, in ems."""
     if font and "Courier" in str(font.get("/BaseFont", "")):
         return 0.6 * len(text)
     return sum(map(_character_width, text))
@@ -144,7 +142,7 @@ def _character_width(character: str) -> float:
 
 
 def _rows(fragments: Iterable[_Fragment]) -> Iterator[list[_Fragment]]:
-    """Fragments that share a baseline, from top to bottom, each row from left to right."""
+    """Yield the fragments that share a baseline, from top to bottom, each row from left to right."""
     row: list[_Fragment] = []
     for fragment in sorted(fragments, key=lambda each: each.baseline):
         if row and fragment.baseline - row[0].baseline > _BASELINE_TOLERANCE:
@@ -156,7 +154,7 @@ def _rows(fragments: Iterable[_Fragment]) -> Iterator[list[_Fragment]]:
 
 
 def _runs(row: list[_Fragment]) -> Iterator[list[_Fragment]]:
-    """Neighbours of a row that are no further apart than words are."""
+    """Yield neighbours in a row that are no further apart than words."""
     run = [row[0]]
     for fragment in row[1:]:
         if fragment.left - run[-1].right > _CELL_GAP * run[-1].size:

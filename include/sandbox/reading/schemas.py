@@ -142,7 +142,7 @@ SCHEMAS: Mapping[Kind, _Schema] = {
 
 
 def empty_value(kind: Kind) -> dict[str, Any]:
-    """Return what an extractor yields for a document that has none of its fields."""
+    """Return the value that an extractor returns for a document without any of its fields."""
     value: dict[str, Any] = _empty(SCHEMAS[kind])
     return value
 

@@ -1,4 +1,4 @@
-"""Cells on a grid that have an A1 address: ``.csv`` files, and ``.xlsx`` with a page for each sheet."""
+"""Reads table files, whose cells have an A1 address: ``.csv``, and ``.xlsx`` with a page for each sheet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHEET = re.compile(r"xl/worksheets/sheet(\d+)\.xml")
 
 
 def read_csv(data: bytes, name: str) -> tuple[Page, ...]:
-    """Read comma-, semicolon- or tab-separated values; blank rows stay blank space between lines.
+    """Read comma-, semicolon- or tab-separated values; blank rows keep their place on the page.
 
     :raises UnreadableDocument: the bytes are not text.
     """
@@ -36,9 +36,9 @@ def read_csv(data: bytes, name: str) -> tuple[Page, ...]:
 
 
 def read_excel(data: bytes, name: str) -> tuple[Page, ...]:
-    """Read a workbook's values as they are stored, sheet by sheet.
+    """Read the stored values of a workbook, sheet by sheet.
 
-    :raises UnreadableDocument: it is no workbook.
+    :raises UnreadableDocument: the file is not a workbook.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as workbook:
@@ -55,7 +55,7 @@ def read_excel(data: bytes, name: str) -> tuple[Page, ...]:
 
 
 def _delimiter(text: str) -> str:
-    """The candidate that parts the most lines: a decimal comma is not on every line, a delimiter is."""
+    """Return the candidate that is on the most lines; a decimal comma is not on every line."""
     lines = ["".join(line.split('"')[::2]) for line in text.splitlines()]
     return max(_DELIMITERS, key=lambda candidate: sum(candidate in line for line in lines))
 
@@ -86,7 +86,7 @@ def _values(row: ElementTree.Element, page: int, texts: list[str]) -> Iterator[C
         text = _text(cell) if kind == "inlineStr" else texts[int(value)] if kind == "s" else value
         address = _ADDRESS.fullmatch(cell.attrib["r"])
         if address is None:
-            raise ValueError(f"{cell.attrib['r']!r} is no address")
+            raise ValueError(f"{cell.attrib['r']!r} is not a cell address")
         if text.strip():
             yield _cell(text, int(address[2]) - 1, _column(address[1]), page)
 
@@ -98,7 +98,7 @@ def _cell(text: str, row: int, column: int, page: int) -> Cell:
 
 
 def _letters(column: int) -> str:
-    """``A`` for 0, ``Z`` for 25, ``AA`` for 26."""
+    """Return the letters of a column: ``A`` for 0, ``Z`` for 25, ``AA`` for 26."""
     before, last = divmod(column, 26)
     return (_letters(before - 1) if before else "") + chr(ord("A") + last)
 

@@ -1,4 +1,4 @@
-"""Plain text, laid out as a line printer would: letter paper, twelve characters and six lines an inch."""
+"""Reads plain text, laid out on letter paper with twelve characters and six lines per inch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sandbox.reading.model import CORRUPT_FILE, Box, Cell, Line, Page, Unreadabl
 PAGE_WIDTH, PAGE_HEIGHT = 612.0, 792.0
 LINE_HEIGHT, CHARACTER_WIDTH = 12.0, 6.0
 _LINES_PER_PAGE = int(PAGE_HEIGHT // LINE_HEIGHT)
-#: Two spaces or a tab part one cell from the next.
+#: A cell ends at two spaces or a tab.
 _CELL = re.compile(r"\S+(?: \S+)*")
 
 
 def decode(data: bytes, name: str) -> str:
-    """Decode UTF-8, UTF-16 with a byte order mark, or else Windows' Western code page.
+    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252.
 
     :raises UnreadableDocument: the bytes are not text.
     """

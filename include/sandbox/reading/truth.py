@@ -1,7 +1,7 @@
-"""The truth that a sample document carries: its kind, its fields, and where each of them is printed.
+"""The truth that a sample document carries: its kind, its fields, and where each field is printed.
 
-A PDF carries it as an attachment, as electronic invoices do; text and table files carry it in a last line,
-which names the checksum of the text before it: the truth of a text that somebody edited is not believed.
+A PDF carries it as an attachment, like an electronic invoice. Text and table files carry it in a last line
+with a checksum of the text before it, so the truth of an edited text is ignored.
 """
 
 from __future__ import annotations
@@ -26,15 +26,12 @@ def encoded(documents: Iterable[KnownDocument]) -> bytes:
 
 
 def decoded(data: bytes) -> tuple[KnownDocument, ...]:
-    """Return what :func:`encoded` was given.
-
-    :raises msgspec.DecodeError: it is something else.
-    """
+    """Return the documents that :func:`encoded` was given."""
     return msgspec.json.decode(data, type=tuple[KnownDocument, ...])
 
 
 def with_trailer(text: bytes, document: KnownDocument) -> bytes:
-    """Return a text file that carries the truth of its document.
+    """Return the text with the truth of its document added.
 
     :param text: ends with a line feed.
     """
@@ -43,7 +40,7 @@ def with_trailer(text: bytes, document: KnownDocument) -> bytes:
 
 
 def split_trailer(data: bytes) -> tuple[bytes, tuple[KnownDocument, ...]]:
-    """Return the text of a file, and the truth about it: nothing where it carries none, or another text's."""
+    """Return the text of a file and its truth; no truth if it has none or if the text was edited."""
     before, trailer, line = data.rpartition(_TRAILER)
     text = before + b"\n"
     if not trailer:
@@ -55,7 +52,7 @@ def split_trailer(data: bytes) -> tuple[bytes, tuple[KnownDocument, ...]]:
 
 
 def within(documents: Iterable[KnownDocument], first: int, last: int) -> list[KnownDocument]:
-    """Return the documents that stand on some pages alone, as documents of a file of these pages."""
+    """Return the documents on the pages ``first`` to ``last``, as documents of a file with these pages."""
     return [
         moved(document, 1 - first)
         for document in documents
@@ -64,7 +61,7 @@ def within(documents: Iterable[KnownDocument], first: int, last: int) -> list[Kn
 
 
 def moved(document: KnownDocument, pages: int) -> KnownDocument:
-    """Return a document so many pages further down in its file."""
+    """Return the document moved down by a number of pages in its file."""
     if not pages:
         return document
     marks = (

@@ -1,4 +1,4 @@
-"""``python -m sandbox.s3 --port N``: S3 until a signal ends it."""
+"""``python -m sandbox.s3 --port N``: serve S3 until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sandbox.s3.server import serve
 
 
 def main() -> None:
-    """Serve, and print one line with the URL when the server is ready."""
+    """Serve, and print one line with the URL when ready."""
     parser = argparse.ArgumentParser(prog="python -m sandbox.s3", description="An S3 in memory (moto).")
     parser.add_argument("--host", default="127.0.0.1", help="interface to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port; 0 for any free one (default)")
@@ -17,7 +17,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar="BUCKET",
-        help="answer 403 to every request for this bucket; may be given several times",
+        help="answer 403 to every request for this bucket; may be repeated",
     )
     arguments = parser.parse_args()
     serve(

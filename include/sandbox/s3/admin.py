@@ -1,10 +1,10 @@
-"""What tests say to the sandbox's S3 over HTTP, under a name that no bucket may have.
+"""Endpoints for tests, under a name that no bucket can have. They need no signature.
 
-GET    /_sandbox/health      answer: nothing else may be asked without a signature
+GET    /_sandbox/health      answer 200
 POST   /_sandbox/rules       add a rule, see ``sandbox.s3.rules.Rule`` for its fields
-DELETE /_sandbox/rules       forget all rules
-POST   /_sandbox/requests    tell how often each operation was asked for since the last call
-POST   /moto-api/reset       forget all of it and all buckets
+DELETE /_sandbox/rules       remove all rules
+POST   /_sandbox/requests    return the number of requests by operation since the last call
+POST   /moto-api/reset       remove all rules, counts and buckets
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sandbox.s3.rules import Rules
 
 
 class Admin:
-    """WSGI middleware."""
+    """WSGI middleware for the endpoints of this module."""
 
     def __init__(self, app: WsgiApp, rules: Rules) -> None:
         self._app, self._rules = app, rules

@@ -1,4 +1,4 @@
-"""What S3 answers when it refuses: status, code and text as AWS has them; a HEAD tells the status alone."""
+"""Refusals of S3: status, code and text as in AWS; the answer to a HEAD has no body."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Refusal(NamedTuple):
-    """One answer that is an error.
+    """An error answer.
 
     :param details: further elements of the XML body, ``{"Region": "eu-central-1"}``.
     :param headers: further headers.
@@ -25,8 +25,8 @@ class Refusal(NamedTuple):
 
     def answer(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Send it (PEP 3333)."""
-        told = {"Code": self.code, "Message": self.message, **self.details}
-        elements = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in told.items())
+        fields = {"Code": self.code, "Message": self.message, **self.details}
+        elements = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in fields.items())
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{elements}</Error>'.encode()
         if environ["REQUEST_METHOD"] == "HEAD":
             body = b""

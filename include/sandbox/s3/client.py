@@ -1,4 +1,4 @@
-"""How the sandbox's S3 is reached: by boto3, and by an Airflow connection."""
+"""Clients of the sandbox's S3: boto3, and an Airflow connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sandbox.documents import SampleObject
 
-# They open nothing: the server listens on the loopback interface, and knows no other user.
+# These are no secrets: the server listens only on the loopback interface and has no other user.
 ACCESS_KEY_ID = "sandbox"
 SECRET_ACCESS_KEY = "sandbox-secret"
 REGION = "us-east-1"
@@ -23,7 +23,7 @@ _IN_FLIGHT = 4 * _UPLOADS
 def client(endpoint_url: str, region: str = REGION, **config: Any) -> Any:
     """Return a boto3 S3 client of the server at ``endpoint_url``.
 
-    :param config: of ``botocore.config.Config``, e.g. ``signature_version``.
+    :param config: options of ``botocore.config.Config``, e.g. ``signature_version``.
     """
     import boto3
     from botocore.config import Config
@@ -39,9 +39,9 @@ def client(endpoint_url: str, region: str = REGION, **config: Any) -> Any:
 
 
 def airflow_connection(endpoint_url: str, **extra: Any) -> dict[str, Any]:
-    """Return the Airflow connection of type ``aws`` that reaches the server, ready for ``json.dumps``.
+    """Return the Airflow connection of type ``aws`` for the server, ready for ``json.dumps``.
 
-    :param extra: over the usual fields of the connection's extra, e.g. ``requester_pays``.
+    :param extra: further fields of the connection's extra, e.g. ``requester_pays``.
     """
     return {
         "conn_type": "aws",
@@ -57,14 +57,14 @@ def airflow_connection(endpoint_url: str, **extra: Any) -> dict[str, Any]:
 
 
 def seed(endpoint_url: str, bucket: str, objects: Iterable[SampleObject]) -> int:
-    """Upload objects, several at a time, into a bucket that is created if need be.
+    """Upload objects, several at a time, to a bucket that is created if missing.
 
-    :param objects: streamed; only a few are in memory at once.
-    :return: how many were uploaded.
+    :param objects: streamed; only a few are in memory at a time.
+    :return: the number of uploaded objects.
     :raises botocore.exceptions.ClientError: the server refused the bucket or an object.
     """
     s3 = client(endpoint_url)
-    # In the region of REGION, creating a bucket that one owns already succeeds.
+    # In the region REGION, creating a bucket of one's own again succeeds.
     s3.create_bucket(Bucket=bucket)
     count = 0
     with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="s3-seed") as pool:

@@ -1,4 +1,4 @@
-"""Listings as AWS has them where moto has them otherwise: what is restored, and where versions begin."""
+"""Corrects moto's listings where AWS differs: the restore status, and the start of a listing of versions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
-from sandbox.s3 import kept
+from sandbox.s3 import moto_state
 from sandbox.s3.answers import WsgiApp
-from sandbox.s3.asked import Asked
+from sandbox.s3.request import S3Request
 from sandbox.s3.rules import Rules
 
 _ENTRY = re.compile(rb"<(Contents|Version)>.*?<Key>(.*?)</Key>.*?(?=</\1>)", re.DOTALL)
@@ -18,43 +18,45 @@ _RESTORING = b"<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></R
 
 
 class Listings:
-    """WSGI middleware around moto."""
+    """WSGI middleware around moto that corrects listings."""
 
     def __init__(self, app: WsgiApp, rules: Rules) -> None:
         self._app, self._rules = app, rules
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        asked = Asked.of(environ)
-        if not asked.lists:
+        request = S3Request.of(environ)
+        if not request.lists:
             return self._app(environ, start_response)
-        rules = self._rules.holding(asked.bucket, asked.covered)
+        rules = self._rules.holding(request.bucket, request.covered)
         if any(rule.ignores_start_after for rule in rules):
             _replace(environ, **{"start-after": None, "key-marker": None})
-        elif asked.versions and asked.query.get("key-marker") and "version-id-marker" not in asked.query:
-            _begin_after(environ, asked)
+        elif (
+            request.versions and request.query.get("key-marker") and "version-id-marker" not in request.query
+        ):
+            _begin_after(environ, request)
         if environ.get("HTTP_X_AMZ_OPTIONAL_OBJECT_ATTRIBUTES") != "RestoreStatus":
             return self._app(environ, start_response)
-        return self._with_restore_status(environ, start_response, asked)
+        return self._with_restore_status(environ, start_response, request)
 
     def _with_restore_status(
-        self, environ: dict[str, Any], start_response: Callable[..., Any], asked: Asked
+        self, environ: dict[str, Any], start_response: Callable[..., Any], request: S3Request
     ) -> Iterable[bytes]:
-        told: list[Any] = []
-        body = b"".join(self._app(environ, lambda *answer: told.extend(answer)))
-        status, headers, *rest = told
-        body = _ENTRY.sub(lambda entry: entry[0] + self._restore_status(asked, entry[2].decode()), body)
+        response: list[Any] = []
+        body = b"".join(self._app(environ, lambda *answer: response.extend(answer)))
+        status, headers, *rest = response
+        body = _ENTRY.sub(lambda entry: entry[0] + self._restore_status(request, entry[2].decode()), body)
         length = ("Content-Length", str(len(body)))
         kept_headers = [pair for pair in headers if pair[0].lower() != "content-length"]
         start_response(status, [*kept_headers, length], *rest)
         return [body]
 
-    def _restore_status(self, asked: Asked, text: str) -> bytes:
-        """Return what follows in an entry; nothing where nothing was restored."""
-        key = unquote_plus(text) if asked.query.get("encoding-type") == "url" else text
-        if any(rule.restoring for rule in self._rules.holding(asked.bucket, key)):
+    def _restore_status(self, request: S3Request, text: str) -> bytes:
+        """Return the ``RestoreStatus`` of an entry; empty if it was not restored."""
+        key = unquote_plus(text) if request.query.get("encoding-type") == "url" else text
+        if any(rule.restoring for rule in self._rules.holding(request.bucket, key)):
             return _RESTORING
-        found = kept.object_of(asked.bucket, key)
+        found = moto_state.object_of(request.bucket, key)
         header = "" if found is None else str(found.response_dict.get("x-amz-restore", ""))
         if found is None or not header:
             return b""
@@ -67,16 +69,16 @@ class Listings:
         ).encode()
 
 
-def _begin_after(environ: dict[str, Any], asked: Asked) -> None:
-    """Have versions listed from the first key after the marker, whether that is a key or not.
+def _begin_after(environ: dict[str, Any], request: S3Request) -> None:
+    """Make a listing of versions start at the first key after the marker.
 
-    moto leaves out what comes first after a marker that it does not hold.
+    moto omits the first entries after a marker that is not an existing key.
     """
-    bucket = kept.bucket_of(asked.bucket)
+    bucket = moto_state.bucket_of(request.bucket)
     if bucket is None:
         return
     names = sorted(bucket.keys)
-    place = bisect.bisect_right(names, asked.query["key-marker"])
+    place = bisect.bisect_right(names, request.query["key-marker"])
     if place == 0:
         _replace(environ, **{"key-marker": None})
         return

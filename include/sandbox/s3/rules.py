@@ -1,4 +1,4 @@
-"""Rules: what holds for a bucket, a prefix or one key, switched on by a test over HTTP (see ``admin``)."""
+"""Rules for a bucket, a prefix or a key, which tests switch on over HTTP (see ``admin``)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from typing import Any
 
 @dataclasses.dataclass
 class Rule:
-    """One rule; what it leaves out holds as in a plain bucket of one's own.
+    """One rule. Without options, a bucket behaves like a plain bucket of the user.
 
-    :param prefix: of the keys, one whole key included; of a listing, of the prefix that it asks for.
-    :param deny: actions that the user's policy lacks: ``s3:GetObject``, ``s3:GetObjectVersion``,
+    :param prefix: prefix of the keys; for a listing it is compared with the requested prefix.
+    :param deny: actions that the user has no permission for: ``s3:GetObject``, ``s3:GetObjectVersion``,
         ``s3:ListBucket``, ``s3:ListBucketVersions``, ``s3:PutObject``, ``kms:Decrypt``.
-    :param kms_key_id: ``kms:Decrypt`` is denied for objects under this key alone.
-    :param terse: a denial says "Access Denied" and not what is missing, as across accounts.
-    :param sse_c: the objects are encrypted with a key that only who stored them has.
-    :param archive_tier: of Intelligent-Tiering, ``ARCHIVE_ACCESS``: a head tells it, a GET gets 403.
-    :param restoring: a listing tells that the objects are being restored.
-    :param requester_pays: whoever asks has to say that they pay.
-    :param redirect: who signs for another region is told by 301, not by 400.
-    :param expired: the user's temporary credentials have ended.
-    :param ignores_if_none_match: a look-alike writes although there is something.
-    :param ignores_start_after: a look-alike lists from the beginning.
-    :param not_implemented: headers that a look-alike refuses, in lower case.
-    :param slow_down: so many requests more are turned away.
+    :param kms_key_id: ``kms:Decrypt`` is denied only for objects with this key.
+    :param terse: a denial says "Access Denied" without the missing action, as across accounts.
+    :param sse_c: the objects are encrypted with a customer's key.
+    :param archive_tier: archive tier of Intelligent-Tiering, e.g. ``ARCHIVE_ACCESS``: HEAD shows it, GET
+        gets 403.
+    :param restoring: listings show that the objects are being restored.
+    :param requester_pays: requests must accept the costs.
+    :param redirect: a signature for another region gets 301 instead of 400.
+    :param expired: the user's temporary credentials have expired.
+    :param ignores_if_none_match: a lookalike that overwrites existing objects.
+    :param ignores_start_after: a lookalike that always lists from the beginning.
+    :param not_implemented: headers that a lookalike refuses, in lower case.
+    :param slow_down: number of requests that are refused with 503.
     """
 
     bucket: str
@@ -48,7 +49,7 @@ class Rule:
 
 
 class Rules:
-    """All rules, and how often was asked for what."""
+    """All rules, and the number of requests by operation."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,24 +57,24 @@ class Rules:
         self._requests: collections.Counter[str] = collections.Counter()
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Add a rule; raises TypeError for a name that is none."""
+        """Add a rule; raises TypeError for an unknown field."""
         rule = Rule(**values)
         with self._lock:
             self._rules.append(rule)
 
     def clear(self) -> None:
-        """Forget all rules and counts."""
+        """Remove all rules and counts."""
         with self._lock:
             self._rules.clear()
             self._requests.clear()
 
     def holding(self, bucket: str, key: str) -> list[Rule]:
-        """Return the rules for a key."""
+        """Return the rules that apply to a key."""
         with self._lock:
             return [rule for rule in self._rules if rule.bucket == bucket and key.startswith(rule.prefix)]
 
     def is_throttled(self, rules: list[Rule]) -> bool:
-        """Whether this request is one of those that are turned away."""
+        """Return True if a rule refuses this request as one too many, and count it."""
         with self._lock:
             for rule in rules:
                 if rule.slow_down > 0:
@@ -87,7 +88,7 @@ class Rules:
             self._requests[operation] += 1
 
     def counts(self) -> Iterator[tuple[str, int]]:
-        """Yield each operation with how often it was asked, and begin anew."""
+        """Yield each operation with its number of requests, and reset the counts."""
         with self._lock:
             counted, self._requests = self._requests, collections.Counter()
         yield from counted.items()

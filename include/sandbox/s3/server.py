@@ -1,4 +1,4 @@
-"""The process: moto's S3 behind what AWS does and moto does not."""
+"""The S3 server: moto behind the checks that AWS makes and moto does not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def serve(
     """Serve S3 until SIGTERM or SIGINT, then return. Call it in the main thread.
 
     :param port: 0 for any free one.
-    :param on_ready: told the server's URL as soon as requests are accepted.
+    :param on_ready: called with the URL as soon as the server accepts requests.
     """
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
@@ -30,7 +30,7 @@ def serve(
     )
     from werkzeug.serving import make_server
 
-    # The access log would hold presigned URLs.
+    # The access log would contain presigned URLs.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     rules = Rules()
     moto = Listings(DomainDispatcherApplication(create_backend_app), rules)

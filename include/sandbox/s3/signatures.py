@@ -1,4 +1,4 @@
-"""Signatures: who signs a request, for which region, until when; made again with botocore's own signers."""
+"""Checks signatures of requests by computing them again with botocore's signers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 
 from sandbox.s3.answers import Refusal, denied
 
-#: Regions that were there before signature version 4, and still take version 2.
+#: Regions that are older than signature version 4 and still accept version 2.
 OLD_REGIONS = frozenset(
     {
         *("us-east-1", "us-west-1", "us-west-2", "eu-west-1", "sa-east-1"),
@@ -32,7 +32,7 @@ _NO_MATCH = (
 
 
 class Signatures:
-    """Checks of one user's signatures."""
+    """Checks the signatures of one user."""
 
     def __init__(self, access_key_id: str, secret_access_key: str) -> None:
         self._credentials = Credentials(access_key_id, secret_access_key)
@@ -40,12 +40,12 @@ class Signatures:
     def refusal(
         self, environ: Mapping[str, Any], bucket_region: str | None, *, kms: bool, redirected: bool
     ) -> Refusal | None:
-        """Return why a request is refused; None if its signature is right.
+        """Return the refusal of a request; None if its signature is correct.
 
-        :param bucket_region: None where the request is for no bucket that exists.
-        :param kms: whether the request is for an object under SSE-KMS.
-        :param redirected: whether a request signed for another region gets 301 (it went to that region's
-            endpoint) and not 400 (it went to the bucket's own).
+        :param bucket_region: None if the bucket does not exist.
+        :param kms: the request is for an object with SSE-KMS.
+        :param redirected: a request signed for another region gets 301 (it went to that region's endpoint)
+            instead of 400 (it went to the bucket's endpoint).
         """
         query = {name: values[0] for name, values in parse_qs(_query(environ)).items()}
         authorization = environ.get("HTTP_AUTHORIZATION", "")
@@ -149,7 +149,7 @@ class Signatures:
 
 
 class _Until(HmacV1QueryAuth):
-    """Version 2 with the moment of expiry that a URL names."""
+    """Signature version 2 with the expiry of a given URL."""
 
     def __init__(self, credentials: Credentials, moment: str) -> None:
         super().__init__(credentials)
@@ -169,7 +169,7 @@ def _query(environ: Mapping[str, Any]) -> str:
 
 
 def _url(environ: Mapping[str, Any], without: str = "") -> str:
-    """Return the URL as it was sent, less one parameter of the query."""
+    """Return the URL as it was sent, without one query parameter."""
     path, _, query = str(environ["RAW_URI"]).partition("?")
     kept = [pair for pair in query.split("&") if pair and unquote(pair.partition("=")[0]) != without]
     return f"http://{environ.get('HTTP_HOST', '')}{urlsplit(path).path}" + (

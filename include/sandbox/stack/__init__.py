@@ -1,7 +1,7 @@
-"""The local stack: Airflow with the stand-ins of the outside world, started, supervised and stopped as one.
+"""The local stack: Airflow, Extend's emulator and S3, started, supervised and stopped together.
 
-Invariants: nothing that it starts outlives it, however it ends; it listens on the loopback interface only;
-and each start begins from nothing, so that two runs of the same thing give the same result.
+Invariants: no process of the stack outlives it, however it ends; it listens only on the loopback interface;
+each start begins with an empty home, so that two equal runs give the same result.
 
-``python -m sandbox.stack --help`` is the command, :class:`sandbox.stack.supervisor.Stack` the same for tests.
+The command is ``python -m sandbox.stack --help``; tests use :class:`sandbox.stack.supervisor.Stack`.
 """

@@ -1,7 +1,7 @@
 """``python -m sandbox.stack up|run|down|status``: the local stack as a command.
 
-Leaves with 0 when all went well (``run``: what landed equals the truth), 1 when something failed, 2 for wrong
-arguments, 3 when nothing runs that could be asked (``status``), 130 or 143 when it was interrupted.
+Exit codes: 0 for success (``run``: the landed rows equal the truth), 1 for a failure, 2 for wrong arguments,
+3 if no stack is running (``status``), 130 or 143 after an interruption.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from sandbox.stack.report import shown
 from sandbox.stack.samples import seed_documents, source_of
 from sandbox.stack.supervisor import Stack
 
-#: Seconds that ``down`` gives a stack to stop in good order.
+#: Seconds that ``down`` waits for a stack to stop before it kills it.
 STOP_SECONDS = 60
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
-    """Run the command line; see the module."""
+    """Run the command line and return the exit code."""
     arguments = _parser().parse_args()
     obey_signals_in_pauses()
     command: Callable[[argparse.Namespace], int] = arguments.command
@@ -48,14 +48,14 @@ def main() -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start the stack, run the nightly DAG over sample documents, show and check what landed, stop."""
+    """Start the stack, run the nightly DAG over sample documents, print and check the landed rows, stop."""
     with _stack(arguments) as stack:
         passed = run_nightly(stack, console, documents=arguments.documents, random_seed=arguments.seed)
     return 0 if passed else 1
 
 
 def up(arguments: argparse.Namespace) -> int:
-    """Start the stack with sample documents in S3, and leave it open until Ctrl-C."""
+    """Start the stack with sample documents in S3, and keep it running until Ctrl-C."""
     with _stack(arguments) as stack:
         last = next_day(stack.client.wait_for_dag(DAG_ID, timeout=PARSE_SECONDS))
         days = [last - dt.timedelta(days=ago) for ago in reversed(range(arguments.days))]
@@ -74,19 +74,17 @@ def up(arguments: argparse.Namespace) -> int:
         console.print("Ctrl-C stops everything.")
         while True:
             for ended in stack.start_ended():
-                console.print(
-                    f"{ended} had ended by itself and was started again; why: {stack.component(ended).log}"
-                )
+                console.print(f"{ended} ended by itself and was restarted; see {stack.component(ended).log}")
             pause(0.5)
 
 
 def down(arguments: argparse.Namespace) -> int:
-    """Stop the stack that runs in the home, and whatever a killed one has left."""
+    """Stop the stack in the home, and kill processes that a killed stack left."""
     home = Home(arguments.home)
     if (owner := home.owner()) is None:
         killed = home.kill_strays(patience=0)
         console.print(
-            f"no stack is running in {shown(home.path)}" + (f"; {killed} leftovers killed" * bool(killed))
+            f"no stack is running in {shown(home.path)}" + (f"; {killed} orphans killed" * bool(killed))
         )
         return 0
     os.kill(owner, signal.SIGTERM)
@@ -101,7 +99,7 @@ def down(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Say whether a stack runs in the home, where, and how its parts are."""
+    """Print whether a stack is running in the home, its addresses, and the health of its components."""
     home = Home(arguments.home)
     owner, state = home.owner(), home.read_state()
     if owner is None:
@@ -114,7 +112,7 @@ def status(arguments: argparse.Namespace) -> int:
         health = client.health()
     console.print(f"running since {state.started_at} (pid {owner}): {state.airflow_url}")
     console.print(f"login {state.username} / {state.password}; Extend {state.extend_url}; S3 {state.s3_url}")
-    for part, condition in (health or {"airflow": "not answering"}).items():
+    for part, condition in (health or {"airflow": "does not answer"}).items():
         console.print(f"  {part}: {condition}")
     return 0 if health and all(condition == "healthy" for condition in health.values()) else 1
 
@@ -130,10 +128,10 @@ def _stack(arguments: argparse.Namespace) -> Stack:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m sandbox.stack", description="Airflow with its sandbox, locally."
+        prog="python -m sandbox.stack", description="A local Airflow with Extend's emulator and S3."
     )
     parser.add_argument(
-        "--home", type=Path, default=Path(".sandbox"), help="its folder (default: %(default)s)"
+        "--home", type=Path, default=Path(".sandbox"), help="folder of the stack (default: %(default)s)"
     )
     commands = parser.add_subparsers(required=True, metavar="up | run | down | status")
     for function in (run, up, down, status):
@@ -143,9 +141,9 @@ def _parser() -> argparse.ArgumentParser:
             continue
         command.add_argument("--ui-port", type=int, help="Airflow's port (default: 8080, or any free one)")
         command.add_argument(
-            "--documents", type=int, default=120, help="documents a day (default: %(default)s)"
+            "--documents", type=int, default=120, help="documents per day (default: %(default)s)"
         )
-        command.add_argument("--seed", type=int, default=7, help="another seed, other documents")
+        command.add_argument("--seed", type=int, default=7, help="random seed (default: %(default)s)")
         if function is up:
             command.add_argument(
                 "--days", type=int, default=3, help="days with documents (default: %(default)s)"

@@ -1,4 +1,4 @@
-"""The environment of the stack's processes: their whole configuration, nothing of the caller's Airflow."""
+"""The environment of the stack's processes: their whole configuration, without the caller's Airflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sandbox.stack.home import HOME_VARIABLE, Home
 from sandbox.stack.network import HOST
 
-#: Variables of the caller's own Airflow and cloud accounts; none of them may reach the sandbox.
+#: Variables of the caller's Airflow and cloud accounts, which must not reach the sandbox.
 FOREIGN_PREFIXES = ("AIRFLOW", "_AIRFLOW", "AWS_", "EXTEND_")
 
 
@@ -24,7 +24,7 @@ AirflowOptions = Mapping[str, Mapping[str, object]]
 
 
 class Login(NamedTuple):
-    """The one user of the stack's Airflow, an administrator."""
+    """The only user of the stack's Airflow, an administrator."""
 
     username: str
     password: str
@@ -36,24 +36,24 @@ class Login(NamedTuple):
 
 
 def base_environment(home: Path, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what every process of the stack gets.
+    """Return the environment of every process of the stack.
 
-    :param home: the stack's home, by which its processes are recognised.
+    :param home: the stack's home; processes of the stack are recognised by it.
     :param inherited: the caller's environment.
     """
     own = {name: value for name, value in inherited.items() if not name.startswith(FOREIGN_PREFIXES)}
-    # Without byte code each start of a component or task compiles Airflow anew: 2.8 s instead of 1.4 s.
+    # Without byte code each start of a component or task compiles Airflow again: 2.8 s instead of 1.4 s.
     own.pop("PYTHONDONTWRITEBYTECODE", None)
     proxyless = ",".join(filter(None, (own.get("no_proxy") or own.get("NO_PROXY"), HOST, "localhost")))
     own |= {
         HOME_VARIABLE: str(home),
-        "SPT_NOENV": "1",  # setproctitle otherwise writes over the environment, and with it the line above
+        "SPT_NOENV": "1",  # otherwise setproctitle overwrites the environment, including HOME_VARIABLE
         "PYTHONUNBUFFERED": "1",
         "PYTHONSAFEPATH": "1",
         "NO_PROXY": proxyless,
         "no_proxy": proxyless,
     }
-    if sys.platform == "darwin":  # forked task processes die in macOS's network libraries without these
+    if sys.platform == "darwin":  # without these, forked task processes die in macOS's network libraries
         own |= {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES", "no_proxy": "*"}
     return own
 
@@ -68,13 +68,13 @@ def airflow_environment(
     login: Login,
     overrides: AirflowOptions = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Return the environment of Airflow's components; the passwords file is written beside.
+    """Return the environment of Airflow's components, and write the passwords file.
 
-    Intervals are short because a person waits. Thresholds are short enough for a test to see a killed
-    component replaced, and long enough for two busy cores.
+    Intervals are short because a person waits. Thresholds are short enough for tests with killed components,
+    and long enough for two busy cores.
 
-    :param dags: folders of DAG files; the first one is also what Airflow calls its DAGs folder.
-    :param overrides: options over the stack's own, by section and name.
+    :param dags: folders of DAG files; the first one is also Airflow's ``dags_folder``.
+    :param overrides: further options of Airflow, by section and name.
     """
     folder = home.path / "airflow"
     folder.mkdir()
@@ -98,8 +98,8 @@ def airflow_environment(
         "database": {
             "sql_alchemy_conn": database_url,
             "sql_alchemy_conn_async": database_url,
-            # The api server waits for a connection on its event loop, without which none comes back (seen on
-            # 3.3.2): there must be more than its 40 threads can take.
+            # The API server waits for a connection on its event loop and then blocks those that would return
+            # one (seen on 3.3.2), so there must be more connections than its 40 threads need.
             "sql_alchemy_max_overflow": 40,
         },
         "api": {

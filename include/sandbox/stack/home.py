@@ -1,7 +1,7 @@
-"""The stack's home: one folder with everything it keeps, owned by one running stack at a time.
+"""The stack's home: one folder with all its files, owned by one running stack at a time.
 
-Invariant: whoever holds the lock on ``stack.lock`` owns the home. The kernel releases that lock when its
-holder ends, however it ends, so a state file without a lock belongs to a stack that was killed.
+Invariant: the process that holds the lock on ``stack.lock`` owns the home. The kernel releases the lock when
+that process ends, however it ends, so a state file without a lock belongs to a killed stack.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import psutil
 from sandbox.stack.orphans import kill_all, marked
 from sandbox.stack.process import StackError
 
-#: Carried by each process of a stack in its environment, with the home as its value.
+#: Environment variable of each process of a stack; its value is the home.
 HOME_VARIABLE = "SANDBOX_STACK_HOME"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running stack publishes: how to reach it and how to log in.
+    """The published state of a running stack: its addresses and the login.
 
     :param started_at: RFC 3339, UTC.
     """
@@ -42,7 +42,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 class Home:
     """The folder and its lock.
 
-    :param path: the folder; made when the home is taken.
+    :param path: the folder; created by :meth:`take`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,12 +51,12 @@ class Home:
 
     @property
     def logs(self) -> Path:
-        """Folder of the components' logs, one file each."""
+        """Folder with the log file of each component."""
         return self.path / "logs"
 
     @property
     def warehouse(self) -> Path:
-        """The DuckDB file that the pipeline lands in."""
+        """The DuckDB file of the pipeline's warehouse."""
         return self.path / "warehouse.duckdb"
 
     @property
@@ -73,13 +73,13 @@ class Home:
         return self.path / "stack.lock"
 
     def take(self) -> None:
-        """Make this process the home's owner, and empty the home of what an earlier stack left in it.
+        """Make this process the owner of the home, and remove the files of an earlier stack.
 
-        :raises StackError: a stack is running here, or the folder holds something else.
+        :raises StackError: a stack is running here, or the folder has other files.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._lock_file.exists() and any(self.path.iterdir()):
-            raise StackError(f"{self.path} holds files, but no stack's; choose a new or an empty folder")
+            raise StackError(f"{self.path} has files that are not of a stack; choose a new or empty folder")
         lock = self._lock_file.open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +100,7 @@ class Home:
                 entry.unlink()
 
     def release(self) -> None:
-        """Give up ownership. Logs, warehouse and workspace stay until the home is taken again."""
+        """Release the home. Logs, warehouse and workspace stay until the home is taken again."""
         if self._lock is None:
             return
         self._state_file.unlink(missing_ok=True)
@@ -108,12 +108,12 @@ class Home:
         self._lock = None
 
     def write_state(self, state: State) -> None:
-        """Publish how to reach this stack, readable by this user only."""
+        """Publish the state of this stack, readable only by this user."""
         with open(self._state_file, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(msgspec.json.format(msgspec.json.encode(state)))
 
     def read_state(self) -> State | None:
-        """Return what the running stack published; None if none is running or it is not ready."""
+        """Return the state of the running stack; None if no stack is running or ready."""
         if not self.is_taken():
             return None
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
@@ -132,19 +132,19 @@ class Home:
         return False
 
     def owner(self) -> int | None:
-        """Return the process id of the stack that owns the home; None when none does."""
+        """Return the process id of the stack that owns the home; None if there is none."""
         if not self.is_taken():
             return None
         return int(self._lock_file.read_text() or 0) or None
 
     def strays(self) -> list[psutil.Process]:
-        """Return the living processes of this home's stacks, orphans included; not this process."""
+        """Return the living processes of this home's stacks, including orphans, without this process."""
         return marked(HOME_VARIABLE, str(self.path))
 
     def kill_strays(self, patience: float = 15) -> int:
-        """Give a killed stack's guard time, then kill what is left; return how many were killed.
+        """Wait for the guard of a killed stack, then kill the remaining processes; return their number.
 
-        :param patience: seconds for the guard.
+        :param patience: seconds to wait for the guard.
         """
         deadline = time.monotonic() + patience
         while self.strays() and time.monotonic() < deadline:

@@ -1,11 +1,10 @@
-"""One nightly run from end to end: documents into S3, the DAG's own schedule, a look at what landed."""
+"""One nightly run from end to end: documents to S3, the scheduled run, a check of the landed rows."""
 
 from __future__ import annotations
 
 import datetime as dt
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import httpx
 from rich.console import Console
@@ -24,19 +23,19 @@ from sandbox.stack.verify import Difference, differences
 DAG_ID = "extend_nightly"
 WORKFLOW_VARIABLE = "extend_workflow_id"
 
-#: Seconds for Airflow to parse the DAG, to start its run once it is unpaused, and for the run.
+#: Time limits in seconds: for parsing the DAG, for the start of its run after unpausing, and for the run.
 PARSE_SECONDS = 60
 SCHEDULE_SECONDS = 60
 RUN_SECONDS = 900
 
 
 def run_nightly(stack: Stack, console: Console, *, documents: int, random_seed: int) -> bool:
-    """Run the nightly DAG once over freshly uploaded documents, and report.
+    """Run the nightly DAG once over newly uploaded documents, and print a report.
 
-    :param stack: a stack that is up, and has not run the DAG yet.
-    :param documents: how many documents there are for the day.
-    :return: whether the run succeeded and everything landed as it is in the files.
-    :raises StackError: the settings do not lead to this stack's stand-ins, or Airflow started no run.
+    :param stack: a running stack that has not run the DAG yet.
+    :param documents: number of documents of the day.
+    :return: True if the run succeeded and all landed rows equal the truth.
+    :raises StackError: the connections do not lead to this stack's emulators, or Airflow started no run.
     """
     require_stand_ins(stack)
     dag = stack.client.wait_for_dag(DAG_ID, timeout=PARSE_SECONDS)
@@ -61,7 +60,7 @@ def run_nightly(stack: Stack, console: Console, *, documents: int, random_seed: 
 
 
 def require_stand_ins(stack: Stack) -> None:
-    """Do nothing when the settings lead to the stack's own Extend and S3.
+    """Check that the connections lead to the stack's own Extend and S3.
 
     :raises StackError: they lead elsewhere, where sample documents would cost money.
     """
@@ -70,13 +69,13 @@ def require_stand_ins(stack: Stack) -> None:
     if extend.get("host") == stack.extend_url and f'"{stack.s3_url}"' in (aws.get("extra") or ""):
         return
     raise StackError(
-        "airflow_settings.yaml leads extend_default or aws_default to a place outside of the sandbox; sample "
+        "In airflow_settings.yaml, extend_default or aws_default leads outside of the sandbox. Sample "
         "documents are not sent there. `python -m sandbox.stack up` starts Airflow with these connections."
     )
 
 
 def next_day(dag: Dag) -> dt.date:
-    """Return the day whose documents the DAG's next scheduled run takes.
+    """Return the day whose documents the next scheduled run processes.
 
     :raises StackError: the DAG has no schedule.
     """
@@ -89,14 +88,12 @@ def _scheduled_run(stack: Stack, day: dt.date) -> DagRun:
     deadline = time.monotonic() + SCHEDULE_SECONDS
     while not (runs := stack.client.runs(DAG_ID, run_type="scheduled")):
         if time.monotonic() > deadline:
-            raise StackError(f"Airflow has started no run of {DAG_ID} within {SCHEDULE_SECONDS} s")
+            raise StackError(f"Airflow started no run of {DAG_ID} in {SCHEDULE_SECONDS} s")
         stack.check_alive()
         pause(0.5)
     start = runs[0].data_interval_start
     if start is None or start.astimezone(dt.UTC).date() != day:
-        raise StackError(
-            f"{DAG_ID} was started for {start}, not for {day}: a new day began; run it once more"
-        )
+        raise StackError(f"{DAG_ID} was started for {start}, not for {day}: a new day began; run it again")
     return runs[0]
 
 
@@ -104,20 +101,16 @@ def _report(stack: Stack, console: Console, truths: Sequence[Truth], prefix: str
     workflow_id = stack.settings.variable(WORKFLOW_VARIABLE) or ""
     expected = [expected_result(truth, workflow_id) for truth in truths]
     if not stack.home.warehouse.exists():
-        console.print("[bold red]Nothing has landed: there is no warehouse file.[/]")
+        console.print("[bold red]Nothing landed: there is no warehouse file.[/]")
         return False
     with LandedWarehouse(stack.home.warehouse) as warehouse:
         report.print_warehouse(console, warehouse)
         found: list[Difference] = list(differences(expected, warehouse.documents(workflow_id, prefix)))
-    report.print_requests(console, _emulator_stats(stack.extend_url))
+    stats = httpx.get(f"{stack.extend_url}/_sandbox/stats", timeout=30, trust_env=False).json()
+    report.print_requests(console, stats)
     report.print_verdict(console, len(expected), found)
-    report.print_way_in(console, stack.home.warehouse)
+    report.print_how_to_open(console, stack.home.warehouse)
     return not found
-
-
-def _emulator_stats(url: str) -> dict[str, Any]:
-    stats: dict[str, Any] = httpx.get(f"{url}/_sandbox/stats", timeout=30, trust_env=False).json()
-    return stats
 
 
 def _duration(run: DagRun) -> str:

@@ -1,4 +1,4 @@
-"""The warehouse, read as an analyst would: from nothing but its own tables."""
+"""Reads the landed documents from the warehouse's own tables, as an analyst would."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sandbox.stack.verify import LandedDocument, Place
 #: The schema that the DAGs land in.
 DATASET = "extend"
 
-#: What joins all tables: one document in one workflow.
+#: Columns that join all tables: one document in one workflow.
 KEY = ("document_id", "workflow_id", "workflow_version_requested")
 
-#: A workflow and what the keys begin with.
+#: Selects a workflow and a prefix of the keys.
 _OF_THESE = "workflow_id = ? AND starts_with(key, ?)"
 
-#: Columns that every table of an extractor starts with.
+#: The first columns of every table of an extractor.
 RESULT_COLUMNS = (*KEY, "run_id", "result_idx", "file_id")
 
 
@@ -29,9 +29,9 @@ RESULT_COLUMNS = (*KEY, "run_id", "result_idx", "file_id")
 class ExtractedTable:
     """A table made from an extractor's schema.
 
-    :param path: the list whose items are its rows, None standing for "each item"; empty for the document.
-    :param positions: columns with the items' positions, outermost list first.
-    :param columns: the value columns and the place that each stands for.
+    :param path: path of the list whose items are the rows, with None for "each item"; empty for the document.
+    :param positions: columns with the positions of the items, outermost list first.
+    :param columns: the value columns, each with its path.
     """
 
     name: str
@@ -43,10 +43,10 @@ class ExtractedTable:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Extraction:
-    """What one extractor found in one file.
+    """The values that one extractor found in one file.
 
-    :param table: the extractor's own table.
-    :param values: from that and the tables of its lists, by place, without nulls.
+    :param table: the extractor's main table.
+    :param values: the values from all tables of the extractor, by place, without nulls.
     """
 
     document_id: str
@@ -58,8 +58,7 @@ class Extraction:
 class LandedWarehouse:
     """A DuckDB file opened for reading; a context manager that closes it.
 
-    :param path: the file.
-    :raises duckdb.IOException: there is no such file, or a writer holds it.
+    :raises duckdb.IOException: the file does not exist, or a writer has it open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,12 +83,12 @@ class LandedWarehouse:
         return {name: self.rows(f"SELECT count(*) FROM {_qualified(name)}")[0][0] for (name,) in names}
 
     def views(self) -> set[str]:
-        """Return the names of those that are views."""
+        """Return the names of the views."""
         sql = "SELECT table_name FROM information_schema.views WHERE table_schema = ?"
         return {name for (name,) in self.rows(sql, [DATASET])}
 
     def extracted_tables(self) -> list[ExtractedTable]:
-        """Return the tables of all extractors, each extractor's own before those of its lists."""
+        """Return the tables of all extractors, each main table before those of its lists."""
         tables: dict[str, tuple[str, tuple[str | None, ...]]] = {}
         columns: dict[str, dict[str, tuple[str | None, ...]]] = {}
         for name, column, extractor, source in self.rows(
@@ -108,14 +107,11 @@ class LandedWarehouse:
         return sorted(found, key=lambda table: (table.extractor, len(table.path), table.name))
 
     def documents(self, workflow_id: str, prefix: str) -> Iterator[tuple[str, LandedDocument]]:
-        """Yield the documents of a workflow below a prefix, by object key, with all of their values.
-
-        :param prefix: what the objects' keys start with.
-        """
+        """Yield the documents of a workflow whose keys start with a prefix, with their keys."""
         kinds: dict[str, str] = {}
         values: dict[str, dict[Place, Any]] = {}
         for extraction in self.extractions(workflow_id, prefix):
-            # What was merged from several extractors comes before them: "Invoice", "Invoice lines".
+            # A merged extractor comes before its parts: "Invoice", "Invoice lines".
             kinds.setdefault(extraction.document_id, extraction.table)
             values.setdefault(extraction.document_id, {}).update(extraction.values)
         for document_id, key, status, reason in self.rows(
@@ -126,7 +122,7 @@ class LandedWarehouse:
             yield key, landed
 
     def extractions(self, workflow_id: str, prefix: str) -> list[Extraction]:
-        """Return what was extracted from the documents of a workflow below a prefix, table by table."""
+        """Return the extractions of the documents of a workflow whose keys start with a prefix."""
         found: dict[tuple[str, str, int], Extraction] = {}
         roots: dict[str, str] = {}
         for table in self.extracted_tables():
@@ -164,7 +160,7 @@ class LandedWarehouse:
 
 
 def _placed(path: tuple[str | None, ...], positions: Sequence[int]) -> Place:
-    """Put positions in the place of the path's "each item"."""
+    """Return the path with each None replaced by a position."""
     remaining = iter(positions)
     return tuple(next(remaining) if part is None else part for part in path)
 

@@ -1,4 +1,4 @@
-"""Ports on the loopback interface."""
+"""Finds free ports on the loopback interface."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOST = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+    """Return True if a server could listen on the port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -24,7 +24,7 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return that many different free ports."""
+    """Return ``count`` different free ports."""
     with contextlib.ExitStack() as sockets:
         probes = [sockets.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -33,14 +33,14 @@ def free_ports(count: int) -> list[int]:
 
 
 def require_free(port: int, purpose: str) -> int:
-    """Return the port.
+    """Return the port if it is free.
 
-    :raises StackError: it is taken; the text names the process if the system tells.
+    :raises StackError: the port is taken; the text names the process if the system allows it.
     """
     if not is_free(port):
         raise StackError(
-            f"port {port}, wanted for {purpose}, is taken{_holder(port)}. "
-            "End that program, or choose another port; without a choice a free one is taken."
+            f"port {port} for {purpose} is taken{_holder(port)}. "
+            "Stop that program or choose another port; without --ui-port a free one is used."
         )
     return port
 

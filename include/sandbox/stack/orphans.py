@@ -1,8 +1,8 @@
-"""Find processes by a mark in their environment, and kill those that their owner leaves behind.
+"""Finds processes by a mark in their environment, and kills those that outlive their owner.
 
-A mark is an environment variable that a process passes on to everything it starts, daemons included. The
-guard is a process that reads from a pipe whose only writer is its owner. The pipe closes when the owner ends,
-even by SIGKILL; the guard then kills everything that carries the owner's mark.
+A mark is an environment variable, which all children inherit, including daemons. The guard is a process that
+reads from a pipe whose only writer is its owner. The pipe closes when the owner ends, even by SIGKILL; the
+guard then kills every process with the owner's mark.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from collections.abc import Callable
 
 import psutil
 
-#: Carried by what a process starts through :mod:`sandbox.stack.process`.
+#: The mark of all processes that an owner starts through :mod:`sandbox.stack.process`.
 OWNER_VARIABLE = "SANDBOX_STACK_OWNER"
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Return True unless the process has ended; an ended one is listed until its parent has reaped it."""
+    """Return True if the process runs and is no zombie, which stays listed until its parent reaps it."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -31,7 +31,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def marked(variable: str, value: str) -> list[psutil.Process]:
-    """Return the living processes that carry a mark, orphans included; not this process."""
+    """Return the living processes with a mark, including orphans, without this process."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -42,9 +42,9 @@ def marked(variable: str, value: str) -> list[psutil.Process]:
 
 
 def kill_all(find: Callable[[], list[psutil.Process]], timeout: float = 10) -> int:
-    """Kill processes until none is found, because a dying one may still start another; return how many.
+    """Kill processes until none is found, because a dying one may start another; return their number.
 
-    :param timeout: seconds after which processes that cannot be killed are left alone.
+    :param timeout: seconds after which the remaining processes are left alone.
     """
     killed = set()
     deadline = time.monotonic() + timeout
@@ -63,9 +63,9 @@ def owner_mark() -> str:
     mark = f"{os.getpid()}-{secrets.token_hex(8)}"
     guard = subprocess.Popen(
         [sys.executable, __file__, mark],
-        stdin=subprocess.PIPE,  # never written to, and closed by this process's end alone
+        stdin=subprocess.PIPE,  # never written to; it closes only when this process ends
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # a terminal's Ctrl-C is not for the guard
+        start_new_session=True,  # Ctrl-C in a terminal must not end the guard
     )
     _guards.append(guard)
     return mark

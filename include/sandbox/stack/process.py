@@ -1,4 +1,4 @@
-"""One component of the stack: a command with everything that it starts, its log file, its end."""
+"""One component of the stack: a command and all processes that it starts, with a log file."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ import psutil
 from sandbox.stack.interruption import pause
 from sandbox.stack.orphans import OWNER_VARIABLE, is_alive, kill_all, marked, owner_mark
 
-#: Carried by each process of one component in its environment.
+#: The mark of all processes of one component.
 COMPONENT_VARIABLE = "SANDBOX_STACK_COMPONENT"
 
-#: Seconds that the system may take to end what was killed.
+#: Seconds for the system to end a killed process.
 KILL_SECONDS = 30
 
 
 class StackError(Exception):
-    """The stack cannot do what was asked. The text says why and what to do."""
+    """The stack cannot carry out the request. The text says why and what to do."""
 
 
-class ComponentDied(StackError):  # noqa: N818 - says what happened
-    """A component ended although nobody stopped it. Carries the end of its log."""
+class ComponentDied(StackError):  # noqa: N818 - the name says what happened
+    """A component ended by itself. The text has the end of its log."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What a component is made of.
+    """The command of a component.
 
     :param argv: program and arguments.
     :param environment: the whole environment of the process.
-    :param stop_signal: name, without SIG, of the signal that makes it end in good order.
-    :param grace: seconds from that signal until what is left is killed.
-    :param user: uid to run as; None is the own one.
+    :param stop_signal: name, without SIG, of the signal that stops it.
+    :param grace: seconds from that signal until the remaining processes are killed.
+    :param user: uid to run as; None for the current user.
     """
 
     argv: Sequence[str]
@@ -51,13 +51,12 @@ class Command:
 
 
 class Component:
-    """A supervised process with everything that it starts, daemons and orphans included.
+    """A supervised process with all processes that it starts, including daemons and orphans.
 
-    Nothing of it outlives this process, however that ends; see :mod:`sandbox.stack.orphans`.
+    None of them outlives this process, however it ends; see :mod:`sandbox.stack.orphans`.
 
     :param name: e.g. ``scheduler``.
-    :param command: how to run it.
-    :param log: file that takes its output; it is appended to, so that a restart keeps the earlier life.
+    :param log: file for its output; a restart appends to it.
     """
 
     def __init__(self, name: str, command: Command, log: Path) -> None:
@@ -76,14 +75,14 @@ class Component:
 
     @property
     def running(self) -> bool:
-        """Whether the component has been started and has not ended."""
+        """True if the component was started and has not ended."""
         return self._process is not None and self.exit_code is None
 
     @property
     def exit_code(self) -> int | None:
-        """What the component ended with by itself, 128 + n for signal n; None while it runs or is stopped.
+        """Exit code of a component that ended by itself, 128 + n for signal n; None if it runs or is stopped.
 
-        Processes that an ended command has left behind are killed.
+        The remaining processes of an ended command are killed.
         """
         if self._process is None or (code := self._process.poll()) is None:
             return None
@@ -93,7 +92,7 @@ class Component:
     def start(self) -> None:
         """Start the component; the call returns before it is ready.
 
-        :raises StackError: it is running already.
+        :raises StackError: it is already running.
         """
         if self.running:
             raise StackError(f"{self.name} is already running (pid {self.pid})")
@@ -110,19 +109,19 @@ class Component:
                 stderr=subprocess.STDOUT,
                 user=self.command.user,
                 extra_groups=None if self.command.user is None else [],
-                start_new_session=True,  # a terminal's Ctrl-C reaches the supervisor alone
+                start_new_session=True,  # Ctrl-C in a terminal reaches only the supervisor
             )
 
     def ask_to_stop(self) -> None:
-        """Ask the component to end in good order, once, without waiting for it."""
+        """Send the stop signal, once, without waiting."""
         if self._process is not None and not self._is_asked:
             self._is_asked = True
             self._process.send_signal(signal.Signals[f"SIG{self.command.stop_signal}"])
 
     def stop(self, patience: float | None = None) -> None:
-        """Return when the component and everything that it has started are gone.
+        """Stop the component and return when all its processes have ended.
 
-        :param patience: seconds after which it is killed; None is the command's own grace.
+        :param patience: seconds after which it is killed; default: the grace of the command.
         """
         if self._process is None:
             return
@@ -132,7 +131,7 @@ class Component:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL the component with everything that it has started at once, as a lost machine would."""
+        """SIGKILL all processes of the component at once, as if its machine were lost."""
         if self._process is None:
             return
         kill_all(self.processes)
@@ -140,21 +139,16 @@ class Component:
         self._process = None
 
     def processes(self) -> list[psutil.Process]:
-        """Return the component's living processes, the command itself first; none while it is stopped."""
+        """Return the living processes of the component, the command first; none while it is stopped."""
         found = marked(COMPONENT_VARIABLE, self._mark)
-        with contextlib.suppress(
-            psutil.NoSuchProcess
-        ):  # Postgres writes over the environment of its children
-            command = psutil.Process(self.pid) if self.pid else None
-            children = [] if command is None else command.children(recursive=True)
-            found += filter(is_alive, children)
+        if self.pid:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                # Children of Postgres have no mark, because it overwrites their environment.
+                found += filter(is_alive, psutil.Process(self.pid).children(recursive=True))
         return sorted(set(found), key=lambda process: process.pid != self.pid)
 
     def check_alive(self) -> None:
-        """Raise if it has ended by itself.
-
-        :raises ComponentDied: it has ended; with its exit code and the end of its log.
-        """
+        """Raise ComponentDied, with exit code and end of the log, if the component ended by itself."""
         if (code := self.exit_code) is not None:
             raise ComponentDied(
                 f"{self.name} ended with exit code {code}. The end of {self.log}:\n{tail(self.log)}"
@@ -162,7 +156,7 @@ class Component:
 
 
 def run_once(name: str, command: Command, log: Path, *, timeout: float) -> None:
-    """Run a component that has an end of its own, and wait for it.
+    """Run a command to its end.
 
     :param timeout: seconds.
     :raises ComponentDied: it ended with an error.
@@ -183,7 +177,7 @@ def run_once(name: str, command: Command, log: Path, *, timeout: float) -> None:
 
 
 def tail(path: Path, lines: int = 25) -> str:
-    """Return the last lines of a log, indented; a sentence when there are none."""
+    """Return the last lines of a log, indented, or a note that the log is empty."""
     try:
         with path.open("rb") as log:
             log.seek(max(0, path.stat().st_size - 64 * 1024))

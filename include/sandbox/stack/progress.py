@@ -1,4 +1,4 @@
-"""A run's progress in the terminal: how many documents Extend has settled, and how far each stage is."""
+"""Progress of a run in the terminal: the number of settled documents, and the state of each stage."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sandbox.stack.client import AirflowClient, DagRun, TaskInstance
 
-#: The task that waits for Extend, and the XCom in which it tells how far a batch is.
+#: The task that waits for Extend, and the XCom with its progress.
 WAITING_TASK = "wait"
 PROGRESS_KEY = "progress"
 
 
 @dataclasses.dataclass(slots=True)
 class Stage:
-    """How many of the instances of one task have ended."""
+    """Number of instances of one task, by outcome."""
 
     name: str
     ended: int = 0
@@ -34,7 +34,7 @@ class Stage:
 
 
 def stages(tasks: Iterable[TaskInstance]) -> list[Stage]:
-    """Return the stages that have begun, in the order in which they did; a stage is a task's last name."""
+    """Return the started stages in the order of their start; a stage is the last part of a task id."""
     found: dict[str, Stage] = {}
     for task in sorted(tasks, key=lambda task: (task.start_date is None, str(task.start_date))):
         if task.state is None:
@@ -49,7 +49,7 @@ def stages(tasks: Iterable[TaskInstance]) -> list[Stage]:
 class RunProgress:
     """A progress bar for one run; a context manager. Without a terminal it prints a line per change.
 
-    :param documents: how many documents go to Extend.
+    :param documents: number of documents that are sent to Extend.
     """
 
     def __init__(self, client: AirflowClient, console: Console, run: DagRun, *, documents: int) -> None:
@@ -58,7 +58,7 @@ class RunProgress:
         self._run = run
         self._documents = documents
         self._settled: dict[int, int] = {}
-        self._told = ""
+        self._printed = ""
         columns = (TextColumn("Documents settled"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, TextColumn("{task.description}"), console=console)
         self._task = self._bar.add_task("", total=documents)
@@ -73,7 +73,7 @@ class RunProgress:
         self._bar.stop()
 
     def update(self) -> None:
-        """Ask Airflow how far the run is, and show it."""
+        """Read the progress from Airflow and show it."""
         tasks = self._client.tasks(self._run.dag_id, self._run.dag_run_id)
         for task in tasks:
             if _stage_name(task) == WAITING_TASK and task.state in ("deferred", "running", "success"):
@@ -81,16 +81,16 @@ class RunProgress:
         settled = sum(self._settled.values())
         text = " · ".join(str(stage) for stage in stages(tasks))
         self._bar.update(self._task, completed=settled, description=text)
-        told = f"{settled:,}/{self._documents:,} documents settled · {text}"
-        if not self._console.is_terminal and told != self._told:
-            self._console.print(told)
-            self._told = told
+        line = f"{settled:,}/{self._documents:,} documents settled · {text}"
+        if not self._console.is_terminal and line != self._printed:
+            self._console.print(line)
+            self._printed = line
 
     def _settled_of(self, task: TaskInstance) -> int:
-        told = self._client.xcom(
+        progress = self._client.xcom(
             task.dag_id, task.dag_run_id, task.task_id, key=PROGRESS_KEY, map_index=task.map_index
         )
-        settled = told.get("settled") if isinstance(told, dict) else None
+        settled = progress.get("settled") if isinstance(progress, dict) else None
         return settled if isinstance(settled, int) else self._settled.get(task.map_index, 0)
 
 

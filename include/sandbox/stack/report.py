@@ -1,4 +1,4 @@
-"""What a run has brought, printed: documents, credits, tables, an example to read on from, requests."""
+"""Prints the results of a run: documents, credits, tables, an example query, and requests."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sandbox.stack.verify import Difference
 
 EXAMPLE_ROWS = 3
 
-#: Differences that are printed one by one.
+#: Maximum number of printed differences.
 SHOWN_DIFFERENCES = 20
 
-#: What a row is, of tables that do not depend on what is extracted, and of views.
+#: Meaning of a row of the views and of the tables that do not depend on an extractor.
 ALWAYS_THERE = {
     "fields": "extracted field: value, confidence, page, quoted text",
     "runs": "attempt at Extend: outcome, times, credits",
@@ -30,11 +30,11 @@ ALWAYS_THERE = {
     "loads": "part that has landed",
     "dictionary": "table or column, with its name at Extend",
     "claims": "document that is planned and has not landed",
-    "_schema_version": "layout that these tables have had",
+    "_schema_version": "version of these tables",
     "latest_documents": "address, with the newest content and run",
-    "low_confidence_fields": "field worth a second look",
-    "in_review": "document that waits for somebody",
-    "dead_letters": "document that failed for good",
+    "low_confidence_fields": "field with a low confidence",
+    "in_review": "document that waits for a review",
+    "dead_letters": "document that failed permanently",
     "costs": "day, workflow and folder: documents and credits",
     "daily_throughput": "day and workflow: documents, bytes, seconds",
 }
@@ -46,17 +46,17 @@ BY_STATUS = f"""
 
 
 def print_warehouse(console: Console, warehouse: LandedWarehouse) -> None:
-    """Print documents by status with their credits, the rows of all tables, and a joined example."""
+    """Print documents by status with their credits, the row counts of all tables, and an example query."""
     statuses = warehouse.rows(BY_STATUS)
     console.print(_table("Documents", ("status", "reason", "documents", "credits"), statuses, total=(2, 3)))
     counts, extracted = warehouse.table_counts(), warehouse.extracted_tables()
-    meant = meanings(extracted)
+    by_name = meanings(extracted)
     for title, wanted in (
         ("Tables", set(counts) - warehouse.views()),
         ("Views to start from", warehouse.views()),
     ):
-        order = sorted(wanted, key=lambda name: list(meant).index(name) if name in meant else len(meant))
-        rows = [(name, counts[name], meant.get(name, "")) for name in order]
+        order = [name for name in by_name if name in wanted] + sorted(wanted - by_name.keys())
+        rows = [(name, counts[name], by_name.get(name, "")) for name in order]
         console.print(_table(f"{title}, in the schema {DATASET}", ("name", "rows", "one row per"), rows))
     if (query := example_query(extracted, counts)) is not None:
         columns, sql = query
@@ -65,23 +65,23 @@ def print_warehouse(console: Console, warehouse: LandedWarehouse) -> None:
 
 
 def meanings(extracted: Sequence[ExtractedTable]) -> dict[str, str]:
-    """Return what a row of each table and view is, in the order in which they are worth a look."""
+    """Return the meaning of a row of each table and view, the most useful ones first."""
     values = {}
     for table in extracted:
         lists = [part for part in table.path if part is not None]
         values[table.name] = f"element of its {lists[-1]}" if lists else f"result of {table.extractor!r}"
-    return {"documents": "document, whatever became of it", **values, **ALWAYS_THERE}
+    return {"documents": "document, whatever its status", **values, **ALWAYS_THERE}
 
 
 def example_query(
     tables: Sequence[ExtractedTable], counts: Mapping[str, int]
 ) -> tuple[tuple[str, ...], str] | None:
-    """Return a query, and its columns, that joins documents with the extractor of most of them and its list.
+    """Return the columns and the text of a query that joins documents with the most used extractor.
 
-    Of the extractor's columns it takes the first two and the last: a name, a date and a total, mostly.
+    It selects the first two columns and the last one, which are mostly a name, a date and a total.
 
     :param counts: rows by table.
-    :return: None when nothing has been extracted.
+    :return: None if nothing was extracted.
     """
     roots = [table for table in tables if not table.path and counts.get(table.name)]
     if not roots:
@@ -102,7 +102,7 @@ def example_query(
 
 
 def print_requests(console: Console, stats: Mapping[str, Any]) -> None:
-    """Print how often each endpoint of the emulator was asked, and whether a document was sent twice."""
+    """Print the number of requests by endpoint, and the number of documents that were sent twice."""
     requests = sorted(stats["requests"].items())
     console.print(_table("Requests to Extend", ("endpoint", "requests"), requests, total=(1,)))
     created: Mapping[str, int] = stats["runs_created"]
@@ -113,7 +113,7 @@ def print_requests(console: Console, stats: Mapping[str, Any]) -> None:
 
 
 def print_verdict(console: Console, documents: int, found: Sequence[Difference]) -> None:
-    """Print whether what landed equals the truth, and in what it differs."""
+    """Print whether the landed rows equal the truth, and their differences."""
     if not found:
         console.print(f"[bold green]All {documents:,} documents landed as they are in the files.[/]")
         return
@@ -124,8 +124,8 @@ def print_verdict(console: Console, documents: int, found: Sequence[Difference])
         console.print(f"  … and {len(found) - SHOWN_DIFFERENCES:,} more")
 
 
-def print_way_in(console: Console, path: Path) -> None:
-    """Print where the warehouse is and one command that looks into it."""
+def print_how_to_open(console: Console, path: Path) -> None:
+    """Print the path of the warehouse and a command that reads it."""
     connect = f"import duckdb; duckdb.connect('{shown(path)}', read_only=True)"
     look = f"{connect}.sql('FROM {DATASET}.documents').show()"
     console.print(f"The warehouse is {escape(shown(path))}, a DuckDB file. To look at it:")
@@ -133,7 +133,7 @@ def print_way_in(console: Console, path: Path) -> None:
 
 
 def shown(path: Path) -> str:
-    """Return the path as a person in the current folder would write it."""
+    """Return the path, relative to the current folder if it is below it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 

@@ -1,4 +1,4 @@
-"""Sample documents in the stack's S3, where the DAGs look for them."""
+"""Uploads sample documents to the stack's S3, where the DAGs find them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sandbox.documents import SampleObject, Truth, generate
 from sandbox.s3 import seed
 from sandbox.stack.process import StackError
 
-#: The variable that says where the nightly run looks, as ``s3://bucket/prefix``.
+#: The variable with the source of the nightly run, as ``s3://bucket/prefix``.
 SOURCE_VARIABLE = "extend_source"
 
 
 def seed_documents(
     s3_url: str, settings: AirflowSettings, days: Sequence[dt.date], per_day: int, random_seed: int
 ) -> list[Truth]:
-    """Generate documents for some days and upload them below the settings' source; return the truth.
+    """Generate documents for some days and upload them to the source in the settings; return their truth.
 
     :param s3_url: the S3 to upload to.
     :param per_day: documents per day.
@@ -26,17 +26,17 @@ def seed_documents(
     bucket, prefix = source_of(settings)
     truths: list[Truth] = []
 
-    def remembered() -> Iterator[SampleObject]:
+    def generated() -> Iterator[SampleObject]:
         for sample in generate(days, per_day, random_seed, prefix):
             truths.append(sample.truth)
             yield sample
 
-    seed(s3_url, bucket, remembered())
+    seed(s3_url, bucket, generated())
     return truths
 
 
 def source_of(settings: AirflowSettings) -> tuple[str, str]:
-    """Return bucket and prefix, which ends in a slash, of the nightly run's source.
+    """Return the bucket and the prefix, with a slash at its end, of the nightly run's source.
 
     :raises StackError: the settings name no source in S3.
     """
@@ -45,7 +45,7 @@ def source_of(settings: AirflowSettings) -> tuple[str, str]:
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket or not prefix:
         raise StackError(
-            f"airflow_settings.yaml: the variable {SOURCE_VARIABLE} must be of the form s3://bucket/prefix "
-            "for sample documents to be put there"
+            f"airflow_settings.yaml: the variable {SOURCE_VARIABLE} must have the form s3://bucket/prefix, "
+            "because sample documents are uploaded there"
         )
     return bucket, f"{prefix.rstrip('/')}/"

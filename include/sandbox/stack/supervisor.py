@@ -1,4 +1,4 @@
-"""The stack itself: its components, their start order, their health checks and their shutdown."""
+"""The stack: its components, their start order, health checks and shutdown."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ from sandbox.stack.network import HOST, free_ports, is_free, require_free
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.process import Command, Component, StackError, run_once, tail
 
-#: The addresses that ``airflow_settings.yaml`` documents; a stack puts its own in their place.
+#: The addresses in ``airflow_settings.yaml``; a stack replaces them by its own.
 DOCUMENTED_EXTEND_URL = "http://127.0.0.1:4700"
 DOCUMENTED_S3_URL = "http://127.0.0.1:4701"
 DOCUMENTED_HOME = ".sandbox/"
 
-#: Where people look for Airflow first; another port is taken when it is not free.
+#: Airflow's usual port; another one is used if it is not free.
 PREFERRED_UI_PORT = 8080
 
-#: Airflow's parts by the names of their commands, and the jobs whose heartbeats show that they are healthy.
+#: Airflow's components by the names of their commands, and the jobs whose heartbeats show their health.
 AIRFLOW_JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 AIRFLOW_PARTS = ("api-server", *AIRFLOW_JOBS)
 
-#: The api server reads logs from the folder that it shares with these.
+#: The API server reads the logs of these from a shared folder.
 WITHOUT_LOG_SERVER = ("scheduler", "triggerer")
 
-#: Stopped after Airflow, which uses them until it ends.
+#: Components that stop after Airflow, because it uses them until it ends.
 FOUNDATION = ("s3", "extend-api", "postgres")
 
 START_SECONDS = 120
 
-#: A triggerer takes ten seconds or more to end by itself; it is killed after this when the whole stack stops.
+#: Seconds until components are killed when the whole stack stops; a triggerer alone would need ten or more.
 STOP_SECONDS = 4
 
 
 class Stack:
     """Airflow, Extend's emulator and S3 on this machine; a context manager that starts and stops them.
 
-    :param home: folder for everything that the stack keeps; what an earlier stack left in it is removed.
+    :param home: folder for all files of the stack; files of an earlier stack are removed.
     :param project: folder with ``dags/``, ``plugins/`` and ``airflow_settings.yaml``.
-    :param dags: other folders of DAG files than the project's ``dags/``.
-    :param settings: another settings file.
-    :param ui_port: Airflow's port; None is 8080, or any free one when that is taken.
-    :param extend_arguments: more arguments for ``python -m sandbox.extend_api``.
-    :param airflow_options: options of Airflow over the stack's own, by section and name.
-    :param on_step: called with a sentence after each step of the start.
+    :param dags: folders of DAG files instead of the project's ``dags/``.
+    :param settings: settings file instead of the project's.
+    :param ui_port: Airflow's port; None is 8080, or any free one if that is taken.
+    :param extend_arguments: further arguments for ``python -m sandbox.extend_api``.
+    :param airflow_options: further options of Airflow, by section and name.
+    :param on_step: called with a message after each step of the start.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Stack:
 
     @functools.cached_property
     def client(self) -> AirflowClient:
-        """Airflow's REST API, as the administrator; from :meth:`up` on."""
+        """Client of Airflow's REST API as administrator; usable after :meth:`up`."""
         return AirflowClient(self.airflow_url, *self.login)
 
     def __enter__(self) -> Stack:
@@ -104,11 +104,11 @@ class Stack:
     # The whole
 
     def up(self) -> None:
-        """Start everything and return when it is healthy, with the settings applied.
+        """Start all components, wait until they are healthy, and apply the settings.
 
-        :raises StackError: the home is in use, a port is taken, a component died or did not become healthy;
-            nothing is left running.
-        :raises SettingsError: ``airflow_settings.yaml`` is wrong; nothing has been started.
+        :raises StackError: the home is in use, a port is taken, or a component died or did not become
+            healthy; no process is left.
+        :raises SettingsError: ``airflow_settings.yaml`` is wrong; nothing was started.
         """
         settings = load_settings(self._settings_file)
         ui_port, extend_port, s3_port = self._choose_ports()
@@ -120,7 +120,7 @@ class Stack:
             raise
 
     def down(self) -> None:
-        """Return when no process of the stack is left. Logs, warehouse and workspace stay."""
+        """Stop all processes of the stack. Logs, warehouse and workspace stay."""
         if self._components:
             self._on_step("stopping")
         if "client" in self.__dict__:
@@ -138,17 +138,14 @@ class Stack:
         self.home.release()
 
     def check_alive(self) -> None:
-        """Raise if a component has ended by itself.
-
-        :raises ComponentDied: with its name and the end of its log.
-        """
+        """Raise ComponentDied, with the end of its log, if a component ended by itself."""
         for component in self._components.values():
             component.check_alive()
 
     # Single components
 
     def start(self, name: str) -> None:
-        """Start a component that was killed or stopped, on the same port, and return when it is healthy."""
+        """Start a killed or stopped component on its old port, and return when it is healthy."""
         self.component(name).start()
         self._wait_until_healthy([name])
 
@@ -161,20 +158,20 @@ class Stack:
         return ended
 
     def stop(self, name: str) -> None:
-        """End a component in good order."""
+        """Stop a component."""
         self.component(name).stop()
 
     def kill(self, name: str) -> None:
-        """SIGKILL a component with all of its processes, as when its machine is lost."""
+        """SIGKILL all processes of a component, as if its machine were lost."""
         self.component(name).kill()
 
     def restart(self, name: str) -> None:
-        """Stop a component in good order and start it again."""
+        """Stop a component and start it again."""
         self.stop(name)
         self.start(name)
 
     def add_triggerer(self) -> str:
-        """Start one more triggerer and return its name, for :meth:`kill` and the like."""
+        """Start one more triggerer and return its name."""
         count = sum(name.startswith("triggerer") for name in self._components)
         name = f"triggerer-{count + 1}"
         self._add(name, self._airflow_command("triggerer"))
@@ -182,16 +179,13 @@ class Stack:
         return name
 
     def component(self, name: str) -> Component:
-        """Return a component, e.g. for its log and its processes.
-
-        :raises StackError: there is none of that name; with those that there are.
-        """
+        """Return a component; raises StackError with the known names for an unknown one."""
         if name not in self._components:
-            raise StackError(f"there is no component {name!r}, only {', '.join(self._components)}")
+            raise StackError(f"unknown component {name!r}; known are {', '.join(self._components)}")
         return self._components[name]
 
     def airflow(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run a command of Airflow's in the stack's environment: ``airflow("backfill", "create", …)``."""
+        """Run an Airflow command in the stack's environment, e.g. ``airflow("backfill", "create", …)``."""
         return subprocess.run(
             _airflow(*arguments),
             env=self._airflow_environment,
@@ -290,19 +284,19 @@ class Stack:
         if name == "extend-api":
             return _answers(f"{self.extend_url}/_sandbox/health")
         if name == "api-server":
-            # The first request to the API that tasks speak builds it, and all others wait meanwhile:
-            # on a busy machine so long that the first task gives up.
+            # The first request to the execution API builds it while all others wait; on a busy machine this
+            # takes so long that the first task gives up.
             return bool(self.client.health()) and _answers(f"{self.airflow_url}/execution/health")
         component = self.component(name)
         part = "triggerer" if name.startswith("triggerer") else name
         try:
             return self.client.live_jobs(AIRFLOW_JOBS[part], since=component.started_at) > 0
         except (httpx.HTTPError, AirflowApiError):
-            return False  # the api server is not up yet
+            return False  # the API server is not ready
 
 
 def located(settings: AirflowSettings, home: Path, *, extend_url: str, s3_url: str) -> AirflowSettings:
-    """Return the settings with a stack's own addresses in place of those that they document."""
+    """Return the settings with the stack's own addresses instead of the documented ones."""
     places = {DOCUMENTED_EXTEND_URL: extend_url, DOCUMENTED_S3_URL: s3_url, DOCUMENTED_HOME: f"{home}/"}
     return settings.relocated(places)
 

@@ -1,7 +1,7 @@
-"""Whether what landed is what was in the files: pure, over plain rows.
+"""Compares landed documents with the truth: pure, over plain rows.
 
-A document's values are compared place by place: ``("line_items", 0, "amount")`` is one place. Null and absent
-are the same, because a column has no other way to say "not there".
+Values are compared by place, e.g. ``("line_items", 0, "amount")``. Null and absent are the same, because
+a column cannot tell them apart.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ Place = tuple[str | int, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LandedDocument:
-    """One document as the warehouse has it.
+    """One document in the warehouse.
 
-    :param status: as in the ``documents`` table, with ``reason``.
-    :param kind: the extractor's table that has a row for it; None when none has.
+    :param kind: the extractor's table with a row of the document; None if there is none.
     :param values: its values from the extractor's tables, without nulls.
     """
 
@@ -35,7 +34,7 @@ class LandedDocument:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is not as it should be."""
+    """One difference between the warehouse and the truth."""
 
     key: str
     what: str
@@ -49,9 +48,9 @@ class Difference:
 def differences(
     expected: Iterable[ExpectedResult], landed: Iterable[tuple[str, LandedDocument]]
 ) -> Iterator[Difference]:
-    """Yield everything in which the warehouse differs from the truth; nothing when all is well.
+    """Yield the differences between the warehouse and the truth.
 
-    :param landed: pairs of an object's key and a row of it.
+    :param landed: pairs of an object's key and its row.
     """
     rows: dict[str, list[LandedDocument]] = {}
     for key, document in landed:
@@ -91,7 +90,7 @@ def places(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
 
 
 def equal(expected: Any, found: Any) -> bool:
-    """Whether a column's value is the JSON value; numbers to the last digit, dates by their ISO form."""
+    """Return True if a column's value equals a JSON value: numbers exactly, dates by their ISO form."""
     if isinstance(found, Decimal | int | float) and not isinstance(found, bool):
         is_number = isinstance(expected, int | float) and not isinstance(expected, bool)
         return is_number and Decimal(str(expected)) == Decimal(str(found))

@@ -1,1 +1,1 @@
-"""The work on runs: their order, their files, the steps they go through, and how they end."""
+"""Processing of runs: their order, files, steps and outcomes."""

@@ -1,4 +1,4 @@
-"""The engine: takes queued runs in order of priority and has them worked on in the background."""
+"""The engine: takes queued runs by priority and processes them in the background."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sandbox.extend_api.state.store import Store
 
 logger = logging.getLogger(__name__)
 
-#: How often a paced queue is looked at: its pace refills with time, not with an event.
+#: Seconds between two looks at a queue with a throughput limit, which refills over time.
 PACE_SECONDS = 0.2
 
 
 class Engine:
-    """Decides which run is worked on when; ``settings`` is asked for each run anew."""
+    """Decides when each run is processed; ``settings`` is called for each run."""
 
     def __init__(self, store: Store, settings: Callable[[], Settings]) -> None:
         self._store = store
@@ -40,14 +40,14 @@ class Engine:
         self._dispatcher = asyncio.create_task(self._dispatch())
 
     async def stop(self) -> None:
-        """Stop everything that is under way."""
+        """Stop the engine and all runs that it processes."""
         if self._dispatcher:
             self._dispatcher.cancel()
         await self.reset()
         await self.processor.stop()
 
     async def reset(self) -> None:
-        """Forget the queue and give up what is under way."""
+        """Clear the queue and stop all runs."""
         self._queue.clear()
         tasks = list(self._tasks.values())
         for task in tasks:
@@ -58,28 +58,28 @@ class Engine:
 
     @property
     def queued(self) -> int:
-        """How many runs wait."""
+        """Number of queued runs."""
         return len(self._queue)
 
     def submit(self, run: Run) -> None:
-        """Queue a run; among equal priorities the older one comes first."""
+        """Queue a run; of equal priorities the older run comes first."""
         run.taken = False
         heapq.heappush(self._queue, (run.priority, run.created_seq, run))
         self._wake.set()
 
     def wake(self) -> None:
-        """Look at the queue again: the settings may allow more now."""
+        """Check the queue again, because the settings may now allow more runs."""
         self._wake.set()
 
     def cancel(self, run: Run) -> None:
-        """Begin to cancel a run: CANCELLING now, CANCELLED a little later."""
+        """Cancel a run: it is CANCELLING now and CANCELLED a little later."""
         self.abandon(run)
         run.status = model.CANCELLING
         self._store.touch(run)
         self._spawn(run, self._finish_cancelling(run))
 
     def abandon(self, run: Run) -> None:
-        """Give up whatever is being done about a run."""
+        """Stop processing a run."""
         run.taken = True
         if task := self._tasks.pop(run.id, None):
             task.cancel()
@@ -92,7 +92,7 @@ class Engine:
         while True:
             self._wake.clear()
             while (run := self._next_run()) is not None:
-                self._spawn(run, self._guarded(run))
+                self._spawn(run, self._process(run))
             paced = bool(self._queue) and self._settings().runs_per_minute is not None
             try:
                 await asyncio.wait_for(self._wake.wait(), PACE_SECONDS if paced else None)
@@ -100,7 +100,7 @@ class Engine:
                 continue
 
     def _next_run(self) -> Run | None:
-        """Take the next run off the queue; None while none may start."""
+        """Take the next run from the queue; None if no run may start."""
         settings = self._settings()
         while self._queue and self._queue[0][2].taken:  # cancelled or deleted while it waited
             heapq.heappop(self._queue)
@@ -113,7 +113,7 @@ class Engine:
         return run
 
     def _spawn(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
-        """Do ``work`` in the background; it takes one of the places until it is done or abandoned."""
+        """Do ``work`` in the background; it counts as a concurrent run until it ends or is abandoned."""
         task = asyncio.create_task(work)
         self._tasks[run.id] = task
         task.add_done_callback(lambda done: self._release(run, done))
@@ -123,10 +123,10 @@ class Engine:
             del self._tasks[run.id]
         self._wake.set()
 
-    async def _guarded(self, run: Run) -> None:
-        """Work on a run; an error of ours fails it, and is in the log."""
+    async def _process(self, run: Run) -> None:
+        """Process a run; an error of the emulator fails the run and is logged."""
         try:
             await self.processor.process(run)
         except Exception:
-            logger.exception("Run %s broke the emulator", run.id)
-            self.processor.fail(run, "INTERNAL_ERROR", "The emulator broke; its log says how.")
+            logger.exception("The emulator failed on run %s", run.id)
+            self.processor.fail(run, "INTERNAL_ERROR", "The emulator failed; see its log.")

@@ -1,4 +1,4 @@
-"""Fetching an input's URL. A URL is a secret (its query signs it): no message here carries one."""
+"""Downloads of inputs. A presigned URL is a secret, so no message contains one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 256 * 1024
 
 
-class DownloadFailed(Exception):  # noqa: N818 - reads as what happened
-    """The bytes could not be had.
+class DownloadFailed(Exception):  # noqa: N818 - the name says what happened
+    """The file could not be downloaded.
 
     :param code: Extend's reason, e.g. ``UNABLE_TO_DOWNLOAD_FILE`` or ``FILE_SIZE_TOO_LARGE``.
     """
@@ -29,7 +29,7 @@ class DownloadFailed(Exception):  # noqa: N818 - reads as what happened
 async def download(session: aiohttp.ClientSession, url: str, target: Path, settings: Settings) -> None:
     """Stream ``url`` into ``target``.
 
-    :raises DownloadFailed: with the HTTP status or the kind of connection error, never the URL.
+    :raises DownloadFailed: with the HTTP status or the type of connection error, never with the URL.
     """
     size = 0
     try:
@@ -45,7 +45,7 @@ async def download(session: aiohttp.ClientSession, url: str, target: Path, setti
 
 
 async def probe(session: aiohttp.ClientSession, url: str, settings: Settings) -> None:
-    """Ask for ``url`` and read nothing of it; raises DownloadFailed as :func:`download` does."""
+    """Request ``url`` without reading the body; raises DownloadFailed as :func:`download` does."""
     try:
         async with session.get(_encoded(url), timeout=_timeout(settings)) as response:
             _check_status(response.status)
@@ -63,7 +63,7 @@ def check_size(size: int, settings: Settings) -> None:
 
 
 def _encoded(url: str) -> URL:
-    # A presigned URL is signed as it is spelled: it must go out byte for byte.
+    # The signature of a presigned URL covers its spelling, so the URL must be sent byte for byte.
     return URL(url, encoded=True)
 
 

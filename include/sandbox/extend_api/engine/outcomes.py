@@ -1,4 +1,4 @@
-"""How a run is made to end: the first rule that fits it. Pure, and the same for the same input every time."""
+"""Selects the outcome rule of a run: pure, and always the same for the same input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox.extend_api.state.model import Run
 
 
 def outcome_for(run: Run, rules: Iterable[OutcomeRule]) -> OutcomeRule | None:
-    """Return the first rule that applies to ``run``; None lets it go its normal way."""
+    """Return the first rule that applies to ``run``; None if the run is processed as usual."""
     return next((rule for rule in rules if _applies(rule, run)), None)
 
 
@@ -32,5 +32,5 @@ def _applies(rule: OutcomeRule, run: Run) -> bool:
 
 
 def _share(key: str) -> float:
-    """Return a number in [0, 1) that belongs to ``key``."""
+    """Return a number in [0, 1) that depends only on ``key``."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64

@@ -1,4 +1,4 @@
-"""The work on one run: fetch its files, have them read, turn what was found into steps, and end the run."""
+"""Processes one run: downloads its files, has them read, builds its steps, and ends it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import msgspec
 
 from sandbox.extend_api.engine.downloads import DownloadFailed, check_size, download
 from sandbox.extend_api.engine.outcomes import outcome_for
-from sandbox.extend_api.engine.reader import Input, Plan, Reading, ReadingFailed, exit_with_parent, work
-from sandbox.extend_api.engine.steps import SplitFile, StepDone
+from sandbox.extend_api.engine.reader import Reading, ReadingFailed, exit_with_parent, work
+from sandbox.extend_api.engine.steps import StepDone
 from sandbox.extend_api.settings import OutcomeRule, Settings
 from sandbox.extend_api.state import model
 from sandbox.extend_api.state.model import Run, StepRun, StoredFile, new_id, now_ms
@@ -39,24 +39,24 @@ _RUN_PREFIXES: Mapping[ProcessorKind | None, str] = {
 
 
 class Processor:
-    """Works on runs, one call each; documents are read in processes of their own, one per CPU."""
+    """Processes runs; documents are read in worker processes, one per CPU."""
 
     def __init__(self, store: Store, settings: Callable[[], Settings]) -> None:
         self._store = store
         self._settings = settings
 
     def start(self) -> None:
-        """Open what the work needs; call it on the running loop."""
+        """Open the HTTP session and the worker processes; call it on the running loop."""
         self.http = aiohttp.ClientSession()
         self._pool = _new_pool()
 
     async def stop(self) -> None:
-        """Close it again."""
+        """Close the HTTP session and the worker processes."""
         await self.http.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def process(self, run: Run) -> None:
-        """Work on ``run`` until it has ended or waits for a reviewer."""
+        """Process ``run`` until it has ended or waits for a reviewer."""
         settings = self._settings()
         run.started_at = run.started_at or now_ms()
         run.status = model.PROCESSING
@@ -64,7 +64,7 @@ class Processor:
         rule = outcome_for(run, settings.outcomes)
         await asyncio.sleep(_latency(settings))
         if rule is not None and rule.status in (model.FAILED, model.CANCELLED):
-            self._end_by(rule, run)
+            self._apply_rule(rule, run)
             return
         try:
             reading = await self._read(run)
@@ -72,16 +72,16 @@ class Processor:
             run.steps = (_failed_step(run, error.code, error.message),)
             self.fail(run, "FAILED_TO_PROCESS_FILE", f"{error.code}: {error.message}")
             return
-        files = {file.id: file for file in (*run.files, *map(self._kept, reading.split_files))}
+        files = {file.id: file for file in (*run.files, *map(self._store_split_file, reading.split_files))}
         run.steps = tuple(_done_step(run, step, files, settings) for step in reading.done)
-        _have_parsed(run.steps, settings)
+        _assign_parse_runs(run.steps, settings)
         if rule is not None:
-            self._end_by(rule, run)
+            self._apply_rule(rule, run)
         else:
             self.settle(run, model.PROCESSED)
 
     def settle(self, run: Run, status: str) -> None:
-        """Give ``run`` the status it ends, or waits for a reviewer, with."""
+        """Set the status that ``run`` ends with or waits for a reviewer in."""
         run.status = status
         if status not in model.UNSETTLED and status != model.NEEDS_REVIEW:
             run.ended_at = now_ms()
@@ -92,9 +92,9 @@ class Processor:
         run.failure_reason, run.failure_message = reason, message
         self.settle(run, model.FAILED)
 
-    def _end_by(self, rule: OutcomeRule, run: Run) -> None:
+    def _apply_rule(self, rule: OutcomeRule, run: Run) -> None:
         if rule.status == model.FAILED:
-            self.fail(run, rule.reason, rule.message or "A rule of the emulator made the run fail.")
+            self.fail(run, rule.reason, rule.message or "An outcome rule of the emulator failed the run.")
             return
         if rule.status == model.REJECTED:
             run.rejection_note = rule.message
@@ -103,13 +103,15 @@ class Processor:
         self.settle(run, rule.status)
 
     async def _read(self, run: Run) -> Reading:
-        """Return what is in the run's files; raises DownloadFailed or ReadingFailed."""
+        """Read the files of a run; raises DownloadFailed or ReadingFailed."""
         if self._settings().synthetic:
             return _synthetic(run)
-        inputs = tuple([await self._input(file) for file in run.files])
-        pool, plan = self._pool, Plan(run.workflow.steps, dict(run.outputs or {}))
+        for file in run.files:
+            await self._fetch(file)
+        pool, loop = self._pool, asyncio.get_running_loop()
         try:
-            reading = await asyncio.get_running_loop().run_in_executor(pool, work, inputs, plan)
+            outputs = dict(run.outputs or {})
+            reading = await loop.run_in_executor(pool, work, run.files, run.workflow.steps, outputs)
         except BrokenProcessPool:
             if self._pool is pool:
                 self._pool = _new_pool()
@@ -118,32 +120,21 @@ class Processor:
             file.type, file.page_count, file.updated_at = file_type, pages, now_ms()
         return reading
 
-    def _kept(self, found: SplitFile) -> StoredFile:
-        """Put a file that was split off another one with the others."""
-        content, now = self._store.folder / found.id, now_ms()
-        content.write_bytes(found.content)
-        file = StoredFile(
-            found.id,
-            found.name,
-            now,
-            now,
-            type=found.type,
-            page_count=found.page_count,
-            content=content,
-            parent_id=found.parent_id,
-            split=found.split,
-        )
+    def _store_split_file(self, file: StoredFile) -> StoredFile:
+        assert isinstance(file.content, bytes)
+        path = self._store.folder / file.id
+        path.write_bytes(file.content)
+        file.content = path
         self._store.add_file(file)
         return file
 
-    async def _input(self, file: StoredFile) -> Input:
+    async def _fetch(self, file: StoredFile) -> None:
         if file.content is None:
             assert file.url is not None
             target = self._store.folder / file.id
             await download(self.http, file.url, target, self._settings())
             file.content = target
         check_size(_size(file.content), self._settings())
-        return Input(file.id, file.name, file.content, file.password)
 
 
 def _new_pool() -> ProcessPoolExecutor:
@@ -165,7 +156,7 @@ def _latency(settings: Settings) -> float:
 
 
 def _synthetic(run: Run) -> Reading:
-    """Return one page for each file, and of an invoice what tells it from the others: its name."""
+    """Return a reading of one page per file, without reading; an invoice gets the name of its file."""
     kind = next(step.kind for step in run.workflow.steps if step.kind)
     ids, count = tuple(file.id for file in run.files), len(run.files)
     done = [
@@ -180,7 +171,7 @@ def _synthetic(run: Run) -> Reading:
 
 
 def _synthetic_output(step: Step, name: str) -> dict[str, Any] | None:
-    """Return what an extracting step finds in any file; None for the other steps."""
+    """Return the output of an extraction step; None for other steps."""
     if step.processor_kind != "extract":
         return None
     found = {
@@ -192,8 +183,8 @@ def _synthetic_output(step: Step, name: str) -> dict[str, Any] | None:
 
 
 def _done_step(run: Run, done: StepDone, files: Mapping[str, StoredFile], settings: Settings) -> StepRun:
-    """Return a step that ``run`` went through, with its result and what it cost: each page it was read."""
-    output = _answered(done.output, settings) if done.step.processor_kind == "extract" else done.output
+    """Return a completed step of ``run``, with its result and its cost by page."""
+    output = _as_configured(done.output, settings) if done.step.processor_kind == "extract" else done.output
     pages = done.pages if done.step.processor_kind and not done.step.merges else 0
     return dataclasses.replace(
         _step_run(run, done.step, model.PROCESSED, tuple(files[file_id] for file_id in done.file_ids)),
@@ -203,8 +194,8 @@ def _done_step(run: Run, done: StepDone, files: Mapping[str, StoredFile], settin
     )
 
 
-def _have_parsed(steps: Sequence[StepRun], settings: Settings) -> None:
-    """Give steps the parse runs that have read their files: each file is read once, for the first of them."""
+def _assign_parse_runs(steps: Sequence[StepRun], settings: Settings) -> None:
+    """Set the parse runs of steps: each file is parsed once, for the first step over it."""
     parsed: dict[str, str] = {}
     for step in steps:
         root = step.files[0].parent_id or step.files[0].id
@@ -217,8 +208,8 @@ def _have_parsed(steps: Sequence[StepRun], settings: Settings) -> None:
             step.parse_run_id = parsed[root]
 
 
-def _answered(output: bytes, settings: Settings) -> bytes:
-    """Return an extraction as the settings have it answered."""
+def _as_configured(output: bytes, settings: Settings) -> bytes:
+    """Return an extraction in the form that the settings ask for."""
     if settings.metadata_keys == "brackets" and settings.nothing_found == "nulls":
         return output
     extraction = msgspec.json.decode(output)
@@ -237,7 +228,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def _failed_step(run: Run, code: str, message: str) -> StepRun:
-    """Return the run's first step, which the file could not pass; parsing says why in one word."""
+    """Return the run's first step as failed; a parse step has the precise code as its reason."""
     first = run.workflow.steps[0]
     return dataclasses.replace(
         _step_run(run, first, model.FAILED, run.files),

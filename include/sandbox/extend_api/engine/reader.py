@@ -1,4 +1,4 @@
-"""The work on one run's documents, in a process of its own: plain data in, plain data out."""
+"""Reads the documents of one run in a worker process: plain data in, plain data out."""
 
 from __future__ import annotations
 
@@ -11,52 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import reading
-from sandbox.extend_api.engine.steps import File, SplitFile, StepDone, StepRunner
+from sandbox.extend_api.engine.steps import File, StepDone, StepRunner
+from sandbox.extend_api.state.model import StoredFile
 from sandbox.extend_api.workflows.steps import Step
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Input:
-    """One document to read.
-
-    :param content: its bytes, or where they are on disk.
-    """
-
-    file_id: str
-    name: str
-    content: bytes | Path
-    password: str | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """What is wanted of the documents.
-
-    :param steps: the workflow's steps.
-    :param outputs: results given beforehand, by processor id.
-    """
-
-    steps: tuple[Step, ...]
-    outputs: Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
-    """What was found.
+    """The result of the steps over the documents.
 
     :param file_types: Extend's type of each document, e.g. ``PDF``.
-    :param page_counts: pages of each document.
-    :param done: the steps in the order they were gone through, those of split files file by file.
+    :param page_counts: number of pages of each document.
+    :param done: the completed steps in their order, those of split files file by file.
     """
 
     file_types: tuple[str, ...]
     page_counts: tuple[int, ...]
     done: tuple[StepDone, ...]
-    split_files: tuple[SplitFile, ...] = ()
+    split_files: tuple[StoredFile, ...] = ()
 
 
-class ReadingFailed(Exception):  # noqa: N818 - reads as what happened
-    """A document cannot be read; ``code`` is Extend's word for why, e.g. ``CORRUPT_FILE``."""
+class ReadingFailed(Exception):  # noqa: N818 - the name says what happened
+    """A document cannot be read; ``code`` is Extend's reason, e.g. ``CORRUPT_FILE``."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
@@ -65,7 +41,7 @@ class ReadingFailed(Exception):  # noqa: N818 - reads as what happened
 
 
 def exit_with_parent() -> None:
-    """Make this worker process end when the server does, even if that one is killed."""
+    """Make this worker process end with the server, even if the server is killed."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -77,12 +53,15 @@ def exit_with_parent() -> None:
     threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
 
 
-def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
-    """Read the documents and carry out the plan; raises ReadingFailed."""
-    runner = StepRunner(plan.outputs)
+def work(stored: tuple[StoredFile, ...], steps: tuple[Step, ...], outputs: Mapping[str, Any]) -> Reading:
+    """Read the documents and run the steps over them; raises ReadingFailed.
+
+    :param outputs: results given with the request, by processor id.
+    """
+    runner = StepRunner(outputs)
     try:
-        files = [_opened(item) for item in inputs]
-        runner.run(plan.steps, files)
+        files = [_opened(file) for file in stored]
+        runner.run(steps, files)
     except reading.UnreadableDocument as error:
         raise ReadingFailed(error.code, str(error)) from None
     return Reading(
@@ -93,7 +72,7 @@ def work(inputs: tuple[Input, ...], plan: Plan) -> Reading:
     )
 
 
-def _opened(item: Input) -> File:
-    data = item.content.read_bytes() if isinstance(item.content, Path) else item.content
-    document = reading.read_document(data, item.name, password=item.password)
-    return File(item.file_id, item.name, data, document, item.password)
+def _opened(file: StoredFile) -> File:
+    data = file.content.read_bytes() if isinstance(file.content, Path) else file.content or b""
+    document = reading.read_document(data, file.name, password=file.password)
+    return File(file.id, file.name, data, document, file.password)

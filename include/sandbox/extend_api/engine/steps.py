@@ -1,4 +1,4 @@
-"""Documents on their way through a workflow's steps, each step with what it puts out."""
+"""Runs documents through the steps of a workflow and records the output of each step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from sandbox import reading
-from sandbox.extend_api.state.model import new_id
+from sandbox.extend_api.state.model import StoredFile, new_id, now_ms
 from sandbox.extend_api.workflows import processors, rules
 from sandbox.extend_api.workflows.catalogue import SEVERAL
 from sandbox.extend_api.workflows.steps import Step
 from sandbox.extend_api.workflows.typed_fields import typed_extraction
 from sandbox.reading import Kind
 
-#: By kind, the field that tells one document from another of its kind.
+#: The field that identifies a document of each kind.
 _IDENTIFIERS: Final[Mapping[str, str]] = {
     "invoice": "invoice_number",
     "receipt": "receipt_number",
@@ -38,11 +38,11 @@ class File:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StepDone:
-    """One step that was gone through.
+    """A completed step.
 
-    :param file_ids: the files that it worked on.
-    :param pages: how many pages they have.
-    :param output: what it put out, encoded.
+    :param file_ids: the files that it processed.
+    :param pages: the number of their pages.
+    :param output: its output as JSON.
     """
 
     step: Step
@@ -51,35 +51,21 @@ class StepDone:
     output: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SplitFile:
-    """A file that was split off another one.
-
-    :param split: its place in the parent file, as the file's own metadata tells of it.
-    """
-
-    id: str
-    name: str
-    parent_id: str
-    type: str
-    page_count: int
-    split: Mapping[str, Any]
-    content: bytes = dataclasses.field(repr=False)
-
-
 class StepRunner:
-    """One run's way through the steps; ``given`` are outputs known beforehand, by processor id.
+    """Runs the steps of one run.
 
-    :ivar done: the steps that were gone through; ``split_files`` are the files that came of them.
+    :param given: outputs given with the request, by processor id.
+    :ivar done: the completed steps.
+    :ivar split_files: the files that the steps have split off.
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._given = given
         self.done: list[StepDone] = []
-        self.split_files: list[SplitFile] = []
+        self.split_files: list[StoredFile] = []
 
     def run(self, steps: Sequence[Step], files: Sequence[File], kind: str | None = None) -> None:
-        """Take some files together through those steps that are for them.
+        """Run those steps over the files, together, that apply to their class.
 
         :param kind: their class, if it is known.
         """
@@ -108,7 +94,7 @@ class StepRunner:
     def _output(
         self, step: Step, files: Sequence[File], extractions: dict[str, dict[str, Any]]
     ) -> dict[str, Any]:
-        """Return what a step puts out that knows what to look for; what is extracted, later steps look at."""
+        """Return the output of a step with a kind; extractions are kept for the steps after it."""
         assert step.kind is not None
         if step.type == "RULE_VALIDATION":
             return rules.validated(step.kind, _last(extractions)["value"])
@@ -126,7 +112,7 @@ class StepRunner:
         return extraction
 
     def _classification(self, step: Step, document: reading.ReadDocument) -> dict[str, Any]:
-        """Return what the document is; what was given beforehand is certain."""
+        """Return the class of the document; a given class has confidence 1."""
         given = self._given.get(step.processor_id)
         if given is not None:
             return {**processors.classification(given["type"], 1.0), **given}
@@ -139,7 +125,7 @@ class StepRunner:
         return processors.classification(found.type, found.confidence)
 
     def _split(self, step: Step, file: File, steps: Sequence[Step]) -> None:
-        """Make files of the documents in a file, and take each of them through the steps that follow."""
+        """Split a file into its documents and run the following steps over each of them."""
         given = self._given.get(step.processor_id)
         splits = _found_splits(file.document) if given is None else _within(file.document, given["splits"])
         children = [(_child(file, each), each) for each in splits]
@@ -151,7 +137,7 @@ class StepRunner:
 
 
 def _parsed(files: Sequence[File]) -> dict[str, Any]:
-    """Return the text of files, page by page."""
+    """Return the text of the files, page by page."""
     return {
         "chunks": [
             {
@@ -182,7 +168,7 @@ def _found_splits(document: reading.ReadDocument) -> list[dict[str, Any]]:
 
 
 def _within(document: reading.ReadDocument, splits: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the splits with those pages alone that the document has."""
+    """Return the splits, limited to the pages of the document."""
     count = len(document.pages)
     return [
         {**split, "endPage": min(split["endPage"], count)} for split in splits if split["startPage"] <= count
@@ -190,7 +176,7 @@ def _within(document: reading.ReadDocument, splits: list[dict[str, Any]]) -> lis
 
 
 def _child(parent: File, split: Mapping[str, Any]) -> File:
-    """Return some pages of a file as a file that was read for itself."""
+    """Return the pages of a split as a file of its own."""
     first, last = split["startPage"], split["endPage"]
     path = PurePosixPath(parent.name)
     if parent.document.file_type != "PDF":
@@ -201,9 +187,9 @@ def _child(parent: File, split: Mapping[str, Any]) -> File:
 
 
 def _described(child: File, split: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a split as the splitter puts it out."""
-    told = {"observation": "", "identifier": _identifier(child, split), "name": child.name, **split}
-    return {**told, "id": new_id("split"), "fileId": child.id}
+    """Return a split as the splitter returns it."""
+    defaults = {"observation": "", "identifier": _identifier(child, split), "name": child.name}
+    return {**defaults, **split, "id": new_id("split"), "fileId": child.id}
 
 
 def _identifier(child: File, split: Mapping[str, Any]) -> str:
@@ -213,16 +199,23 @@ def _identifier(child: File, split: Mapping[str, Any]) -> str:
     return found or f"{kind} {split['startPage']}-{split['endPage']}"
 
 
-def _split_file(child: File, parent: File, split: Mapping[str, Any]) -> SplitFile:
-    place = {key: split[key] for key in ("id", "type", "identifier", "startPage", "endPage")}
-    document = child.document
-    return SplitFile(
-        child.id, child.name, parent.id, document.file_type, len(document.pages), place, child.content
+def _split_file(child: File, parent: File, split: Mapping[str, Any]) -> StoredFile:
+    now = now_ms()
+    return StoredFile(
+        child.id,
+        child.name,
+        now,
+        now,
+        type=child.document.file_type,
+        page_count=len(child.document.pages),
+        content=child.content,
+        parent_id=parent.id,
+        split={key: split[key] for key in ("id", "type", "identifier", "startPage", "endPage")},
     )
 
 
 def _extraction(file: File, kind: Kind, fields: Sequence[str]) -> dict[str, Any]:
-    """Return an extraction as output: citations name the file, another kind of document gives doubt."""
+    """Return an extraction with the file in its citations; for another kind of document confidence is low."""
     extraction, found = reading.extract(file.document, kind), reading.classify(file.document)
     trust = 1.0 if found.type == kind else 1.0 - found.confidence
     wanted = tuple(fields) or tuple(extraction.value)
@@ -243,7 +236,7 @@ def _scaled(confidence: float | None, trust: float) -> float | None:
 
 
 def _merged(extractions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return one output of several: each field from the first one that has it."""
+    """Return one output of several; each field comes from the first one that has it."""
     merged = {part: dict(extractions[0][part]) for part in ("value", "metadata")}
     for other in extractions[1:]:
         for field, value in other["value"].items():

@@ -1,1 +1,1 @@
-"""The HTTP surface: what every call passes, the routes, and ``/_sandbox``, which steers the emulator."""
+"""The HTTP interface: request checks, the API endpoints, and ``/_sandbox`` to control the emulator."""

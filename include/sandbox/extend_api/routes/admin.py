@@ -1,4 +1,4 @@
-"""The endpoints under ``/_sandbox``: no key, for tests and for the curious."""
+"""The endpoints under ``/_sandbox``, which need no key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.extend_api.shapes import NEWEST, SHAPES
 
 
 class Admin:
-    """The admin endpoints of one emulator; each method answers one."""
+    """The admin endpoints of one emulator, one method each."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -35,23 +35,23 @@ class Admin:
         ]
 
     async def health(self, request: Request) -> Response:
-        """Whether the emulator answers."""
+        """Answer that the emulator is ready."""
         return json_response({"status": "ok"})
 
     async def stats(self, request: Request) -> Response:
-        """The counts: requests, answers, runs per input and by status."""
+        """Return the counts of requests, answers, and runs by input and status."""
         return json_response(self._emulator.stats())
 
     async def journal(self, request: Request) -> Response:
-        """The last requests, oldest first."""
-        return json_response([entry.to_builtins() for entry in self._emulator.accounting.journal])
+        """Return the last requests, oldest first."""
+        return json_response(list(self._emulator.accounting.journal))
 
     async def settings(self, request: Request) -> Response:
-        """All settings."""
+        """Return all settings."""
         return json_response(self._emulator.settings)
 
     async def configure(self, request: Request) -> Response:
-        """Change settings by name; 422 for an unknown name or a value that does not fit."""
+        """Change settings by name; 422 for an unknown name or a wrong value."""
         try:
             changes = msgspec.json.decode(await request.body(), type=dict[str, Any])
             self._emulator.configure(changes)
@@ -65,7 +65,7 @@ class Admin:
         return json_response({"status": "ok"})
 
     async def review(self, request: Request) -> Response:
-        """Decide on a run in NEEDS_REVIEW; answers the run in the newest shape."""
+        """Decide on a run in NEEDS_REVIEW; returns the run in the newest shape."""
         try:
             run = self._emulator.run(str(request.path_params["id"]))
             decide(self._emulator, run, msgspec.json.decode(await request.body(), type=Review))

@@ -1,4 +1,4 @@
-"""The routes put together into one ASGI application."""
+"""The ASGI application with all routes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _routes(emulator: Emulator) -> list[Route]:
 
 
 def _newest_only(handler: Handler) -> Handler:
-    """Return a handler that older versions do not know."""
+    """Return a handler that answers 404 to older API versions."""
 
     async def handle(call: Call) -> Any:
         return await (handler if call.shapes is SHAPES[NEWEST] else _unknown)(call)
@@ -76,7 +76,7 @@ async def _unknown(call: Call) -> Response:
 
 
 async def _content(emulator: Emulator, request: Request) -> Response:
-    """Serve a file's bytes from the address that ``GET /files/{id}`` made for it."""
+    """Serve the bytes of a file at the address that ``GET /files/{id}`` returns."""
     try:
         return file_routes.file_content(emulator, request)
     except ApiError as error:

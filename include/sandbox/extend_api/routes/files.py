@@ -1,4 +1,4 @@
-"""The file endpoints, and the address that a file's bytes are served from."""
+"""The file endpoints, and the signed address that serves the bytes of a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ URL_LIFETIME_SECONDS = 15 * 60
 COPY_BYTES = 1024 * 1024
 _SECRET = secrets.token_bytes(16)
 
-#: The extensions that Extend takes, by its type of file.
+#: The file extensions that Extend accepts, by its type of file.
 EXTENSIONS = {
     "CSV": "csv",
     "DOCX": "doc docx dotx odt ppt pptx rtf wpd",
@@ -40,7 +40,7 @@ _TYPE_OF = {extension: name for name, extensions in EXTENSIONS.items() for exten
 
 
 def file_type(name: str) -> str | None:
-    """Return Extend's type of a file by its name; None if it does not take such files."""
+    """Return Extend's type of a file by its name; None if Extend does not accept the file."""
     return _TYPE_OF.get(name.rsplit(".", 1)[-1].lower()) if "." in name else None
 
 
@@ -79,7 +79,7 @@ def _check_upload(emulator: Emulator, upload: UploadFile, kind: str | None) -> N
 
 
 def _converted(request: Request, kind: str | None) -> bool:
-    """Whether the file becomes a PDF: Word and PowerPoint always, the others when asked to."""
+    """Return True if Extend converts the file to PDF: Word and PowerPoint always, others on request."""
     asked = request.query_params.get("convertToPdf", "").lower() == "true"
     return kind == "DOCX" or (asked and kind in ("IMG", "EXCEL", "HTML"))
 
@@ -90,7 +90,7 @@ def _save(upload: UploadFile, target: Path) -> None:
 
 
 async def list_files(call: Call) -> Any:
-    """``GET /files``: newest first, by page."""
+    """``GET /files``: newest first, in pages."""
     settings, params = call.emulator.settings, dict(call.request.query_params)
     page = call.emulator.store.file_page(
         params.get("nameContains"),
@@ -102,7 +102,7 @@ async def list_files(call: Call) -> Any:
 
 
 async def get_file(call: Call) -> Any:
-    """``GET /files/{id}``: the file with an address to download it from, good for 15 minutes."""
+    """``GET /files/{id}``: the file with a download address that is valid for 15 minutes."""
     file = call.emulator.file(call.id)
     if file.content is None:
         return call.shapes.file(file)
@@ -127,7 +127,7 @@ def _signature(file_id: str, expires: str) -> str:
 
 
 def file_content(emulator: Emulator, request: Request) -> Response:
-    """Serve a file's bytes to whoever has a valid address; raises ApiError (403, 404)."""
+    """Return the bytes of a file if the address is valid; raises ApiError (403, 404)."""
     file_id = str(request.path_params["id"])
     expires = request.query_params.get("expires", "0")
     signature = request.query_params.get("signature", "")

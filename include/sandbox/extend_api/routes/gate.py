@@ -1,4 +1,4 @@
-"""What every API request passes: rate limit, faults, key, workspace, version, accounting, error bodies."""
+"""Checks of every API request: rate limit, faults, key, workspace, version; accounting and error bodies."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ logger = logging.getLogger(__name__)
 VERSION_HEADER = "x-extend-api-version"
 WORKSPACE_HEADER = "x-extend-workspace-id"
 REQUEST_ID_HEADER = "x-extend-request-id"
-#: The key in a request's scope under which the server leaves the connection's transport.
+#: Key of the connection's transport in the scope of a request.
 TRANSPORT = "sandbox.transport"
-#: What Extend calls a status, and so whether it says that asking again may help; others by their hundred.
+#: Extend's codes of some statuses; others have the code of their class.
 _CODES = {401: "UNAUTHORIZED", 402: "USAGE_BLOCKED", 404: "NOT_FOUND", 410: "ENDPOINT_REMOVED"}
 _encoder = msgspec.json.Encoder()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
-    """A request that was let in, with the shapes of its version."""
+    """An accepted request, with the shapes of its API version."""
 
     emulator: Emulator
     request: Request
@@ -54,31 +54,31 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 
 class Dropped(Response):
-    """No answer at all: the connection is cut."""
+    """No answer: the connection is aborted."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Cut the connection."""
+        """Abort the connection."""
         scope["extensions"][TRANSPORT].abort()
-        # An application that returns without an answer counts as broken, unless the client is gone by then.
+        # The server treats a missing answer as an error unless the client is gone by then.
         while (await receive())["type"] != "http.disconnect":
             pass
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return ``content`` as JSON; it may hold ``msgspec.Raw``."""
+    """Return ``content`` as JSON; it may contain ``msgspec.Raw``."""
     return Response(_encoder.encode(content), status, headers, media_type="application/json")
 
 
 def api_route(emulator: Emulator, method: str, path: str, handler: Handler) -> Route:
-    """Return a route of the API, everything of this module around ``handler``."""
+    """Return a route of the API that makes the checks of this module before ``handler``."""
     endpoint = functools.partial(_answer, emulator, f"{method} {path}", handler)
     return Route(path, endpoint, methods=[method])
 
 
 async def _answer(emulator: Emulator, endpoint: str, handler: Handler, request: Request) -> Response:
     request_id = new_id("req")
-    accounting = emulator.accounting  # a reset during the answer begins another one
-    accounting.asked(endpoint)
+    accounting = emulator.accounting  # a reset during the request replaces it
+    accounting.count_request(endpoint)
     version = request.headers.get(VERSION_HEADER, "")
     shapes = SHAPES.get(version, SHAPES[NEWEST])
     try:
@@ -88,13 +88,13 @@ async def _answer(emulator: Emulator, endpoint: str, handler: Handler, request: 
             error.status = emulator.settings.validation_status
         response = json_response(shapes.error(error, request_id), error.status, error.headers)
     except ClientDisconnect:
-        response = Response(status_code=499)  # nobody is there to read it; for the journal
+        response = Response(status_code=499)  # only for the journal; the client is gone
     except Exception:
-        logger.exception("%s broke", endpoint)
-        broken = ApiError(500, "INTERNAL_ERROR", "The emulator broke; its log says how.")
-        response = json_response(shapes.error(broken, request_id), broken.status)
+        logger.exception("%s failed", endpoint)
+        failure = ApiError(500, "INTERNAL_ERROR", "The emulator failed; see its log.")
+        response = json_response(shapes.error(failure, request_id), failure.status)
     status = None if isinstance(response, Dropped) else response.status_code
-    accounting.answered(endpoint, request.method, request.url.path, status)
+    accounting.record_answer(endpoint, request.method, request.url.path, status)
     response.headers[REQUEST_ID_HEADER] = request_id
     if version in SHAPES:
         response.headers[VERSION_HEADER] = version
@@ -102,27 +102,27 @@ async def _answer(emulator: Emulator, endpoint: str, handler: Handler, request: 
 
 
 async def _limited(emulator: Emulator, endpoint: str, handler: Handler, request: Request) -> Response:
-    """Answer, unless there are too many requests or a fault strikes; raises ApiError."""
+    """Answer the request unless the rate limit or a fault prevents it; raises ApiError."""
     _check_rate(emulator, request)
     fault = emulator.faults.strike(endpoint)
     if fault is None:
-        return await _let_in(emulator, handler, request)
+        return await _checked(emulator, handler, request)
     if fault.kind == "late":
-        await request.body()  # kept by the request: nothing needs the client any more
+        await request.body()  # the request keeps its body, so the client is not needed any more
     if fault.accepted:
-        response = await _let_in(emulator, handler, request)
-        return await _struck(fault, response) or response
-    return await _struck(fault, None) or await _let_in(emulator, handler, request)
+        response = await _checked(emulator, handler, request)
+        return await _apply_fault(fault, response) or response
+    return await _apply_fault(fault, None) or await _checked(emulator, handler, request)
 
 
-async def _struck(fault: Fault, response: Response | None) -> Response | None:
-    """Do what the fault says; None where the proper answer follows after all.
+async def _apply_fault(fault: Fault, response: Response | None) -> Response | None:
+    """Carry out the fault; return None if the normal answer still follows.
 
-    :param response: the proper answer, when the request has already taken effect.
+    :param response: the normal answer, if the request has already taken effect.
     """
     headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
     if fault.kind in {"slow", "late"}:
-        with contextlib.suppress(asyncio.CancelledError):  # a server that is being ended does not wait
+        with contextlib.suppress(asyncio.CancelledError):  # a server that is stopping does not wait
             await asyncio.sleep(fault.seconds)
         return None
     if fault.kind == "drop":
@@ -144,8 +144,8 @@ def _check_rate(emulator: Emulator, request: Request) -> None:
         raise rate_limited(emulator.settings, message)
 
 
-async def _let_in(emulator: Emulator, handler: Handler, request: Request) -> Response:
-    """Check who asks and in which version, then answer; raises ApiError."""
+async def _checked(emulator: Emulator, handler: Handler, request: Request) -> Response:
+    """Check key, workspace and version, then answer; raises ApiError."""
     _check_key(emulator, request)
     _check_workspace(emulator, request)
     version = request.headers.get(VERSION_HEADER)

@@ -1,6 +1,6 @@
-"""Query parameters of the listing endpoints, checked as the API checks them, and their page tokens.
+"""Query parameters of the listing endpoints, with the API's checks, and their page tokens.
 
-A token is opaque, and good only for the query that it was made for.
+A token is opaque and valid only for its own query.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SECRET = secrets.token_bytes(16)
 
 
 def run_query(params: Mapping[str, str]) -> RunQuery:
-    """Return what a list of runs asks for; raises InvalidRequest."""
+    """Return the query of a listing of runs; raises InvalidRequest."""
     status = params.get("status")
     if status is not None and status not in STATUSES:
         raise InvalidRequest(f"Invalid enum value; expected one of {', '.join(sorted(STATUSES))}", "status")
@@ -41,12 +41,12 @@ def run_query(params: Mapping[str, str]) -> RunQuery:
 
 
 def ascending(params: Mapping[str, str]) -> bool:
-    """Return the direction; ``desc`` is the default."""
+    """Return True if the listing is ascending; the default is descending."""
     return _choice(params, "sortDir", ("desc", "asc")) == "asc"
 
 
 def page_size(params: Mapping[str, str], settings: Settings) -> int:
-    """Return how many items a page has; raises InvalidRequest outside 1..1000, unless the settings cap it."""
+    """Return the size of a page; raises InvalidRequest outside 1..1000, unless the settings cap it."""
     text = params.get("maxPageSize")
     if text is None:
         return min(DEFAULT_PAGE_SIZE, settings.max_page_size)
@@ -61,7 +61,7 @@ def page_size(params: Mapping[str, str], settings: Settings) -> int:
 
 
 def page_position(params: Mapping[str, str], settings: Settings) -> int | None:
-    """Return where the page begins; raises InvalidRequest for a token that is not of this query."""
+    """Return the position after which the page begins; raises InvalidRequest for a token of another query."""
     token = params.get("nextPageToken")
     if not token:
         return None
@@ -72,19 +72,19 @@ def page_position(params: Mapping[str, str], settings: Settings) -> int | None:
 
 
 def next_page(params: Mapping[str, str], position: int | None, settings: Settings) -> dict[str, Any]:
-    """Return the part of a list's answer that leads to the next page."""
+    """Return ``nextPageToken`` for the answer."""
     if position is not None:
         return {"nextPageToken": _make_token(_bound(params), position)}
     return {} if settings.last_page_token == "absent" else {"nextPageToken": None}
 
 
 def _bound(params: Mapping[str, str]) -> dict[str, str]:
-    """Return what a token is bound to: the query without the place in it."""
+    """Return the part of the query that a token is valid for."""
     return {name: value for name, value in params.items() if name not in ("nextPageToken", "maxPageSize")}
 
 
 def _choice(params: Mapping[str, str], name: str, choices: tuple[Choice, ...]) -> Choice:
-    """Return a parameter that has a few possible values, the first of which is its default."""
+    """Return a parameter with a few possible values; the first one is the default."""
     value = params.get(name)
     for choice in choices:
         if value in (None, choice):
@@ -93,13 +93,13 @@ def _choice(params: Mapping[str, str], name: str, choices: tuple[Choice, ...]) -
 
 
 def _make_token(query: Mapping[str, str], position: int) -> str:
-    """Return the token, ``base64:base64`` like Extend's, that continues ``query`` behind ``position``."""
+    """Return the token, ``base64:base64`` like Extend's, that continues ``query`` after ``position``."""
     payload = position.to_bytes(8, "big")
     return f"{_encode(_signature(query, payload))}:{_encode(payload)}"
 
 
 def _read_token(query: Mapping[str, str], token: str) -> int | None:
-    """Return the position in ``token``; None if it was not made here, or for another query."""
+    """Return the position in ``token``; None if it is invalid or of another query."""
     signature, _, payload = token.partition(":")
     try:
         raw = base64.b64decode(payload, validate=True)

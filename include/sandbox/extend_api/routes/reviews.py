@@ -1,4 +1,4 @@
-"""A person's decision on a run: what the dashboard does, and what the older API lets a caller correct."""
+"""Reviews of a run, as in the dashboard, and corrections of outputs, as in the older API."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PATH_PART = re.compile(r"[^.\[\]]+|\[\d+\]")
 
 
 class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the reviewer decides.
+    """The decision of a reviewer.
 
-    :param decision: ``approve`` ends the run as PROCESSED, ``reject`` as REJECTED; ``reclassify`` sends it
-        back to PROCESSING with another class.
+    :param decision: ``approve`` ends the run as PROCESSED, ``reject`` as REJECTED; ``reclassify`` processes
+        it again with another class.
     :param edits: corrected values by path, e.g. ``{"line_items[0].amount": 12.5}``; with ``approve``.
-    :param extraction: id of the extract run that the edits are for; without it, the run's first one.
-    :param note: why; the ``rejectionNote`` of a rejection.
-    :param type: the right class; with ``reclassify``.
+    :param extraction: id of the extract run to edit; default: the first one.
+    :param note: the reason; ``rejectionNote`` of a rejection.
+    :param type: the correct class; with ``reclassify``.
     """
 
     decision: Literal["approve", "reject", "reclassify"]
@@ -38,9 +38,9 @@ class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def decide(emulator: Emulator, run: Run, review: Review) -> None:
-    """Carry the decision out on a run in NEEDS_REVIEW.
+    """Apply the decision to a run in NEEDS_REVIEW.
 
-    :raises ApiError: the run is not in review (409), or an edit or class does not fit it (422).
+    :raises ApiError: the run is not in review (409), or an edit or the class is wrong (422).
     """
     if run.status != model.NEEDS_REVIEW:
         raise ApiError(409, "INVALID_REQUEST", f"The run is {run.status}, not {model.NEEDS_REVIEW}.")
@@ -69,7 +69,7 @@ def _approve(run: Run, review: Review) -> None:
     )
     if review.edits:
         if extraction is None:
-            raise ApiError(422, "INVALID_REQUEST", "The run has no such extraction that could be edited.")
+            raise ApiError(422, "INVALID_REQUEST", "The run has no such extraction to edit.")
         _edit(extraction, review.edits, review.note)
     for step in run.steps:
         step.reviewed, step.status, step.updated_at = True, model.PROCESSED, now_ms()
@@ -91,7 +91,7 @@ def _edit(step: StepRun, edits: Mapping[str, Any], note: str | None) -> None:
 
 
 def _replace(value: Any, path: str, new: Any) -> Any:
-    """Put ``new`` at ``path`` and return what was there; raises ApiError (422) if there is no such place."""
+    """Replace the value at ``path`` and return the old one; raises ApiError (422) for an unknown path."""
     parts = [int(part[1:-1]) if part[0] == "[" else part for part in _PATH_PART.findall(path)]
     try:
         for part in parts[:-1]:
@@ -110,31 +110,31 @@ def _cited_page(output: Mapping[str, Any], path: str) -> int | None:
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    """Return what a path is made of, however it is spelled."""
+    """Return the parts of a path in either spelling."""
     return tuple(part.strip("[]") for part in _PATH_PART.findall(path))
 
 
 def _reclassify(emulator: Emulator, run: Run, kind: str | None) -> None:
-    """Start over at the classification, which is now given; the later steps' results are dropped."""
+    """Process the run again with the given class; the results of its steps are dropped."""
     classifier = run.workflow.classifier
     if classifier is None:
-        raise ApiError(422, "INVALID_REQUEST", "Reclassifying takes a workflow that classifies.")
+        raise ApiError(422, "INVALID_REQUEST", "The workflow has no classifier, so it cannot reclassify.")
     if kind is None or kind not in classifier.classes:
-        message = f"Reclassifying takes a type out of {', '.join(classifier.classes)}."
+        message = f"The type must be one of {', '.join(classifier.classes)}."
         raise ApiError(422, "INVALID_REQUEST", message)
     run.outputs = {**(run.outputs or {}), classifier.processor_id: classification(kind, 1.0)}
     run.steps = ()
     run.status = model.PROCESSING
-    # A rule for first attempts has had its turn: the second pass may go through.
+    # A rule for first attempts does not apply to the second pass.
     run.attempt += 1
     emulator.store.touch(run)
     emulator.engine.submit(run)
 
 
 def correct(step: StepRun, reviewed_output: Mapping[str, Any]) -> None:
-    """Put a caller's corrections over a result; fields left out keep their values.
+    """Apply a caller's corrections to a result; omitted fields keep their values.
 
-    :raises InvalidRequest: there is no extraction to correct, or the correction has no value.
+    :raises InvalidRequest: the step is no extraction, or the correction has no value.
     """
     value = reviewed_output.get("value")
     if step.output is None or step.step.processor_kind != "extract" or not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The workflow-run endpoints, in the one vocabulary of both versions."""
+"""The workflow run endpoints of both API versions."""
 
 from __future__ import annotations
 
@@ -30,11 +30,17 @@ class _Correction(msgspec.Struct):
     reviewedOutput: dict[str, Any]  # noqa: N815 - the wire's name
 
 
+class _Changes(msgspec.Struct):
+    name: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
 _correction_body = msgspec.json.Decoder(_Correction)
+_changes_body = msgspec.json.Decoder(_Changes)
 
 
 async def create_run(call: Call) -> Any:
-    """``POST /workflow_runs``: one run, or one per file in the older version."""
+    """``POST /workflow_runs``: one run; in the older version one per file."""
     orders = call.shapes.read_run_request(await call.request.body())
     _check_capacity(call.emulator, len(orders))
     limit = call.emulator.settings.runs_per_minute
@@ -48,14 +54,14 @@ async def create_batch(call: Call) -> Any:
     orders = call.shapes.read_batch_request(await call.request.body())
     _check_capacity(call.emulator, len(orders))
     if call.emulator.settings.unreachable_url == "reject_batch":
-        await _look_at_all(call.emulator, orders)
+        await _probe_all(call.emulator, orders)
     batch_id = new_id("batch")
     call.emulator.create_runs(orders, batch_id)
     return call.shapes.batch_created(batch_id)
 
 
 async def list_runs(call: Call) -> Any:
-    """``GET /workflow_runs``: summaries, filtered, sorted, by page."""
+    """``GET /workflow_runs``: summaries, filtered and sorted, in pages."""
     settings, params = call.emulator.settings, dict(call.request.query_params)
     query = queries.run_query(params)
     size = queries.page_size(params, settings)
@@ -72,7 +78,7 @@ async def list_runs(call: Call) -> Any:
 
 
 def _cut_short(emulator: Emulator, query: RunQuery, page: Page[Run], after: int | None) -> Page[Run]:
-    """Return the page as a server gives it that does not list as many runs as there are."""
+    """Return the page of a server that lists fewer runs than there are."""
     settings = emulator.settings
     end = emulator.store.page(query, settings.longest_list or 1, None).next_position
 
@@ -86,12 +92,12 @@ def _cut_short(emulator: Emulator, query: RunQuery, page: Page[Run], after: int 
     if not beyond(after):
         return page
     if settings.beyond_longest_list == "error":
-        raise ApiError(500, "INTERNAL_ERROR", "The list is too long.")
+        raise ApiError(500, "INTERNAL_ERROR", "The listing is too long.")
     return dataclasses.replace(page, next_position=after)
 
 
 def _repeated(emulator: Emulator, query: RunQuery, after: int, count: int) -> list[Run]:
-    """Return the last runs in front of the position: a list that shifted shows them again."""
+    """Return the last runs before the position, as a listing repeats them after a shift."""
     backwards = dataclasses.replace(query, ascending=not query.ascending)
     including = after - 1 if backwards.ascending else after + 1
     return emulator.store.page(backwards, count, including).items[::-1]
@@ -103,9 +109,9 @@ async def get_run(call: Call) -> Any:
 
 
 async def update_run(call: Call) -> Any:
-    """``POST /workflow_runs/{id}``: another name; metadata merged into what is there."""
+    """``POST /workflow_runs/{id}``: set the name, and merge metadata into the existing metadata."""
     run = call.emulator.run(call.id)
-    changes = call.shapes.read_update_request(await call.request.body())
+    changes = decode(_changes_body, await call.request.body())
     if changes.metadata is not None:
         run.metadata = checked_metadata(msgspec.json.decode(run.metadata) | changes.metadata)
     if changes.name is not None:
@@ -115,7 +121,7 @@ async def update_run(call: Call) -> Any:
 
 
 async def cancel_run(call: Call) -> Any:
-    """``POST /workflow_runs/{id}/cancel``: through CANCELLING; only what is PENDING or PROCESSING."""
+    """``POST /workflow_runs/{id}/cancel``: only for runs that are PENDING or PROCESSING."""
     run = call.emulator.run(call.id)
     if run.status not in CANCELLABLE:
         raise ApiError(
@@ -136,7 +142,7 @@ async def delete_run(call: Call) -> Any:
 
 
 async def correct_output(call: Call) -> Any:
-    """``POST /workflow_runs/{id}/outputs/{output_id}``: corrections; gone since 2026-02-09."""
+    """``POST /workflow_runs/{id}/outputs/{output_id}``: correct an output; removed in 2026-02-09."""
     if call.shapes is SHAPES[NEWEST]:
         raise ApiError(410, "ENDPOINT_REMOVED", "This endpoint was removed in API version 2026-02-09.")
     run = call.emulator.run(call.id)
@@ -150,7 +156,7 @@ async def correct_output(call: Call) -> Any:
 
 
 async def get_batch_run(call: Call) -> Any:
-    """``GET /batch_runs/{id}``: processor batches only; a workflow batch has no status of its own."""
+    """``GET /batch_runs/{id}``: unknown for workflow batches, unless the settings say otherwise."""
     runs = call.emulator.store.batch(call.id)
     if not runs or call.emulator.settings.batch_status == "not_found":
         raise not_found("Batch run", call.id)
@@ -169,32 +175,30 @@ def _check_capacity(emulator: Emulator, count: int) -> None:
         raise ApiError(402, "USAGE_BLOCKED", "The organization has no credits left.")
     limit = emulator.settings.max_queued_runs
     if limit is not None and emulator.engine.queued + count > limit:
-        raise rate_limited(emulator.settings, f"No more than {limit} runs may wait.")
+        raise rate_limited(emulator.settings, f"No more than {limit} runs may be queued.")
 
 
-async def _look_at_all(emulator: Emulator, orders: list[RunOrder]) -> None:
-    """Raise InvalidRequest for the first input whose file cannot be had, is of no type or too large."""
+async def _probe_all(emulator: Emulator, orders: list[RunOrder]) -> None:
+    """Raise InvalidRequest for the first input whose file is unreadable, of an unknown type, or too large."""
     gate = asyncio.Semaphore(PROBES_AT_A_TIME)
 
     async def look(order: RunOrder) -> DownloadFailed | None:
         async with gate:
             try:
-                await _look_at(emulator, order.files[0])
+                await _probe_file(emulator, order.files[0])
             except DownloadFailed as error:
                 return error
         return None
 
     for index, failure in enumerate(await asyncio.gather(*map(look, orders))):
         if failure is not None:
-            of_the_file = failure.code != "UNABLE_TO_DOWNLOAD_FILE"
-            raise InvalidRequest(
-                str(failure), f"inputs[{index}].file", file_code=failure.code if of_the_file else None
-            )
+            file_code = None if failure.code == "UNABLE_TO_DOWNLOAD_FILE" else failure.code
+            raise InvalidRequest(str(failure), f"inputs[{index}].file", file_code=file_code)
 
 
-async def _look_at(emulator: Emulator, file: FileRef) -> None:
+async def _probe_file(emulator: Emulator, file: FileRef) -> None:
     if file.url is None:
         return
     if file_type(file.name or url_file_name(file.url)) is None:
-        raise DownloadFailed("FILE_TYPE_NOT_SUPPORTED", "the file is of no type that is read")
+        raise DownloadFailed("FILE_TYPE_NOT_SUPPORTED", "this type of file is not supported")
     await probe(emulator.engine.processor.http, file.url, emulator.settings)

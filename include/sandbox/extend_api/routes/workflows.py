@@ -1,4 +1,4 @@
-"""``GET /workflows`` and ``GET /workflows/{id}``: what there is to run (2026-02-09 only)."""
+"""The workflow endpoints (2026-02-09 only)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sandbox.extend_api.workflows.catalogue import VERSIONS, WORKFLOWS
 
 
 async def list_workflows(call: Call) -> Any:
-    """All workflows, on one page."""
+    """``GET /workflows``: all workflows, on one page."""
     return {"object": "list", "data": [workflow_summary(item) for item in WORKFLOWS.values()]}
 
 
 async def get_workflow(call: Call) -> Any:
-    """One workflow with its draft version's steps."""
+    """``GET /workflows/{id}``: one workflow with the steps of its draft version."""
     found = workflow(call.id)
     steps = [{"type": "TRIGGER", "name": "Trigger", "next": [{"step": found.steps[0].name}]}]
     steps += [{"type": step.type, "name": step.name, "next": []} for step in found.steps]
@@ -24,6 +24,6 @@ async def get_workflow(call: Call) -> Any:
 
 
 async def list_versions(call: Call) -> Any:
-    """The versions of a workflow, the draft last."""
+    """``GET /workflows/{id}/versions``: the versions of a workflow, the draft last."""
     found = workflow(call.id)
     return {"object": "list", "data": [workflow_version(found, version) for version in VERSIONS]}

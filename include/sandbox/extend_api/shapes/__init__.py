@@ -1,6 +1,6 @@
-"""The wire: one module per API version, all with the functions of :class:`Shapes`.
+"""The shapes of requests and answers: one module per API version, with the functions of :class:`Shapes`.
 
-The header ``x-extend-api-version`` chooses; the rest of the emulator knows one vocabulary.
+The header ``x-extend-api-version`` selects the module; the rest of the emulator does not know versions.
 """
 
 from __future__ import annotations
@@ -10,47 +10,44 @@ from typing import Any, Protocol
 
 from sandbox.extend_api.errors import ApiError
 from sandbox.extend_api.shapes import v2025_04_21, v2026_02_09
-from sandbox.extend_api.state.model import Run, RunChanges, RunOrder, StoredFile
+from sandbox.extend_api.state.model import Run, RunOrder, StoredFile
 
 
 class Shapes(Protocol):
-    """How one API version reads requests and writes answers. Answers are what msgspec can encode."""
+    """How one API version reads requests and writes answers. msgspec can encode the answers."""
 
     def read_run_request(self, body: bytes) -> list[RunOrder]:
-        """Understand ``POST /workflow_runs``; raises InvalidRequest."""
+        """Read ``POST /workflow_runs``; raises InvalidRequest."""
 
     def read_batch_request(self, body: bytes) -> list[RunOrder]:
-        """Understand ``POST /workflow_runs/batch``; raises InvalidRequest."""
-
-    def read_update_request(self, body: bytes) -> RunChanges:
-        """Understand ``POST /workflow_runs/{id}``; raises InvalidRequest."""
+        """Read ``POST /workflow_runs/batch``; raises InvalidRequest."""
 
     def created(self, runs: Sequence[Run]) -> Any:
-        """Answer of ``POST /workflow_runs``."""
+        """Return the answer to ``POST /workflow_runs``."""
 
     def batch_created(self, batch_id: str) -> Any:
-        """Answer of ``POST /workflow_runs/batch``."""
+        """Return the answer to ``POST /workflow_runs/batch``."""
 
     def run(self, run: Run) -> Any:
-        """Answer of get, update and cancel."""
+        """Return the answer to get, update and cancel."""
 
     def run_list(self, runs: Sequence[Run]) -> dict[str, Any]:
-        """A page of summaries, without its token."""
+        """Return a page of run summaries, without its token."""
 
     def run_deleted(self, run_id: str) -> Any:
-        """Answer of deleting a run."""
+        """Return the answer to deleting a run."""
 
     def file(self, file: StoredFile, presigned_url: str | None = None) -> Any:
-        """Answer of uploading or getting a file."""
+        """Return the answer to uploading or getting a file."""
 
     def file_list(self, files: Sequence[StoredFile]) -> dict[str, Any]:
-        """A page of files, without its token."""
+        """Return a page of files, without its token."""
 
     def file_deleted(self, file_id: str) -> Any:
-        """Answer of deleting a file."""
+        """Return the answer to deleting a file."""
 
     def error(self, error: ApiError, request_id: str) -> Any:
-        """Body of a refusal."""
+        """Return the body of a refusal."""
 
 
 NEWEST = "2026-02-09"

@@ -1,4 +1,4 @@
-"""What both API versions share: limits, checks of a request body, small objects."""
+"""Limits, checks of request bodies, and small objects that both API versions share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from sandbox.extend_api.errors import InvalidRequest
 from sandbox.extend_api.state.model import FileRef, Run, StepRun, StoredFile, iso
 from sandbox.extend_api.workflows.catalogue import CREATED_AT
+from sandbox.extend_api.workflows.steps import Step
 
 DASHBOARD = "https://dashboard.extend.ai"
 MAX_BATCH_INPUTS = 1000
@@ -23,8 +24,15 @@ _WHERE = re.compile(r" - at `\$?\.?(?P<path>[^`]*)`$")
 Body = TypeVar("Body")
 
 
+class GivenOutput(msgspec.Struct):
+    """The result of a processor, given in the request so that it does not run."""
+
+    processorId: str  # noqa: N815 - the wire's name
+    output: dict[str, Any]
+
+
 def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
-    """Decode a request body; raises InvalidRequest in Extend's words, with the path of what is wrong."""
+    """Decode a request body; raises InvalidRequest with the path of the error, as Extend does."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -36,7 +44,7 @@ def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
 
 
 def checked_priority(priority: int | None, default: int) -> int:
-    """Return the priority to use; raises InvalidRequest outside 1..100."""
+    """Return the priority, or the default; raises InvalidRequest outside 1..100."""
     if priority is None:
         return default
     if not 1 <= priority <= 100:
@@ -61,7 +69,7 @@ def checked_inputs(inputs: Sequence[Any]) -> None:
 
 
 def checked_file(file: FileRef, path: str) -> FileRef:
-    """Return the input; raises InvalidRequest unless it is exactly one of URL, file id and text."""
+    """Return the file; raises InvalidRequest unless it has exactly one of URL, file id and text."""
     given = [value for value in (file.url, file.id, file.text) if value is not None]
     if len(given) != 1:
         raise InvalidRequest("Exactly one of a URL, a file id and a text is required", path)
@@ -73,7 +81,7 @@ def checked_file(file: FileRef, path: str) -> FileRef:
 
 
 def file_summary(file: StoredFile) -> dict[str, Any]:
-    """Return a file as runs carry it."""
+    """Return a file as it is in a run."""
     metadata: dict[str, Any] = {} if file.page_count is None else {"pageCount": file.page_count}
     if file.split is not None:
         metadata["parentSplit"] = file.split
@@ -89,21 +97,26 @@ def file_summary(file: StoredFile) -> dict[str, Any]:
     }
 
 
+def step_summary(step: Step) -> dict[str, Any]:
+    """Return a step of a workflow as step runs refer to it."""
+    return {"object": "workflow_step", "id": step.id, "name": step.name, "type": step.type}
+
+
 def run_url(run: Run) -> str:
-    """Return the dashboard's address of a run."""
+    """Return the address of a run in the dashboard."""
     return f"{DASHBOARD}/workflows/{run.workflow.id}?workflowRunId={run.id}"
 
 
 def processor_run_url(step: StepRun) -> str:
-    """Return the dashboard's address of a processor run."""
+    """Return the address of a processor run in the dashboard."""
     return f"{DASHBOARD}/runs/{step.processor_run_id}"
 
 
 def raw(encoded: bytes | None) -> msgspec.Raw | None:
-    """Pass stored JSON on without decoding it."""
+    """Return stored JSON for the answer, without decoding it."""
     return None if encoded is None else msgspec.Raw(encoded)
 
 
 def without_none(record: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what has no value, as the older version does."""
+    """Return the record without its None values, as the older version omits them."""
     return {key: value for key, value in record.items() if value is not None}

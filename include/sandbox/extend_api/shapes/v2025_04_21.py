@@ -1,4 +1,4 @@
-"""API version 2025-04-21: answers wrapped with ``success``, nothing empty sent, results in ``outputs``."""
+"""API version 2025-04-21: answers have ``success``, missing values are omitted, results in ``outputs``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.state.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
+from sandbox.extend_api.state.model import FileRef, Run, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.workflows.catalogue import WORKFLOWS
 from sandbox.extend_api.workflows.processors import processor_config
 from sandbox.extend_api.workflows.steps import ProcessorKind, Step
@@ -20,12 +20,12 @@ def _legacy_id(prefix: str, identifier: str) -> str:
 
 
 def processor_run_id(step: StepRun) -> str:
-    """Return a processor run's id as this version spells it, e.g. ``dpr_Xj8mK2pL9nR4vT7qY5wZ``."""
+    """Return the id of a processor run in this version, e.g. ``dpr_Xj8mK2pL9nR4vT7qY5wZ``."""
     return _legacy_id("dpr", step.processor_run_id)
 
 
 MAX_FILES = 50
-#: Older names of the processors: ``dp_invoices`` is what the newer version calls ``ex_invoices``.
+#: Processor ids of this version and those of the newer one: ``dp_invoices`` is ``ex_invoices`` there.
 PROCESSORS = {
     _legacy_id("dp", step.processor_id): step.processor_id
     for workflow in WORKFLOWS.values()
@@ -35,16 +35,11 @@ PROCESSORS = {
 TYPES: Mapping[ProcessorKind, str] = {"classify": "CLASSIFY", "split": "SPLITTER", "extract": "EXTRACT"}
 
 
-class _Output(msgspec.Struct):
-    processorId: str  # noqa: N815 - the wire's name
-    output: dict[str, Any]
-
-
 class _File(msgspec.Struct):
     fileName: str | None = None  # noqa: N815 - the wire's name
     fileUrl: str | None = None  # noqa: N815 - the wire's name
     fileId: str | None = None  # noqa: N815 - the wire's name
-    outputs: list[_Output] | None = None
+    outputs: list[common.GivenOutput] | None = None
 
     def ref(self, path: str) -> FileRef:
         return common.checked_file(FileRef(url=self.fileUrl, id=self.fileId, name=self.fileName), path)
@@ -85,11 +80,10 @@ class _BatchBody(msgspec.Struct):
 
 _run_body = msgspec.json.Decoder(_RunBody)
 _batch_body = msgspec.json.Decoder(_BatchBody)
-_update_body = msgspec.json.Decoder(RunChanges)
 
 
 def read_run_request(body: bytes) -> list[RunOrder]:
-    """Understand ``POST /workflow_runs``: one run per file or raw text; raises InvalidRequest."""
+    """Read ``POST /workflow_runs``: one run per file or raw text; raises InvalidRequest."""
     request = common.decode(_run_body, body)
     if bool(request.files) == bool(request.rawTexts):
         raise InvalidRequest("Exactly one of files and rawTexts is required", "files")
@@ -117,7 +111,7 @@ def read_run_request(body: bytes) -> list[RunOrder]:
 
 
 def read_batch_request(body: bytes) -> list[RunOrder]:
-    """Understand ``POST /workflow_runs/batch``: priority is fixed at 90; raises InvalidRequest."""
+    """Read ``POST /workflow_runs/batch``: the priority is always 90; raises InvalidRequest."""
     request = common.decode(_batch_body, body)
     common.checked_inputs(request.inputs)
     return [
@@ -132,23 +126,18 @@ def read_batch_request(body: bytes) -> list[RunOrder]:
     ]
 
 
-def read_update_request(body: bytes) -> RunChanges:
-    """Understand ``POST /workflow_runs/{id}``; raises InvalidRequest."""
-    return common.decode(_update_body, body)
-
-
 def created(runs: Sequence[Run]) -> Any:
-    """Answer of ``POST /workflow_runs``: one run per file."""
+    """Return the answer to ``POST /workflow_runs``: one run per file."""
     return {"success": True, "workflowRuns": [_run(run) for run in runs]}
 
 
 def batch_created(batch_id: str) -> Any:
-    """Answer of ``POST /workflow_runs/batch``."""
+    """Return the answer to ``POST /workflow_runs/batch``."""
     return {"success": True, "batchId": batch_id}
 
 
 def run(run: Run) -> Any:
-    """Answer of get, update and cancel."""
+    """Return the answer to get, update and cancel."""
     return {"success": True, "workflowRun": _run(run)}
 
 
@@ -190,18 +179,13 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _step_run(step: StepRun) -> dict[str, Any]:
-    """Return a step that calls no processor; it says neither of which file, nor whether all rules passed."""
+    """Return a step without a processor; it has neither the file nor ``allPassed``."""
     output = msgspec.json.decode(step.output or b"{}")
     return {
         "object": "workflow_step_run",
         "id": step.id,
         "status": step.status,
-        "step": {
-            "object": "workflow_step",
-            "id": step.step.id,
-            "name": step.step.name,
-            "type": step.step.type,
-        },
+        "step": common.step_summary(step.step),
         "output": {"rules": output["rules"]},
     }
 
@@ -233,22 +217,17 @@ def _processor_run(step: StepRun, kind: ProcessorKind) -> dict[str, Any]:
 
 
 def _processor(step: Step) -> dict[str, Any]:
-    """Return a step's processor; a merged extraction, which is of none, is called what its step is."""
-    if not step.processor_id:
-        return {
-            "processorId": _legacy_id("dp", step.id),
-            "processorVersionId": _legacy_id("dpv", step.id),
-            "processorName": step.name,
-        }
+    """Return a step's processor; a merged extraction has none and takes id and name of its step."""
+    has_processor = bool(step.processor_id)
     return {
-        "processorId": _legacy_id("dp", step.processor_id),
-        "processorVersionId": _legacy_id("dpv", step.processor_version_id),
-        "processorName": step.processor_name,
+        "processorId": _legacy_id("dp", step.processor_id or step.id),
+        "processorVersionId": _legacy_id("dpv", step.processor_version_id if has_processor else step.id),
+        "processorName": step.processor_name if has_processor else step.name,
     }
 
 
 def _output(encoded: bytes | None) -> Any:
-    """Return an output in this version's shape: citations are flat."""
+    """Return an output in the shape of this version, with flat citations."""
     if encoded is None:
         return None
     output = msgspec.json.decode(encoded)
@@ -272,7 +251,7 @@ def _flat(citation: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_list(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return a page of summaries."""
+    """Return a page of run summaries."""
     return {"success": True, "workflowRuns": [_summary(run) for run in runs]}
 
 
@@ -299,12 +278,12 @@ def _summary(run: Run) -> dict[str, Any]:
 
 
 def run_deleted(run_id: str) -> Any:
-    """Answer of deleting a run."""
+    """Return the answer to deleting a run."""
     return {"success": True, "workflowRunId": run_id, "message": "Workflow run deleted successfully."}
 
 
 def file(file: StoredFile, presigned_url: str | None = None) -> Any:
-    """Return a file, wrapped."""
+    """Return the answer to uploading or getting a file."""
     return {"success": True, "file": common.without_none(_file(file) | {"presignedUrl": presigned_url})}
 
 
@@ -318,12 +297,12 @@ def file_list(files: Sequence[StoredFile]) -> dict[str, Any]:
 
 
 def file_deleted(file_id: str) -> Any:
-    """Answer of deleting a file."""
+    """Return the answer to deleting a file."""
     return {"success": True, "fileId": file_id, "message": "File deleted successfully."}
 
 
 def error(error: ApiError, request_id: str) -> Any:
-    """Return the error body: a text, and a code only where a file is at fault."""
+    """Return the body of a refusal: a text, and a code only if a file is the cause."""
     if error.status == 429:
         return {"error": error.message}
     return common.without_none({"success": False, "error": error.message, "code": error.file_code})

@@ -1,4 +1,4 @@
-"""API version 2026-02-09: bare objects, ``null`` for what is missing, results in ``stepRuns``."""
+"""API version 2026-02-09: bare objects, missing values are ``null``, results are in ``stepRuns``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import msgspec
 
 from sandbox.extend_api.errors import ApiError, InvalidRequest
 from sandbox.extend_api.shapes import common
-from sandbox.extend_api.state.model import FileRef, Run, RunChanges, RunOrder, StepRun, StoredFile, iso
+from sandbox.extend_api.state.model import FileRef, Run, RunOrder, StepRun, StoredFile, iso
 from sandbox.extend_api.workflows.processors import PARSE_PRODUCT, processor_config, product
 from sandbox.extend_api.workflows.steps import ProcessorKind, Workflow
 
-#: What a processor of each kind is called.
+#: Name of a processor of each kind.
 PROCESSORS: Mapping[ProcessorKind, str] = {
     "classify": "classifier",
     "split": "splitter",
     "extract": "extractor",
 }
 MAX_PACKAGE_FILES = 50
-#: The service sends this on runs and files, undocumented; callers must live with keys they do not know.
+#: The service returns this undocumented field on runs and files; clients must accept unknown keys.
 DATA_RETENTION = {"mode": "standard", "status": "retained"}
 
 
@@ -51,16 +51,11 @@ class _Package(msgspec.Struct):
     files: list[_File]
 
 
-class _Output(msgspec.Struct):
-    processorId: str  # noqa: N815 - the wire's name
-    output: dict[str, Any]
-
-
 class _RunBody(msgspec.Struct):
     workflow: _Workflow
     file: _File | None = None
     package: _Package | None = None
-    outputs: list[_Output] | None = None
+    outputs: list[common.GivenOutput] | None = None
     priority: int | None = None
     metadata: dict[str, Any] | None = None
     secrets: dict[str, Any] | None = None
@@ -80,11 +75,10 @@ class _BatchBody(msgspec.Struct):
 
 _run_body = msgspec.json.Decoder(_RunBody)
 _batch_body = msgspec.json.Decoder(_BatchBody)
-_update_body = msgspec.json.Decoder(RunChanges)
 
 
 def read_run_request(body: bytes) -> list[RunOrder]:
-    """Understand ``POST /workflow_runs``: always one run; raises InvalidRequest."""
+    """Read ``POST /workflow_runs``: always one run; raises InvalidRequest."""
     request = common.decode(_run_body, body)
     if (request.file is None) == (request.package is None):
         raise InvalidRequest("Exactly one of file and package is required", "file")
@@ -115,7 +109,7 @@ def _package_files(package: _Package) -> tuple[FileRef, ...]:
 
 
 def read_batch_request(body: bytes) -> list[RunOrder]:
-    """Understand ``POST /workflow_runs/batch``: one run per input; raises InvalidRequest."""
+    """Read ``POST /workflow_runs/batch``: one run per input; raises InvalidRequest."""
     request = common.decode(_batch_body, body)
     common.checked_inputs(request.inputs)
     priority = common.checked_priority(request.priority, common.DEFAULT_BATCH_PRIORITY)
@@ -131,18 +125,13 @@ def read_batch_request(body: bytes) -> list[RunOrder]:
     ]
 
 
-def read_update_request(body: bytes) -> RunChanges:
-    """Understand ``POST /workflow_runs/{id}``; raises InvalidRequest."""
-    return common.decode(_update_body, body)
-
-
 def created(runs: Sequence[Run]) -> Any:
-    """Answer of ``POST /workflow_runs``: the run itself."""
+    """Return the answer to ``POST /workflow_runs``: the run itself."""
     return run(runs[0])
 
 
 def batch_created(batch_id: str) -> Any:
-    """Answer of ``POST /workflow_runs/batch``: the id and nothing else."""
+    """Return the answer to ``POST /workflow_runs/batch``: only the id."""
     return {"batchId": batch_id}
 
 
@@ -200,7 +189,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
 
 def workflow_summary(workflow: Workflow) -> dict[str, Any]:
-    """Return a workflow as lists and runs carry it."""
+    """Return a workflow as it is in listings and runs."""
     return {
         "object": "workflow",
         "id": workflow.id,
@@ -212,7 +201,7 @@ def workflow_summary(workflow: Workflow) -> dict[str, Any]:
 
 
 def workflow_version(workflow: Workflow, version: str) -> dict[str, Any]:
-    """Return a version of a workflow as runs carry it."""
+    """Return a version of a workflow as it is in runs."""
     return {
         "object": "workflow_version",
         "id": workflow.version_id(version),
@@ -239,12 +228,7 @@ def _step_run(run: Run, step: StepRun) -> dict[str, Any]:
         "status": step.status,
         "files": files,
         "stepType": step.step.type,
-        "step": {
-            "object": "workflow_step",
-            "id": step.step.id,
-            "name": step.step.name,
-            "type": step.step.type,
-        },
+        "step": common.step_summary(step.step),
         "result": _result(step, files),
     }
 
@@ -310,7 +294,7 @@ def _processor_run(step: StepRun, kind: ProcessorKind, files: list[dict[str, Any
 
 
 def _processor(step: StepRun, name: str) -> dict[str, Any]:
-    """Return the processor and its version; a merged extraction is of none."""
+    """Return the processor and its version; a merged extraction has neither."""
     if not step.step.processor_id:
         return {name: None, f"{name}Version": None}
     return {
@@ -334,9 +318,9 @@ def _processor(step: StepRun, name: str) -> dict[str, Any]:
 
 
 def _usage(steps: Sequence[StepRun], own: float | None = None) -> dict[str, Any]:
-    """Return what steps, or a whole run, have cost.
+    """Return the cost of one step or of all steps of a run.
 
-    :param own: a processor run's own part of it; a workflow run has none, it is the sum of the others.
+    :param own: the cost of the processor run alone; None for a workflow run, whose cost is the sum.
     """
     total = sum(step.credits + step.parse_credits for step in steps)
     return {
@@ -347,7 +331,7 @@ def _usage(steps: Sequence[StepRun], own: float | None = None) -> dict[str, Any]
 
 
 def _charged(step: StepRun) -> Iterator[dict[str, Any]]:
-    """Yield the runs that a step has cost something for: the parse run that it had made, and its own."""
+    """Yield the charges of a step: for the parse run that it started, and for its own run."""
     if step.parse_credits:
         yield _charge("parse_run", step.parse_run_id, PARSE_PRODUCT, step.pages, step.parse_credits)
     if step.credits:
@@ -361,12 +345,12 @@ def _charge(kind: str, run_id: str | None, product: str, pages: int, credits: fl
 
 
 def run_deleted(run_id: str) -> Any:
-    """Answer of deleting a run."""
+    """Return the answer to deleting a run."""
     return {"id": run_id}
 
 
 def file(file: StoredFile, presigned_url: str | None = None) -> Any:
-    """Return a File; its URL only where one was made."""
+    """Return a file, with its URL if there is one."""
     record = {**common.file_summary(file), "dataRetention": DATA_RETENTION}
     return record if presigned_url is None else {**record, "presignedUrl": presigned_url}
 
@@ -377,12 +361,12 @@ def file_list(files: Sequence[StoredFile]) -> dict[str, Any]:
 
 
 def file_deleted(file_id: str) -> Any:
-    """Answer of deleting a file."""
+    """Return the answer to deleting a file."""
     return {"id": file_id}
 
 
 def error(error: ApiError, request_id: str) -> Any:
-    """Return the flat error body."""
+    """Return the body of a refusal."""
     return {
         "code": error.code,
         "message": error.message,

@@ -1,1 +1,1 @@
-"""What the emulator keeps: runs and files, what was asked, the faults and limits that are left."""
+"""The state of the emulator: runs, files, counted requests, and remaining faults and limits."""

@@ -1,9 +1,8 @@
-"""What was asked of the emulator, counted and written down: proof of what a client sent and did not send."""
+"""Counts and records requests, so that tests can prove what a client sent."""
 
 from __future__ import annotations
 
 import collections
-import dataclasses
 from typing import Any
 
 from sandbox.extend_api.state.model import iso, now_ms
@@ -11,42 +10,28 @@ from sandbox.extend_api.state.model import iso, now_ms
 JOURNAL_LENGTH = 10_000
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One request: no header, no query, no body, so that no secret can be in it.
-
-    :param status: what was answered; None if the connection was cut instead.
-    """
-
-    at: int
-    method: str
-    path: str
-    status: int | None
-
-    def to_builtins(self) -> dict[str, Any]:
-        """Return the entry as the admin endpoint shows it."""
-        return {"at": iso(self.at), "method": self.method, "path": self.path, "status": self.status}
-
-
 class Accounting:
-    """Counters per endpoint and per input, and a journal of the last requests."""
+    """Counts of requests and answers by endpoint, and a journal of the last requests.
+
+    The journal has no header, query or body, so it cannot contain a secret.
+    """
 
     def __init__(self) -> None:
         self.requests: collections.Counter[str] = collections.Counter()
         self.responses: collections.Counter[str] = collections.Counter()
-        self.journal: collections.deque[JournalEntry] = collections.deque(maxlen=JOURNAL_LENGTH)
+        self.journal: collections.deque[dict[str, Any]] = collections.deque(maxlen=JOURNAL_LENGTH)
 
-    def asked(self, endpoint: str) -> None:
-        """Count a request when it arrives: whoever sent it may be dead before it is answered.
+    def count_request(self, endpoint: str) -> None:
+        """Count a request when it arrives, because its client may end before the answer.
 
         :param endpoint: method and path template, e.g. ``GET /workflow_runs/{id}``.
         """
         self.requests[endpoint] += 1
 
-    def answered(self, endpoint: str, method: str, path: str, status: int | None) -> None:
-        """Write down what became of a request.
+    def record_answer(self, endpoint: str, method: str, path: str, status: int | None) -> None:
+        """Record the answer to a request.
 
-        :param status: None if the connection was cut.
+        :param status: None if the connection was aborted.
         """
         self.responses[f"{endpoint} {status or 'dropped'}"] += 1
-        self.journal.append(JournalEntry(now_ms(), method, path, status))
+        self.journal.append({"at": iso(now_ms()), "method": method, "path": path, "status": status})

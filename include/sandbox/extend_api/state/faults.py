@@ -1,4 +1,4 @@
-"""Which of the configured faults strikes a request, and how fast requests may come."""
+"""Selects the fault of a request, and limits the rate of requests."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class _Armed:
 
 
 class Faults:
-    """The configured faults with what is left of them; arm anew to start over."""
+    """The configured faults with their remaining counts."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._armed = [_Armed(fault, fault.skip, fault.count) for fault in faults]
 
     def strike(self, endpoint: str) -> Fault | None:
-        """Return the fault for this request, if any, and use it up by one.
+        """Return the fault of this request, if any, and count it.
 
         :param endpoint: method and path template.
         """
@@ -42,7 +42,7 @@ class Faults:
 
 
 class RateLimiter:
-    """A token bucket that holds one second's (or minute's) worth."""
+    """A token bucket for one period, a second or a minute."""
 
     def __init__(self, period_seconds: float = 1.0) -> None:
         self._period = period_seconds
@@ -50,9 +50,9 @@ class RateLimiter:
         self._at = 0.0
 
     def admit(self, limit: float, amount: int = 1) -> bool:
-        """Take ``amount`` from the bucket; False, and nothing taken, if it does not hold so much.
+        """Take ``amount`` from the bucket; return False and take nothing if it has less.
 
-        :param limit: how many per period.
+        :param limit: tokens per period.
         """
         now, full = time.monotonic(), max(limit, 1.0)
         held = full if self._tokens is None else self._tokens + (now - self._at) * limit / self._period
@@ -64,7 +64,7 @@ class RateLimiter:
 
 
 def rate_limited(settings: Settings, message: str) -> ApiError:
-    """Return the 429, with the ``Retry-After`` that the settings ask for."""
+    """Return a 429 with the configured ``Retry-After``."""
     headers = {}
     if settings.retry_after == "seconds":
         headers["Retry-After"] = f"{settings.retry_after_seconds:g}"

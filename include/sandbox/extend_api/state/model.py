@@ -1,6 +1,6 @@
-"""What the emulator keeps: runs, their steps, files. Compact, because there may be 100,000 of them.
+"""Runs, their steps, and files. They are compact, because there may be 100,000 of them.
 
-Times are milliseconds since the epoch, UTC. JSON that is only stored and handed out stays encoded.
+Times are milliseconds since the epoch, UTC. JSON that is only stored and returned stays encoded.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ UNSETTLED = frozenset((PENDING, PROCESSING, CANCELLING))
 
 
 def new_id(prefix: str) -> str:
-    """Return a fresh id in Extend's form, e.g. ``workflow_run_xKm9pNv3qWsY_jL2tR5Dh``."""
+    """Return a new id in Extend's form, e.g. ``workflow_run_xKm9pNv3qWsY_jL2tR5Dh``."""
     return f"{prefix}_{secrets.token_urlsafe(16)[:21]}"
 
 
 def now_ms() -> int:
-    """The time as this package keeps it."""
+    """Return the current time in milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def iso(milliseconds: int | None) -> str | None:
-    """Return the time as the API writes it, e.g. ``2025-04-28T17:01:39.285Z``."""
+    """Return a time in the API's format, e.g. ``2025-04-28T17:01:39.285Z``."""
     if milliseconds is None:
         return None
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
@@ -51,10 +51,11 @@ def iso(milliseconds: int | None) -> str | None:
 
 @dataclasses.dataclass(slots=True)
 class StoredFile:
-    """A file as the API knows it; ``url`` and ``password`` are secrets and are rendered nowhere.
+    """A file; ``url`` and ``password`` are secrets and appear in no output.
 
-    :param content: where its bytes are, once they are here: in memory for raw texts, on disk for the rest.
-    :param parent_id: the file that it was split off; ``split`` is its place in there.
+    :param content: its bytes (raw texts) or their path on disk; None before the download.
+    :param parent_id: the file that it was split off.
+    :param split: its place in the parent file.
     """
 
     id: str
@@ -72,15 +73,15 @@ class StoredFile:
 
 @dataclasses.dataclass(slots=True)
 class StepRun:
-    """One step of one run, with the processor run it led to.
+    """One step of one run, with its processor run.
 
-    :param files: what it worked on: the run's files, or one that was split off them.
-    :param parse_run_id: the parse run that has read its file; ``parse_credits`` is what that cost if the step
-        had it made.
-    :param output: encoded JSON: ``{value, metadata}`` of an extraction, ``{id, type, …}`` of a class; of a
-        step that calls no processor, its result.
-    :param reviewed_output: the same after a reviewer's edits; None while nothing was edited.
-    :param edits: ``{path: {originalValue, editedValue, …}}`` of a reviewer.
+    :param files: the files that it processed: those of the run, or one that was split off.
+    :param parse_run_id: the parse run that has read its file.
+    :param parse_credits: the cost of that parse run, if this step started it.
+    :param output: JSON: ``{value, metadata}`` of an extraction, ``{id, type, …}`` of a classification, or the
+        result of a step without a processor.
+    :param reviewed_output: the output after a reviewer's edits; None without edits.
+    :param edits: a reviewer's edits, ``{path: {originalValue, editedValue, …}}``.
     """
 
     id: str
@@ -106,10 +107,10 @@ class StepRun:
 class Run:
     """A workflow run. ``created_seq`` and ``updated_seq`` order runs without ties; the store sets them.
 
-    :param key: what tells one input from another across runs, see :func:`input_key`.
+    :param key: identity of the input across runs, see :func:`input_key`.
     :param attempt: 1 for the first run of its key, 2 for the second, …
-    :param listable_at: before this time lists leave the run out.
-    :param taken: whether the engine has begun with it.
+    :param listable_at: listings omit the run before this time.
+    :param taken: True if the run is not queued any more.
     """
 
     id: str
@@ -142,12 +143,12 @@ class Run:
 
     @property
     def credits(self) -> float:
-        """What the run cost so far: the sum over its steps."""
+        """The cost of the run so far: the sum over its steps."""
         return sum(step.credits + step.parse_credits for step in self.steps)
 
 
 class FileRef(msgspec.Struct, frozen=True, kw_only=True):
-    """An input file as submitted, whichever version's words it came in."""
+    """An input file of a request, the same for both API versions."""
 
     url: str | None = None
     id: str | None = None
@@ -160,7 +161,7 @@ class FileRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """One run to create, understood and checked, whichever version's words it came in."""
+    """One run to create, the same for both API versions."""
 
     workflow_id: str
     version: str | None
@@ -169,10 +170,3 @@ class RunOrder(msgspec.Struct, frozen=True, kw_only=True):
     metadata: bytes = b"{}"
     name: str | None = None
     outputs: dict[str, Any] | None = None
-
-
-class RunChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``POST /workflow_runs/{id}`` may change; None leaves it as it is."""
-
-    name: str | None = None
-    metadata: dict[str, Any] | None = None

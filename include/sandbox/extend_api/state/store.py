@@ -1,6 +1,6 @@
-"""Runs and files in memory, with the indexes that keep a page of a list cheap among 100,000 runs.
+"""Runs and files in memory, with indexes that keep a page of a listing cheap among 100,000 runs.
 
-Everything runs on one event loop, so nothing here locks.
+Everything runs on one event loop, so there are no locks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SortBy = Literal["createdAt", "updatedAt"]
 
 
 class Order:
-    """Sequence numbers in ascending order: new ones arrive at the end, old ones leave from anywhere."""
+    """Sequence numbers in ascending order; new ones are added at the end, any may be removed."""
 
     __slots__ = ("_keys",)
 
@@ -29,15 +29,15 @@ class Order:
         self._keys: list[int] = []
 
     def append(self, key: int) -> None:
-        """Add a key above all others."""
+        """Add a key that is larger than all others."""
         self._keys.append(key)
 
     def remove(self, key: int) -> None:
-        """Take a key out; it must be there."""
+        """Remove a key that is in the order."""
         del self._keys[bisect.bisect_left(self._keys, key)]
 
     def walk(self, *, ascending: bool, after: int | None) -> Iterator[int]:
-        """Yield the keys in the given direction, beginning behind ``after``."""
+        """Yield the keys after ``after`` in the given direction."""
         if ascending:
             start = 0 if after is None else bisect.bisect_right(self._keys, after)
             places = range(start, len(self._keys))
@@ -62,7 +62,7 @@ class _Index:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunQuery:
-    """What a list of runs asks for; the fields are the query parameters of the API."""
+    """The query of a listing of runs; the fields are the API's query parameters."""
 
     status: str | None = None
     workflow_id: str | None = None
@@ -72,7 +72,7 @@ class RunQuery:
     ascending: bool = False
 
     def matches(self, run: Run) -> bool:
-        """Whether ``run`` belongs into the answer."""
+        """Return True if the query selects ``run``."""
         return (
             (self.status is None or run.status == self.status)
             and (self.workflow_id is None or run.workflow.id == self.workflow_id)
@@ -89,7 +89,7 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page: its items, and the position behind which the next one begins (None at the end)."""
+    """One page: its items, and the position after which the next page begins (None at the end)."""
 
     items: list[Item]
     next_position: int | None
@@ -103,7 +103,7 @@ class Store:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything, the files' bytes too."""
+        """Remove all runs and files, including their bytes."""
         self.runs: dict[str, Run] = {}
         self.files: dict[str, StoredFile] = {}
         self.deleted: set[str] = set()
@@ -121,11 +121,11 @@ class Store:
             path.unlink()
 
     def close(self) -> None:
-        """Remove what is on disk."""
+        """Remove the files on disk."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def add_runs(self, runs: Iterable[Run]) -> None:
-        """Put new runs in, in this order."""
+        """Add new runs, in this order."""
         for run in runs:
             self.runs[run.id] = run
             run.created_seq = next(self._sequence)
@@ -135,7 +135,7 @@ class Store:
             self._place(run)
 
     def touch(self, run: Run) -> None:
-        """Record that ``run`` was changed: it becomes the one updated last."""
+        """Record a change of ``run``: it becomes the last updated run."""
         if run.id not in self.runs:
             return
         self._displace(run)
@@ -143,7 +143,7 @@ class Store:
         self._place(run)
 
     def delete_run(self, run: Run) -> None:
-        """Take ``run`` out; its id is remembered as deleted."""
+        """Remove ``run`` and record its id as deleted."""
         self._displace(run)
         for index in self._indexes(run):
             index.created.remove(run.created_seq)
@@ -151,7 +151,7 @@ class Store:
         self.deleted.add(run.id)
 
     def page(self, query: RunQuery, size: int, after: int | None) -> Page[Run]:
-        """Return up to ``size`` listable runs that match, beginning behind the position ``after``."""
+        """Return up to ``size`` matching listable runs after the position ``after``."""
         moment = now_ms()
         found: list[Run] = []
         for run in self._walk(query, after):
@@ -162,19 +162,19 @@ class Store:
         return Page(found, None)
 
     def batch(self, batch_id: str) -> list[Run]:
-        """Return all runs of a batch, listable or not; none if there is no such batch."""
+        """Return all runs of a batch, listable or not; empty for an unknown batch."""
         index = self._batches.get(batch_id)
         keys = index.created.walk(ascending=True, after=None) if index else ()
         return [self._by_created[key] for key in keys]
 
     def add_file(self, file: StoredFile) -> None:
-        """Put a file in, unless it is there already."""
+        """Add a file unless it is already stored."""
         if file.id not in self.files:
             self.files[file.id] = file
             self._file_order.append(file.id)
 
     def delete_file(self, file: StoredFile) -> None:
-        """Take a file out, its bytes too."""
+        """Remove a file and its bytes."""
         del self.files[file.id]
         if isinstance(file.content, Path):
             file.content.unlink(missing_ok=True)
@@ -182,7 +182,7 @@ class Store:
     def file_page(
         self, name_contains: str | None, size: int, after: int | None, *, ascending: bool
     ) -> Page[StoredFile]:
-        """Return up to ``size`` files by time of creation; positions are indexes of the order of arrival."""
+        """Return up to ``size`` files in order of creation; a position is an index in that order."""
         total = len(self._file_order)
         if ascending:
             indexes = range(0 if after is None else after + 1, total)
@@ -237,5 +237,5 @@ class Store:
 
 
 def position(run: Run, sort_by: SortBy) -> int:
-    """Return where ``run`` stands in an order."""
+    """Return the position of ``run`` in an order."""
     return run.created_seq if sort_by == "createdAt" else run.updated_seq

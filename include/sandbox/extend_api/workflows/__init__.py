@@ -1,1 +1,1 @@
-"""The workflows that this workspace has: steps, processors, typed schemas, rules."""
+"""The workflows of the emulator: steps, processors, typed schemas, rules."""

@@ -1,4 +1,4 @@
-"""The workflows that this workspace has, in which versions."""
+"""The workflows of the emulator and their versions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from sandbox.extend_api.workflows.steps import Step, Workflow
 from sandbox.reading.model import Kind
 
-#: When everything here was set up: 2026-02-09T09:00:00Z in milliseconds.
+#: Creation time of all workflows and processors: 2026-02-09T09:00:00Z in milliseconds.
 CREATED_AT = 1_770_627_600_000
 PUBLISHED_VERSIONS = ("1", "2")
 LATEST_VERSION = PUBLISHED_VERSIONS[-1]
 VERSIONS = (*PUBLISHED_VERSIONS, "draft")
 KINDS: tuple[Kind, ...] = ("invoice", "receipt", "bank_statement")
 CLASSES: tuple[str, ...] = (*KINDS, "other")
-#: What a file is that holds more than one document.
+#: The class of a file with more than one document.
 SEVERAL: Final = "several_documents"
 
 _PLURALS: Mapping[Kind, str] = {"invoice": "invoices", "receipt": "receipts", "bank_statement": "statements"}
@@ -57,7 +57,7 @@ def _validation(kind: Kind) -> Step:
 
 
 def _mailroom() -> Workflow:
-    """Whatever comes by mail, several documents scanned into one file included."""
+    """Return the workflow for mail, which may have several documents in one file."""
     lines = ("line_items", "subtotal", "tax_rate", "tax", "total")
     head = ("invoice_number", "invoice_date", "due_date", "currency", "vendor", "customer")
     halves = (

@@ -1,4 +1,4 @@
-"""The processors that steps call: how they are configured, what they are charged as, what they put out."""
+"""The processors of steps: their configuration, their product for billing, and their output."""
 
 from __future__ import annotations
 
@@ -11,25 +11,21 @@ from sandbox.extend_api.workflows.typed_fields import typed_schema
 from sandbox.reading.model import Kind
 from sandbox.reading.schemas import SCHEMAS
 
-#: What reading a file is charged as.
+#: The billed product of a parse run.
 PARSE_PRODUCT: Final = "parse_performance"
 
 
 def product(step: Step) -> str:
-    """Return what a step's processor is charged as."""
+    """Return the billed product of a step's processor."""
     config = processor_config(step)
     return str(config.get("baseProcessor") or config["engine"])
 
 
 @functools.cache
 def processor_config(step: Step) -> dict[str, Any]:
-    """Return the configuration of a step's processor: an extractor's has its JSON Schema."""
+    """Return the configuration of a step's processor; that of an extractor has its JSON Schema."""
     if step.type == "PARSE":
-        return {
-            "target": "markdown",
-            "chunkingStrategy": {"type": "page"},
-            "engine": PARSE_PRODUCT,
-        }
+        return {"target": "markdown", "chunkingStrategy": {"type": "page"}, "engine": PARSE_PRODUCT}
     if step.kind is not None:
         return {
             "baseProcessor": "extraction_performance",
@@ -67,12 +63,12 @@ def _described(kind: str) -> str:
 
 
 def classification(kind: str, confidence: float) -> dict[str, Any]:
-    """Return what a classify run puts out for a document of ``kind``."""
+    """Return the output of a classify run for a document of ``kind``."""
     return {"id": _class_id(kind), "type": kind, "confidence": confidence, "insights": []}
 
 
 def split(kind: str, first_page: int, last_page: int) -> dict[str, Any]:
-    """Return what a split run puts out for pages that are a document of ``kind``, as far as that tells."""
+    """Return the part of a split that depends on its pages and ``kind``."""
     return {
         "classificationId": _class_id(kind),
         "type": kind,

@@ -1,9 +1,8 @@
-"""What validating and routing steps say of extracted values: the formulas of the emulator's workflows."""
+"""Rules and router branches of the emulator's workflows, applied to extracted values."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,52 +11,39 @@ if TYPE_CHECKING:
 
 Value = Mapping[str, Any]
 
-#: Amounts that differ by no more are the same: half a cent, lost in rounding.
+#: Amounts are equal if they differ by no more than a rounding error of half a cent.
 _TOLERANCE: Final = Decimal("0.005")
 
 
-class _Empty(Exception):  # noqa: N818 - reads as what happened
-    """A formula needs a value that the document does not have; the text is the field's name."""
+class _Empty(Exception):  # noqa: N818 - the name says what happened
+    """A formula needs a value that is empty; the text is the name of the field."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Rule:
-    """A rule and its formula: whether it holds, for each item if it is of a list; None is no answer."""
-
-    name: str
-    holds: Callable[[Value], bool | list[bool] | None]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Branch:
-    """A way out of a router, taken if its predicate holds."""
-
-    id: str
-    name: str
-    holds: Callable[[Value], bool]
+#: Returns True if a rule holds, a list with a result for each item, or None if values are missing.
+_Formula = Callable[[Value], bool | list[bool] | None]
 
 
 def validated(kind: Kind, value: Value) -> dict[str, Any]:
-    """Return what a rule validation says of a document of ``kind``."""
-    rules = [_outcome(rule, value) for rule in _RULES[kind]]
+    """Return the output of a rule validation for a document of ``kind``."""
+    rules = [_outcome(name, formula, value) for name, formula in _RULES[kind].items()]
     return {"rules": rules, "allPassed": all(rule["valid"] for rule in rules)}
 
 
-def _outcome(rule: _Rule, value: Value) -> dict[str, Any]:
+def _outcome(name: str, formula: _Formula, value: Value) -> dict[str, Any]:
     try:
-        found = rule.holds(value)
+        found = formula(value)
     except _Empty as error:
         failure = {"failureReason": "VALUE_ERROR", "error": f"{error} is empty"}
-        return {"name": rule.name, "valid": False, **failure}
+        return {"name": name, "valid": False, **failure}
     valid = all(found) if isinstance(found, list) else bool(found)
-    outcome: dict[str, Any] = {"name": rule.name, "valid": valid}
+    outcome: dict[str, Any] = {"name": name, "valid": valid}
     if isinstance(found, list):
         outcome["validArray"] = found
     return outcome if valid else {**outcome, "failureReason": "RULE_FAILED"}
 
 
 def routed(value: Value) -> dict[str, Any]:
-    """Return what the router says of an invoice: branches in order, none after the first that matches."""
+    """Return the output of the router for an invoice: its branches up to the first match."""
     branches = list(_evaluated(value))
     matched = next((branch for branch in branches if branch["matched"]), None)
     return {
@@ -67,14 +53,14 @@ def routed(value: Value) -> dict[str, Any]:
 
 
 def _evaluated(value: Value) -> Iterator[dict[str, Any]]:
-    for branch in _BRANCHES:
-        told: dict[str, Any] = {"id": branch.id, "name": branch.name}
+    for branch_id, name, matches in _BRANCHES:
+        branch: dict[str, Any] = {"id": branch_id, "name": name}
         try:
-            told["matched"] = branch.holds(value)
+            branch["matched"] = matches(_amount(value, "total"))
         except _Empty as error:
-            told |= {"matched": False, "error": f"{error} is empty"}
-        yield told
-        if told["matched"]:
+            branch |= {"matched": False, "error": f"{error} is empty"}
+        yield branch
+        if branch["matched"]:
             return
 
 
@@ -122,19 +108,20 @@ def _balances_follow(value: Value) -> list[bool]:
     return follows
 
 
-_RULES: Final[Mapping[Kind, tuple[_Rule, ...]]] = {
-    "invoice": (
-        _Rule("Positions make the subtotal", _items_make_subtotal),
-        _Rule("Positions are quantity times price", _items_are_priced),
-        _Rule("Subtotal and tax make the total", _tax_makes_total),
-        _Rule("Due after its date", _is_due_later),
-    ),
-    "bank_statement": (
-        _Rule("Bookings lead to the closing balance", _bookings_make_closing),
-        _Rule("Each balance follows", _balances_follow),
-    ),
+_RULES: Final[Mapping[Kind, Mapping[str, _Formula]]] = {
+    "invoice": {
+        "Positions make the subtotal": _items_make_subtotal,
+        "Positions are quantity times price": _items_are_priced,
+        "Subtotal and tax make the total": _tax_makes_total,
+        "Due after its date": _is_due_later,
+    },
+    "bank_statement": {
+        "Bookings lead to the closing balance": _bookings_make_closing,
+        "Each balance follows": _balances_follow,
+    },
 }
-_BRANCHES: Final = (
-    _Branch("branch_large", "Large amount", lambda value: _amount(value, "total") >= 10_000),
-    _Branch("branch_small", "Small amount", lambda value: _amount(value, "total") < 500),
+#: The router's branches: id, name, and the condition on the total.
+_BRANCHES: Final[Sequence[tuple[str, str, Callable[[Decimal], bool]]]] = (
+    ("branch_large", "Large amount", lambda total: total >= 10_000),
+    ("branch_small", "Small amount", lambda total: total < 500),
 )

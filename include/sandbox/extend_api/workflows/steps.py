@@ -1,4 +1,4 @@
-"""What a workflow is made of: steps in order, each with the processor that it calls, if it calls one."""
+"""Workflows and their steps."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _PROCESSOR_KINDS: Final[Mapping[StepType, ProcessorKind]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a workflow and the processor it calls, if it calls one.
+    """One step of a workflow and its processor, if it has one.
 
-    :param kind: what an extracting step looks for, and what a validating one knows the rules of.
-    :param fields: those of the kind's fields that its extractor has; none means all.
-    :param classes: what a classifier or a splitter tells apart.
-    :param only: the class of the documents it is for; None means all.
-    :param typed: whether its extractor's schema has Extend's own types, see
+    :param kind: the kind of document that the step extracts or validates.
+    :param fields: the fields of the extractor; empty for all fields of the kind.
+    :param classes: the classes of a classifier or splitter.
+    :param only: the class of the documents that the step applies to; None for all.
+    :param typed: the extractor's schema has Extend's types, see
         :mod:`sandbox.extend_api.workflows.typed_fields`.
-    :param merges: the steps whose extractions it makes one of.
+    :param merges: the steps whose extractions this step merges.
     """
 
     id: str
@@ -58,19 +58,19 @@ class Step:
 
     @property
     def processor_kind(self) -> ProcessorKind | None:
-        """What its result is a run of; None where it calls no processor."""
+        """The kind of its processor run; None for a step without a processor."""
         return _PROCESSOR_KINDS.get(self.type)
 
     @property
     def processor_version_id(self) -> str:
-        """Id of the processor's version; the emulator has one of each."""
+        """Id of the only version of the processor."""
         prefix, name = self.processor_id.split("_", 1)
         return f"{prefix}v_{name}_1"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow: steps in order, each for the documents of its class; what was split goes on by itself."""
+    """A workflow and its steps in order; after a split each document passes the steps alone."""
 
     id: str
     name: str
@@ -82,5 +82,5 @@ class Workflow:
 
     @property
     def classifier(self) -> Step | None:
-        """The step that classifies, if there is one."""
+        """The classification step, if there is one."""
         return next((step for step in self.steps if step.type == "CLASSIFY"), None)

@@ -1,4 +1,4 @@
-"""Extend's own types of fields, ``extend:type``: money as currency objects, and who has signed."""
+"""Extend's types of fields, ``extend:type``: currency objects and signatures."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SIGNED: Final = {
     "is_signed": {"type": ["boolean", "null"]},
     "title_or_role": _NULLABLE_TEXT,
 }
-#: How a document says who has signed it: ``Signed by: Jane Doe, CFO, 2026-11-02``.
+#: The signature in a document: ``Signed by: Jane Doe, CFO, 2026-11-02``.
 _SIGNATURE: Final = re.compile(r"Signed by:?\s+([^,]+),\s*([^,]+),\s*(\d{4}-\d{2}-\d{2})", re.IGNORECASE)
-#: By this the schemas of :mod:`sandbox.reading.schemas` tell money from other numbers.
+#: Part of the description of amounts in :mod:`sandbox.reading.schemas`; other numbers do not have it.
 _IS_MONEY: Final = "Amount in the document's currency"
 
 
 def typed_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema with money as currency objects, and with a signature."""
+    """Return the schema with amounts as currency objects, and with a signature."""
     typed: dict[str, Any] = _typed(schema)
     typed["properties"]["signature"] = _object("signature", _SIGNED, "Who has signed the document.")
     typed["required"] = [*typed["required"], "signature"]
@@ -59,7 +59,7 @@ def typed_extraction(
 ) -> dict[str, Any]:
     """Return an extraction in the shape of :func:`typed_schema`.
 
-    :param schema: the one without types.
+    :param schema: the schema without types.
     """
     currency = extraction["value"].get("currency")
     metadata = dict(extraction["metadata"])

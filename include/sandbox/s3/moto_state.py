@@ -1,4 +1,4 @@
-"""What moto keeps of buckets and objects, looked at from outside of its requests."""
+"""Reads buckets and objects from moto's memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def bucket_of(name: str) -> Any | None:
-    """Return moto's bucket; None if there is none."""
+    """Return moto's bucket; None if it does not exist."""
     from moto.core.models import DEFAULT_ACCOUNT_ID
     from moto.s3.models import s3_backends
 
@@ -14,19 +14,19 @@ def bucket_of(name: str) -> Any | None:
 
 
 def region_of(name: str) -> str | None:
-    """Return the region of a bucket; None if there is none."""
+    """Return the region of a bucket; None if the bucket does not exist."""
     bucket = bucket_of(name)
     return None if bucket is None else str(bucket.region_name)
 
 
 def policy_of(name: str) -> bytes | None:
-    """Return the policy of a bucket."""
+    """Return the policy of a bucket; None if it has none."""
     bucket = bucket_of(name)
     return None if bucket is None else bucket.policy
 
 
 def object_of(bucket_name: str, key: str, version_id: str | None = None) -> Any | None:
-    """Return moto's object; None if there is none."""
+    """Return moto's object; None if it does not exist."""
     bucket = bucket_of(bucket_name)
     if bucket is None:
         return None
@@ -37,7 +37,7 @@ def object_of(bucket_name: str, key: str, version_id: str | None = None) -> Any 
 
 
 def kms_key_of(bucket_name: str, key: str, version_id: str | None = None) -> str | None:
-    """Return the KMS key of an object, ``aws/s3`` for AWS's own; None if it is not under SSE-KMS."""
+    """Return the KMS key of an object, ``aws/s3`` for AWS's own; None without SSE-KMS."""
     found = object_of(bucket_name, key, version_id)
     if found is None or found.encryption not in ("aws:kms", "aws:kms:dsse"):
         return None

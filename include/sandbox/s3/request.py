@@ -1,4 +1,4 @@
-"""What a request asks for, in AWS's names for operations and actions."""
+"""The bucket, key, operation and action of a request, in AWS's terms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-#: What a request for an object does, in the words of policies.
+#: The action of a request for an object, as policies name it.
 ACTIONS = {
     "GET": "s3:GetObject",
     "HEAD": "s3:GetObject",
@@ -18,10 +18,10 @@ ACTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class S3Request:
     """One request.
 
-    :param key: empty for a bucket; of a listing, ``prefix`` is what it asks for.
+    :param key: empty for a request for a bucket.
     """
 
     method: str
@@ -31,7 +31,7 @@ class Asked:
 
     @classmethod
     def of(cls, environ: Mapping[str, Any]) -> Self:
-        """Read a WSGI environment."""
+        """Return the request of a WSGI environment."""
         path = str(environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
         bucket, _, key = path.removeprefix("/").partition("/")
         given = parse_qs(str(environ.get("QUERY_STRING", "")), keep_blank_values=True)
@@ -41,27 +41,27 @@ class Asked:
 
     @property
     def reads(self) -> bool:
-        """Whether it asks for an object or its head."""
+        """True for a GET or HEAD of an object."""
         return bool(self.key) and self.method in ("GET", "HEAD")
 
     @property
     def lists(self) -> bool:
-        """Whether it asks for a bucket's keys."""
+        """True for a listing of a bucket."""
         return self.method == "GET" and bool(self.bucket) and not self.key
 
     @property
     def versions(self) -> bool:
-        """Whether it is a listing of versions."""
+        """True for a listing of versions."""
         return self.lists and "versions" in self.query
 
     @property
     def covered(self) -> str:
-        """What rules for a prefix are held against."""
+        """The key, or the prefix of a listing, that the prefixes of rules are compared with."""
         return self.key or self.query.get("prefix", "")
 
     @property
     def action(self) -> str:
-        """What the user must be allowed to do."""
+        """The action that the user needs permission for."""
         if self.reads and "versionId" in self.query:
             return "s3:GetObjectVersion"
         if self.key:
@@ -72,7 +72,7 @@ class Asked:
 
     @property
     def operation(self) -> str:
-        """What is counted: ``HeadObject``, ``ListObjectsV2`` and so on."""
+        """The operation that is counted, e.g. ``HeadObject`` or ``ListObjectsV2``."""
         if self.versions:
             return "ListObjectVersions"
         if self.lists and "list-type" in self.query:
