@@ -151,6 +151,23 @@ def test_after_a_rate_limit_the_worker_is_given_back_and_the_next_file_is_not_th
     assert extend_api.requests_to(CREATION) == 4
 
 
+def test_the_tries_of_one_file_do_not_count_for_the_next(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.batch.submission.SUBMISSION_ATTEMPTS", 2)
+    limit = {"endpoint": CREATION, "kind": "rate_limit", "count": 1}
+    extend_api.configure(faults=[{**limit, "retry_after": 600}])
+    made, context = operator(raw_texts=["one", "two"]), Task().attempt()
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute(context)
+    trigger = carried_over(deferred.value.trigger)
+    extend_api.configure(faults=[{**limit, "retry_after": 0, "skip": 1}])
+    with pytest.raises(TaskDeferred) as waiting:
+        copy.copy(made).resume_execution(deferred.value.method_name, {"event": trigger.state}, context)
+    assert [each["status"] for each in resume(made, waiting.value, context)] == ["PROCESSED"] * 2
+    assert extend_api.requests_to(CREATION) == 4
+
+
 async def test_what_was_created_before_a_rate_limit_is_cancelled_with_its_task(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
