@@ -168,6 +168,23 @@ def test_the_tries_of_one_file_do_not_count_for_the_next(
     assert extend_api.requests_to(CREATION) == 4
 
 
+def test_while_a_file_is_sent_a_kill_finds_its_run_and_those_before_it(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_runs, works = ExtendHook.create_runs, []
+    made, task = operator(raw_texts=["one", "two"], wait_for_completion=False), Task()
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        assert made.in_hand is not None
+        works.append(made.in_hand[0])
+        return create_runs(*arguments, **options)
+
+    monkeypatch.setattr(ExtendHook, "create_runs", noted)
+    first, _ = made.execute(task.attempt())
+    assert [work.run_ids for work in works] == [(), (first["id"],)]
+    assert all(work.orphan is not None for work in works)
+
+
 async def test_what_was_created_before_a_rate_limit_is_cancelled_with_its_task(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
