@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
 from extend_pipeline.batches.chunk_state import ChunkRound
 from extend_pipeline.dag.tasks import load_chunk
 from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.settings import read_settings, write_settings
 from extend_provider.batch.polling import Outcome
-from extend_provider.exceptions import ExtendError
+from extend_provider.exceptions import ExtendCreditsError, ExtendError
 from fixtures.chunk_tasks import BATCH, Waiting
 from fixtures.task_support import TaskStateStore
 
@@ -39,6 +41,21 @@ def test_a_later_task_continues_the_round_of_the_other_task(waiting: Waiting) ->
     assert waiting.complete(first) == second
     assert waiting.complete(waiting.execute())["batch_id"] == second["batch_id"]
     assert waiting.times_paid() == [1, 1, 2, 2]
+
+
+def test_a_round_that_extend_has_refused_is_due_by_the_settings_of_the_run_that_comes_next(
+    waiting: Waiting,
+) -> None:
+    first = waiting.execute()
+    waiting.api.runs(first["batch_id"])
+    waiting.api.configure(no_credits=True)
+    with pytest.raises(ExtendCreditsError):
+        waiting.complete(first)
+    assert ChunkRound.latest(waiting.chunk).number == 2
+    folder = ObjectStoragePath(waiting.chunk["folder"])
+    write_settings(folder, read_settings(folder).model_copy(update={"max_attempts": 1}))
+    assert not ChunkRound.first(waiting.chunk).has_next()
+    assert ChunkRound.latest(waiting.chunk).number == 1
 
 
 def test_clearing_a_chunk_that_has_ended_sends_nothing(waiting: Waiting) -> None:

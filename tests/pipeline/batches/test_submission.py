@@ -307,3 +307,13 @@ def test_a_refused_batch_is_sent_when_the_cause_is_gone(
     chunk.api.configure(faults=[])
     assert chunk.submit() is not None
     assert chunk.times_paid() == {1}
+
+
+def test_the_submission_after_a_refusal_is_written_down_under_the_next_number(chunk: Chunk) -> None:
+    chunk.api.configure(no_credits=True)
+    with pytest.raises(ExtendCreditsError):
+        chunk.submit()
+    chunk.api.configure(no_credits=False)
+    assert chunk.submit() is not None
+    intents = sorted(path.name for path in chunk.batches.rglob("*.intent.json"))
+    assert intents == ["00001.intent.json", "00002.intent.json"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from extend_pipeline.planning.plan import Plan
-from extend_pipeline.planning.quality import Landed, failure_reason
+from extend_pipeline.planning.quality import Landed, failure_reason, sum_of_rounds
 from fixtures.chunks import reference
 
 
@@ -84,6 +84,16 @@ def test_the_figures_of_chunks_and_of_unsent_documents_add_up() -> None:
     assert result.by_status == Counter(PROCESSED=4, SKIPPED=1)
     assert result.credits == 5.0
     assert result.figures()["rows"] == {"invoice": 4}
+
+
+def test_rows_and_credits_of_a_chunks_rounds_add_up_and_the_last_one_counts_the_documents() -> None:
+    first = {"by_status": {"PROCESSED": 2, "FAILED": 2}, "credits": 2.5, "rows": {"invoice": 2, "tags": 1}}
+    second = {"by_status": {"PROCESSED": 4}, "credits": 1.0, "rows": {"invoice": 2}}
+    assert sum_of_rounds([first, second]) == {
+        "by_status": {"PROCESSED": 4},
+        "credits": 3.5,
+        "rows": {"invoice": 4, "tags": 1},
+    }
 
 
 def test_documents_that_wait_for_a_person_are_counted_and_logged() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.batches.ledger import WorkspaceLedger, batch_key
+from extend_pipeline.batches.ledger import Void, WorkspaceLedger, batch_key
 from extend_pipeline.documents import Document
-from extend_pipeline.exceptions import PipelineInputError
+from extend_pipeline.exceptions import ChunkVoidedError, PipelineInputError
 from extend_pipeline.storage.workspace import (
     check_write_once,
     compressed_writer,
@@ -139,3 +139,12 @@ def test_a_store_without_conditional_writes_is_refused(
     with pytest.raises(PipelineInputError, match="If-None-Match"):
         check_write_once(workspace)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "the probe is taken away"
+
+
+def test_only_the_plan_that_has_voided_a_chunk_may_send_it(tmp_path: Path) -> None:
+    folder = ObjectStoragePath(f"file://{tmp_path}/key")
+    ours = WorkspaceLedger(folder, "ours")
+    assert ours.void(ours.standing(), Void(0, "ours", "our run", "2026-11-22T00:00:00+00:00"))
+    assert ours.read().withdrawn
+    with pytest.raises(ChunkVoidedError):
+        WorkspaceLedger(folder, "theirs").read()

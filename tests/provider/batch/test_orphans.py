@@ -85,6 +85,16 @@ def test_an_orphan_is_found_on_a_page_that_begins_with_older_runs(
         assert found.batch_id == ours
 
 
+def test_it_is_found_although_the_clock_of_extend_is_behind_ours(
+    hooks: HookRunner, extend_api: ExtendApi
+) -> None:
+    ours = submit(extend_api, "ours")
+    submit(extend_api, "theirs")
+    found = look(hooks, begun=dt.datetime.now(dt.UTC) + dt.timedelta(minutes=4))
+    assert found is not None
+    assert found.batch_id == ours
+
+
 @pytest.mark.parametrize("status", [404, 410])
 @pytest.mark.parametrize("whose", ["ours", "theirs"])
 def test_a_run_deleted_after_it_was_listed_is_skipped(

@@ -151,6 +151,40 @@ def test_a_rate_limit_defers_the_task_which_continues_with_the_next_file(
     assert extend_api.requests_to(CREATION) == 4
 
 
+def test_the_tries_of_one_file_do_not_count_for_the_next(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.batch.submission.SUBMISSION_ATTEMPTS", 2)
+    limit = {"endpoint": CREATION, "kind": "rate_limit", "count": 1}
+    extend_api.configure(faults=[{**limit, "retry_after": 600}])
+    made, context = operator(raw_texts=["one", "two"]), Task().attempt()
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute(context)
+    trigger = carried_over(deferred.value.trigger)
+    extend_api.configure(faults=[{**limit, "retry_after": 0, "skip": 1}])
+    with pytest.raises(TaskDeferred) as waiting:
+        copy.copy(made).resume_execution(deferred.value.method_name, {"event": trigger.state}, context)
+    assert [each["status"] for each in resume(made, waiting.value, context)] == ["PROCESSED"] * 2
+    assert extend_api.requests_to(CREATION) == 4
+
+
+def test_while_a_file_is_sent_a_kill_finds_its_run_and_those_before_it(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_runs, works = ExtendHook.create_runs, []
+    made, task = operator(raw_texts=["one", "two"], wait_for_completion=False), Task()
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        assert made.owned_work is not None
+        works.append(made.owned_work[0])
+        return create_runs(*arguments, **options)
+
+    monkeypatch.setattr(ExtendHook, "create_runs", noted)
+    first, _ = made.execute(task.attempt())
+    assert [work.run_ids for work in works] == [(), (first["id"],)]
+    assert all(work.orphan is not None for work in works)
+
+
 async def test_runs_created_before_a_rate_limit_are_cancelled_with_their_task(
     extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
