@@ -291,7 +291,7 @@ def test_faults_tell_what_helps_and_no_value() -> None:
     conflict = "Transaction is aborted due to concurrent update against table a:b.c. ID: 1 at [9:1]"
     name, remedy = told(BadRequest, "invalidQuery", conflict)
     assert name == "BadRequest (invalidQuery)"
-    assert remedy.startswith("Somebody else wrote at the same time")
+    assert remedy.startswith("BigQuery cancelled this one of two concurrent transactions")
     refused = "Access Denied: Dataset a:b: Permission bigquery.tables.create denied"
     assert told(Forbidden, "accessDenied", refused) == ("Forbidden (accessDenied)", refused)
     assert destination.BigQuery("BigQuery", pytest.fail).fault(KeyError("not the engine's")) is None

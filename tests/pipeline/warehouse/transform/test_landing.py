@@ -44,7 +44,7 @@ def test_every_submitted_document_has_one_row_whatever_became_of_it(file: Place)
     assert landing.by_reason == {"INTERNAL_ERROR": 1, RUN_MISSING: 1, OBJECT_DELETED: 1, EMPTY_FILE: 1}
     assert landing.credits == 5.0
     assert landing.rows["documents"] == 5
-    assert landing.to_json()["by_status"] == landing.by_status
+    assert landing.as_dict()["by_status"] == landing.by_status
 
 
 def test_a_documents_row_tells_of_the_object_the_run_and_the_load(file: Place) -> None:
