@@ -59,7 +59,7 @@ test-unit: $(DEV)  ## Pure tests, and one run of each DAG: three minutes
 
 .PHONY: test-fast
 test-fast: $(DEV)  ## The tests that need no running Airflow
-	$(BIN)/pytest -m 'not live and not network' --numprocesses 4 --dist loadfile
+	$(BIN)/pytest -m 'not live and not network and not full' --numprocesses 4 --dist loadfile
 
 .PHONY: test-live
 test-live: $(DEV)  ## Those on a real Airflow, which they share: its parts are killed last
@@ -67,7 +67,8 @@ test-live: $(DEV)  ## Those on a real Airflow, which they share: its parts are k
 	$(BIN)/pytest tests/live tests/faults -m 'alone and not full'
 
 .PHONY: test-faults
-test-faults: $(DEV)  ## The long ones on top: 10,000 documents, and every way of ending a task by hand
+test-faults: $(DEV)  ## The long ones on top: 10,000 documents, every way of ending a task by hand, loads broken at every statement
+	$(BIN)/pytest -m 'full and not live and not network' --numprocesses 4 --dist loadfile
 	$(BIN)/pytest tests/faults -m 'not alone' --numprocesses 4 --share-airflow
 	$(BIN)/pytest tests/faults -m alone
 

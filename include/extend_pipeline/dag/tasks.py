@@ -119,7 +119,7 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
                 _part_path(settings, "unsent", home.name), None, read_documents(unsent_path(home))
             )
             repeated = settings.model_copy(update={"repetition": plan.repetition})
-            unsent = _land(warehouse, repeated, part).to_json()
+            unsent = _land(warehouse, repeated, part).as_dict()
     keep_plan(home, plan, unsent)
     log.log(logging.WARNING if plan.beyond_map else logging.INFO, "%s", plan.describe())
     ti.xcom_push(key="plan", value=plan.summary())
@@ -158,7 +158,7 @@ def load_chunk(
         unsent = _part_path(settings, "unsent", chunk["key"])
         collected = [write_part(unsent, None, read_documents(ObjectStoragePath(submission)))]
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
-        landings = [_land(warehouse, settings, part, policy).to_json() for part in reversed(collected)]
+        landings = [_land(warehouse, settings, part, policy).as_dict() for part in reversed(collected)]
     landing = sum_of_rounds(landings)
     report_lineage(settings, landing["rows"])
     return landing

@@ -63,23 +63,26 @@ class Warehouse(abc.ABC):
 
     @abc.abstractmethod
     def session(self, purpose: str) -> Session:
-        """Return a session of its own, so that rows can be read from it while others are at work."""
+        """Return a new session; its rows can be read while other sessions run statements."""
 
     @abc.abstractmethod
     def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
-        """Return what a statement of any session can select the rows of a staged file from."""
+        """Return a relation that has the rows of a staged file, for statements of any session."""
 
     @abc.abstractmethod
-    def _alone(self, session: Session) -> contextlib.AbstractContextManager[None]:
-        """Run what is inside as one transaction, while nobody else plans or lands in the dataset."""
+    def _exclusive(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        """Run the block as one transaction, while no other run plans or lands in the dataset."""
 
-    def _held(self, session: Session) -> contextlib.AbstractContextManager[None]:
-        """Like :meth:`_alone`, or within the planning that has begun."""
-        return self._alone(session)
+    def _planning_transaction(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        """Run the block within the planning that has begun, or else as :meth:`_exclusive` does."""
+        return self._exclusive(session)
 
     @abc.abstractmethod
     def begin_planning(self) -> None:
-        """Keep others from planning or landing until claims are written, or the end, where that can be."""
+        """Keep other runs from planning or landing until claims are written or the warehouse is closed.
+
+        Only the pool does that for a warehouse without locks.
+        """
 
     @abc.abstractmethod
     def land(
@@ -99,8 +102,8 @@ class Warehouse(abc.ABC):
         several transactions, each document whole in one of them; after a break in between, land it again.
 
         :param submission: the documents of the part, those that were not sent with their status.
-        :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone, with ``"approval"`` where
-            somebody has decided about a run's low confidence, and ``"decided": {"by": …, "at": …}``.
+        :param raw_lines: lines ``{"api_version": …, "run": …}`` of the raw zone, with ``"approval"`` and
+            ``"decided": {"by": …, "at": …}`` if a run's low confidence was decided about.
         :param withhold: a part that the contract ``freeze`` refuses lands without its values: documents, runs
             and ``fields`` have their rows, the tables of its extractors none, and a row in ``problems``
             (``SCHEMA_CONTRACT``) names the part.
@@ -111,7 +114,7 @@ class Warehouse(abc.ABC):
     # the preflight
 
     def check_writable(self) -> None:
-        """Prove that documents can land, and leave nothing behind; to be asked before one is paid for.
+        """Prove that documents can land, and leave nothing behind. Call it before anything is paid for.
 
         Planning and landing are tried one after the other, as the tasks do them: each with a connection of
         its own, which knows nothing of what another one has set or made.
@@ -125,7 +128,7 @@ class Warehouse(abc.ABC):
             landing._rehearse_landing()
 
     def _separate(self) -> contextlib.AbstractContextManager[Warehouse]:
-        """Return the same warehouse with another connection, where there can be two."""
+        """Return the same warehouse with a second connection, if it allows one."""
         return contextlib.nullcontext(self)
 
     @property
@@ -137,7 +140,7 @@ class Warehouse(abc.ABC):
         with (
             contextlib.suppress(preflight.UndoneError),
             staged(preflight.LINES) as lines,
-            self._alone(session),
+            self._exclusive(session),
         ):
             preflight.try_planning(
                 session, self.dataset, lambda: self._relation(session, lines, preflight.COLUMNS)
@@ -146,7 +149,7 @@ class Warehouse(abc.ABC):
 
     def _rehearse_landing(self) -> None:
         session = self.session(self._purpose)
-        with self._alone(session):
+        with self._exclusive(session):
             preflight.try_writing(session, self.dataset, self._tables(session))
 
     # planning
@@ -166,7 +169,7 @@ class Warehouse(abc.ABC):
         or may have been, paid for. Rows of documents that were never sent (``SKIPPED``, ``OBJECT_*``) cost
         nothing, so these are yielded again. Candidates that already carry a status are passed through.
 
-        :param version: the version asked for; None stands for "the latest".
+        :param version: the version asked for; None means the latest.
         :param repetition: only what was sent in this reprocessing counts as landed.
         :param claims_of: only chunks of this repetition hold a document; None: of any.
         """
@@ -212,13 +215,13 @@ class Warehouse(abc.ABC):
         freed: Iterable[str] = (),
         claims_of: str | None = None,
     ) -> bool:
-        """Write down, all at once, which chunk holds each document until it lands.
+        """Record in one transaction which chunk claims each document until it lands.
 
-        Call it in the same context as :meth:`unlanded`, so that nobody plans in between. A warehouse that
-        cannot keep others out is asked once more afterwards: if somebody else has claimed one of the
-        documents at the same moment, none of these claims stays, and the answer is False.
+        Call it in the same context as :meth:`unlanded`, so that no other run plans in between. A warehouse
+        without locks is checked once more afterwards: if another run has claimed one of the documents at the
+        same moment, all of these claims are withdrawn, and the result is False.
 
-        :param new: documents that nobody holds, each with its chunk's reference.
+        :param new: documents without a claim, each with its chunk's reference.
         :param freed: chunks whose claims end at the same time.
         :param claims_of: see :meth:`unlanded`.
         """
@@ -234,7 +237,7 @@ class Warehouse(abc.ABC):
             if not claimed.lines:
                 return True
             self._migrate(make=True)
-            with self._alone(session):
+            with self._exclusive(session):
                 claims.make_claims(session, self.dataset)
                 relation = self._relation(session, claimed, claims.CLAIMED)
                 if ended.lines:
@@ -253,7 +256,7 @@ class Warehouse(abc.ABC):
         with _staged_column("chunk", chunks) as ended:
             if ended.lines and "claims" in self._tables(session):
                 self._migrate()
-                with self._alone(session):
+                with self._exclusive(session):
                     relation = self._relation(session, ended, claims.CHUNK)
                     claims.end_claims(session, self.dataset, relation)
 
@@ -262,10 +265,10 @@ class Warehouse(abc.ABC):
     def dead_letters(
         self, *, workflow_id: str | None = None, version: str | None = None
     ) -> Iterator[DeadLetter]:
-        """Yield the documents that failed or were cancelled and will not be sent by themselves.
+        """Yield the documents that failed or were cancelled and are not sent again automatically.
 
         :param workflow_id: only those of this workflow and ``version``; None for all.
-        :param version: the version asked for; None stands for "the latest".
+        :param version: the version asked for; None means the latest.
         """
         return self._ask(
             "Dead letters",
@@ -275,7 +278,7 @@ class Warehouse(abc.ABC):
     def charges(self, *, workflow_id: str, version: str | None) -> list[Charge]:
         """Return what was charged for the workflow's landed documents, by file type.
 
-        :param version: the version asked for; None stands for "the latest". Its charges are apart from those
+        :param version: the version asked for; None means the latest. Its charges are apart from those
             of all other versions.
         """
         return list(
@@ -304,20 +307,20 @@ class Warehouse(abc.ABC):
         )
 
     def note_deleted_runs(self, run_ids: Iterable[str], message: str) -> int:
-        """Say on the rows of documents in review that their runs are gone; return how many rows that are."""
+        """Mark the rows of documents in review whose runs are deleted; return the number of rows."""
         session = self.session(f"Deleted runs in {self.name}")
         with _staged_column("run_id", run_ids) as deleted:
             if not deleted.lines:
                 return 0
             self._migrate()
-            with self._alone(session):
+            with self._exclusive(session):
                 relation = self._relation(session, deleted, landed_runs.DELETED)
                 return landed_runs.note_deleted_runs(session, self.dataset, relation, message)
 
     def landed_parts(self) -> Iterator[str]:
-        """Yield what names the parts that the load ledger knows, see :attr:`Provenance.part`.
+        """Yield the names of the parts in the load ledger, see :attr:`Provenance.part`.
 
-        None have landed if the table of documents is gone, whatever the ledger says.
+        None have landed if the table of documents is gone, whatever the ledger contains.
         """
         session = self.session(f"Landed parts in {self.name}")
         if {"documents", "loads"} <= self._tables(session).keys():
@@ -330,12 +333,12 @@ class Warehouse(abc.ABC):
             yield from ledger.refused_parts(session, self.dataset)
 
     def forget_parts(self, parts: Iterable[str]) -> None:
-        """Take parts out of the load ledger, so that they count as not landed; other tables stay."""
+        """Delete parts from the load ledger, so that they count as not landed; other tables stay."""
         session = self.session(f"Landed parts in {self.name}")
         self._migrate()
         if "loads" not in self._tables(session):
             return
-        with _staged_column("part", parts) as forgotten, self._alone(session):
+        with _staged_column("part", parts) as forgotten, self._exclusive(session):
             ledger.forget_parts(session, self.dataset, self._relation(session, forgotten, ledger.PART))
 
     def counts(self) -> dict[str, int]:
@@ -344,13 +347,13 @@ class Warehouse(abc.ABC):
         return ledger.counts(session, self.dataset, sorted(self._tables(session)))
 
     def _ask(self, purpose: str, question: Callable[[Session], Iterable[T]]) -> Iterator[T]:
-        """Ask once there is something to ask; a dataset in which nothing has landed has no answers."""
+        """Yield the answers; none if nothing has landed in the dataset yet."""
         session = self.session(f"{purpose} in {self.name}")
         if "documents" in self._tables(session):
             yield from question(session)
 
     def _tables(self, session: Session) -> dict[str, Columns]:
-        """Return the dataset's tables with their columns; refuse a dataset that a newer release has made."""
+        """Return the dataset's tables with their columns; refuse a dataset of a newer release."""
         there = session.columns(self.dataset)
         if not self._is_migrated:
             migrations.version(session, self.dataset, there)
@@ -370,7 +373,7 @@ class Warehouse(abc.ABC):
         if found == migrations.MIGRATIONS[-1].version:
             self._is_migrated = True
         elif there or make:
-            with self._held(session):
+            with self._planning_transaction(session):
                 self._is_migrated = migrations.migrate(session, self.dataset, make=make)
 
 

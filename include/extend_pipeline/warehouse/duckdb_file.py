@@ -129,10 +129,10 @@ class DuckDBWarehouse(Warehouse):
             if _is_locked(error):
                 raise WarehouseBusyError(
                     f"{self.path} (connection {self._conn_id!r}) has been open in another process"
-                    f"{_holder(error)} for more than {self._lock_timeout:g} s. A DuckDB file has one process "
-                    "at a time: another load, which the pool 'extend_warehouse' with its one slot is there "
-                    "to prevent, or somebody's query tool. Close that, and let it read the copy that the "
-                    "connection's extra 'snapshot' asks for."
+                    f"{_holder(error)} for more than {self._lock_timeout:g} s. Only one process at a time "
+                    "can open a DuckDB file. If it is another load, run loads in the pool 'extend_warehouse' "
+                    "with one slot. If it is a query tool, close it, and let it read the copy that the "
+                    "connection's extra field 'snapshot' makes."
                 ) from None
             raise WarehouseError(
                 f"{self.path} (connection {self._conn_id!r}) cannot be opened: {error}"
@@ -165,7 +165,7 @@ class DuckDBWarehouse(Warehouse):
         return self._open_connection
 
     def session(self, purpose: str) -> Session:
-        """Return a session, so that rows can be read from it while others are at work."""
+        """Return a new session; its rows can be read while other sessions run statements."""
         cursor = self._connection.cursor()
         self._cursors.append(cursor)
         cursor.execute(f"USE {_CATALOG}")
@@ -174,7 +174,7 @@ class DuckDBWarehouse(Warehouse):
     def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
         return read_lines(file, {name: TYPES[kind] for name, kind in columns.items()})
 
-    def _alone(self, session: Session) -> contextlib.AbstractContextManager[None]:
+    def _exclusive(self, session: Session) -> contextlib.AbstractContextManager[None]:
         return session.transaction()
 
     def begin_planning(self) -> None:
@@ -192,11 +192,11 @@ class DuckDBWarehouse(Warehouse):
             ) from None
 
     def publish(self) -> None:
-        """Copy the file for readers, because nobody can read it while it is open here.
+        """Copy the file for readers: no other process can read it while it is open here.
 
-        It costs as much as copying the file, and nothing if nothing has landed since the last copy.
+        It does nothing if nothing has landed since the last copy.
 
-        :raises WarehouseError: if it could not be done; what has landed is not concerned.
+        :raises WarehouseError: if the copy failed; what has landed stays.
         """
         if self._snapshot is None:
             return

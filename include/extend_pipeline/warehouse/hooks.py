@@ -96,8 +96,8 @@ def _test_file(path: Path) -> tuple[bool, str]:
     except duckdb.Error as error:
         return False, f"{path} cannot be opened: {error}"
     found = [f"{name!r} with {count:,} documents" for name, count in zip(datasets, counts, strict=True)]
-    told = f"datasets: {', '.join(found)}" if found else "no dataset yet: the first load makes it"
-    return True, f"{path}: {path.stat().st_size / 1_000_000:,.1f} MB; {told}."
+    contents = f"datasets: {', '.join(found)}" if found else "no dataset yet: the first load makes it"
+    return True, f"{path}: {path.stat().st_size / 1_000_000:,.1f} MB; {contents}."
 
 
 def _documents(connection: Any, dataset: str) -> int:

@@ -47,12 +47,11 @@ def open_warehouse(conn_id: str, dataset: str) -> Warehouse:
 
 
 def publish_snapshot(conn_id: str, dataset: str) -> None:
-    """Let readers see what has landed by now, in a warehouse that nobody can read while it is written.
+    """Copy a warehouse that cannot be read while it is written, so that readers see what has landed.
 
-    To be called once when a run has landed what it has: it costs as much as copying the file. Warehouses that
-    serve readers themselves are left alone.
+    Call it once at the end of a run: it copies the whole file. It does nothing for other warehouses.
 
-    :raises WarehouseError: if it could not be done.
+    :raises WarehouseError: if the copy failed.
     """
     from airflow.sdk import BaseHook
 

@@ -111,11 +111,11 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LandedRun:
-    """A run that has landed, with what is needed to land it again.
+    """A run that has landed, with all that landing it again needs.
 
-    :ivar version: the version that was asked for; None stands for "the latest".
+    :ivar version: the version that was asked for; None means the latest.
     :ivar raw_uri: the file of the raw zone that holds it as it has landed.
-    :ivar steps: what names the runs of its steps, in their order: others, if a reviewer has sent it back.
+    :ivar steps: ids of the runs of its steps, in order; they change if a reviewer sends the run back.
     """
 
     document: Document
@@ -137,10 +137,10 @@ SchemaContract = Literal["evolve", "freeze", "discard"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LandingPolicy:
-    """How a part is to land.
+    """How a part lands.
 
     :param min_confidence: fields below it are counted; None keeps the threshold of a run that has landed.
-    :param hold: a document with such a field enters no generated table until somebody has approved it.
+    :param hold: a document with such a field enters no generated table until it is approved.
     :param schema_contract: ``evolve`` adds columns for new fields and types, ``discard`` leaves them out of
         the tables, ``freeze`` refuses the part; None: as in the workflow's last load.
     """
@@ -164,7 +164,7 @@ class Landing:
     :ivar credits: credits of all runs in the part, superseded attempts included; 0 if another part counts
         these runs.
     :ivar rows: rows written, by table.
-    :ivar held: documents whose rows are held back until somebody approves them.
+    :ivar held: documents whose rows are held back until they are approved.
     :ivar refused: whether the part's values were withheld from the tables of its extractors.
     """
 
@@ -176,6 +176,6 @@ class Landing:
     held: int = 0
     refused: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain values, fit for XCom."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values, as XCom stores them."""
         return dataclasses.asdict(self)

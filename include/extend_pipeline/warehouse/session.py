@@ -192,7 +192,7 @@ class Session:
 
     @contextlib.contextmanager
     def transaction(self, *, begun: bool = False) -> Iterator[None]:
-        """Run what is inside as one transaction; any exception undoes all of it.
+        """Run the block as one transaction; an exception rolls it back.
 
         :param begun: the transaction is open already; it ends here.
         """

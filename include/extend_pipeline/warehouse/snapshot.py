@@ -14,10 +14,10 @@ _STRETCH: Final = 1 << 30
 
 
 def publish(source: BinaryIO, destination: Path) -> bool:
-    """Put a copy of the open file in the place of ``destination``; return whether there was anything to do.
+    """Replace ``destination`` by a copy of the open file; return False if it is up to date.
 
-    The copy has the time of the source's last change; whoever has the old one open goes on reading that. The
-    caller sees to it that nobody writes to the source meanwhile, or publishes it to the same place.
+    The copy has the modification time of the source. A process that has the old copy open goes on reading it.
+    The caller makes sure that nothing else writes to the source, or publishes to the same place, meanwhile.
     """
     state = os.fstat(source.fileno())
     if destination.exists() and _mark(destination.stat()) == _mark(state):

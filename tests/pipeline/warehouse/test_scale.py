@@ -142,8 +142,13 @@ def in_a_process_of_its_own(what: str) -> dict[str, Any]:
     return figures
 
 
-def test_a_chunk_lands_in_bounded_memory_whatever_its_size(capsys: pytest.CaptureFixture[str]) -> None:
-    documents = 5000
+@pytest.mark.parametrize(
+    "documents",
+    [pytest.param(1000, marks=pytest.mark.full), 5000, pytest.param(20_000, marks=pytest.mark.full)],
+)
+def test_a_chunk_lands_in_bounded_memory_whatever_its_size(
+    documents: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     figures = in_a_process_of_its_own(str(documents))
     with capsys.disabled():
         sys.stdout.write(f"\nlanding: {figures}\n")

@@ -31,7 +31,7 @@ MODULES: Final[Mapping[str, str]] = {
 
 
 class DestinationModule(Protocol):
-    """What a module of this package has."""
+    """The interface of a module of this package."""
 
     EXPERIMENTAL: str
 

@@ -1,10 +1,10 @@
-"""BigQuery as a destination: Parquet goes into tables that expire, and one transaction moves all of its rows.
+"""BigQuery as a destination: Parquet is loaded into tables that expire; one transaction moves all rows.
 
 A BigQuery transaction is one script. (A session could hold one, too, but a killed worker would leave the
 session and its tables open for a day.) A transaction does not see what was made after it began, and makes no
-lasting tables. So tables, columns and views are made first, rows are loaded into tables of their own, and the
-statements that move the rows are collected and sent as one script. BigQuery has no lock on a dataset: the
-pool lets one run at a time plan or land. If two land at once all the same, BigQuery cancels one.
+permanent tables. So tables, columns and views are made first, rows are loaded into tables of their own, and
+the statements that move the rows are collected and sent as one script. BigQuery has no lock on a dataset: the
+pool lets one run at a time plan or land. If two still land at once, BigQuery cancels one.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TIMESTAMP: "TIMESTAMP",
     ColumnType.JSON: "JSON",
 }
-#: The interface still calls some types by names of their own.
+#: The API still uses older names for some types.
 _OLD_NAMES: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN"}
 _KINDS: Final = {name: kind for kind, word in TYPES.items() for name in (word, _OLD_NAMES.get(word, word))}
-#: What rows are found by, and lie together by; generated tables have both.
+#: Clustering columns, by which rows are found; generated tables have both.
 _CLUSTERED: Final = ("document_id", "run_id")
 _STAGED: Final = "_extend_"
-#: How long staged rows stay if nobody is left to remove them.
+#: How long staged rows stay if the task dies.
 _EXPIRY: Final = timedelta(days=1)
-#: Reasons whose messages tell of rights, names and quotas, and never of a value.
+#: Reasons whose messages name rights, objects and quotas, and never contain a value.
 _OF_THE_SERVER: Final = frozenset(
     {"accessDenied", "billingNotEnabled", "notFound", "quotaExceeded", "rateLimitExceeded", "duplicate"}
 )
@@ -63,16 +63,16 @@ _PLACE: Final = re.compile(r" at \[(\d+):\d+\]")
 
 
 def rewritten(node: exp.Expr) -> exp.Expr:
-    """Return what sqlglot would take for something else in BigQuery."""
+    """Return the node with what sqlglot translates wrongly for BigQuery corrected."""
     from sqlglot import exp
 
     if isinstance(node, exp.DataType) and node.is_type(exp.DType.DECIMAL):
         return exp.DataType.build(TYPES[ColumnType.DECIMAL], dialect="bigquery")
-    if isinstance(node, exp.DateDiff):  # of times, and in DuckDB it counts the minutes that begin
+    if isinstance(node, exp.DateDiff):  # of timestamps; DuckDB counts the boundaries that are crossed
         unit = node.unit
         until, since = (exp.TimestampTrunc(this=each, unit=unit) for each in (node.this, node.expression))
         return exp.TimestampDiff(this=until, expression=since, unit=unit)
-    if isinstance(node, exp.Chr) and node.sql() == "CHR(0)":  # which is an empty text
+    if isinstance(node, exp.Chr) and node.sql() == "CHR(0)":  # sqlglot's translation is an empty text
         nul = exp.Array(expressions=node.expressions)
         return exp.Anonymous(this="CODE_POINTS_TO_STRING", expressions=[nul])
     if isinstance(node, exp.Create) and node.kind == "TABLE":
@@ -116,8 +116,8 @@ class BigQuery(Destination):
             reason = type(error).__name__
         if reason:
             raise WarehouseError(
-                f"{self.name} cannot be opened: {reason}. Check the connection's key, or where there is none "
-                "the worker's own (application default) credentials."
+                f"{self.name} cannot be opened: {reason}. Check the connection's key. Without a key, check "
+                "the worker's application default credentials."
             )
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class BigQuery(Destination):
         client, self._opened, self._pending = self._opened, None, None
         if client is None:
             return
-        with contextlib.suppress(GoogleAPIError, GoogleAuthError, OSError):  # they expire by themselves
+        with contextlib.suppress(GoogleAPIError, GoogleAuthError, OSError):  # staged tables expire
             while self._staged:
                 client.delete_table(self._staged.pop(), not_found_ok=True)
         self._temporary.clear()
@@ -166,7 +166,7 @@ class BigQuery(Destination):
         self._pending = []
 
     def columns(self, dataset: str) -> dict[str, Columns]:
-        """See :meth:`Destination.columns`; a query of the catalog would be charged for."""
+        """See :meth:`Destination.columns`; a query of the catalog would cost money."""
         from google.api_core.exceptions import NotFound
 
         tables: list[TableListItem] = []
@@ -183,7 +183,7 @@ class BigQuery(Destination):
         }
 
     def make_schema(self, dataset: str) -> None:
-        """Make the dataset unless it exists, and be where it is: a script does not find that out itself."""
+        """Create the dataset unless it exists, and note its location, which a script needs to be given."""
         from google.api_core.exceptions import NotFound
         from google.cloud.bigquery import Dataset
 
@@ -198,7 +198,7 @@ class BigQuery(Destination):
         self._at = known.location
 
     def lock(self, dataset: str) -> None:
-        """Make the dataset, which rows are staged in; nothing keeps others out but the pool."""
+        """Create the dataset, in which rows are staged. Only the pool keeps other runs out."""
         self.make_schema(dataset)
 
     def temporary(self, columns: Columns) -> str:
@@ -274,7 +274,7 @@ class BigQuery(Destination):
         return {each.table_id: self._client.get_table(each.reference).description or "" for each in listed}
 
     def drop_view(self, dataset: str, view: str) -> None:
-        """Do nothing: here a view keeps no column of its tables from being changed."""
+        """Do nothing: in BigQuery a column can be changed while a view reads it."""
 
     def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
         """See :meth:`Destination.make_view`."""
@@ -289,19 +289,23 @@ class BigQuery(Destination):
 
         name = type(error).__name__
         if isinstance(error, GoogleAuthError):
-            return name, "Check the connection's key, its scope, and whom it may impersonate."
+            return name, "Check the connection's key, its scopes, and the accounts that it may impersonate."
         if not isinstance(error, GoogleAPICallError):
             away = isinstance(error, (GoogleAPIError, RequestException))
-            return (name, "Is BigQuery reachable from here? Clear the task to try again.") if away else None
-        told = error.errors[0] if error.errors else {}
-        reason, message = told.get("reason", ""), told.get("message") or error.message or ""
+            return (
+                (name, "BigQuery may be unreachable from here. Clear the task to try again.")
+                if away
+                else None
+            )
+        details = error.errors[0] if error.errors else {}
+        reason, message = details.get("reason", ""), details.get("message") or error.message or ""
         remedy = message if reason in _OF_THE_SERVER else WITHHELD
         if _CONFLICT.search(message):
-            remedy = "Somebody else wrote at the same time, and BigQuery cancelled this. Clear the task."
+            remedy = "BigQuery cancelled this one of two concurrent transactions. Clear the task."
         return f"{name} ({reason or error.code}){self._place(message)}", remedy
 
     def _place(self, message: str) -> str:
-        """Return which statement of the last transaction a message is about, by the line it names."""
+        """Return the statement of the last script that a message's line number belongs to."""
         found = _PLACE.search(message)
         if found is None or not 0 < int(found[1]) <= len(self._script):
             return ""
@@ -336,7 +340,8 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
 
 
 def _quoted(name: str) -> str:
-    return f"`{name}`"
+    """Return an identifier in BigQuery's quotes."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 def _typed(text: str, kind: ColumnType) -> str:

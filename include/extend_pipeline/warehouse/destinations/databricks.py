@@ -47,12 +47,12 @@ TYPES: Final[Mapping[ColumnType, str]] = {
 }
 #: What the catalog calls them.
 _KINDS: Final = {word.lower().replace(" ", ""): kind for kind, word in TYPES.items()}
-#: What a transaction over several tables wants of each.
+#: Each table of a transaction over several tables needs this.
 _PROPERTIES: Final = "TBLPROPERTIES ('delta.feature.catalogManaged' = 'supported')"
 #: Bytes that a text may have: a VARIANT ends at 16 MiB.
 LONGEST: Final = 16_000_000
 _STAGED: Final = "_staged_"
-#: Nothing takes that long, so its maker is gone.
+#: Older staged tables and files belong to tasks that have died.
 _STALE: Final = timedelta(days=1)
 _TIME: Final = "%Y%m%d%H%M%S"
 _MOMENT: Final = literal("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -98,8 +98,8 @@ class Databricks(Destination):
             self._workspace = self._connect()
             self._warehouse = SqlWarehouse(self._workspace, self._warehouse_id, self._catalog)
             self._warehouse.execute("SELECT 1")
-        except ValueError:  # what the SDK says of settings that do not fit tells all of them
-            reason = "Its settings do not fit: see host, login, password and extra fields."
+        except ValueError:  # the SDK's message would quote all settings, secrets too
+            reason = "The settings do not fit together. Check host, login, password and extra fields."
         except Exception as error:
             known = fault(error)
             if known is None:
@@ -154,7 +154,7 @@ class Databricks(Destination):
                 yield [(int(changed[0][0]),)]
 
     def start_writing(self) -> None:
-        """See :meth:`Destination.start_writing`; what follows is kept for the one statement."""
+        """See :meth:`Destination.start_writing`; statements that follow are collected until the commit."""
         self._writes = []
 
     def _end(self, *, commit: bool) -> None:
@@ -185,7 +185,7 @@ class Databricks(Destination):
         return dict(found)
 
     def make_schema(self, dataset: str) -> None:
-        """Make the schema unless it exists; to ask for one that exists needs a right that few have."""
+        """Create the schema unless it exists: CREATE SCHEMA needs a right even if the schema exists."""
         if not self._asked(
             "SELECT 1 FROM information_schema.schemata "
             f"WHERE catalog_name = {literal(self._catalog)} AND schema_name = {literal(dataset)}"
@@ -207,7 +207,7 @@ class Databricks(Destination):
         self._sql.execute(f"{head} COMMENT {literal(mark)}{as_}{query}")
 
     def lock(self, dataset: str) -> None:
-        """Be in the schema; nothing keeps others out but the pool. Clear up after those who were killed."""
+        """Use the schema, and delete what killed tasks have staged. Only the pool keeps other runs out."""
         self.make_schema(dataset)
         self._schema = dataset
         self._files.create_directory(self._staging)
@@ -225,7 +225,7 @@ class Databricks(Destination):
     # rows
 
     def temporary(self, columns: Columns) -> str:
-        """Return the name of a table that is made when its rows come."""
+        """Return the name of a table that :meth:`append` makes."""
         return self._new_staged()
 
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
@@ -249,7 +249,7 @@ class Databricks(Destination):
         return self._staged[-1]
 
     def _stage(self, table: str, columns: Columns, file: Path) -> None:
-        """Make a table of the rows in a file: whole, or not at all."""
+        """Make a table of the rows in a file, in one statement."""
         texts = ", ".join(f"c{n} STRING" for n in range(len(columns)))
         typed = ", ".join(
             f"{_typed(f'c{n}', kind)} AS {quoted(column)}" for n, (column, kind) in enumerate(columns.items())
@@ -268,7 +268,7 @@ class Databricks(Destination):
             self._files.delete(path)
 
     def _drop_staged(self) -> None:
-        """Drop what was staged; what cannot be dropped now is dropped another day."""
+        """Drop staged tables; :meth:`lock` of a later run drops those that cannot be dropped now."""
         staged, self._staged = self._staged, []
         if staged:
             drops = [self.dialect.transpiled(f"DROP TABLE IF EXISTS {table}") for table in staged]
@@ -279,7 +279,7 @@ class Databricks(Destination):
                     raise
 
     def as_text(self, column: str, kind: ColumnType) -> str:
-        """See :meth:`Destination.as_text`; a time would be told without its offset."""
+        """See :meth:`Destination.as_text`; a CAST would lose a time's offset."""
         if kind is ColumnType.TIMESTAMP:
             return f"date_format({quoted(column)}, 'yyyy-MM-dd HH:mm:ss.SSSSSSXXX')"
         if kind is ColumnType.JSON:
@@ -287,7 +287,7 @@ class Databricks(Destination):
         return super().as_text(column, kind)
 
     def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
-        """See :meth:`Destination.widening`; Delta changes few types in place, so the table is made anew."""
+        """See :meth:`Destination.widening`; Delta changes few types in place, so the table is rewritten."""
         name, word = quoted(column), OURS[kind]
         value = f"CAST({name} AS VARCHAR) || 'T00:00:00Z'" if kind is ColumnType.TIMESTAMP else name
         return (
@@ -316,7 +316,7 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
         raise WarehouseError(
             f"Connection {connection.conn_id!r} needs the workspace's address as its host, and the extra "
             "fields 'http_path' (/sql/1.0/warehouses/…), 'catalog' and 'staging' "
-            "(/Volumes/catalog/schema/volume/…, which rows pass through)."
+            "(/Volumes/catalog/schema/volume/…, for the files that are loaded)."
         )
     given = {"host": connection.host, "retry_timeout_seconds": 60, **_secrets(connection)}
     destination = Databricks(
@@ -330,7 +330,7 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
 
 
 def _secrets(connection: Connection) -> dict[str, Any]:
-    """Return what proves who we are: one way, whatever else the environment offers to the SDK."""
+    """Return the SDK's settings for one way to authenticate, so that it ignores the environment."""
     extra = connection.extra_dejson
     token = extra.get("token") or connection.password
     if not token:
@@ -356,7 +356,7 @@ def _secrets(connection: Connection) -> dict[str, Any]:
 
 
 def _made(sql: str) -> str:
-    """Return the statement so that a table which it makes is one that transactions can write to."""
+    """Return the statement with the table properties that transactions need."""
     if not sql.startswith(("CREATE TABLE ", "CREATE OR REPLACE TABLE ")):
         return sql
     head, as_, query = sql.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1).partition(" AS SELECT ")

@@ -1,4 +1,4 @@
-"""The Statement Execution API of Databricks: a statement, its end, its rows, and what is told of a fault."""
+"""The Statement Execution API of Databricks: running a statement, reading its rows, naming a fault."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _WAIT: Final = "30s"
 _POLL_SECONDS: Final = 2.0
 _CONDITION: Final = re.compile(r"\[([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)?)\]")
-#: Conditions whose messages tell of rights, names and the warehouse, and never of a value.
+#: Conditions whose messages name rights and objects, and never contain a value.
 _OF_THE_SERVER: Final = re.compile(
     r"INSUFFICIENT_PERMISSIONS|PERMISSION_DENIED|UC_|UNAUTHORIZED|TABLE_OR_VIEW_|SCHEMA_|CATALOG_"
     r"|NO_SUCH_CATALOG|TRANSACTION_|MULTI_STATEMENT_TRANSACTION_|DELTA_CATALOG_MANAGED|PATH_NOT_FOUND"
@@ -26,11 +26,11 @@ _AGAIN: Final = "Clear the task to try again."
 _REMEDIES: Final = (
     (
         re.compile("CONCURREN|CONFLICT|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED"),
-        f"Somebody else wrote to the same tables meanwhile, which undoes the later one. {_AGAIN}",
+        f"Another transaction wrote to the same tables, so this one was rolled back. {_AGAIN}",
     ),
     (
         re.compile("TRANSACTION_|CATALOG_MANAGED"),
-        "A part lands in one transaction: the dataset's tables have to be Delta tables managed by Unity "
+        "A part lands in one transaction, so the dataset's tables must be Delta tables managed by Unity "
         "Catalog, with catalog commits and without row filters or column masks.",
     ),
     (
@@ -41,7 +41,7 @@ _REMEDIES: Final = (
 
 
 class _StatementFailedError(Exception):
-    """The warehouse has refused a statement; its words may hold a value, so they stay an attribute."""
+    """The warehouse has refused a statement. Its message may contain a value, so it is an attribute."""
 
     def __init__(self, state: str, message: str) -> None:
         super().__init__(state)
@@ -51,10 +51,10 @@ class _StatementFailedError(Exception):
 
 
 class SqlWarehouse:
-    """A SQL warehouse, which runs statements one by one and keeps nothing between them.
+    """A SQL warehouse. It runs single statements; there is no session between them.
 
-    :param workspace: that it belongs to.
-    :param catalog: in which schemas are looked for.
+    :param workspace: the workspace of the warehouse.
+    :param catalog: the catalog of the schemas.
     """
 
     def __init__(self, workspace: WorkspaceClient, warehouse_id: str, catalog: str) -> None:
@@ -63,7 +63,7 @@ class SqlWarehouse:
         self._catalog = catalog
 
     def execute(self, sql: str, **options: Any) -> StatementResponse:
-        """Run a statement to its end; one that is no longer waited for is cancelled."""
+        """Run a statement and wait for its end. Cancel it if the wait is interrupted."""
         from databricks.sdk.service.sql import StatementState
 
         statements = self._workspace.statement_execution
@@ -86,7 +86,7 @@ class SqlWarehouse:
         return answer
 
     def fetched(self, sql: str) -> Iterator[Page]:
-        """Run a query; yield its rows from Arrow, which keeps every type, as they stream in."""
+        """Run a query; yield its rows as they arrive, from Arrow, which keeps every type."""
         from databricks.sdk.service.sql import Disposition, Format
 
         answer = self.execute(sql, disposition=Disposition.EXTERNAL_LINKS, format=Format.ARROW_STREAM)
@@ -114,21 +114,21 @@ def fault(error: Exception) -> tuple[str, str] | None:
         says = error.message.partition("\n")[0] if _OF_THE_SERVER.match(error.condition) else ""
         return error.condition, f"{_remedy(error.condition)} {says}".strip()
     if isinstance(error, DatabricksError):
-        # Of the service itself: a token, a right, a warehouse or a volume that is not there.
+        # Errors of the service itself: token, rights, a missing warehouse or volume.
         known = isinstance(error, errors.Unauthenticated | errors.PermissionDenied | errors.NotFound)
         says = f" {error}" if known else ""
         return f"{type(error).__name__} ({error.error_code})", f"{WITHHELD}{says}"
     if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | TimeoutError):
-        return type(error).__name__, f"Is the workspace reachable from here? {_AGAIN}"
+        return type(error).__name__, f"The workspace may be unreachable from here. {_AGAIN}"
     return None
 
 
 def _remedy(condition: str) -> str:
-    return next((told for pattern, told in _REMEDIES if pattern.search(condition)), WITHHELD)
+    return next((remedy for pattern, remedy in _REMEDIES if pattern.search(condition)), WITHHELD)
 
 
 def _rows(link: str) -> Iterator[Page]:
-    """Yield the rows behind a link, which opens the door by itself: no token goes there."""
+    """Yield the rows behind a presigned link; no token is sent to it."""
     import pyarrow.ipc
     import requests
 

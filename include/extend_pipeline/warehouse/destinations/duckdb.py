@@ -1,4 +1,4 @@
-"""DuckDB: reading the connection to a file, which only one process at a time can have open."""
+"""DuckDB: reads the connection to a file, which one process at a time can open."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def open_warehouse(connection: Connection, dataset: str) -> DuckDBWarehouse:
     """Return the DuckDB file that is the connection's host; ``~`` and ``$VARIABLES`` in it are expanded.
 
     Extra fields: ``memory_limit_mb`` (default 256), ``threads`` (default 2), ``lock_timeout`` (seconds
-    to wait while another process has the file open, default 120), ``snapshot`` (where readers find a copy of
-    the file as it was after the last run; none by default).
+    to wait while another process has the file open, default 120), ``snapshot`` (the path of a copy
+    for readers, updated after each run; none by default).
     """
     from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 
@@ -46,9 +46,9 @@ def open_warehouse(connection: Connection, dataset: str) -> DuckDBWarehouse:
 
 
 def publish_snapshot(connection: Connection, dataset: str) -> None:
-    """Renew the copy of the file, if the connection asks for one.
+    """Update the snapshot of the file, if the connection has one.
 
-    :raises WarehouseError: if it could not be done.
+    :raises WarehouseError: if that fails.
     """
     if connection.extra_dejson.get("snapshot"):
         with open_warehouse(connection, dataset) as warehouse:
@@ -58,7 +58,7 @@ def publish_snapshot(connection: Connection, dataset: str) -> None:
 def duckdb_path(connection: Connection) -> Path:
     """Return the DuckDB file that a connection names.
 
-    :raises WarehouseError: if it names none.
+    :raises WarehouseError: if the connection names no file.
     """
     host = (connection.host or "").strip()
     if not host and connection.schema:
@@ -76,7 +76,7 @@ def duckdb_path(connection: Connection) -> Path:
 def _local_path(connection: Connection, field: str, value: str) -> Path:
     """Return the file that a field names; ``~`` and ``$VARIABLES`` in it are expanded.
 
-    :raises WarehouseError: if it is an address, which a DuckDB file that is written cannot have, or a folder.
+    :raises WarehouseError: if it is an address or a folder: DuckDB writes local files only.
     """
     expanded = os.path.expandvars(value.strip())
     where = f"Connection {connection.conn_id!r}: {field}"

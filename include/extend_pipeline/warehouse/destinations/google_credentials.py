@@ -1,4 +1,4 @@
-"""Who we are at Google: from the extra fields of an Airflow connection of type ``google_cloud_platform``."""
+"""Google credentials from the extra fields of an Airflow connection of type ``google_cloud_platform``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SCOPES: Final = ["https://www.googleapis.com/auth/bigquery"]
 def credentials(extra: Mapping[str, Any]) -> tuple[Any, str | None]:
     """Return the credentials (google-auth's) that the fields name, and the project that these belong to.
 
-    ``keyfile_dict`` (an object, or it as text) or ``key_path`` is a service account's key; ``is_anonymous``
-    asks for none, which emulators take; without any of them there have to be application default
-    credentials. ``scope`` (by commas) replaces BigQuery's own; ``impersonation_chain`` (a list, or by commas)
-    ends with the account that is impersonated.
+    ``keyfile_dict`` (an object, or JSON text) or ``key_path`` is a service account's key; ``is_anonymous``
+    means no credentials, for emulators; without any of them, application default credentials are used.
+    ``scope`` (separated by commas) replaces BigQuery's scope; ``impersonation_chain`` (a list, or separated
+    by commas) ends with the account that is impersonated.
 
-    :raises ValueError: if a key is none.
+    :raises ValueError: if a key is invalid.
     :raises google.auth.exceptions.GoogleAuthError: if there are no credentials.
     """
     import google.auth
@@ -32,8 +32,8 @@ def credentials(extra: Mapping[str, Any]) -> tuple[Any, str | None]:
     if extra.get("is_anonymous"):
         found = AnonymousCredentials()
     elif key:
-        told = json.loads(key) if isinstance(key, str) else key
-        found = service_account.Credentials.from_service_account_info(told, scopes=scopes)
+        info = json.loads(key) if isinstance(key, str) else key
+        found = service_account.Credentials.from_service_account_info(info, scopes=scopes)
         project = found.project_id
     elif path:
         found = service_account.Credentials.from_service_account_file(path, scopes=scopes)
@@ -49,6 +49,6 @@ def credentials(extra: Mapping[str, Any]) -> tuple[Any, str | None]:
 
 
 def _listed(value: Any) -> Sequence[str]:
-    """Return what a field lists, one below the other or with commas between."""
+    """Return the entries of a list, or of a text separated by commas."""
     each = value.split(",") if isinstance(value, str) else value or ()
     return [str(one).strip() for one in each if str(one).strip()]

@@ -1,8 +1,8 @@
-"""Postgres as a destination: one transaction for everything, COPY in, an advisory lock for whoever writes.
+"""Postgres as a destination: one transaction for everything, COPY for rows, an advisory lock for writers.
 
-A pooler (PgBouncer in transaction mode, RDS Proxy) may give each transaction another connection of the
-server's. So nothing outlives one: settings, temporary tables and cursors end with it, and no statement is
-prepared. What is asked while no transaction is open is one of its own.
+A pooler (PgBouncer in transaction mode, RDS Proxy) may give each transaction another server connection. So
+nothing outlives a transaction: settings, temporary tables and cursors end with it, and no statement is
+prepared. A query outside a transaction runs in a transaction of its own.
 """
 
 from __future__ import annotations
@@ -57,22 +57,22 @@ _SETTINGS: Final = {
 }
 #: The same, of newer servers, by the number of the version that they came with.
 _NEWER_SETTINGS: Final = {170000: {"transaction_timeout": "0"}}
-#: Types and functions are the system's, whatever a schema of somebody's own has of the same name.
+#: Puts ``pg_catalog`` first, so that no other schema's type or function of the same name is used.
 _SYSTEM_FIRST: Final = """SELECT set_config('search_path', 'pg_catalog' || coalesce(
     ', ' || nullif(nullif(current_setting('search_path'), ''), '""'), ''), true)"""
-#: Classes of SQLSTATE whose messages tell of the server, of rights and names, and never of a value.
+#: Classes of SQLSTATE whose messages name the server, rights and objects, and never contain a value.
 _OF_THE_SERVER: Final = ("08", "25", "28", "3D", "42", "53", "55", "57")
 _REMEDIES: Final = {
-    "42501": "Grant it to the connection's user, which has to own the dataset's tables.",
-    "25006": "Is the server a standby, or default_transaction_read_only set for the role? Name the primary.",
-    "42P10": "Has a publication some of the table's columns only? Deletes need all of them in it.",
-    "55000": "ALTER TABLE … REPLICA IDENTITY FULL, where a publication has a table without one.",
-    "55P03": "Somebody's open transaction has a lock on it, which pg_locks tells: end that, clear the task.",
-    "2BP01": "A view of somebody's own depends on it.",
-    "0A000": "A view of somebody's own may use that column: drop it, clear the task, make it again.",
-    "54000": "An index or a row of the dataset is beyond a limit of Postgres.",
+    "42501": "Grant it to the connection's user, who must own the dataset's tables.",
+    "25006": "Connect to the primary, or set default_transaction_read_only to off for the role.",
+    "42P10": "A publication may contain only some of the table's columns. Deletes need all of them.",
+    "55000": "A published table has no replica identity: ALTER TABLE … REPLICA IDENTITY FULL.",
+    "55P03": "Another transaction holds a lock on it, see pg_locks. End it, then clear the task.",
+    "2BP01": "Another view depends on it.",
+    "0A000": "A view may use that column. Drop the view, clear the task, create the view again.",
+    "54000": "An index entry or a row exceeds a limit of Postgres.",
 }
-#: Keys and what else is looked for, so that no load reads a whole table; what is unique is sworn to be.
+#: Unique indexes, and columns with an index: no load reads a whole table.
 _UNIQUE: Final = {"documents": tuple(KEY), "runs": ("run_id",), "loads": ("part",)}
 _INDEXED: Final = ("document_id", "run_id")
 
@@ -81,7 +81,7 @@ class Postgres(Destination):
     """See :class:`extend_pipeline.warehouse.remote.destination.Destination`.
 
     :param parameters: libpq's, the password among them.
-    :param lock_timeout: seconds to wait while somebody else writes to the dataset.
+    :param lock_timeout: seconds to wait while another run writes to the dataset.
     """
 
     # A row has to fit into 8 kB, and each value keeps up to 24 bytes in it (a longer one moves out).
@@ -132,7 +132,7 @@ class Postgres(Destination):
         return self._connection
 
     def _begin(self) -> None:
-        """Begin a transaction with our settings; connect anew if the connection has ended since the last."""
+        """Begin a transaction with our settings; reconnect if the connection was lost since the last one."""
         import psycopg
 
         settings = dict(_SETTINGS)
@@ -144,7 +144,7 @@ class Postgres(Destination):
         try:
             self._session.execute(begin)
         except psycopg.OperationalError:
-            if not self._session.closed:  # an earlier one is open, or a setting is refused
+            if not self._session.closed:  # a transaction is open already, or a setting is refused
                 raise
             self.open()
             self._session.execute(begin)
@@ -156,7 +156,7 @@ class Postgres(Destination):
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection[tuple[Any, ...]]]:
-        """Give the connection, in the transaction that is open, or in one for what is inside."""
+        """Yield the connection in the open transaction, or else in a new one."""
         import psycopg
 
         if self._begun:
@@ -230,7 +230,7 @@ class Postgres(Destination):
         yield from found
 
     def make_schema(self, dataset: str) -> None:
-        """Make the schema unless it exists; to ask for one that exists needs a right that few have."""
+        """Create the schema unless it exists: CREATE SCHEMA needs a right even if the schema exists."""
         ((known,),) = self._asked("SELECT to_regnamespace(quote_ident(%s))", [dataset]).fetchall()
         if known is None:
             self._asked(f"CREATE SCHEMA {quoted(dataset)}")
@@ -270,11 +270,11 @@ class Postgres(Destination):
         file.unlink()
         if written != count:
             raise WarehouseError(
-                f"{self.name}: {table} took {written} of {count} rows; a trigger of somebody's own leaves "
-                "the others out. The transaction was undone. Drop the trigger, or let it leave rows alone."
+                f"{self.name}: {table} took {written} of {count} rows; a trigger discards the others. "
+                "The transaction was rolled back. Drop the trigger, or change it so that it keeps all rows."
             )
         if table.startswith(_TEMPORARY):
-            # Without, and before a big table has been analysed, each of its rows is compared with every key.
+            # Without this, each row of a big table that is not analysed yet is compared with every key.
             key = "document_id" if "document_id" in columns else next(iter(columns))
             self._asked(f"CREATE INDEX ON {table} ({quoted(key)})")
             self._asked(f"ANALYZE {table}")
@@ -289,7 +289,7 @@ class Postgres(Destination):
         return dict(rows.fetchall())
 
     def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
-        """See :meth:`Destination.make_view`; one whose columns have changed is made anew."""
+        """See :meth:`Destination.make_view`; a view whose columns have changed is dropped first."""
         import psycopg
 
         name = f"{quoted(dataset)}.{quoted(view)}"
@@ -303,7 +303,7 @@ class Postgres(Destination):
             session.execute(f"COMMENT ON VIEW {name} IS {literal(mark)}".encode())
 
     def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
-        """Index what rows are found by; let a publication of all tables know rows that are deleted."""
+        """Index key columns; set a replica identity, so that a publication of all tables allows deletes."""
         target = f"{quoted(dataset)}.{quoted(table)}"
         self._asked(f"ALTER TABLE {target} REPLICA IDENTITY FULL")
         if table in _UNIQUE:
@@ -314,7 +314,7 @@ class Postgres(Destination):
                 self._asked(f"CREATE INDEX ON {target} ({quoted(column)})")
 
     def index(self, dataset: str, table: str, column: str) -> None:
-        """See :meth:`Destination.index`; the name is what Postgres itself gives."""
+        """See :meth:`Destination.index`; the name is the one that Postgres would give it."""
         name = quoted(f"{table}_{column}_idx")
         target = f"{quoted(dataset)}.{quoted(table)} ({quoted(column)})"
         self._asked(f"CREATE INDEX IF NOT EXISTS {name} ON {target}")
@@ -328,15 +328,15 @@ class Postgres(Destination):
         state = error.sqlstate or ""
         says = f" {error.diag.message_primary}." if state.startswith(_OF_THE_SERVER) else ""
         if not state:
-            return type(error).__name__, "Is the server still there? Clear the task to try again."
+            return type(error).__name__, "The server may be down. Clear the task to try again."
         return f"{type(error).__name__} ({state})", f"{_REMEDIES.get(state, WITHHELD)}{says}"
 
 
 def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehouse:
     """Return the Postgres database that a connection of Airflow's type ``postgres`` names.
 
-    Extra fields: whatever libpq takes (``sslmode``, ``sslrootcert``, ``options``, …); ``memory_limit_mb``
-    (default 128) and ``threads`` (default 2) of the DuckDB that makes rows ready; ``lock_timeout`` (seconds
+    Extra fields: libpq's own (``sslmode``, ``sslrootcert``, ``options``, …); ``memory_limit_mb``
+    (default 128) and ``threads`` (default 2) of the DuckDB that prepares rows; ``lock_timeout`` (seconds
     to wait while another run plans or lands, default 120).
     """
     require(connection, "postgres", "psycopg", "sqlglot")

@@ -1,7 +1,7 @@
-"""What keeps a role from planning and landing in Postgres, each with the statement that mends it.
+"""What keeps a role from planning and landing in Postgres, each with the statement that fixes it.
 
-Postgres would tell of these one at a time, at whatever statement meets them first, and of some not at all:
-a policy of row-level security hides rows, and a document that is not seen is sent, and paid, again.
+Postgres reports these one at a time, at the first statement that fails, and some not at all: a policy of
+row-level security hides rows, and a document whose row is hidden would be sent, and paid for, again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def of_database(ask: Ask, dataset: str) -> Iterator[str]:
         _DATABASE, [dataset]
     )
     if standby:
-        yield "the server is a standby, which takes no writes. Name the primary in the connection."
+        yield "the server is a standby, which is read-only. Set the primary as the connection's host."
     elif read_only:
         yield (
             "the role's transactions are read-only. See default_transaction_read_only: "
@@ -72,7 +72,7 @@ def of_database(ask: Ask, dataset: str) -> Iterator[str]:
 def of_tables(ask: Ask, dataset: str, tables: Sequence[str], *, changing: bool) -> Iterator[str]:
     """Yield what is wrong with tables.
 
-    :param changing: they get columns as what is extracted changes, which only their owner can do.
+    :param changing: columns are added to these tables, which only their owner can do.
     """
     ((role,),) = ask("SELECT current_user", [])
     for name, hidden, owned, silent, *rights in ask(_TABLES, [dataset, dataset, list(tables)]):
@@ -88,16 +88,16 @@ def of_tables(ask: Ask, dataset: str, tables: Sequence[str], *, changing: bool) 
                 f"TABLE {target} NO FORCE ROW LEVEL SECURITY" if owned else f"ROLE {quoted(role)} BYPASSRLS"
             )
             yield (
-                f"row-level security may hide rows of table {name}, and a document that is not seen would be "
+                f"row-level security may hide rows of table {name}; a document whose row is hidden would be "
                 f"paid for twice. ALTER {seen};"
             )
         if silent:
             yield (
-                f"a publication has table {name}, whose rows have no replica identity, and so can be neither "
-                f"changed nor deleted. ALTER TABLE {target} REPLICA IDENTITY FULL;"
+                f"table {name} is published and has no replica identity, so rows can be neither changed nor "
+                f"deleted. ALTER TABLE {target} REPLICA IDENTITY FULL;"
             )
         if changing and not owned:
             yield (
-                f"must be owner of table {name}, which gets a column for each new field. "
+                f"must be owner of table {name}, to add a column for each new field. "
                 f"ALTER TABLE {target} OWNER TO {quoted(role)};"
             )

@@ -1,7 +1,7 @@
-"""Redshift as a destination: one transaction for everything, Parquet by way of S3, a table that is locked.
+"""Redshift as a destination: one transaction for everything, Parquet files in S3, a locked table.
 
 Redshift descends from Postgres 8 and is not Postgres: text ends at 65,535 bytes, a column's type cannot be
-changed, booleans and text are not cast to each other, and nothing but a table can be locked.
+changed, booleans and text are not cast to each other, and only tables can be locked.
 """
 
 from __future__ import annotations
@@ -54,24 +54,24 @@ _KINDS: Final = {
     "timestamp with time zone": ColumnType.TIMESTAMP,
     "super": ColumnType.JSON,
 }
-#: How values are written; nobody's defaults shall change that.
+#: How values are written, whatever the role's defaults are.
 _SETTINGS: Final = {"timezone": "UTC", "datestyle": "ISO, YMD", "extra_float_digits": "2"}
-#: Rows that a cursor gives at once; a cluster of one node gives no more.
+#: Rows per FETCH: the maximum on a cluster of one node.
 _FETCHED: Final = 1_000
-#: Nobody reads it, so whoever has it locked keeps other writers out and no reader.
+#: A table that is never read, so that locking it keeps out other writers and no readers.
 _LOCK: Final = "_lock"
 _STAGED: Final = quoted("extend_staged")
 _WIDENED: Final = quoted("_widened")
 _TIMED_OUT: Final = "57014"
-#: Classes of SQLSTATE whose messages tell of the server, of rights and names, and never of a value.
+#: Classes of SQLSTATE whose messages name the server, rights and objects, and never contain a value.
 _OF_THE_SERVER: Final = ("08", "0A", "25", "28", "3D", "42", "53", "57")
 _REMEDIES: Final = {
-    "42501": "Grant it to the connection's user, which has to own the dataset's tables.",
-    "0A000": "Has Redshift made the column the table's sort or distribution key? "
+    "42501": "Grant it to the connection's user, who must own the dataset's tables.",
+    "0A000": "The column may be the table's sort or distribution key: "
     "ALTER TABLE … ALTER SORTKEY NONE, … ALTER DISTSTYLE EVEN, then clear the task.",
-    "2BP01": "A view of somebody's own depends on it: drop it, clear the task, make it again.",
-    "XX000": "SYS_LOAD_ERROR_DETAIL and SYS_QUERY_HISTORY tell more; may the role read the staging place? "
-    "After a conflict with another transaction, clear the task.",
+    "2BP01": "Another view depends on it. Drop the view, clear the task, create the view again.",
+    "XX000": "See SYS_LOAD_ERROR_DETAIL and SYS_QUERY_HISTORY. The role must be able to read the staging "
+    "folder. After a conflict with another transaction, clear the task.",
 }
 
 
@@ -81,7 +81,7 @@ class Redshift(Destination):
     :param connect: opens a connection of ``redshift_connector``.
     :param staging: a folder in S3, ``s3://connection@bucket/path``, that rows pass through.
     :param iam_role: the role with which Redshift reads it, or ``default``.
-    :param lock_timeout: seconds to wait while somebody else writes to the dataset.
+    :param lock_timeout: seconds to wait while another run writes to the dataset.
     """
 
     dialect = Dialect("redshift", TYPES, holds_nul=False, widest=1_500, longest=LONGEST)
@@ -115,7 +115,9 @@ class Redshift(Destination):
             for name, value in _SETTINGS.items():
                 self._execute(f"SET {name} TO {literal(value)}")
         except (Error, OSError) as error:
-            reason = _told(error, "M") or f"{type(error).__name__}: is it reachable from here?"
+            reason = (
+                _field(error, "M") or f"{type(error).__name__}: the cluster may be unreachable from here."
+            )
         if reason:
             self.close()
             raise WarehouseError(f"{self.name} cannot be opened: {reason}")
@@ -126,7 +128,7 @@ class Redshift(Destination):
 
         connection, self._connection, self._begun = self._connection, None, False
         if connection is not None:
-            with contextlib.suppress(Error, OSError):  # it may have gone away by itself
+            with contextlib.suppress(Error, OSError):  # the connection may be lost already
                 connection.close()
 
     def _execute(self, sql: str) -> Cursor:
@@ -137,8 +139,8 @@ class Redshift(Destination):
     def pages(self, sql: str) -> Iterator[Page]:
         """See :meth:`Destination.pages`.
 
-        The driver keeps all that it is answered in memory, and a session has one cursor at a time: rows come
-        by a cursor, and wait in a file.
+        The driver holds a whole result in memory, and a session has one cursor at a time: so rows are fetched
+        through a cursor and kept in a file.
         """
         if not sql.startswith(("SELECT", "WITH")):
             cursor = self._execute(sql)
@@ -180,7 +182,7 @@ class Redshift(Destination):
         return dict(found)
 
     def make_schema(self, dataset: str) -> None:
-        """Make the schema unless it exists; to ask for one that exists needs a right that few have."""
+        """Create the schema unless it exists: CREATE SCHEMA needs a right even if the schema exists."""
         known = f"SELECT 1 FROM pg_namespace WHERE nspname = {literal(dataset)}"
         if not self._execute(known).fetchall():
             self._execute(f"CREATE SCHEMA {quoted(dataset)}")
@@ -188,12 +190,12 @@ class Redshift(Destination):
     def lock(self, dataset: str) -> None:
         """See :meth:`Destination.lock`.
 
-        A transaction sees what there was at its first query: that has to come after the lock.
+        A transaction sees the data as of its first query, so that query must come after the lock.
         """
         from redshift_connector.error import Error
 
         table = f"{quoted(dataset)}.{quoted(_LOCK)}"
-        self._execute("ROLLBACK")  # of nothing, so that the table is there for others before it is locked
+        self._execute("ROLLBACK")  # ends what is open, so that the new table is committed before it is locked
         self.make_schema(dataset)
         self._execute(f"CREATE TABLE IF NOT EXISTS {table} (nothing BOOLEAN)")
         self._execute("BEGIN")
@@ -202,7 +204,7 @@ class Redshift(Destination):
         try:
             self._execute(f"LOCK TABLE {table}")
         except Error as error:
-            busy = _told(error, "C") == _TIMED_OUT
+            busy = _field(error, "C") == _TIMED_OUT
             if not busy:
                 raise
         if busy:
@@ -235,10 +237,10 @@ class Redshift(Destination):
 
     @contextlib.contextmanager
     def _staged(self, file: Path) -> Iterator[str]:
-        """Put a file where Redshift can read it; yield its address there."""
+        """Upload a file to the staging folder; yield its address."""
         from airflow.sdk import ObjectStoragePath
 
-        # COPY reads whatever begins with the address that it is given.
+        # COPY reads every object whose key begins with the given address.
         staged = ObjectStoragePath(self._staging) / f"{uuid.uuid4()}.parquet"
         staged.fs.put_file(str(file), staged.path)
         try:
@@ -256,7 +258,7 @@ class Redshift(Destination):
         return super().as_text(column, kind)
 
     def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
-        """See :meth:`Destination.widening`; another column takes the column's place."""
+        """See :meth:`Destination.widening`; a new column replaces the old one."""
         name, word = quoted(column), OURS[kind]
         return (
             f"ALTER TABLE {table} ADD COLUMN {_WIDENED} {word}",
@@ -275,7 +277,7 @@ class Redshift(Destination):
         return dict(rows)
 
     def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
-        """See :meth:`Destination.make_view`; one whose columns have changed cannot be replaced."""
+        """See :meth:`Destination.make_view`; Redshift cannot replace a view whose columns have changed."""
         name = f"{quoted(dataset)}.{quoted(view)}"
         self._execute(f"DROP VIEW IF EXISTS {name}")
         self._execute(statement)
@@ -287,10 +289,10 @@ class Redshift(Destination):
 
         if not isinstance(error, (Error, ConnectionError, TimeoutError)):
             return None
-        state = _told(error, "C")
+        state = _field(error, "C")
         if not state:
-            return type(error).__name__, "Is the cluster still there? Clear the task to try again."
-        says = f" {_told(error, 'M')}." if state.startswith(_OF_THE_SERVER) else ""
+            return type(error).__name__, "The cluster may be down. Clear the task to try again."
+        says = f" {_field(error, 'M')}." if state.startswith(_OF_THE_SERVER) else ""
         return f"{type(error).__name__} ({state})", f"{_REMEDIES.get(state, WITHHELD)}{says}"
 
 
@@ -298,9 +300,9 @@ def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehou
     """Return the Redshift database that a connection of Airflow's type ``redshift`` names.
 
     Extra fields: ``staging`` (a folder in S3 that rows pass through, ``s3://connection@bucket/path``),
-    ``iam_role`` (with which Redshift reads it; ``default`` is the cluster's own), and whatever
-    ``redshift_connector`` takes (``iam``, ``cluster_identifier``, ``is_serverless``, ``region``, ``sslmode``,
-    …); ``memory_limit_mb``, ``threads`` and ``lock_timeout`` as for Postgres.
+    ``iam_role`` (with which Redshift reads it; ``default`` is the cluster's own), and the arguments of
+    ``redshift_connector.connect`` (``iam``, ``cluster_identifier``, ``is_serverless``, ``region``,
+    ``sslmode``, …); ``memory_limit_mb``, ``threads`` and ``lock_timeout`` as for Postgres.
     """
     require(connection, "redshift", "redshift_connector", "sqlglot")
     import redshift_connector
@@ -310,8 +312,8 @@ def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehou
     if not staging.startswith("s3://") or not iam_role:
         raise WarehouseError(
             f"Connection {connection.conn_id!r} needs the extra fields 'staging' "
-            "(s3://connection@bucket/path, which rows pass through) and 'iam_role' (with which Redshift "
-            "reads it, or 'default')."
+            "(s3://connection@bucket/path, for the files that are loaded) and 'iam_role' (the role with "
+            "which Redshift reads it, or 'default')."
         )
     known = inspect.signature(redshift_connector.connect).parameters
     given: dict[str, Any] = {name: value for name, value in extra.items() if name in known}
@@ -323,7 +325,7 @@ def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehou
         "password": connection.password,
     }
     given |= {name: value for name, value in fields.items() if value}
-    given["max_prepared_statements"] = 0  # no statement comes twice
+    given["max_prepared_statements"] = 0  # no statement is repeated
     destination = Redshift(
         f"Redshift {connection.host or ''}/{connection.schema or ''} (connection {connection.conn_id!r})",
         lambda: redshift_connector.connect(**given),
@@ -334,7 +336,7 @@ def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehou
     return RemoteWarehouse(destination, dataset, **numbers(connection, *DUCKDB))
 
 
-def _told(error: Exception, field: str) -> str:
+def _field(error: Exception, field: str) -> str:
     """Return a field of the server's answer: ``C``, its SQLSTATE, or ``M``, its message."""
     answer: Any = error.args[0] if error.args else None
     return str(answer.get(field, "")) if isinstance(answer, dict) else ""

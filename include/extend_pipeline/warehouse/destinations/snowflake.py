@@ -41,7 +41,7 @@ TYPES: Final[Mapping[ColumnType, str]] = {
     ColumnType.TIMESTAMP: "TIMESTAMP_TZ",
     ColumnType.JSON: "VARIANT",
 }
-#: What the catalog calls them; numbers are told apart by their scale.
+#: The catalog's names of the types; numbers differ by their scale.
 _KINDS: Final = {
     "TEXT": ColumnType.TEXT,
     "FLOAT": ColumnType.DOUBLE,
@@ -60,7 +60,7 @@ _SETTINGS: Final = {
     "DATE_INPUT_FORMAT": "AUTO",
 }
 _STAGE: Final = "EXTEND_STAGE"
-#: Numbers of faults whose messages tell of rights and names, and never of a value.
+#: Error numbers whose messages name rights and objects, and never contain a value.
 _OF_THE_SERVER: Final = (2003, 2043, 3001, 390201, 606, 90105)
 
 
@@ -142,7 +142,7 @@ class Snowflake(Destination):
         return dict(found)
 
     def make_schema(self, dataset: str) -> None:
-        """Make the schema unless it exists, and be in it: temporary tables and files need one."""
+        """Create the schema unless it exists, and use it: temporary tables and stages need a schema."""
         schema = quoted(self.dialect.identifier(dataset))
         known = literal(self.dialect.identifier(dataset))
         if not self._execute(
@@ -152,7 +152,7 @@ class Snowflake(Destination):
         self._execute(f"USE SCHEMA {schema}")
 
     def lock(self, dataset: str) -> None:
-        """Be in the schema; nothing keeps others out but the pool."""
+        """Use the schema. Snowflake has no lock for it: only the pool keeps other runs out."""
         self.make_schema(dataset)
 
     def temporary(self, columns: Columns) -> str:
@@ -171,7 +171,7 @@ class Snowflake(Destination):
 
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
         """See :meth:`Destination.append`; values go as text, which means the same on both sides."""
-        # Snowflake remembers by its name what it has loaded, and would leave it out.
+        # Snowflake skips a file name that it has loaded before.
         parquet = file.with_name(f"{uuid.uuid4()}.parquet")
         rows.export(f"SELECT {numbered_texts(columns)} FROM ({query})", parquet)
         self._execute(f"PUT 'file://{parquet}' @{_STAGE} AUTO_COMPRESS = FALSE OVERWRITE = TRUE")

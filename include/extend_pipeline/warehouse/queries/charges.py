@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def charges(session: Session, dataset: str, workflow_id: str, version: str | None) -> list[Charge]:
-    """Add up the charges of a workflow by file type, the version asked for apart from the others.
+    """Return the charges of a workflow by file type, those of the requested version apart from all others.
 
     A failed document counts with what it cost; a document of which no charge is known does not count.
     """

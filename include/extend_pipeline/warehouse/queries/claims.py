@@ -127,13 +127,13 @@ def write_claims(
     )
     if written and written[0][0] not in (count, None):  # not every engine tells
         raise WarehouseError(
-            f"{session.purpose}: {dataset}.claims took {written[0][0]} of {count} rows; a rule or trigger of "
-            "somebody's own leaves the others out. Nothing was sent. Drop it, or let it leave rows alone."
+            f"{session.purpose}: {dataset}.claims took {written[0][0]} of {count} rows; a rule or trigger "
+            "discards the others. Nothing was sent. Drop it, or change it so that it keeps all rows."
         )
 
 
 def rival_claims(session: Session, dataset: str, chunks: str, repetition: str | None) -> int:
-    """Return how many of our claims meet another chunk's: somebody has planned at the same moment.
+    """Return how many documents of these chunks another chunk claims, too: two runs planned at the same time.
 
     :param chunks: a relation with the references of our chunks in a column ``chunk``.
     :param repetition: only rivals of this one; None: of any.

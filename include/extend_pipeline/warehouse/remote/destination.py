@@ -67,7 +67,7 @@ class Destination(abc.ABC):
 
     @abc.abstractmethod
     def lock(self, dataset: str) -> None:
-        """Wait until nobody else writes to the dataset, and keep it so until the transaction ends.
+        """Wait until no other run writes to the dataset, and keep others out until the transaction ends.
 
         :raises WarehouseBusyError: if that takes too long.
         """

@@ -38,7 +38,7 @@ class _Value(NamedTuple):
 
     column: str
     exceeded: str
-    told: str
+    recorded: str
     replaced: str
 
 
@@ -91,7 +91,7 @@ def _replace(session: Session, dataset: str, limit: _Limit) -> None:
         for text in itertools.compress(texts, found):
             if table == "runs":
                 session.run(
-                    f"delete what was told of {limit.code} in runs",
+                    f"delete problems {limit.code} of runs",
                     f"""DELETE FROM {problems} WHERE code = {literal(limit.code)} AND table_name = 'runs'
                         AND column_name = {literal(text.column)}
                         AND run_id IN (SELECT run_id FROM {target} WHERE {text.exceeded})""",
@@ -99,11 +99,11 @@ def _replace(session: Session, dataset: str, limit: _Limit) -> None:
             if table != "problems":
                 row = _problem(table, columns, text, limit)
                 session.run(
-                    f"tell of {limit.code} in {table}",
+                    f"record {limit.code} in {table}",
                     f"INSERT INTO {problems} BY NAME SELECT {row} FROM {target} WHERE {text.exceeded}",
                 )
-            # The raw text of a problem is what it is there for.
-            value = text.told if (table, text.column) == ("problems", "value") else text.replaced
+            # A problem keeps the raw text.
+            value = text.recorded if (table, text.column) == ("problems", "value") else text.replaced
             session.run(
                 f"replace {limit.code} in {table}",
                 f"UPDATE {target} SET {quoted(text.column)} = {value} WHERE {text.exceeded}",
@@ -113,8 +113,8 @@ def _replace(session: Session, dataset: str, limit: _Limit) -> None:
 def _nul(column: str, kind: ColumnType) -> _Value:
     name = quoted(column)
     if kind is ColumnType.TEXT:
-        told, replaced = (f"replace({name}, chr(0), {literal(new)})" for new in ("\\u0000", _REPLACEMENT))
-        return _Value(column, f"contains({name}, chr(0))", told, replaced)
+        recorded, replaced = (f"replace({name}, chr(0), {literal(new)})" for new in ("\\u0000", _REPLACEMENT))
+        return _Value(column, f"contains({name}, chr(0))", recorded, replaced)
     text, pattern, new = f"CAST({name} AS VARCHAR)", literal(_IN_JSON), literal(rf"\1{_REPLACEMENT}")
     replaced = text
     for _ in range(2):  # of two in a row, the first one's end is not looked at again
@@ -142,7 +142,7 @@ def _problem(table: str, columns: Columns, text: _Value, limit: _Limit) -> str:
         "code": literal(limit.code),
         "table_name": literal(table),
         "column_name": literal(text.column),
-        "value": text.told,
+        "value": text.recorded,
         "message": literal(limit.message),
         "landed_at": "now()",
     }

@@ -41,7 +41,7 @@ class Sync:
     """Lands one part in a destination.
 
     :param workbench: open, empty, and thrown away afterwards; of the same dataset.
-    :param there: a session of the destination; a transaction is open, and nobody else writes to the dataset.
+    :param there: a session of the destination; a transaction is open, and no other run writes to the dataset.
     :param folder: for files that pass between the two.
     """
 

@@ -70,7 +70,7 @@ class RemoteWarehouse(Warehouse):
         self._destination.close()
 
     def session(self, purpose: str) -> DestinationSession:
-        """Return a session, so that rows can be read from it while others are at work."""
+        """Return a new session; its rows can be read while other sessions run statements."""
         return DestinationSession(self._destination, purpose)
 
     def land(
@@ -91,7 +91,7 @@ class RemoteWarehouse(Warehouse):
                 self._planning = False
                 session.run("end planning", "COMMIT")
             self._migrate(make=True)
-            with self._alone(session):
+            with self._exclusive(session):
                 return Sync(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
 
     def check_writable(self) -> None:
@@ -126,7 +126,7 @@ class RemoteWarehouse(Warehouse):
         with self._workbench() as workbench, contextlib.suppress(UndoneError):
             folder = workbench.path.parent
             part = parse_part([rehearsal.DOCUMENT], [rehearsal.LINE], folder, name=rehearsal.ORIGIN.part)
-            with self._alone(session):
+            with self._exclusive(session):
                 migrations.migrate(session, self.dataset, make=True)
                 claims.make_claims(session, self.dataset)
                 claims.write_claims(session, self.dataset, *rehearsal.CLAIM)
@@ -162,15 +162,15 @@ class RemoteWarehouse(Warehouse):
         return table
 
     @contextlib.contextmanager
-    def _alone(self, session: Session) -> Iterator[None]:
+    def _exclusive(self, session: Session) -> Iterator[None]:
         begun, self._planning = self._planning, False
         with session.transaction(begun=begun):
             if not begun:
                 self._lock()
             yield
 
-    def _held(self, session: Session) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._planning else self._alone(session)
+    def _planning_transaction(self, session: Session) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._planning else self._exclusive(session)
 
     def begin_planning(self) -> None:
         """See :meth:`extend_pipeline.warehouse.api.Warehouse.begin_planning`."""

@@ -1,4 +1,4 @@
-"""The dictionary: which generated table or column stands for which path of an extraction.
+"""The dictionary: which generated table or column holds which path of an extraction.
 
 A name, once given, stays with its path. A column is widened where that keeps every value (integers to
 decimals, dates to times). A field that is declared with an incompatible type gets a second column beside the
@@ -287,7 +287,7 @@ def _wanted(table_path: Path, path: Path) -> str:
 
 
 def _around(path: Path) -> Path:
-    """Return the path of the table that a list stands in."""
+    """Return the path of the table that contains a list."""
     ends = [end for end, key in enumerate(path[:-1]) if key is None]
     return path[: ends[-1] + 1] if ends else ()
 

@@ -25,9 +25,9 @@ def read(session: Session, dataset: str, contract: SchemaContract) -> Dictionary
 
 
 def write(session: Session, dataset: str, dictionary: Dictionary, *, load: str) -> Counter[str]:
-    """Write what is new in the dictionary, in a transaction that is open; return the rows by table.
+    """Write new entries of the dictionary in the open transaction; return the number of rows by table.
 
-    Each name and type that did not fit is a problem that is told of once, however often it happens.
+    Each changed name and type is recorded as a problem once, however often it happens.
 
     :param load: the relation of the one row that says where the part comes from.
     """

@@ -31,7 +31,7 @@ COLUMNS: Final[Columns] = {"version": ColumnType.INTEGER, "applied_at": ColumnTy
 class Migration(NamedTuple):
     """A step from the version before to this version.
 
-    :param apply: gets a session, with a transaction open and nobody else at work, and the dataset.
+    :param apply: takes a session, with a transaction open and no other writer, and the dataset.
     """
 
     version: int
@@ -87,7 +87,7 @@ def migrate(
 ) -> bool:
     """Bring a dataset to the newest version; return whether it is there.
 
-    :param session: a transaction is open, and nobody else plans or lands in the dataset.
+    :param session: a transaction is open, and no other run plans or lands in the dataset.
     :param make: also give an empty dataset the newest version.
     :raises WarehouseError: if the dataset is of a newer release, or a statement fails; all is as it was then,
         or is continued from there where the engine has no transactions for tables.

@@ -11,8 +11,8 @@ The rule, in this order:
 5. A field whose type has changed for one that the column cannot be widened to has a second column, named like
    the first with two underscores and the kind of value after it: ``total__text``. No other name has two.
 
-The result depends on the names alone, save that an identifier once given is never taken away: the warehouse's
-``dictionary`` table remembers it, and is the way back from an identifier to the path it stands for.
+The result depends on the names alone, except that an identifier, once given, stays: the warehouse's
+``dictionary`` table remembers it and maps each identifier back to its path.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _free_identifier(path: Path, name: str, taken: Collection[str], ending: str 
 
 
 def _folded(name: str) -> str:
-    """Two identifiers that an engine may take for the same one are equal after this."""
+    """Return the same text for two identifiers that an engine may treat as equal."""
     return name.casefold()
 
 

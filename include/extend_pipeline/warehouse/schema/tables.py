@@ -41,8 +41,8 @@ SUBMISSION: Final[Columns] = {
 #: What became of it, or of one attempt.
 STATUS: Final[Columns] = {"status": _TEXT, "reason": _TEXT, "message": _TEXT}
 
-#: The attempt at Extend. ``observed_at`` is the newest time that the run itself tells of: which of two
-#: snapshots, or of two runs, is the newer one.
+#: The attempt at Extend. ``observed_at`` is the newest time in the run's own data; it decides which
+#: of two snapshots, or of two runs, is newer.
 RUN: Final[Columns] = {
     "run_id": _TEXT,
     "batch_id": _TEXT,
@@ -75,10 +75,10 @@ LOAD: Final[Columns] = {
     "landed_at": _TIMESTAMP,
 }
 
-#: How sure Extend was of what it extracted, and what somebody said to it. ``lowest_confidence`` is the lowest
-#: of all OCR and model confidences, ``min_confidence`` what was asked for, ``low_confidence`` how many fields
-#: are below it. ``approval`` is null, or WAITING, APPROVED or REJECTED, since ``approval_at`` by the word of
-#: ``approval_by``: rows of documents that wait or were rejected are in no generated table.
+#: Extend's confidence in what it extracted, and the approval. ``lowest_confidence`` is the lowest of all OCR
+#: and model confidences, ``min_confidence`` the threshold, ``low_confidence`` the number of fields below it.
+#: ``approval`` is null, WAITING, APPROVED or REJECTED; ``approval_by`` decided it at ``approval_at``.
+#: Documents that wait or were rejected have no rows in generated tables.
 CONFIDENCE: Final[Columns] = {
     "lowest_confidence": _DOUBLE,
     "min_confidence": _DOUBLE,
@@ -205,7 +205,7 @@ PROBLEMS: Final[Columns] = {
 #: The code in ``problems`` of a part, named by ``value``, that the contract ``freeze`` has refused.
 REFUSED: Final = "SCHEMA_CONTRACT"
 
-#: The generated tables and columns, and the path in the extraction that each stands for.
+#: The generated tables and columns, and the path in the extraction of each.
 DICTIONARY: Final[Columns] = {
     "table_name": _TEXT,
     "column_name": _TEXT,

@@ -48,7 +48,7 @@ def _latest_documents(dataset: str) -> str:
 
 
 def _low_confidence_fields(dataset: str) -> str:
-    """Fields below the threshold that was asked for, with what is needed to look at them.
+    """Fields below the threshold that was asked for, with what a reader needs to check them.
 
     ``page`` is the one of the document as it was sent, not of the file that a field's was split into.
     """
@@ -72,7 +72,7 @@ def _low_confidence_fields(dataset: str) -> str:
 
 
 def _dead_letters(dataset: str) -> str:
-    """What failed and will not be sent by itself; ``resending`` tells what somebody sends again."""
+    """Documents that failed and are not sent again automatically; ``resending``: a run sends it again now."""
     same = " AND ".join(f"claim.{name} = document.{name}" for name in KEY)
     return f"""
         SELECT {", ".join(f"document.{name}" for name in _DEAD_LETTER)},

@@ -1,7 +1,7 @@
 """SQL about the confidence of a document, and whether its rows may enter the generated tables.
 
-Every function returns a statement. A decision about a run stands: when the same run lands again, it is found
-in ``documents``. A new run of the document needs a new decision. A run that was reviewed at Extend needs no
+Every function returns a statement. A decision about a run is kept: when the same run lands again, it is read
+from ``documents``. A new run of the document needs a new decision. A run that was reviewed at Extend needs no
 approval. A field without any confidence does not count as low.
 """
 
@@ -16,7 +16,7 @@ _KEY: Final = names(tables.KEY)
 
 
 def standing_rows(documents: str) -> str:
-    """Return ``_standing``: the threshold and the decision that hold for each run that lands."""
+    """Return ``_standing``: the threshold and the decision that apply to each run that lands."""
     same = " AND ".join(f"landed.{name} = landing.{name}" for name in (*tables.KEY, "run_id"))
     newer = """landing.decision IS NOT NULL
                AND (landed.approval_at IS NULL OR landing.decided_at >= landed.approval_at)"""
@@ -30,14 +30,14 @@ def standing_rows(documents: str) -> str:
     """
 
 
-def no_doubts() -> str:
-    """Return ``_doubts`` without a row; :func:`doubt_rows` adds rows with each page."""
+def no_confidences() -> str:
+    """Return ``_confidences`` without a row; :func:`page_confidences` adds rows with each page."""
     columns = {**tables.KEY, "lowest": ColumnType.DOUBLE, "low": ColumnType.INTEGER}
     row = ", ".join(f"NULL::{TYPES[kind]} AS {name}" for name, kind in columns.items())
     return f"SELECT {row} WHERE false"
 
 
-def doubt_rows() -> str:
+def page_confidences() -> str:
     """Return the lowest confidence of each document of the page, and how many fields are too low."""
     return f"""
         SELECT {_KEY}, min(confidence), count(*) FILTER (confidence < min_confidence)
@@ -51,26 +51,26 @@ def doubt_rows() -> str:
 
 
 def assessed_rows() -> str:
-    """Return ``_assessed``: the documents that land with what is to be said of their confidence."""
+    """Return ``_assessed``: the documents that land, with their confidence and approval."""
     return f"""
-        SELECT landing.*, doubt.lowest AS lowest_confidence, standing.min_confidence,
+        SELECT landing.*, found.lowest AS lowest_confidence, standing.min_confidence,
                CASE WHEN standing.min_confidence IS NOT NULL AND run_id IS NOT NULL
-                    THEN coalesce(doubt.low, 0) END AS low_confidence,
+                    THEN coalesce(found.low, 0) END AS low_confidence,
                CASE WHEN reviewed THEN NULL
                     WHEN standing.approval IS NOT NULL THEN standing.approval
-                    WHEN hold AND doubt.low > 0 THEN {literal(tables.WAITING)} END AS approval,
+                    WHEN hold AND found.low > 0 THEN {literal(tables.WAITING)} END AS approval,
                CASE WHEN NOT reviewed THEN standing.approval_by END AS approval_by,
                CASE WHEN NOT reviewed THEN standing.approval_at END AS approval_at
         FROM _landing AS landing
         JOIN _standing AS standing USING ({_KEY})
         LEFT JOIN (
-            SELECT {_KEY}, min(lowest) AS lowest, sum(low)::BIGINT AS low FROM _doubts GROUP BY ALL
-        ) AS doubt USING ({_KEY})
+            SELECT {_KEY}, min(lowest) AS lowest, sum(low)::BIGINT AS low FROM _confidences GROUP BY ALL
+        ) AS found USING ({_KEY})
         CROSS JOIN (SELECT hold FROM _load)
     """
 
 
-def held_rows() -> str:
-    """Return ``_held``: the keys of the documents whose rows are held back."""
+def held_back_rows() -> str:
+    """Return ``_held_back``: the keys of the documents whose rows are held back."""
     held = f"{literal(tables.WAITING)}, {literal(tables.REJECTED)}"
     return f"SELECT {_KEY} FROM _assessed WHERE approval IN ({held})"

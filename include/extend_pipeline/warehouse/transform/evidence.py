@@ -41,7 +41,7 @@ _AMBIGUOUS: Final = "Extend's key for this can mean several fields of the extrac
 
 
 def said_rows() -> str:
-    """Return the evidence with its place, or else the path that it is told of by."""
+    """Return the evidence with its place, or else with the path under which problems name it."""
     return f"""
         SELECT result_no, place, coalesce(path, key) AS said_of, cited_file_id, {COLUMNS}
         FROM _evidence LEFT JOIN _found USING (result_no, key) WHERE key IS NOT NULL
@@ -190,7 +190,7 @@ def problem_rows() -> str:
             SELECT page.result_no, node.key, node.value AS entry
             FROM {beside_nodes(odd, "metadata", "json_each")}
         ),
-        told AS (
+        checked AS (
             SELECT *, unreadable OR unclear AND (
                        json_type(entry) NOT IN ('OBJECT', 'NULL')
                        OR coalesce(json_type(entry, '$.citations') <> 'NULL', false)
@@ -203,10 +203,11 @@ def problem_rows() -> str:
         SELECT {names(tables.KEY)}, run_id, code, NULL, NULL, key, coalesce(entry, metadata), message,
                landed_at
         FROM (
-            SELECT *, 'UNREADABLE_EVIDENCE' AS code, {literal(_UNREADABLE)} AS message FROM told WHERE strange
+            SELECT *, 'UNREADABLE_EVIDENCE' AS code, {literal(_UNREADABLE)} AS message
+            FROM checked WHERE strange
             UNION ALL
-            SELECT *, 'EVIDENCE_WITHOUT_FIELD', {literal(_NOWHERE)} FROM told WHERE lost
+            SELECT *, 'EVIDENCE_WITHOUT_FIELD', {literal(_NOWHERE)} FROM checked WHERE lost
             UNION ALL
-            SELECT *, 'AMBIGUOUS_EVIDENCE', {literal(_AMBIGUOUS)} FROM told WHERE ambiguous
+            SELECT *, 'AMBIGUOUS_EVIDENCE', {literal(_AMBIGUOUS)} FROM checked WHERE ambiguous
         ) JOIN _page USING (result_no)
     """

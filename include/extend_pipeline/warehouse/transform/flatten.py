@@ -33,7 +33,7 @@ PAGE_COLUMNS: Final = {
     "metadata": "VARCHAR",
     "initial": "VARCHAR",
 }
-#: Most numbers, told cheaply: they are too short for what a number could be too large or too exact for.
+#: A cheap test that most numbers pass: they are too short to be too large or too exact for their column.
 _FITS: Final = """(
     json_type IN ('BIGINT', 'UBIGINT', 'DOUBLE') AND length(text) <= 10 AND NOT contains(text, 'e')
     AND (type IN ('DECIMAL', 'DOUBLE') OR type = 'INTEGER' AND json_type <> 'DOUBLE'))"""

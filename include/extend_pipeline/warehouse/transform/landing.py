@@ -106,7 +106,7 @@ class Load:
             self._groups = [[] for _ in self._part.extractors]
         filled = {table.name: dictionary.layout(table) for group in self._groups for table in group}
         self._fit(filled, there)
-        # A table that somebody has dropped is made again by the first part that has rows for it.
+        # A table that was dropped is made again by the first part that has rows for it.
         self._generated = [name for name in dictionary.table_names if name in there or name in filled]
         self._session.stage("_load", *resolve_runs.load_row(self._provenance, self._policy, self._started))
         self._session.stage("_sources", flatten.source_rows(self._part.steps))
@@ -206,9 +206,9 @@ class Load:
         """Return True if rows of the part's documents may have landed before.
 
         Every row of a document lands together with a row in ``documents``, and in ``runs`` if it is of a run.
-        The tables of fields are a hundred times as long and are not searched. If somebody has deleted from
-        ``documents`` and ``runs`` alone, the part's ledger row tells; if these tables were dropped, their
-        absence before the landing does.
+        The tables of fields are a hundred times as long and are not searched. If rows were deleted from
+        ``documents`` and ``runs`` alone, the part's ledger row still exists; if these tables were dropped,
+        they were absent before the landing.
         """
         return bool(self._known or not self._whole or self._is_known_part())
 
@@ -251,7 +251,7 @@ class Load:
         )
 
     def _insert_steps(self) -> None:
-        """Insert what steps and files contain beside extracted values."""
+        """Insert steps, checks and files: what they contain besides extracted values."""
         for table, file in (
             ("steps", self._part.steps),
             ("checks", self._part.checks),
@@ -260,19 +260,19 @@ class Load:
             if not file.lines:
                 continue
             columns = tables.FIXED[table]
-            told = {name: kind for name, kind in columns.items() if name not in (*tables.KEY, "run_id")}
+            copied = {name: kind for name, kind in columns.items() if name not in (*tables.KEY, "run_id")}
             self._insert(
                 table,
                 columns,
-                f"""SELECT {names(tables.KEY)}, landing.run_id, {typed_columns("staged", told)}
-                    FROM {read_lines(file, {"seq": "BIGINT", **text_columns(told)})} AS staged
+                f"""SELECT {names(tables.KEY)}, landing.run_id, {typed_columns("staged", copied)}
+                    FROM {read_lines(file, {"seq": "BIGINT", **text_columns(copied)})} AS staged
                     JOIN _landing AS landing ON landing.seq = staged.seq""",
             )
 
     # extracted values
 
     def _insert_values(self, piece: Slice) -> None:
-        self._session.stage("_doubts", confidence.no_doubts())
+        self._session.stage("_confidences", confidence.no_confidences())
         problems = flatten.problem_rows(
             {column.type for group in self._groups for table in group for column in table.columns}
         )
@@ -285,7 +285,9 @@ class Load:
                     self._insert(table.name, table.all_columns, flatten.table_rows(table, group_id))
             self._insert("fields", tables.FIELDS, flatten.field_rows())
             self._insert("problems", tables.PROBLEMS, problems)
-            self._session.run("stage _doubts", f"INSERT INTO _doubts {confidence.doubt_rows()}")
+            self._session.run(
+                "stage _confidences", f"INSERT INTO _confidences {confidence.page_confidences()}"
+            )
 
     def _stage_evidence(self) -> None:
         """Match the page's evidence to fields; report what has no field or cannot be read."""
@@ -299,13 +301,13 @@ class Load:
     def _hold_back(self) -> None:
         """Delete the rows of documents that need an approval from the generated tables."""
         self._session.stage("_assessed", confidence.assessed_rows())
-        if not self._session.stage("_held", confidence.held_rows()):
+        if not self._session.stage("_held_back", confidence.held_back_rows()):
             return
         condition = " AND ".join(f"target.{key} = held.{key}" for key in tables.KEY)
         for name in {table.name for group in self._groups for table in group}:
             ((count,),) = self._session.rows(
                 f"hold back from {name}",
-                f"DELETE FROM {self._table(name)} AS target USING _held AS held WHERE {condition}",
+                f"DELETE FROM {self._table(name)} AS target USING _held_back AS held WHERE {condition}",
             )
             self._rows[name] -= count
 

@@ -132,8 +132,8 @@ def _stage_steps(part: ParsedPart, seq: int, raw: RawLine) -> None:
             _write_value(part, raw, result.extraction, result.initial, (seq, result_idx, group))
         place = {"seq": seq, "step_idx": step_idx}
         extraction = {"result_idx": result_idx, "group_id": group}
-        told = {**step_rows.step_record(raw.run, step), "output": raw.whole(step.output)}
-        part.steps.write({**place, **extraction, **told})
+        values = {**step_rows.step_record(raw.run, step), "output": raw.whole(step.output)}
+        part.steps.write({**place, **extraction, **values})
         for check in step_rows.check_records(step):
             part.checks.write({**place, **check})
     for file in step_rows.file_records(raw.run):

@@ -65,7 +65,7 @@ def node_rows(column: str = "value") -> str:
 
 
 def place_rows() -> str:
-    """Return every place of ``_nodes`` and ``_machine`` once, its spellings, and what is declared there."""
+    """Return every place of ``_nodes`` and ``_machine`` once, with its spellings and its declared column."""
     return f"""
         SELECT node.group_id, node.place, {spelled("node.place")} AS path,
                {spelled(_dotted("node.place"))} AS dotted, {folded("node.place")} AS folded,

@@ -26,14 +26,14 @@ _SAFE_DIGITS: Final = 15
 _SAFE_LENGTH: Final = _SAFE_DIGITS + len(".")
 #: Shorter texts are not worth cutting out.
 _SHORTEST_CUT: Final = 128
-#: The only key of what stands in the place of a text; nobody can guess it.
+#: The only key of the object that replaces a text that was cut out; it cannot be guessed.
 _CUT: Final = f"cut {secrets.token_hex(16)}"
 _DIGITS: Final = bytes.maketrans(b".123456789", b"0000000000")
 #: What a number that a double may not keep has in it, once every digit is a zero.
 _TOO_LONG: Final = b"0" * (_SAFE_LENGTH + 1)
 _SMALL: Final = re.compile(rb"0[eE]-000")
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
-#: Escapes of JSON that surrogates can be told apart in; an escaped backslash must not be taken for another's.
+#: Escapes of JSON: surrogates, and escaped backslashes, so that ``\\ud800`` does not count as a surrogate.
 _ESCAPES: Final = re.compile(
     r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
@@ -44,7 +44,7 @@ class RawLine(NamedTuple):
 
     :ivar run: large texts in it are cut out: read its results' values by :meth:`text`.
     :ivar repaired: whether characters that are no text (half a surrogate pair) became U+FFFD in the run.
-    :ivar approval: what somebody decided about its low confidence: ``APPROVED`` or ``REJECTED``.
+    :ivar approval: the decision about its low confidence: ``APPROVED`` or ``REJECTED``.
     :ivar cuts: the texts that were cut out.
     :ivar decided: ``by`` whom, and ``at`` what time.
     """

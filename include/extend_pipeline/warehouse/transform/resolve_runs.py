@@ -54,7 +54,7 @@ _NO_RUN: Final = {
 
 
 def load_row(origin: Provenance, policy: LandingPolicy, started: datetime) -> tuple[str, list[object]]:
-    """Return ``_load``, the one row that says where the part comes from, and its parameters."""
+    """Return ``_load``, one row with the part's provenance and policy, and its parameters."""
     row: dict[str, object] = {
         "workflow_id": origin.workflow_id,
         "workflow_version_requested": origin.version or "",
@@ -95,7 +95,7 @@ ALL: Final = SeqRange(0, None)
 
 
 def submitted_rows(submission: StagedFile, runs: StagedFile, these: SeqRange = ALL) -> str:
-    """Return ``_submitted``: a row per document; of two, one to be sent stands before one that is not.
+    """Return ``_submitted``: a row per document; if it occurs twice, the row that was to be sent.
 
     :param these: only documents of these runs; a document without any is with the last ones.
     """
@@ -171,7 +171,7 @@ def resolved_rows() -> str:
 
 
 def not_older(incoming: str, landed: str, key: Sequence[str]) -> str:
-    """Return the incoming rows, without those whose landed row tells of something newer."""
+    """Return the incoming rows, without those whose landed row is newer."""
     same = " AND ".join(f"landed.{name} = incoming.{name}" for name in key)
     return f"""
         SELECT incoming.* FROM {incoming} AS incoming LEFT JOIN {landed} AS landed ON {same}

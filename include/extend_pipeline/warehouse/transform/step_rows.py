@@ -46,7 +46,7 @@ def file_of(run: WorkflowRun, step: StepRun) -> str | None:
 
 
 def _is_split(run: WorkflowRun) -> bool:
-    """Whether a step that tells of no file may have worked on another one than the run's own."""
+    """Whether a step that names no file may have worked on another file than the run's own."""
     return any(step.result.splits for step in run.steps if step.result is not None)
 
 
@@ -59,7 +59,7 @@ def check_records(step: StepRun) -> Iterator[dict[str, Any]]:
 def file_records(run: WorkflowRun) -> Iterator[dict[str, Any]]:
     """Yield the rows of ``files``: the document's own, and what it was split into, with its place in it.
 
-    A file tells of its place itself, and the splitter that made it tells of it too, and more.
+    Both the file and the splitter that made it contain its place; the splitter has more.
     """
     files: dict[str, StoredFile] = {}
     for file in (*run.files, *(file for step in run.steps for file in step.files)):
@@ -71,8 +71,8 @@ def file_records(run: WorkflowRun) -> Iterator[dict[str, Any]]:
         for split in step.result.splits if step.result else ():
             if split.file_id is not None:
                 splits[split.file_id] = split
-                told = StoredFile(split.file_id, parent_file_id=parent_id)
-                files[split.file_id] = _together(files.get(split.file_id, told), told)
+                stored = StoredFile(split.file_id, parent_file_id=parent_id)
+                files[split.file_id] = _together(files.get(split.file_id, stored), stored)
     for file in files.values():
         splits[file.id] = _together(splits.get(file.id) or Split(), file.split or Split())
     for file in files.values():

@@ -25,7 +25,7 @@ from extend_pipeline.warehouse.records import WarehouseBusyError
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.schema import views
 from fixtures.postgres import Database
-from fixtures.warehouse_crashes import dying_after, one_of_each_kind
+from fixtures.warehouse_crashes import FEW_OR_EVERY, break_loads, dying_after, one_of_each_kind
 from fixtures.warehouse_destinations import land_beside_duckdb
 from fixtures.warehouse_files import contents, land, provenance, query, warehouse
 from fixtures.warehouse_parts import AFTER, BEFORE, LATER
@@ -89,14 +89,21 @@ def test_nul_is_replaced_visibly_and_kept_in_problems(database: Database) -> Non
         assert unknown == [(r"\u0000",)]
 
 
-def test_a_table_wider_than_a_row_goes_on_in_another(database: Database) -> None:
+@pytest.mark.parametrize(
+    "wider",
+    [[(650, 3), (950, 4)], pytest.param([(1200, 5), (1300, 5), (1300, 5)], marks=pytest.mark.full)],
+    ids=repr,
+)
+def test_a_table_wider_than_a_row_goes_on_in_another(
+    database: Database, wider: list[tuple[int, int]]
+) -> None:
     def part(count: int) -> tuple[Any, Any]:
         keys = [f"field {number}" for number in range(count)]
         schema = {"type": "object", "properties": {key: {"type": "integer"} for key in keys}}
         value = {key: number for number, key in enumerate(keys)}
         return [FIRST], raw_lines(run(FIRST, steps=[extract_step(value, schema=schema)]))
 
-    for count, last in ((650, 3), (950, 4)):
+    for count, last in wider:
         land(database, *part(count))
         tables = [name for name in contents(database) if name.startswith("invoices")]
         assert tables == ["invoices", *(f"invoices__{number}" for number in range(2, last + 1))]
@@ -217,20 +224,24 @@ def every_row(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         return {table: sorted(each) for table, each in rows.items()}
 
 
-def test_a_load_that_breaks_anywhere_leaves_what_was_there(new_database: Callable[[], Database]) -> None:
+@FEW_OR_EVERY
+def test_a_load_that_breaks_anywhere_leaves_what_was_there(
+    new_database: Callable[[], Database], every: bool
+) -> None:
     database, fresh = new_database(), new_database()
     for each in (database, fresh):
         land(each, *BEFORE)
-    before = every_row(database)
     with dying_after(there=True) as ran:
         land(fresh, *AFTER, origin=LATER)
     assert {"lock", "read columns", "delete from loads", 'insert into "extend"."loads"'} <= set(ran)
-    for last in one_of_each_kind(ran, since="lock"):
-        with dying_after(last, there=True) as ran:
-            land(database, *AFTER, origin=LATER)
-        assert len(ran) == last
-        assert every_row(database) == before, f"after {ran[-1]!r}"
-    land(database, *AFTER, origin=LATER)
+    break_loads(
+        lambda: land(database, *AFTER, origin=LATER),
+        lambda: every_row(database),
+        result=lambda: contents(database),
+        few=one_of_each_kind(ran, since="lock"),
+        every=every,
+        there=True,
+    )
     assert contents(database) == contents(fresh)
 
 

@@ -17,7 +17,7 @@ from extend_pipeline.warehouse.records import WarehouseBusyError
 from extend_pipeline.warehouse.schema import views
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.redshift import BUCKET, LONGEST, Redshift
-from fixtures.warehouse_crashes import LAST_WRITE, dying_after
+from fixtures.warehouse_crashes import FEW_OR_EVERY, LAST_WRITE, break_loads
 from fixtures.warehouse_destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
 from fixtures.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
 from fixtures.warehouse_parts import AFTER, BEFORE, LATER
@@ -134,20 +134,24 @@ def test_any_text_arrives_as_it_is(
     }
 
 
+@FEW_OR_EVERY
 def test_a_load_that_breaks_anywhere_leaves_what_was_there(
-    redshift: Redshift, opened: Callable[..., Warehouse]
+    redshift: Redshift, opened: Callable[..., Warehouse], every: bool
 ) -> None:
+    def land_after() -> None:
+        with opened() as there:
+            there.land(*AFTER, provenance=LATER)
+
     with opened() as there:
         there.land(*BEFORE, provenance=provenance())
-    before = landed(redshift.database)
-    for last in ("read documents", "widen", LAST_WRITE):
-        with dying_after(last, there=True) as ran, opened() as there:
-            there.land(*AFTER, provenance=LATER)
-        assert ran[-1].startswith(last)
-        assert landed(redshift.database) == before, f"after {last}"
-    with opened() as there:
-        there.land(*AFTER, provenance=LATER)
-    assert landed(redshift.database) != before
+    break_loads(
+        land_after,
+        lambda: landed(redshift.database),
+        result=lambda: landed(redshift.database),
+        few=["read documents", "widen", LAST_WRITE],
+        every=every,
+        there=True,
+    )
     assert redshift.s3.client.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
 
 

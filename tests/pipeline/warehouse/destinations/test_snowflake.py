@@ -18,7 +18,7 @@ from extend_pipeline.warehouse.destinations import snowflake as destination
 from extend_pipeline.warehouse.destinations.snowflake import Snowflake
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.schema import views
-from fixtures.warehouse_crashes import LAST_WRITE, dying_after
+from fixtures.warehouse_crashes import FEW_OR_EVERY, LAST_WRITE, break_loads
 from fixtures.warehouse_destinations import land_beside_duckdb, migrate_and_refuse, plan_land_and_ask
 from fixtures.warehouse_files import OF_THE_LEDGER, provenance, warehouse
 from fixtures.warehouse_parts import AFTER, BEFORE, LATER
@@ -110,7 +110,12 @@ def test_a_dataset_of_another_release_is_migrated_or_refused() -> None:
     migrate_and_refuse(opened)
 
 
-def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there() -> None:
+@FEW_OR_EVERY
+def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there(every: bool) -> None:
+    def land_after() -> None:
+        with opened() as there:
+            there.land(*AFTER, provenance=LATER)
+
     def rows() -> list[Any]:
         return [
             sorted(ask(f"SELECT * FROM extend.{table}"), key=repr)
@@ -119,15 +124,14 @@ def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there() ->
 
     with opened() as there:
         there.land(*BEFORE, provenance=provenance())
-    before = rows()
-    for last in ("delete from documents", LAST_WRITE):
-        with dying_after(last, there=True) as ran, opened() as there:
-            there.land(*AFTER, provenance=LATER)
-        assert ran[-1] == last
-        assert rows() == before, f"after {last}"
-    with opened() as there:
-        there.land(*AFTER, provenance=LATER)
-    assert rows() != before
+    break_loads(
+        land_after,
+        rows,
+        result=contents,
+        few=["delete from documents", LAST_WRITE],
+        every=every,
+        there=True,
+    )
 
 
 def test_an_error_of_snowflake_quotes_no_value(monkeypatch: pytest.MonkeyPatch) -> None:

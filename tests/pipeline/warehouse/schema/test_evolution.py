@@ -94,12 +94,12 @@ def test_a_column_is_widened_where_that_keeps_every_value(
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["narrow first", "wide first"])
 def test_a_value_is_judged_by_the_schema_it_was_extracted_with(
-    duckdb_file: Path, order: tuple[int, int]
+    duckdb_first: Place, order: tuple[int, int]
 ) -> None:
     for number in order:
-        land(duckdb_file, number, {"a": "1.5"}, a=(INTEGER, NUMBER)[number])
-    assert query(duckdb_file, "SELECT a::VARCHAR FROM invoices ORDER BY ALL") == [("1.500000000",), (None,)]
-    assert problems(duckdb_file) == [("WRONG_TYPE", "invoices", "a", "a", "1.5")]
+        land(duckdb_first, number, {"a": "1.5"}, a=(INTEGER, NUMBER)[number])
+    assert query(duckdb_first, "SELECT a::VARCHAR FROM invoices ORDER BY ALL") == [("1.500000000",), (None,)]
+    assert problems(duckdb_first) == [("WRONG_TYPE", "invoices", "a", "a", "1.5")]
 
 
 def test_two_schemas_in_one_part_widen_a_column_that_is_not_there_yet(file: Place) -> None:
@@ -147,18 +147,21 @@ def test_a_field_can_be_of_every_kind_in_turn(file: Place) -> None:
     assert filled == [(2, 1, 1, 2, 1)]
 
 
-def test_names_of_second_columns_are_cut_and_kept_apart(duckdb_file: Path) -> None:
+def test_names_of_second_columns_are_cut_and_kept_apart(duckdb_first: Place) -> None:
     one, other = "n" * 62 + "a", "n" * 62 + "b"
-    land(duckdb_file, 1, {one: 1, other: 2, "total": 3}, **{one: INTEGER, other: INTEGER, "total": INTEGER})
+    land(duckdb_first, 1, {one: 1, other: 2, "total": 3}, **{one: INTEGER, other: INTEGER, "total": INTEGER})
     land(
-        duckdb_file, 2, {one: "x", other: "y"}, **{one: TEXT, other: TEXT, "total__text": TEXT, "total": TEXT}
+        duckdb_first,
+        2,
+        {one: "x", other: "y"},
+        **{one: TEXT, other: TEXT, "total__text": TEXT, "total": TEXT},
     )
-    found = columns(duckdb_file)
+    found = columns(duckdb_first)
     assert len(found) == 7
     assert all(len(name.encode()) <= 63 for name in found)
     assert {"total", "total_text", "total__text"} <= found.keys()
     landed = query(
-        duckdb_file,
+        duckdb_first,
         """SELECT source_path, type FROM dictionary
            WHERE column_name <> '' AND contains(source_path, 'nnn') ORDER BY ALL""",
     )
@@ -180,25 +183,25 @@ def test_a_scalar_that_becomes_an_object_or_a_list_keeps_its_column(file: Place)
     assert problems(file) == []
 
 
-def test_documents_of_an_old_schema_stay_readable(duckdb_file: Path) -> None:
-    land(duckdb_file, 1, {"a": 1, "gone": "kept"}, a=INTEGER, gone=TEXT)
-    land(duckdb_file, 2, {"a": 2, "fresh": "x"}, a=INTEGER, fresh=TEXT)
-    rows = query(duckdb_file, "SELECT a, gone, fresh FROM invoices ORDER BY a")
+def test_documents_of_an_old_schema_stay_readable(duckdb_first: Place) -> None:
+    land(duckdb_first, 1, {"a": 1, "gone": "kept"}, a=INTEGER, gone=TEXT)
+    land(duckdb_first, 2, {"a": 2, "fresh": "x"}, a=INTEGER, fresh=TEXT)
+    rows = query(duckdb_first, "SELECT a, gone, fresh FROM invoices ORDER BY a")
     assert rows == [(1, "kept", None), (2, None, "x")]
 
 
-def test_a_renamed_extractor_has_new_tables_and_the_old_ones_stay(duckdb_file: Path) -> None:
-    land(duckdb_file, 1, {"a": 1}, a=INTEGER)
-    land(duckdb_file, 2, {"a": 2}, a=INTEGER, extractor="Invoices v2")
-    assert query(duckdb_file, "SELECT a FROM invoices UNION ALL SELECT a FROM invoices_v2") == [(1,), (2,)]
+def test_a_renamed_extractor_has_new_tables_and_the_old_ones_stay(duckdb_first: Place) -> None:
+    land(duckdb_first, 1, {"a": 1}, a=INTEGER)
+    land(duckdb_first, 2, {"a": 2}, a=INTEGER, extractor="Invoices v2")
+    assert query(duckdb_first, "SELECT a FROM invoices UNION ALL SELECT a FROM invoices_v2") == [(1,), (2,)]
 
 
 @pytest.mark.parametrize("name", ["Dead letters", "in review", "Costs", "documents"])
-def test_an_extractor_cannot_take_the_name_of_a_table_or_view_of_ours(duckdb_file: Path, name: str) -> None:
-    land(duckdb_file, 1, {"a": 1}, a=INTEGER, extractor=name)
-    ((table,),) = query(duckdb_file, "SELECT DISTINCT table_name FROM dictionary")
-    assert query(duckdb_file, f'SELECT a FROM "{table}"') == [(1,)]
-    assert query(duckdb_file, "SELECT code FROM problems") == [("NAME_CHANGED",)]
+def test_an_extractor_cannot_take_the_name_of_a_table_or_view_of_ours(duckdb_first: Place, name: str) -> None:
+    land(duckdb_first, 1, {"a": 1}, a=INTEGER, extractor=name)
+    ((table,),) = query(duckdb_first, "SELECT DISTINCT table_name FROM dictionary")
+    assert query(duckdb_first, f'SELECT a FROM "{table}"') == [(1,)]
+    assert query(duckdb_first, "SELECT code FROM problems") == [("NAME_CHANGED",)]
 
 
 # contracts
@@ -242,35 +245,36 @@ def test_a_frozen_schema_refuses_the_part_and_names_the_fields(file: Place) -> N
     assert query(file, "SELECT tax_rate::DOUBLE FROM invoices") == [(None,), (0.19,)]
 
 
-def test_a_frozen_schema_takes_what_fits_and_new_extractors(duckdb_file: Path) -> None:
-    land(duckdb_file, 1, {"a": 1}, "freeze", a=NUMBER, b=TEXT)
-    land(duckdb_file, 2, {"a": 2}, "freeze", a=INTEGER)
-    land(duckdb_file, 3, {"c": 3}, "freeze", extractor="Receipts", c=INTEGER)
-    assert query(duckdb_file, "SELECT a::INT FROM invoices ORDER BY a") == [(1,), (2,)]
-    assert query(duckdb_file, "SELECT c FROM receipts") == [(3,)]
+def test_a_frozen_schema_takes_what_fits_and_new_extractors(duckdb_first: Place) -> None:
+    land(duckdb_first, 1, {"a": 1}, "freeze", a=NUMBER, b=TEXT)
+    land(duckdb_first, 2, {"a": 2}, "freeze", a=INTEGER)
+    land(duckdb_first, 3, {"c": 3}, "freeze", extractor="Receipts", c=INTEGER)
+    assert query(duckdb_first, "SELECT a::INT FROM invoices ORDER BY a") == [(1,), (2,)]
+    assert query(duckdb_first, "SELECT c FROM receipts") == [(3,)]
 
 
-def test_many_refused_fields_are_counted(duckdb_file: Path) -> None:
-    land(duckdb_file, 1, {"a": 1}, "freeze", a=INTEGER)
+def test_many_refused_fields_are_counted(duckdb_first: Place) -> None:
+    land(duckdb_first, 1, {"a": 1}, "freeze", a=INTEGER)
     with pytest.raises(SchemaContractError, match="n19 is a new field, TEXT and 980 more"):
-        land(duckdb_file, 2, {}, "freeze", **{f"n{number:02}": TEXT for number in range(1000)})
+        land(duckdb_first, 2, {}, "freeze", **{f"n{number:02}": TEXT for number in range(1000)})
 
 
-def test_discarded_fields_are_in_fields_and_told_of_once(duckdb_file: Path) -> None:
-    land(duckdb_file, 1, {"a": 1, "day": "2026-11-20", "items": []}, "discard", **KNOWN)
-    layout = columns(duckdb_file)
-    land(duckdb_file, 2, VALUE, "discard", **CHANGED)
-    assert columns(duckdb_file) == layout
-    assert columns(duckdb_file, "invoices_items") == {"idx": "BIGINT", "amount": "BIGINT"}
+def test_discarded_fields_are_in_fields_and_told_of_once(duckdb_first: Place) -> None:
+    land(duckdb_first, 1, {"a": 1, "day": "2026-11-20", "items": []}, "discard", **KNOWN)
+    layout = columns(duckdb_first)
+    land(duckdb_first, 2, VALUE, "discard", **CHANGED)
+    assert columns(duckdb_first) == layout
+    assert columns(duckdb_first, "invoices_items") == {"idx": "BIGINT", "amount": "BIGINT"}
     assert (
-        query(duckdb_file, "SELECT table_name FROM duckdb_tables() WHERE contains(table_name, 'notes')") == []
+        query(duckdb_first, "SELECT table_name FROM duckdb_tables() WHERE contains(table_name, 'notes')")
+        == []
     )
-    assert query(duckdb_file, "SELECT a, day FROM invoices WHERE result_idx = 0 AND a IS NULL") == [
+    assert query(duckdb_first, "SELECT a, day FROM invoices WHERE result_idx = 0 AND a IS NULL") == [
         (None, None)
     ]
-    assert query(duckdb_file, "SELECT amount FROM invoices_items") == [(3,)]
+    assert query(duckdb_first, "SELECT amount FROM invoices_items") == [(3,)]
     values = query(
-        duckdb_file, "SELECT path, value FROM fields JOIN documents USING (document_id) ORDER BY path"
+        duckdb_first, "SELECT path, value FROM fields JOIN documents USING (document_id) ORDER BY path"
     )
     assert {("a", "seven"), ("tax.rate", "0.19"), ("items[0].unit", "kg"), ("notes[0].tags[0]", "x")} <= set(
         values
@@ -279,33 +283,33 @@ def test_discarded_fields_are_in_fields_and_told_of_once(duckdb_file: Path) -> N
         ("DISCARDED", "invoices", "", path, None)
         for path in sorted(['["a"]', '["day"]', '["items", null, "unit"]', '["notes"]', '["tax", "rate"]'])
     ]
-    assert problems(duckdb_file) == told
-    land(duckdb_file, 3, VALUE, "discard", **CHANGED)
-    assert problems(duckdb_file) == told
+    assert problems(duckdb_first) == told
+    land(duckdb_first, 3, VALUE, "discard", **CHANGED)
+    assert problems(duckdb_first) == told
 
 
-def test_evolving_later_lands_what_was_discarded(duckdb_file: Path) -> None:
-    land(duckdb_file, 1, {"a": 1}, "discard", a=INTEGER)
-    land(duckdb_file, 2, {"a": 2, "b": "x"}, "discard", a=INTEGER, b=TEXT)
-    land(duckdb_file, 2, {"a": 2, "b": "x"}, "evolve", a=INTEGER, b=TEXT)
-    assert query(duckdb_file, "SELECT a, b FROM invoices ORDER BY a") == [(1, None), (2, "x")]
+def test_evolving_later_lands_what_was_discarded(duckdb_first: Place) -> None:
+    land(duckdb_first, 1, {"a": 1}, "discard", a=INTEGER)
+    land(duckdb_first, 2, {"a": 2, "b": "x"}, "discard", a=INTEGER, b=TEXT)
+    land(duckdb_first, 2, {"a": 2, "b": "x"}, "evolve", a=INTEGER, b=TEXT)
+    assert query(duckdb_first, "SELECT a, b FROM invoices ORDER BY a") == [(1, None), (2, "x")]
 
 
 @pytest.mark.parametrize("contract", ["discard", "freeze"])
 def test_a_load_that_asks_for_nothing_keeps_the_contract_of_the_workflow(
-    duckdb_file: Path, contract: Any
+    duckdb_first: Place, contract: Any
 ) -> None:
-    land(duckdb_file, 1, {"a": 1}, contract, a=INTEGER)
+    land(duckdb_first, 1, {"a": 1}, contract, a=INTEGER)
     if contract == "freeze":
         with pytest.raises(SchemaContractError):
-            land(duckdb_file, 2, {"b": "x"}, a=INTEGER, b=TEXT)
+            land(duckdb_first, 2, {"b": "x"}, a=INTEGER, b=TEXT)
     else:
-        land(duckdb_file, 2, {"b": "x"}, a=INTEGER, b=TEXT)
-    assert columns(duckdb_file) == {"a": "BIGINT"}
-    assert set(query(duckdb_file, "SELECT schema_contract FROM loads")) == {(contract,)}
+        land(duckdb_first, 2, {"b": "x"}, a=INTEGER, b=TEXT)
+    assert columns(duckdb_first) == {"a": "BIGINT"}
+    assert set(query(duckdb_first, "SELECT schema_contract FROM loads")) == {(contract,)}
     other = Provenance(workflow_id="workflow_other", batch_id="batch_3")
-    land(duckdb_file, 3, {"b": "x"}, origin=other, a=INTEGER, b=TEXT)
-    assert columns(duckdb_file) == {"a": "BIGINT", "b": "VARCHAR"}
+    land(duckdb_first, 3, {"b": "x"}, origin=other, a=INTEGER, b=TEXT)
+    assert columns(duckdb_first) == {"a": "BIGINT", "b": "VARCHAR"}
 
 
 # order

@@ -11,26 +11,33 @@ import pytest
 
 from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.transform import flatten
-from fixtures.warehouse_crashes import dying_after, one_of_each_kind
+from fixtures.warehouse_crashes import (
+    FEW_OR_EVERY,
+    LEAST_STATEMENTS,
+    break_loads,
+    dying_after,
+    one_of_each_kind,
+)
 from fixtures.warehouse_files import contents, land, provenance, warehouse
 from fixtures.warehouse_parts import AFTER, BEFORE, LATER
 
 
-def test_a_load_that_breaks_after_any_statement_leaves_what_was_there(tmp_path: Path) -> None:
+@FEW_OR_EVERY
+def test_a_load_that_breaks_after_any_statement_leaves_what_was_there(tmp_path: Path, every: bool) -> None:
     file, fresh = tmp_path / "warehouse.duckdb", tmp_path / "fresh.duckdb"
     for path in (file, fresh):
         land(path, *BEFORE)
-    before = contents(file)
     with dying_after() as ran:
         land(fresh, *AFTER, origin=LATER)
-    assert len(ran) > 60
-    for last in one_of_each_kind(ran, since="begin"):
-        with dying_after(last) as ran:
-            land(file, *AFTER, origin=LATER)
-        assert len(ran) == last
-        assert contents(file) == before, f"after {ran[-1]!r}"
-    land(file, *AFTER, origin=LATER)
-    assert contents(file) == contents(fresh) != before
+    assert len(ran) > LEAST_STATEMENTS
+    break_loads(
+        lambda: land(file, *AFTER, origin=LATER),
+        lambda: contents(file),
+        result=lambda: contents(file),
+        few=one_of_each_kind(ran, since="begin"),
+        every=every,
+    )
+    assert contents(file) == contents(fresh)
 
 
 def test_a_load_can_be_repeated_on_the_connection_that_it_broke_on(tmp_path: Path) -> None:
@@ -89,7 +96,7 @@ def test_a_process_that_is_killed_after_any_statement_leaves_the_old_or_the_new_
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", textwrap.dedent(KILLED_AT_EVERY_STATEMENT), str(file), str(fresh)]
     killed = subprocess.run(command, env=environment, timeout=300, check=True, capture_output=True, text=True)
-    assert int(killed.stdout) > 60
+    assert int(killed.stdout) > LEAST_STATEMENTS
     land(file, *AFTER, origin=provenance(raw_uri="raw/2"))
     assert contents(file) == contents(fresh)
 

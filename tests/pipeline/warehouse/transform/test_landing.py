@@ -47,7 +47,7 @@ def test_every_submitted_document_has_one_row_whatever_became_of_it(file: Place)
     assert landing.by_reason == {"INTERNAL_ERROR": 1, RUN_MISSING: 1, OBJECT_DELETED: 1, EMPTY_FILE: 1}
     assert landing.credits == 5.0
     assert landing.rows["documents"] == 5
-    assert landing.to_json()["by_status"] == landing.by_status
+    assert landing.as_dict()["by_status"] == landing.by_status
 
 
 def test_a_documents_row_tells_of_the_object_the_run_and_the_load(file: Place) -> None:
@@ -97,9 +97,9 @@ def test_a_documents_row_tells_of_the_object_the_run_and_the_load(file: Place) -
 @pytest.mark.parametrize(
     "key", ["with space/ü.pdf", "a#b?c=d%20+e.pdf", "no-folder.pdf", "日本/請求書.pdf"], ids=str
 )
-def test_a_key_is_taken_from_the_address_as_it_is(duckdb_file: Path, key: str) -> None:
-    land(duckdb_file, [document(uri=f"s3://inbox/{key}")], ())
-    assert query(duckdb_file, "SELECT bucket, key, name FROM documents") == [
+def test_a_key_is_taken_from_the_address_as_it_is(duckdb_first: Place, key: str) -> None:
+    land(duckdb_first, [document(uri=f"s3://inbox/{key}")], ())
+    assert query(duckdb_first, "SELECT bucket, key, name FROM documents") == [
         ("inbox", key, key.rsplit("/", 1)[-1])
     ]
 
@@ -205,9 +205,9 @@ def test_a_run_of_a_document_that_was_not_submitted_is_kept_and_told_of(file: Pl
     assert stray == [(SECOND.id, f"workflow_run_{SECOND.id[:8]}"), (None, "workflow_run_x")]
 
 
-def test_a_document_submitted_twice_in_a_part_has_one_row(duckdb_file: Path) -> None:
+def test_a_document_submitted_twice_in_a_part_has_one_row(duckdb_first: Place) -> None:
     replaced = document(1, status="SKIPPED", reason="OBJECT_REPLACED", message="x")
-    landing = land(duckdb_file, [FIRST, replaced, FIRST], raw_lines(run(FIRST)))
+    landing = land(duckdb_first, [FIRST, replaced, FIRST], raw_lines(run(FIRST)))
     assert (landing.documents, landing.by_status) == (1, {"PROCESSED": 1})
 
 
@@ -219,23 +219,25 @@ def test_workflows_and_versions_do_not_touch_each_other(file: Place) -> None:
     assert rows == [("", 0), ("7", 1), ("draft", 2)]
 
 
-def test_a_rejection_carries_the_reviewers_note(duckdb_file: Path) -> None:
-    land(duckdb_file, [FIRST], raw_lines(run(FIRST, status="REJECTED", rejectionNote="Not an invoice.")))
-    assert query(duckdb_file, "SELECT status, message FROM documents") == [("REJECTED", "Not an invoice.")]
+def test_a_rejection_carries_the_reviewers_note(duckdb_first: Place) -> None:
+    land(duckdb_first, [FIRST], raw_lines(run(FIRST, status="REJECTED", rejectionNote="Not an invoice.")))
+    assert query(duckdb_first, "SELECT status, message FROM documents") == [("REJECTED", "Not an invoice.")]
 
 
-def test_runs_of_the_older_api_version_land_in_the_same_tables(duckdb_file: Path) -> None:
-    land(duckdb_file, [FIRST], raw_lines(run_of_2025(FIRST), api_version="2025-04-21"))
-    land(duckdb_file, [SECOND], raw_lines(run(SECOND)), origin=provenance("batch_2"))
+def test_runs_of_the_older_api_version_land_in_the_same_tables(duckdb_first: Place) -> None:
+    land(duckdb_first, [FIRST], raw_lines(run_of_2025(FIRST), api_version="2025-04-21"))
+    land(duckdb_first, [SECOND], raw_lines(run(SECOND)), origin=provenance("batch_2"))
     columns = but("document_id", "run_id")
     for table in ("invoices", "invoices_line_items", "invoices_line_items_taxes", "invoices_tags"):
         old, new = (
-            query(duckdb_file, f"SELECT {columns} FROM {table} WHERE document_id = ? ORDER BY ALL", [each.id])
+            query(
+                duckdb_first, f"SELECT {columns} FROM {table} WHERE document_id = ? ORDER BY ALL", [each.id]
+            )
             for each in (FIRST, SECOND)
         )
         assert old == new
         assert new
-    evidence = query(duckdb_file, "SELECT page, reference_text FROM fields WHERE citations = 1")
+    evidence = query(duckdb_first, "SELECT page, reference_text FROM fields WHERE citations = 1")
     assert evidence == [(2, "INV-1")]
 
 
@@ -250,12 +252,12 @@ def test_runs_of_the_older_api_version_land_in_the_same_tables(duckdb_file: Path
     ],
     ids=["cut off", "no version", "unknown version", "no run id", "nested too deeply"],
 )
-def test_a_raw_line_that_is_no_run_stops_the_load_and_is_not_quoted(duckdb_file: Path, line: bytes) -> None:
+def test_a_raw_line_that_is_no_run_stops_the_load_and_is_not_quoted(duckdb_first: Place, line: bytes) -> None:
     with pytest.raises(WarehouseError, match="Line 2 of part batch_1") as caught:
-        land(duckdb_file, [FIRST], [*raw_lines(run(FIRST)), line])
+        land(duckdb_first, [FIRST], [*raw_lines(run(FIRST)), line])
     assert "4111" not in str(caught.value)
     assert caught.value.__context__ is None
-    with warehouse(duckdb_file) as opened:
+    with warehouse(duckdb_first) as opened:
         assert opened.counts() == {}
 
 

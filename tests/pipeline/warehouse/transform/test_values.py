@@ -75,18 +75,18 @@ def test_declared_values_land_with_their_types(file: Place) -> None:
 
 @pytest.mark.parametrize("value", [{}, dict.fromkeys(INVOICE)], ids=["absent", "null"])
 def test_declared_fields_without_a_value_have_their_columns_all_the_same(
-    duckdb_file: Path, value: Any
+    duckdb_first: Place, value: Any
 ) -> None:
-    land_value(duckdb_file, value)
-    ((row,),) = query(duckdb_file, "SELECT invoices FROM invoices")
+    land_value(duckdb_first, value)
+    ((row,),) = query(duckdb_first, "SELECT invoices FROM invoices")
     assert {name for name, content in row.items() if content is None} >= {
         "invoice_number",
         "total_amount",
         "vendor_address_city",
         "extras",
     }
-    assert query(duckdb_file, "SELECT count(*) FROM invoices_line_items") == [(0,)]
-    assert problems(duckdb_file) == []
+    assert query(duckdb_first, "SELECT count(*) FROM invoices_line_items") == [(0,)]
+    assert problems(duckdb_first) == []
 
 
 MISFITS = [
@@ -142,51 +142,51 @@ def test_money_keeps_every_digit(file: Place) -> None:
     assert problems(file) == []
 
 
-def test_digits_beyond_the_ninth_are_a_problem_that_keeps_them(duckdb_file: Path) -> None:
+def test_digits_beyond_the_ninth_are_a_problem_that_keeps_them(duckdb_first: Place) -> None:
     numbers = ["0.1234567891", "1.234567890123e2", "1e-12", "1e-400"]
-    names = land_numbers(duckdb_file, "number", *numbers)
-    told = [(row[0], row[2], float(row[4])) for row in problems(duckdb_file)]
+    names = land_numbers(duckdb_first, "number", *numbers)
+    told = [(row[0], row[2], float(row[4])) for row in problems(duckdb_first)]
     assert told == [("ROUNDED", name, float(number)) for name, number in zip(names, numbers, strict=True)]
 
 
-def test_numbers_beyond_64_bits_are_kept_as_text(duckdb_file: Path) -> None:
-    (name,) = land_numbers(duckdb_file, "integer", "123456789012345678901234567890")
-    assert query(duckdb_file, f"SELECT {name} FROM invoices") == [(None,)]
-    assert problems(duckdb_file)[0][4] == "123456789012345678901234567890"
+def test_numbers_beyond_64_bits_are_kept_as_text(duckdb_first: Place) -> None:
+    (name,) = land_numbers(duckdb_first, "integer", "123456789012345678901234567890")
+    assert query(duckdb_first, f"SELECT {name} FROM invoices") == [(None,)]
+    assert problems(duckdb_first)[0][4] == "123456789012345678901234567890"
 
 
-def test_what_the_schema_does_not_know_is_a_problem_with_its_whole_value(duckdb_file: Path) -> None:
+def test_what_the_schema_does_not_know_is_a_problem_with_its_whole_value(duckdb_first: Place) -> None:
     value = {
         "surprise": {"a": [1, 2]},
         "vendor": {"name": "x", "vat id": "DE1"},
         "line_items": [{"sku": None}, {"amount": 1, "sku": "A1"}],
         "extras": {"anything": "goes"},
     }
-    land_value(duckdb_file, value)
-    assert problems(duckdb_file) == [
+    land_value(duckdb_first, value)
+    assert problems(duckdb_first) == [
         ("UNKNOWN_FIELD", None, None, "line_items[0].sku", None),
         ("UNKNOWN_FIELD", None, None, "line_items[1].sku", "A1"),
         ("UNKNOWN_FIELD", None, None, "surprise", '{"a":[1,2]}'),
         ("UNKNOWN_FIELD", None, None, "vendor.vat id", "DE1"),
     ]
-    assert ("vendor.vat id", "DE1") in query(duckdb_file, "SELECT path, value FROM fields")
+    assert ("vendor.vat id", "DE1") in query(duckdb_first, "SELECT path, value FROM fields")
 
 
-def test_containers_where_none_belong_and_scalars_where_one_belongs_are_problems(duckdb_file: Path) -> None:
+def test_containers_where_none_belong_and_scalars_where_one_belongs_are_problems(duckdb_first: Place) -> None:
     value = {
         "invoice_number": {"no": 1},
         "vendor": "Acme",
         "tags": "urgent",
         "line_items": [5, {"amount": 1}],
     }
-    land_value(duckdb_file, value)
-    assert problems(duckdb_file) == [
+    land_value(duckdb_first, value)
+    assert problems(duckdb_first) == [
         ("WRONG_TYPE", "invoices", "invoice_number", "invoice_number", '{"no":1}'),
         ("WRONG_TYPE", "invoices", None, "vendor", "Acme"),
         ("WRONG_TYPE", "invoices_line_items", None, "line_items[0]", "5"),
         ("WRONG_TYPE", "invoices_tags", None, "tags", "urgent"),
     ]
-    assert query(duckdb_file, "SELECT idx, amount FROM invoices_line_items ORDER BY idx") == [
+    assert query(duckdb_first, "SELECT idx, amount FROM invoices_line_items ORDER BY idx") == [
         (0, None),
         (1, 1),
     ]
@@ -230,22 +230,22 @@ def test_any_key_finds_its_column(file: Place) -> None:
     }
 
 
-def test_an_unknown_object_under_any_key_keeps_its_whole_value(duckdb_file: Path) -> None:
+def test_an_unknown_object_under_any_key_keeps_its_whole_value(duckdb_first: Place) -> None:
     land_value(
-        duckdb_file, {key: {"of": key} for key in AWKWARD_KEYS}, schema=schema_of(known={"type": "string"})
+        duckdb_first, {key: {"of": key} for key in AWKWARD_KEYS}, schema=schema_of(known={"type": "string"})
     )
-    values = [json.loads(row[4])["of"] for row in problems(duckdb_file) if row[0] == "UNKNOWN_FIELD"]
+    values = [json.loads(row[4])["of"] for row in problems(duckdb_first) if row[0] == "UNKNOWN_FIELD"]
     assert sorted(values) == sorted(AWKWARD_KEYS)
 
 
-def test_a_declared_type_is_checked_under_awkward_keys_too(duckdb_file: Path) -> None:
+def test_a_declared_type_is_checked_under_awkward_keys_too(duckdb_first: Place) -> None:
     items = {"type": "array", "items": schema_of(**{"unit price [0]": {"type": "number"}})}
     land_value(
-        duckdb_file,
+        duckdb_first,
         {"line items": [{"unit price [0]": 1}, {"unit price [0]": "x"}]},
         schema=schema_of(**{"line items": items}),
     )
-    rows = query(duckdb_file, "SELECT code, path, value FROM problems WHERE document_id IS NOT NULL")
+    rows = query(duckdb_first, "SELECT code, path, value FROM problems WHERE document_id IS NOT NULL")
     assert rows == [("WRONG_TYPE", "line items[1].unit price [0]", "x")]
 
 
@@ -301,11 +301,11 @@ def test_nul_is_a_character_like_others(tmp_path: Path) -> None:
     assert problems(file) == []
 
 
-def test_a_broken_byte_is_replaced_and_told_of(duckdb_file: Path) -> None:
+def test_a_broken_byte_is_replaced_and_told_of(duckdb_first: Place) -> None:
     (line,) = raw_lines(run(FIRST, {"invoice_number": "?"}))
-    land(duckdb_file, [FIRST], [line.replace(b'"?"', b'"a\xffb"')])
-    assert query(duckdb_file, "SELECT invoice_number FROM invoices") == [("a\ufffdb",)]
-    assert [row[0] for row in problems(duckdb_file)] == ["REPLACED_CHARACTERS"]
+    land(duckdb_first, [FIRST], [line.replace(b'"?"', b'"a\xffb"')])
+    assert query(duckdb_first, "SELECT invoice_number FROM invoices") == [("a\ufffdb",)]
+    assert [row[0] for row in problems(duckdb_first)] == ["REPLACED_CHARACTERS"]
 
 
 def test_a_value_of_ten_megabytes_lands(file: Place) -> None:
@@ -334,17 +334,17 @@ def test_nesting_of_a_hundred_levels_lands(file: Place) -> None:
     assert query(file, f'SELECT "{column}" FROM invoices') == [(7,)]
 
 
-def test_values_without_a_schema_are_in_fields_and_told_of(duckdb_file: Path) -> None:
-    land_value(duckdb_file, {"free": {"text": "x"}}, schema=None)
-    assert query(duckdb_file, "SELECT path, value FROM fields") == [("free.text", "x")]
-    assert [row[0] for row in problems(duckdb_file)] == ["NO_SCHEMA"]
+def test_values_without_a_schema_are_in_fields_and_told_of(duckdb_first: Place) -> None:
+    land_value(duckdb_first, {"free": {"text": "x"}}, schema=None)
+    assert query(duckdb_first, "SELECT path, value FROM fields") == [("free.text", "x")]
+    assert [row[0] for row in problems(duckdb_first)] == ["NO_SCHEMA"]
 
 
-def test_several_extractions_by_one_extractor_are_numbered_rows(duckdb_file: Path) -> None:
+def test_several_extractions_by_one_extractor_are_numbered_rows(duckdb_first: Place) -> None:
     steps = [extract_step({"pages": 1, "tags": ["a"]}), extract_step({"pages": 2, "tags": ["b"]})]
-    land(duckdb_file, [FIRST], raw_lines(run(FIRST, steps=steps)))
+    land(duckdb_first, [FIRST], raw_lines(run(FIRST, steps=steps)))
     rows = query(
-        duckdb_file,
+        duckdb_first,
         """SELECT result_idx, pages, value FROM invoices
            JOIN invoices_tags USING (document_id, workflow_id, workflow_version_requested, result_idx)
            ORDER BY ALL""",
@@ -352,7 +352,7 @@ def test_several_extractions_by_one_extractor_are_numbered_rows(duckdb_file: Pat
     assert rows == [(0, 1, "a"), (1, 2, "b")]
 
 
-def test_each_extractor_has_its_table(duckdb_file: Path) -> None:
+def test_each_extractor_has_its_table(duckdb_first: Place) -> None:
     steps = [
         extract_step({"pages": 1}),
         extract_step(
@@ -362,19 +362,19 @@ def test_each_extractor_has_its_table(duckdb_file: Path) -> None:
             extractor_id="ex_2",
         ),
     ]
-    land(duckdb_file, [FIRST], raw_lines(run(FIRST, steps=steps)))
-    assert query(duckdb_file, "SELECT merchant FROM bank_receipts") == [("Café",)]
+    land(duckdb_first, [FIRST], raw_lines(run(FIRST, steps=steps)))
+    assert query(duckdb_first, "SELECT merchant FROM bank_receipts") == [("Café",)]
     assert query(
-        duckdb_file, "SELECT step_idx, step_type, processor_name, result_idx FROM steps ORDER BY ALL"
+        duckdb_first, "SELECT step_idx, step_type, processor_name, result_idx FROM steps ORDER BY ALL"
     ) == [
         (0, "EXTRACT", "Invoices", 0),
         (1, "EXTRACT", "Bank Receipts", 0),
     ]
 
 
-def test_a_new_field_gets_a_column_and_earlier_rows_null(duckdb_file: Path) -> None:
+def test_a_new_field_gets_a_column_and_earlier_rows_null(file: Place) -> None:
     land(
-        duckdb_file,
+        file,
         [FIRST],
         raw_lines(run(FIRST, steps=[extract_step({"a": 1}, schema=schema_of(a={"type": "integer"}))])),
     )
@@ -382,16 +382,16 @@ def test_a_new_field_gets_a_column_and_earlier_rows_null(duckdb_file: Path) -> N
         a={"type": "integer"}, b={"type": "string"}, c={"type": "array", "items": {"type": "string"}}
     )
     land(
-        duckdb_file,
+        file,
         [SECOND],
         raw_lines(run(SECOND, steps=[extract_step({"a": 2, "b": "new", "c": ["x"]}, schema=wider)])),
         origin=provenance("batch_2"),
     )
-    assert query(duckdb_file, "SELECT a, b FROM invoices ORDER BY a") == [(1, None), (2, "new")]
-    assert query(duckdb_file, "SELECT value FROM invoices_c") == [("x",)]
+    assert query(file, "SELECT a, b FROM invoices ORDER BY a") == [(1, None), (2, "new")]
+    assert query(file, "SELECT value FROM invoices_c") == [("x",)]
 
 
-def test_what_other_steps_say_is_kept_with_them(duckdb_file: Path) -> None:
+def test_what_other_steps_say_is_kept_with_them(duckdb_first: Place) -> None:
     validation = {
         "id": "s2",
         "status": "PROCESSED",
@@ -399,9 +399,9 @@ def test_what_other_steps_say_is_kept_with_them(duckdb_file: Path) -> None:
         "step": {"name": "Sums"},
         "result": {"allPassed": False},
     }
-    land(duckdb_file, [FIRST], raw_lines(run(FIRST, steps=[classify_step(), validation])))
+    land(duckdb_first, [FIRST], raw_lines(run(FIRST, steps=[classify_step(), validation])))
     rows = query(
-        duckdb_file,
+        duckdb_first,
         """SELECT step_type, classification, classification_confidence, output::VARCHAR
            FROM steps ORDER BY step_idx""",
     )
@@ -451,10 +451,10 @@ def test_whatever_the_values_are_they_can_be_read_back(
     assert problems(file) == []
 
 
-def test_the_dictionary_leads_from_a_column_back_to_its_field(duckdb_file: Path) -> None:
-    land_value(duckdb_file, INVOICE)
+def test_the_dictionary_leads_from_a_column_back_to_its_field(duckdb_first: Place) -> None:
+    land_value(duckdb_first, INVOICE)
     rows = query(
-        duckdb_file,
+        duckdb_first,
         "SELECT source_path, type, description FROM dictionary WHERE column_name = 'invoice_number'",
     )
     assert rows == [
