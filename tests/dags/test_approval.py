@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from extend_pipeline.reviews.approvals import APPROVE, LATER, REJECT
-from fixtures.approvals import RunDag, answered, no_receipt, receipt, requests
-from fixtures.dag_runs import Outside
+from fixtures.airflow.approvals import RunDag, answered, no_receipt, receipt, requests
+from fixtures.airflow.dag_runs import Outside
 
 
 def put(outside: Outside, *, sure: int, doubtful: int) -> None:

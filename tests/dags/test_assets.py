@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.dag_runs import Outside
+from fixtures.airflow.dag_runs import Outside
 from sandbox.documents import generate
 
 DAY = dt.date(2026, 11, 19)

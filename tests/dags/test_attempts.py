@@ -15,7 +15,7 @@ import pytest
 
 from extend_pipeline.__main__ import main
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.dag_runs import Outside
+from fixtures.airflow.dag_runs import Outside
 
 BATCH = "POST /workflow_runs/batch"
 RunDag = Callable[..., Any]

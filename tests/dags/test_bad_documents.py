@@ -20,11 +20,11 @@ from extend_pipeline.documents import (
     OBJECT_UNREACHABLE,
     SYSTEM_FILE,
 )
-from fixtures.approvals import receipt
-from fixtures.dag_runs import Outside
-from fixtures.extend_api import running
-from fixtures.postgres import Database
-from fixtures.web import Page, Web
+from fixtures.airflow.approvals import receipt
+from fixtures.airflow.dag_runs import Outside
+from fixtures.engines.postgres import Database
+from fixtures.extend.api import running
+from fixtures.sources.web import Page, Web
 
 RunDag = Callable[..., Any]
 GOOD = ("PROCESSED", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from fixtures.dag_runs import Outside
+from fixtures.airflow.dag_runs import Outside
 from sandbox.documents import generate
 
 DAY = dt.date(2026, 11, 19)

@@ -15,7 +15,7 @@ from airflow.sdk.configuration import conf
 
 from extend_pipeline import Deployment, Quality, documents_to_warehouse
 from extend_pipeline.settings import RESERVED_METADATA
-from fixtures.dag_runs import Outside
+from fixtures.airflow.dag_runs import Outside
 
 RunDag = Callable[..., Any]
 

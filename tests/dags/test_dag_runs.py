@@ -18,7 +18,7 @@ import duckdb
 import pytest
 import requests
 
-from fixtures.dag_runs import Outside
+from fixtures.airflow.dag_runs import Outside
 from sandbox.documents import generate
 
 BATCH = "POST /workflow_runs/batch"

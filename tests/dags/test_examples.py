@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-from fixtures.dag_runs import Outside
+from fixtures.airflow.dag_runs import Outside
 from sandbox.documents import generate
 
 

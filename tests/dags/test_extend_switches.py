@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from fixtures.dag_runs import Outside
-from fixtures.extend_api import NEWEST
-from fixtures.extend_contract import OLDER, faults_of
-from fixtures.recorder import recording
+from fixtures.airflow.dag_runs import Outside
+from fixtures.extend.api import NEWEST
+from fixtures.extend.contract import OLDER, faults_of
+from fixtures.extend.recorder import recording
 from sandbox.documents import ExpectedResult, SampleObject, expected_result, generate
 from sandbox.extend_api.settings import Settings
 from sandbox.stack.landed import LandedWarehouse

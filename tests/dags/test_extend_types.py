@@ -7,8 +7,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from fixtures.dag_runs import Outside
-from fixtures.spreadsheets import workbook
+from fixtures.airflow.dag_runs import Outside
+from fixtures.sources.spreadsheets import workbook
 
 RunDag = Callable[..., Any]
 

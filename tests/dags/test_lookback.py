@@ -13,8 +13,8 @@ import pytest
 
 from extend_pipeline import day_folders
 from extend_pipeline.planning.plan import Plan
-from fixtures.dag_runs import Outside
-from fixtures.other_runs import plan_of_another_run
+from fixtures.airflow.dag_runs import Outside
+from fixtures.pipeline.other_runs import plan_of_another_run
 
 RunDag = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.dag_runs import Outside, everything
+from fixtures.airflow.dag_runs import Outside, everything
 from sandbox.documents import Truth, expected_result, generate_mail
 from sandbox.reading import read_document
 from sandbox.stack.landed import LandedWarehouse

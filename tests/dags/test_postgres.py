@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.dag_runs import Outside
-from fixtures.postgres import Database
+from fixtures.airflow.dag_runs import Outside
+from fixtures.engines.postgres import Database
 from sandbox.documents import generate
 
 BATCH = "POST /workflow_runs/batch"

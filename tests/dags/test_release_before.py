@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from fixtures.approvals import RunDag, receipt
-from fixtures.dag_runs import Outside, everything
-from fixtures.release_before import BUCKET, unpacked, without_new_columns
+from fixtures.airflow.approvals import RunDag, receipt
+from fixtures.airflow.dag_runs import Outside, everything
+from fixtures.pipeline.release_before import BUCKET, unpacked, without_new_columns
 
 NIGHT = dt.datetime(2026, 11, 20, 2, tzinfo=dt.UTC)
 

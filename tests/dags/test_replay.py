@@ -15,10 +15,10 @@ import duckdb
 import pytest
 
 from extend_pipeline.reviews.approvals import APPROVE
-from fixtures.approvals import RunDag, answered, no_receipt, receipt
-from fixtures.dag_runs import Outside, everything
-from fixtures.postgres import Database
-from fixtures.warehouse_files import contents, query
+from fixtures.airflow.approvals import RunDag, answered, no_receipt, receipt
+from fixtures.airflow.dag_runs import Outside, everything
+from fixtures.engines.postgres import Database
+from fixtures.warehouse.files import contents, query
 
 NIGHT = dt.datetime(2026, 11, 20, 2, tzinfo=dt.UTC)
 RULES = [

@@ -15,8 +15,8 @@ from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.sources.s3.store import S3Store
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.dag_runs import Outside
-from fixtures.other_runs import plan_of_another_run
+from fixtures.airflow.dag_runs import Outside
+from fixtures.pipeline.other_runs import plan_of_another_run
 
 RunDag = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from fixtures.dag_runs import Outside
+from fixtures.airflow.dag_runs import Outside
 
 RUN = "GET /workflow_runs/{id}"
 NIGHT = dt.datetime(2026, 11, 20, 2, tzinfo=dt.UTC)

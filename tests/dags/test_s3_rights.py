@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.dag_runs import Outside
+from fixtures.airflow.dag_runs import Outside
 from sandbox.documents import generate
 from sandbox.s3 import client
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.approvals import receipt
-from fixtures.dag_runs import Outside
-from fixtures.extend_api import running
-from fixtures.gcs import GCS
-from fixtures.web import Page, Web
+from fixtures.airflow.approvals import receipt
+from fixtures.airflow.dag_runs import Outside
+from fixtures.extend.api import running
+from fixtures.sources.gcs import GCS
+from fixtures.sources.web import Page, Web
 
 RunDag = Callable[..., Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.dag_runs import Outside
+from fixtures.airflow.dag_runs import Outside
 
 RunDag = Callable[..., Any]
 PREFIX = "documents/2026-11-19/"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.airflow_commands import run_commands
+from fixtures.airflow.commands import run_commands
 from fixtures.guides import ROOT, SHELL, Place, blocks, lines
 
 GUIDE = ROOT / "docs" / "deploying.md"

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from extend_provider import __version__
-from fixtures.airflow_commands import run_commands
+from fixtures.airflow.commands import run_commands
 from fixtures.guides import ROOT, Place, make_place
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

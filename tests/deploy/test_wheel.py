@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 from extend_pipeline.warehouse.destinations import MODULES
 from extend_provider import __version__
-from fixtures.airflow_commands import run_commands
+from fixtures.airflow.commands import run_commands
 from fixtures.guides import ROOT, SHELL, Place, blocks, lines
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from extend_pipeline.__main__ import main
-from fixtures.airflow_commands import run_commands
-from fixtures.dag_runs import Outside
+from fixtures.airflow.commands import run_commands
+from fixtures.airflow.dag_runs import Outside
 from fixtures.guides import ROOT
 from sandbox.documents import generate
 

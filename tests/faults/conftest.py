@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from faults.lanes import HELD_LANE, LANES, Lane
-from faults.scenario import AIRFLOW, Counts, Scenario
-from fixtures.airflow_stack import RunningAirflow, shared_home
-from fixtures.extend_api import running
-from fixtures.s3 import S3
-from fixtures.timing import TEST_SECONDS
+from fixtures.airflow.lanes import HELD_LANE, LANES, Lane
+from fixtures.airflow.scenario import AIRFLOW, Counts, Scenario
+from fixtures.airflow.stack import RunningAirflow, shared_home
+from fixtures.airflow.timing import TEST_SECONDS
+from fixtures.extend.api import running
+from fixtures.sources.s3 import S3
 
 HERE = Path(__file__).parent
 COUNTS = "counts"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from faults.scenario import BATCH, LIST, Scenario, fault
+from fixtures.airflow.scenario import BATCH, LIST, Scenario, fault
 
 
 @pytest.mark.parametrize(

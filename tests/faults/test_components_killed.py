@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from faults.scenario import AIRFLOW, Scenario, fault, gone
+from fixtures.airflow.scenario import AIRFLOW, Scenario, fault, gone
 from sandbox.stack.supervisor import Stack
 
 pytestmark = pytest.mark.alone

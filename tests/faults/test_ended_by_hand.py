@@ -20,9 +20,9 @@ from typing import Literal
 import duckdb
 import pytest
 
-from faults.lanes import BATCHES, OPERATORS
-from faults.scenario import CHUNK, DAY, RUN, Scenario, fault
-from fixtures.timing import LOOK_SECONDS, RUN_SECONDS
+from fixtures.airflow.lanes import BATCHES, OPERATORS
+from fixtures.airflow.scenario import CHUNK, DAY, RUN, Scenario, fault
+from fixtures.airflow.timing import LOOK_SECONDS, RUN_SECONDS
 from sandbox.stack.client import DagRun
 from sandbox.stack.progress import PROGRESS_KEY
 

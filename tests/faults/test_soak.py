@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from faults.scenario import BATCH, CHUNK, WORKFLOW, Scenario
-from fixtures.timing import LOOK_SECONDS, RUN_SECONDS, SEEN_SECONDS
+from fixtures.airflow.scenario import BATCH, CHUNK, WORKFLOW, Scenario
+from fixtures.airflow.timing import LOOK_SECONDS, RUN_SECONDS, SEEN_SECONDS
 from sandbox.documents import ExpectedResult
 from sandbox.stack.client import DagRun
 from sandbox.stack.landed import LandedWarehouse

@@ -15,8 +15,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from faults.scenario import BATCH, DAY, RUN, Scenario, fault
-from fixtures.timing import OUTAGE_SECONDS
+from fixtures.airflow.scenario import BATCH, DAY, RUN, Scenario, fault
+from fixtures.airflow.timing import OUTAGE_SECONDS
 
 #: What being down means, one after the other: refused, cut off, and no answer at all.
 OUTAGE = (

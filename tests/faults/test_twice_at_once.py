@@ -7,9 +7,9 @@ from typing import Literal
 
 import pytest
 
-from faults.lanes import NIGHTLY
-from faults.scenario import BATCH, DAY, GROUP, Scenario
-from fixtures.timing import RUN_SECONDS
+from fixtures.airflow.lanes import NIGHTLY
+from fixtures.airflow.scenario import BATCH, DAY, GROUP, Scenario
+from fixtures.airflow.timing import RUN_SECONDS
 from sandbox.stack.client import AirflowApiError, Backfill, DagRun
 
 

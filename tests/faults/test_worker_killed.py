@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from faults.scenario import BATCH, Scenario, fault
+from fixtures.airflow.scenario import BATCH, Scenario, fault
 
 LEDGER = "extend_pipeline.batches.ledger:WorkspaceLedger"
 HOOKS = "extend_provider.hooks"

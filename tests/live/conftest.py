@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.timing import TEST_SECONDS
+from fixtures.airflow.timing import TEST_SECONDS
 
 HERE = Path(__file__).parent
 

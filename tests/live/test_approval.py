@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from extend_pipeline.reviews.approvals import APPROVE, LATER, REJECT
-from fixtures.airflow_stack import Live
-from fixtures.timing import RUN_SECONDS
+from fixtures.airflow.stack import Live
+from fixtures.airflow.timing import RUN_SECONDS
 from sandbox.stack.client import DagRun
 from sandbox.stack.samples import source_of
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import msgspec
 
-from fixtures.airflow_stack import Live
-from fixtures.waiting import eventually
+from fixtures.airflow.stack import Live
+from fixtures.airflow.waiting import eventually
 from sandbox.stack.client import DagRun
 
 DAG = "kill_deferred"

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from extend_pipeline.planning.replay import ReplaySettings, parts_of
-from fixtures.airflow_stack import Live
-from fixtures.dag_runs import everything
-from fixtures.timing import RUN_SECONDS
-from fixtures.waiting import eventually
+from fixtures.airflow.dag_runs import everything
+from fixtures.airflow.stack import Live
+from fixtures.airflow.timing import RUN_SECONDS
+from fixtures.airflow.waiting import eventually
 from sandbox.stack.client import DagRun
 from sandbox.stack.samples import seed_documents, source_of
 

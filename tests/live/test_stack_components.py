@@ -6,8 +6,8 @@ import datetime as dt
 
 import pytest
 
-from fixtures.airflow_stack import Live
-from fixtures.waiting import eventually
+from fixtures.airflow.stack import Live
+from fixtures.airflow.waiting import eventually
 from sandbox.stack.orphans import is_alive
 from sandbox.stack.process import ComponentDied, StackError
 from sandbox.stack.supervisor import Stack

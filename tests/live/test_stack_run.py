@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from fixtures.timing import RUN_SECONDS
+from fixtures.airflow.timing import RUN_SECONDS
 from sandbox.stack.home import Home
 
 PROJECT = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures.timing import SEEN_SECONDS, START_SECONDS
+from fixtures.airflow.timing import SEEN_SECONDS, START_SECONDS
 from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowClient
 from sandbox.stack.home import Home

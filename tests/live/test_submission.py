@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from fixtures.airflow_stack import Live
-from fixtures.timing import RUN_SECONDS
-from fixtures.waiting import eventually
+from fixtures.airflow.stack import Live
+from fixtures.airflow.timing import RUN_SECONDS
+from fixtures.airflow.waiting import eventually
 from sandbox.airflow_settings import AirflowSettings, PoolSettings
 from sandbox.stack.client import DagRun, TaskInstance
 from sandbox.stack.samples import seed_documents, source_of

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.airflow_stack import Live
-from fixtures.timing import RUN_SECONDS, SEEN_SECONDS
-from fixtures.waiting import eventually
+from fixtures.airflow.stack import Live
+from fixtures.airflow.timing import RUN_SECONDS, SEEN_SECONDS
+from fixtures.airflow.waiting import eventually
 from sandbox.documents import Truth, expected_result
 from sandbox.stack.client import DagRun, TaskInstance
 from sandbox.stack.job import next_day

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.chunk_tasks import chunk, waiting
-from fixtures.data_tests import broken_in_file
-from fixtures.postgres import Database
-from fixtures.warehouse_files import Place
-from fixtures.xcoms import Place as XCom
+from fixtures.engines.postgres import Database
+from fixtures.pipeline.chunk_tasks import chunk, waiting
+from fixtures.tasks.xcoms import Place as XCom
+from fixtures.warehouse.data_tests import broken_in_file
+from fixtures.warehouse.files import Place
 
 __all__ = ["chunk", "waiting"]
 

@@ -46,10 +46,10 @@ from extend_pipeline.sources.object_storage import PathStore
 from extend_pipeline.sources.objects import plausible_size, plausible_time
 from extend_pipeline.sources.s3.store import S3Store
 from extend_pipeline.sources.web import WebStore
-from fixtures.gcs import GCS
-from fixtures.s3 import S3
-from fixtures.sources import discovered, settings
-from fixtures.web import Page, Web, serving
+from fixtures.sources.discovered import discovered, settings
+from fixtures.sources.gcs import GCS
+from fixtures.sources.s3 import S3
+from fixtures.sources.web import Page, Web, serving
 
 _NOBODY = 65534
 GOOD = (None, None)

@@ -39,9 +39,9 @@ from extend_provider.batch.orphans import IdempotencyKey
 from extend_provider.batch.submission import Prepared, Submission, Submitter
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import ExtendBadRequestError
-from fixtures.chunks import planner
-from fixtures.warehouse_files import DATASET, provenance, query
-from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.pipeline.chunks import planner
+from fixtures.warehouse.files import DATASET, provenance, query
+from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 from properties.extend_model import Crash, PausingLedger, Process, World, hook_of
 
 #: Where a planning process can die.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.xcoms import Place
+from fixtures.tasks.xcoms import Place
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from extend_provider.batch.cancellation import RemoteWork
 from extend_provider.batch.orphans import IdempotencyKey, Orphan
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.extend_api import ExtendApi
-from fixtures.extend_command import extend_command
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.extend_command import extend_command
 
 
 @pytest.fixture(autouse=True)

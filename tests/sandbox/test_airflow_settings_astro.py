@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from fixtures.airflow_commands import run_commands
+from fixtures.airflow.commands import run_commands
 from sandbox.airflow_settings import load_settings
 
 FILE = Path(__file__).parents[2] / "airflow_settings.yaml"

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import requests
 
-from fixtures.s3 import S3
+from fixtures.sources.s3 import S3
 from sandbox.documents import (
     WORKFLOW_KINDS,
     ExpectedResult,

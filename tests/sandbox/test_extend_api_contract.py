@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.extend_api import NEWEST, ExtendApi
-from fixtures.extend_contract import (
+from fixtures.extend.api import NEWEST, ExtendApi
+from fixtures.extend.contract import (
     NEWEST_ENDPOINTS,
     OLDER,
     OLDER_ENDPOINTS,
@@ -18,8 +18,8 @@ from fixtures.extend_contract import (
     endpoint_of,
     faults_of,
 )
-from fixtures.recorder import recording
-from fixtures.spreadsheets import workbook
+from fixtures.extend.recorder import recording
+from fixtures.sources.spreadsheets import workbook
 
 INVOICE = "INVOICE\nInvoice number: INV-7\nInvoice date: 2026-11-02\nTotal: 119.00 EUR\n"
 MAIL = f"{INVOICE}\fRECEIPT\nReceipt number: 4\nTotal: 3.00 EUR\n"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 
 BATCH = "POST /workflow_runs/batch"
 BODY = {"workflow": {"id": "workflow_invoices"}, "inputs": [{"file": {"text": "x", "name": "one.txt"}}]}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 from sandbox.extend_api.state.store import Order
 
 

@@ -24,7 +24,7 @@ from extend_ai.types import (
 )
 from extend_ai.wrapper.polling import PollingOptions
 
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 from sandbox.documents import TruthPart, bundle
 
 WORKFLOW = "workflow_mailroom"

@@ -13,8 +13,8 @@ import psutil
 import pypdf
 import pytest
 
-from fixtures.extend_api import ExtendApi
-from fixtures.s3 import S3
+from fixtures.extend.api import ExtendApi
+from fixtures.sources.s3 import S3
 
 INVOICE = b"""INVOICE
 Vendor: Acme GmbH

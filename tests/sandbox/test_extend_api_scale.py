@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from fixtures.extend_api import ExtendApi, running
+from fixtures.extend.api import ExtendApi, running
 
 BATCHES, BATCH_SIZE = 20, 1000
 RUNS = BATCHES * BATCH_SIZE

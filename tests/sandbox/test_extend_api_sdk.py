@@ -20,7 +20,7 @@ from extend_ai.errors import (
 )
 from extend_ai.wrapper.polling import PollingOptions
 
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 
 INVOICE = """INVOICE
 Vendor: Acme GmbH

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 
 LEGACY_SDK = "0.2.0"
 #: What a single invoice becomes in the workflow that merges and checks.

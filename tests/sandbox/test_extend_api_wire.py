@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from fixtures.extend_api import NEWEST, ExtendApi
+from fixtures.extend.api import NEWEST, ExtendApi
 
 OLDER = "2025-04-21"
 

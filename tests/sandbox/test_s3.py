@@ -13,7 +13,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from fixtures.s3 import S3
+from fixtures.sources.s3 import S3
 
 AWKWARD_KEYS = [
     "inbox/two words.txt",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from fixtures.presigned import BODY, get, presigned, told
-from fixtures.s3 import S3
+from fixtures.sources.presigned import BODY, get, presigned, told
+from fixtures.sources.s3 import S3
 from sandbox.s3 import client
 
 

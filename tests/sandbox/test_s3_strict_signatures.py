@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from fixtures.presigned import BODY, get, presigned, told
-from fixtures.s3 import S3
+from fixtures.sources.presigned import BODY, get, presigned, told
+from fixtures.sources.s3 import S3
 from sandbox.s3 import client
 
 AWAY = "eu-central-1"

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from extend_pipeline.documents import UNSUPPORTED_FILE_TYPE
-from fixtures.warehouse_files import land
-from fixtures.warehouse_runs import INVOICE, WORKFLOW, document, raw_lines, run
+from fixtures.warehouse.files import land
+from fixtures.warehouse.runs import INVOICE, WORKFLOW, document, raw_lines, run
 from sandbox.documents import ExpectedResult
 from sandbox.stack import report
 from sandbox.stack.landed import LandedWarehouse

@@ -17,8 +17,8 @@ from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import read_settings, write_settings
 from extend_provider.batch.polling import Outcome
 from extend_provider.exceptions import ExtendCreditsError, ExtendError
-from fixtures.chunk_tasks import BATCH, Waiting
-from fixtures.task_support import TaskStateStore
+from fixtures.pipeline.chunk_tasks import BATCH, Waiting
+from fixtures.tasks.task_support import TaskStateStore
 
 
 def test_two_tasks_that_see_the_same_failures_send_them_once(waiting: Waiting) -> None:

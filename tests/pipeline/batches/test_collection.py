@@ -12,7 +12,7 @@ from extend_pipeline.batches.collection import collect
 from extend_pipeline.storage.raw_zone import RawPart
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendAsyncHook
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 
 RUNS = 4
 

@@ -26,9 +26,9 @@ from extend_provider.batch.progress import BatchProgress
 from extend_provider.exceptions import ExtendBatchError
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from extend_provider.triggers.submission import ExtendSubmissionTrigger
-from fixtures.chunk_tasks import BATCH, Waiting
-from fixtures.extend_api import running
-from fixtures.task_support import Task, resume, run_on
+from fixtures.extend.api import running
+from fixtures.pipeline.chunk_tasks import BATCH, Waiting
+from fixtures.tasks.task_support import Task, resume, run_on
 
 STORED = Path(__file__).parents[1] / "stored"
 RUN = "GET /workflow_runs/{id}"

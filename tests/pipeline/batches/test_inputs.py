@@ -21,7 +21,7 @@ from extend_pipeline.sources import Found, Located, Stores
 from extend_pipeline.sources.s3.store import S3Store
 from extend_provider.client.models import FileInput
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.s3 import S3
+from fixtures.sources.s3 import S3
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.client.refusals import MAX_LEFT_OUT, RefusedInput
 from extend_provider.exceptions import ExtendBadRequestError
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.chunk_tasks import BATCH, Chunk, WorkerKilled
+from fixtures.pipeline.chunk_tasks import BATCH, Chunk, WorkerKilled
 
 REFUSES: dict[str, Any] = {"unreachable_url": "reject_batch"}
 TOO_LARGE = b"Receipt\nTotal: 1.00 EUR\n" + b" " * 200

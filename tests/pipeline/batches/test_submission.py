@@ -22,7 +22,7 @@ from extend_provider.exceptions import (
     ExtendRateLimitError,
 )
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.chunk_tasks import BATCH, Chunk, WorkerKilled
+from fixtures.pipeline.chunk_tasks import BATCH, Chunk, WorkerKilled
 
 
 def test_a_chunk_becomes_one_batch_whose_inputs_carry_their_identity(chunk: Chunk) -> None:

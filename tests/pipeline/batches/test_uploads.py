@@ -28,8 +28,8 @@ from extend_provider.client.retries import Backoff
 from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.exceptions import ExtendAuthError, ExtendCreditsError
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.chunk_tasks import BATCH, Chunk
-from fixtures.scripted_server import Reply, ScriptedServer
+from fixtures.extend.scripted_server import Reply, ScriptedServer
+from fixtures.pipeline.chunk_tasks import BATCH, Chunk
 
 UPLOAD = "POST /files/upload"
 LARGE = b"Receipt\nTotal: 1.00 EUR\n" + b" " * 200

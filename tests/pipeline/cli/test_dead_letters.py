@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from extend_pipeline.__main__ import main
-from fixtures.warehouse_files import land
-from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.warehouse.files import land
+from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from extend_provider.batch.ownership import Waiter, add_waiter, other_waiters
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
-from fixtures.chunk_tasks import BATCH, Chunk
-from fixtures.task_support import Task, event_of, run_on
+from fixtures.pipeline.chunk_tasks import BATCH, Chunk
+from fixtures.tasks.task_support import Task, event_of, run_on
 
 
 @pytest.fixture(autouse=True)

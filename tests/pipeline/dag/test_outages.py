@@ -25,8 +25,8 @@ from extend_provider.exceptions import (
 )
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from extend_provider.triggers.submission import ExtendSubmissionTrigger
-from fixtures.chunk_tasks import Waiting
-from fixtures.task_support import Task, resume, run_on
+from fixtures.pipeline.chunk_tasks import Waiting
+from fixtures.tasks.task_support import Task, resume, run_on
 
 RUN = "GET /workflow_runs/{id}"
 

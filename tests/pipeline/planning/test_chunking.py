@@ -37,7 +37,7 @@ from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import read_documents, write_documents
 from extend_pipeline.warehouse.records import Claim, UnlandedDocument
 from extend_provider.batch.ledger import Intent
-from fixtures.chunks import planner, reference
+from fixtures.pipeline.chunks import planner, reference
 
 US = planner()
 NOW = datetime.now(UTC)

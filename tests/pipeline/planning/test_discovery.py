@@ -19,8 +19,8 @@ from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.discovery import is_wanted, screen
 from extend_pipeline.settings import Settings, SourceItem
 from extend_pipeline.sources import Found
-from fixtures.s3 import S3
-from fixtures.sources import discovered, settings
+from fixtures.sources.discovered import discovered, settings
+from fixtures.sources.s3 import S3
 
 AWKWARD = [
     "documents/with space.pdf",

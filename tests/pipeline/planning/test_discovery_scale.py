@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.s3_listing import BUCKET, S3Listing, running
+from fixtures.sources.s3_listing import BUCKET, S3Listing, running
 from sandbox.s3 import client
 
 #: So many that they would show in the memory.
@@ -43,7 +43,7 @@ def discovery(endpoint_url: str) -> Callable[[], int]:
 
     from extend_pipeline.planning.listing import write_listing
     from extend_pipeline.settings import Settings
-    from fixtures.s3_listing import S3Listing
+    from fixtures.sources.s3_listing import S3Listing
 
     os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = S3Listing(endpoint_url).connection_json()
     given = {"source": f"s3://{BUCKET}/documents/", "workflow_id": "w", "workspace": "file:///tmp/x"}

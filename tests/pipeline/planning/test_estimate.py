@@ -21,9 +21,9 @@ from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
 from extend_pipeline.warehouse.records import Charge
 from extend_provider.batch.ledger import Intent
-from fixtures.chunks import planner, reference
-from fixtures.warehouse_files import land, query, warehouse
-from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.pipeline.chunks import planner, reference
+from fixtures.warehouse.files import land, query, warehouse
+from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 
 
 def charge(kind: str, documents: int, credits: float, *, same_version: bool = True) -> Charge:

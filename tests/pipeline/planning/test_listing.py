@@ -13,7 +13,7 @@ from airflow.sdk import ObjectStoragePath
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.listing import read_listing, write_listing
 from extend_pipeline.settings import Settings
-from fixtures.s3_listing import BUCKET, S3Listing, running
+from fixtures.sources.s3_listing import BUCKET, S3Listing, running
 
 KEYS, FOLDER = 7_000, 700
 PAGES = KEYS // 1000

@@ -19,8 +19,8 @@ import duckdb
 import pytest
 
 from extend_pipeline.documents import Document
-from fixtures.warehouse_files import DATASET, land, warehouse
-from fixtures.warehouse_runs import WORKFLOW, raw_lines, run
+from fixtures.warehouse.files import DATASET, land, warehouse
+from fixtures.warehouse.runs import WORKFLOW, raw_lines, run
 
 #: What a process that plans may use, however many documents there are.
 MOST_MEGABYTES = 450

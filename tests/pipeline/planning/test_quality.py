@@ -9,7 +9,7 @@ import pytest
 
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.planning.quality import Landed, failure_reason, sum_of_rounds
-from fixtures.chunks import reference
+from fixtures.pipeline.chunks import reference
 
 
 def landed(*, chunks: int = 1, planned: int = 1, dry_run: bool = False, **by_status: int) -> Landed:

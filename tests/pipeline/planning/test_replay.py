@@ -29,9 +29,9 @@ from extend_pipeline.storage import raw_index, raw_zone
 from extend_pipeline.storage.raw_index import Entry
 from extend_pipeline.storage.raw_zone import RawPart
 from extend_pipeline.warehouse import LandingPolicy, Provenance, WarehouseError
-from fixtures.raw_parts import entered, entered_run, place_of, rebuilt, settings
-from fixtures.warehouse_files import contents, query, warehouse
-from fixtures.warehouse_runs import INVOICE, WORKFLOW, document, extract_step, raw_lines, run
+from fixtures.pipeline.raw_parts import entered, entered_run, place_of, rebuilt, settings
+from fixtures.warehouse.files import contents, query, warehouse
+from fixtures.warehouse.runs import INVOICE, WORKFLOW, document, extract_step, raw_lines, run
 
 DOUBT = {"invoice_number": {"ocrConfidence": 0.2}}
 HOLD = LandingPolicy(0.8, hold=True)

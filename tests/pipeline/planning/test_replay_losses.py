@@ -21,9 +21,9 @@ from extend_pipeline.planning.replay import (
 from extend_pipeline.storage import raw_index
 from extend_pipeline.storage.raw_index import Entry
 from extend_pipeline.warehouse import WarehouseError
-from fixtures.raw_parts import entered, entered_run, landed_there, place_of, rebuilt, settings
-from fixtures.warehouse_files import query, warehouse
-from fixtures.warehouse_runs import document, raw_lines, run
+from fixtures.pipeline.raw_parts import entered, entered_run, landed_there, place_of, rebuilt, settings
+from fixtures.warehouse.files import query, warehouse
+from fixtures.warehouse.runs import document, raw_lines, run
 
 
 def test_a_plan_is_refused_while_tables_have_lost_what_landed(tmp_path: Path) -> None:

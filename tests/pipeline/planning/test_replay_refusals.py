@@ -16,9 +16,9 @@ from extend_pipeline.planning.replay import (
 )
 from extend_pipeline.storage import raw_index
 from extend_pipeline.warehouse import LandingPolicy, SchemaContractError
-from fixtures.raw_parts import entered, place_of, rebuilt, settings
-from fixtures.warehouse_files import contents, query, warehouse
-from fixtures.warehouse_runs import INVOICE, INVOICE_SCHEMA, WORKFLOW, document, extract_step, raw_lines, run
+from fixtures.pipeline.raw_parts import entered, place_of, rebuilt, settings
+from fixtures.warehouse.files import contents, query, warehouse
+from fixtures.warehouse.runs import INVOICE, INVOICE_SCHEMA, WORKFLOW, document, extract_step, raw_lines, run
 
 FROZEN = LandingPolicy(schema_contract="freeze")
 

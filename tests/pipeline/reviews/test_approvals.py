@@ -22,7 +22,7 @@ from extend_pipeline.reviews.approvals import (
 )
 from extend_pipeline.storage.workspace import compressed_writer
 from extend_pipeline.warehouse.records import LandedRun
-from fixtures.warehouse_runs import WORKFLOW, document
+from fixtures.warehouse.runs import WORKFLOW, document
 
 
 def held(number: int, raw_uri: str | None = None, **changes: Any) -> LandedRun:

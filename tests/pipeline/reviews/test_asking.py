@@ -12,8 +12,8 @@ from extend_pipeline.warehouse.records import LandedRun
 from extend_provider.client.models import StepRun, WorkflowRun
 from extend_provider.exceptions import ExtendAuthError, ExtendServerError
 from extend_provider.hooks.extend import ExtendAsyncHook
-from fixtures.extend_api import ExtendApi
-from fixtures.warehouse_runs import WORKFLOW, document
+from fixtures.extend.api import ExtendApi
+from fixtures.warehouse.runs import WORKFLOW, document
 
 RUN = "GET /workflow_runs/{id}"
 

@@ -11,8 +11,8 @@ import pytest
 from extend_pipeline.documents import EMPTY_FILE, Document
 from extend_pipeline.warehouse import Landing
 from extend_pipeline.warehouse.records import LandingPolicy
-from fixtures.warehouse_files import Place, contents, provenance, query, warehouse
-from fixtures.warehouse_runs import INVOICE, document, extract_step, raw_lines, run
+from fixtures.warehouse.files import Place, contents, provenance, query, warehouse
+from fixtures.warehouse.runs import INVOICE, document, extract_step, raw_lines, run
 
 SURE, DOUBTFUL, SILENT = document(1), document(2), document(3)
 FLAG, HOLD = LandingPolicy(0.8), LandingPolicy(0.8, hold=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.warehouse_files import land, query
-from fixtures.warehouse_runs import INVOICE, document, extract_step, raw_lines, run, run_of_2025
+from fixtures.warehouse.files import land, query
+from fixtures.warehouse.runs import INVOICE, document, extract_step, raw_lines, run, run_of_2025
 
 FIRST = document(1)
 REVIEWED = {"reviewed": True, "reviewedAt": "2026-11-23T10:00:00Z"}

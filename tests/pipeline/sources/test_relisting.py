@@ -15,8 +15,8 @@ from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
 from extend_pipeline.sources import Located
 from extend_pipeline.sources.objects import just_before
 from extend_pipeline.sources.s3.store import S3Store
-from fixtures.s3 import S3
-from fixtures.sources import discovered, settings
+from fixtures.sources.discovered import discovered, settings
+from fixtures.sources.s3 import S3
 
 READS = {"HeadBucket", "HeadObject", "GetObject", "ListObjectsV2", "ListObjectVersions"}
 

@@ -15,8 +15,8 @@ from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
 from extend_pipeline.planning.discovery import screen
 from extend_pipeline.sources import Found, Located, Stores, Unusable
 from extend_pipeline.sources.s3.store import S3Store
-from fixtures.s3 import S3
-from fixtures.sources import discovered, settings
+from fixtures.sources.discovered import discovered, settings
+from fixtures.sources.s3 import S3
 from sandbox.s3 import client
 
 KMS = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key-1"}

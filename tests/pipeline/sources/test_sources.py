@@ -35,11 +35,11 @@ from extend_pipeline.sources.object_storage import PathStore, content_tag, modif
 from extend_pipeline.sources.web import WebStore
 from extend_provider.client.models import FileInput
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.extend_api import ExtendApi
-from fixtures.gcs import GCS
-from fixtures.s3 import S3
-from fixtures.sources import discovered, settings
-from fixtures.web import Page, Web, serving
+from fixtures.extend.api import ExtendApi
+from fixtures.sources.discovered import discovered, settings
+from fixtures.sources.gcs import GCS
+from fixtures.sources.s3 import S3
+from fixtures.sources.web import Page, Web, serving
 
 NAMES = ["a.pdf", "deep/er/b.pdf", "deep/c #1?.txt", "deep-er.pdf", "empty.pdf", "请求 50%.pdf"]
 

@@ -19,9 +19,9 @@ from extend_pipeline.storage.raw_zone import RawPart
 from extend_pipeline.warehouse import Provenance
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendAsyncHook
-from fixtures.extend_api import ExtendApi, running
-from fixtures.scripted_server import Reply, ScriptedServer
-from fixtures.warehouse_runs import document
+from fixtures.extend.api import ExtendApi, running
+from fixtures.extend.scripted_server import Reply, ScriptedServer
+from fixtures.warehouse.runs import document
 
 RUNS = 10
 RUN = "GET /workflow_runs/{id}"

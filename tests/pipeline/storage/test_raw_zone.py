@@ -25,10 +25,10 @@ from extend_pipeline.storage.raw_index import Entry, enter, land, note_deleted, 
 from extend_pipeline.storage.raw_zone import RawPart, part_path, run_line, with_decision, write_part
 from extend_pipeline.warehouse import LandingPolicy, Provenance
 from extend_provider.hooks.extend import ExtendAsyncHook
-from fixtures.s3 import S3
-from fixtures.scripted_server import Reply, ScriptedServer
-from fixtures.warehouse_files import query, warehouse
-from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.extend.scripted_server import Reply, ScriptedServer
+from fixtures.sources.s3 import S3
+from fixtures.warehouse.files import query, warehouse
+from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 
 #: A run as nobody would write it, and as somebody may: every byte counts.
 AWKWARD = (
@@ -159,7 +159,7 @@ def test_a_killed_writer_leaves_no_part_and_the_one_before_whole(tmp_path: Path)
     script = """
         import os, signal, sys
         from airflow.sdk import ObjectStoragePath
-        from fixtures.warehouse_runs import document, many_lines
+        from fixtures.warehouse.runs import document, many_lines
         from extend_pipeline.storage.raw_zone import PartWriter
 
         for uri in sys.argv[1:]:

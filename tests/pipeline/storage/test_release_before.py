@@ -26,8 +26,8 @@ from extend_pipeline.storage.raw_index import read_index
 from extend_pipeline.storage.workspace import read_documents
 from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.schema.migrations import MIGRATIONS
-from fixtures.release_before import run_folder, unpacked, without_new_columns
-from fixtures.warehouse_files import contents, query, warehouse
+from fixtures.pipeline.release_before import run_folder, unpacked, without_new_columns
+from fixtures.warehouse.files import contents, query, warehouse
 
 PLACE = {"warehouse_conn_id": "warehouse_default", "dataset": "extend"}
 

@@ -22,7 +22,7 @@ from extend_pipeline.storage.workspace import (
     written_whole,
 )
 from extend_provider.batch.ledger import Intent, LedgerState
-from fixtures.s3 import S3
+from fixtures.sources.s3 import S3
 
 
 def document(number: int) -> Document:

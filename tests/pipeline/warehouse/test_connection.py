@@ -14,8 +14,8 @@ import pytest
 from extend_pipeline.warehouse import WarehouseError, open_warehouse, publish_snapshot
 from extend_pipeline.warehouse.destinations import MODULES, module_for
 from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError
-from fixtures.warehouse_files import land, provenance, query, warehouse
-from fixtures.warehouse_runs import document, raw_lines, run
+from fixtures.warehouse.files import land, provenance, query, warehouse
+from fixtures.warehouse.runs import document, raw_lines, run
 
 DOCUMENT = document(1)
 

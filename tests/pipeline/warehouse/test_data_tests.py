@@ -9,10 +9,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from fixtures.data_tests import Ask, broken
-from fixtures.postgres import Database
-from fixtures.warehouse_files import Place, land, provenance, warehouse
-from fixtures.warehouse_runs import classify_step, document, extract_step, raw_lines, run
+from fixtures.engines.postgres import Database
+from fixtures.warehouse.data_tests import Ask, broken
+from fixtures.warehouse.files import Place, land, provenance, warehouse
+from fixtures.warehouse.runs import classify_step, document, extract_step, raw_lines, run
 
 BUNDLE = {"id": "file_1", "name": "a.pdf"}
 

@@ -13,9 +13,9 @@ import pytest
 
 from extend_pipeline.warehouse import WarehouseError, open_warehouse
 from extend_pipeline.warehouse.hooks import DuckDBFileHook, PostgresWarehouseHook, WarehouseHook
-from fixtures.postgres import Database
-from fixtures.warehouse_files import land, warehouse
-from fixtures.warehouse_runs import document, raw_lines, run
+from fixtures.engines.postgres import Database
+from fixtures.warehouse.files import land, warehouse
+from fixtures.warehouse.runs import document, raw_lines, run
 
 DOCUMENT = document(1)
 

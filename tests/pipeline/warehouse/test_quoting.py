@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.quoting import TRUSTED, Package, raw_in_statements
+from fixtures.warehouse.quoting import TRUSTED, Package, raw_in_statements
 
 WAREHOUSE = Path(__file__).parents[3] / "include" / "extend_pipeline" / "warehouse"
 SOURCES = {

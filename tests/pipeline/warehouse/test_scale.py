@@ -16,10 +16,10 @@ import pytest
 
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.transform import parse
-from fixtures.warehouse_crashes import dying_after
-from fixtures.warehouse_files import contents, land, provenance, query, warehouse
-from fixtures.warehouse_parts import parts_of_every_kind
-from fixtures.warehouse_runs import WORKFLOW, document, extract_step, many_lines, raw_lines, run
+from fixtures.warehouse.crashes import dying_after
+from fixtures.warehouse.files import contents, land, provenance, query, warehouse
+from fixtures.warehouse.parts import parts_of_every_kind
+from fixtures.warehouse.runs import WORKFLOW, document, extract_step, many_lines, raw_lines, run
 
 #: What a process that lands a chunk may use, whatever the chunk's size.
 MOST_MEGABYTES = 400

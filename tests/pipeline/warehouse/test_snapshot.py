@@ -12,8 +12,8 @@ import pytest
 
 from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
-from fixtures.warehouse_files import DATASET, provenance, query
-from fixtures.warehouse_runs import document, raw_lines, run
+from fixtures.warehouse.files import DATASET, provenance, query
+from fixtures.warehouse.runs import document, raw_lines, run
 
 PARTS = 12
 SIZE = 20

@@ -17,7 +17,7 @@ from extend_provider.batch.orphans import IdempotencyKey, Orphan
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.client.retries import Backoff
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 
 CANCEL = "POST /workflow_runs/{id}/cancel"
 

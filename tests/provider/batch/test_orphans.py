@@ -9,8 +9,8 @@ import pytest
 
 from extend_provider.batch.orphans import FoundBatch, IdempotencyKey, Orphan, find_orphan, find_orphan_async
 from extend_provider.exceptions import ExtendError, ExtendNotFoundError, ExtendServerError
-from fixtures.extend_api import ExtendApi
-from fixtures.hook_runner import HookRunner, set_connection
+from fixtures.extend.api import ExtendApi
+from fixtures.extend.hook_runner import HookRunner, set_connection
 
 WORKFLOW = "workflow_invoices"
 GET_RUN = "GET /workflow_runs/{id}"

@@ -21,9 +21,9 @@ from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.triggers.submission import ExtendSubmissionTrigger
-from fixtures.extend_api import ExtendApi
-from fixtures.extend_command import extend_command
-from fixtures.task_support import Task, TaskInstance, carried_over
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.extend_command import extend_command
+from fixtures.tasks.task_support import Task, TaskInstance, carried_over
 
 SUBMISSION = "POST /workflow_runs/batch"
 WORKFLOW = "workflow_invoices"

@@ -17,9 +17,9 @@ from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.sensors.batch import ExtendBatchSensor
 from extend_provider.triggers.base import CancellingTrigger
-from fixtures.extend_api import ExtendApi
-from fixtures.task_support import Task, carried_over
-from fixtures.xcoms import Place
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.task_support import Task, carried_over
+from fixtures.tasks.xcoms import Place
 
 WORKFLOW = "workflow_invoices"
 UNTOUCHED, CANCELLED = {"PENDING": 2}, {"CANCELLED": 2}

@@ -14,9 +14,9 @@ from extend_provider.batch.ownership import Waiter, add_waiter, other_waiters, r
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.triggers.batch import ExtendBatchTrigger
-from fixtures.extend_api import ExtendApi
-from fixtures.s3 import S3
-from fixtures.task_support import TaskInstance, carried_over
+from fixtures.extend.api import ExtendApi
+from fixtures.sources.s3 import S3
+from fixtures.tasks.task_support import TaskInstance, carried_over
 
 OURS = Waiter("dag", "run", "group.wait", 2)
 THEIRS = Waiter("another", "manual__2026-11-22T02:00:00+00:00", "other.wait", 0)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from extend_provider.client.rate_limit import RateLimiter, limiter_for
-from fixtures.heartbeat import heartbeat
+from fixtures.tasks.heartbeat import heartbeat
 
 
 class Clock:

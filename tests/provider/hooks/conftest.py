@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.hook_runner import KEY, HookRunner, set_connection
-from fixtures.scripted_server import Reply, ScriptedServer
+from fixtures.extend.hook_runner import KEY, HookRunner, set_connection
+from fixtures.extend.scripted_server import Reply, ScriptedServer
 
 
 @pytest.fixture(params=["sync", "async"])

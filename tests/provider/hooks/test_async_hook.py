@@ -12,10 +12,10 @@ import pytest
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
-from fixtures.extend_api import ExtendApi
-from fixtures.heartbeat import Heartbeat, heartbeat
-from fixtures.hook_runner import CONN_ID, QUICK, RUN, set_connection
-from fixtures.scripted_server import Reply, ScriptedServer
+from fixtures.extend.api import ExtendApi
+from fixtures.extend.hook_runner import CONN_ID, QUICK, RUN, set_connection
+from fixtures.extend.scripted_server import Reply, ScriptedServer
+from fixtures.tasks.heartbeat import Heartbeat, heartbeat
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from airflow.sdk.definitions.connection import Connection
 
-from fixtures.hook_runner import KEY, HookRunner, set_connection
-from fixtures.scripted_server import Reply
+from fixtures.extend.hook_runner import KEY, HookRunner, set_connection
+from fixtures.extend.scripted_server import Reply
 
 BUSY = Reply(429, {"code": "RATE_LIMIT_EXCEEDED", "message": "Slow down."})
 BROKEN = Reply(500, {"code": "INTERNAL_ERROR", "message": "Oops.", "retryable": True})

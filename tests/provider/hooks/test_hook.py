@@ -29,8 +29,8 @@ from extend_provider.exceptions import (
     ExtendUnclearSubmissionError,
 )
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.extend_api import ExtendApi
-from fixtures.hook_runner import (
+from fixtures.extend.api import ExtendApi
+from fixtures.extend.hook_runner import (
     BATCH,
     CONN_ID,
     INPUTS,
@@ -42,7 +42,7 @@ from fixtures.hook_runner import (
     set_connection,
     submit_batch,
 )
-from fixtures.scripted_server import Received, Reply, ScriptedServer, closed_port, unreachable_port
+from fixtures.extend.scripted_server import Received, Reply, ScriptedServer, closed_port, unreachable_port
 
 FILE = Reply(body={"id": "file_1", "name": "a.pdf"})
 BUSY = Reply(429, {"code": "RATE_LIMIT_EXCEEDED", "message": "Slow down."})

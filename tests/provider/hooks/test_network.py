@@ -31,10 +31,10 @@ from extend_provider.exceptions import ExtendConnectionError, ExtendInputError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.hooks.network import CA_BUNDLES, route_of
 from extend_provider.triggers.batch import ExtendBatchTrigger
-from fixtures.extend_api import ExtendApi
-from fixtures.hook_runner import BATCH, CONN_ID, RUN, HookRunner, get_run, set_connection, submit_batch
-from fixtures.proxy import Proxy
-from fixtures.scripted_server import Reply, ScriptedServer, closed_port
+from fixtures.extend.api import ExtendApi
+from fixtures.extend.hook_runner import BATCH, CONN_ID, RUN, HookRunner, get_run, set_connection, submit_batch
+from fixtures.extend.proxy import Proxy
+from fixtures.extend.scripted_server import Reply, ScriptedServer, closed_port
 
 #: What ``openssl x509 -hash`` gives for the authority's name, by which OpenSSL looks into a folder.
 NAME_HASH = "5054f112"

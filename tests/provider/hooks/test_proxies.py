@@ -17,9 +17,9 @@ from extend_provider.exceptions import (
     ExtendError,
     ExtendUnclearSubmissionError,
 )
-from fixtures.hook_runner import BATCH, RUN, HookRunner, get_run, set_connection, submit_batch
-from fixtures.proxy import Mode, Proxy
-from fixtures.scripted_server import Reply, ScriptedServer, closed_port
+from fixtures.extend.hook_runner import BATCH, RUN, HookRunner, get_run, set_connection, submit_batch
+from fixtures.extend.proxy import Mode, Proxy
+from fixtures.extend.scripted_server import Reply, ScriptedServer, closed_port
 
 
 @dataclasses.dataclass

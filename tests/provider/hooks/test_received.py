@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from extend_provider.exceptions import ExtendServerError
-from fixtures.hook_runner import HookRunner, set_connection
-from fixtures.scripted_server import Reply, ScriptedServer
+from fixtures.extend.hook_runner import HookRunner, set_connection
+from fixtures.extend.scripted_server import Reply, ScriptedServer
 
 #: What some decoder or other changes or refuses.
 RUNS = {

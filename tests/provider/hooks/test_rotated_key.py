@@ -16,8 +16,8 @@ from extend_provider.batch.polling import Outcome, PollResult
 from extend_provider.exceptions import ExtendAuthError, ExtendConnectionError
 from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
 from extend_provider.triggers.batch import ExtendBatchTrigger
-from fixtures.extend_api import ExtendApi
-from fixtures.hook_runner import (
+from fixtures.extend.api import ExtendApi
+from fixtures.extend.hook_runner import (
     BATCH,
     CONN_ID,
     QUICK,
@@ -27,7 +27,7 @@ from fixtures.hook_runner import (
     set_connection,
     submit_batch,
 )
-from fixtures.scripted_server import Reply, ScriptedServer
+from fixtures.extend.scripted_server import Reply, ScriptedServer
 
 UNKNOWN_KEY = Reply(401, {"code": "UNAUTHORIZED", "message": "Invalid API key."})
 

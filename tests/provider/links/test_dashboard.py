@@ -13,7 +13,7 @@ from extend_provider.links.dashboard import ExtendDashboardLink
 from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.sensors.batch import ExtendBatchSensor
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 
 URL = "{{ 'https://bucket.example/a.txt?sig=' ~ '5ecre7' }}"
 

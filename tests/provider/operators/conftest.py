@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 
 
 @pytest.fixture(autouse=True)

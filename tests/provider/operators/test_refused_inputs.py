@@ -8,8 +8,8 @@ import pytest
 
 from extend_provider.exceptions import ExtendBadRequestError, ExtendInputError
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
-from fixtures.extend_api import ExtendApi
-from fixtures.task_support import Task
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.task_support import Task
 
 BATCH = "POST /workflow_runs/batch"
 

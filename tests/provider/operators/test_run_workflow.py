@@ -22,9 +22,9 @@ from extend_provider.exceptions import (
 )
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.run_workflow import ExtendRunWorkflowOperator
-from fixtures.extend_api import ExtendApi
-from fixtures.run_workflow import CREATION, MODES, Run, operator
-from fixtures.task_support import Task, run_deferred
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.run_workflow import CREATION, MODES, Run, operator
+from fixtures.tasks.task_support import Task, run_deferred
 
 
 @MODES

@@ -12,9 +12,9 @@ from extend_provider.exceptions import (
     ExtendInputError,
 )
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.extend_api import ExtendApi
-from fixtures.run_workflow import CREATION, MODES, Run, attempted, named, operator, times_sent
-from fixtures.task_support import Task, run_deferred
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.run_workflow import CREATION, MODES, Run, attempted, named, operator, times_sent
+from fixtures.tasks.task_support import Task, run_deferred
 
 CLEARS = pytest.mark.parametrize(
     "how",

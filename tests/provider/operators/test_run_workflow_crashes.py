@@ -23,10 +23,10 @@ from extend_provider.exceptions import (
 )
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.triggers.submission import ExtendSubmissionTrigger
-from fixtures.extend_api import ExtendApi
-from fixtures.run_workflow import CREATION, attempted, named, operator, times_sent
-from fixtures.submit_batch import WorkerKilled
-from fixtures.task_support import Task, TaskInstance, carried_over, resume, run_deferred, run_on
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.run_workflow import CREATION, attempted, named, operator, times_sent
+from fixtures.tasks.submit_batch import WorkerKilled
+from fixtures.tasks.task_support import Task, TaskInstance, carried_over, resume, run_deferred, run_on
 
 
 @pytest.mark.usefixtures("impatient")

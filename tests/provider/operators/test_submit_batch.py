@@ -22,16 +22,16 @@ from extend_provider.exceptions import (
     ExtendNotFoundError,
 )
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
-from fixtures.extend_api import ExtendApi
-from fixtures.scripted_server import closed_port
-from fixtures.submit_batch import (
+from fixtures.extend.api import ExtendApi
+from fixtures.extend.scripted_server import closed_port
+from fixtures.tasks.submit_batch import (
     FILE_ID,
     SUBMISSION,
     operator,
     runs_of,
     texts,
 )
-from fixtures.task_support import Task, resume
+from fixtures.tasks.task_support import Task, resume
 
 
 @pytest.mark.parametrize("api_version", ["2026-02-09", "2025-04-21"])

@@ -11,8 +11,8 @@ from extend_provider.exceptions import (
     ExtendInputError,
 )
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.extend_api import ExtendApi
-from fixtures.submit_batch import (
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.submit_batch import (
     LISTING,
     SUBMISSION,
     cancel_runs,
@@ -21,7 +21,7 @@ from fixtures.submit_batch import (
     texts,
     times_paid,
 )
-from fixtures.task_support import Task
+from fixtures.tasks.task_support import Task
 
 
 def test_the_first_attempt_costs_one_request(extend_api: ExtendApi) -> None:

@@ -10,8 +10,8 @@ from extend_provider.exceptions import (
     ExtendInputError,
     ExtendNotFoundError,
 )
-from fixtures.extend_api import ExtendApi
-from fixtures.submit_batch import (
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.submit_batch import (
     LISTING,
     SUBMISSION,
     cancel_runs,
@@ -19,7 +19,7 @@ from fixtures.submit_batch import (
     texts,
     times_paid,
 )
-from fixtures.task_support import Task
+from fixtures.tasks.task_support import Task
 
 CHANGES = pytest.mark.parametrize(
     "change",

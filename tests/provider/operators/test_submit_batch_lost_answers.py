@@ -14,8 +14,8 @@ from extend_provider.exceptions import (
     ExtendUnclearSubmissionError,
 )
 from extend_provider.hooks.extend import ExtendHook
-from fixtures.extend_api import ExtendApi
-from fixtures.submit_batch import (
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.submit_batch import (
     LISTING,
     SUBMISSION,
     WorkerKilled,
@@ -24,7 +24,7 @@ from fixtures.submit_batch import (
     texts,
     times_paid,
 )
-from fixtures.task_support import Task, run_deferred, run_on
+from fixtures.tasks.task_support import Task, run_deferred, run_on
 
 
 @pytest.fixture

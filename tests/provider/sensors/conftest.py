@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.extend_api import ExtendApi
+from fixtures.extend.api import ExtendApi
 
 
 @pytest.fixture(autouse=True)

@@ -32,9 +32,9 @@ from extend_provider.exceptions import (
     ExtendServerError,
 )
 from extend_provider.sensors.batch import ExtendBatchSensor, ExtendBatchTimeoutError
-from fixtures.batch_sensor import LISTING, MODES, Run, run_poking, sensor, submit
-from fixtures.extend_api import ExtendApi
-from fixtures.task_support import Task, run_deferred
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.batch_sensor import LISTING, MODES, Run, run_poking, sensor, submit
+from fixtures.tasks.task_support import Task, run_deferred
 
 
 @MODES

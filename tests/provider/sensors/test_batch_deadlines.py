@@ -19,9 +19,9 @@ from extend_provider.exceptions import (
     ExtendBatchError,
 )
 from extend_provider.sensors.batch import ExtendBatchSensor, ExtendBatchTimeoutError
-from fixtures.batch_sensor import LISTING, sensor, submit
-from fixtures.extend_api import ExtendApi
-from fixtures.task_support import Task, event_of, run_deferred
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.batch_sensor import LISTING, sensor, submit
+from fixtures.tasks.task_support import Task, event_of, run_deferred
 
 TRIGGER_TIMED_OUT = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
 

@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.triggers.submission import ExtendSubmissionTrigger
-from fixtures.extend_api import ExtendApi
-from fixtures.task_support import Task, carried_over, run_deferred
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.task_support import Task, carried_over, run_deferred
 
 SUBMISSION = "POST /workflow_runs/batch"
 NOT_ACCEPTED = {"endpoint": SUBMISSION, "kind": "error", "accepted": False}

@@ -23,8 +23,8 @@ from extend_provider.hooks.extend import ExtendHook
 from extend_provider.triggers.base import ExtendWaitTrigger
 from extend_provider.triggers.batch import ExtendBatchTrigger
 from extend_provider.triggers.run import ExtendRunTrigger
-from fixtures.extend_api import ExtendApi
-from fixtures.task_support import TaskInstance, carried_over
+from fixtures.extend.api import ExtendApi
+from fixtures.tasks.task_support import TaskInstance, carried_over
 
 LISTING = "GET /workflow_runs"
 CANCEL = "POST /workflow_runs/{id}/cancel"

@@ -21,12 +21,12 @@ from extend_pipeline.warehouse.destinations import bigquery as destination
 from extend_pipeline.warehouse.destinations.google_credentials import credentials
 from extend_pipeline.warehouse.schema import views
 from extend_pipeline.warehouse.session import WITHHELD
-from fixtures.bigquery import BigQuery
-from fixtures.warehouse_crashes import FEW_OR_EVERY, LAST_WRITE, break_loads
-from fixtures.warehouse_destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
-from fixtures.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
-from fixtures.warehouse_parts import AFTER, BEFORE, LATER
-from fixtures.warehouse_runs import document, extract_step, raw_lines, run
+from fixtures.engines.bigquery import BigQuery
+from fixtures.warehouse.crashes import FEW_OR_EVERY, LAST_WRITE, break_loads
+from fixtures.warehouse.destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
+from fixtures.warehouse.files import OF_THE_LEDGER, provenance, query, warehouse
+from fixtures.warehouse.parts import AFTER, BEFORE, LATER
+from fixtures.warehouse.runs import document, extract_step, raw_lines, run
 
 #: What the emulator's own code is warned of.
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result:UserWarning")

@@ -21,12 +21,12 @@ from extend_pipeline.warehouse.destinations import databricks_api
 from extend_pipeline.warehouse.hooks import DatabricksWarehouseHook
 from extend_pipeline.warehouse.schema import views
 from extend_pipeline.warehouse.sql import quoted
-from fixtures.databricks import PRINCIPAL, TOKEN, Databricks
-from fixtures.warehouse_crashes import FEW_OR_EVERY, Crash
-from fixtures.warehouse_destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
-from fixtures.warehouse_files import OF_THE_LEDGER, provenance, query, warehouse
-from fixtures.warehouse_parts import AFTER, BEFORE, LATER
-from fixtures.warehouse_runs import document, extract_step, raw_lines, run
+from fixtures.engines.databricks import PRINCIPAL, TOKEN, Databricks
+from fixtures.warehouse.crashes import FEW_OR_EVERY, Crash
+from fixtures.warehouse.destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
+from fixtures.warehouse.files import OF_THE_LEDGER, provenance, query, warehouse
+from fixtures.warehouse.parts import AFTER, BEFORE, LATER
+from fixtures.warehouse.runs import document, extract_step, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
 

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 
 from extend_pipeline.warehouse import WarehouseError
-from fixtures.pooler import Pooler, bounced, pooled
-from fixtures.postgres import Database
-from fixtures.warehouse_crashes import dying_after
-from fixtures.warehouse_destinations import migrate_and_refuse, plan_land_and_ask
-from fixtures.warehouse_files import contents, land, provenance, warehouse
-from fixtures.warehouse_parts import AFTER, BEFORE, LATER
-from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.engines.pooler import Pooler, bounced, pooled
+from fixtures.engines.postgres import Database
+from fixtures.warehouse.crashes import dying_after
+from fixtures.warehouse.destinations import migrate_and_refuse, plan_land_and_ask
+from fixtures.warehouse.files import contents, land, provenance, warehouse
+from fixtures.warehouse.parts import AFTER, BEFORE, LATER
+from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
 

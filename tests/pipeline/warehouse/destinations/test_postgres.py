@@ -24,12 +24,12 @@ from extend_pipeline.warehouse.destinations.postgres import Postgres
 from extend_pipeline.warehouse.records import WarehouseBusyError
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.schema import views
-from fixtures.postgres import Database
-from fixtures.warehouse_crashes import FEW_OR_EVERY, break_loads, dying_after, one_of_each_kind
-from fixtures.warehouse_destinations import land_beside_duckdb
-from fixtures.warehouse_files import contents, land, provenance, query, warehouse
-from fixtures.warehouse_parts import AFTER, BEFORE, LATER
-from fixtures.warehouse_runs import INVOICE, WORKFLOW, document, extract_step, many, raw_lines, run
+from fixtures.engines.postgres import Database
+from fixtures.warehouse.crashes import FEW_OR_EVERY, break_loads, dying_after, one_of_each_kind
+from fixtures.warehouse.destinations import land_beside_duckdb
+from fixtures.warehouse.files import contents, land, provenance, query, warehouse
+from fixtures.warehouse.parts import AFTER, BEFORE, LATER
+from fixtures.warehouse.runs import INVOICE, WORKFLOW, document, extract_step, many, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
 
@@ -252,9 +252,9 @@ def test_a_process_killed_before_it_commits_leaves_what_was_there(database: Data
         import os, signal, sys
         from pathlib import Path
         from extend_pipeline.warehouse.session import Session
-        from fixtures.postgres import Database
-        from fixtures.warehouse_parts import AFTER
-        from fixtures.warehouse_files import land, provenance
+        from fixtures.engines.postgres import Database
+        from fixtures.warehouse.parts import AFTER
+        from fixtures.warehouse.files import land, provenance
 
         run = Session.run
         def die_at_commit(self, statement, *arguments):

@@ -18,11 +18,11 @@ from extend_pipeline.warehouse.destinations import snowflake as destination
 from extend_pipeline.warehouse.destinations.snowflake import Snowflake
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.schema import views
-from fixtures.warehouse_crashes import FEW_OR_EVERY, LAST_WRITE, break_loads
-from fixtures.warehouse_destinations import land_beside_duckdb, migrate_and_refuse, plan_land_and_ask
-from fixtures.warehouse_files import OF_THE_LEDGER, provenance, warehouse
-from fixtures.warehouse_parts import AFTER, BEFORE, LATER
-from fixtures.warehouse_runs import document, raw_lines, run
+from fixtures.warehouse.crashes import FEW_OR_EVERY, LAST_WRITE, break_loads
+from fixtures.warehouse.destinations import land_beside_duckdb, migrate_and_refuse, plan_land_and_ask
+from fixtures.warehouse.files import OF_THE_LEDGER, provenance, warehouse
+from fixtures.warehouse.parts import AFTER, BEFORE, LATER
+from fixtures.warehouse.runs import document, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
 

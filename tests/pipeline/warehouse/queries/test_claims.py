@@ -8,8 +8,8 @@ import pytest
 
 from extend_pipeline.documents import OBJECT_DELETED
 from extend_pipeline.warehouse.records import UnlandedDocument
-from fixtures.warehouse_files import Place, land, provenance, warehouse
-from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.warehouse.files import Place, land, provenance, warehouse
+from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 
 CHUNK, OTHER = '{"key": "a"}', '{"key": "b"}'
 

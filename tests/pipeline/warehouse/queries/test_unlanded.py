@@ -6,8 +6,8 @@ import pytest
 
 from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, RUN_MISSING, Document
 from extend_pipeline.warehouse.records import UnlandedDocument
-from fixtures.warehouse_files import Place, land, provenance, warehouse
-from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.warehouse.files import Place, land, provenance, warehouse
+from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 
 
 def unlanded(file: Place, candidates: list[Document], version: str | None = None) -> list[Document]:

@@ -11,9 +11,9 @@ import pytest
 from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.destinations.postgres import Postgres
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
-from fixtures.postgres import Database
-from fixtures.warehouse_files import land, provenance, warehouse
-from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.engines.postgres import Database
+from fixtures.warehouse.files import land, provenance, warehouse
+from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
 

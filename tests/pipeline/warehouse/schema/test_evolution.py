@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from extend_pipeline.warehouse import LandingPolicy, Provenance, SchemaContractError
 from extend_pipeline.warehouse.records import SchemaContract
 from extend_pipeline.warehouse.sql import ColumnType
-from fixtures.warehouse_files import DATASET, Place, contents, provenance, query, warehouse
-from fixtures.warehouse_runs import document, extract_step, raw_lines, run
+from fixtures.warehouse.files import DATASET, Place, contents, provenance, query, warehouse
+from fixtures.warehouse.runs import document, extract_step, raw_lines, run
 
 KEY = ("document_id", "workflow_id", "workflow_version_requested", "run_id", "result_idx")
 INTEGER: Any = {"type": "integer"}

@@ -8,7 +8,7 @@ from extend_pipeline.warehouse.schema.dictionary import Dictionary, Extractor, p
 from extend_pipeline.warehouse.schema.json_schema import schema_tables
 from extend_pipeline.warehouse.schema.names import Path
 from extend_pipeline.warehouse.sql import ColumnType
-from fixtures.warehouse_runs import INVOICE_SCHEMA
+from fixtures.warehouse.runs import INVOICE_SCHEMA
 
 T = ColumnType
 

@@ -12,10 +12,10 @@ from extend_pipeline.warehouse.schema import migrations, tables
 from extend_pipeline.warehouse.schema.migrations import MIGRATIONS, Migration, migrate
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import Columns, ColumnType, created
-from fixtures.postgres import Database
-from fixtures.warehouse_files import DATASET, Place, contents, land, provenance, query, warehouse
-from fixtures.warehouse_layouts import LATER, NEWEST, STEPS
-from fixtures.warehouse_runs import WORKFLOW, document, raw_lines, run
+from fixtures.engines.postgres import Database
+from fixtures.warehouse.files import DATASET, Place, contents, land, provenance, query, warehouse
+from fixtures.warehouse.layouts import LATER, NEWEST, STEPS
+from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 
 VERSIONS = "SELECT version FROM _schema_version ORDER BY version"
 

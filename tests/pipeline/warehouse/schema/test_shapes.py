@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.warehouse_files import Place, land, query
-from fixtures.warehouse_runs import INVOICE_SCHEMA, document, raw_lines, run, run_of_2025
+from fixtures.warehouse.files import Place, land, query
+from fixtures.warehouse.runs import INVOICE_SCHEMA, document, raw_lines, run, run_of_2025
 
 FIRST = document(1)
 VERSIONS = ("2026-02-09", "2025-04-21")

@@ -12,9 +12,9 @@ import sqlglot
 from extend_pipeline.documents import RUN_DELETED, Document
 from extend_pipeline.warehouse import LandingPolicy, Provenance
 from extend_pipeline.warehouse.schema.views import VIEWS, statements
-from fixtures.postgres import Database
-from fixtures.warehouse_files import DATASET, Place, land, provenance, query, warehouse
-from fixtures.warehouse_runs import document, extract_step, raw_lines, run
+from fixtures.engines.postgres import Database
+from fixtures.warehouse.files import DATASET, Place, land, provenance, query, warehouse
+from fixtures.warehouse.runs import document, extract_step, raw_lines, run
 
 FIRST, SECOND, THIRD = document(1), document(2), document(3)
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}

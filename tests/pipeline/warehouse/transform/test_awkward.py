@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.warehouse_files import Place, land, query
-from fixtures.warehouse_runs import document, extract_step, raw_lines, run
+from fixtures.warehouse.files import Place, land, query
+from fixtures.warehouse.runs import document, extract_step, raw_lines, run
 
 AWKWARD = [
     *("select", "SELECT", "order", "group", "user", "window", "qualify", "asof"),

@@ -11,15 +11,15 @@ import pytest
 
 from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.transform import flatten
-from fixtures.warehouse_crashes import (
+from fixtures.warehouse.crashes import (
     FEW_OR_EVERY,
     LEAST_STATEMENTS,
     break_loads,
     dying_after,
     one_of_each_kind,
 )
-from fixtures.warehouse_files import contents, land, provenance, warehouse
-from fixtures.warehouse_parts import AFTER, BEFORE, LATER
+from fixtures.warehouse.files import contents, land, provenance, warehouse
+from fixtures.warehouse.parts import AFTER, BEFORE, LATER
 
 
 @FEW_OR_EVERY
@@ -55,8 +55,8 @@ KILLED_AT_EVERY_STATEMENT = """
     from pathlib import Path
     import duckdb  # before the processes part, so that each is quick
     from extend_pipeline.warehouse.session import Session
-    from fixtures.warehouse_parts import AFTER
-    from fixtures.warehouse_files import contents, land, provenance
+    from fixtures.warehouse.parts import AFTER
+    from fixtures.warehouse.files import contents, land, provenance
 
     file, fresh = map(Path, sys.argv[1:])
     before, scratch = contents(file), contents(fresh)

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from extend_pipeline.warehouse.records import LandingPolicy
-from fixtures.extend_api import ExtendApi
-from fixtures.warehouse_files import Place, land, provenance, query, warehouse
-from fixtures.warehouse_runs import (
+from fixtures.extend.api import ExtendApi
+from fixtures.warehouse.files import Place, land, provenance, query, warehouse
+from fixtures.warehouse.runs import (
     INVOICE,
     INVOICE_SCHEMA,
     document,

@@ -11,9 +11,9 @@ import pytest
 
 from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, RUN_MISSING
 from extend_pipeline.warehouse import WarehouseError
-from fixtures.warehouse_files import DATASET, Place, but, contents, land, provenance, query, warehouse
-from fixtures.warehouse_parts import parts_of_one_document
-from fixtures.warehouse_runs import INVOICE, document, raw_lines, run, run_of_2025
+from fixtures.warehouse.files import DATASET, Place, but, contents, land, provenance, query, warehouse
+from fixtures.warehouse.parts import parts_of_one_document
+from fixtures.warehouse.runs import INVOICE, document, raw_lines, run, run_of_2025
 
 FIRST, SECOND, THIRD = document(1), document(2), document(3)
 SKIPPED = document(4, status="SKIPPED", reason=EMPTY_FILE, message="It has 0 bytes.")

@@ -13,7 +13,7 @@ from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.transform.raw_lines import RawLine, exact_text, read_raw_line
 from extend_provider.client.models import WorkflowRun
 from extend_provider.client.wire import wire_for
-from fixtures.warehouse_runs import (
+from fixtures.warehouse.runs import (
     INVOICE,
     classify_step,
     document,

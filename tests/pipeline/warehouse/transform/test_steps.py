@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.warehouse_files import contents, land, query
-from fixtures.warehouse_runs import classify_step, document, extract_step, raw_lines, run, run_of_2025
+from fixtures.warehouse.files import contents, land, query
+from fixtures.warehouse.runs import classify_step, document, extract_step, raw_lines, run, run_of_2025
 
 FIRST, SECOND = document(1), document(2)
 PAGES = {"type": "object", "properties": {"total": {"type": "number"}}}

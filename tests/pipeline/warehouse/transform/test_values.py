@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fixtures.warehouse_files import Place, land, provenance, query
-from fixtures.warehouse_runs import (
+from fixtures.warehouse.files import Place, land, provenance, query
+from fixtures.warehouse.runs import (
     INVOICE,
     INVOICE_SCHEMA,
     classify_step,
