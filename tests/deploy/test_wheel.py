@@ -35,7 +35,7 @@ def test_it_says_what_it_needs(wheel: Path) -> None:
         metadata = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode())
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
     assert (metadata["Name"], metadata["Version"]) == ("airflow-provider-extend", __version__)
-    assert metadata["Requires-Python"] == ">=3.11"
+    assert set(metadata["Requires-Python"].split(",")) == {">=3.11", "!=3.15.*"}
     assert "apache-airflow<4,>=3.3" in (metadata.get_all("Requires-Dist") or [])
     extras = set(metadata.get_all("Provides-Extra") or [])
     assert {

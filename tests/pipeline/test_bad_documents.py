@@ -500,7 +500,7 @@ def test_an_impossible_value_in_a_listing_of_s3_ends_only_its_document(
 
 @pytest.mark.parametrize("name", ["caf\udce9.txt", "nul\0.txt"])
 def test_a_source_that_is_no_unicode_text_is_a_wrong_setting(name: str) -> None:
-    with pytest.raises(PipelineInputError, match="no text"):
+    with pytest.raises(PipelineInputError, match="a NUL or a broken character"):
         settings([f"file:///in/{name}"])
 
 

@@ -118,24 +118,26 @@ def test_landing_a_part_twice_changes_nothing(file: Place) -> None:
     assert contents(file) == once
 
 
-def test_values_are_replaced_although_the_tables_that_tell_of_them_were_dropped(duckdb_file: Path) -> None:
+def test_values_are_replaced_although_the_tables_that_tell_of_them_were_dropped(tmp_path: Path) -> None:
+    file = tmp_path / "warehouse.duckdb"
     part = [FIRST, SECOND], raw_lines(run(FIRST), run(SECOND))
-    land(duckdb_file, *part)
-    once = contents(duckdb_file)
-    with duckdb.connect(str(duckdb_file)) as connection:
+    land(file, *part)
+    once = contents(file)
+    with duckdb.connect(str(file)) as connection:
         for table in ("documents", "runs", "loads"):
             connection.execute(f"DROP TABLE {DATASET}.{table}")
-    land(duckdb_file, *part)
-    assert contents(duckdb_file) == once
+    land(file, *part)
+    assert contents(file) == once
 
 
-def test_a_replay_restores_the_row_of_a_document_that_was_not_sent(duckdb_file: Path) -> None:
+def test_a_replay_restores_the_row_of_a_document_that_was_not_sent(tmp_path: Path) -> None:
+    file = tmp_path / "warehouse.duckdb"
     origin = provenance(landed_at=datetime(2026, 11, 22, tzinfo=UTC))
-    land(duckdb_file, [SKIPPED], [], origin=origin)
-    with duckdb.connect(str(duckdb_file)) as connection:
+    land(file, [SKIPPED], [], origin=origin)
+    with duckdb.connect(str(file)) as connection:
         connection.execute(f"UPDATE {DATASET}.documents SET message = 'changed by hand'")
-    land(duckdb_file, [SKIPPED], [], origin=origin)
-    assert query(duckdb_file, "SELECT message FROM documents") == [("It has 0 bytes.",)]
+    land(file, [SKIPPED], [], origin=origin)
+    assert query(file, "SELECT message FROM documents") == [("It has 0 bytes.",)]
 
 
 def test_a_later_snapshot_with_fewer_items_leaves_none_of_the_old_ones(file: Place) -> None:
