@@ -25,9 +25,11 @@ WAREHOUSE = "extend_pipeline.warehouse"
         pytest.param(
             *("collect", f"{HOOKS}.extend_async:ExtendAsyncHook.get_run", "before", 5), id="during collect"
         ),
-        pytest.param("load", f"{WAREHOUSE}.landing:Load._insert_steps", "after", 0, id="during load"),
         pytest.param(
-            *("load", f"{WAREHOUSE}.duckdb_warehouse:DuckDBWarehouse.land", "after", 0), id="after the commit"
+            "load", f"{WAREHOUSE}.transform.landing:Load._insert_steps", "after", 0, id="during load"
+        ),
+        pytest.param(
+            *("load", f"{WAREHOUSE}.duckdb_file:DuckDBWarehouse.land", "after", 0), id="after the commit"
         ),
     ],
 )
