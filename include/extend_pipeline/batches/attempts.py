@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from extend_pipeline.storage.formats import Stored
-from extend_provider.client.models import RunStatus
+from extend_provider.client.models import RunStatus, utc_moment
 
 #: Failures inside Extend that another attempt may not meet. Extend's list of reasons may be incomplete; an
 #: unknown reason counts as the document's own fault, because sending it again costs money.
@@ -57,7 +57,7 @@ class RunEnd:
             return False
         if urls_end is None or self.started_at is None:
             return False
-        return _moment(self.started_at) + FETCH_TIME >= urls_end
+        return utc_moment(self.started_at) + FETCH_TIME >= urls_end
 
     def is_transient(self, urls_end: dt.datetime | None = None) -> bool:
         """Return True if another attempt, with a fresh URL, may succeed.
@@ -174,8 +174,3 @@ def next_round(
         return all(end.is_transient(urls_end) for end in ends) if ends else document in without_run
 
     return tuple(filter(is_due, dict.fromkeys(sent)))
-
-
-def _moment(timestamp: str) -> dt.datetime:
-    moment = dt.datetime.fromisoformat(timestamp)
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch.progress import CANCELLED_STATUSES, RunCounter
-from extend_provider.client.models import RunSummary
+from extend_provider.client.models import RunSummary, utc_moment
 from extend_provider.exceptions import ExtendError, ExtendServerError
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class Orphan:
     @property
     def not_before(self) -> dt.datetime:
         """When the submission was about to be made."""
-        return _moment(self.since)
+        return utc_moment(self.since)
 
     @property
     def proven_from(self) -> dt.datetime:
         """From when its absence from the list proves that it does not exist."""
-        return _moment(self.until)
+        return utc_moment(self.until)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class _Search:
         # To the page's end: the runs of a page may come in any order.
         for run in page:
             self.empty = False
-            created = None if run.created_at is None else _moment(run.created_at)
+            created = None if run.created_at is None else utc_moment(run.created_at)
             if created is not None:
                 self._oldest = created if self._oldest is None else min(self._oldest, created)
                 if created < limit:
@@ -158,7 +158,7 @@ class _Search:
         :raises ExtendServerError: the list ended too early.
         """
         for run in first:
-            created = None if run.created_at is None else _moment(run.created_at)
+            created = None if run.created_at is None else utc_moment(run.created_at)
             if self._oldest is not None and created is not None and created < self._oldest:
                 raise ExtendServerError(
                     f"Extend's list of the runs of workflow {self._orphan.workflow_id} ends before its first "
@@ -222,8 +222,3 @@ def was_cancelled(hook: ExtendHook, batch_id: str, run_count: int) -> bool:
         counter.add(page)
     progress = counter.progress()
     return progress.listed >= run_count and set(progress.by_status) <= CANCELLED_STATUSES
-
-
-def _moment(timestamp: str) -> dt.datetime:
-    moment = dt.datetime.fromisoformat(timestamp)
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

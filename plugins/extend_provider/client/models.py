@@ -8,6 +8,7 @@ Whatever can hold a file URL, a document's text or a password is left out of ``r
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -247,3 +248,9 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_page_token: str | None = None
+
+
+def utc_moment(timestamp: str) -> dt.datetime:
+    """Return the time that Extend names; without a zone it is UTC."""
+    moment = dt.datetime.fromisoformat(timestamp)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
