@@ -48,6 +48,7 @@ from extend_pipeline.sources.addresses import SourceItem, check_apart, parse_sou
 from extend_pipeline.sources.globs import check_glob
 from extend_pipeline.storage.workspace import read_json, write_json
 from extend_provider.client import validation
+from extend_provider.client.input_validation import MAX_BATCH_INPUTS
 
 __all__ = [
     "MAX_METADATA_BYTES",
@@ -103,7 +104,7 @@ class Settings(RenderedSettings):
         str, BeforeValidator(text_of), Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")
     ] = ""
     max_attempts: Annotated[Whole, Field(ge=1, le=10)] = 3
-    chunk_size: Annotated[Whole, Field(ge=1, le=validation.MAX_BATCH_INPUTS)] = validation.MAX_BATCH_INPUTS
+    chunk_size: Annotated[Whole, Field(ge=1, le=MAX_BATCH_INPUTS)] = MAX_BATCH_INPUTS
     poke_interval: Annotated[float, Field(gt=0)] = 60.0
     transfer: Literal["presign", "upload"] = "presign"
     expires_in: Annotated[Whole, Field(ge=1, le=7 * 24 * 3600)] = 1800
