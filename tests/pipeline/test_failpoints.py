@@ -29,7 +29,7 @@ def functions() -> Iterator[str]:
                 case ast.Constant(value=str(text)):
                     pass
                 case ast.JoinedStr(
-                    values=[ast.FormattedValue(value=ast.Name(id=name)), ast.Constant(value=rest)]
+                    values=[ast.FormattedValue(value=ast.Name(id=name)), ast.Constant(value=str(rest))]
                 ):
                     text = f"{constants.get(name)}{rest}"
                 case _:

@@ -6,7 +6,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse.destinations import MODULES, duckdb, module_for
+from extend_pipeline.connection_types import DESTINATIONS
+from extend_pipeline.warehouse.destinations import duckdb, module_for
 from extend_pipeline.warehouse.records import WarehouseError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def publish_snapshot(conn_id: str, dataset: str) -> None:
 
 def _no_warehouse(connection: Connection) -> str:
     """Say why a connection's type is none that documents can land through, and what to do."""
-    conn_id, types = connection.conn_id, ", ".join(sorted(MODULES))
+    conn_id, types = connection.conn_id, ", ".join(sorted(DESTINATIONS))
     if connection.conn_type == "generic":
         return (
             f"Connection {conn_id!r} is of type 'generic': `airflow connections add` stores that in place "

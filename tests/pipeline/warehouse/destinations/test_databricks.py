@@ -18,7 +18,7 @@ from databricks.sdk.core import Config
 from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse
 from extend_pipeline.warehouse.destinations import databricks as destination
 from extend_pipeline.warehouse.destinations import databricks_api
-from extend_pipeline.warehouse.hooks import DatabricksWarehouseHook
+from extend_pipeline.warehouse.hooks import HOOKS
 from extend_pipeline.warehouse.schema import views
 from extend_pipeline.warehouse.sql import quoted
 from fixtures.engines.databricks import PRINCIPAL, TOKEN, Databricks
@@ -324,7 +324,7 @@ def test_the_connection_says_who_we_are(
         with there:
             assert there.counts() == {}
     connected(None, TOKEN)
-    accepted, message = DatabricksWarehouseHook("warehouse_test").test_connection()
+    accepted, message = HOOKS["databricks"]("warehouse_test").test_connection()
     assert accepted
     assert "experimental" in message
     for refused in (
