@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Self, TypeVar
 
 from extend_pipeline.warehouse.files import StagedFile
@@ -33,12 +32,7 @@ class Dataset(abc.ABC):
         """Return the open warehouse."""
 
     @abc.abstractmethod
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         """Close the warehouse; what was not committed is gone."""
 
     @abc.abstractmethod

@@ -13,6 +13,7 @@ from extend_pipeline.warehouse.sql import (
     TYPES,
     Columns,
     ColumnType,
+    by_table,
     created,
     literal,
     names,
@@ -93,18 +94,14 @@ class Session:
 
     def columns(self, dataset: str) -> dict[str, Columns]:
         """Return the dataset's tables with those of their columns that are of our types, views left out."""
-        found: dict[str, dict[str, ColumnType]] = {}
-        for table, column, kind in self.rows(
+        found = self.rows(
             "read columns",
             "SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables() "
             "USING (database_oid, schema_oid, table_oid, database_name, schema_name, table_name) "
             f"WHERE database_name = current_database() AND schema_name = {literal(dataset)} "
             "ORDER BY table_name, column_index",
-        ):
-            columns = found.setdefault(table, {})
-            if kind in _COLUMN_TYPES:
-                columns[column] = _COLUMN_TYPES[kind]
-        return dict(found)
+        )
+        return by_table((table, column, _COLUMN_TYPES.get(kind)) for table, column, kind in found)
 
     def make_schema(self, dataset: str) -> None:
         """Make the schema unless it exists."""

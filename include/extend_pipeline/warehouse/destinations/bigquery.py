@@ -136,9 +136,7 @@ class BigQuery(Destination):
 
     @property
     def _client(self) -> Client:
-        if self._opened is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._opened
+        return self.connected(self._opened)
 
     def _query(self, sql: str) -> QueryJob:
         return self._client.query(sql, location=self._at)

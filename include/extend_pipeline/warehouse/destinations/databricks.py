@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.destinations.databricks_api import SqlWarehouse, fault
+from extend_pipeline.warehouse.destinations.databricks_credentials import credentials
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination
@@ -25,7 +26,7 @@ from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, by_table, literal, names, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -118,15 +119,11 @@ class Databricks(Destination):
 
     @property
     def _sql(self) -> SqlWarehouse:
-        if self._warehouse is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._warehouse
+        return self.connected(self._warehouse)
 
     @property
     def _files(self) -> FilesExt:
-        if self._workspace is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._workspace.files
+        return self.connected(self._workspace).files
 
     def fault(self, error: Exception) -> tuple[str, str] | None:
         """See :meth:`Destination.fault`."""
@@ -167,22 +164,19 @@ class Databricks(Destination):
 
     def columns(self, dataset: str) -> dict[str, Columns]:
         """See :meth:`Destination.columns`."""
-        found: dict[str, dict[str, ColumnType]] = {}
-        for table, column, word in self._asked(
+        found = self._asked(
             "SELECT c.table_name, c.column_name, c.full_data_type "
             "FROM information_schema.columns AS c JOIN information_schema.tables AS t "
             "ON t.table_catalog = c.table_catalog AND t.table_schema = c.table_schema "
             "AND t.table_name = c.table_name "
             f"WHERE c.table_catalog = {literal(self._catalog)} AND c.table_schema = {literal(dataset)} "
             "AND t.table_type IN ('MANAGED', 'EXTERNAL') ORDER BY c.table_name, c.ordinal_position"
-        ):
-            if table.startswith(_STAGED):
-                continue
-            columns = found.setdefault(table, {})
-            kind = _KINDS.get(word.lower().replace(" ", ""))
-            if kind is not None:
-                columns[column] = kind
-        return dict(found)
+        )
+        return by_table(
+            (table, column, _KINDS.get(word.lower().replace(" ", "")))
+            for table, column, word in found
+            if not table.startswith(_STAGED)
+        )
 
     def make_schema(self, dataset: str) -> None:
         """Create the schema unless it exists: CREATE SCHEMA needs a right even if the schema exists."""
@@ -318,7 +312,7 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
             "fields 'http_path' (/sql/1.0/warehouses/…), 'catalog' and 'staging' "
             "(/Volumes/catalog/schema/volume/…, for the files that are loaded)."
         )
-    given = {"host": connection.host, "retry_timeout_seconds": 60, **_secrets(connection)}
+    given = {"host": connection.host, "retry_timeout_seconds": 60, **credentials(connection)}
     destination = Databricks(
         f"Databricks {catalog} (connection {connection.conn_id!r})",
         lambda: WorkspaceClient(config=Config(**given)),
@@ -327,32 +321,6 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
         staging=staging,
     )
     return RemoteWarehouse(destination, dataset, **numbers(connection, *DUCKDB))
-
-
-def _secrets(connection: Connection) -> dict[str, Any]:
-    """Return the SDK's settings for one way to authenticate, so that it ignores the environment."""
-    extra = connection.extra_dejson
-    token = extra.get("token") or connection.password
-    if not token:
-        raise WarehouseError(
-            f"Connection {connection.conn_id!r} needs a personal access token, or a service principal's "
-            "secret, as its password."
-        )
-    if extra.get("azure_tenant_id"):
-        return {
-            "auth_type": "azure-client-secret",
-            "azure_client_id": connection.login,
-            "azure_client_secret": connection.password,
-            "azure_tenant_id": extra["azure_tenant_id"],
-            "azure_workspace_resource_id": extra.get("azure_resource_id"),
-        }
-    if extra.get("service_principal_oauth"):
-        return {
-            "auth_type": "oauth-m2m",
-            "client_id": connection.login,
-            "client_secret": connection.password,
-        }
-    return {"auth_type": "pat", "token": token}
 
 
 def _made(sql: str) -> str:

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.destinations import postgres_rights
-from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination, buffered
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
-from extend_pipeline.warehouse.schema import migrations, tables
 from extend_pipeline.warehouse.schema.tables import KEY
-from extend_pipeline.warehouse.schema.wide_tables import segments_of
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
-from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, by_table, literal, names, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection as AirflowConnection
@@ -127,9 +125,7 @@ class Postgres(Destination):
 
     @property
     def _session(self) -> Connection[tuple[Any, ...]]:
-        if self._connection is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._connection
+        return self.connected(self._connection)
 
     def _begin(self) -> None:
         """Begin a transaction with our settings; reconnect if the connection was lost since the last one."""
@@ -196,8 +192,7 @@ class Postgres(Destination):
 
     def columns(self, dataset: str) -> dict[str, Columns]:
         """See :meth:`Destination.columns`."""
-        found: dict[str, dict[str, ColumnType]] = {}
-        for table, column, word in self._asked(
+        found = self._asked(
             """SELECT relation.relname, attribute.attname,
                       format_type(attribute.atttypid, attribute.atttypmod)
                FROM pg_class AS relation
@@ -206,11 +201,8 @@ class Postgres(Destination):
                  AND relation.relkind IN ('r', 'p') AND attribute.attnum > 0 AND NOT attribute.attisdropped
                ORDER BY relation.relname, attribute.attnum""",
             [dataset],
-        ):
-            columns = found.setdefault(table, {})
-            if word in _KINDS:
-                columns[column] = _KINDS[word]
-        return dict(found)
+        )
+        return by_table((table, column, _KINDS.get(word)) for table, column, word in found)
 
     def objections(self, dataset: str) -> Iterator[str]:
         """See :meth:`Destination.objections`."""
@@ -218,16 +210,7 @@ class Postgres(Destination):
         def ask(sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
             return self._asked(sql, parameters).fetchall()
 
-        found = list(postgres_rights.of_database(ask, dataset))
-        fixed = [*tables.FIXED, migrations.TABLE]
-        found += postgres_rights.of_tables(ask, dataset, fixed, changing=False)
-        there = self.columns(dataset)
-        if not found and "dictionary" in there:
-            dictionary = f"{quoted(dataset)}.dictionary"
-            generated = ask(f"SELECT DISTINCT table_name FROM {dictionary}", [])
-            segments = [name for (table,) in generated for name in segments_of(table, there)]
-            found += postgres_rights.of_tables(ask, dataset, segments, changing=True)
-        yield from found
+        yield from postgres_rights.objections(ask, dataset, self.columns(dataset))
 
     def make_schema(self, dataset: str) -> None:
         """Create the schema unless it exists: CREATE SCHEMA needs a right even if the schema exists."""
@@ -244,10 +227,7 @@ class Postgres(Destination):
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"extend_pipeline/{dataset}"]
             )
         except LockNotAvailable:
-            raise WarehouseBusyError(
-                f"{self.name}: another run has been planning or landing in {dataset!r} for more than "
-                f"{self._lock_timeout:g} s. Nothing was written; clear the task to wait again."
-            ) from None
+            raise self.busy(dataset, self._lock_timeout) from None
 
     def temporary(self, columns: Columns) -> str:
         """See :meth:`Destination.temporary`."""

@@ -19,7 +19,7 @@ from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
-from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, numbered_texts, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, by_table, literal, numbered_texts, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -102,9 +102,7 @@ class Snowflake(Destination):
             self._connection = None
 
     def _execute(self, sql: str) -> Any:
-        if self._connection is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._connection.cursor().execute(sql)
+        return self.connected(self._connection).cursor().execute(sql)
 
     def pages(self, sql: str) -> Iterator[Page]:
         """See :meth:`Destination.pages`."""
@@ -127,19 +125,21 @@ class Snowflake(Destination):
 
     def columns(self, dataset: str) -> dict[str, Columns]:
         """See :meth:`Destination.columns`."""
-        found: dict[str, dict[str, ColumnType]] = {}
-        for table, column, word, scale in self._execute(
+        found = self._execute(
             "SELECT c.table_name, c.column_name, c.data_type, c.numeric_scale "
             "FROM information_schema.columns AS c JOIN information_schema.tables AS t "
             "ON t.table_schema = c.table_schema AND t.table_name = c.table_name "
             f"WHERE c.table_schema = {literal(self.dialect.identifier(dataset))} "
             "AND t.table_type = 'BASE TABLE' ORDER BY c.table_name, c.ordinal_position"
-        ).fetchall():
-            columns = found.setdefault(table.translate(_LOWER), {})
-            kind = _NUMBERS.get(scale) if word == "NUMBER" else _KINDS.get(word)
-            if kind is not None:
-                columns[column.translate(_LOWER)] = kind
-        return dict(found)
+        ).fetchall()
+        return by_table(
+            (
+                table.translate(_LOWER),
+                column.translate(_LOWER),
+                _NUMBERS.get(scale) if word == "NUMBER" else _KINDS.get(word),
+            )
+            for table, column, word, scale in found
+        )
 
     def make_schema(self, dataset: str) -> None:
         """Create the schema unless it exists, and use it: temporary tables and stages need a schema."""

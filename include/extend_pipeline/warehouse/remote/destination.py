@@ -13,10 +13,14 @@ import pickle
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.session import Page, Session
 from extend_pipeline.warehouse.sql import TYPES, Columns, ColumnType, quoted
+
+T = TypeVar("T")
 
 
 def buffered(pages: Iterator[Page]) -> Iterator[Page]:
@@ -42,6 +46,22 @@ class Destination(abc.ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def connected(self, connection: T | None) -> T:
+        """Return the connection.
+
+        :raises WarehouseError: if it is closed.
+        """
+        if connection is None:
+            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
+        return connection
+
+    def busy(self, dataset: str, seconds: float) -> WarehouseBusyError:
+        """Return the error that another run has kept a dataset locked for too long."""
+        return WarehouseBusyError(
+            f"{self.name}: another run has been planning or landing in {dataset!r} for more than "
+            f"{seconds:g} s. Nothing was written; clear the task to wait again."
+        )
 
     @abc.abstractmethod
     def open(self) -> None:

@@ -7,7 +7,6 @@ import copy
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from extend_pipeline.documents import Document
@@ -60,12 +59,7 @@ class RemoteWarehouse(Warehouse):
         self._destination.open()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         """Disconnect; what was not committed is gone."""
         self._destination.close()
 
