@@ -1,4 +1,4 @@
-"""What the pipeline calls: a warehouse is planned from, landed in, and asked for what has landed.
+"""What the pipeline calls: it plans from a warehouse, lands parts in it, and asks what has landed.
 
 Each question and each write is a statement of DuckDB's dialect, see :mod:`extend_pipeline.warehouse.queries`,
 whatever engine runs it. A kind of warehouse adds how it is opened, how it runs a statement, how it reads the
@@ -242,7 +242,7 @@ class Warehouse(Dataset):
     def runs_in_review(self, extend_conn_id: str, *, include_deleted: bool = False) -> Iterator[LandedRun]:
         """Yield, batch by batch, the runs in ``NEEDS_REVIEW`` that were submitted through this connection.
 
-        :param include_deleted: also those that Extend has said to be gone.
+        :param include_deleted: also those that Extend has reported as deleted.
         """
         return self._ask(
             "Runs in review",

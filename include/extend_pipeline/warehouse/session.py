@@ -44,7 +44,7 @@ WITHHELD: Final = "The values at hand are left out of this message on purpose."
 class Session:
     """One connection, working for one purpose. Statements are in DuckDB's dialect.
 
-    :param purpose: what the statements are for, as error messages begin: ``Part s3://… into …``.
+    :param purpose: what the statements are for, and how error messages begin: ``Part s3://… into …``.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, purpose: str) -> None:
@@ -75,7 +75,7 @@ class Session:
         return int(count)
 
     def stage(self, name: str, rows: str, parameters: Sequence[object] | None = None) -> int:
-        """Make a temporary table of the rows, in the place of one of this name; return how many they are."""
+        """Make or replace a temporary table with the rows; return their number."""
         ((count,),) = self.rows(f"stage {name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {rows}", parameters)
         return int(count)
 
@@ -87,7 +87,7 @@ class Session:
         rows: str,
         parameters: Sequence[object] | None = None,
     ) -> int:
-        """Insert the rows, which have these columns in this order; return how many they are."""
+        """Insert rows with these columns, in this order; return their number."""
         target = f"{qualified(dataset, table)} ({names(columns)})"
         ((count,),) = self.rows(f"insert into {table}", f"INSERT INTO {target} {rows}", parameters)
         return int(count)

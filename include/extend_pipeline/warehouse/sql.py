@@ -125,7 +125,7 @@ def created(table: str, columns: Columns) -> str:
 def by_table(rows: Iterable[tuple[str, str, ColumnType | None]]) -> dict[str, Columns]:
     """Return the columns of each table.
 
-    :param rows: a table, a column of it, and its type; None if it is none of ours: the column is left out.
+    :param rows: table, column and type; a column whose type is None (none of ours) is left out.
     """
     found: dict[str, dict[str, ColumnType]] = {}
     for table, column, kind in rows:

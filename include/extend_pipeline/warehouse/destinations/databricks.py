@@ -1,9 +1,9 @@
 """Databricks as a destination: Unity Catalog, a SQL warehouse, Parquet by way of a volume, one transaction.
 
-Statements go to the Statement Execution API, which knows no session: what would be a temporary table is a
-table named ``_staged_…`` that is dropped again, by the next one to write if its maker was killed. All rows
-of a part are changed by one statement, ``BEGIN ATOMIC … END``, for which tables have to be managed ones with
-catalog commits. Nothing locks a dataset: that one run at a time plans or lands is up to the pool.
+Statements go to the Statement Execution API, which has no sessions. In place of a temporary table there is a
+table named ``_staged_…``, which is dropped afterwards, or by a later run if its own was killed. All rows of a
+part are changed by one statement, ``BEGIN ATOMIC … END``, which needs managed tables with catalog commits.
+Nothing locks a dataset: only the pool keeps several runs from planning or landing at once.
 
 The SDK sends a statement again when its answer is lost: none of these does harm by running twice.
 """
@@ -111,7 +111,6 @@ class Databricks(Destination):
             raise WarehouseError(f"{self.name} cannot be opened: {reason}")
 
     def close(self) -> None:
-        """See :meth:`Destination.close`."""
         if self._workspace is not None:
             self._writes = None
             self._drop_staged()
@@ -126,7 +125,6 @@ class Databricks(Destination):
         return self.connected(self._workspace).files
 
     def fault(self, error: Exception) -> tuple[str, str] | None:
-        """See :meth:`Destination.fault`."""
         return fault(error)
 
     # statements
@@ -136,7 +134,6 @@ class Databricks(Destination):
         return [row for page in self._sql.fetched(self.dialect.transpiled(sql)) for row in page]
 
     def pages(self, sql: str) -> Iterator[Page]:
-        """See :meth:`Destination.pages`."""
         verb = sql.split(maxsplit=1)[0]
         if verb in ("COMMIT", "ROLLBACK"):
             self._end(commit=verb == "COMMIT")
@@ -163,7 +160,6 @@ class Databricks(Destination):
     # what there is
 
     def columns(self, dataset: str) -> dict[str, Columns]:
-        """See :meth:`Destination.columns`."""
         found = self._asked(
             "SELECT c.table_name, c.column_name, c.full_data_type "
             "FROM information_schema.columns AS c JOIN information_schema.tables AS t "
@@ -187,7 +183,6 @@ class Databricks(Destination):
             self._sql.execute(self.dialect.transpiled(f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}"))
 
     def views(self, dataset: str) -> dict[str, str]:
-        """See :meth:`Destination.views`."""
         rows = self._asked(
             "SELECT table_name, comment FROM information_schema.tables "
             f"WHERE table_catalog = {literal(self._catalog)} AND table_schema = {literal(dataset)} "
@@ -196,7 +191,6 @@ class Databricks(Destination):
         return {name: comment or "" for name, comment in rows}
 
     def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
-        """See :meth:`Destination.make_view`."""
         head, as_, query = statement.partition(" AS ")
         self._sql.execute(f"{head} COMMENT {literal(mark)}{as_}{query}")
 
@@ -343,7 +337,7 @@ def _exported(column: str, kind: ColumnType) -> str:
 
 
 def _typed(text: str, kind: ColumnType) -> str:
-    """Return the expression that makes a value of such a text; JSON with a key twice stays a text."""
+    """Return the expression that makes a value of such a text; JSON that repeats a key stays a text."""
     if kind is ColumnType.TEXT:
         return text
     if kind is ColumnType.JSON:

@@ -41,9 +41,9 @@ TYPES: Final[Mapping[ColumnType, str]] = {
 _KINDS: Final = {word: kind for kind, word in TYPES.items()}
 _TEMPORARY: Final = "pg_temp."
 _CHUNK_BYTES: Final = 1 << 20
-#: How values are written, how names are found, and how long anything may take; defaults of a role's, of a
-#: database's or of whom the pooler's connection served before shall not change that. What row-level security
-#: would hide is an error: a document that is not seen would be sent, and paid, again.
+#: How values are written, how names are found, and how long anything may take, whatever the defaults of the
+#: role, the database, or the session that the pooler's connection served before. What row-level security
+#: would hide is an error: a document that is not seen would be sent, and paid for, again.
 _SETTINGS: Final = {
     "timezone": "'UTC'",
     "datestyle": "'ISO, YMD'",
@@ -95,7 +95,6 @@ class Postgres(Destination):
         self._numbers = itertools.count()
 
     def open(self) -> None:
-        """See :meth:`Destination.open`."""
         import psycopg
 
         reason = ""
@@ -118,7 +117,6 @@ class Postgres(Destination):
             raise WarehouseError(f"{self.name} is encoded in {encoding}; only UTF8 holds every document.")
 
     def close(self) -> None:
-        """See :meth:`Destination.close`."""
         if self._connection is not None:
             self._connection.close()
             self._connection, self._begun = None, False
@@ -172,7 +170,6 @@ class Postgres(Destination):
             return session.execute(sql.encode(), parameters or None)
 
     def pages(self, sql: str) -> Iterator[Page]:
-        """See :meth:`Destination.pages`."""
         if sql.startswith("BEGIN"):
             self._begin()
         elif sql.startswith(("COMMIT", "ROLLBACK")):
@@ -191,7 +188,6 @@ class Postgres(Destination):
                 yield page
 
     def columns(self, dataset: str) -> dict[str, Columns]:
-        """See :meth:`Destination.columns`."""
         found = self._asked(
             """SELECT relation.relname, attribute.attname,
                       format_type(attribute.atttypid, attribute.atttypmod)
@@ -205,8 +201,6 @@ class Postgres(Destination):
         return by_table((table, column, _KINDS.get(word)) for table, column, word in found)
 
     def objections(self, dataset: str) -> Iterator[str]:
-        """See :meth:`Destination.objections`."""
-
         def ask(sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
             return self._asked(sql, parameters).fetchall()
 
@@ -219,7 +213,6 @@ class Postgres(Destination):
             self._asked(f"CREATE SCHEMA {quoted(dataset)}")
 
     def lock(self, dataset: str) -> None:
-        """See :meth:`Destination.lock`."""
         from psycopg.errors import LockNotAvailable
 
         try:
@@ -230,14 +223,12 @@ class Postgres(Destination):
             raise self.busy(dataset, self._lock_timeout) from None
 
     def temporary(self, columns: Columns) -> str:
-        """See :meth:`Destination.temporary`."""
         name = f"extend_{next(self._numbers)}"
         defined = ", ".join(f"{quoted(column)} {TYPES[kind]}" for column, kind in columns.items())
         self._asked(f"CREATE TEMPORARY TABLE {quoted(name)} ({defined}) ON COMMIT DROP")
         return f"{_TEMPORARY}{quoted(name)}"
 
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
-        """See :meth:`Destination.append`."""
         ((count,),) = rows.rows(
             "export", f"COPY ({query}) TO {literal(str(file))} (FORMAT csv, HEADER false, FORCE_QUOTE *)"
         )
@@ -260,7 +251,6 @@ class Postgres(Destination):
             self._asked(f"ANALYZE {table}")
 
     def views(self, dataset: str) -> dict[str, str]:
-        """See :meth:`Destination.views`."""
         rows = self._asked(
             """SELECT relname, coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
                WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind = 'v'""",
@@ -300,7 +290,6 @@ class Postgres(Destination):
         self._asked(f"CREATE INDEX IF NOT EXISTS {name} ON {target}")
 
     def fault(self, error: Exception) -> tuple[str, str] | None:
-        """See :meth:`Destination.fault`."""
         import psycopg
 
         if not isinstance(error, psycopg.Error):
@@ -339,7 +328,7 @@ def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehou
 
 
 def _libpq_parameters(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a connection's extra fields is libpq's, ``sslmode`` and ``options`` for instance."""
+    """Return the extra fields of a connection that are libpq's, such as ``sslmode`` and ``options``."""
     from psycopg import pq
 
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}

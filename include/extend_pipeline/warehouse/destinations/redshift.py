@@ -113,7 +113,6 @@ class Redshift(Destination):
         self._numbers = itertools.count()
 
     def open(self) -> None:
-        """See :meth:`Destination.open`."""
         from redshift_connector.error import Error
 
         reason = ""
@@ -131,7 +130,6 @@ class Redshift(Destination):
             raise WarehouseError(f"{self.name} cannot be opened: {reason}")
 
     def close(self) -> None:
-        """See :meth:`Destination.close`."""
         from redshift_connector.error import Error
 
         connection, self._connection, self._begun = self._connection, None, False
@@ -171,7 +169,6 @@ class Redshift(Destination):
                 self._execute("ROLLBACK")
 
     def columns(self, dataset: str) -> dict[str, Columns]:
-        """See :meth:`Destination.columns`."""
         found = self._execute(
             "SELECT relation.relname, attribute.attname, "
             "format_type(attribute.atttypid, attribute.atttypmod) "
@@ -214,7 +211,6 @@ class Redshift(Destination):
         self._execute("RESET statement_timeout")
 
     def temporary(self, columns: Columns) -> str:
-        """See :meth:`Destination.temporary`."""
         name = quoted(f"extend_{next(self._numbers)}")
         defined = ", ".join(f"{quoted(column)} {TYPES[kind]}" for column, kind in columns.items())
         self._execute(f"CREATE TEMPORARY TABLE {name} ({defined})")
@@ -248,7 +244,6 @@ class Redshift(Destination):
             staged.unlink()
 
     def as_text(self, column: str, kind: ColumnType) -> str:
-        """See :meth:`Destination.as_text`."""
         name = quoted(column)
         if kind is ColumnType.BOOLEAN:
             return f"CASE WHEN {name} THEN 'true' WHEN NOT {name} THEN 'false' END"
@@ -267,7 +262,6 @@ class Redshift(Destination):
         )
 
     def views(self, dataset: str) -> dict[str, str]:
-        """See :meth:`Destination.views`."""
         rows = self._execute(
             "SELECT relation.relname, coalesce(obj_description(relation.oid, 'pg_class'), '') "
             "FROM pg_class AS relation JOIN pg_namespace AS space ON space.oid = relation.relnamespace "
@@ -283,7 +277,6 @@ class Redshift(Destination):
         self._execute(f"COMMENT ON VIEW {name} IS {literal(mark)}")
 
     def fault(self, error: Exception) -> tuple[str, str] | None:
-        """See :meth:`Destination.fault`."""
         from redshift_connector.error import Error
 
         if not isinstance(error, (Error, ConnectionError, TimeoutError)):

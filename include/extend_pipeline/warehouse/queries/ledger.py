@@ -17,7 +17,7 @@ PART: Final[Columns] = {"part": ColumnType.TEXT}
 
 
 def landed_parts(session: Session, dataset: str) -> Iterator[str]:
-    """Yield what names the parts that the ledger knows."""
+    """Yield the names of the parts in the ledger."""
     for page in session.pages("read loads", f"SELECT part FROM {qualified(dataset, 'loads')}"):
         yield from (part for (part,) in page)
 
@@ -41,14 +41,14 @@ def last_contract(session: Session, dataset: str, provenance: Provenance) -> Sch
 
 
 def refused_parts(session: Session, dataset: str) -> Iterator[str]:
-    """Yield what names the parts whose values were withheld."""
+    """Yield the names of the parts whose values were withheld."""
     refused = f"SELECT value FROM {qualified(dataset, 'problems')} WHERE code = ?"
     for page in session.pages("read refusals", refused, [REFUSED]):
         yield from (part for (part,) in page)
 
 
 def forget_parts(session: Session, dataset: str, parts: str) -> None:
-    """Take parts out of the ledger, in a transaction that is open.
+    """Remove parts from the ledger, in an open transaction.
 
     :param parts: the relation of them, see :data:`PART`.
     """

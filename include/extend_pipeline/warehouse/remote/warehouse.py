@@ -76,7 +76,6 @@ class RemoteWarehouse(Warehouse):
         policy: LandingPolicy = AS_BEFORE,
         withhold: bool = False,
     ) -> Landing:
-        """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
         session = self.session(f"Part {provenance.part} into {self.name}")
         with self._workbench() as workbench:
             folder = workbench.path.parent
@@ -89,7 +88,6 @@ class RemoteWarehouse(Warehouse):
                 return Sync(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
 
     def check_writable(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.api.Warehouse.check_writable`."""
         found = self.session(self._purpose).objections(self.dataset)
         if found:
             raise WarehouseError(f"{self._purpose}. {' '.join(found)} Nothing was planned or sent.")
@@ -167,7 +165,6 @@ class RemoteWarehouse(Warehouse):
         return contextlib.nullcontext() if self._planning else self._exclusive(session)
 
     def begin_planning(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.api.Warehouse.begin_planning`."""
         if not self._planning:
             self.session(f"Planning in {self.name}").run("begin", "BEGIN TRANSACTION")
             self._planning = True

@@ -1,4 +1,4 @@
-"""What landing a part came to: counted in the tables, checked, and written to the load ledger."""
+"""The result of landing a part: counted in the tables, checked, and written to the load ledger."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def write_load(
     contract: SchemaContract,
     started: datetime,
 ) -> None:
-    """Write the ledger's row of a part, in the place of an earlier one."""
+    """Write the ledger's row of a part; it replaces an earlier one."""
     loads = qualified(dataset, "loads")
     session.run("delete from loads", f"DELETE FROM {loads} WHERE part = ?", [provenance.part])
     session.insert(
