@@ -119,8 +119,8 @@ class Budget(Checked):
     :param limit: send at most so many; the rest is left for a later run.
     :param max_documents: refuse the whole plan, before anything is reserved or sent, if more documents are to
         be sent after ``limit`` has cut it.
-    :param max_credits: refuse it likewise if more credits are to be expected, going by what was charged for
-        landed documents of the workflow; also if none was, because the cost is unknown then.
+    :param max_credits: refuse it likewise if the estimate is higher. The estimate is made from what was
+        charged for landed documents of the workflow; without charges it is unknown, and the plan is refused.
     """
 
     limit: Templated[int] | None = None
@@ -196,7 +196,7 @@ class Execution(Checked):
         nothing changing, before the missing ones count as gone; at the most half of ``timeout``. Up to 3 of
         them, or 10 % and at the most 50, are sent again; with more, or with no run listed at all, the task
         fails and says what to do. Generous, because what is sent again is paid for again.
-    :param poke_interval: how long to wait between two looks at a batch, at the most.
+    :param poke_interval: the longest time between two polls of a batch.
     """
 
     chunk_size: Templated[int] = 1000
@@ -213,10 +213,10 @@ class Execution(Checked):
     def backfill(cls, **changes: Any) -> Execution:
         """Return the execution of a large backfill that may queue behind everything else for days.
 
-        A chunk may take a week, missing runs are waited for six hours, and a batch is looked at every five
-        minutes, so that the looks leave Extend's rate limit to the submissions.
+        A chunk may take a week, missing runs are waited for six hours, and a batch is polled every five
+        minutes, so that polling leaves Extend's rate limit to the submissions.
 
-        :param changes: fields that are to have other values.
+        :param changes: fields with other values.
         """
         patient = {
             "timeout": dt.timedelta(days=7),
@@ -232,7 +232,7 @@ class Execution(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class Reprocess(Checked):
-    """What is sent, and paid for, once more, although it has landed before.
+    """What is sent, and paid for, again although it has landed before.
 
     :param which: ``none``; ``all`` that the source holds; or those that ``failed``, which are looked up in
         the warehouse instead.

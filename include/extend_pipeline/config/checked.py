@@ -47,7 +47,7 @@ class Checked:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def _fields_by_setting(self) -> dict[str, str]:
-        """Return the fields that are settings; of two that are the same one, that which is given."""
+        """Return the field of each setting; of two fields for one setting, the one that is given."""
         found: dict[str, str] = {}
         for field in dataclasses.fields(self):
             setting = self._settings.get(field.name, field.name)
@@ -61,10 +61,10 @@ def _is_setting(field: dataclasses.Field[Any]) -> bool:
 
 
 def check_type(name: str, value: Any, kind: type) -> None:
-    """See that an argument is one of the objects.
+    """Check that an argument is one of the objects.
 
     :raises PipelineInputError: naming the argument.
     """
     if not isinstance(value, kind):
-        # Not what it is: a text in the place of a deployment may be an address with a password.
+        # The value is not shown: a text in place of a deployment may be an address with a password.
         raise PipelineInputError(f"{name}: must be a {kind.__name__}(…), is of type {type(value).__name__}")

@@ -175,7 +175,7 @@ def read_settings(folder: ObjectStoragePath) -> Settings:
 
 
 def check_repetition(repetition: str | None, reprocess: str) -> None:
-    """See that a repetition is given to what is reprocessed as a whole.
+    """Check that a repetition is named only where everything is reprocessed.
 
     :raises ValueError: if it is not.
     """
@@ -247,7 +247,7 @@ def check_literals(
 
 
 def _is_late(value: Any) -> bool:
-    """Whether a value is known only when the task runs; functions are not called inside of settings."""
+    """Return True if a value is known only when the task runs; functions are not called in settings."""
     return not callable(value) and validation.is_templated(value)
 
 

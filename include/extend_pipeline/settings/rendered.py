@@ -19,7 +19,7 @@ _FORMAT = 1
 #: What an address may hold beside a connection's id.
 _PASSWORD: Final = re.compile(r"(://[^\s/:@]*):[^\s/@]*@")
 _HIDDEN: Final = r"\1:***@"
-#: How a check of the provider begins, which names the argument itself.
+#: How messages of the provider's checks begin: they name the argument themselves.
 _NAMED: Final = re.compile(r"^\w+ (?:is .*?; it (?=must ))?")
 
 #: How an error names a setting.
@@ -65,7 +65,7 @@ class RenderedSettings(BaseModel):
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what was left empty: a form gives an empty text, a template ``None`` as a word."""
+    """Leave out empty values: a form gives an empty text, and a template renders None as ``None``."""
     return {name: value for name, value in values.items() if not _is_empty(value)}
 
 
@@ -74,7 +74,7 @@ def _is_empty(value: Any) -> bool:
 
 
 def explain(details: Sequence[Mapping[str, Any]], label: Label) -> str:
-    """Say what is wrong with each setting: which one, what it must be, what it is."""
+    """Return what is wrong with each setting: its name, what it must be, and its value."""
     lines = []
     for detail in details:
         name = str(detail["loc"][0])

@@ -64,7 +64,7 @@ class ApiCall(Generic[T]):
     :param read: makes the result of the decoded JSON body.
     :param repeatable: False where sending twice could create, and bill, twice.
     :param body: JSON, encoded.
-    :param complete: adds to the result what only the body's own bytes tell.
+    :param complete: adds to the result what only the undecoded body has.
     :param leave_by: when it must have begun to leave, or not at all; timezone-aware. None: any time.
     """
 

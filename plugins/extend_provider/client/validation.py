@@ -134,9 +134,9 @@ def choice(value: Any, field: str, allowed: Iterable[str]) -> str:
 
 
 def flag(value: Any, field: str) -> bool:
-    """Return a yes or no. A template would be a text, and so a yes, whatever it comes to."""
+    """Return a boolean. A template is refused: it is a text, and every text counts as True."""
     if not isinstance(value, bool):
-        raise ExtendInputError(f"{field} is {value!r}; it must be True or False, and no template.")
+        raise ExtendInputError(f"{field} is {value!r}; it must be True or False, not a template.")
     return value
 
 

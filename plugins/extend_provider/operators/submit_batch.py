@@ -193,7 +193,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
                 )
                 submitter.ledger = ledger = ledger.renewed()
                 submission = self._submission_from(submitter)
-            elif submission.taken_up:
+            elif submission.reattached:
                 self._check_inputs(submission)
         # The sensor needs it: Extend never reports how many runs a batch has.
         context["ti"].xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
@@ -251,7 +251,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
 
     def _was_cancelled_before_clear(self, submission: Submission, ledger: TaskStateLedger, ti: Any) -> bool:
         """Return True if the task was cleared and all runs of its batch are cancelled."""
-        if not ledger.is_cleared(ti) or not submission.taken_up or submission.batch_id is None:
+        if not ledger.is_cleared(ti) or not submission.reattached or submission.batch_id is None:
             return False
         return was_cancelled(self.hook, submission.batch_id, submission.run_count)
 
