@@ -24,9 +24,9 @@ from pydantic import (
 
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings.fields import (
-    KEPT,
     MAX_METADATA_BYTES,
     RESERVED_METADATA,
+    STORED,
     ConnId,
     Dataset,
     Moment,
@@ -34,15 +34,15 @@ from extend_pipeline.settings.fields import (
     Span,
     Whole,
     Workspace,
-    fits,
-    judged,
+    checked_by,
+    matching,
     no_bool,
     parse_metadata,
     parse_source_of,
     text_of,
     trimmed,
 )
-from extend_pipeline.settings.rendered import Label, RenderedSettings, explain, given
+from extend_pipeline.settings.rendered import Label, RenderedSettings, explain, without_empty
 from extend_pipeline.sources import Stores
 from extend_pipeline.sources.addresses import SourceItem, check_apart, parse_source, parse_workspace
 from extend_pipeline.sources.globs import check_glob
@@ -92,7 +92,7 @@ class Settings(RenderedSettings):
     version: Annotated[str | None, BeforeValidator(validation.version)] = None
     priority: Annotated[int | None, BeforeValidator(validation.priority)] = None
     metadata: Annotated[dict[str, Any], BeforeValidator(parse_metadata)] = Field(default_factory=dict)
-    glob: Annotated[str, BeforeValidator(trimmed), judged(check_glob)] | None = None
+    glob: Annotated[str, BeforeValidator(trimmed), checked_by(check_glob)] | None = None
     modified_from: Moment | None = None
     modified_to: Moment | None = None
     limit: Annotated[Whole, Field(ge=1)] | None = None
@@ -125,7 +125,7 @@ class Settings(RenderedSettings):
     @classmethod
     def _ends_after_it_begins(cls, end: dt.datetime | None, info: ValidationInfo) -> dt.datetime | None:
         begin = info.data.get("modified_from")
-        if begin is not None and end is not None and info.context != KEPT and _aware(end) <= _aware(begin):
+        if begin is not None and end is not None and info.context != STORED and _aware(end) <= _aware(begin):
             raise ValueError(f"must be later than modified_from, which is {begin.isoformat()}")
         return end
 
@@ -139,7 +139,7 @@ class Settings(RenderedSettings):
     @field_validator("workspace")
     @classmethod
     def _lies_apart(cls, workspace: str, info: ValidationInfo) -> str:
-        if info.context != KEPT:
+        if info.context != STORED:
             check_apart(info.data.get("source", ()), workspace)
         return workspace
 
@@ -188,8 +188,8 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    group_id: Annotated[str, fits(r"[\w-]{1,200}", "letters, digits, dashes and underscores")]
-    pool: Annotated[str, fits(r"\S(.*\S)?", "the name of a pool in Airflow")]
+    group_id: Annotated[str, matching(r"[\w-]{1,200}", "letters, digits, dashes and underscores")]
+    pool: Annotated[str, matching(r"\S(.*\S)?", "the name of a pool in Airflow")]
     on_needs_review: Literal["land", "wait", "fail"]
     approval_timeout: Span
     on_timeout: Literal["leave", "cancel"]
@@ -201,7 +201,7 @@ class Shape(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _is_known(cls, value: Any) -> Any:
-        if _is_late(value):
+        if _is_rendered_later(value):
             raise ValueError("must not be a template, because it shapes the DAG when the file is parsed")
         return value
 
@@ -230,8 +230,8 @@ def check_literals(
     :param partial: the values are some of the settings, and the others are not missed.
     :raises PipelineInputError: naming each setting that is wrong and its value.
     """
-    late = {name for name, value in values.items() if _is_late(value)}
-    literals = {name: value for name, value in given(values).items() if name not in late}
+    late = {name for name, value in values.items() if _is_rendered_later(value)}
+    literals = {name: value for name, value in without_empty(values).items() if name not in late}
     try:
         model.model_validate(literals, context=_PARSED)
     except ValidationError as error:
@@ -246,7 +246,7 @@ def check_literals(
             raise PipelineInputError(explain(wrong, label)) from None
 
 
-def _is_late(value: Any) -> bool:
+def _is_rendered_later(value: Any) -> bool:
     """Return True if a value is known only when the task runs; functions are not called in settings."""
     return not callable(value) and validation.is_templated(value)
 

@@ -25,31 +25,31 @@ RESERVED_METADATA: Final = frozenset(
 MAX_METADATA_BYTES: Final = 4 * 1024
 
 #: The context of stored values: they were checked before they were stored, so newer rules do not refuse them.
-KEPT: Final = "kept"
+STORED: Final = "stored"
 _LONGEST: Final = dt.timedelta(days=3660)
 
 T = TypeVar("T")
 
 
-def judged(check: Callable[[T], object]) -> AfterValidator:
+def checked_by(check: Callable[[T], object]) -> AfterValidator:
     """Apply a check that raises or does nothing, except to values that a run has stored."""
 
     def judge(value: T, info: ValidationInfo) -> T:
-        if value is not None and info.context != KEPT:
+        if value is not None and info.context != STORED:
             check(value)
         return value
 
     return AfterValidator(judge)
 
 
-def fits(pattern: str, what: str) -> AfterValidator:
+def matching(pattern: str, what: str) -> AfterValidator:
     """Accept only texts that match a pattern."""
 
     def check(value: str) -> None:
         if not re.fullmatch(pattern, value):
             raise ValueError(f"must be {what}")
 
-    return judged(check)
+    return checked_by(check)
 
 
 def no_bool(value: Any) -> Any:
@@ -90,30 +90,32 @@ def _moment(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(no_bool)]
 Share = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=1)]
 Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
-ConnId = Annotated[str, BeforeValidator(trimmed), judged(validation.conn_id)]
+ConnId = Annotated[str, BeforeValidator(trimmed), checked_by(validation.conn_id)]
 Dataset = Annotated[
     str,
     BeforeValidator(trimmed),
-    fits(r"[a-z_][a-z0-9_]{0,62}", "at most 63 lower-case letters, digits and underscores, no digit first"),
+    matching(
+        r"[a-z_][a-z0-9_]{0,62}", "at most 63 lower-case letters, digits and underscores, no digit first"
+    ),
 ]
 Workspace = Annotated[
     str,
     BeforeValidator(trimmed),
-    judged(parse_workspace),
+    checked_by(parse_workspace),
     AfterValidator(lambda value: canonical(value.rstrip("/"))),
 ]
 
 
 def parse_source_of(value: Any, info: ValidationInfo) -> tuple[SourceItem, ...]:
     """Read a source; it may be empty with ``reprocess="failed"``: the warehouse then lists the documents."""
-    if info.context == KEPT:
+    if info.context == STORED:
         return tuple(SourceItem(canonical(root), *rest) for root, *rest in value)
     return () if not value and info.data.get("reprocess") == "failed" else parse_source(value)
 
 
 def parse_metadata(value: Any, info: ValidationInfo) -> dict[str, Any]:
     """Read the metadata that a DAG author gives; a template renders it as JSON."""
-    if info.context == KEPT:
+    if info.context == STORED:
         return dict(value)
     if isinstance(value, str):
         try:

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.settings.fields import KEPT
+from extend_pipeline.settings.fields import STORED
 from extend_pipeline.storage.formats import opened, sealed
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.security import without_credentials
@@ -41,7 +41,7 @@ class RenderedSettings(BaseModel):
         :raises PipelineInputError: naming each setting that is wrong and its value.
         """
         try:
-            return cls.model_validate(given(values), context=context)
+            return cls.model_validate(without_empty(values), context=context)
         except ValidationError as error:
             wrong = explain(error.errors(), label)
             raise PipelineInputError(
@@ -61,10 +61,10 @@ class RenderedSettings(BaseModel):
         """
         values, _ = opened(plain, where, newest=_FORMAT)
         known = {name: values[name] for name in values if name in cls.model_fields}
-        return cls.from_rendered(known, context=KEPT)
+        return cls.from_rendered(known, context=STORED)
 
 
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
+def without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out empty values: a form gives an empty text, and a template renders None as ``None``."""
     return {name: value for name, value in values.items() if not _is_empty(value)}
 
