@@ -47,3 +47,8 @@ def test_failpoint_names_a_function(function: str) -> None:
 def test_failpoints_of_all_tasks_are_found() -> None:
     """The four tasks of a chunk and the plan have some, whose names this test reads."""
     assert len(set(functions())) > 12
+
+
+def test_pause_that_the_suite_shortens_exists() -> None:
+    """``tests/faults/dags/faulty.py`` replaces it in the task's process."""
+    assert "Backoff" in vars(importlib.import_module("extend_provider.batch.submission"))

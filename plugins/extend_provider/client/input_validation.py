@@ -60,11 +60,11 @@ def batch_input(value: Any, field: str) -> BatchInput:
     )
 
 
-def batch_inputs(values: Any, field: str = "inputs") -> list[BatchInput]:
+def batch_inputs(values: Any) -> list[BatchInput]:
     """Return the 1 to 1,000 inputs of a batch, all of them checked."""
-    elements = _elements(values, field)
-    _check_count(len(elements), field, MAX_BATCH_INPUTS, "Split it into several batches.")
-    return [batch_input(element, f"{field}[{index}]") for index, element in enumerate(elements)]
+    elements = _elements(values, "inputs")
+    _check_count(len(elements), "inputs", MAX_BATCH_INPUTS, "Split it into several batches.")
+    return [batch_input(element, f"inputs[{index}]") for index, element in enumerate(elements)]
 
 
 def run_input(value: Any, field: str) -> RunInput:
