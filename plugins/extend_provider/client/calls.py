@@ -106,8 +106,8 @@ class Cursor(Generic[T]):
     def after(self, page: Page[T]) -> ApiCall[Page[T]] | None:
         """Return the call of the next page, None after the last one.
 
-        :raises ExtendServerError: a token has come before, so the rest of the list cannot be had. Whoever
-            counts or looks for something must not take what has been listed for all there is.
+        :raises ExtendServerError: a token was given twice, so the rest of the list cannot be read. The part
+            that was read is not the whole list, and proves nothing about what is missing from it.
         """
         token = page.next_page_token
         if token is None:

@@ -130,7 +130,7 @@ class ExtendSettings:
         """Return (connect, read) timeouts in seconds for a request.
 
         The answer to a request that creates work is awaited as long as Extend may accept the request, and no
-        longer; after that, whoever submits looks for the work.
+        longer; after that, the caller searches for the work.
 
         :param brief: see :attr:`~extend_provider.client.calls.ApiCall.is_brief`.
         """
