@@ -1,4 +1,4 @@
-"""What Airflow is told of this distribution: the provider, and what the pipeline adds to it.
+"""What Airflow learns about this distribution: the provider, and what the pipeline adds to it.
 
 Airflow reads one entry point of a distribution, and this one holds both packages, so the upper one composes.
 """

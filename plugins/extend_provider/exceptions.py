@@ -86,8 +86,8 @@ class ExtendConnectionError(ExtendError):
 class ExtendUnclearSubmissionError(ExtendError):
     """A request that creates paid work was sent, and it is unknown whether the work exists.
 
-    Raised for 5xx, a timeout, a dropped connection. Never retried by the hooks: whoever submits has to look
-    for the work first.
+    Raised for 5xx, a timeout, a dropped connection. Never retried by the hooks: the caller must search for
+    the work before it submits again.
     """
 
 

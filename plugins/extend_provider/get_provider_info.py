@@ -1,4 +1,4 @@
-"""What Airflow is told of this package: its connection type with its form, its modules, its links."""
+"""What Airflow learns about this package: its connection type with its form, its modules, its links."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 from zipfile import ZipFile
 
-from extend_pipeline.warehouse.destinations import MODULES
+from extend_pipeline.connection_types import DESTINATIONS
 from extend_provider import __version__
 from fixtures.airflow.commands import run_commands
 from fixtures.guides import ROOT, SHELL, Place, blocks, lines
@@ -104,7 +104,7 @@ def test_no_connection_of_the_guides_is_stored_as_generic(
         f"of_the_guides_{number}": line.partition("--conn-type ")[2].split()[0]
         for number, line in enumerate(typed)
     }
-    assert set(kinds.values()) == {*MODULES, "aws", "extend", "wasb"} - {"snowflake"}
+    assert set(kinds.values()) == {*DESTINATIONS, "aws", "extend", "wasb"} - {"snowflake"}
     named = (
         re.sub(r"(?<=connections add )\S+", conn_id, line) for conn_id, line in zip(kinds, typed, strict=True)
     )

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import email.utils
-import http.server
-import json
 import os
 import socket
 import stat as stat_module
@@ -16,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import ObjectStoragePath
-from botocore.stub import Stubber
 
 from extend_pipeline.batches.inputs import check_objects, check_readable
 from extend_pipeline.documents import (
@@ -26,34 +20,25 @@ from extend_pipeline.documents import (
     NOT_A_FILE,
     OBJECT_DELETED,
     OBJECT_FORBIDDEN,
-    OBJECT_UNIDENTIFIED,
     OBJECT_UNREACHABLE,
-    OBJECT_UNREADABLE,
-    SIZE_UNKNOWN,
     SYSTEM_FILE,
     UNSUPPORTED_FILE_TYPE,
     Document,
 )
 from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
 from extend_pipeline.planning.discovery import documents_on, is_wanted, screen
-from extend_pipeline.planning.listing import read_listing, write_listing
 from extend_pipeline.settings import SourceItem
 from extend_pipeline.sources import Found, Located, Stores, Unusable
 from extend_pipeline.sources.contents import UnreadableError
-from extend_pipeline.sources.document_names import written
 from extend_pipeline.sources.local import LocalStore
 from extend_pipeline.sources.object_storage import PathStore
-from extend_pipeline.sources.objects import plausible_size, plausible_time
-from extend_pipeline.sources.s3.store import S3Store
-from extend_pipeline.sources.web import WebStore
 from fixtures.sources.discovered import discovered, settings
 from fixtures.sources.gcs import GCS
+from fixtures.sources.outcomes import FAILED, GOOD, SKIPPED, ends, spelt
 from fixtures.sources.s3 import S3
-from fixtures.sources.web import Page, Web, serving
+from fixtures.sources.web import TAGGED, Page, Web
 
 _NOBODY = 65534
-GOOD = (None, None)
-SKIPPED, FAILED = "SKIPPED", "FAILED"
 #: Keys that any object store can have, and what becomes of each.
 KEYS = {
     "a.pdf": GOOD,
@@ -90,18 +75,6 @@ CONTROLLED = {
     "folder\r\n/a.pdf": (FAILED, NAME_UNUSABLE),
     "icon\r": (SKIPPED, SYSTEM_FILE),
 }
-
-
-def ends(documents: list[Document], root: str) -> dict[str, tuple[str | None, str | None]]:
-    """Return what becomes of each by the rest of its address; each can be written, and said why."""
-    for document in documents:
-        assert Document.from_json(document.to_json()) == document
-        assert (document.status is None) is (document.message is None)
-    return {document.uri.removeprefix(root): (document.status, document.reason) for document in documents}
-
-
-def spelt(expected: dict[str, Any]) -> dict[str, Any]:
-    return {written(key): end for key, end in expected.items()}
 
 
 @pytest.fixture(params=["gs", "s3", "s3 through fsspec"])
@@ -246,55 +219,6 @@ def test_a_file_that_vanishes_during_the_listing_stops_no_other(
     assert {"50%25 + #1?.pdf", "..a..pdf", "SYNOPHOTO.jpg"} <= names
 
 
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (0, "1970-01-01T00:00:00+00:00"),
-        (-1.5, "1969-12-31T23:59:58.500000+00:00"),
-        ("2026-11-21T02:03:04+02:00", "2026-11-21T00:03:04+00:00"),
-        (dt.datetime.fromisoformat("2026-11-21"), "2026-11-21T00:00:00+00:00"),
-        *((value, None) for value in (None, "", "-1", "yesterday", 1e20, -1e20, float("nan"), b"2026")),
-        *((f"{year}-01-01T00:00:00Z", None) for year in ("0001", "9999", "10000")),
-        (dt.datetime(2, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))), "0001-12-31T23:00:00+00:00"),
-        (dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-1))), None),
-    ],
-)
-def test_an_impossible_time_is_none(value: object, told: str | None) -> None:
-    moment = plausible_time(value)
-    assert (moment and moment.isoformat()) == told
-
-
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (7, 7),
-        ("7", 7),
-        (2**63 - 1, 2**63 - 1),
-        *((value, None) for value in (None, "", "-7", -7, 2**63, "9" * 5000, "seven", "7, 7", "\u0667", 7.5)),
-    ],
-)
-def test_an_impossible_size_is_none(value: object, told: int | None) -> None:
-    assert plausible_size(value) == told
-
-
-@pytest.mark.parametrize(
-    ("found", "end"),
-    [
-        (Found("a.pdf", "tag", 4, None), GOOD),
-        (Found("a.pdf", "tag", None, None), (FAILED, SIZE_UNKNOWN)),
-        (Found("a.pdf", "", 4, None), (FAILED, OBJECT_UNIDENTIFIED)),
-        (Unusable("a.pdf", "REASON", "Why."), (FAILED, "REASON")),
-        (Unusable("._a.pdf", "REASON", "Why."), (SKIPPED, SYSTEM_FILE)),
-    ],
-)
-def test_an_unusable_listing_entry_stops_no_other(found: Found | Unusable, end: Any) -> None:
-    wanted = settings("s3://bbb/", modified_from="2026-11-20", modified_to="2026-11-21")
-    good = Found("b.pdf", "tag", 4, dt.datetime(2026, 11, 20, tzinfo=dt.UTC))
-    documents = list(documents_on([[found, found], [found, good]], 0, wanted))
-    assert ends(documents, "s3://bbb/") == {found.key: end, "b.pdf": GOOD}
-    assert len(documents) == 2  # of what is listed twice, one
-
-
 def test_an_object_without_a_time_is_in_every_window_and_a_folder_in_every_glob() -> None:
     window = settings("s3://bbb/", modified_from="2026-11-20", modified_to="2026-11-21", glob="*.pdf")
     item = SourceItem("s3://bbb", "", True)
@@ -313,139 +237,6 @@ def test_system_files_are_recognised_only_below_the_source() -> None:
     statuses = [document.status for document in documents_on([found], 0, wanted)]
     assert statuses == [None, SKIPPED]
     assert screen("file:///data/.snapshot/a.pdf", found[0]).status is None
-
-
-UNIDENTIFIED = (FAILED, OBJECT_UNIDENTIFIED)
-OLD = {"Last-Modified": "Fri, 21 Nov 2025 02:03:04 GMT"}
-TAGGED = {"ETag": '"v1"'}
-PAGES = {
-    "/good.pdf": (Page(b"text", TAGGED), GOOD),
-    "/no-head-405.pdf": (Page(b"text", TAGGED, head=405), GOOD),
-    "/no-head-403.pdf": (Page(b"text", TAGGED, head=403), GOOD),
-    "/no-head-400.pdf": (Page(b"text", TAGGED, head=400), GOOD),
-    "/no-head-500.pdf": (Page(b"text", TAGGED, head=500), GOOD),
-    "/no-length.pdf": (Page(b"text", TAGGED, length=None), GOOD),
-    "/never.pdf": (Page(b"text", {**TAGGED, "Last-Modified": "-1"}), GOOD),
-    "/year-1.pdf": (Page(b"text", {**TAGGED, "Last-Modified": "Mon, 01 Jan 0001 00:00:00 GMT"}), GOOD),
-    "/no-zone.pdf": (Page(b"text", {"Last-Modified": "Fri, 21 Nov 2025 02:03:04 -0000"}), GOOD),
-    "/garbage.pdf": (
-        Page(b"text", {"Last-Modified": "caf\xe9", "ETag": '""'}),
-        (FAILED, OBJECT_UNIDENTIFIED),
-    ),
-    "/epoch.pdf": (Page(b"text", {"Last-Modified": "-1"}), (FAILED, OBJECT_UNIDENTIFIED)),
-    "/untold.pdf": (Page(b"text"), (FAILED, OBJECT_UNIDENTIFIED)),
-    # A host that dates each answer anew would make it a new document each time.
-    "/anew.pdf": (Page(b"text", {"Last-Modified": "now"}), UNIDENTIFIED),
-    "/head-is-empty.pdf": (Page(b"text", TAGGED, head_length=0), GOOD),
-    "/empty.pdf": (Page(b"", OLD), (SKIPPED, EMPTY_FILE)),
-    "/closed.pdf": (Page(status=403), (FAILED, OBJECT_FORBIDDEN)),
-    "/law.pdf": (Page(status=451), (FAILED, OBJECT_FORBIDDEN)),
-    "/busy.pdf": (Page(status=503), (FAILED, OBJECT_UNREACHABLE)),
-    "/circle.pdf": (Page(status=302, headers={"Location": "/circle.pdf"}), (FAILED, OBJECT_UNREADABLE)),
-    "/weird.pdf": (Page(status=302, headers={"Location": "/caf\xe9\x80"}), (FAILED, OBJECT_UNREADABLE)),
-    "/negative.pdf": (Page(b"text", {**TAGGED, "Content-Length": "-4"}, length=None), GOOD),
-    "/words.pdf": (Page(b"text", {**TAGGED, "Content-Length": "four"}, length=None), GOOD),
-}
-
-
-@pytest.fixture
-def trusted(web: Web, monkeypatch: pytest.MonkeyPatch) -> Web:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(web.authority))
-    return web
-
-
-def test_every_address_on_the_web_has_its_row(trusted: Web) -> None:
-    trusted.pages.update({path: page for path, (page, _) in PAGES.items()})
-    port = trusted.url.rpartition(":")[2]
-    others = {
-        f"https://127.0.0.1:{port}/other-name.pdf": (FAILED, OBJECT_UNREACHABLE),  # not in its certificate
-        "https://localhost:1/nobody.pdf": (FAILED, OBJECT_UNREACHABLE),
-        "https://no-such-host.invalid/a.pdf": (FAILED, OBJECT_UNREACHABLE),
-        f"https://{'x' * 70}.invalid/a.pdf": (FAILED, OBJECT_UNREADABLE),
-        f"{trusted.url}/gone.pdf": (FAILED, OBJECT_DELETED),
-        f"{trusted.url}/a\tb.pdf": (FAILED, NAME_UNUSABLE),
-    }
-    expected = {f"{trusted.url}{path}": end for path, (_, end) in PAGES.items()} | others
-    assert ends(discovered(settings(list(expected))), "") == spelt(expected)
-
-
-@pytest.mark.parametrize("seconds", [-60, 60])
-def test_a_document_changed_within_a_minute_is_identified(trusted: Web, seconds: int) -> None:
-    moment = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
-    headers = {"Last-Modified": email.utils.format_datetime(moment, usegmt=True)}
-    trusted.pages["/a.pdf"] = Page(b"text", headers)
-    seen = WebStore().look_up(Located(trusted.url, "a.pdf"))
-    assert isinstance(seen, Found)
-    assert seen.tag == f"{moment:%Y%m%dT%H%M%S}-4"
-
-
-def test_a_run_without_any_reachable_document_stops_and_is_retried(trusted: Web, tmp_path: Path) -> None:
-    home = ObjectStoragePath(f"file://{tmp_path}/run")
-    bad = ["https://no-such-host.invalid/a.pdf", f"{trusted.url}/busy.pdf"]
-    trusted.pages["/busy.pdf"] = Page(status=503)
-    wanted = settings(bad)
-    for _ in range(2):
-        with pytest.raises(PipelineSourceError, match=r"None of 2 documents .*Nothing was sent") as raised:
-            write_listing(home, wanted)
-        assert raised.value.retryable
-    trusted.pages["/busy.pdf"] = Page(b"text", TAGGED)
-    assert write_listing(home, wanted) == 2
-    assert list(ends(list(read_listing(home)), "").values()) == [(FAILED, OBJECT_UNREACHABLE), GOOD]
-
-
-class _Azure(http.server.BaseHTTPRequestHandler):
-    """A store whose answer to one object is no answer to the others."""
-
-    def do_HEAD(self) -> None:
-        self.send_response(409 if "archived" in self.path else 404)
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        self.do_HEAD()
-
-    def log_message(self, *args: Any) -> None:
-        """Keep quiet."""
-
-
-def test_a_refusal_of_one_object_ends_only_its_document(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with serving(_Azure) as port:
-        access = (
-            "DefaultEndpointsProtocol=http;AccountName=acme;AccountKey=YWNtZQ==;"
-            f"BlobEndpoint=http://127.0.0.1:{port}/acme;"
-        )
-        connection = {"conn_type": "wasb", "extra": {"connection_string": access}}
-        monkeypatch.setenv("AIRFLOW_CONN_INBOX", json.dumps(connection))
-        named = [f"abfs://acme-inbox/{name}.pdf" for name in ("archived", "gone")]
-        documents = discovered(settings(named, source_conn_id="inbox"))
-    assert [document.reason for document in documents] == [OBJECT_UNREADABLE, OBJECT_DELETED]
-
-
-def test_a_folder_of_a_bucket_that_may_not_be_listed_has_a_row(
-    s3: S3, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_INBOX", s3.connection_json())
-    root = f"s3://{s3.bucket()}"
-    for key in ("a.pdf", "closed/b.pdf", "open/c.pdf"):
-        s3.put("acme-inbox", f"in/{key}", b"text")
-    store = PathStore.connect(root, "inbox")
-    listing, refused = store.fs.ls, {"/in/closed"}
-
-    def ls(path: str, **options: Any) -> Any:
-        if path.endswith(tuple(refused)):
-            raise PermissionError
-        return listing(path, **options)
-
-    monkeypatch.setattr(store.fs, "ls", ls)
-    seen = [each for page in store.pages(Located(root, "in/")) for each in page]
-    assert [each.key for each in seen] == ["in/a.pdf", "in/closed/", "in/open/c.pdf"]
-    assert [isinstance(each, Unusable) for each in seen] == [False, True, False]
-    pages = store.pages(Located(root, "in/"))
-    next(pages)
-    refused.add("/in")  # it is the credentials that have ended
-    with pytest.raises(PipelineInputError, match="may not be listed"):
-        list(pages)
 
 
 def test_an_object_that_is_bad_when_it_is_sent_has_its_row(folder: Path, trusted: Web) -> None:
@@ -476,59 +267,10 @@ def test_an_object_that_is_bad_when_it_is_sent_has_its_row(folder: Path, trusted
         assert raised.value.retryable
 
 
-@pytest.mark.parametrize(
-    ("told", "end"),
-    [
-        ({"LastModified": dt.datetime.min.replace(tzinfo=dt.UTC)}, GOOD),
-        ({"LastModified": None}, GOOD),
-        *(({"ETag": told}, (FAILED, OBJECT_UNIDENTIFIED)) for told in ('""', None)),
-        *(({"Size": told}, (FAILED, SIZE_UNKNOWN)) for told in (-4, None)),
-    ],
-)
-def test_an_impossible_value_in_a_listing_of_s3_ends_only_its_document(
-    told: dict[str, Any], end: Any, s3: S3
-) -> None:
-    moment = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
-    good = {"Key": "good.pdf", "Size": 4, "ETag": '"e"', "LastModified": moment}
-    with Stubber(s3.client) as stub:
-        bad = {name: value for name, value in {**good, "Key": "bad.pdf", **told}.items() if value is not None}
-        stub.add_response("list_objects_v2", {"Contents": [bad, good]})
-        pages = S3Store(s3.client, "aws_default").pages(Located("s3://acme-inbox", ""))
-        documents = list(documents_on(pages, 0, settings("s3://acme-inbox/")))
-    assert ends(documents, "s3://acme-inbox/") == {"bad.pdf": end, "good.pdf": GOOD}
-
-
 @pytest.mark.parametrize("name", ["caf\udce9.txt", "nul\0.txt"])
 def test_a_source_that_is_no_unicode_text_is_a_wrong_setting(name: str) -> None:
     with pytest.raises(PipelineInputError, match="a NUL or a broken character"):
         settings([f"file:///in/{name}"])
-
-
-@pytest.mark.parametrize(
-    ("told", "end"),
-    [
-        ({"size": 4, "ETag": "e", "LastModified": "0001-01-01T00:00:00Z"}, GOOD),
-        ({"size": "4", "updated": "2026-11-21T02:03:04Z"}, GOOD),
-        ({"size": 4, "LastModified": "yesterday"}, (FAILED, OBJECT_UNIDENTIFIED)),
-        ({"size": 4, "ETag": '""'}, (FAILED, OBJECT_UNIDENTIFIED)),
-        ({"size": -4, "ETag": "e"}, (FAILED, SIZE_UNKNOWN)),
-        ({"ETag": "e"}, (FAILED, SIZE_UNKNOWN)),
-        ({"size": 2**70, "ETag": "e"}, (FAILED, SIZE_UNKNOWN)),
-    ],
-)
-def test_an_impossible_value_in_a_listing_of_a_bucket_ends_only_its_document(
-    told: dict[str, Any], end: Any, s3: S3, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_INBOX", s3.connection_json())
-    store = PathStore.connect("s3://acme-inbox", "inbox")
-    good = {"name": "acme-inbox/good.pdf", "type": "file", "size": 4, "ETag": "e"}
-    bad = {"name": "acme-inbox/bad.pdf", "type": "file", **told}
-    monkeypatch.setattr(store.fs, "ls", lambda path, **options: [good, bad, bad])
-    documents = list(
-        documents_on(store.pages(Located("s3://acme-inbox", "")), 0, settings("s3://acme-inbox/"))
-    )
-    assert ends(documents, "s3://acme-inbox/") == {"bad.pdf": end, "good.pdf": GOOD}
-    assert len(documents) == 2
 
 
 def test_the_identity_of_a_file_is_the_same_in_every_release(tmp_path: Path) -> None:

@@ -444,3 +444,11 @@ def test_asset_of_a_table_needs_a_warehouse_that_is_known() -> None:
     assert landed_table(here, "invoice").uri == "x-extend://w/d/invoice"
     with pytest.raises(PipelineInputError, match=r"^Warehouse\.dataset: must not be a template"):
         landed_table(Deployment(TEMPLATE, warehouse=Warehouse("w", dataset=TEMPLATE)), "invoice")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NEEDED if isinstance(kind, type)])
+def test_field_left_out_means_what_an_empty_template_means(kind: Any) -> None:
+    """An object's default is what the settings take where a template renders nothing."""
+    written = {name: value for name, value in kind(**NEEDED[kind]).to_settings().items() if value is not None}
+    for name in written.keys() - {"workspace", "source", "workflow_id", "reprocess"}:
+        assert Settings.model_fields[name].get_default() == written[name], name

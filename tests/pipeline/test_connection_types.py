@@ -10,10 +10,11 @@ import pytest
 from airflow.providers_manager import ProvidersManager
 
 from extend_pipeline import connection_types
+from extend_pipeline.connection_types import DESTINATIONS
 from extend_pipeline.get_provider_info import get_provider_info
-from extend_pipeline.warehouse.destinations import MODULES
 
 OFFICIAL = {
+    "apache-airflow-providers-amazon": "redshift",
     "apache-airflow-providers-databricks": "databricks",
     "apache-airflow-providers-google": "google_cloud_platform",
     "apache-airflow-providers-microsoft-azure": "wasb",
@@ -35,7 +36,7 @@ def registered(monkeypatch: pytest.MonkeyPatch, *installed: str) -> dict[str, di
 
 def test_every_type_is_registered_without_official_providers(monkeypatch: pytest.MonkeyPatch) -> None:
     types = registered(monkeypatch)
-    assert set(types) == {"extend", "wasb", *MODULES} - {"redshift"}  # which the Amazon provider registers
+    assert set(types) == {"extend", "wasb", *DESTINATIONS}
     for kind, entry in types.items():
         module, name = entry["hook-class-name"].rsplit(".", 1)
         hook = getattr(importlib.import_module(module), name)
@@ -52,7 +53,7 @@ def test_an_official_provider_keeps_its_type(monkeypatch: pytest.MonkeyPatch, pa
 
 def test_airflow_knows_every_type_that_documents_land_through() -> None:
     hooks = ProvidersManager().hooks  # type: ignore[no-untyped-call]  # Airflow's own
-    for kind in ("extend", "aws", "wasb", *MODULES):
+    for kind in ("extend", "aws", "wasb", *DESTINATIONS):
         hook = hooks[kind]
         assert hook is not None, kind
         assert hook.connection_type == kind

@@ -206,7 +206,7 @@ class ChunkRound:
             waiters=self.waiters_folder,
             log=sender.log,
         ).submit(failed_attempts)
-        if isinstance(submitted, Submission) and submitted.batch_id is not None and submitted.taken_up:
+        if isinstance(submitted, Submission) and submitted.batch_id is not None and submitted.reattached:
             self._restore_documents(ObjectStoragePath(submitted.details[DOCUMENTS_KEY]))
         return submitted
 

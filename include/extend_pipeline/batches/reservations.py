@@ -3,7 +3,7 @@
 Invariants: a reservation is for documents × workflow × version × repetition, named by content and stored in
 the workspace; how the documents are sent depends on the run that works on them now. A chunk that no task has
 begun to send belongs to its planner while that run is active, and is free afterwards. A chunk that a task has
-begun to send is taken up by every run that needs it.
+begun to send is waited for by every run that needs it.
 """
 
 from __future__ import annotations

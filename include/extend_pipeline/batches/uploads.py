@@ -12,7 +12,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import threading
-from types import TracebackType
 from typing import Final, Self
 
 import msgspec
@@ -69,12 +68,7 @@ class Uploads:
             self._files = {key: file for key, file in before.files.items() if file.at > oldest}
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         if self._has_more:
             write(self._path, UploadedFiles(owner=self._owner, files=self._files))
 

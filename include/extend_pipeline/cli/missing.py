@@ -33,7 +33,7 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print what Extend has of the batch, and accept what is missing if told to."""
+    """Print what Extend lists of the batch; with ``--accept``, count what is missing as gone for good."""
     from extend_provider.hooks.extend import ExtendAsyncHook
 
     found = missing_runs(

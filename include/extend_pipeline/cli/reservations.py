@@ -23,7 +23,7 @@ EPILOG = """examples:
   python -m extend_pipeline reservations --release --older-than 24
 
 The next run over the documents of a chunk that was sent waits for its results, and does not send them again.
-A chunk that was not sent belongs to its run while that is active, and is planned anew by the next run
+A chunk that was not sent belongs to its run while that is active, and is planned again by the next run
 afterwards; releasing it frees its documents at once. A task that is about to send it then sends nothing."""
 
 
@@ -70,7 +70,7 @@ def _counted(claims: list[Claim]) -> str:
 
 def _released(claims: list[Claim], workspace: str) -> Iterator[Claim]:
     for claim in track(claims, "Releasing", console=Console(stderr=True)):
-        if release(_ledger(claim, workspace), "whoever has released them by hand"):
+        if release(_ledger(claim, workspace), "a later run (the chunk was released by hand)"):
             yield claim
 
 

@@ -40,7 +40,7 @@ from extend_pipeline.storage.workspace import copy_whole, read_documents, write_
 from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError
 
-#: How often planning is tried while other runs plan, or begin to send, the same documents.
+#: How often a plan is tried while other runs plan, or begin to send, the same documents.
 MOST_TRIES: Final = 6
 _RANDOM: Final = SystemRandom()
 
@@ -202,7 +202,7 @@ def write_plan(
         chunks come first, then those that this run has begun to send before, then those of others.
     """
     plan = Plan(most_chunks=max_chunks)
-    taken_up = _TakenUp(planner)
+    joined = _Joined(planner)
     freed: dict[str, None] = {}
     own_chunks, own_documents = reservations.begun_by_us
     limit = None if settings.limit is None else max(settings.limit - own_documents, 0)
@@ -217,7 +217,7 @@ def write_plan(
                     plan.unsent[document.reason or document.status] += 1
                     unsent.write(document.to_json() + b"\n")
                 elif held is not None and held.hold is Hold.BEGUN:
-                    taken_up.add(held)
+                    joined.add(held)
                 elif held is not None and held.hold is Hold.ELSEWHERE:
                     plan.theirs[held.planner.name] += 1
                 elif limit is not None and plan.to_send >= limit:
@@ -250,14 +250,14 @@ def write_plan(
             )
     plan.new_chunks, plan.freed = len(plan.chunks), list(freed)
     left = None if max_chunks is None else max(max_chunks - plan.new_chunks, 0)
-    chunks, plan.held, not_taken_up = taken_up.within(left, str(folder))
+    chunks, plan.held, not_joined = joined.within(left, str(folder))
     plan.chunks.extend(chunks)
-    plan.beyond_map += not_taken_up
+    plan.beyond_map += not_joined
     return plan
 
 
-class _TakenUp:
-    """Chunks that somebody has begun to send, each with the number of documents of the plan in it."""
+class _Joined:
+    """Chunks whose sending has begun, each with the number of the plan's documents in it."""
 
     def __init__(self, planner: Planner) -> None:
         self._planner = planner

@@ -1,4 +1,4 @@
-"""The listing of a run: the documents of its source, in files, so that a retry does not list them again.
+"""The listing of a run: the documents of its source, in files, so that a retry need not list them again.
 
     candidates/00000-00000.jsonl      the documents of the source's first piece, see discovery.pieces
     candidates/00000-00000.done.json  that file is whole
@@ -31,7 +31,7 @@ class ListedPiece(Stored, frozen=True):
 
     :ivar documents: how many it has.
     :ivar unreachable: how many of these could not be reached.
-    :ivar ranges: of an earlier release, which divided long listings: the file has only the first pages.
+    :ivar ranges: written by an earlier release that divided long listings: the file has only the first pages.
     """
 
     documents: int

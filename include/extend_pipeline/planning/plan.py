@@ -23,7 +23,7 @@ NAMED_RUNS: Final = 3
 
 @dataclasses.dataclass(slots=True)
 class Plan:
-    """What a run is going to do, in numbers.
+    """What a run will do, in numbers.
 
     Each discovered document counts in exactly one of ``already_landed``, ``unsent``, ``to_send``, ``held``,
     ``theirs``, ``beyond_limit`` and ``beyond_map``.

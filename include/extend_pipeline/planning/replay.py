@@ -10,11 +10,9 @@ them again, and its values are withheld.
 from __future__ import annotations
 
 import dataclasses
-import gzip
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 from airflow.sdk import ObjectStoragePath
@@ -22,20 +20,11 @@ from airflow.sdk import ObjectStoragePath
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.settings import ConnId, Dataset, RenderedSettings, Workspace
 from extend_pipeline.storage import raw_index
+from extend_pipeline.storage.kept_parts import DAMAGE
 from extend_pipeline.storage.raw_index import Entry, Place, part_name
 from extend_pipeline.storage.workspace import write_json
 from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.records import WarehouseError
-
-#: Errors of reading a file that is missing, cut short or changed.
-_DAMAGE: Final = (
-    FileNotFoundError,
-    EOFError,
-    gzip.BadGzipFile,
-    zlib.error,
-    ValueError,
-    msgspec.MsgspecError,
-)
 
 
 class ReplaySettings(RenderedSettings):
@@ -178,7 +167,7 @@ def replay(
     for entry in entries:
         try:
             refused = _land(warehouse, entry, settings, total)
-        except _DAMAGE as error:
+        except (FileNotFoundError, *DAMAGE) as error:
             raise PipelineOutcomeError(
                 f"Part {entry.part.uri} of the raw zone is damaged or gone ({type(error).__name__}). The "
                 "parts before it have landed, nothing of this one. Restore its files and replay again: it "

@@ -90,7 +90,7 @@ class Content(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Return True: it can be read from its start, and measured."""
+        """Return True: it can be read again from its start, and measured."""
         return True
 
     def tell(self) -> int:

@@ -1,4 +1,4 @@
-r"""Names of files that are not sent: litter of operating systems, and names that cannot be stored everywhere.
+r"""Names of files that are not sent: what systems leave behind, and names that not every store can hold.
 
 A file name is bytes, and an object's key may hold any character. But JSON and warehouses hold text, Postgres
 holds no NUL, and a line of a log ends at a line feed. A document with such a name is not sent; its row has

@@ -50,7 +50,7 @@ _NOT_SAFE: Final = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WebStore:
-    """Documents that anybody may read; see :class:`~extend_pipeline.sources.objects.Store`.
+    """Documents that anyone may read; see :class:`~extend_pipeline.sources.objects.Store`.
 
     :param timeout: seconds to wait for a connection, and between two pieces of an answer.
     """
@@ -62,7 +62,7 @@ class WebStore:
         raise PipelineInputError(f"{prefix.uri!r}: a web host cannot be listed. Name each document.")
 
     def look_up(self, place: Located) -> Seen:
-        """Request the headers of the document, and the document itself if they tell too little.
+        """Request the headers of the document, and the document itself if they are not enough.
 
         Some hosts refuse HEAD, or answer it without looking at the document. Of an answer to GET, only the
         headers are read, unless they give no size.
@@ -213,7 +213,7 @@ def _tag(answer: Response, size: int) -> str:
     modified, now = _time(answer, "Last-Modified"), _time(answer, "Date")
     if etag or modified is None:
         return etag
-    # With a host that dates each answer anew, the same document would have a new tag each time.
+    # Some hosts date each answer with the current time, which would give the document a new tag each time.
     is_dated_anew = now is not None and abs(now - modified) <= _A_SECOND
     return "" if is_dated_anew else f"{modified:%Y%m%dT%H%M%S}-{size}"
 

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import zlib
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 from airflow.sdk import ObjectStoragePath
@@ -27,8 +27,8 @@ from extend_provider.client.models import RunStatus, WorkflowRun
 
 log = logging.getLogger(__name__)
 
-#: Errors of reading a damaged file; errors of the store itself are not among them.
-_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, ValueError, WarehouseError)
+#: Errors of reading a file that was cut short or changed; errors of the store itself are not among them.
+DAMAGE: Final = (EOFError, gzip.BadGzipFile, zlib.error, ValueError, msgspec.MsgspecError)
 
 
 class Richness(NamedTuple):
@@ -97,7 +97,7 @@ def find_part(path: ObjectStoragePath, batch_id: str | None) -> KeptPart | None:
         return _checked(path, batch_id)
     except FileNotFoundError:
         why = "the list of its documents does not exist"
-    except _DAMAGE as error:
+    except (*DAMAGE, WarehouseError) as error:
         why = f"{type(error).__name__}: {error}" if isinstance(error, _DamagedError) else type(error).__name__
     log.warning("%s is damaged (%s), so it counts as absent and is collected again.", path, why)
     return None

@@ -1,4 +1,4 @@
-"""What the pipeline calls: a warehouse is planned from, landed in, and asked for what has landed.
+"""What the pipeline calls: it plans from a warehouse, lands parts in it, and asks what has landed.
 
 Each question and each write is a statement of DuckDB's dialect, see :mod:`extend_pipeline.warehouse.queries`,
 whatever engine runs it. A kind of warehouse adds how it is opened, how it runs a statement, how it reads the
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Self, TypeVar
+from collections.abc import Iterable, Iterator
 
 from extend_pipeline.documents import Document
+from extend_pipeline.warehouse.dataset import Dataset
 from extend_pipeline.warehouse.files import StagedFile, staged, staged_records
 from extend_pipeline.warehouse.queries import charges, claims, dead_letters, landed_runs, ledger, preflight
 from extend_pipeline.warehouse.records import (
@@ -27,55 +26,10 @@ from extend_pipeline.warehouse.records import (
     Provenance,
     UnlandedDocument,
 )
-from extend_pipeline.warehouse.schema import migrations
-from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.sql import Columns
-
-T = TypeVar("T")
 
 
-class Warehouse(abc.ABC):
-    """A destination; a context manager that opens and closes it.
-
-    :param dataset: the schema.
-    :param name: what the warehouse is called in errors.
-    """
-
-    def __init__(self, dataset: str, name: str) -> None:
-        self.dataset = dataset
-        self.name = name
-        self._is_migrated = False
-
-    # what a kind of warehouse says
-
-    @abc.abstractmethod
-    def __enter__(self) -> Self:
-        """Return the open warehouse."""
-
-    @abc.abstractmethod
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the warehouse; what was not committed is gone."""
-
-    @abc.abstractmethod
-    def session(self, purpose: str) -> Session:
-        """Return a new session; its rows can be read while other sessions run statements."""
-
-    @abc.abstractmethod
-    def _relation(self, session: Session, file: StagedFile, columns: Columns) -> str:
-        """Return a relation that has the rows of a staged file, for statements of any session."""
-
-    @abc.abstractmethod
-    def _exclusive(self, session: Session) -> contextlib.AbstractContextManager[None]:
-        """Run the block as one transaction, while no other run plans or lands in the dataset."""
-
-    def _planning_transaction(self, session: Session) -> contextlib.AbstractContextManager[None]:
-        """Run the block within the planning that has begun, or else as :meth:`_exclusive` does."""
-        return self._exclusive(session)
+class Warehouse(Dataset):
+    """A destination; a context manager that opens and closes it."""
 
     @abc.abstractmethod
     def begin_planning(self) -> None:
@@ -288,7 +242,7 @@ class Warehouse(abc.ABC):
     def runs_in_review(self, extend_conn_id: str, *, include_deleted: bool = False) -> Iterator[LandedRun]:
         """Yield, batch by batch, the runs in ``NEEDS_REVIEW`` that were submitted through this connection.
 
-        :param include_deleted: also those that Extend has said to be gone.
+        :param include_deleted: also those that Extend has reported as deleted.
         """
         return self._ask(
             "Runs in review",
@@ -345,36 +299,6 @@ class Warehouse(abc.ABC):
         """Return the number of rows of every table of the dataset."""
         session = self.session(f"Counting {self.name}")
         return ledger.counts(session, self.dataset, sorted(self._tables(session)))
-
-    def _ask(self, purpose: str, question: Callable[[Session], Iterable[T]]) -> Iterator[T]:
-        """Yield the answers; none if nothing has landed in the dataset yet."""
-        session = self.session(f"{purpose} in {self.name}")
-        if "documents" in self._tables(session):
-            yield from question(session)
-
-    def _tables(self, session: Session) -> dict[str, Columns]:
-        """Return the dataset's tables with their columns; refuse a dataset of a newer release."""
-        there = session.columns(self.dataset)
-        if not self._is_migrated:
-            migrations.version(session, self.dataset, there)
-        there.pop(migrations.TABLE, None)
-        return there
-
-    def _migrate(self, *, make: bool = False) -> None:
-        """Bring the dataset to this release's layout, once while the warehouse is open.
-
-        :param make: something is about to be made in it, if there is nothing yet.
-        """
-        if self._is_migrated:
-            return
-        session = self.session(f"Layout of {self.name}")
-        there = session.columns(self.dataset)
-        found = migrations.version(session, self.dataset, there)
-        if found == migrations.MIGRATIONS[-1].version:
-            self._is_migrated = True
-        elif there or make:
-            with self._planning_transaction(session):
-                self._is_migrated = migrations.migrate(session, self.dataset, make=make)
 
 
 def _staged_column(column: str, values: Iterable[str]) -> contextlib.AbstractContextManager[StagedFile]:

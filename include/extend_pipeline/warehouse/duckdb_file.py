@@ -8,7 +8,6 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -37,7 +36,7 @@ log = logging.getLogger(__name__)
 
 #: Copies of a JSON value that DuckDB 2.0 makes while it is taken apart into rows (measured, rounded up).
 _WORKING_COPIES: Final = 32
-#: Rows that DuckDB compresses together, and compresses anew when a part adds to them: a quarter of its
+#: Rows that DuckDB compresses together, and compresses again when a part adds to them: a quarter of its
 #: default makes closing the file twice as fast, and the file a quarter larger (measured).
 _ROW_GROUP: Final = 30_720
 #: What the file is called in statements, whatever its name is.
@@ -97,12 +96,7 @@ class DuckDBWarehouse(Warehouse):
         self._open_connection = self._connect()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         """Close the file; what was not committed is gone."""
         while self._cursors:  # the file stays open as long as one of them is
             self._cursors.pop().close()
@@ -144,7 +138,7 @@ class DuckDBWarehouse(Warehouse):
 
         connection = duckdb.connect(config=self._config)
         try:
-            # Times without an offset are UTC; every other one says so itself.
+            # Times without an offset are UTC.
             connection.execute("SET TimeZone = 'UTC'")
             file = f"{literal(str(self.path))} AS {_CATALOG} (ROW_GROUP_SIZE {_ROW_GROUP})"
             connection.execute(f"ATTACH {file}; USE {_CATALOG}")
@@ -200,7 +194,7 @@ class DuckDBWarehouse(Warehouse):
         """
         if self._snapshot is None:
             return
-        # What stands in the write-ahead log goes into the file. A checkpoint of nothing does not touch it.
+        # A checkpoint writes the write-ahead log into the file; without entries, it does not touch the file.
         self.session(f"Snapshot of {self.path}").run("checkpoint", "CHECKPOINT")
         try:
             if self._copied is None:
@@ -236,7 +230,7 @@ class DuckDBWarehouse(Warehouse):
     def memory_for(self, part: ParsedPart, session: Session) -> Iterator[None]:
         """Raise DuckDB's limit, if taking the part's largest extraction apart needs more."""
         if len(part.slices) > 1:
-            # Until the file is closed; what is small is put together with what is large by a later part.
+            # Until the file is closed; a later part merges small row groups with large ones.
             session.run("keep rows apart", "SET max_vacuum_tasks = 0")
         needed_mb = _WORKING_COPIES * max((page.longest for page in part.pages), default=0) // 1_000_000
         if needed_mb <= self._memory_limit_mb:

@@ -12,7 +12,7 @@ import msgspec
 
 from extend_pipeline.warehouse.sql import literal
 
-#: What stands between the columns of a page: a control character, which no JSON text has in it.
+#: What separates the columns of a page: a control character, which no JSON text has in it.
 SEPARATOR: Final = "\x1f"
 #: Bytes of a file that are written at once.
 _BUFFER: Final = 1 << 18

@@ -6,7 +6,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse.destinations import MODULES, duckdb, module_for
+from extend_pipeline.connection_types import DESTINATIONS
+from extend_pipeline.warehouse.destinations import duckdb, module_for
 from extend_pipeline.warehouse.records import WarehouseError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Lower case, because engines disagree on what they do with capitals that are not quoted.
+#: Lower case, because engines treat unquoted capitals differently.
 _DATASET: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 #: Schemas that belong to the engines themselves.
 _RESERVED_DATASETS: Final = frozenset({"information_schema", "pg_catalog", "pg_toast", "system", "temp"})
@@ -61,8 +62,8 @@ def publish_snapshot(conn_id: str, dataset: str) -> None:
 
 
 def _no_warehouse(connection: Connection) -> str:
-    """Say why a connection's type is none that documents can land through, and what to do."""
-    conn_id, types = connection.conn_id, ", ".join(sorted(MODULES))
+    """Return why documents cannot land through this type of connection, and what to do."""
+    conn_id, types = connection.conn_id, ", ".join(sorted(DESTINATIONS))
     if connection.conn_type == "generic":
         return (
             f"Connection {conn_id!r} is of type 'generic': `airflow connections add` stores that in place "

@@ -150,7 +150,7 @@ class LandingPolicy:
     schema_contract: SchemaContract | None = None
 
 
-#: Every earlier choice stays.
+#: Thresholds, approvals and contract stay as they were.
 AS_BEFORE: Final = LandingPolicy()
 
 

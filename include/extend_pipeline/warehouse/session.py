@@ -13,6 +13,7 @@ from extend_pipeline.warehouse.sql import (
     TYPES,
     Columns,
     ColumnType,
+    by_table,
     created,
     literal,
     names,
@@ -43,7 +44,7 @@ WITHHELD: Final = "The values at hand are left out of this message on purpose."
 class Session:
     """One connection, working for one purpose. Statements are in DuckDB's dialect.
 
-    :param purpose: what the statements are for, as error messages begin: ``Part s3://… into …``.
+    :param purpose: what the statements are for, and how error messages begin: ``Part s3://… into …``.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, purpose: str) -> None:
@@ -74,7 +75,7 @@ class Session:
         return int(count)
 
     def stage(self, name: str, rows: str, parameters: Sequence[object] | None = None) -> int:
-        """Make a temporary table of the rows, in the place of one of this name; return how many they are."""
+        """Make or replace a temporary table with the rows; return their number."""
         ((count,),) = self.rows(f"stage {name}", f"CREATE OR REPLACE TEMP TABLE {name} AS {rows}", parameters)
         return int(count)
 
@@ -86,25 +87,21 @@ class Session:
         rows: str,
         parameters: Sequence[object] | None = None,
     ) -> int:
-        """Insert the rows, which have these columns in this order; return how many they are."""
+        """Insert rows with these columns, in this order; return their number."""
         target = f"{qualified(dataset, table)} ({names(columns)})"
         ((count,),) = self.rows(f"insert into {table}", f"INSERT INTO {target} {rows}", parameters)
         return int(count)
 
     def columns(self, dataset: str) -> dict[str, Columns]:
         """Return the dataset's tables with those of their columns that are of our types, views left out."""
-        found: dict[str, dict[str, ColumnType]] = {}
-        for table, column, kind in self.rows(
+        found = self.rows(
             "read columns",
             "SELECT table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables() "
             "USING (database_oid, schema_oid, table_oid, database_name, schema_name, table_name) "
             f"WHERE database_name = current_database() AND schema_name = {literal(dataset)} "
             "ORDER BY table_name, column_index",
-        ):
-            columns = found.setdefault(table, {})
-            if kind in _COLUMN_TYPES:
-                columns[column] = _COLUMN_TYPES[kind]
-        return dict(found)
+        )
+        return by_table((table, column, _COLUMN_TYPES.get(kind)) for table, column, kind in found)
 
     def make_schema(self, dataset: str) -> None:
         """Make the schema unless it exists."""

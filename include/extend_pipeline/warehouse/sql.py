@@ -122,6 +122,19 @@ def created(table: str, columns: Columns) -> str:
     return f"CREATE TABLE {table} ({', '.join(f'{quoted(n)} {TYPES[t]}' for n, t in columns.items())})"
 
 
+def by_table(rows: Iterable[tuple[str, str, ColumnType | None]]) -> dict[str, Columns]:
+    """Return the columns of each table.
+
+    :param rows: table, column and type; a column whose type is None (none of ours) is left out.
+    """
+    found: dict[str, dict[str, ColumnType]] = {}
+    for table, column, kind in rows:
+        columns = found.setdefault(table, {})
+        if kind is not None:
+            columns[column] = kind
+    return dict(found)
+
+
 def numbered_texts(columns: Iterable[str]) -> str:
     """Return the columns as text, named ``c0``, ``c1`` and so on; text means the same in every engine."""
     return ", ".join(f"CAST({quoted(column)} AS VARCHAR) AS c{n}" for n, column in enumerate(columns))

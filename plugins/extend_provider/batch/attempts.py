@@ -55,7 +55,7 @@ def _digest(text: str) -> str:
 
 
 class AttemptMemory:
-    """One value of a task instance, shared by the attempts since it was started or cleared.
+    """One value of a task instance, shared by the attempts since it was started or last cleared.
 
     :param context: the task's context; without a task state store in it, nothing is remembered.
     :param retries: the task's ``retries``.

@@ -194,7 +194,7 @@ async def cancel(
 def cancel_from_worker(
     work: RemoteWork, *, seconds: float = CANCEL_SECONDS, search_seconds: float | None = None
 ) -> Cancellation:
-    """Cancel in a thread with an event loop of its own, so that a signal handler can wait for it."""
+    """Cancel in a thread with its own event loop, so that a signal handler can wait for it."""
     tally = Cancellation(work, reason=f"time was up after {seconds:g} s.")
 
     def work_on_it() -> None:

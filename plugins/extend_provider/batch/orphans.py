@@ -87,7 +87,6 @@ class _Search:
     empty list may be that of another workspace, so the workflow itself is requested.
 
     :ivar empty: no run was listed.
-    :ivar over: the rest of the list is older than the submission.
     """
 
     def __init__(self, orphan: Orphan) -> None:
@@ -97,8 +96,14 @@ class _Search:
         # What is not listed now does not exist.
         self._proves_absence = dt.datetime.now(dt.UTC) >= orphan.proven_from
         self._oldest: dt.datetime | None = None
+        self._past = False
+        self._complete: FoundBatch | None = None
         self.empty = True
-        self.over = False
+
+    @property
+    def over(self) -> bool:
+        """Whether all of it is found, or the rest of the list is older than the submission."""
+        return self._past or self._complete is not None
 
     @property
     def listing(self) -> dict[str, Any]:
@@ -120,7 +125,7 @@ class _Search:
             if created is not None:
                 self._oldest = created if self._oldest is None else min(self._oldest, created)
                 if created < limit:
-                    self.over = True
+                    self._past = True
                     continue
             if (run.batch_id is None) != (self._orphan.runs is not None):
                 continue
@@ -128,28 +133,40 @@ class _Search:
             if found not in self._seen:
                 self._seen.add(found)
                 yield found, run.id
+                if self._complete:
+                    return
 
-    def fetched(self, batch_id: str, metadata: Mapping[str, Any]) -> FoundBatch | None:
-        """Add a fetched run; return what was submitted once all of it is found."""
+    def add(self, batch_id: str, metadata: Mapping[str, Any]) -> None:
+        """Add a fetched run."""
         if not self._orphan.key.matches(metadata):
-            return None
+            return
         if self._orphan.runs is None:
-            return FoundBatch(batch_id, metadata)
+            self._complete = FoundBatch(batch_id, metadata)
+            return
         self._runs.append((batch_id, metadata))
-        return self._found() if len(self._runs) == self._orphan.runs else None
+        if len(self._runs) == self._orphan.runs:
+            self._complete = self._single_runs()
 
-    def partly_found(self) -> FoundBatch | None:
-        """Return the single runs that are left if the others were deleted: Extend accepted the request."""
-        return self._found() if self._runs and self._proves_absence else None
+    def found(self) -> FoundBatch | None:
+        """Return what was submitted, or the single runs that are left if the others were deleted.
 
-    def _found(self) -> FoundBatch:
+        Extend accepted the whole request if one of its runs exists.
+        """
+        left = self._single_runs() if self._runs and self._proves_absence else None
+        return self._complete or left
+
+    def _single_runs(self) -> FoundBatch:
         return FoundBatch(",".join(run_id for run_id, _ in reversed(self._runs)), self._runs[0][1])
 
-    def skip_deleted(self, batch_id: str, error: ExtendError) -> None:
-        """Continue if a run was deleted after it was listed; another run of its batch may still exist."""
-        if error.status not in _GONE:
-            raise error
-        self._seen.discard(batch_id)
+    @contextlib.contextmanager
+    def skipping_deleted(self, batch_id: str) -> Iterator[None]:
+        """Go on if the run was deleted after it was listed; another run of its batch may still exist."""
+        try:
+            yield
+        except ExtendError as error:
+            if error.status not in _GONE:
+                raise
+            self._seen.discard(batch_id)
 
     def check_end(self, first: Iterable[RunSummary]) -> None:
         """Check that the list is complete.
@@ -177,20 +194,15 @@ def find_orphan(hook: ExtendHook, orphan: Orphan) -> FoundBatch | None:
     search = _Search(orphan)
     for page in hook.iter_run_pages(**search.listing):
         for batch_id, run_id in search.candidates(page):
-            try:
-                run = hook.get_run(run_id)
-            except ExtendError as error:
-                search.skip_deleted(batch_id, error)
-                continue
-            if found := search.fetched(batch_id, run.metadata):
-                return found
+            with search.skipping_deleted(batch_id):
+                search.add(batch_id, hook.get_run(run_id).metadata)
         if search.over:
-            return search.partly_found()
+            return search.found()
     if search.empty:
         hook.check_workflow(orphan.workflow_id)
     else:
         search.check_end(next(iter(hook.iter_run_pages(**search.beginning)), ()))
-    return search.partly_found()
+    return search.found()
 
 
 async def find_orphan_async(hook: ExtendAsyncHook, orphan: Orphan) -> FoundBatch | None:
@@ -198,21 +210,16 @@ async def find_orphan_async(hook: ExtendAsyncHook, orphan: Orphan) -> FoundBatch
     search = _Search(orphan)
     async for page in hook.iter_run_pages(**search.listing):
         for batch_id, run_id in search.candidates(page):
-            try:
-                run = await hook.get_run(run_id)
-            except ExtendError as error:
-                search.skip_deleted(batch_id, error)
-                continue
-            if found := search.fetched(batch_id, run.metadata):
-                return found
+            with search.skipping_deleted(batch_id):
+                search.add(batch_id, (await hook.get_run(run_id)).metadata)
         if search.over:
-            return search.partly_found()
+            return search.found()
     if search.empty:
         await hook.check_workflow(orphan.workflow_id)
     else:
         async with contextlib.aclosing(hook.iter_run_pages(**search.beginning)) as pages:
             search.check_end(await anext(pages, []))
-    return search.partly_found()
+    return search.found()
 
 
 def was_cancelled(hook: ExtendHook, batch_id: str, run_count: int) -> bool:

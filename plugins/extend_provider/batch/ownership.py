@@ -142,7 +142,7 @@ class Waiter:
 
 
 def add_waiter(folder: str, waiter: Waiter) -> None:
-    """Add a waiter; to be called before the work is sent or taken up."""
+    """Add a waiter; to be called before the work is sent or reattached."""
     path = _waiter_path(folder, waiter)
     if path.protocol in ("", "file"):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""How far a set of runs is: distinct runs counted by status, and how many of them may fail. Pure.
+"""The progress of a set of runs: distinct runs counted by status, and how many of them may fail. Pure.
 
 Invariants: done means counted (as many distinct runs are listed as were submitted, and each one has
-settled); a status that nobody knows counts as not settled.
+settled); an unknown status counts as not settled.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class RunRecords:
 
     @staticmethod
     def created(run_id: str) -> dict[str, Any]:
-        """Return the record of a run of which only the id is known yet."""
+        """Return the record of a run whose id is all that is known yet."""
         unknown = dict.fromkeys(("dashboard_url", "name", "failure"))
         return {"id": run_id, "status": RunStatus.PENDING, **unknown}
 

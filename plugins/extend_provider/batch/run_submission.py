@@ -127,7 +127,7 @@ class RunsOfTask:
             if isinstance(submission, RetryAt):
                 work = submission.work or (self.work if self.records else None)
                 return dataclasses.replace(submission, work=work)
-            if not submission.taken_up:
+            if not submission.reattached:
                 failed_attempts = 0
                 self._name_runs(submitter)
             elif self.ledger.is_cleared(self.ti) and self._is_cancelled(submission):
@@ -181,7 +181,7 @@ class RunsOfTask:
         if not self.compare_inputs:
             return
         sent = [
-            Submission(state.batch_id, state.intent.run_count, state.intent.details, taken_up=True)
+            Submission(state.batch_id, state.intent.run_count, state.intent.details, reattached=True)
             for state in self.ledger.parts()
             if state.intent is not None and not state.withdrawn
         ]
@@ -205,7 +205,7 @@ class RunsOfTask:
 
 
 def fetch_unknown_runs(hook: ExtendHook, runs: RunRecords) -> None:
-    """Fetch the runs of which only the id is known."""
+    """Fetch the runs whose id is all that is known."""
     for record in runs.records:
         if record["dashboard_url"] is None and record["status"] == RunStatus.PENDING:
             runs.take(hook.get_run(record["id"]))

@@ -71,13 +71,13 @@ class Submission:
     """The batch of a piece of work.
 
     :param batch_id: None if there was nothing to send.
-    :param taken_up: the batch had been submitted before.
+    :param reattached: the batch had been submitted before.
     """
 
     batch_id: str | None
     run_count: int
     details: Mapping[str, Any]
-    taken_up: bool = False
+    reattached: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class Submitter:
             self._raise_if_killed()
             state = self.ledger.read()
             if state.intent is not None and state.batch_id is not None:
-                return self._take_up(state.intent, state.batch_id)
+                return self._reattach(state.intent, state.batch_id)
             if state.intent is not None and not state.withdrawn:
                 found = self._find(state.intent, failed_attempts)
                 if found is not None:
@@ -185,12 +185,14 @@ class Submitter:
                 if (retry := self._retry(error, failed_attempts)) is not None:
                     return retry
 
-    def _take_up(self, intent: Intent, batch_id: str) -> Submission:
+    def _reattach(self, intent: Intent, batch_id: str) -> Submission:
         """Return the existing batch of an intent; nothing is sent."""
         work = self._work(intent, batch_id)
-        self.log.info("%s was submitted on %s and is taken up; nothing is sent again.", work, intent.begun_at)
+        self.log.info(
+            "%s was submitted on %s. It is reattached; nothing is sent again.", work, intent.begun_at
+        )
         self._own(work)
-        return Submission(batch_id, intent.run_count, intent.details, taken_up=True)
+        return Submission(batch_id, intent.run_count, intent.details, reattached=True)
 
     def _find(self, intent: Intent, failed_attempts: int) -> Submission | RetryAt | None:
         """Search for an intent's batch once; None if its absence is proven."""
@@ -217,7 +219,7 @@ class Submitter:
             if self.complete_intent is not None:
                 intent = self.complete_intent(intent, found.metadata)
             self.ledger.record(intent, found.batch_id)
-            return self._take_up(intent, found.batch_id)
+            return self._reattach(intent, found.batch_id)
         if asked_at >= orphan.proven_from:
             self.log.info(
                 "The submission begun on %s has no batch, so Extend did not accept it: it is sent again now.",

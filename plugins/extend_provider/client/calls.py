@@ -64,7 +64,7 @@ class ApiCall(Generic[T]):
     :param read: makes the result of the decoded JSON body.
     :param repeatable: False where sending twice could create, and bill, twice.
     :param body: JSON, encoded.
-    :param complete: adds to the result what only the body's own bytes tell.
+    :param complete: adds to the result what only the undecoded body has.
     :param leave_by: when it must have begun to leave, or not at all; timezone-aware. None: any time.
     """
 
@@ -106,8 +106,8 @@ class Cursor(Generic[T]):
     def after(self, page: Page[T]) -> ApiCall[Page[T]] | None:
         """Return the call of the next page, None after the last one.
 
-        :raises ExtendServerError: a token has come before, so the rest of the list cannot be had. Whoever
-            counts or looks for something must not take what has been listed for all there is.
+        :raises ExtendServerError: a token was given twice, so the rest of the list cannot be read. The part
+            that was read is not the whole list, and proves nothing about what is missing from it.
         """
         token = page.next_page_token
         if token is None:

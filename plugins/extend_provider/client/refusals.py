@@ -19,7 +19,7 @@ from extend_provider.security import without_credentials
 
 #: How many inputs are left out of one batch before the refusals are blamed on something all inputs share.
 MAX_LEFT_OUT: Final = 50
-#: Extend's codes for what is wrong with a file itself, wherever it lies and whoever asks for it.
+#: Extend's codes for what is wrong with a file itself, wherever it is stored.
 FILE_REASONS: Final = frozenset(
     {
         "CORRUPT_FILE",

@@ -130,7 +130,7 @@ class ExtendSettings:
         """Return (connect, read) timeouts in seconds for a request.
 
         The answer to a request that creates work is awaited as long as Extend may accept the request, and no
-        longer; after that, whoever submits looks for the work.
+        longer; after that, the caller searches for the work.
 
         :param brief: see :attr:`~extend_provider.client.calls.ApiCall.is_brief`.
         """
@@ -163,7 +163,7 @@ def _base_url(connection: Connection) -> str:
     host = (connection.host or "").strip() or DEFAULT_BASE_URL
     try:
         parts = urlsplit(host if "://" in host else f"{connection.schema or 'https'}://{host}")
-        # The port that the form suggests, for Airflow's Test of a stored connection, adds nothing.
+        # The form suggests the port, because Airflow's Test of a stored connection needs one.
         implied = parts.port or connection.port in (None, 0, _PORTS.get(parts.scheme))
         netloc = parts.netloc if implied else f"{parts.netloc}:{connection.port}"
         rest = parts.username or parts.password or parts.query or parts.fragment

@@ -47,7 +47,7 @@ def _diagnosis(settings: ExtendSettings, error: ExtendError) -> str:
     elif isinstance(error, ExtendCreditsError):
         advice = "The connection works, but the workspace is out of credits: add some in Extend's billing."
     elif isinstance(error, ExtendRateLimitError):
-        advice = "The connection works, but Extend turns requests away just now: try again in a minute."
+        advice = "The connection works, but Extend's rate limit is exceeded: try again in a minute."
     elif isinstance(error, ExtendAuthError) or _invalid(error, about="workspace"):
         advice = (
             "The API key is not allowed into this workspace. A key of an organization needs the workspace id "
@@ -56,7 +56,7 @@ def _diagnosis(settings: ExtendSettings, error: ExtendError) -> str:
     elif _invalid(error, about="version"):
         advice = f"Extend does not accept API version {settings.api_version}. Choose another one."
     elif error.status is not None and error.status >= 500:
-        advice = "Extend was reached and fails just now: try again later."
+        advice = "Extend was reached, but answers with an error of its own: try again later."
     else:
         advice = f"{settings.base_url} answers, but not as Extend's API. Check host and region: {_HOSTS}."
     return f"{advice} [{error}]"

@@ -28,7 +28,7 @@ from extend_provider.batch.progress import (
     RunRecords,
 )
 from extend_provider.batch.run_submission import RunsOfTask, fetch_unknown_runs
-from extend_provider.client import validation
+from extend_provider.client import input_validation, validation
 from extend_provider.client.models import RunInput
 from extend_provider.exceptions import ExtendBatchError, ExtendError
 from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
@@ -185,10 +185,12 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
         validation.check_literal(validation.secrets, self.secrets)
         validation.choice(self.on_clear, "on_clear", ON_CLEAR)
         validation.choice(self.on_changed_inputs, "on_changed_inputs", ON_CHANGED_INPUTS)
-        validation.check_one_kind(self.files, self.raw_texts)
-        validation.check_literal_elements(self.files, "files", validation.MAX_RUN_FILES, validation.run_input)
-        validation.check_literal_elements(
-            self.raw_texts, "raw_texts", validation.MAX_RUN_FILES, validation.raw_text
+        input_validation.check_one_kind(self.files, self.raw_texts)
+        input_validation.check_literal_elements(
+            self.files, "files", input_validation.MAX_RUN_FILES, input_validation.run_input
+        )
+        input_validation.check_literal_elements(
+            self.raw_texts, "raw_texts", input_validation.MAX_RUN_FILES, input_validation.raw_text
         )
 
     @property
@@ -225,7 +227,7 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
         runs = RunsOfTask(
             hook=self.hook,
             workflow_id=workflow_id,
-            files=validation.run_inputs(Sealed.open(self.files), Sealed.open(self.raw_texts)),
+            files=input_validation.run_inputs(Sealed.open(self.files), Sealed.open(self.raw_texts)),
             metadata=validation.metadata(Sealed.open(self.metadata)),
             options={
                 "version": version,

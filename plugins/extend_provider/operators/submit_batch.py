@@ -23,7 +23,7 @@ from extend_provider.batch.ledger import (
 from extend_provider.batch.orphans import was_cancelled
 from extend_provider.batch.ownership import CancelsOnKillMixin
 from extend_provider.batch.submission import Prepared, RetryAt, Submission, Submitter
-from extend_provider.client import validation
+from extend_provider.client import input_validation, validation
 from extend_provider.client.endpoints import file_input_name
 from extend_provider.client.models import BatchInput
 from extend_provider.client.refusals import RefusedInput
@@ -132,8 +132,8 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             validation.check_literal(validation.workflow_id, workflow_id)
             if inputs is None and type(self).get_inputs is ExtendSubmitBatchOperator.get_inputs:
                 raise ExtendInputError("inputs are missing; a batch takes 1 to 1,000 of them.")
-        validation.check_literal_elements(
-            inputs, "inputs", validation.MAX_BATCH_INPUTS, validation.batch_input
+        input_validation.check_literal_elements(
+            inputs, "inputs", input_validation.MAX_BATCH_INPUTS, input_validation.batch_input
         )
 
     def get_inputs(self, context: Context) -> Sequence[BatchInput]:
@@ -141,7 +141,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
 
         An override that returns nothing makes the task succeed without a batch.
         """
-        return validation.batch_inputs(Sealed.open(self.inputs))
+        return input_validation.batch_inputs(Sealed.open(self.inputs))
 
     def execute(self, context: Context) -> str | None:
         """Return the batch's id, submitted now or before; None when an override has nothing to submit."""
@@ -169,7 +169,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
             if not inputs:
                 self.log.info("Nothing to submit to workflow %s.", workflow_id)
                 return Prepared([])
-            checked = validation.batch_inputs(inputs)
+            checked = input_validation.batch_inputs(inputs)
             return self._prepared(ledger, checked, fingerprint(checked), range(len(checked)), ())
 
         submitter = Submitter(
@@ -193,7 +193,7 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
                 )
                 submitter.ledger = ledger = ledger.renewed()
                 submission = self._submission_from(submitter)
-            elif submission.taken_up:
+            elif submission.reattached:
                 self._check_inputs(submission)
         # The sensor needs it: Extend never reports how many runs a batch has.
         context["ti"].xcom_push(key=RUN_COUNT_KEY, value=submission.run_count)
@@ -246,12 +246,12 @@ class ExtendSubmitBatchOperator(CancelsOnKillMixin, SealedFieldsMixin, BaseOpera
     def _check_inputs(self, submission: Submission) -> None:
         built_late = type(self).get_inputs is not ExtendSubmitBatchOperator.get_inputs
         if self.on_changed_inputs == "fail" and not built_late:
-            inputs = validation.batch_inputs(Sealed.open(self.inputs))
+            inputs = input_validation.batch_inputs(Sealed.open(self.inputs))
             check_inputs(submission.details, fingerprint(inputs), f"Batch {submission.batch_id}")
 
     def _was_cancelled_before_clear(self, submission: Submission, ledger: TaskStateLedger, ti: Any) -> bool:
         """Return True if the task was cleared and all runs of its batch are cancelled."""
-        if not ledger.is_cleared(ti) or not submission.taken_up or submission.batch_id is None:
+        if not ledger.is_cleared(ti) or not submission.reattached or submission.batch_id is None:
             return False
         return was_cancelled(self.hook, submission.batch_id, submission.run_count)
 

@@ -67,7 +67,7 @@ def test_clearing_a_chunk_that_has_ended_sends_nothing(waiting: Waiting) -> None
     assert waiting.times_paid() == [1, 1, 2, 2]
 
 
-def test_runs_that_were_cancelled_before_the_chunk_is_taken_up_are_sent_again(
+def test_runs_that_were_cancelled_before_the_chunk_is_reattached_are_sent_again(
     waiting: Waiting,
 ) -> None:
     waiting.api.configure(hold=True, outcomes=[])

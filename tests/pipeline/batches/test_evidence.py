@@ -194,7 +194,7 @@ def test_the_stored_evidence_is_judged_by_the_settings_of_the_current_run(
     settings_of(waiting, max_attempts=3)
     second = waiting.complete(waiting.execute())
     assert second["run_count"] == 2
-    settings_of(waiting, max_attempts=1)  # what was begun is taken up, whatever would be decided now
+    settings_of(waiting, max_attempts=1)  # what was begun is continued, whatever would be decided now
     assert same_wait(waiting.complete(waiting.execute()), second)
     assert waiting.complete(second)["by_status"] == {"PROCESSED": 2}
     assert [part["runs"] for part in waiting.collect()] == [4, 2]

@@ -122,7 +122,7 @@ def test_every_document_is_accounted_for_once(
     assert plan.new_chunks == len(plan.chunks)
 
 
-def test_a_begun_chunk_is_taken_up_outside_of_the_bounds(home: Home) -> None:
+def test_a_begun_chunk_is_joined_outside_of_the_bounds(home: Home) -> None:
     found = documents([True] * 6)
     theirs = [home.reserve(key, 2, run_id="dead", begun=True) for key in ("a", "b")]
     holders = [(theirs[0],)] * 2 + [(theirs[1],)] * 2 + [()] * 2

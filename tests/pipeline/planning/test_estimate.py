@@ -255,7 +255,7 @@ def test_a_bound_that_bounds_nothing_is_refused(wrong: dict[str, Any]) -> None:
         )
 
 
-def test_a_chunk_begun_during_the_planning_is_taken_up(file: Path, tmp_path: Path) -> None:
+def test_a_chunk_begun_during_the_planning_is_joined(file: Path, tmp_path: Path) -> None:
     first = plan_in(file, tmp_path / "first", FOUND)
     (chunk,) = first.chunks
     settings = Settings.from_rendered(

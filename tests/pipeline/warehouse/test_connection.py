@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from extend_pipeline.connection_types import DESTINATIONS
 from extend_pipeline.warehouse import WarehouseError, open_warehouse, publish_snapshot
-from extend_pipeline.warehouse.destinations import MODULES, module_for
+from extend_pipeline.warehouse.destinations import module_for
 from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError
 from fixtures.warehouse.files import land, provenance, query, warehouse
 from fixtures.warehouse.runs import document, raw_lines, run
@@ -103,7 +104,7 @@ def test_a_dataset_that_cannot_name_a_schema_is_refused(dataset: str) -> None:
 def test_only_what_was_never_run_for_real_is_called_experimental(
     connect: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    modules = {kind: module_for(kind) for kind in MODULES}
+    modules = {kind: module_for(kind) for kind in DESTINATIONS}
     marked = {kind for kind, module in modules.items() if module is not None and module.EXPERIMENTAL}
     assert marked == {"databricks", "google_cloud_platform", "redshift"}
     connect(conn_type="duckdb", host=str(tmp_path / "w.duckdb"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from extend_pipeline.warehouse import WarehouseError, open_warehouse
-from extend_pipeline.warehouse.hooks import DuckDBFileHook, PostgresWarehouseHook, WarehouseHook
+from extend_pipeline.warehouse.hooks import HOOKS
 from fixtures.engines.postgres import Database
 from fixtures.warehouse.files import land, warehouse
 from fixtures.warehouse.runs import document, raw_lines, run
@@ -28,8 +28,8 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
     return connect
 
 
-def answer(hook: type[WarehouseHook] = DuckDBFileHook) -> tuple[bool, str]:
-    works, told = hook("warehouse_test").test_connection()
+def answer(kind: str = "duckdb") -> tuple[bool, str]:
+    works, told = HOOKS[kind]("warehouse_test").test_connection()
     return works, told
 
 
@@ -153,10 +153,10 @@ def test_a_connection_stored_as_generic_says_why_and_what_to_do(connect: Any) ->
 def test_another_warehouse_is_connected_to(connect: Any, new_database: Callable[[], Database]) -> None:
     database = new_database()
     connect(**database.connection())
-    works, told = answer(PostgresWarehouseHook)
+    works, told = answer("postgres")
     assert works, told
     assert told.startswith("Connected. There is no dataset 'extend' yet")
     connect(**database.connection(schema="no_such_database"))
-    works, told = answer(PostgresWarehouseHook)
+    works, told = answer("postgres")
     assert not works
     assert "no_such_database" in told

@@ -1,4 +1,4 @@
-"""Only the owner cancels: a late kill of an older attempt leaves alone what the next one has taken up."""
+"""Only the owner cancels: a late kill of an older attempt leaves alone what the next one has reattached."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_a_working_connection_is_reported_after_one_request(hooks: HookRunner, s
         pytest.param(Reply(410, {"code": "ENDPOINT_REMOVED"}), "region", id="gone"),
         pytest.param(Reply(200, b"<html>Welcome to nginx"), "region", id="some-web-page"),
         pytest.param(Reply(302, headers={"Location": "https://login.test/"}), "region", id="redirect"),
-        pytest.param(BROKEN, "fails just now", id="server-fault"),
+        pytest.param(BROKEN, "an error of its own", id="server-fault"),
         pytest.param(Reply(fault="drop"), "No answer", id="dropped"),
     ],
 )

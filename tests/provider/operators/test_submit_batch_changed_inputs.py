@@ -34,7 +34,7 @@ CHANGES = pytest.mark.parametrize(
 
 @CHANGES
 @pytest.mark.parametrize("then", ["retry", "clear on 3.3", "clear on 3.4"])
-def test_inputs_that_have_changed_since_are_refused_unless_the_batch_is_to_be_taken_up(
+def test_inputs_that_have_changed_since_are_refused_unless_the_batch_is_reattached(
     change: dict[str, Any], then: str, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(
@@ -51,8 +51,8 @@ def test_inputs_that_have_changed_since_are_refused_unless_the_batch_is_to_be_ta
         ExtendInputError, match=rf"{first}.*on_clear='resubmit'.*on_changed_inputs='reattach'"
     ):
         operator(inputs=changed, retries=2).execute(task.attempt())
-    taken_up = operator(inputs=changed, retries=2, on_changed_inputs="reattach").execute(task.attempt())
-    assert taken_up == first
+    reattached = operator(inputs=changed, retries=2, on_changed_inputs="reattach").execute(task.attempt())
+    assert reattached == first
     assert times_paid(extend_api) == {1}
 
 

@@ -86,7 +86,7 @@ class Answer(NamedTuple):
         return action, f"allow {action} on the objects, in the bucket's policy and in IAM{PAYER}"
 
     def refusal(self) -> str:
-        """Return why an object cannot be read, for a person."""
+        """Return why an object cannot be read, for messages."""
         what, how = self.lacks()
         detail = f": {self.message}" if self.message else ""
         return f"S3 refuses to read the object ({self.status} {self.code}{detail}). Missing: {what}; {how}."

@@ -109,7 +109,7 @@ def _version(entry: Mapping[str, Any]) -> str | None:
 def _is_archived(entry: Mapping[str, Any]) -> bool:
     """Return whether a listed object has to be restored.
 
-    A listing tells it of Intelligent-Tiering only while the object is being restored.
+    For Intelligent-Tiering, a listing reports it only while the object is being restored.
     """
     restore = entry.get("RestoreStatus") or {}
     if restore.get("IsRestoreInProgress"):

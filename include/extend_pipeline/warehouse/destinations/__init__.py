@@ -1,33 +1,23 @@
 """Where documents can land: one module for each kind of warehouse.
 
-To add one, write its module and name it here by the type of its Airflow connections. The module has a
-function ``open_warehouse(connection, dataset)`` and a constant ``EXPERIMENTAL``: what it has been tested
-with, until it has met the service itself; empty afterwards. A warehouse behind a network is a
-:class:`~extend_pipeline.warehouse.remote.destination.Destination` with its dialect and its limits. If no
-official provider registers the connection type, its form is in ``extend_provider.connection_types`` and its
-*Test* button in :mod:`extend_pipeline.warehouse.hooks`.
+To add one, write its module and an entry in :data:`extend_pipeline.connection_types.DESTINATIONS`, which has
+its form in Airflow; its *Test* button follows from that. The module has a function
+``open_warehouse(connection, dataset)`` and a constant ``EXPERIMENTAL``: what it has been tested with, until
+it has met the service itself; empty afterwards. A warehouse behind a network is a
+:class:`~extend_pipeline.warehouse.remote.destination.Destination` with its dialect and its limits.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
+
+from extend_pipeline.connection_types import DESTINATIONS
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from extend_pipeline.warehouse.api import Warehouse
-
-#: By the type of a connection, the module of this package that opens it. No driver is imported before that.
-MODULES: Final[Mapping[str, str]] = {
-    "databricks": "databricks",
-    "duckdb": "duckdb",
-    "google_cloud_platform": "bigquery",
-    "postgres": "postgres",
-    "redshift": "redshift",
-    "snowflake": "snowflake",
-}
 
 
 class DestinationModule(Protocol):
@@ -45,6 +35,6 @@ class DestinationModule(Protocol):
 
 def module_for(conn_type: str) -> DestinationModule | None:
     """Import the module for a type of connection; None if documents cannot land through that type."""
-    if conn_type not in MODULES:
+    if conn_type not in DESTINATIONS:
         return None
-    return cast("DestinationModule", importlib.import_module(f"{__name__}.{MODULES[conn_type]}"))
+    return cast("DestinationModule", importlib.import_module(f"{__name__}.{DESTINATIONS[conn_type].module}"))

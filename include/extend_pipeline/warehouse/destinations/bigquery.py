@@ -106,7 +106,6 @@ class BigQuery(Destination):
         self._script: Sequence[str] = ()
 
     def open(self) -> None:
-        """See :meth:`Destination.open`."""
         from google.auth.exceptions import GoogleAuthError
 
         reason = ""
@@ -121,7 +120,6 @@ class BigQuery(Destination):
             )
 
     def close(self) -> None:
-        """See :meth:`Destination.close`."""
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
 
@@ -136,15 +134,12 @@ class BigQuery(Destination):
 
     @property
     def _client(self) -> Client:
-        if self._opened is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._opened
+        return self.connected(self._opened)
 
     def _query(self, sql: str) -> QueryJob:
         return self._client.query(sql, location=self._at)
 
     def pages(self, sql: str) -> Iterator[Page]:
-        """See :meth:`Destination.pages`."""
         if sql.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
             pending, self._pending = self._pending, None
             if pending and sql.startswith("COMMIT"):
@@ -254,7 +249,6 @@ class BigQuery(Destination):
         file.unlink()
 
     def as_text(self, column: str, kind: ColumnType) -> str:
-        """See :meth:`Destination.as_text`."""
         name = quoted(column)
         if kind is ColumnType.JSON:
             return f"CASE WHEN {name} IS NOT NULL THEN to_json_string({name}) END"
@@ -269,7 +263,6 @@ class BigQuery(Destination):
         return (f"CREATE OR REPLACE TABLE {table} AS {rows}",)
 
     def views(self, dataset: str) -> dict[str, str]:
-        """See :meth:`Destination.views`."""
         listed = [each for each in self._client.list_tables(dataset) if each.table_type == "VIEW"]
         return {each.table_id: self._client.get_table(each.reference).description or "" for each in listed}
 
@@ -277,12 +270,10 @@ class BigQuery(Destination):
         """Do nothing: in BigQuery a column can be changed while a view reads it."""
 
     def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
-        """See :meth:`Destination.make_view`."""
         marked = f" OPTIONS (description = {literal(mark)}) AS "
         self._query(statement.replace(" AS ", marked, 1)).result()
 
     def fault(self, error: Exception) -> tuple[str, str] | None:
-        """See :meth:`Destination.fault`."""
         from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
         from requests.exceptions import RequestException

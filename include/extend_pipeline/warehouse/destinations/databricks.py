@@ -1,9 +1,9 @@
 """Databricks as a destination: Unity Catalog, a SQL warehouse, Parquet by way of a volume, one transaction.
 
-Statements go to the Statement Execution API, which knows no session: what would be a temporary table is a
-table named ``_staged_…`` that is dropped again, by the next one to write if its maker was killed. All rows
-of a part are changed by one statement, ``BEGIN ATOMIC … END``, for which tables have to be managed ones with
-catalog commits. Nothing locks a dataset: that one run at a time plans or lands is up to the pool.
+Statements go to the Statement Execution API, which has no sessions. In place of a temporary table there is a
+table named ``_staged_…``, which is dropped afterwards, or by a later run if its own was killed. All rows of a
+part are changed by one statement, ``BEGIN ATOMIC … END``, which needs managed tables with catalog commits.
+Nothing locks a dataset: only the pool keeps several runs from planning or landing at once.
 
 The SDK sends a statement again when its answer is lost: none of these does harm by running twice.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.destinations.databricks_api import SqlWarehouse, fault
+from extend_pipeline.warehouse.destinations.databricks_credentials import credentials
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination
@@ -25,7 +26,7 @@ from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, by_table, literal, names, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -110,7 +111,6 @@ class Databricks(Destination):
             raise WarehouseError(f"{self.name} cannot be opened: {reason}")
 
     def close(self) -> None:
-        """See :meth:`Destination.close`."""
         if self._workspace is not None:
             self._writes = None
             self._drop_staged()
@@ -118,18 +118,13 @@ class Databricks(Destination):
 
     @property
     def _sql(self) -> SqlWarehouse:
-        if self._warehouse is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._warehouse
+        return self.connected(self._warehouse)
 
     @property
     def _files(self) -> FilesExt:
-        if self._workspace is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._workspace.files
+        return self.connected(self._workspace).files
 
     def fault(self, error: Exception) -> tuple[str, str] | None:
-        """See :meth:`Destination.fault`."""
         return fault(error)
 
     # statements
@@ -139,7 +134,6 @@ class Databricks(Destination):
         return [row for page in self._sql.fetched(self.dialect.transpiled(sql)) for row in page]
 
     def pages(self, sql: str) -> Iterator[Page]:
-        """See :meth:`Destination.pages`."""
         verb = sql.split(maxsplit=1)[0]
         if verb in ("COMMIT", "ROLLBACK"):
             self._end(commit=verb == "COMMIT")
@@ -166,23 +160,19 @@ class Databricks(Destination):
     # what there is
 
     def columns(self, dataset: str) -> dict[str, Columns]:
-        """See :meth:`Destination.columns`."""
-        found: dict[str, dict[str, ColumnType]] = {}
-        for table, column, word in self._asked(
+        found = self._asked(
             "SELECT c.table_name, c.column_name, c.full_data_type "
             "FROM information_schema.columns AS c JOIN information_schema.tables AS t "
             "ON t.table_catalog = c.table_catalog AND t.table_schema = c.table_schema "
             "AND t.table_name = c.table_name "
             f"WHERE c.table_catalog = {literal(self._catalog)} AND c.table_schema = {literal(dataset)} "
             "AND t.table_type IN ('MANAGED', 'EXTERNAL') ORDER BY c.table_name, c.ordinal_position"
-        ):
-            if table.startswith(_STAGED):
-                continue
-            columns = found.setdefault(table, {})
-            kind = _KINDS.get(word.lower().replace(" ", ""))
-            if kind is not None:
-                columns[column] = kind
-        return dict(found)
+        )
+        return by_table(
+            (table, column, _KINDS.get(word.lower().replace(" ", "")))
+            for table, column, word in found
+            if not table.startswith(_STAGED)
+        )
 
     def make_schema(self, dataset: str) -> None:
         """Create the schema unless it exists: CREATE SCHEMA needs a right even if the schema exists."""
@@ -193,7 +183,6 @@ class Databricks(Destination):
             self._sql.execute(self.dialect.transpiled(f"CREATE SCHEMA IF NOT EXISTS {quoted(dataset)}"))
 
     def views(self, dataset: str) -> dict[str, str]:
-        """See :meth:`Destination.views`."""
         rows = self._asked(
             "SELECT table_name, comment FROM information_schema.tables "
             f"WHERE table_catalog = {literal(self._catalog)} AND table_schema = {literal(dataset)} "
@@ -202,7 +191,6 @@ class Databricks(Destination):
         return {name: comment or "" for name, comment in rows}
 
     def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
-        """See :meth:`Destination.make_view`."""
         head, as_, query = statement.partition(" AS ")
         self._sql.execute(f"{head} COMMENT {literal(mark)}{as_}{query}")
 
@@ -318,7 +306,7 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
             "fields 'http_path' (/sql/1.0/warehouses/…), 'catalog' and 'staging' "
             "(/Volumes/catalog/schema/volume/…, for the files that are loaded)."
         )
-    given = {"host": connection.host, "retry_timeout_seconds": 60, **_secrets(connection)}
+    given = {"host": connection.host, "retry_timeout_seconds": 60, **credentials(connection)}
     destination = Databricks(
         f"Databricks {catalog} (connection {connection.conn_id!r})",
         lambda: WorkspaceClient(config=Config(**given)),
@@ -327,32 +315,6 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
         staging=staging,
     )
     return RemoteWarehouse(destination, dataset, **numbers(connection, *DUCKDB))
-
-
-def _secrets(connection: Connection) -> dict[str, Any]:
-    """Return the SDK's settings for one way to authenticate, so that it ignores the environment."""
-    extra = connection.extra_dejson
-    token = extra.get("token") or connection.password
-    if not token:
-        raise WarehouseError(
-            f"Connection {connection.conn_id!r} needs a personal access token, or a service principal's "
-            "secret, as its password."
-        )
-    if extra.get("azure_tenant_id"):
-        return {
-            "auth_type": "azure-client-secret",
-            "azure_client_id": connection.login,
-            "azure_client_secret": connection.password,
-            "azure_tenant_id": extra["azure_tenant_id"],
-            "azure_workspace_resource_id": extra.get("azure_resource_id"),
-        }
-    if extra.get("service_principal_oauth"):
-        return {
-            "auth_type": "oauth-m2m",
-            "client_id": connection.login,
-            "client_secret": connection.password,
-        }
-    return {"auth_type": "pat", "token": token}
 
 
 def _made(sql: str) -> str:
@@ -375,7 +337,7 @@ def _exported(column: str, kind: ColumnType) -> str:
 
 
 def _typed(text: str, kind: ColumnType) -> str:
-    """Return the expression that makes a value of such a text; JSON with a key twice stays a text."""
+    """Return the expression that makes a value of such a text; JSON that repeats a key stays a text."""
     if kind is ColumnType.TEXT:
         return text
     if kind is ColumnType.JSON:

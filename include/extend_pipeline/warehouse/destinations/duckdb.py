@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers
+from extend_pipeline.warehouse.sql import quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 
 EXPERIMENTAL: Final = ""
+#: The schemas of a DuckDB file in which documents have landed.
+_DATASETS: Final = """
+    SELECT schema_name FROM duckdb_tables() WHERE table_name IN ('documents', 'loads')
+    GROUP BY schema_name HAVING count(*) = 2 ORDER BY schema_name
+"""
+_SAME_FILE: Final = "This is what the API server sees; tasks have to find the file at the same path."
 #: The scheme of an address; it has two letters at least, because a single one may be a drive.
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _OTHER_TYPE: Final = "For another warehouse, use a connection of its type."
@@ -53,6 +60,45 @@ def publish_snapshot(connection: Connection, dataset: str) -> None:
     if connection.extra_dejson.get("snapshot"):
         with open_warehouse(connection, dataset) as warehouse:
             warehouse.publish()
+
+
+def describe(connection: Connection) -> str:
+    """Open the file for reading on the API server; return its size and its datasets.
+
+    :raises WarehouseError: if it cannot be read, or cannot be made.
+    """
+    path = duckdb_path(connection)
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise WarehouseError(f"There is no folder {path.parent} on the API server. {_SAME_FILE}")
+        return f"There is no file {path} yet; the first load makes it. {_SAME_FILE}"
+    try:
+        import duckdb
+    except ImportError:
+        raise WarehouseError(
+            "duckdb is not installed on the API server: install the extra 'pipeline'."
+        ) from None
+
+    try:
+        with duckdb.connect(str(path), read_only=True) as opened:
+            datasets = [name for (name,) in opened.execute(_DATASETS).fetchall()]
+            counts = [_documents(opened, name) for name in datasets]
+    except duckdb.IOException as error:
+        if "lock" in str(error).lower():
+            raise WarehouseError(
+                f"{path} is open in another process, a running load for example: {error}"
+            ) from None
+        raise WarehouseError(f"{path} cannot be opened: {error}") from None
+    except duckdb.Error as error:
+        raise WarehouseError(f"{path} cannot be opened: {error}") from None
+    found = [f"{name!r} with {count:,} documents" for name, count in zip(datasets, counts, strict=True)]
+    contents = f"datasets: {', '.join(found)}" if found else "no dataset yet: the first load makes it"
+    return f"{path}: {path.stat().st_size / 1_000_000:,.1f} MB; {contents}."
+
+
+def _documents(connection: Any, dataset: str) -> int:
+    ((count,),) = connection.execute(f"SELECT count(*) FROM {quoted(dataset)}.documents").fetchall()
+    return int(count)
 
 
 def duckdb_path(connection: Connection) -> Path:

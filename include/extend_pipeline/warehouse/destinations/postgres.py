@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from extend_pipeline.warehouse.destinations import postgres_rights
-from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination, buffered
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
-from extend_pipeline.warehouse.schema import migrations, tables
 from extend_pipeline.warehouse.schema.tables import KEY
-from extend_pipeline.warehouse.schema.wide_tables import segments_of
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
-from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, by_table, literal, names, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection as AirflowConnection
@@ -43,9 +41,9 @@ TYPES: Final[Mapping[ColumnType, str]] = {
 _KINDS: Final = {word: kind for kind, word in TYPES.items()}
 _TEMPORARY: Final = "pg_temp."
 _CHUNK_BYTES: Final = 1 << 20
-#: How values are written, how names are found, and how long anything may take; defaults of a role's, of a
-#: database's or of whom the pooler's connection served before shall not change that. What row-level security
-#: would hide is an error: a document that is not seen would be sent, and paid, again.
+#: How values are written, how names are found, and how long anything may take, whatever the defaults of the
+#: role, the database, or the session that the pooler's connection served before. What row-level security
+#: would hide is an error: a document that is not seen would be sent, and paid for, again.
 _SETTINGS: Final = {
     "timezone": "'UTC'",
     "datestyle": "'ISO, YMD'",
@@ -97,7 +95,6 @@ class Postgres(Destination):
         self._numbers = itertools.count()
 
     def open(self) -> None:
-        """See :meth:`Destination.open`."""
         import psycopg
 
         reason = ""
@@ -120,16 +117,13 @@ class Postgres(Destination):
             raise WarehouseError(f"{self.name} is encoded in {encoding}; only UTF8 holds every document.")
 
     def close(self) -> None:
-        """See :meth:`Destination.close`."""
         if self._connection is not None:
             self._connection.close()
             self._connection, self._begun = None, False
 
     @property
     def _session(self) -> Connection[tuple[Any, ...]]:
-        if self._connection is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._connection
+        return self.connected(self._connection)
 
     def _begin(self) -> None:
         """Begin a transaction with our settings; reconnect if the connection was lost since the last one."""
@@ -176,7 +170,6 @@ class Postgres(Destination):
             return session.execute(sql.encode(), parameters or None)
 
     def pages(self, sql: str) -> Iterator[Page]:
-        """See :meth:`Destination.pages`."""
         if sql.startswith("BEGIN"):
             self._begin()
         elif sql.startswith(("COMMIT", "ROLLBACK")):
@@ -195,9 +188,7 @@ class Postgres(Destination):
                 yield page
 
     def columns(self, dataset: str) -> dict[str, Columns]:
-        """See :meth:`Destination.columns`."""
-        found: dict[str, dict[str, ColumnType]] = {}
-        for table, column, word in self._asked(
+        found = self._asked(
             """SELECT relation.relname, attribute.attname,
                       format_type(attribute.atttypid, attribute.atttypmod)
                FROM pg_class AS relation
@@ -206,28 +197,14 @@ class Postgres(Destination):
                  AND relation.relkind IN ('r', 'p') AND attribute.attnum > 0 AND NOT attribute.attisdropped
                ORDER BY relation.relname, attribute.attnum""",
             [dataset],
-        ):
-            columns = found.setdefault(table, {})
-            if word in _KINDS:
-                columns[column] = _KINDS[word]
-        return dict(found)
+        )
+        return by_table((table, column, _KINDS.get(word)) for table, column, word in found)
 
     def objections(self, dataset: str) -> Iterator[str]:
-        """See :meth:`Destination.objections`."""
-
         def ask(sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
             return self._asked(sql, parameters).fetchall()
 
-        found = list(postgres_rights.of_database(ask, dataset))
-        fixed = [*tables.FIXED, migrations.TABLE]
-        found += postgres_rights.of_tables(ask, dataset, fixed, changing=False)
-        there = self.columns(dataset)
-        if not found and "dictionary" in there:
-            dictionary = f"{quoted(dataset)}.dictionary"
-            generated = ask(f"SELECT DISTINCT table_name FROM {dictionary}", [])
-            segments = [name for (table,) in generated for name in segments_of(table, there)]
-            found += postgres_rights.of_tables(ask, dataset, segments, changing=True)
-        yield from found
+        yield from postgres_rights.objections(ask, dataset, self.columns(dataset))
 
     def make_schema(self, dataset: str) -> None:
         """Create the schema unless it exists: CREATE SCHEMA needs a right even if the schema exists."""
@@ -236,7 +213,6 @@ class Postgres(Destination):
             self._asked(f"CREATE SCHEMA {quoted(dataset)}")
 
     def lock(self, dataset: str) -> None:
-        """See :meth:`Destination.lock`."""
         from psycopg.errors import LockNotAvailable
 
         try:
@@ -244,20 +220,15 @@ class Postgres(Destination):
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"extend_pipeline/{dataset}"]
             )
         except LockNotAvailable:
-            raise WarehouseBusyError(
-                f"{self.name}: another run has been planning or landing in {dataset!r} for more than "
-                f"{self._lock_timeout:g} s. Nothing was written; clear the task to wait again."
-            ) from None
+            raise self.busy(dataset, self._lock_timeout) from None
 
     def temporary(self, columns: Columns) -> str:
-        """See :meth:`Destination.temporary`."""
         name = f"extend_{next(self._numbers)}"
         defined = ", ".join(f"{quoted(column)} {TYPES[kind]}" for column, kind in columns.items())
         self._asked(f"CREATE TEMPORARY TABLE {quoted(name)} ({defined}) ON COMMIT DROP")
         return f"{_TEMPORARY}{quoted(name)}"
 
     def append(self, table: str, columns: Columns, rows: Session, query: str, file: Path) -> None:
-        """See :meth:`Destination.append`."""
         ((count,),) = rows.rows(
             "export", f"COPY ({query}) TO {literal(str(file))} (FORMAT csv, HEADER false, FORCE_QUOTE *)"
         )
@@ -280,7 +251,6 @@ class Postgres(Destination):
             self._asked(f"ANALYZE {table}")
 
     def views(self, dataset: str) -> dict[str, str]:
-        """See :meth:`Destination.views`."""
         rows = self._asked(
             """SELECT relname, coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
                WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind = 'v'""",
@@ -320,7 +290,6 @@ class Postgres(Destination):
         self._asked(f"CREATE INDEX IF NOT EXISTS {name} ON {target}")
 
     def fault(self, error: Exception) -> tuple[str, str] | None:
-        """See :meth:`Destination.fault`."""
         import psycopg
 
         if not isinstance(error, psycopg.Error):
@@ -359,7 +328,7 @@ def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehou
 
 
 def _libpq_parameters(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a connection's extra fields is libpq's, ``sslmode`` and ``options`` for instance."""
+    """Return the extra fields of a connection that are libpq's, such as ``sslmode`` and ``options``."""
     from psycopg import pq
 
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}

@@ -6,10 +6,12 @@ row-level security hides rows, and a document whose row is hidden would be sent,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from extend_pipeline.warehouse.sql import quoted
+from extend_pipeline.warehouse.schema import migrations, tables
+from extend_pipeline.warehouse.schema.wide_tables import segments_of
+from extend_pipeline.warehouse.sql import Columns, quoted
 
 #: Runs a query with its parameters.
 Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
@@ -39,7 +41,21 @@ _TABLES: Final = """
     ORDER BY relname"""
 
 
-def of_database(ask: Ask, dataset: str) -> Iterator[str]:
+def objections(ask: Ask, dataset: str, there: Mapping[str, Columns]) -> Iterator[str]:
+    """Yield what is wrong with the database and the tables, see :meth:`Destination.objections`.
+
+    :param there: the dataset's tables.
+    """
+    found = [*_of_database(ask, dataset)]
+    found += _of_tables(ask, dataset, [*tables.FIXED, migrations.TABLE], changing=False)
+    if not found and "dictionary" in there:
+        generated = ask(f"SELECT DISTINCT table_name FROM {quoted(dataset)}.dictionary", [])
+        segments = [name for (table,) in generated for name in segments_of(table, there)]
+        found += _of_tables(ask, dataset, segments, changing=True)
+    yield from found
+
+
+def _of_database(ask: Ask, dataset: str) -> Iterator[str]:
     """Yield what is wrong with the server, the database and the schema."""
     ((role, database, standby, read_only, create, temporary, exists, usage, make),) = ask(
         _DATABASE, [dataset]
@@ -69,13 +85,13 @@ def of_database(ask: Ask, dataset: str) -> Iterator[str]:
         )
 
 
-def of_tables(ask: Ask, dataset: str, tables: Sequence[str], *, changing: bool) -> Iterator[str]:
+def _of_tables(ask: Ask, dataset: str, names: Sequence[str], *, changing: bool) -> Iterator[str]:
     """Yield what is wrong with tables.
 
     :param changing: columns are added to these tables, which only their owner can do.
     """
     ((role,),) = ask("SELECT current_user", [])
-    for name, hidden, owned, silent, *rights in ask(_TABLES, [dataset, dataset, list(tables)]):
+    for name, hidden, owned, silent, *rights in ask(_TABLES, [dataset, dataset, list(names)]):
         target = f"{quoted(dataset)}.{quoted(name)}"
         missing = [right for right, given in zip(_RIGHTS, rights, strict=True) if not given]
         if missing:

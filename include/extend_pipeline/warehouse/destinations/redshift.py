@@ -14,14 +14,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination, buffered
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import WITHHELD, Page, Session
 from extend_pipeline.warehouse.sql import TYPES as OURS
-from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, names, numbered_texts, quoted
+from extend_pipeline.warehouse.sql import (
+    Columns,
+    ColumnType,
+    by_table,
+    literal,
+    names,
+    numbered_texts,
+    quoted,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection as AirflowConnection
@@ -105,7 +113,6 @@ class Redshift(Destination):
         self._numbers = itertools.count()
 
     def open(self) -> None:
-        """See :meth:`Destination.open`."""
         from redshift_connector.error import Error
 
         reason = ""
@@ -123,7 +130,6 @@ class Redshift(Destination):
             raise WarehouseError(f"{self.name} cannot be opened: {reason}")
 
     def close(self) -> None:
-        """See :meth:`Destination.close`."""
         from redshift_connector.error import Error
 
         connection, self._connection, self._begun = self._connection, None, False
@@ -132,9 +138,7 @@ class Redshift(Destination):
                 connection.close()
 
     def _execute(self, sql: str) -> Cursor:
-        if self._connection is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._connection.cursor().execute(sql)
+        return self.connected(self._connection).cursor().execute(sql)
 
     def pages(self, sql: str) -> Iterator[Page]:
         """See :meth:`Destination.pages`.
@@ -165,9 +169,7 @@ class Redshift(Destination):
                 self._execute("ROLLBACK")
 
     def columns(self, dataset: str) -> dict[str, Columns]:
-        """See :meth:`Destination.columns`."""
-        found: dict[str, dict[str, ColumnType]] = {}
-        for table, column, word in self._execute(
+        found = self._execute(
             "SELECT relation.relname, attribute.attname, "
             "format_type(attribute.atttypid, attribute.atttypmod) "
             "FROM pg_class AS relation JOIN pg_namespace AS space ON space.oid = relation.relnamespace "
@@ -175,11 +177,8 @@ class Redshift(Destination):
             f"WHERE space.nspname = {literal(dataset)} AND relation.relkind = 'r' "
             "AND attribute.attnum > 0 AND NOT attribute.attisdropped "
             f"AND relation.relname <> {literal(_LOCK)} ORDER BY relation.relname, attribute.attnum"
-        ).fetchall():
-            columns = found.setdefault(table, {})
-            if word in _KINDS:
-                columns[column] = _KINDS[word]
-        return dict(found)
+        ).fetchall()
+        return by_table((table, column, _KINDS.get(word)) for table, column, word in found)
 
     def make_schema(self, dataset: str) -> None:
         """Create the schema unless it exists: CREATE SCHEMA needs a right even if the schema exists."""
@@ -208,14 +207,10 @@ class Redshift(Destination):
             if not busy:
                 raise
         if busy:
-            raise WarehouseBusyError(
-                f"{self.name}: another run has been planning or landing in {dataset!r} for more than "
-                f"{self._lock_timeout:g} s. Nothing was written; clear the task to wait again."
-            )
+            raise self.busy(dataset, self._lock_timeout)
         self._execute("RESET statement_timeout")
 
     def temporary(self, columns: Columns) -> str:
-        """See :meth:`Destination.temporary`."""
         name = quoted(f"extend_{next(self._numbers)}")
         defined = ", ".join(f"{quoted(column)} {TYPES[kind]}" for column, kind in columns.items())
         self._execute(f"CREATE TEMPORARY TABLE {name} ({defined})")
@@ -249,7 +244,6 @@ class Redshift(Destination):
             staged.unlink()
 
     def as_text(self, column: str, kind: ColumnType) -> str:
-        """See :meth:`Destination.as_text`."""
         name = quoted(column)
         if kind is ColumnType.BOOLEAN:
             return f"CASE WHEN {name} THEN 'true' WHEN NOT {name} THEN 'false' END"
@@ -268,7 +262,6 @@ class Redshift(Destination):
         )
 
     def views(self, dataset: str) -> dict[str, str]:
-        """See :meth:`Destination.views`."""
         rows = self._execute(
             "SELECT relation.relname, coalesce(obj_description(relation.oid, 'pg_class'), '') "
             "FROM pg_class AS relation JOIN pg_namespace AS space ON space.oid = relation.relnamespace "
@@ -284,7 +277,6 @@ class Redshift(Destination):
         self._execute(f"COMMENT ON VIEW {name} IS {literal(mark)}")
 
     def fault(self, error: Exception) -> tuple[str, str] | None:
-        """See :meth:`Destination.fault`."""
         from redshift_connector.error import Error
 
         if not isinstance(error, (Error, ConnectionError, TimeoutError)):

@@ -1,7 +1,7 @@
 """Snowflake as a destination: Parquet through a stage, all rows of a part in one transaction.
 
 A statement that makes something ends a Snowflake transaction, so tables, columns and views are made before
-it begins. Nothing locks a dataset here: that one run at a time plans or lands is up to the pool.
+it begins. Nothing locks a dataset: only the pool keeps several runs from planning or landing at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from extend_pipeline.warehouse.remote.destination import Destination
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page, Session
-from extend_pipeline.warehouse.sql import Columns, ColumnType, literal, numbered_texts, quoted
+from extend_pipeline.warehouse.sql import Columns, ColumnType, by_table, literal, numbered_texts, quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -80,7 +80,6 @@ class Snowflake(Destination):
         self._writing = self._staged = False
 
     def open(self) -> None:
-        """See :meth:`Destination.open`."""
         import snowflake.connector
 
         fault = ""
@@ -96,18 +95,14 @@ class Snowflake(Destination):
             )
 
     def close(self) -> None:
-        """See :meth:`Destination.close`."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def _execute(self, sql: str) -> Any:
-        if self._connection is None:
-            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
-        return self._connection.cursor().execute(sql)
+        return self.connected(self._connection).cursor().execute(sql)
 
     def pages(self, sql: str) -> Iterator[Page]:
-        """See :meth:`Destination.pages`."""
         if sql.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
             if self._writing and not sql.startswith("BEGIN"):
                 self._writing = False
@@ -121,25 +116,25 @@ class Snowflake(Destination):
             yield page
 
     def start_writing(self) -> None:
-        """See :meth:`Destination.start_writing`."""
         self._execute("BEGIN")
         self._writing = True
 
     def columns(self, dataset: str) -> dict[str, Columns]:
-        """See :meth:`Destination.columns`."""
-        found: dict[str, dict[str, ColumnType]] = {}
-        for table, column, word, scale in self._execute(
+        found = self._execute(
             "SELECT c.table_name, c.column_name, c.data_type, c.numeric_scale "
             "FROM information_schema.columns AS c JOIN information_schema.tables AS t "
             "ON t.table_schema = c.table_schema AND t.table_name = c.table_name "
             f"WHERE c.table_schema = {literal(self.dialect.identifier(dataset))} "
             "AND t.table_type = 'BASE TABLE' ORDER BY c.table_name, c.ordinal_position"
-        ).fetchall():
-            columns = found.setdefault(table.translate(_LOWER), {})
-            kind = _NUMBERS.get(scale) if word == "NUMBER" else _KINDS.get(word)
-            if kind is not None:
-                columns[column.translate(_LOWER)] = kind
-        return dict(found)
+        ).fetchall()
+        return by_table(
+            (
+                table.translate(_LOWER),
+                column.translate(_LOWER),
+                _NUMBERS.get(scale) if word == "NUMBER" else _KINDS.get(word),
+            )
+            for table, column, word, scale in found
+        )
 
     def make_schema(self, dataset: str) -> None:
         """Create the schema unless it exists, and use it: temporary tables and stages need a schema."""
@@ -156,7 +151,6 @@ class Snowflake(Destination):
         self.make_schema(dataset)
 
     def temporary(self, columns: Columns) -> str:
-        """See :meth:`Destination.temporary`."""
         if not self._staged:
             self._execute(f"CREATE OR REPLACE TEMPORARY STAGE {_STAGE}")
             self._staged = True
@@ -189,7 +183,6 @@ class Snowflake(Destination):
         return f"CAST(to_json({quoted(column)}) AS VARCHAR)" if kind is ColumnType.JSON else plain
 
     def views(self, dataset: str) -> dict[str, str]:
-        """See :meth:`Destination.views`."""
         rows = self._execute(
             "SELECT table_name, comment FROM information_schema.tables "
             f"WHERE table_schema = {literal(self.dialect.identifier(dataset))} AND table_type = 'VIEW'"
@@ -197,13 +190,11 @@ class Snowflake(Destination):
         return {name.translate(_LOWER): comment or "" for name, comment in rows}
 
     def make_view(self, dataset: str, view: str, statement: str, mark: str) -> None:
-        """See :meth:`Destination.make_view`."""
         self._execute(statement)
         name = ".".join(quoted(self.dialect.identifier(each)) for each in (dataset, view))
         self._execute(f"COMMENT ON VIEW {name} IS {literal(mark)}")
 
     def fault(self, error: Exception) -> tuple[str, str] | None:
-        """See :meth:`Destination.fault`."""
         from snowflake.connector import errors
 
         if not isinstance(error, errors.Error):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def charges(session: Session, dataset: str, workflow_id: str, version: str | None) -> list[Charge]:
     """Return the charges of a workflow by file type, those of the requested version apart from all others.
 
-    A failed document counts with what it cost; a document of which no charge is known does not count.
+    A failed document counts with what it cost; a document without a known charge does not count.
     """
     rows = session.rows(
         "add up charges",

@@ -1,8 +1,8 @@
 """Claims: which chunk has a document that is planned and has not landed yet.
 
-Invariant: a document is in one chunk of a repetition at a time. Whoever plans reads the claims and writes its
-own while it has the warehouse to itself, and reads once more what it has written, for warehouses that cannot
-lock others out. A claim ends when its document lands, in any repetition, or when its chunk is voided.
+Invariant: a document is in one chunk of a repetition at a time. A plan reads the claims and writes its own
+while it has the warehouse to itself. It reads what it has written once more, for warehouses that cannot lock
+others out. A claim ends when its document lands, in any repetition, or when its chunk is voided.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def write_claims(
 
     :param claimed: the relation of them, see :data:`CLAIMED`.
     :param count: how many they are.
-    :raises WarehouseError: if not all of them are written: what has no claim is sent twice.
+    :raises WarehouseError: if not all of them are written: a document without a claim would be sent twice.
     """
     written = session.rows(
         "insert into claims",
@@ -125,7 +125,7 @@ def write_claims(
             SELECT document_id, ?, ?, ?, chunk, ? FROM {claimed}""",
         [*key, repetition, datetime.now(UTC)],
     )
-    if written and written[0][0] not in (count, None):  # not every engine tells
+    if written and written[0][0] not in (count, None):  # not every engine reports it
         raise WarehouseError(
             f"{session.purpose}: {dataset}.claims took {written[0][0]} of {count} rows; a rule or trigger "
             "discards the others. Nothing was sent. Drop it, or change it so that it keeps all rows."

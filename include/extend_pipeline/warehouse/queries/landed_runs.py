@@ -88,7 +88,7 @@ def _landed_runs(
 
 
 def note_deleted_runs(session: Session, dataset: str, runs: str, message: str) -> int:
-    """Say on the rows of documents in review that their runs are gone; return how many rows that are.
+    """Note on the rows of documents in review that their runs are gone; return the number of rows.
 
     :param runs: the relation of them, see :data:`DELETED`.
     """

@@ -21,7 +21,7 @@ LINES: Final = [b'{"probe":"x"}\n']
 
 
 class UndoneError(Exception):
-    """Ends a transaction of which nothing is to stay."""
+    """Undoes a transaction: nothing of it may stay."""
 
 
 def try_planning(session: Session, dataset: str, relation: Callable[[], str]) -> None:

@@ -1,4 +1,4 @@
-"""Reading what an Airflow connection says, for every destination alike."""
+"""Reading an Airflow connection, for all destinations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from extend_pipeline.warehouse.records import WarehouseError
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-#: Extra fields that are numbers. The first two are those of the DuckDB that makes rows ready.
+#: Extra fields that are numbers. The first two are those of the DuckDB that prepares rows.
 _NUMBERS: Final[Mapping[str, Callable[[Any], float]]] = {
     "memory_limit_mb": int,
     "threads": int,

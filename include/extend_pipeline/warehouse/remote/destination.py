@@ -13,10 +13,14 @@ import pickle
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.remote.dialect import Dialect
 from extend_pipeline.warehouse.session import Page, Session
 from extend_pipeline.warehouse.sql import TYPES, Columns, ColumnType, quoted
+
+T = TypeVar("T")
 
 
 def buffered(pages: Iterator[Page]) -> Iterator[Page]:
@@ -42,6 +46,22 @@ class Destination(abc.ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def connected(self, connection: T | None) -> T:
+        """Return the connection.
+
+        :raises WarehouseError: if it is closed.
+        """
+        if connection is None:
+            raise WarehouseError(f"{self.name} is closed; use it as a context manager.")
+        return connection
+
+    def busy(self, dataset: str, seconds: float) -> WarehouseBusyError:
+        """Return the error that another run has kept a dataset locked for too long."""
+        return WarehouseBusyError(
+            f"{self.name}: another run has been planning or landing in {dataset!r} for more than "
+            f"{seconds:g} s. Nothing was written; clear the task to wait again."
+        )
 
     @abc.abstractmethod
     def open(self) -> None:
@@ -149,29 +169,23 @@ class DestinationSession(Session):
         self.purpose = purpose
 
     def columns(self, dataset: str) -> dict[str, Columns]:
-        """See :meth:`Destination.columns`."""
         return self._guarded("read columns", lambda: self.destination.columns(dataset))
 
     def objections(self, dataset: str) -> list[str]:
-        """See :meth:`Destination.objections`."""
         return self._guarded("look for rights", lambda: list(self.destination.objections(dataset)))
 
     def make_schema(self, dataset: str) -> None:
-        """See :meth:`Destination.make_schema`."""
         self._guarded("make schema", lambda: self.destination.make_schema(dataset))
 
     def lock(self, dataset: str) -> None:
-        """See :meth:`Destination.lock`."""
         self._guarded("lock", lambda: self.destination.lock(dataset))
 
     def temporary(self, columns: Columns) -> str:
-        """See :meth:`Destination.temporary`."""
         return self._guarded("make a temporary table", lambda: self.destination.temporary(columns))
 
     def append(
         self, statement: str, table: str, columns: Columns, rows: Session, query: str, file: Path
     ) -> None:
-        """See :meth:`Destination.append`."""
         self._guarded(statement, lambda: self.destination.append(table, columns, rows, query, file))
 
     def make_table(self, dataset: str, table: str, columns: Columns) -> None:
@@ -180,19 +194,15 @@ class DestinationSession(Session):
         self._guarded(f"index {table}", lambda: self.destination.after_creating(dataset, table, columns))
 
     def widening(self, table: str, column: str, kind: ColumnType) -> Sequence[str]:
-        """See :meth:`Destination.widening`."""
         return self.destination.widening(table, column, kind)
 
     def index(self, dataset: str, table: str, column: str) -> None:
-        """See :meth:`Destination.index`."""
         self._guarded(f"index {table}", lambda: self.destination.index(dataset, table, column))
 
     def start_writing(self) -> None:
-        """See :meth:`Destination.start_writing`."""
         self._guarded("start writing", self.destination.start_writing)
 
     def drop_view(self, dataset: str, view: str) -> None:
-        """See :meth:`Destination.drop_view`."""
         self._guarded(f"drop {view}", lambda: self.destination.drop_view(dataset, view))
 
     def make_views(self, dataset: str, statements: Mapping[str, str]) -> None:

@@ -117,7 +117,7 @@ def _nul(column: str, kind: ColumnType) -> _Value:
         return _Value(column, f"contains({name}, chr(0))", recorded, replaced)
     text, pattern, new = f"CAST({name} AS VARCHAR)", literal(_IN_JSON), literal(rf"\1{_REPLACEMENT}")
     replaced = text
-    for _ in range(2):  # of two in a row, the first one's end is not looked at again
+    for _ in range(2):  # where two follow each other, the end of the first is not matched again
         replaced = f"regexp_replace({replaced}, {pattern}, {new}, 'g')"
     return _Value(column, f"regexp_matches({text}, {pattern})", text, f"CAST({replaced} AS JSON)")
 

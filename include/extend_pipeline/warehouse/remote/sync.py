@@ -206,7 +206,7 @@ class Sync:
 
     def _replace_affected(self, after: Mapping[str, Segments]) -> None:
         """Replace the affected rows by those of the workbench, the ledger's row last."""
-        landed = self._of_documents("SELECT document_id FROM _landing")  # as Load leaves it behind
+        landed = self._of_documents("SELECT document_id FROM _landing")  # as Load leaves it
         self._there.start_writing()
         unchanged = set() if self._names_changed() else {"dictionary"}
         for table in sorted(after.keys() - unchanged, key=lambda name: (name == "loads", name)):

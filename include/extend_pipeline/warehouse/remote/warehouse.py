@@ -7,7 +7,6 @@ import copy
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from extend_pipeline.documents import Document
@@ -60,12 +59,7 @@ class RemoteWarehouse(Warehouse):
         self._destination.open()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         """Disconnect; what was not committed is gone."""
         self._destination.close()
 
@@ -82,7 +76,6 @@ class RemoteWarehouse(Warehouse):
         policy: LandingPolicy = AS_BEFORE,
         withhold: bool = False,
     ) -> Landing:
-        """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
         session = self.session(f"Part {provenance.part} into {self.name}")
         with self._workbench() as workbench:
             folder = workbench.path.parent
@@ -95,7 +88,6 @@ class RemoteWarehouse(Warehouse):
                 return Sync(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
 
     def check_writable(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.api.Warehouse.check_writable`."""
         found = self.session(self._purpose).objections(self.dataset)
         if found:
             raise WarehouseError(f"{self._purpose}. {' '.join(found)} Nothing was planned or sent.")
@@ -173,7 +165,6 @@ class RemoteWarehouse(Warehouse):
         return contextlib.nullcontext() if self._planning else self._exclusive(session)
 
     def begin_planning(self) -> None:
-        """See :meth:`extend_pipeline.warehouse.api.Warehouse.begin_planning`."""
         if not self._planning:
             self.session(f"Planning in {self.name}").run("begin", "BEGIN TRANSACTION")
             self._planning = True

@@ -19,7 +19,7 @@ from extend_pipeline.warehouse.sql import ColumnType
 
 #: Fields that an error names before it only counts them.
 _NAMED: Final = 20
-#: What no extractor's table can be called.
+#: Names that no extractor's table can have.
 _RESERVED: Final = (*tables.FIXED, *views.VIEWS)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _TABLE: Final = "dictionary"
 _WIDENED: Final = ("table_name", "column_name", "type")
-#: What tells one problem of a name or a type from another.
+#: The columns that distinguish one problem of a name or a type from another.
 _SAME: Final = ("code", "table_name", "column_name", "path")
 
 

@@ -55,7 +55,7 @@ _CURRENCY: Final[Schema] = {
     "amount": {"type": ["number", "null"]},
     "iso_4217_currency_code": {"type": ["string", "null"]},
 }
-#: Likewise a signature.
+#: The same for ``"extend:type": "signature"``.
 _SIGNATURE: Final[Schema] = {
     "printed_name": {"type": ["string", "null"]},
     "signature_date": {"type": ["string", "null"], "extend:type": "date"},
@@ -72,7 +72,7 @@ def schema_tables(schema: Schema) -> tuple[SchemaTable, ...]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Node:
-    """A schema with what it refers to put in its place; ``types`` leaves ``null`` out."""
+    """A schema whose references are resolved; ``types`` leaves ``null`` out."""
 
     schema: Schema
     types: frozenset[str]
@@ -97,7 +97,7 @@ class _Node:
 
     @property
     def properties(self) -> Mapping[str, Any]:
-        """The object's declared properties; empty if it is none, or has none."""
+        """The object's declared properties; empty for anything but an object."""
         if self.types != {"object"}:
             return {}
         declared = self.schema.get("properties")

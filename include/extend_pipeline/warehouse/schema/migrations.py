@@ -48,7 +48,7 @@ def _nothing(session: Session, dataset: str) -> None:
     """Do nothing: new columns follow from ``tables.FIXED``, and there is nothing to put into them."""
 
 
-#: In their order. A dataset without a version is of version 0, the release before there were any.
+#: In their order. A dataset without a version has version 0: it is older than versions.
 MIGRATIONS: Final[Sequence[Migration]] = (
     Migration(1, "claims are found by an index, also where a plan has made their table", _index_claims),
     Migration(2, "fields tell of the cells that a spreadsheet's value was found in", _nothing),

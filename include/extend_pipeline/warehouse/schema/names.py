@@ -4,10 +4,10 @@ The rule, in this order:
 
 1. ``camelCase`` is taken apart, letters become lower case, and every run of characters that are neither
    letters nor digits becomes one underscore: ``Invoice No.`` → ``invoice_no``. Letters of every script stay.
-2. Nothing left becomes ``field``; a leading digit gets an underscore before it; an SQL keyword one after it.
+2. An empty result becomes ``field``; a leading digit gets an underscore before it, an SQL keyword one after.
 3. More than 63 bytes (PostgreSQL's limit, the smallest of the warehouses') are cut.
 4. Where a name was cut, and where two names meet in one identifier, it ends in an underscore and the first 8
-   hexadecimal digits of its path's SHA-256; of those that meet, the least changed one goes without.
+   hexadecimal digits of its path's SHA-256; of those that meet, the least changed one has no suffix.
 5. A field whose type has changed for one that the column cannot be widened to has a second column, named like
    the first with two underscores and the kind of value after it: ``total__text``. No other name has two.
 
@@ -30,7 +30,7 @@ Path = tuple[str | None, ...]
 MAX_BYTES: Final = 63
 _SHORTEST_HASH: Final = 8
 
-# Words that one of DuckDB, PostgreSQL, Snowflake, BigQuery and Redshift does not take as a plain name.
+# Words that at least one of DuckDB, PostgreSQL, Snowflake, BigQuery and Redshift reserves.
 _KEYWORDS = """
     account all analyse analyze and anti any array as asc asof assert_rows_modified asymmetric at
     authorization between binary both by case cast check collate collation column concurrently connect

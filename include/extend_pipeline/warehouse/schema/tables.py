@@ -38,7 +38,7 @@ SUBMISSION: Final[Columns] = {
     "last_modified": _TIMESTAMP,
 }
 
-#: What became of it, or of one attempt.
+#: The outcome of the document, or of one attempt.
 STATUS: Final[Columns] = {"status": _TEXT, "reason": _TEXT, "message": _TEXT}
 
 #: The attempt at Extend. ``observed_at`` is the newest time in the run's own data; it decides which
@@ -101,7 +101,7 @@ DOCUMENTS: Final[Columns] = {
 #: ``usage`` is the credits in detail, ``edits`` what reviewers changed, by processor run and field.
 RUNS: Final[Columns] = {**KEY, **STATUS, **RUN, "usage": _JSON, "edits": _JSON, **LOAD}
 
-#: One row per step of the document's run. ``output`` is what it said, but for extracted values and parsed
+#: One row per step of the document's run. ``output`` is its answer without extracted values and parsed
 #: text. ``file_id`` is the file that it worked on, null for several together; ``passed`` is a validation's
 #: verdict, ``branch`` a router's.
 STEPS: Final[Columns] = {
@@ -131,7 +131,7 @@ STEPS: Final[Columns] = {
     "output": _JSON,
 }
 
-#: One row per rule of a validation: whether the document's values kept it.
+#: One row per rule of a validation: whether the document's values passed it.
 CHECKS: Final[Columns] = {
     **KEY,
     "run_id": _TEXT,

@@ -33,7 +33,7 @@ def statements(dataset: str) -> dict[str, str]:
 
 
 def _latest_documents(dataset: str) -> str:
-    """Of each address and workflow, the newest content, and of that the newest run."""
+    """The newest content of each address and workflow, and the newest run of that content."""
     return f"""
         SELECT {names(DOCUMENTS)} FROM (
             SELECT document.*, row_number() OVER (
@@ -105,7 +105,7 @@ def _in_review(dataset: str) -> str:
 
 
 def _costs(dataset: str) -> str:
-    """Credits of all attempts, also of those that another one has followed."""
+    """Credits of all attempts, superseded ones included."""
     same = " AND ".join(f"document.{name} = run.{name}" for name in KEY)
     return f"""
         SELECT day, workflow_id, workflow_name, workflow_version, source_prefix,
@@ -121,7 +121,7 @@ def _costs(dataset: str) -> str:
 
 
 def _daily_throughput(dataset: str) -> str:
-    """Documents of each day by what became of them, and how long Extend took."""
+    """Documents of each day by status, and how long Extend took."""
     counted = ", ".join(
         f"sum(CASE WHEN status = {literal(status)} THEN 1 ELSE 0 END) AS {status.lower()}"
         for status in _STATUSES
@@ -147,7 +147,7 @@ def _day(row: str) -> str:
     return f"CAST({began} AT TIME ZONE 'UTC' AS DATE)"
 
 
-#: By name, what makes each view's query from the quoted dataset. No table can have one of these names.
+#: By name, the function that makes a view's query. No table can have one of these names.
 VIEWS: Final[Mapping[str, Callable[[str], str]]] = {
     "latest_documents": _latest_documents,
     "low_confidence_fields": _low_confidence_fields,

@@ -22,13 +22,13 @@ from extend_pipeline.warehouse.transform.places import beside_nodes, folded, spe
 #: The columns of ``_evidence`` that ``fields`` has, in its order.
 COLUMNS: Final = """ocr_confidence, logprobs_confidence, review_score, page, reference_text, polygon,
     cell_range, citations"""
-#: What is read of Extend's metadata of a field; ``page`` is a number in 2025-04-21, later an object.
+#: What is read from Extend's metadata of a field; ``page`` is a number in 2025-04-21, later an object.
 _ABOUT: Final = (
     "STRUCT(ocrConfidence VARCHAR, logprobsConfidence VARCHAR, reviewAgentScore VARCHAR, "
     "citations STRUCT(fileId VARCHAR, page JSON, referenceText VARCHAR, polygon JSON, "
     "cellRange VARCHAR)[])"
 )
-#: All that Extend is known to say of a field.
+#: The known keys of a field's metadata.
 _KNOWN: Final = "['ocrConfidence', 'logprobsConfidence', 'reviewAgentScore', 'citations', 'insights']"
 _NOWHERE: Final = (
     "Extend says this of a field that the extraction does not have; in fields it has a row of its own."
@@ -49,7 +49,7 @@ def said_rows() -> str:
 
 
 def evidence_rows() -> str:
-    """Return what Extend says of each field: its confidences, and its first citation."""
+    """Return Extend's evidence for each field: its confidences, and its first citation."""
     structure = literal(json.dumps(f"MAP(VARCHAR, {_ABOUT})"))
     ocr, logprobs = (
         f"CASE WHEN try_cast({text} AS DOUBLE) BETWEEN 0 AND 1 THEN try_cast({text} AS DOUBLE) END"
@@ -90,7 +90,7 @@ def evidence_rows() -> str:
 
 
 def exactly_found_rows() -> str:
-    """Return the places of the entries that are clear and spelled as in ``fields``: all, as a rule."""
+    """Return the places of entries with unambiguous keys, spelled as in ``fields``: usually all."""
     return """
         SELECT result_no, key, place, 1 AS ways
         FROM (FROM _evidence WHERE NOT unreadable AND NOT unclear) JOIN (
@@ -136,7 +136,7 @@ def found_rows() -> str:
 def absent_paths() -> str:
     """Return the statement that gives entries of declared fields without a value their path.
 
-    An item that is not there declares nothing.
+    An item that does not exist declares nothing.
     """
     segments = f"string_split({folded('key')}, '.')"
     numbers, rest = (
@@ -177,7 +177,7 @@ def absent_paths() -> str:
 
 
 def problem_rows() -> str:
-    """Return what of the page's evidence leads to no field, or to several, or cannot be read."""
+    """Return the page's evidence that leads to no field or to several, or that cannot be read."""
     odd = "(FROM _page SEMI JOIN odd USING (result_no))"
     return f"""
         WITH odd AS (

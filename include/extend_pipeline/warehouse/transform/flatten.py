@@ -7,7 +7,7 @@ Every function returns a statement. The statements read these temporary tables:
   person has reviewed it, ``initial``, the value before that, as JSON;
 * ``_declared``: one row per place of a schema, see :mod:`~extend_pipeline.warehouse.transform.places`;
 * ``_nodes``: one row per place of each value; ``_machine``: the same of ``initial``;
-* ``_places``: these places, each once, with what is declared there: they are few, and their rows many;
+* ``_places``: these places, each once, with what is declared there; there are far fewer places than rows;
 * ``_evidence`` and what leads from it to fields, see :mod:`extend_pipeline.warehouse.transform.evidence`.
 """
 
@@ -92,7 +92,7 @@ def table_rows(table: Table, group_id: int) -> str:
 def field_rows() -> str:
     """Return one row per scalar of each value and per field that Extend gives evidence for.
 
-    What a reviewer has taken out is a row too, with the machine's value alone.
+    A value that a reviewer has removed is a row, too, with the machine's value alone.
     """
     scalar = f"json_type NOT IN {CONTAINERS} AND NOT (place = '$' AND json_type = 'NULL')"
     return f"""
@@ -111,9 +111,9 @@ def field_rows() -> str:
 
 
 def problem_rows(kinds: Set[ColumnType]) -> str:
-    """Return what of the page's values is not declared, is of another type, or is kept less exactly.
+    """Return the page's values that are not declared, are of another type, or lose digits.
 
-    :param kinds: the types of all declared columns; a statement that knows of no other is sooner planned.
+    :param kinds: the types of all declared columns; fewer types make the statement quicker to plan.
     """
     casts = "\n".join(
         f"WHEN {literal(kind)} THEN {typed('text', kind)} IS NULL"

@@ -6,21 +6,19 @@ ledger's row. After a crash between two of them, the part is landed again from i
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from extend_pipeline.warehouse.files import read_lines
+from extend_pipeline.warehouse.queries import ledger
 from extend_pipeline.warehouse.queries.claims import delete_claims
 from extend_pipeline.warehouse.records import (
     Landing,
     LandingPolicy,
     Provenance,
-    SchemaContract,
     SchemaContractError,
-    WarehouseError,
 )
 from extend_pipeline.warehouse.schema import dictionary_table, migrations, tables, views
 from extend_pipeline.warehouse.schema.dictionary import Table
@@ -33,7 +31,14 @@ from extend_pipeline.warehouse.sql import (
     text_columns,
     typed_columns,
 )
-from extend_pipeline.warehouse.transform import confidence, evidence, flatten, places, resolve_runs
+from extend_pipeline.warehouse.transform import (
+    confidence,
+    counting,
+    evidence,
+    flatten,
+    places,
+    resolve_runs,
+)
 from extend_pipeline.warehouse.transform.parse import ParsedPart, Slice
 
 if TYPE_CHECKING:
@@ -89,7 +94,9 @@ class Load:
         self._whole = not there or {"documents", "runs"} <= there.keys()
         self._fit(tables.FIXED, there)
         self._session.make_views(self._dataset, views.statements(self._dataset))
-        self._contract = self._asked_contract()
+        self._contract = self._policy.schema_contract or ledger.last_contract(
+            self._session, self._dataset, self._provenance
+        )
         dictionary = dictionary_table.read(self._session, self._dataset, self._contract)
         self._groups = [dictionary.tables_of(extractor) for extractor in self._part.extractors]
         self._refusal = dictionary.refusal(self._dataset)
@@ -99,10 +106,8 @@ class Load:
                 "done its work, and its answers are in the raw zone. Set schema_contract to 'evolve' or "
                 "'discard' and clear the load: nothing is sent again."
             )
-        if self._refusal:
-            dictionary = dictionary_table.read(
-                self._session, self._dataset, self._contract
-            )  # without what was refused
+        if self._refusal:  # read it again, without what was refused
+            dictionary = dictionary_table.read(self._session, self._dataset, self._contract)
             self._groups = [[] for _ in self._part.extractors]
         filled = {table.name: dictionary.layout(table) for group in self._groups for table in group}
         self._fit(filled, there)
@@ -149,7 +154,7 @@ class Load:
     def _record_refusal(self) -> None:
         """Record in ``problems`` that the part's values are withheld, or remove that record."""
         part = self._provenance.part
-        if self._is_known_part():
+        if ledger.has_part(self._session, self._dataset, self._provenance.part):
             self._session.run(
                 "delete refusal",
                 f"DELETE FROM {self._table('problems')} WHERE document_id IS NULL AND code = ? AND value = ?",
@@ -167,23 +172,6 @@ class Load:
                           landed_at FROM _load""",
                 [tables.REFUSED, part, message],
             )
-
-    def _is_known_part(self) -> bool:
-        ledger = f"SELECT 1 FROM {self._table('loads')} WHERE part = ?"
-        return bool(self._session.rows("look for part", ledger, [self._provenance.part]))
-
-    def _asked_contract(self) -> SchemaContract:
-        """Return the contract asked for, or that of the workflow's last load."""
-        if self._policy.schema_contract is not None:
-            return self._policy.schema_contract
-        last: list[tuple[SchemaContract]] = self._session.rows(
-            "read contract",
-            f"""SELECT schema_contract FROM {self._table("loads")}
-                WHERE workflow_id = ? AND workflow_version_requested = ? AND schema_contract IS NOT NULL
-                ORDER BY ended_at DESC LIMIT 1""",
-            [self._provenance.workflow_id, self._provenance.version or ""],
-        )
-        return last[0][0] if last else "evolve"
 
     # documents and runs
 
@@ -210,7 +198,11 @@ class Load:
         ``documents`` and ``runs`` alone, the part's ledger row still exists; if these tables were dropped,
         they were absent before the landing.
         """
-        return bool(self._known or not self._whole or self._is_known_part())
+        return bool(
+            self._known
+            or not self._whole
+            or ledger.has_part(self._session, self._dataset, self._provenance.part)
+        )
 
     def _delete_rows(self) -> None:
         """Delete the rows that the part replaces."""
@@ -328,68 +320,15 @@ class Load:
     # the ledger
 
     def _finish(self) -> Landing:
-        """Check that each document of the part has exactly one row, count the rows, and write the ledger."""
-        self._session.stage(
-            "_landed",
-            f"""SELECT document_id, status, reason, approval
-                FROM {self._table("documents")} SEMI JOIN (FROM _submitted CROSS JOIN _load)
-                USING ({names(tables.KEY)})""",
+        """Check that each document of the part has exactly one row, and write the ledger's row."""
+        session, dataset, provenance = self._session, self._dataset, self._provenance
+        landing, runs = counting.counted(
+            session, dataset, provenance, dict(+self._rows), refused=bool(self._refusal)
         )
-        ((submitted, found, distinct, runs, credits, held),) = self._session.rows(
-            "count part",
-            """SELECT (SELECT count(*) FROM _submitted), count(*), count(DISTINCT document_id),
-                      (SELECT count(*) FROM _attempts),
-                      (SELECT coalesce(sum(credits), 0) FROM _attempts WHERE ?),
-                      count(*) FILTER (approval = ?)
-               FROM _landed""",
-            [self._provenance.counted, tables.WAITING],
+        counting.write_load(
+            session, dataset, provenance, landing, runs, contract=self._contract, started=self._started
         )
-        if not submitted == found == distinct:
-            raise WarehouseError(
-                f"Part {self._provenance.part}: {submitted} documents were to have one row each in "
-                f"{self._dataset}.documents; there are {found} rows of {distinct}. The load was undone."
-            )
-        by_status: Counter[str] = Counter()
-        by_reason: Counter[str] = Counter()
-        for status, reason, count in self._session.rows(
-            "count outcomes", "SELECT status, reason, count(*) FROM _landed GROUP BY ALL ORDER BY ALL"
-        ):
-            by_status[status] += count
-            if reason is not None:
-                by_reason[reason] += count
-        landing = Landing(
-            submitted,
-            dict(by_status),
-            dict(by_reason),
-            float(credits),
-            dict(+self._rows),
-            held,
-            refused=bool(self._refusal),
-        )
-        self._write_ledger(landing, runs)
         return landing
-
-    def _write_ledger(self, landing: Landing, runs: int) -> None:
-        loads = self._table("loads")
-        self._session.run("delete from loads", f"DELETE FROM {loads} WHERE part = ?", [self._provenance.part])
-        self._insert(
-            "loads",
-            tables.LOADS,
-            f"""SELECT ?, workflow_id, workflow_version_requested, load_batch_id, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-                       {names([name for name in tables.LOAD if name != "landed_at"])} FROM _load""",
-            [
-                self._provenance.part,
-                self._provenance.extend_conn_id,
-                landing.documents,
-                runs,
-                landing.credits,
-                json.dumps(landing.by_status),
-                json.dumps(landing.rows),
-                self._contract,
-                self._started,
-                datetime.now(UTC),
-            ],
-        )
 
     # statements
 

@@ -24,7 +24,7 @@ from extend_provider.client.models import Extraction, ProcessorResult, StepRun
 PAGE_BYTES: Final = 8 * 1024 * 1024
 #: Bytes of large extractions after which a part goes on in another transaction: when DuckDB commits one, it
 #: has up to 2,048 rows of a table in memory at once, with every value of theirs. Other extractions do not
-#: count: so many rows of them are not much.
+#: count: 2,048 rows of them are small.
 SLICE_BYTES: Final = 8 * 1024 * 1024
 _LARGE: Final = 64 * 1024
 

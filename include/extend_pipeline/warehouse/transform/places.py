@@ -85,8 +85,8 @@ def place_rows() -> str:
 def beside_nodes(pages: str, column: str, function: str = "json_tree") -> str:
     """Return the join of extractions, ``page``, with every ``node`` of one of their values.
 
-    The value is asked for by its number: DuckDB keeps whatever a lateral join depends on beside each of its
-    rows, and of the value itself that would be as many copies as it has nodes.
+    The value is looked up by its number: DuckDB copies what a lateral join depends on into each of its rows,
+    and the value itself would be copied once per node.
     """
     own = f"SELECT own.{column} FROM _page AS own WHERE own.result_no = page.result_no"
     return f"{pages} AS page, LATERAL (SELECT tree.* FROM {function}(({own})) AS tree) AS node"
@@ -101,7 +101,7 @@ def spelled(place: str) -> str:
 
 
 def folded(place: str) -> str:
-    """What all spellings of a place have in common: names and positions, a dot between them.
+    """The part that all spellings of a place share: names and positions, separated by dots.
 
     Characters that one of the spellings separates or quotes by are left out of names, too; should two places
     be the same without them, their spelling decides.

@@ -29,7 +29,7 @@ _SHORTEST_CUT: Final = 128
 #: The only key of the object that replaces a text that was cut out; it cannot be guessed.
 _CUT: Final = f"cut {secrets.token_hex(16)}"
 _DIGITS: Final = bytes.maketrans(b".123456789", b"0000000000")
-#: What a number that a double may not keep has in it, once every digit is a zero.
+#: Part of each number that a double may not keep, once every digit is replaced by a zero.
 _TOO_LONG: Final = b"0" * (_SAFE_LENGTH + 1)
 _SMALL: Final = re.compile(rb"0[eE]-000")
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -87,7 +87,7 @@ class _Extraction(msgspec.Struct, rename="camel"):
     config: _Config | None = None
 
     def texts(self) -> Iterator[msgspec.Raw]:
-        """Yield the texts that are large as a rule."""
+        """Yield the texts that are usually large."""
         for output in (self.output, self.initial_output):
             if output is not None:
                 yield output.value
@@ -109,7 +109,7 @@ class _Run(msgspec.Struct, rename="camel"):
     outputs: list[_Extraction] = []
 
     def texts(self) -> Iterator[msgspec.Raw]:
-        """Yield the texts that are large as a rule."""
+        """Yield the texts that are usually large."""
         for step in self.step_runs:
             if step.result is not None and step.result.extract_run is not None:
                 yield from step.result.extract_run.texts()
@@ -162,7 +162,7 @@ def decoded(text: bytes) -> Any:
         try:
             return _ANYTHING.decode(text)
         except (msgspec.DecodeError, RecursionError):
-            pass  # Python reads NaN and deeper nesting, too
+            pass  # Python also reads NaN and deeper nesting
     return json.loads(text, parse_float=_exact_float, parse_int=_exact_int, parse_constant=str)
 
 
@@ -194,7 +194,7 @@ def _without_large_texts(line: bytes) -> tuple[bytes, tuple[bytes, ...]]:
 
 
 def _is_worth_cutting(text: bytes) -> bool:
-    """Whether it is a long object, and none that a wire looks into: a field of a fields-array extractor."""
+    """Return True for a long object, except a field of a fields-array extractor, into which a wire looks."""
     return len(text) >= _SHORTEST_CUT and text.startswith(b"{") and b'"references"' not in text
 
 

@@ -1,4 +1,4 @@
-"""SQL that decides which run a document has, and whether what has landed of it is newer.
+"""SQL that decides which run a document has, and whether a newer one has landed.
 
 Every function returns a statement. ``_load`` is one row, which says where the part comes from.
 """
@@ -27,7 +27,7 @@ from extend_pipeline.warehouse.sql import (
 SETTLED: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED")
 _TIMES: Final = ("created_at", "started_at", "ended_at", "updated_at", "reviewed_at")
 _OF_THE_LOAD: Final = {"load_batch_id": ColumnType.TEXT, "hold": ColumnType.BOOLEAN}
-#: The columns of a landed run that tell whether it is older.
+#: The columns by which a landed run is compared with another one.
 _KNOWN_RUN: Final = (
     *tables.KEY,
     *("run_id", "status", "created_at", "started_at", "observed_at", "landed_at"),
@@ -205,7 +205,7 @@ def document_rows(landing: str) -> str:
 
 
 def counted_attempts(documents: str) -> str:
-    """Return the statement that counts anew the runs of documents that the part has nothing newer of."""
+    """Return the statement that recounts the runs of documents for which the part has nothing newer."""
     same = " AND ".join(f"document.{name} = counted.{name}" for name in tables.KEY)
     return f"""
         UPDATE {documents} AS document SET attempts = counted.attempts

@@ -40,7 +40,7 @@ def step_record(run: WorkflowRun, step: StepRun) -> dict[str, Any]:
 
 
 def file_of(run: WorkflowRun, step: StepRun) -> str | None:
-    """Return the one file that a step worked on; None if it worked on several together, or on one unknown."""
+    """Return the one file that a step worked on; None if there were several, or it is unknown."""
     files = step.files or (() if _is_split(run) else run.files)
     return files[0].id if len(files) == 1 else None
 
@@ -99,7 +99,7 @@ def _document_page(
 ) -> int | None:
     """Return the page of the document's own file that a file begins on, through all that it was split off."""
     page = 1
-    for _ in files:  # no more often than there are files, should they lead in a circle
+    for _ in files:  # at most once per file, in case they form a cycle
         if file.parent_file_id is None:
             return page
         start = splits[file.id].start_page
@@ -117,7 +117,7 @@ def edits_of(run: WorkflowRun) -> dict[str, Any] | None:
 
 
 def _together(first: R, other: R) -> R:
-    """Return the first one, with what only the other one knows."""
+    """Return the first one, completed with what only the other one has."""
     names = [field.name for field in dataclasses.fields(first)]
     known = {name: getattr(first, name) for name in names if getattr(first, name) is not None}
     return dataclasses.replace(other, **known)

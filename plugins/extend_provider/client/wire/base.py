@@ -151,7 +151,7 @@ def without_nones(body: Mapping[str, Any]) -> Body:
 
 
 def next_page_token(body: object) -> str | None:
-    """Return the cursor of the next page; absent, null and empty all mean that there is none."""
+    """Return the cursor of the next page; absent, null and empty all mean the last page."""
     return text(body_mapping(body), "nextPageToken")
 
 

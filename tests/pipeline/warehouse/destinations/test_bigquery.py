@@ -23,9 +23,21 @@ from extend_pipeline.warehouse.schema import views
 from extend_pipeline.warehouse.session import WITHHELD
 from fixtures.engines.bigquery import BigQuery
 from fixtures.warehouse.crashes import FEW_OR_EVERY, LAST_WRITE, break_loads
-from fixtures.warehouse.destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
+from fixtures.warehouse.destinations import (
+    EDGE_TYPES,
+    EDGE_VALUES,
+    assert_same_rows,
+    claim_and_find,
+    land_after,
+    land_before,
+    land_beside_duckdb,
+    land_values,
+    migrate_and_refuse,
+    opener,
+    plan_land_and_ask,
+)
 from fixtures.warehouse.files import OF_THE_LEDGER, provenance, query, warehouse
-from fixtures.warehouse.parts import AFTER, BEFORE, LATER
+from fixtures.warehouse.parts import AFTER, LATER
 from fixtures.warehouse.runs import document, extract_step, raw_lines, run
 
 #: What the emulator's own code is warned of.
@@ -90,10 +102,8 @@ def test_parts_leave_what_they_leave_in_duckdb(
     land_beside_duckdb(opened, file)
     with opened() as there:
         there.check_writable()
-    expected, found = landed(file), landed(bigquery_project)
-    assert found.keys() == expected.keys()
-    for table, rows in expected.items():
-        assert found[table] == rows, table
+    expected = landed(file)
+    assert_same_rows(landed(bigquery_project), expected)
     # Nothing is left of what rows passed through, and views are made once.
     assert bigquery_project.tables() == {*expected, *views.VIEWS}
     made = [each for each in bigquery_project.statements if "VIEW" in each]
@@ -107,15 +117,7 @@ def test_parts_leave_what_they_leave_in_duckdb(
 def test_claims_and_what_has_landed_are_found(
     bigquery_project: BigQuery, opened: Callable[..., Warehouse]
 ) -> None:
-    key: Any = {"workflow_id": "o'brien\\\0", "version": None}
-    with opened() as there:
-        there.check_writable()
-        there.claim([(FIRST, "a")], **key)
-        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [(), ("a",)]
-        assert not there.claim([(FIRST, "b")], **key), "another plan has it"
-        assert [each.documents for each in there.claims()] == [1]
-        assert there.claim([(SECOND, "b")], **key, freed=["a"])
-        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [("b",), ()]
+    claim_and_find(opened, "o'brien\\\0")
     plan_land_and_ask(opened)
     for view in views.VIEWS:
         bigquery_project.rows(f"SELECT * FROM `extend`.`{view}`")
@@ -143,19 +145,14 @@ def test_what_cannot_be_written_to_is_refused_before_anything_is_sent(
 def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(
     bigquery_project: BigQuery, opened: Callable[..., Warehouse], every: bool
 ) -> None:
-    def land_after() -> None:
-        with opened() as there:
-            there.land(*AFTER, provenance=LATER)
-
-    with opened() as there:
-        there.land(*BEFORE, provenance=provenance())
+    land_before(opened)
     kept = ("documents", "loads", "fields", "invoices_tags")
 
     def rows() -> list[Any]:
         return [sorted(bigquery_project.rows(f"SELECT * FROM extend.{table}"), key=repr) for table in kept]
 
     break_loads(
-        land_after,
+        lambda: land_after(opened),
         rows,
         result=lambda: landed(bigquery_project),
         few=["widen", LAST_WRITE],
@@ -167,8 +164,7 @@ def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(
 def test_a_transaction_that_breaks_is_undone_and_its_error_quotes_no_value(
     bigquery_project: BigQuery, opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with opened() as there:
-        there.land(*BEFORE, provenance=provenance())
+    land_before(opened)
     before = landed(bigquery_project)
     original = destination._typed
 
@@ -229,30 +225,11 @@ def test_any_text_arrives_as_it_is(bigquery_project: BigQuery, opened: Callable[
 def test_times_and_numbers_at_the_edges_are_what_they_are_in_duckdb(
     bigquery_project: BigQuery, opened: Callable[..., Warehouse], tmp_path: Path
 ) -> None:
-    properties = {
-        "day": {"type": "string", "extend:type": "date"},
-        "time": {"type": "string", "format": "date-time"},
-        "money": {"type": "number"},
-        "whole": {"type": "integer"},
-        "flag": {"type": "boolean"},
-    }
-    values = [
-        {"day": "0001-01-01", "time": "0001-01-01T00:00:00Z", "money": "-0.000000001", "whole": -(2**63)},
-        {"day": "9999-12-31", "time": "9999-12-31T23:59:59.999999+14", "money": "9" * 29, "whole": 2**63 - 1},
-        {"day": None, "time": "2026-11-22T09:00:00.1+05:30", "money": 0.1, "flag": False},
-    ]
-    submission = [document(number) for number in range(len(values))]
     # The second time, days have become times: a column that the service does not change by itself.
-    later = {**properties, "day": properties["time"]}
+    later = {**EDGE_TYPES, "day": EDGE_TYPES["time"]}
     file = tmp_path / "warehouse.duckdb"
-    for schema, origin in ((properties, provenance()), (later, LATER)):
-        runs = [
-            run(each, steps=[extract_step(v, schema={"type": "object", "properties": schema})])
-            for each, v in zip(submission, values, strict=True)
-        ]
-        with opened() as there, warehouse(file) as here:
-            for each in (there, here):
-                each.land(submission, raw_lines(*runs), provenance=origin)
+    for properties, origin in ((EDGE_TYPES, provenance()), (later, LATER)):
+        land_values([opened, lambda: warehouse(file)], properties, EDGE_VALUES, origin=origin)
         assert landed(bigquery_project)["invoices"] == landed(file)["invoices"]
 
 

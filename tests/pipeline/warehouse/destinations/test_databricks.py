@@ -18,13 +18,23 @@ from databricks.sdk.core import Config
 from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse
 from extend_pipeline.warehouse.destinations import databricks as destination
 from extend_pipeline.warehouse.destinations import databricks_api
-from extend_pipeline.warehouse.hooks import DatabricksWarehouseHook
+from extend_pipeline.warehouse.hooks import HOOKS
 from extend_pipeline.warehouse.schema import views
-from extend_pipeline.warehouse.sql import quoted
 from fixtures.engines.databricks import PRINCIPAL, TOKEN, Databricks
 from fixtures.warehouse.crashes import FEW_OR_EVERY, Crash
-from fixtures.warehouse.destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
-from fixtures.warehouse.files import OF_THE_LEDGER, provenance, query, warehouse
+from fixtures.warehouse.destinations import (
+    EDGE_TYPES,
+    EDGE_VALUES,
+    assert_same_rows,
+    land_beside_duckdb,
+    land_values,
+    land_while_a_cast_breaks,
+    migrate_and_refuse,
+    opener,
+    plan_land_and_ask,
+    rows_as_json,
+)
+from fixtures.warehouse.files import provenance, query, warehouse
 from fixtures.warehouse.parts import AFTER, BEFORE, LATER
 from fixtures.warehouse.runs import document, extract_step, raw_lines, run
 
@@ -56,16 +66,7 @@ def landed(place: Databricks | Path) -> dict[str, list[str]]:
         "(SELECT table_name FROM duckdb_tables()) ORDER BY table_name, column_name"
     ):
         columns.setdefault(table, []).append(name)
-    rows = " UNION ALL ".join(
-        f"""SELECT '{table}', CAST(to_json({{{
-            ", ".join(f"'{name}': {quoted(name)}" for name in names if name not in OF_THE_LEDGER)
-        }}}) AS VARCHAR) FROM extend.{quoted(table)}"""
-        for table, names in columns.items()
-    )
-    found: dict[str, list[str]] = {table: [] for table in columns}
-    for table, row in sorted(map(tuple, ask(rows))):
-        found[table].append(row)
-    return found
+    return rows_as_json(ask, columns, "extend.")
 
 
 def told(place: Databricks) -> dict[str, list[Any]]:
@@ -88,10 +89,7 @@ def test_parts_leave_what_they_leave_in_duckdb(
 ) -> None:
     file = tmp_path / "warehouse.duckdb"
     land_beside_duckdb(opened, file)
-    expected, found = landed(file), landed(databricks)
-    assert found.keys() == expected.keys()
-    for table, rows in expected.items():
-        assert found[table] == rows, table
+    assert_same_rows(landed(databricks), landed(file))
     assert staged_tables(databricks) == []
     assert databricks.staged_files() == []
 
@@ -123,38 +121,23 @@ def test_values_at_the_edges_are_what_they_are_in_duckdb(
     databricks: Databricks, opened: Callable[..., Warehouse], tmp_path: Path
 ) -> None:
     properties = {
-        "day": {"type": "string", "extend:type": "date"},
-        "time": {"type": "string", "format": "date-time"},
-        "money": {"type": "number"},
-        "whole": {"type": "integer"},
-        "flag": {"type": "boolean"},
+        **EDGE_TYPES,
         "text": {"type": "string"},
         "größe": {"type": "string"},
         "any": {"type": "object"},
     }
     hostile = ['"', "\\N", "\\'", "", " ", "\r\n", "NULL", "`a` ${b} {{c}}", "?", "$1 :a", "a\0b", "請🙂"]
-    values: list[dict[str, Any]] = [
-        {"day": "0001-01-01", "time": "0001-01-01T00:00:00Z", "money": "-0.000000001", "whole": -(2**63)},
-        {"day": "9999-12-31", "time": "9999-12-31T23:59:59.999999+14", "money": "9" * 29, "whole": 2**63 - 1},
-        {"day": None, "time": "2026-11-22T09:00:00.1+05:30", "money": 0.1, "flag": False},
+    values = [
+        *EDGE_VALUES,
         *({"text": text, "größe": text, "any": {text or "empty": [text, None, 1.5]}} for text in hostile),
     ]
     # A column that gets wider takes the table's old rows with it.
     wider = {**properties, "day": {"type": "string", "format": "date-time"}, "whole": {"type": "number"}}
     late = {"day": "2026-11-22T23:30:00-02:00", "whole": 0.5}
-    parts: list[tuple[Any, list[Any], int, Any]] = [
-        (properties, values, 1, provenance()),
-        (wider, [late], 100, LATER),
-    ]
     file = tmp_path / "warehouse.duckdb"
-    for declared, extracted, first, origin in parts:
-        submission = [document(first + number) for number in range(len(extracted))]
-        schema = {"type": "object", "properties": declared}
-        steps = ([extract_step(value, schema=schema)] for value in extracted)
-        runs = [run(each, steps=s) for each, s in zip(submission, steps, strict=True)]
-        for place in (opened(), warehouse(file)):
-            with place as there:
-                there.land(submission, raw_lines(*runs), provenance=origin)
+    places = [opened, lambda: warehouse(file)]
+    land_values(places, properties, values, first=1)
+    land_values(places, wider, [late], first=100, origin=LATER)
     expected = landed(file)
     assert len(expected["invoices"]) == len(values) + 1
     assert landed(databricks) == expected
@@ -253,15 +236,9 @@ def test_whoever_ends_while_a_statement_runs_cancels_it(
 def test_an_error_of_databricks_quotes_no_value(
     databricks: Databricks, opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # An engine quotes the text that a cast breaks on. No cast of the package can break; this one does.
-    with opened() as there, monkeypatch.context() as patched:
-        patched.setattr(destination, "_typed", lambda text, kind: f"CAST({text} AS DATE)")
-        with pytest.raises(WarehouseError) as caught:
-            there.land([FIRST], raw_lines(run(FIRST)), provenance=LATER)
-    assert "Part raw/2 into Databricks" in str(caught.value)
-    assert "CAST_INVALID_INPUT" in str(caught.value)
-    assert FIRST.id not in str(caught.value)
-    assert caught.value.__context__ is None
+    message = land_while_a_cast_breaks(opened, destination, monkeypatch)
+    assert "Part raw/2 into Databricks" in message
+    assert "CAST_INVALID_INPUT" in message
     # Of two that write to the same tables, Delta lets the first one through.
     conflict = "[DELTA_CONCURRENT_APPEND.WITH_PARTITION_HINT] Files were added: secret-4111"
     databricks.failing = lambda sql: conflict if sql.startswith("BEGIN ATOMIC") else None
@@ -324,7 +301,7 @@ def test_the_connection_says_who_we_are(
         with there:
             assert there.counts() == {}
     connected(None, TOKEN)
-    accepted, message = DatabricksWarehouseHook("warehouse_test").test_connection()
+    accepted, message = HOOKS["databricks"]("warehouse_test").test_connection()
     assert accepted
     assert "experimental" in message
     for refused in (

@@ -15,12 +15,25 @@ from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse
 from extend_pipeline.warehouse.destinations import redshift as destination
 from extend_pipeline.warehouse.records import WarehouseBusyError
 from extend_pipeline.warehouse.schema import views
-from extend_pipeline.warehouse.sql import quoted
 from fixtures.engines.redshift import BUCKET, LONGEST, Redshift
 from fixtures.warehouse.crashes import FEW_OR_EVERY, LAST_WRITE, break_loads
-from fixtures.warehouse.destinations import land_beside_duckdb, migrate_and_refuse, opener, plan_land_and_ask
-from fixtures.warehouse.files import OF_THE_LEDGER, provenance, query, warehouse
-from fixtures.warehouse.parts import AFTER, BEFORE, LATER
+from fixtures.warehouse.destinations import (
+    EDGE_TYPES,
+    EDGE_VALUES,
+    assert_same_rows,
+    claim_and_find,
+    land_after,
+    land_before,
+    land_beside_duckdb,
+    land_values,
+    land_while_a_cast_breaks,
+    land_while_the_server_goes_away,
+    migrate_and_refuse,
+    opener,
+    plan_land_and_ask,
+    rows_as_json,
+)
+from fixtures.warehouse.files import provenance, query, warehouse
 from fixtures.warehouse.runs import WORKFLOW, document, extract_step, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
@@ -40,16 +53,7 @@ def landed(place: Any) -> dict[str, list[str]]:
         "WHERE schema_name = 'extend' AND table_name <> '_lock' AND table_name IN "
         "(SELECT table_name FROM duckdb_tables()) GROUP BY table_name",
     )
-    rows = " UNION ALL ".join(
-        f"""SELECT '{table}', CAST(to_json({{{
-            ", ".join(f"'{name}': {quoted(name)}" for name in names if name not in OF_THE_LEDGER)
-        }}}) AS VARCHAR) FROM {quoted(table)}"""
-        for table, names in columns
-    )
-    found: dict[str, list[str]] = {table: [] for table, _ in columns}
-    for table, row in sorted(query(place, rows)):
-        found[table].append(row)
-    return found
+    return rows_as_json(lambda sql: query(place, sql), dict(columns))
 
 
 def test_parts_leave_what_they_leave_in_duckdb(
@@ -57,10 +61,7 @@ def test_parts_leave_what_they_leave_in_duckdb(
 ) -> None:
     file = tmp_path / "warehouse.duckdb"
     land_beside_duckdb(opened, file)
-    expected, found = landed(file), landed(redshift.database)
-    assert found.keys() == expected.keys()
-    for table, rows in expected.items():
-        assert found[table] == rows, table
+    assert_same_rows(landed(redshift.database), landed(file))
     assert redshift.s3.client.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
     # A column that was widened, and what all is kept in.
     words = dict(
@@ -74,15 +75,7 @@ def test_parts_leave_what_they_leave_in_duckdb(
 
 
 def test_claims_and_what_has_landed_are_found(redshift: Redshift, opened: Callable[..., Warehouse]) -> None:
-    key: Any = {"workflow_id": "o'brien\\", "version": None}
-    with opened() as there:
-        there.check_writable()
-        there.claim([(FIRST, "a")], **key)
-        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [(), ("a",)]
-        assert not there.claim([(FIRST, "b")], **key), "another plan has it"
-        assert [each.documents for each in there.claims()] == [1]
-        assert there.claim([(SECOND, "b")], **key, freed=["a"])
-        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [("b",), ()]
+    claim_and_find(opened, "o'brien\\")
     plan_land_and_ask(opened)
     for view in views.VIEWS:
         redshift.database.rows(f"SELECT * FROM extend.{view}")
@@ -138,14 +131,9 @@ def test_any_text_arrives_as_it_is(
 def test_a_load_that_breaks_anywhere_leaves_what_was_there(
     redshift: Redshift, opened: Callable[..., Warehouse], every: bool
 ) -> None:
-    def land_after() -> None:
-        with opened() as there:
-            there.land(*AFTER, provenance=LATER)
-
-    with opened() as there:
-        there.land(*BEFORE, provenance=provenance())
+    land_before(opened)
     break_loads(
-        land_after,
+        lambda: land_after(opened),
         lambda: landed(redshift.database),
         result=lambda: landed(redshift.database),
         few=["read documents", "widen", LAST_WRITE],
@@ -188,79 +176,37 @@ def test_more_rows_than_a_page_and_two_answers_at_once(opened: Callable[..., War
 def test_an_error_of_redshift_quotes_no_value(
     opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # An engine quotes the text that a cast breaks on. No cast of the package can break; this one does.
-    monkeypatch.setattr(destination, "_typed", lambda text, kind: f"CAST({text} AS DATE)")
-    with opened() as there, pytest.raises(WarehouseError) as caught:
-        there.land([FIRST], raw_lines(run(FIRST)), provenance=LATER)
-    assert "Part raw/2 into Redshift" in str(caught.value)
-    assert "22007" in str(caught.value)
-    assert FIRST.id not in str(caught.value)
-    assert caught.value.__context__ is None
+    message = land_while_a_cast_breaks(opened, destination, monkeypatch)
+    assert "Part raw/2 into Redshift" in message
+    assert "22007" in message
 
 
 def test_a_server_that_goes_away_is_named_and_no_value_is(
-    redshift: Redshift, opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch
+    redshift: Redshift, opened: Callable[..., Warehouse]
 ) -> None:
-    with opened() as there:
-        there.land(*BEFORE, provenance=provenance())
-    before, append = landed(redshift.database), destination.Redshift.append
-
-    def cut(self: destination.Redshift, table: str, *arguments: Any) -> None:
-        if "fields" in table:
-            redshift.database.rows(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        append(self, table, *arguments)
-
-    with monkeypatch.context() as patched, opened() as there:
-        patched.setattr(destination.Redshift, "append", cut)
-        with pytest.raises(WarehouseError) as caught:
-            there.land(*AFTER, provenance=LATER)
-    assert "Part raw/2 into Redshift" in str(caught.value)
-    assert '\'insert into "extend"."fields"\'' in str(caught.value)
-    assert "4111" not in str(caught.value)
-    assert caught.value.__context__ is None
+    land_before(opened)
+    before = landed(redshift.database)
+    message = land_while_the_server_goes_away(
+        lambda: land_after(opened), destination.Redshift, redshift.database.rows
+    )
+    assert "Part raw/2 into Redshift" in message
     assert landed(redshift.database) == before
-    with opened() as there:
-        there.land(*AFTER, provenance=LATER)
+    land_after(opened)
 
 
 def test_times_and_numbers_at_the_edges_are_what_they_are_in_duckdb(
     redshift: Redshift, opened: Callable[..., Warehouse], tmp_path: Path
 ) -> None:
-    schema = {
-        "type": "object",
-        "properties": {
-            "day": {"type": "string", "extend:type": "date"},
-            "time": {"type": "string", "format": "date-time"},
-            "money": {"type": "number"},
-            "whole": {"type": "integer"},
-            "flag": {"type": "boolean"},
-        },
-    }
-    values = [
-        {"day": "0001-01-01", "time": "0001-01-01T00:00:00Z", "money": "-0.000000001", "whole": -(2**63)},
-        {"day": "9999-12-31", "time": "9999-12-31T23:59:59.999999+14", "money": "9" * 29, "whole": 2**63 - 1},
-        {"day": None, "time": "2026-11-22T09:00:00.1+05:30", "money": 0.1, "flag": False},
-    ]
-    submission = [document(number) for number in range(len(values))]
-    runs = [
-        run(each, steps=[extract_step(v, schema=schema)]) for each, v in zip(submission, values, strict=True)
-    ]
     file = tmp_path / "warehouse.duckdb"
-    with opened() as there, warehouse(file) as here:
-        for each in (there, here):
-            each.land(submission, raw_lines(*runs), provenance=provenance())
+    land_values([opened, lambda: warehouse(file)], EDGE_TYPES, EDGE_VALUES)
     assert landed(redshift.database)["invoices"] == landed(file)["invoices"]
 
 
 def test_booleans_and_text_are_never_cast_to_each_other(
     redshift: Redshift, opened: Callable[..., Warehouse]
 ) -> None:
-    for part, origin in ((BEFORE, provenance()), (AFTER, LATER)):
-        with opened() as there:
-            there.land(*part, provenance=origin)
+    land_before(opened)
+    land_after(opened)
     booleans = {'"reviewed"', '"edited"', '"passed"', '"paid"'}
     cast = {name for name in booleans for each in redshift.statements if f"CAST({name} AS" in each}
     assert not cast

@@ -19,9 +19,17 @@ from extend_pipeline.warehouse.destinations.snowflake import Snowflake
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.schema import views
 from fixtures.warehouse.crashes import FEW_OR_EVERY, LAST_WRITE, break_loads
-from fixtures.warehouse.destinations import land_beside_duckdb, migrate_and_refuse, plan_land_and_ask
+from fixtures.warehouse.destinations import (
+    assert_same_rows,
+    claim_and_find,
+    land_after,
+    land_before,
+    land_beside_duckdb,
+    land_while_a_cast_breaks,
+    migrate_and_refuse,
+    plan_land_and_ask,
+)
 from fixtures.warehouse.files import OF_THE_LEDGER, provenance, warehouse
-from fixtures.warehouse.parts import AFTER, BEFORE, LATER
 from fixtures.warehouse.runs import document, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
@@ -85,22 +93,11 @@ def readable(row: Any) -> str:
 def test_parts_leave_what_they_leave_in_duckdb(tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
     land_beside_duckdb(opened, file)
-    expected = contents_of_duckdb(file)
-    assert contents().keys() == expected.keys()
-    for table, rows in contents().items():
-        assert rows == expected[table], table
+    assert_same_rows(contents(), contents_of_duckdb(file))
 
 
 def test_claims_and_what_has_landed_are_found() -> None:
-    key: Any = {"workflow_id": "o'brien\\", "version": None}
-    with opened() as there:
-        there.check_writable()
-        there.claim([(FIRST, "a")], **key)
-        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [(), ("a",)]
-        assert not there.claim([(FIRST, "b")], **key), "another plan has it"
-        assert [each.documents for each in there.claims()] == [1]
-        assert there.claim([(SECOND, "b")], **key, freed=["a"])
-        assert [each.chunks for each in there.unlanded([SECOND, FIRST], **key)] == [("b",), ()]
+    claim_and_find(opened, "o'brien\\")
     plan_land_and_ask(opened)
     for view in views.VIEWS:
         ask(f"SELECT * FROM extend.{view}")
@@ -112,20 +109,15 @@ def test_a_dataset_of_another_release_is_migrated_or_refused() -> None:
 
 @FEW_OR_EVERY
 def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there(every: bool) -> None:
-    def land_after() -> None:
-        with opened() as there:
-            there.land(*AFTER, provenance=LATER)
-
     def rows() -> list[Any]:
         return [
             sorted(ask(f"SELECT * FROM extend.{table}"), key=repr)
             for table in ("documents", "loads", "fields", "invoices_tags")
         ]
 
-    with opened() as there:
-        there.land(*BEFORE, provenance=provenance())
+    land_before(opened)
     break_loads(
-        land_after,
+        lambda: land_after(opened),
         rows,
         result=contents,
         few=["delete from documents", LAST_WRITE],
@@ -135,13 +127,8 @@ def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there(ever
 
 
 def test_an_error_of_snowflake_quotes_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    # An engine quotes the text that a cast breaks on. No cast of the package can break; this one does.
-    monkeypatch.setattr(destination, "_typed", lambda text, kind: f"CAST({text} AS DATE)")
-    with opened() as there, pytest.raises(WarehouseError) as caught:
-        there.land([FIRST], raw_lines(run(FIRST)), provenance=LATER)
-    assert "Part raw/2 into Snowflake" in str(caught.value)
-    assert FIRST.id not in str(caught.value)
-    assert caught.value.__context__ is None
+    message = land_while_a_cast_breaks(opened, destination, monkeypatch)
+    assert "Part raw/2 into Snowflake" in message
 
 
 def test_the_connection_decides(monkeypatch: pytest.MonkeyPatch) -> None:

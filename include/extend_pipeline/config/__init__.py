@@ -19,67 +19,38 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar, Union
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal
 
+from extend_pipeline.config.checked import Checked, Templated, check_type
+from extend_pipeline.config.sources import GCS, S3, Azure, Files, Source, source_settings
 from extend_pipeline.exceptions import PipelineInputError
-from extend_pipeline.settings import Shape, check_literals, check_repetition, check_shape
+from extend_pipeline.settings import check_repetition
 from extend_provider.client.validation import is_templated
 
-if TYPE_CHECKING:
-    from airflow.sdk import XComArg
-
-T = TypeVar("T")
-#: A value, a Jinja template that gives it, or the output of another task.
-Templated = Union[T, str, "XComArg"]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Checked:
-    """Checks its fields when it is made."""
-
-    #: Fields whose setting has another name, see :class:`~extend_pipeline.settings.Settings`.
-    _settings: ClassVar[Mapping[str, str]] = {}
-
-    def __post_init__(self) -> None:
-        owner, fields = type(self).__name__, self._fields_by_setting()
-        check_shape(self._values(), lambda name: f"{owner}.{name}")
-        check_literals(
-            {setting: getattr(self, name) for setting, name in fields.items()},
-            label=lambda setting: f"{owner}.{fields[setting]}",
-            partial=True,
-        )
-
-    def to_settings(self) -> dict[str, Any]:
-        """Return what the first task renders."""
-        return {setting: getattr(self, name) for setting, name in self._fields_by_setting().items()}
-
-    @classmethod
-    def labels(cls) -> dict[str, str]:
-        """Return, by setting, how an error names the field."""
-        names = [field.name for field in dataclasses.fields(cls) if _is_setting(field)]
-        return {cls._settings.get(name, name): f"{cls.__name__}.{name}" for name in names}
-
-    def _values(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    def _fields_by_setting(self) -> dict[str, str]:
-        """Return the fields that are settings; of two that are the same one, that which is given."""
-        found: dict[str, str] = {}
-        for field in dataclasses.fields(self):
-            setting = self._settings.get(field.name, field.name)
-            if _is_setting(field) and (setting not in found or getattr(self, field.name) is not None):
-                found[setting] = field.name
-        return found
-
-
-def _is_setting(field: dataclasses.Field[Any]) -> bool:
-    return field.name not in Shape.model_fields and field.name != "warehouse"
+__all__ = [
+    "GCS",
+    "S3",
+    "Azure",
+    "Budget",
+    "Deployment",
+    "Execution",
+    "Files",
+    "Quality",
+    "Reprocess",
+    "Source",
+    "Templated",
+    "Warehouse",
+    "Workflow",
+    "check_type",
+    "deployment_label",
+    "label",
+    "source_settings",
+]
 
 
 @dataclasses.dataclass(frozen=True)
-class Warehouse(_Checked):
+class Warehouse(Checked):
     """Where documents land.
 
     :param conn_id: the connection; of type ``duckdb``, its host is the file.
@@ -96,7 +67,7 @@ class Warehouse(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class Deployment(_Checked):
+class Deployment(Checked):
     """Where a pipeline reads, works and writes; the DAGs of one Airflow share it.
 
     :param workspace: where files between tasks and the raw answers live, ``file:///…`` or
@@ -121,84 +92,7 @@ class Deployment(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class Source(_Checked):
-    """What the kinds of sources have in common; see :class:`S3`."""
-
-    address: Templated[str | Sequence[str]]
-    _: dataclasses.KW_ONLY
-    glob: Templated[str] | None = None
-    modified_from: Templated[dt.date] | None = None
-    modified_to: Templated[dt.date] | None = None
-    conn_id: Templated[str] | None = None
-
-    _settings: ClassVar[Mapping[str, str]] = {"address": "source", "conn_id": "source_conn_id"}
-    #: Which addresses the object takes; any, if there are none.
-    _schemes: ClassVar[tuple[str, ...]] = ()
-
-    def __post_init__(self) -> None:
-        written = [self.address] if isinstance(self.address, str) else self.address
-        for address in written if self._schemes and isinstance(written, Sequence) else ():
-            begin = re.match(r"\s*([a-z][a-z0-9+.-]*)://", address) if isinstance(address, str) else None
-            if begin and begin[1] not in self._schemes:
-                raise PipelineInputError(
-                    f"{type(self).__name__}.address: must begin with {self._schemes[0]}://, is {address!r}"
-                )
-        super().__post_init__()
-
-
-@dataclasses.dataclass(frozen=True)
-class S3(Source):
-    """Documents in S3.
-
-    :param address: a prefix to list, ``s3://bucket/folder/``; or several addresses, a list or a line each, of
-        which those that end in ``/`` are prefixes and the others single objects. It may be empty only where
-        ``reprocess="failed"`` looks the documents up in the warehouse.
-    :param glob: only objects whose key, after the prefix, matches; see :mod:`extend_pipeline.sources.globs`.
-    :param modified_from: only objects last modified at this time or later, UTC without a zone.
-    :param modified_to: only objects last modified before this time.
-    :param conn_id: the AWS connection that reads them.
-    """
-
-    conn_id: Templated[str] | None = "aws_default"
-
-    _settings: ClassVar[Mapping[str, str]] = {"address": "source", "conn_id": "aws_conn_id"}
-    _schemes: ClassVar[tuple[str, ...]] = ("s3", "s3a", "s3n")
-
-
-@dataclasses.dataclass(frozen=True)
-class GCS(Source):
-    """Documents in Google Cloud Storage, ``gs://bucket/folder/``; see :class:`S3` for the other fields.
-
-    :param conn_id: the connection that reads them; without it, what Google's library finds.
-    """
-
-    _schemes: ClassVar[tuple[str, ...]] = ("gs", "gcs")
-
-
-@dataclasses.dataclass(frozen=True)
-class Azure(Source):
-    """Documents in Azure Blob Storage, ``abfs://container/folder/``; see :class:`S3` for the other fields.
-
-    :param conn_id: the connection that reads them; without it, what Azure's library finds.
-    """
-
-    _schemes: ClassVar[tuple[str, ...]] = ("abfs", "abfss", "adl")
-
-
-@dataclasses.dataclass(frozen=True)
-class Files(Source):
-    """Documents at any addresses, of one store or of several; see :class:`S3` for the other fields.
-
-    It takes ``file:///folder/`` (all workers must see the same), ``https://host/a.pdf`` (single documents),
-    whatever else Airflow's object storage knows, and the addresses of the other classes. An address that is
-    given as plain text, without any of these objects, is read like this.
-
-    :param conn_id: the connection that reads what is not in S3; S3 is read through ``aws_default``.
-    """
-
-
-@dataclasses.dataclass(frozen=True)
-class Workflow(_Checked):
+class Workflow(Checked):
     """What Extend does with the documents.
 
     :param id: the Extend workflow.
@@ -219,14 +113,14 @@ class Workflow(_Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Budget(_Checked):
+class Budget(Checked):
     """How many documents a run sends, and what they may cost.
 
     :param limit: send at most so many; the rest is left for a later run.
     :param max_documents: refuse the whole plan, before anything is reserved or sent, if more documents are to
         be sent after ``limit`` has cut it.
-    :param max_credits: refuse it likewise if more credits are to be expected, going by what was charged for
-        landed documents of the workflow; also if none was, because the cost is unknown then.
+    :param max_credits: refuse it likewise if the estimate is higher. The estimate is made from what was
+        charged for landed documents of the workflow; without charges it is unknown, and the plan is refused.
     """
 
     limit: Templated[int] | None = None
@@ -235,7 +129,7 @@ class Budget(_Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Quality(_Checked):
+class Quality(Checked):
     """Which results are good enough.
 
     :param max_failed: fail the run, after everything has landed, if more documents failed.
@@ -282,7 +176,7 @@ class Quality(_Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Execution(_Checked):
+class Execution(Checked):
     """How documents are sent and waited for.
 
     :param chunk_size: documents per batch, 1 to 1,000.
@@ -302,7 +196,7 @@ class Execution(_Checked):
         nothing changing, before the missing ones count as gone; at the most half of ``timeout``. Up to 3 of
         them, or 10 % and at the most 50, are sent again; with more, or with no run listed at all, the task
         fails and says what to do. Generous, because what is sent again is paid for again.
-    :param poke_interval: how long to wait between two looks at a batch, at the most.
+    :param poke_interval: the longest time between two polls of a batch.
     """
 
     chunk_size: Templated[int] = 1000
@@ -319,10 +213,10 @@ class Execution(_Checked):
     def backfill(cls, **changes: Any) -> Execution:
         """Return the execution of a large backfill that may queue behind everything else for days.
 
-        A chunk may take a week, missing runs are waited for six hours, and a batch is looked at every five
-        minutes, so that the looks leave Extend's rate limit to the submissions.
+        A chunk may take a week, missing runs are waited for six hours, and a batch is polled every five
+        minutes, so that polling leaves Extend's rate limit to the submissions.
 
-        :param changes: fields that are to have other values.
+        :param changes: fields with other values.
         """
         patient = {
             "timeout": dt.timedelta(days=7),
@@ -337,8 +231,8 @@ class Execution(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class Reprocess(_Checked):
-    """What is sent, and paid for, once more, although it has landed before.
+class Reprocess(Checked):
+    """What is sent, and paid for, again although it has landed before.
 
     :param which: ``none``; ``all`` that the source holds; or those that ``failed``, which are looked up in
         the warehouse instead.
@@ -388,18 +282,3 @@ def deployment_label(setting: str) -> str:
 def label(setting: str) -> str:
     """Return the same for a setting of ``documents_to_warehouse``."""
     return _OF_DOCUMENTS.get(setting) or deployment_label(setting)
-
-
-def check_type(name: str, value: Any, kind: type) -> None:
-    """See that an argument is one of the objects.
-
-    :raises PipelineInputError: naming the argument.
-    """
-    if not isinstance(value, kind):
-        # Not what it is: a text in the place of a deployment may be an address with a password.
-        raise PipelineInputError(f"{name}: must be a {kind.__name__}(…), is of type {type(value).__name__}")
-
-
-def source_settings(source: Any) -> dict[str, Any]:
-    """Return what the first task renders of a source; plain addresses are read like :class:`Files`."""
-    return source.to_settings() if isinstance(source, Source) else {"source": source}
