@@ -34,6 +34,7 @@ pytest_plugins = [
     "fixtures.sources.s3",
     "fixtures.sources.web",
     "fixtures.sources.gcs",
+    "fixtures.airflow.quick",
     "fixtures.airflow.dag_runs",
     "fixtures.airflow.stack",
     "fixtures.engines.postgres",
