@@ -29,6 +29,7 @@ os.environ.setdefault(
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 
 pytest_plugins = [
+    "fixtures.engines.parsed",
     "fixtures.engines.bigquery",
     "fixtures.extend.api",
     "fixtures.sources.s3",
