@@ -29,11 +29,13 @@ os.environ.setdefault(
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 
 pytest_plugins = [
+    "fixtures.engines.parsed",
     "fixtures.engines.bigquery",
     "fixtures.extend.api",
     "fixtures.sources.s3",
     "fixtures.sources.web",
     "fixtures.sources.gcs",
+    "fixtures.airflow.quick",
     "fixtures.airflow.dag_runs",
     "fixtures.airflow.stack",
     "fixtures.engines.postgres",

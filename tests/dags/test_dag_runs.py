@@ -44,7 +44,6 @@ def fill(outside: Outside, *days: dt.date, per_day: int = 20) -> dict[str, tuple
     return truth
 
 
-@pytest.mark.unit
 def test_a_night_lands_every_document_of_its_day_once_however_often_it_runs(
     outside: Outside, run_dag: RunDag
 ) -> None:

@@ -89,12 +89,13 @@ def history(outside: Outside, run_dag: RunDag) -> dict[str, list[tuple[Any, ...]
     outside.put("documents/doubtful.txt", no_receipt(1))
     run, _ = answered(outside, run_dag, APPROVE)
     assert run.state == "success"
-    return everything(outside.warehouse)
+    landed = everything(outside.warehouse)
+    assert len(landed["claims"]) == 0
+    check_that_all_has_happened(outside)
+    return landed
 
 
-def test_the_history_has_all_that_can_happen(
-    outside: Outside, history: dict[str, list[tuple[Any, ...]]]
-) -> None:
+def check_that_all_has_happened(outside: Outside) -> None:
     found = {
         tuple(row)
         for row in outside.rows(
@@ -111,7 +112,6 @@ def test_the_history_has_all_that_can_happen(
         ("PROCESSED", None, False, None, None, False, True, 2),
         ("PROCESSED", None, False, "APPROVED", "jane", True, False, 1),
     } <= found
-    assert len(history["claims"]) == 0
     # What a review and an approval have landed once more is not counted once more.
     assert outside.rows(
         """SELECT (SELECT sum(credits) FROM extend.loads) = (SELECT sum(credits) FROM extend.runs),
@@ -120,6 +120,18 @@ def test_the_history_has_all_that_can_happen(
 
 
 @pytest.mark.unit
+def test_a_night_is_rebuilt_beside_its_tables_without_a_request(outside: Outside, run_dag: RunDag) -> None:
+    for number in range(2):
+        outside.put(f"documents/2026-11-19/{number}.txt", receipt(number))
+    assert run_dag("extend_nightly", logical_date=NIGHT).state == "success"
+    before, landed = asked(outside), everything(outside.warehouse)
+    assert len(landed["receipt"]) == 2
+    run = run_dag("extend_replay", logical_date=None, run_conf={"into_dataset": "rebuilt"})
+    assert run.state == "success"
+    assert everything(outside.warehouse, "rebuilt") == landed == everything(outside.warehouse)
+    assert asked(outside) == before
+
+
 def test_tables_are_rebuilt_row_by_row_without_a_request(
     outside: Outside,
     run_dag: RunDag,
