@@ -43,4 +43,5 @@ pytest_plugins = [
     "fixtures.engines.databricks",
     "fixtures.tiers",
     "fixtures.tasks.xcoms",
+    "fixtures.webhooks.receiver",
 ]
