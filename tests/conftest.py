@@ -43,5 +43,6 @@ pytest_plugins = [
     "fixtures.engines.databricks",
     "fixtures.tiers",
     "fixtures.tasks.xcoms",
+    "fixtures.webhooks.payload_host",
     "fixtures.webhooks.receiver",
 ]

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from airflow._shared.observability.metrics.base_stats_logger import NoStatsLogger
 from airflow.observability import stats as of_servers
-from airflow.sdk.log import redact
+from airflow.sdk.log import redact  # type: ignore[attr-defined]
 from airflow.sdk.observability import stats as of_tasks
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -34,6 +34,7 @@ from extend_provider.webhooks.inbox import Inbox
 from extend_provider.webhooks.intake import Answer, take
 from extend_provider.webhooks.receiver import Receiver, application
 from fixtures.webhooks import deliveries
+from fixtures.webhooks.payload_host import MOVED, OK, RUN, Script, Start, answering, endless
 from fixtures.webhooks.receiver import connection
 from sandbox.s3 import airflow_connection
 
@@ -176,6 +177,63 @@ def test_an_error_that_nobody_expected_is_503(inbox: Inbox, caplog: pytest.LogCa
     with client_of(lambda _: settings(inbox.address), take=broken) as client:
         assert deliver(client) == (503, "failed")
     assert "ZeroDivisionError" in caplog.text
+
+
+# ---------------------------------------------------------------------- payloads behind a URL
+
+
+def deliver_url(inbox: Inbox, url: str, *hosts: str) -> tuple[int, str]:
+    payload = {"object": "signed_data_url", "data": url, "id": "workflow_run_1", "metadata": {"key": "k1"}}
+    with client_of(lambda _: settings(inbox.address, webhook_payload_hosts=hosts, trust_env=False)) as client:
+        return deliver(client, deliveries.body(payload, eventType="workflow_run.completed"))
+
+
+def test_a_payload_behind_a_url_is_fetched_and_stored(inbox: Inbox, payload_host: Start) -> None:
+    place = f"http://127.0.0.1:{payload_host().port}"
+    assert deliver_url(inbox, f"{place}/k?X-Amz-Signature=1", place) == (200, "stored")
+    (arrived,) = inbox.arrived("batch_1").values()
+    assert inbox.read("batch_1", arrived).received == RUN
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (answering(MOVED), "payload_redirect"),
+        (endless, "payload_size"),
+        (answering(OK.replace(b"workflow_run_1", b"workflow_run_2")), "payload_shape"),
+        (answering(OK.replace(b"{", b"[")), "payload_shape"),
+    ],
+)
+def test_what_is_no_payload_is_answered_once_and_for_all_and_counted(
+    inbox: Inbox,
+    payload_host: Start,
+    script: Script,
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    place = f"http://127.0.0.1:{payload_host(script).port}"
+    assert deliver_url(inbox, f"{place}/k?X-Amz-Signature=s3cr3t", place) == (200, reason)
+    assert inbox.arrived("batch_1") == {}
+    assert f"{reason}. The payload of event event_1, run workflow_run_1" in caplog.text
+    assert "Extend is asked for the run" in caplog.text
+    assert "s3cr3t" not in caplog.text
+
+
+def test_a_name_with_a_private_address_is_refused(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup = socket.getaddrinfo
+
+    def inside(host: str, port: int, *args: Any, **options: Any) -> Any:
+        return lookup("10.0.0.1" if host.endswith(".amazonaws.com") else host, port, *args, **options)
+
+    monkeypatch.setattr("socket.getaddrinfo", inside)
+    url = "https://b.s3.amazonaws.com/k?X-Amz-Signature=1"
+    assert deliver_url(inbox, url, "*.amazonaws.com") == (200, "payload_address")
+
+
+def test_a_payload_that_cannot_be_had_now_is_503_so_that_extend_delivers_again(inbox: Inbox) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        place = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    assert deliver_url(inbox, f"{place}/k", place) == (503, "payload_unavailable")
 
 
 # ---------------------------------------------------------------------- connections
