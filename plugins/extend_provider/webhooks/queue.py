@@ -1,7 +1,8 @@
 """Webhooks that come by an SQS queue, for an Airflow that Extend cannot reach.
 
-API Gateway, or a function, puts each request on the queue as it came; whoever waits drains the queue into the
-inbox. Nothing is trusted because it came by the queue: the same verification runs here. A message is one of
+API Gateway, or a function, puts each request on the queue as it came. Waiting triggers and tasks drain it
+into the inbox. Nothing is trusted because it came by the queue: the same verification runs here. A message is
+one of
 
 - the body as the message's body, and the headers ``x-extend-request-timestamp``,
   ``x-extend-request-signature`` and ``x-extend-api-version`` as message attributes (API Gateway's own

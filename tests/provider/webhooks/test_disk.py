@@ -80,7 +80,7 @@ def test_writers_share_a_flush_that_began_after_their_names(
     (tmp_path / "a/b").mkdir(parents=True)
     monkeypatch.setattr(disk, "_fsync", slow)
     names = [str(number) for number in range(20)]
-    with ThreadPoolExecutor(20) as threads:
+    with ThreadPoolExecutor(21) as threads:
         first = threads.submit(create, tmp_path, "first")
         first_is_at_it.wait(30)
         rest = [threads.submit(create, tmp_path, name) for name in names]

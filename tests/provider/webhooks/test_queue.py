@@ -136,6 +136,26 @@ def test_the_window_is_measured_at_the_time_of_the_message() -> None:
         assert request_of(message).received_at == received_at
 
 
+@pytest.mark.parametrize(
+    ("stated", "received_at"),
+    [
+        ("1795750000000", 1_795_750_000.0),
+        ("1795755601000", 1_795_755_600.0),
+        ("-99999999", 1_795_755_600.0),
+        ("x", 1_795_755_600.0),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_time_that_api_gateway_states_counts_if_it_is_before_the_message(
+    stated: str, received_at: float, as_json: bool
+) -> None:
+    headers = deliveries.headers(b"{}")
+    event = {"headers": headers, "body": "{}", "requestContext": {"timeEpoch": stated}}
+    body, attributes = (json.dumps(event), {}) if as_json else ("{}", {**headers, "requestTimeEpoch": stated})
+    request = request_of(Message("m", "r", body, attributes, 1_795_755_600.0, 1))
+    assert (request.body, request.received_at) == (b"{}", received_at)
+
+
 def test_what_cannot_be_taken_ever_goes_to_the_dead_letters_and_not_into_a_loop(place: Place) -> None:
     forged = deliveries.body(event_id="event_2")
     place.send(forged, {**deliveries.headers(forged), "x-extend-request-signature": "0" * 64})

@@ -297,6 +297,7 @@ def test_each_secret_is_masked_in_logs_once_the_connection_is_read(monkeypatch: 
     )
     assert read_settings("extend_masked").webhook_secrets == ("wss_first_of_two", "wss_second_of_two")
     assert redact("a wss_second_of_two b") == "a *** b"
+    assert redact({"webhook_secrets": ["wss_unread"]}) == {"webhook_secrets": ["***"]}  # as the UI shows it
     with pytest.raises(ExtendError, match="could not be read"):
         read_settings("extend_of_nobody")
 
