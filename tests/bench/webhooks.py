@@ -11,6 +11,8 @@ import argparse
 import asyncio
 import contextlib
 import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from fixtures.sources.s3 import S3, s3_process
+from fixtures.sources.s3 import S3
 from fixtures.webhooks import deliveries
 from fixtures.webhooks.receiver import RunningReceiver, connection, running
 
@@ -92,10 +94,15 @@ def place(kind: str) -> Iterator[tuple[str, dict[str, str]]]:
         with tempfile.TemporaryDirectory(prefix="extend-bench-") as folder:
             yield f"file://{folder}/inbox", {}
     else:
-        with s3_process() as url:
-            s3 = S3(url)
-            bucket = s3.bucket("bench")
-            yield f"s3://aws_bench@{bucket}/inbox", {"AIRFLOW_CONN_AWS_BENCH": s3.connection_json()}
+        command = [sys.executable, "-m", "sandbox.s3", "--port", "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None
+                s3 = S3(server.stdout.readline().split()[-1])
+                bucket = s3.bucket("bench")
+                yield f"s3://aws_bench@{bucket}/inbox", {"AIRFLOW_CONN_AWS_BENCH": s3.connection_json()}
+            finally:
+                server.terminate()
 
 
 def main() -> None:
