@@ -33,6 +33,7 @@ pytest_plugins = [
     "fixtures.engines.bigquery",
     "fixtures.extend.api",
     "fixtures.sources.s3",
+    "fixtures.sources.sqs",
     "fixtures.sources.web",
     "fixtures.sources.gcs",
     "fixtures.airflow.quick",
@@ -44,4 +45,6 @@ pytest_plugins = [
     "fixtures.engines.databricks",
     "fixtures.tiers",
     "fixtures.tasks.xcoms",
+    "fixtures.webhooks.payload_host",
+    "fixtures.webhooks.receiver",
 ]
