@@ -21,6 +21,7 @@ from extend_pipeline.planning.listing import Piece
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings, SourceItem
 from extend_pipeline.sources import Absent, Stores
+from extend_pipeline.sources.document_names import written
 from extend_pipeline.storage.formats import Stored, read, write
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def _found(stores: Stores, items: Sequence[SourceItem]) -> Iterator[Document]:
             yield document
     if gone:
         more = f" and {len(gone) - _NAMED:,} more" if len(gone) > _NAMED else ""
-        log.info("Gone since they arrived, and left out: %s%s.", ", ".join(gone[:_NAMED]), more)
+        log.info("Gone since they arrived, and left out: %s%s.", ", ".join(map(written, gone[:_NAMED])), more)
 
 
 def _path(folder: ObjectStoragePath) -> ObjectStoragePath:

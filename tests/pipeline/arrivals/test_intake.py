@@ -77,7 +77,7 @@ def test_an_object_outside_of_the_filter_is_deleted_and_named(
     with caplog.at_level("INFO"):
         assert addresses(bundles, subject.step(1)) == [kept]
     assert inbox.waiting() == (0, 0)
-    assert "Left out as elsewhere" in caplog.text
+    assert "Left out (elsewhere)" in caplog.text
     assert "and 2 more" in caplog.text
     assert sum(uri in caplog.text for uri in others) == 5
 
