@@ -8,11 +8,10 @@ cannot be read is left in the queue, whose redrive policy moves it to the dead-l
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from extend_pipeline.arrivals.bundling import Bundle
 from extend_pipeline.arrivals.manifests import Bundles
@@ -53,6 +52,7 @@ class Intake:
     """Empties the queue into bundles.
 
     :param reason_against: why an object is no document of this pipeline; None if it is one.
+    :param log: the logger of the trigger.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Intake:
         queue: SqsQueue,
         bundles: Bundles,
         reason_against: Callable[[Located], str | None],
-        log: logging.Logger,
+        log: Any,
     ) -> None:
         self._queue, self._bundles, self._reason_against, self._log = queue, bundles, reason_against, log
         self._named: dict[str, None] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Mapping
@@ -24,9 +23,10 @@ class Watch:
     """One watch; :meth:`step` is called again and again.
 
     :param arguments: the values of :class:`WatchSettings`, some of them templates.
+    :param log: the logger of the trigger.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], log: logging.Logger) -> None:
+    def __init__(self, arguments: Mapping[str, Any], log: Any) -> None:
         self._arguments, self._log = arguments, log
         self._settings: WatchSettings | None = None
         self._rendered_at = float("-inf")

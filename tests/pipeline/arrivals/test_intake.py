@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -176,7 +175,7 @@ def test_without_dead_letters_what_cannot_be_read_is_hidden_and_said_once(
 
 
 @pytest.fixture
-def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def received(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     receive = SqsQueue.receive
 
