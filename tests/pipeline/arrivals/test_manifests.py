@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.arrivals.bundling import Bundle
 from extend_pipeline.arrivals.manifests import Bundles
@@ -67,6 +68,17 @@ def test_a_bundle_keeps_every_address_as_it_is(workspace: str) -> None:
     bundles.remove(names(taken))
     assert bundles.take(run("a"), active("a"), most=1000) == []
     assert list(bundles.places(written.name)) == []
+
+
+def test_what_another_process_writes_meanwhile_is_seen(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json())
+    bucket = s3.bucket("acme-data")
+    bundles = Bundles(f"s3://aws_default@{bucket}/extend", "inbox")
+    mine = bundles.write(PLACES, NOW)
+    assert bundles.waiting() == [mine]
+    theirs = mine.name.replace(f"~{len(KEYS)}~", "~1~")
+    s3.put(bucket, f"extend/arrivals/inbox/{theirs}.json", b"{}")
+    assert {bundle.name for bundle in bundles.waiting()} == {mine.name, theirs}
 
 
 def test_of_two_runs_at_once_each_bundle_has_one(bundles: Bundles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +149,24 @@ def test_a_bundle_that_is_removed_while_another_run_takes_is_left(
     monkeypatch.setattr(bundles, "_list", lambda: listed)
     bundles.remove([written.name])
     assert bundles.take(run("b"), active(), most=1000) == []
+
+
+def test_a_bundle_that_is_removed_is_free_at_no_moment(
+    bundles: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = bundles.write(PLACES, NOW)
+    bundles.take(run("a"), active("a"), most=1000)
+    unlink = ObjectStoragePath.unlink
+    free: list[Bundle] = []
+
+    def watched(path: Any, **options: Any) -> None:
+        unlink(path, **options)
+        free.extend(bundles.waiting())
+
+    monkeypatch.setattr(ObjectStoragePath, "unlink", watched)
+    bundles.remove([written.name])
+    assert free == []
+    assert bundles._list() == ([], set())
 
 
 def test_other_files_in_the_folder_are_no_bundles(bundles: Bundles, tmp_path: Path) -> None:
