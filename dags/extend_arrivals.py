@@ -28,7 +28,7 @@ import datetime as dt
 from airflow.sdk import DAG
 
 from extend_deployment import DEPLOYMENT
-from extend_pipeline import Arrivals, Quality, documents_to_warehouse
+from extend_pipeline import Arrivals, documents_to_warehouse
 
 ARRIVALS = Arrivals(
     "{{ var.value.extend_arrivals_queue }}",
@@ -52,6 +52,6 @@ with DAG(
     documents_to_warehouse(
         DEPLOYMENT,
         source=ARRIVALS,
+        # No bound on failures: a run may have a single document, whose row says what is wrong with it.
         workflow="{{ var.value.extend_workflow_id }}",
-        quality=Quality(max_failed_ratio=0.5),
     )
