@@ -4,6 +4,7 @@
 |---|---|
 | :class:`Deployment`, :class:`Warehouse` | where this Airflow reads, works and writes; DAGs share one |
 | :class:`S3`, :class:`GCS`, :class:`Azure`, :class:`Files` | which documents |
+| :class:`Arrivals` | the documents that S3 announces, and when a run takes them |
 | :class:`Workflow` | what Extend does with them |
 | :class:`Budget` | how many, and what they may cost |
 | :class:`Quality` | which results are good enough |
@@ -22,7 +23,9 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal
 
+from extend_pipeline.config.arrivals import Arrivals
 from extend_pipeline.config.checked import Checked, Templated, check_type
+from extend_pipeline.config.deployment import Deployment, Warehouse
 from extend_pipeline.config.sources import GCS, S3, Azure, Files, Source, source_settings
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import check_repetition
@@ -31,6 +34,7 @@ from extend_provider.client.validation import is_templated
 __all__ = [
     "GCS",
     "S3",
+    "Arrivals",
     "Azure",
     "Budget",
     "Deployment",
@@ -47,48 +51,6 @@ __all__ = [
     "label",
     "source_settings",
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Warehouse(Checked):
-    """Where documents land.
-
-    :param conn_id: the connection; of type ``duckdb``, its host is the file.
-    :param dataset: the schema that holds the tables.
-    :param pool: the Airflow pool of the tasks that write; one slot, because a DuckDB file has one writer.
-    """
-
-    conn_id: Templated[str] = "warehouse_default"
-    _: dataclasses.KW_ONLY
-    dataset: Templated[str] = "extend"
-    pool: str = "extend_warehouse"
-
-    _settings: ClassVar[Mapping[str, str]] = {"conn_id": "warehouse_conn_id"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Deployment(Checked):
-    """Where a pipeline reads, works and writes; the DAGs of one Airflow share it.
-
-    :param workspace: where files between tasks and the raw answers live, ``file:///…`` or
-        ``s3://<connection id>@bucket/…``; neither in a source nor around it.
-    :param extend_conn_id: the connection of type ``extend``.
-    :param pool: the Airflow pool that bounds the batches in flight; its slots must include deferred tasks.
-    """
-
-    workspace: Templated[str]
-    _: dataclasses.KW_ONLY
-    extend_conn_id: Templated[str] = "extend_default"
-    warehouse: Warehouse = Warehouse()
-    pool: str = "extend"
-
-    def __post_init__(self) -> None:
-        check_type("Deployment.warehouse", self.warehouse, Warehouse)
-        super().__post_init__()
-
-    def to_settings(self) -> dict[str, Any]:
-        """Return what the first task renders."""
-        return {**super().to_settings(), **self.warehouse.to_settings()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,6 +230,7 @@ _OF_DOCUMENTS: Final[dict[str, str]] = {
     for setting, field in kind.labels().items()
 } | {
     "min_confidence": "Quality.min_confidence or hold_below",
+    "arrivals": "source",
     "aws_conn_id": "S3.conn_id",
     "source_conn_id": "source.conn_id",
     **{name: f"source.{name}" for name in ("glob", "modified_from", "modified_to")},

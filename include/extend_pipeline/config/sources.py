@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from extend_pipeline.config.arrivals import Arrivals
 from extend_pipeline.config.checked import Checked, Templated
 from extend_pipeline.exceptions import PipelineInputError
 
@@ -91,4 +92,4 @@ class Files(Source):
 
 def source_settings(source: Any) -> dict[str, Any]:
     """Return what the first task renders of a source; plain addresses are read like :class:`Files`."""
-    return source.to_settings() if isinstance(source, Source) else {"source": source}
+    return source.to_settings() if isinstance(source, Source | Arrivals) else {"source": source}

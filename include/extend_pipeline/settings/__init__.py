@@ -29,23 +29,22 @@ from extend_pipeline.settings.fields import (
     STORED,
     ConnId,
     Dataset,
+    Glob,
     Moment,
+    Name,
     Share,
     Span,
     Whole,
     Workspace,
-    checked_by,
     matching,
     no_bool,
     parse_metadata,
     parse_source_of,
     text_of,
-    trimmed,
 )
 from extend_pipeline.settings.rendered import Label, RenderedSettings, explain, without_empty
 from extend_pipeline.sources import Stores
 from extend_pipeline.sources.addresses import SourceItem, check_apart, parse_source, parse_workspace
-from extend_pipeline.sources.globs import check_glob
 from extend_pipeline.storage.workspace import read_json, write_json
 from extend_provider.client import validation
 from extend_provider.client.input_validation import MAX_BATCH_INPUTS
@@ -55,9 +54,12 @@ __all__ = [
     "RESERVED_METADATA",
     "ConnId",
     "Dataset",
+    "Glob",
+    "Name",
     "RenderedSettings",
     "Settings",
     "SourceItem",
+    "Whole",
     "Workspace",
     "check_literals",
     "parse_source",
@@ -85,6 +87,7 @@ class Settings(RenderedSettings):
     """
 
     reprocess: Literal["none", "failed", "all"] = "none"
+    arrivals: Name | None = None
     source: Annotated[
         tuple[SourceItem, ...], BeforeValidator(parse_source_of), Field(validate_default=True)
     ] = ()
@@ -92,7 +95,7 @@ class Settings(RenderedSettings):
     version: Annotated[str | None, BeforeValidator(validation.version)] = None
     priority: Annotated[int | None, BeforeValidator(validation.priority)] = None
     metadata: Annotated[dict[str, Any], BeforeValidator(parse_metadata)] = Field(default_factory=dict)
-    glob: Annotated[str, BeforeValidator(trimmed), checked_by(check_glob)] | None = None
+    glob: Glob | None = None
     modified_from: Moment | None = None
     modified_to: Moment | None = None
     limit: Annotated[Whole, Field(ge=1)] | None = None
@@ -120,6 +123,15 @@ class Settings(RenderedSettings):
     aws_conn_id: ConnId = "aws_default"
     source_conn_id: ConnId | None = None
     warehouse_conn_id: ConnId = "warehouse_default"
+
+    @field_validator("arrivals")
+    @classmethod
+    def _is_not_sent_again(cls, arrivals: str | None, info: ValidationInfo) -> str | None:
+        if arrivals and info.context != STORED and info.data.get("reprocess", "none") != "none":
+            raise ValueError(
+                "what has arrived is sent once; to send documents again, name them by S3(…) as the source"
+            )
+        return arrivals
 
     @field_validator("modified_to")
     @classmethod
@@ -189,6 +201,8 @@ class Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     group_id: Annotated[str, matching(r"[\w-]{1,200}", "letters, digits, dashes and underscores")]
+    name: Name
+    or_after: Span
     pool: Annotated[str, matching(r"\S(.*\S)?", "the name of a pool in Airflow")]
     on_needs_review: Literal["land", "wait", "fail"]
     approval_timeout: Span

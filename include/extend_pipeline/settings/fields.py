@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from extend_pipeline.sources.addresses import SourceItem, parse_source, parse_workspace
+from extend_pipeline.sources.globs import check_glob
 from extend_pipeline.sources.objects import canonical
 from extend_provider.client import validation
 
@@ -91,6 +92,11 @@ Whole = Annotated[int, BeforeValidator(no_bool)]
 Share = Annotated[float, BeforeValidator(no_bool), Field(ge=0, le=1)]
 Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
 ConnId = Annotated[str, BeforeValidator(trimmed), checked_by(validation.conn_id)]
+Glob = Annotated[str, BeforeValidator(trimmed), checked_by(check_glob)]
+#: A name of an author's choice, which is also that of a folder and of an asset.
+Name = Annotated[
+    str, matching(r"[A-Za-z0-9][\w.-]{0,99}", "1 to 100 letters, digits, dots, dashes and underscores")
+]
 Dataset = Annotated[
     str,
     BeforeValidator(trimmed),
@@ -107,10 +113,12 @@ Workspace = Annotated[
 
 
 def parse_source_of(value: Any, info: ValidationInfo) -> tuple[SourceItem, ...]:
-    """Read a source; it may be empty with ``reprocess="failed"``: the warehouse then lists the documents."""
+    """Read a source; what failed before, and what has arrived, is found without one."""
     if info.context == STORED:
         return tuple(SourceItem(canonical(root), *rest) for root, *rest in value)
-    return () if not value and info.data.get("reprocess") == "failed" else parse_source(value)
+    if not value and (info.data.get("reprocess") == "failed" or info.data.get("arrivals")):
+        return ()
+    return parse_source(value)
 
 
 def parse_metadata(value: Any, info: ValidationInfo) -> dict[str, Any]:

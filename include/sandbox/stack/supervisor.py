@@ -21,6 +21,7 @@ from sandbox.stack.interruption import pause
 from sandbox.stack.network import HOST, free_ports, is_free, require_free
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.process import Command, Component, StackError, run_once, tail
+from sandbox.stack.samples import announce_arrivals
 
 #: The addresses in ``airflow_settings.yaml``; a stack replaces them by its own.
 DOCUMENTED_EXTEND_URL = "http://127.0.0.1:4700"
@@ -237,6 +238,7 @@ class Stack:
         self.home.workspace.mkdir(exist_ok=True)
         self.settings = located(settings, self.home.path, extend_url=self.extend_url, s3_url=self.s3_url)
         self.client.apply(self.settings)
+        announce_arrivals(self.s3_url, self.settings)
         state = State(
             started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             airflow_url=self.airflow_url,

@@ -1,0 +1,51 @@
+"""Where this Airflow reads, works and writes; DAGs share one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from extend_pipeline.config.checked import Checked, Templated, check_type
+
+
+@dataclasses.dataclass(frozen=True)
+class Warehouse(Checked):
+    """Where documents land.
+
+    :param conn_id: the connection; of type ``duckdb``, its host is the file.
+    :param dataset: the schema that holds the tables.
+    :param pool: the Airflow pool of the tasks that write; one slot, because a DuckDB file has one writer.
+    """
+
+    conn_id: Templated[str] = "warehouse_default"
+    _: dataclasses.KW_ONLY
+    dataset: Templated[str] = "extend"
+    pool: str = "extend_warehouse"
+
+    _settings: ClassVar[Mapping[str, str]] = {"conn_id": "warehouse_conn_id"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Deployment(Checked):
+    """Where a pipeline reads, works and writes; the DAGs of one Airflow share it.
+
+    :param workspace: where files between tasks and the raw answers live, ``file:///…`` or
+        ``s3://<connection id>@bucket/…``; neither in a source nor around it.
+    :param extend_conn_id: the connection of type ``extend``.
+    :param pool: the Airflow pool that bounds the batches in flight; its slots must include deferred tasks.
+    """
+
+    workspace: Templated[str]
+    _: dataclasses.KW_ONLY
+    extend_conn_id: Templated[str] = "extend_default"
+    warehouse: Warehouse = Warehouse()
+    pool: str = "extend"
+
+    def __post_init__(self) -> None:
+        check_type("Deployment.warehouse", self.warehouse, Warehouse)
+        super().__post_init__()
+
+    def to_settings(self) -> dict[str, Any]:
+        """Return what the first task renders."""
+        return {**super().to_settings(), **self.warehouse.to_settings()}
