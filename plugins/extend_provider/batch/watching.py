@@ -67,7 +67,8 @@ class InboxPoller(Poller):
         :param waits: how many waits of this process look into inboxes.
         """
         self._waits = waits
-        changed = arrived != self._arrived
+        before = self._arrived
+        changed = arrived != before
         self._arrived, self._is_unreadable = arrived, False
         if self._began is None:
             self._began = now
@@ -76,6 +77,8 @@ class InboxPoller(Poller):
             self._news_at = now
             if not self._webhooks_are_lost:
                 self._next_poll = max(self._next_poll, now + self._silence)
+            if before is not None and arrived.listed < before.listed:
+                self._next_poll = now  # cleaned, because the batch has landed elsewhere
         self._check_trust(arrived, now)
         result = PollResult(Outcome.WAIT, str(arrived), delay=self._delay(now), changed=changed)
         if arrived.complete and arrived.listed == arrived.expected:

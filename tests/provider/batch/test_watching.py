@@ -149,6 +149,14 @@ def test_a_webhook_that_comes_a_moment_after_the_poll_is_not_lost() -> None:
     assert not watch.is_poll_due(2 * DELIVERY_SECONDS)
 
 
+def test_an_inbox_that_was_cleaned_meanwhile_is_asked_about_at_once() -> None:
+    """Another run with the same batch was quicker, and has landed it."""
+    watch = poller()
+    watch.looked(arrived(3, PROCESSED=2), now=0)
+    watch.looked(arrived(3), now=1)
+    assert watch.is_poll_due(1)
+
+
 def test_more_runs_than_were_submitted_end_nothing_without_extends_list() -> None:
     """One of them is not of this batch, and one that was submitted may be at work."""
     watch = poller()
