@@ -87,8 +87,12 @@ class InboxPoller(Poller):
                 result = PollResult(Outcome.DONE, said, changed=True)
             elif self.policy.on_needs_review == "fail" and changed:
                 self._next_poll = now  # a reviewer may have decided since; Extend knows
-        known = {"progress": arrived.as_dict(), "dashboard_url": arrived.dashboard_url}
-        return dataclasses.replace(result, limit=self.policy.limit, **known)
+        return dataclasses.replace(
+            result,
+            progress=arrived.as_dict(),
+            dashboard_url=arrived.dashboard_url,
+            limit=self.policy.limit,
+        )
 
     def unreadable(self, error: Exception) -> None:
         """Note that a look has failed; Extend is polled as without an inbox until one succeeds."""
