@@ -32,6 +32,7 @@ pytest_plugins = [
     "fixtures.engines.bigquery",
     "fixtures.extend.api",
     "fixtures.sources.s3",
+    "fixtures.sources.sqs",
     "fixtures.sources.web",
     "fixtures.sources.gcs",
     "fixtures.airflow.dag_runs",
@@ -43,4 +44,6 @@ pytest_plugins = [
     "fixtures.tiers",
     "fixtures.webhooks.delivered",
     "fixtures.tasks.xcoms",
+    "fixtures.webhooks.payload_host",
+    "fixtures.webhooks.receiver",
 ]
