@@ -16,7 +16,7 @@ from extend_provider.security import describe_error
 
 #: Shortest and longest time between two looks into the inbox, in seconds.
 SHORTEST_LOOK: Final = 2.0
-LONGEST_LOOK: Final = 60.0
+LONGEST_LOOK: Final = 15.0
 #: The next look is taken after this share of the time for which nothing new has arrived, so the end of a wait
 #: is noticed that much later at the most.
 LOOK_SHARE: Final = 0.1
@@ -29,8 +29,8 @@ LISTED_COST: Final = 0.0001
 LOOK_BUDGET: Final = 0.25
 LONGEST_STRETCH: Final = 120.0
 #: Seconds without a new webhook after which Extend is polled; doubled by each poll, up to the longest.
-FIRST_SILENCE: Final = 180.0
-LONGEST_SILENCE: Final = 900.0
+FIRST_SILENCE: Final = 300.0
+LONGEST_SILENCE: Final = 1800.0
 #: Seconds after which the webhook of a settled run counts as lost.
 DELIVERY_SECONDS: Final = 60.0
 

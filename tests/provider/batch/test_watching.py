@@ -93,14 +93,14 @@ def test_runs_count_as_missing_by_extends_list_alone() -> None:
         if result.is_final:
             break
         now += result.delay
-        assert result.delay <= LONGEST_LOOK, "the list is looked at as often as without an inbox"
+        assert result.delay <= 60, "the list is looked at as often as without an inbox"
     assert result.outcome is Outcome.RUNS_MISSING
     assert HOUR <= now < HOUR + 120
 
 
 def test_extend_is_polled_after_minutes_of_silence_and_ever_more_seldom() -> None:
     idle = listed(10, PENDING=10)
-    asked = list(polls(poller(), arrived(10), idle, until=2 * HOUR))
+    asked = list(polls(poller(), arrived(10), idle, until=4 * HOUR))
     gaps = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert asked[0] == pytest.approx(FIRST_SILENCE, abs=1)
     assert gaps[0] == pytest.approx(2 * FIRST_SILENCE, abs=1)
@@ -258,10 +258,10 @@ def test_a_look_is_late_by_a_tenth_of_the_wait_at_the_most(
 
 @pytest.mark.parametrize(
     ("waits", "listed_each", "seconds"),
-    [(1, 999, 2), (10, 999, 4.2), (100, 999, 42), (1000, 0, 60), (1000, 999, 120)],
+    [(1, 999, 2), (10, 999, 4.2), (100, 999, 42), (1000, 0, 20), (1000, 999, 120)],
 )
 def test_all_waits_of_a_process_together_are_bounded(waits: int, listed_each: int, seconds: float) -> None:
-    """A thousand batches on one triggerer cost a quarter of a processor, and 17 listings a second."""
+    """A thousand batches on one triggerer cost a quarter of a processor, and 50 listings a second."""
     inbox = arrived(1000, PROCESSED=listed_each)
     quiet = 0.0 if listed_each else HOUR
     delay = next_look(inbox, running=HOUR, quiet=quiet, waits=waits, chance=0.5)
