@@ -45,6 +45,7 @@ pytest_plugins = [
     "fixtures.engines.minilake",
     "fixtures.engines.databricks",
     "fixtures.tiers",
+    "fixtures.webhooks.delivered",
     "fixtures.tasks.xcoms",
     "fixtures.webhooks.payload_host",
     "fixtures.webhooks.receiver",
