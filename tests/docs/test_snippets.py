@@ -37,7 +37,7 @@ ELSEWHERE = {
     "AIRFLOW_VERSION=": "tests/deploy/conftest.py",
     "PYTHON_VERSION=": "tests/deploy/conftest.py",
     "airflow backfill create ": "tests/dags/test_lookback.py",
-    "airflow extend cancel ": "tests/provider/test_cli.py",
+    "airflow extend cancel ": "tests/provider/cli/test_cancel.py",
 }
 #: Its commands ask for what is not on this machine: an account, Docker, a registry. They are checked
 #: by tests/deploy/test_guide.py.
