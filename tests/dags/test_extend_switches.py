@@ -16,6 +16,7 @@ from fixtures.airflow.dag_runs import Outside
 from fixtures.extend.api import NEWEST
 from fixtures.extend.contract import OLDER, faults_of
 from fixtures.extend.recorder import recording
+from fixtures.extend.scripted_server import closed_port
 from sandbox.documents import ExpectedResult, SampleObject, expected_result, generate
 from sandbox.extend_api.settings import Settings
 from sandbox.stack.landed import LandedWarehouse
@@ -84,6 +85,13 @@ SWITCHES: dict[str, dict[str, Any]] = {
         "cancel_refusal_status": 409,
         "batch_status": "batch_run",
         "deleted_status": 410,
+    },
+    "webhooks": {
+        "webhook_attempts": 2,
+        "webhook_retry_seconds": 0.1,
+        "webhook_timeout_seconds": 5.0,
+        "webhook_concurrency": 2,
+        "webhook_faults": [{"kind": "forge"}, {"kind": "repeat"}, {"kind": "lose", "fraction": 0.5}],
     },
 }
 #: Whether such a step stands in a run is stated nowhere; the switch "review_steps" has it stand there.
@@ -158,6 +166,7 @@ def test_a_night_lands_its_truth_and_pays_once_with_switches_thrown(
     outside: Outside, day: list[SampleObject], night: Callable[..., str], about: str, api_version: str
 ) -> None:
     thrown = SWITCHES.get(about) or {n: value for group in SWITCHES.values() for n, value in group.items()}
+    outside.extend.listen(f"http://127.0.0.1:{closed_port()}", workflow_id=WORKFLOW)  # nobody hears of it
     outside.extend.configure(**{"workspace_id": "ws_acme", **thrown})
     assert night(api_version) == "success"
     assert_landed(outside, truth(day, thrown))

@@ -22,6 +22,7 @@ from fixtures.extend.recorder import recording
 from fixtures.sources.spreadsheets import workbook
 
 INVOICE = "INVOICE\nInvoice number: INV-7\nInvoice date: 2026-11-02\nTotal: 119.00 EUR\n"
+EVENTS = ["workflow_run.completed", "workflow_run.step_run.processed"]
 MAIL = f"{INVOICE}\fRECEIPT\nReceipt number: 4\nTotal: 3.00 EUR\n"
 
 
@@ -45,6 +46,7 @@ def everything(api: ExtendApi, version: str) -> None:
     for path in (f"/files/{file_id}", "/files", "/workflows", "/workflows/workflow_mailroom"):
         call("GET", path)
     call("GET", "/workflows/workflow_mailroom/versions")
+    webhooks(call)
     api.configure(hold=True)
     held = create(call, version, "workflow_invoices", INVOICE)
     call("GET", f"/workflow_runs/{held}")
@@ -83,6 +85,27 @@ def everything(api: ExtendApi, version: str) -> None:
     api.configure(requests_per_second=0.001)
     for _ in range(2):
         call("GET", "/workflow_runs")
+
+
+def webhooks(call: Callable[..., Any]) -> None:
+    """Go through the routes of webhooks; the older version has none."""
+    options = {"headers": {"X-Tenant": "acme"}, "payload": {"format": "url", "urlThresholdBytes": 1}}
+    endpoint = {"url": "https://acme.test/hook", "name": "Acme", "apiVersion": NEWEST, "enabledEvents": []}
+    created = call("POST", "/webhook_endpoints", json={**endpoint, "advancedOptions": options}).json()
+    asked = {"resourceType": "workflow", "resourceId": "workflow_invoices", "enabledEvents": EVENTS}
+    body = {"webhookEndpointId": created.get("id"), **asked}
+    subscribed = call("POST", "/webhook_subscriptions", json=body).json()
+    for resource, found, changes in (
+        ("webhook_subscriptions", subscribed, {"enabledEvents": EVENTS[:1]}),
+        ("webhook_endpoints", created, {"enabledEvents": ["workflow.deployed"], "status": "disabled"}),
+    ):
+        path = f"/{resource}/{found.get('id')}"
+        call("GET", path)
+        call("POST", path, json=changes)
+        call("GET", f"/{resource}", params={"maxPageSize": 1, "sortDir": "asc"})
+        call("DELETE", path)
+        call("GET", path)
+        call("POST", f"/{resource}", json={})
 
 
 def create(call: Callable[..., Any], version: str, workflow: str, text: str) -> str:

@@ -15,6 +15,8 @@ from sandbox.extend_api.state.accounting import Accounting
 from sandbox.extend_api.state.faults import Faults, RateLimiter
 from sandbox.extend_api.state.model import FileRef, Run, RunOrder, StoredFile, new_id, now_ms
 from sandbox.extend_api.state.store import Store
+from sandbox.extend_api.webhooks.faults import WebhookFaults
+from sandbox.extend_api.webhooks.publisher import Webhooks
 from sandbox.extend_api.workflows.catalogue import LATEST_VERSION, VERSIONS, WORKFLOWS
 from sandbox.extend_api.workflows.steps import Step, Workflow
 
@@ -39,7 +41,8 @@ class Emulator:
 
     def __init__(self, key: str, settings: Settings) -> None:
         self.key = key
-        self.store = Store()
+        self.webhooks = Webhooks(lambda: self.settings)
+        self.store = Store(self.webhooks.publish)
         self.engine = Engine(self.store, lambda: self.settings)
         self._initial_settings = settings
         self._start_over(settings)
@@ -48,6 +51,7 @@ class Emulator:
         self.settings = settings
         self.accounting = Accounting()
         self.faults = Faults(settings.faults)
+        self.webhooks.deliveries.faults = WebhookFaults(settings.webhook_faults)
         self.limiters = {"read": RateLimiter(), "write": RateLimiter()}
         self.run_limiter = RateLimiter(60.0)
 
@@ -59,17 +63,34 @@ class Emulator:
         self.settings = patched(self.settings, changes)
         if "faults" in changes:
             self.faults = Faults(self.settings.faults)
+        if "webhook_faults" in changes:
+            self.webhooks.deliveries.faults = WebhookFaults(self.settings.webhook_faults)
         self.engine.wake()
+
+    async def start(self) -> None:
+        """Start processing runs and delivering events."""
+        await self.webhooks.deliveries.start()
+        await self.engine.start()
+
+    async def stop(self) -> None:
+        """Stop both, and remove all files."""
+        await self.engine.stop()
+        await self.webhooks.deliveries.stop()
+        self.store.close()
 
     async def reset(self) -> None:
         """Return to the state at start."""
         await self.engine.reset()
+        await self.webhooks.reset()
         self.store.clear()
         self._start_over(self._initial_settings)
 
-    def create_runs(self, orders: Sequence[RunOrder], batch_id: str | None = None) -> list[Run]:
+    def create_runs(
+        self, orders: Sequence[RunOrder], batch_id: str | None = None, *, through_api: bool = True
+    ) -> list[Run]:
         """Create and queue runs.
 
+        :param through_api: False for runs that are started in the dashboard; they have no events.
         :raises ApiError: a workflow, version or file is unknown (404); nothing is created.
         """
         for order in orders:
@@ -81,6 +102,8 @@ class Emulator:
             self._run(order, inputs, batch_id, now, first_lag if index < len(orders) // 2 else second_lag)
             for index, (order, inputs) in enumerate(zip(orders, files, strict=True))
         ]
+        for run in runs:
+            run.through_api = through_api
         self.store.add_runs(runs)
         for run in runs:
             self.engine.submit(run)
@@ -148,7 +171,7 @@ class Emulator:
         return file
 
     def stats(self) -> dict[str, Any]:
-        """Return counts of requests, answers, runs by input, runs by status, queued runs and files."""
+        """Return counts of requests, answers, runs by input and by status, queued runs, files, webhooks."""
         return {
             "requests": dict(self.accounting.requests),
             "responses": dict(self.accounting.responses),
@@ -156,6 +179,7 @@ class Emulator:
             "runs": {status: count for status, count in self.store.by_status.items() if count},
             "queued": self.engine.queued,
             "files": len(self.store.files),
+            "webhooks": self.webhooks.deliveries.stats(),
         }
 
 

@@ -62,6 +62,27 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     retry_after: NonNegative | None = None
 
 
+class WebhookFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A failure of the delivery of matching events. All faults that match an event apply to it together.
+
+    :param kind: ``lose`` delivers it never; ``delay`` delivers it after ``seconds``; ``reorder`` lets a later
+        event overtake it, but waits no longer than ``seconds``; ``repeat`` delivers it once more after it was
+        accepted; ``forge`` sends, before it, a false one with a wrong signature; ``old`` has a timestamp that
+        is ``seconds`` old; ``url`` sends its payload as a signed URL.
+    :param event: type of the event, e.g. ``workflow_run.completed``; ``*`` is every type.
+    :param fraction: share of the inputs, chosen by a hash of the input's key: always the same inputs.
+    :param count: number of events that it hits; None is all of them.
+    :param skip: number of matching events before the first one that it hits.
+    """
+
+    kind: Literal["lose", "delay", "reorder", "repeat", "forge", "old", "url"]
+    event: str = "*"
+    fraction: Fraction = 1.0
+    count: Annotated[int, Meta(ge=1)] | None = None
+    skip: Annotated[int, Meta(ge=0)] = 0
+    seconds: NonNegative = 0.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The settings and their defaults; see the module."""
 
@@ -112,6 +133,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = "seconds"
     retry_after_seconds: Annotated[NonNegative, Meta(description="Time in Retry-After.")] = 1.0
     faults: Annotated[tuple[Fault, ...], Meta(description="Failures of requests; a JSON list of Fault.")] = ()
+
+    # The webhooks.
+    webhook_attempts: Annotated[
+        int, Meta(ge=1, description="Attempts to deliver an event (contract, 11.6).")
+    ] = 5
+    webhook_retry_seconds: Annotated[
+        NonNegative,
+        Meta(description="Time before the second attempt; it doubles for each further one (contract, 11.6)."),
+    ] = 5.0
+    webhook_timeout_seconds: Annotated[
+        float, Meta(gt=0, description="Timeout for the answer to a delivery.")
+    ] = 30.0
+    webhook_concurrency: Annotated[int, Meta(ge=1, description="Deliveries that are sent at a time.")] = 16
+    webhook_faults: Annotated[
+        tuple[WebhookFault, ...], Meta(description="Failures of deliveries; a JSON list of WebhookFault.")
+    ] = ()
 
     # The listing.
     listing_lag_seconds: Annotated[

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 from collections.abc import Iterable
 
 import msgspec
 
 from sandbox.extend_api.settings import OutcomeRule
-from sandbox.extend_api.state.model import Run
+from sandbox.extend_api.state.model import Run, share
 
 
 def outcome_for(run: Run, rules: Iterable[OutcomeRule]) -> OutcomeRule | None:
@@ -28,9 +27,4 @@ def _applies(rule: OutcomeRule, run: Run) -> bool:
         metadata = msgspec.json.decode(run.metadata)
         if any(key not in metadata or metadata[key] != value for key, value in rule.metadata.items()):
             return False
-    return rule.fraction >= 1.0 or _share(run.key) < rule.fraction
-
-
-def _share(key: str) -> float:
-    """Return a number in [0, 1) that depends only on ``key``."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    return rule.fraction >= 1.0 or share(run.key) < rule.fraction

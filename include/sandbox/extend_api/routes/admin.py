@@ -31,7 +31,9 @@ class Admin:
             Route("/_sandbox/settings", self.settings, methods=["GET"]),
             Route("/_sandbox/settings", self.configure, methods=["PATCH"]),
             Route("/_sandbox/reset", self.reset, methods=["POST"]),
+            Route("/_sandbox/runs", self.start_run, methods=["POST"]),
             Route("/_sandbox/runs/{id}/review", self.review, methods=["POST"]),
+            Route("/_sandbox/deliveries", self.deliveries, methods=["GET"]),
         ]
 
     async def health(self, request: Request) -> Response:
@@ -63,6 +65,19 @@ class Admin:
         """Return to the state at start."""
         await self._emulator.reset()
         return json_response({"status": "ok"})
+
+    async def start_run(self, request: Request) -> Response:
+        """Start a run as the dashboard does, from a body of ``POST /workflow_runs``; it has no events."""
+        try:
+            orders = SHAPES[NEWEST].read_run_request(await request.body())
+            [run] = self._emulator.create_runs(orders, through_api=False)
+        except ApiError as error:
+            return _refused(error.status, error.message)
+        return json_response(SHAPES[NEWEST].run(run))
+
+    async def deliveries(self, request: Request) -> Response:
+        """Return the last requests that delivered events, oldest first."""
+        return json_response(list(self._emulator.webhooks.deliveries.tally.journal))
 
     async def review(self, request: Request) -> Response:
         """Decide on a run in NEEDS_REVIEW; returns the run in the newest shape."""

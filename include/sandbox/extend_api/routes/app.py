@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from sandbox.extend_api.emulator import Emulator
 from sandbox.extend_api.errors import ApiError
 from sandbox.extend_api.routes import files as file_routes
 from sandbox.extend_api.routes import runs as run_routes
+from sandbox.extend_api.routes import webhooks as webhook_routes
 from sandbox.extend_api.routes import workflows as workflow_routes
 from sandbox.extend_api.routes.admin import Admin
 from sandbox.extend_api.routes.gate import Call, Handler, api_route, json_response
@@ -23,16 +24,15 @@ from sandbox.extend_api.shapes import NEWEST, SHAPES
 
 
 def create_app(emulator: Emulator) -> Starlette:
-    """Return the application; its lifespan starts and stops the engine."""
+    """Return the application; its lifespan starts and stops the emulator."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await emulator.engine.start()
+        await emulator.start()
         try:
             yield
         finally:
-            await emulator.engine.stop()
-            emulator.store.close()
+            await emulator.stop()
 
     return Starlette(routes=_routes(emulator), lifespan=lifespan)
 
@@ -56,10 +56,29 @@ def _routes(emulator: Emulator) -> list[Route]:
         route("GET", "/workflows", _newest_only(workflow_routes.list_workflows)),
         route("GET", "/workflows/{id}", _newest_only(workflow_routes.get_workflow)),
         route("GET", "/workflows/{id}/versions", _newest_only(workflow_routes.list_versions)),
+        *_webhook_routes(emulator),
         *Admin(emulator).routes(),
-        Route("/_content/{id}", functools.partial(_content, emulator), name="file_content", methods=["GET"]),
+        _signed(emulator, "/_content/{id}", file_routes.file_content, "file_content"),
+        _signed(emulator, "/_payloads/{id}", webhook_routes.payload_content, "payload_content"),
         *(route(method, "/{path:path}", _unknown) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
     ]
+
+
+def _webhook_routes(emulator: Emulator) -> list[Route]:
+    endpoints, subscriptions = "/webhook_endpoints", "/webhook_subscriptions"
+    handlers = (
+        ("POST", endpoints, webhook_routes.create_endpoint),
+        ("GET", endpoints, webhook_routes.list_endpoints),
+        ("GET", f"{endpoints}/{{id}}", webhook_routes.get_endpoint),
+        ("POST", f"{endpoints}/{{id}}", webhook_routes.update_endpoint),
+        ("DELETE", f"{endpoints}/{{id}}", webhook_routes.delete_endpoint),
+        ("POST", subscriptions, webhook_routes.create_subscription),
+        ("GET", subscriptions, webhook_routes.list_subscriptions),
+        ("GET", f"{subscriptions}/{{id}}", webhook_routes.get_subscription),
+        ("POST", f"{subscriptions}/{{id}}", webhook_routes.update_subscription),
+        ("DELETE", f"{subscriptions}/{{id}}", webhook_routes.delete_subscription),
+    )
+    return [api_route(emulator, method, path, _newest_only(handler)) for method, path, handler in handlers]
 
 
 def _newest_only(handler: Handler) -> Handler:
@@ -75,9 +94,15 @@ async def _unknown(call: Call) -> Response:
     raise ApiError(404, "NOT_FOUND", f"No route {call.request.method} {call.request.url.path}.")
 
 
-async def _content(emulator: Emulator, request: Request) -> Response:
-    """Serve the bytes of a file at the address that ``GET /files/{id}`` returns."""
-    try:
-        return file_routes.file_content(emulator, request)
-    except ApiError as error:
-        return json_response(SHAPES[NEWEST].error(error, ""), error.status)
+def _signed(
+    emulator: Emulator, path: str, content: Callable[[Emulator, Request], Response], name: str
+) -> Route:
+    """Return the route of a signed address, which needs no key: a file's bytes or an event's payload."""
+
+    async def serve(request: Request) -> Response:
+        try:
+            return content(emulator, request)
+        except ApiError as error:
+            return json_response(SHAPES[NEWEST].error(error, ""), error.status)
+
+    return Route(path, serve, name=name, methods=["GET"])

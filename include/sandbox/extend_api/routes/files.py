@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import secrets
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from sandbox.extend_api.emulator import Emulator
-from sandbox.extend_api.errors import ApiError, InvalidRequest
+from sandbox.extend_api.errors import InvalidRequest
 from sandbox.extend_api.routes import queries
 from sandbox.extend_api.routes.gate import Call
+from sandbox.extend_api.signed_urls import check_query, signed_query
 from sandbox.extend_api.state.model import StoredFile, new_id, now_ms
 
 URL_LIFETIME_SECONDS = 15 * 60
 COPY_BYTES = 1024 * 1024
-_SECRET = secrets.token_bytes(16)
 
 #: The file extensions that Extend accepts, by its type of file.
 EXTENSIONS = {
@@ -117,23 +113,14 @@ async def delete_file(call: Call) -> Any:
 
 
 def _presigned(request: Request, file_id: str) -> str:
-    expires = str(int(time.time()) + URL_LIFETIME_SECONDS)
     url = request.url_for("file_content", id=file_id)
-    return str(url.include_query_params(expires=expires, signature=_signature(file_id, expires)))
-
-
-def _signature(file_id: str, expires: str) -> str:
-    return hmac.new(_SECRET, f"{file_id}:{expires}".encode(), hashlib.sha256).hexdigest()
+    return f"{url}?{signed_query(file_id, URL_LIFETIME_SECONDS)}"
 
 
 def file_content(emulator: Emulator, request: Request) -> Response:
     """Return the bytes of a file if the address is valid; raises ApiError (403, 404)."""
     file_id = str(request.path_params["id"])
-    expires = request.query_params.get("expires", "0")
-    signature = request.query_params.get("signature", "")
-    valid = hmac.compare_digest(signature, _signature(file_id, expires)) and int(expires) > time.time()
-    if not valid:
-        raise ApiError(403, "FORBIDDEN", "Request has expired or its signature does not match.")
+    check_query(file_id, request.query_params)
     content = emulator.file(file_id).content
     if isinstance(content, Path):
         return FileResponse(content, media_type="application/octet-stream")

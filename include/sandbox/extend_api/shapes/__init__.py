@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from sandbox.extend_api.errors import ApiError
 from sandbox.extend_api.shapes import v2025_04_21, v2026_02_09
-from sandbox.extend_api.state.model import Run, RunOrder, StoredFile
+from sandbox.extend_api.state.model import Run, RunOrder, StepRun, StoredFile
 
 
 class Shapes(Protocol):
@@ -36,6 +38,15 @@ class Shapes(Protocol):
 
     def run_deleted(self, run_id: str) -> Any:
         """Return the answer to deleting a run."""
+
+    def webhook_run(self, run: Run) -> Any:
+        """Return a run as the payload of an event."""
+
+    def webhook_step(self, run: Run, step: StepRun) -> Any:
+        """Return a step run as the payload of an event; None if runs of this version have no such steps."""
+
+    def signed_payload(self, url: str, subject_id: str, metadata: msgspec.Raw | None) -> Any:
+        """Return what is in the place of a payload that is sent as a URL."""
 
     def file(self, file: StoredFile, presigned_url: str | None = None) -> Any:
         """Return the answer to uploading or getting a file."""

@@ -32,6 +32,8 @@ PROCESSORS = {
     for step in workflow.steps
     if step.processor_id
 }
+#: Types of the steps that are in ``stepRuns``.
+STEP_TYPES = frozenset(("RULE_VALIDATION",))
 TYPES: Mapping[ProcessorKind, str] = {"classify": "CLASSIFY", "split": "SPLITTER", "extract": "EXTRACT"}
 
 
@@ -166,7 +168,7 @@ def _run(run: Run) -> dict[str, Any]:
                 for step in run.steps
                 if (kind := step.step.processor_kind) and kind in TYPES
             ],
-            "stepRuns": [_step_run(step) for step in run.steps if step.step.type == "RULE_VALIDATION"],
+            "stepRuns": [_step_run(step) for step in run.steps if step.step.type in STEP_TYPES],
             "workflow": {
                 "object": "workflow",
                 "id": run.workflow.id,
@@ -280,6 +282,21 @@ def _summary(run: Run) -> dict[str, Any]:
 def run_deleted(run_id: str) -> Any:
     """Return the answer to deleting a run."""
     return {"success": True, "workflowRunId": run_id, "message": "Workflow run deleted successfully."}
+
+
+def webhook_run(run: Run) -> Any:
+    """Return a run as the payload of an event: without ``success`` around it."""
+    return _run(run)
+
+
+def webhook_step(run: Run, step: StepRun) -> Any:
+    """Return a step run as the payload of an event; None if it is not in ``stepRuns`` of this version."""
+    return _step_run(step) if step.step.type in STEP_TYPES else None
+
+
+def signed_payload(url: str, subject_id: str, metadata: msgspec.Raw | None) -> Any:
+    """Return what is in the place of a payload that is sent as a URL: only the URL."""
+    return {"data": url}
 
 
 def file(file: StoredFile, presigned_url: str | None = None) -> Any:

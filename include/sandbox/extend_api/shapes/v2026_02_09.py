@@ -349,6 +349,22 @@ def run_deleted(run_id: str) -> Any:
     return {"id": run_id}
 
 
+def webhook_run(of: Run) -> Any:
+    """Return a run as the payload of an event: as a request for it is answered."""
+    return run(of)
+
+
+def webhook_step(run: Run, step: StepRun) -> Any:
+    """Return a step run as the payload of an event."""
+    return _step_run(run, step)
+
+
+def signed_payload(url: str, subject_id: str, metadata: msgspec.Raw | None) -> Any:
+    """Return what is in the place of a payload that is sent as a URL."""
+    record = {"object": "signed_data_url", "data": url, "id": subject_id}
+    return record if metadata is None else {**record, "metadata": metadata}
+
+
 def file(file: StoredFile, presigned_url: str | None = None) -> Any:
     """Return a file, with its URL if there is one."""
     record = {**common.file_summary(file), "dataRetention": DATA_RETENTION}

@@ -6,23 +6,39 @@ import dataclasses
 import email.utils
 import time
 from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 from sandbox.extend_api.errors import ApiError
-from sandbox.extend_api.settings import Fault, Settings
+from sandbox.extend_api.settings import Fault, Settings, WebhookFault
+
+AnyFault = TypeVar("AnyFault", Fault, WebhookFault)
 
 
 @dataclasses.dataclass(slots=True)
-class _Armed:
-    fault: Fault
+class Armed(Generic[AnyFault]):
+    """A fault, the number of matches that it lets pass, and of those that it then hits (None: all)."""
+
+    fault: AnyFault
     skip: int
     left: int | None
+
+    def strikes(self) -> bool:
+        """Count a match; return True if the fault hits it."""
+        if self.left == 0:
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        if self.left is not None:
+            self.left -= 1
+        return True
 
 
 class Faults:
     """The configured faults with their remaining counts."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
-        self._armed = [_Armed(fault, fault.skip, fault.count) for fault in faults]
+        self._armed = [Armed(fault, fault.skip, fault.count) for fault in faults]
 
     def strike(self, endpoint: str) -> Fault | None:
         """Return the fault of this request, if any, and count it.
@@ -30,14 +46,8 @@ class Faults:
         :param endpoint: method and path template.
         """
         for armed in self._armed:
-            if armed.fault.endpoint not in ("*", endpoint) or armed.left == 0:
-                continue
-            if armed.skip:
-                armed.skip -= 1
-                continue
-            if armed.left is not None:
-                armed.left -= 1
-            return armed.fault
+            if armed.fault.endpoint in ("*", endpoint) and armed.strikes():
+                return armed.fault
         return None
 
 

@@ -6,6 +6,7 @@ Times are milliseconds since the epoch, UTC. JSON that is only stored and return
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import secrets
 import time
 from collections.abc import Mapping
@@ -39,6 +40,11 @@ def new_id(prefix: str) -> str:
 def now_ms() -> int:
     """Return the current time in milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def share(key: str) -> float:
+    """Return a number in [0, 1) that depends only on ``key``: a fraction is always of the same inputs."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
 
 
 def iso(milliseconds: int | None) -> str | None:
@@ -82,6 +88,7 @@ class StepRun:
         result of a step without a processor.
     :param reviewed_output: the output after a reviewer's edits; None without edits.
     :param edits: a reviewer's edits, ``{path: {originalValue, editedValue, …}}``.
+    :param announced: True if its end has been an event.
     """
 
     id: str
@@ -101,6 +108,7 @@ class StepRun:
     reviewed: bool = False
     failure_reason: str | None = None
     failure_message: str | None = None
+    announced: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -111,6 +119,7 @@ class Run:
     :param attempt: 1 for the first run of its key, 2 for the second, …
     :param listable_at: listings omit the run before this time.
     :param taken: True if the run is not queued any more.
+    :param through_api: False if it was started in the dashboard.
     """
 
     id: str
@@ -131,6 +140,7 @@ class Run:
     created_seq: int = 0
     updated_seq: int = 0
     taken: bool = False
+    through_api: bool = True
     started_at: int | None = None
     ended_at: int | None = None
     steps: tuple[StepRun, ...] = ()

@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -96,9 +96,13 @@ class Page(Generic[Item]):
 
 
 class Store:
-    """All runs and files of the workspace; :meth:`touch` must follow every change of a run."""
+    """All runs and files of the workspace; :meth:`touch` must follow every change of a run.
 
-    def __init__(self) -> None:
+    :param on_status: called with a run that has got a new status.
+    """
+
+    def __init__(self, on_status: Callable[[Run], None] = lambda _: None) -> None:
+        self._on_status = on_status
         self.folder = Path(tempfile.mkdtemp(prefix="extend-emulator-"))
         self.clear()
 
@@ -138,9 +142,12 @@ class Store:
         """Record a change of ``run``: it becomes the last updated run."""
         if run.id not in self.runs:
             return
+        is_new = self._status_of[run.id] != run.status
         self._displace(run)
         run.updated_at = max(run.updated_at, now_ms())
         self._place(run)
+        if is_new:
+            self._on_status(run)
 
     def delete_run(self, run: Run) -> None:
         """Remove ``run`` and record its id as deleted."""

@@ -1,0 +1,1 @@
+"""Webhooks: who listens to which events, and the signed deliveries of them."""
