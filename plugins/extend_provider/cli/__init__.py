@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from airflow.cli.cli_config import GroupCommand
 
-from extend_provider.cli import cancel
+from extend_provider.cli import cancel, webhooks
 
 
 def get_extend_cli_commands() -> list[GroupCommand]:
     """Return the commands; Airflow finds this function by the key ``cli`` of the provider's description."""
-    commands = (cancel.command(),)
+    commands = (cancel.command(), webhooks.command())
     return [GroupCommand(name="extend", help="Work at Extend (extend.ai)", subcommands=commands)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -21,3 +23,18 @@ def stored_connection(extend_api: ExtendApi, airflow_database: None) -> Iterator
     yield conn_id
     with create_session() as session:
         session.query(Connection).filter(Connection.conn_id == conn_id).delete()
+
+
+@pytest.fixture
+def set_extra(stored_connection: str) -> Callable[..., None]:
+    """Return what sets fields of the stored connection's extra; None takes one out."""
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    def change(**fields: Any) -> None:
+        with create_session() as session:
+            stored = session.query(Connection).filter(Connection.conn_id == stored_connection).one()
+            extra = {**json.loads(stored.extra or "{}"), **fields}
+            stored.set_extra(json.dumps({key: value for key, value in extra.items() if value is not None}))
+
+    return change

@@ -12,6 +12,7 @@ from fixtures.extend.hook_runner import HookRunner
 from fixtures.extend.scripted_server import Reply
 
 SECRET = "wss_Av9uCQNrCIEe0XpEpsQUVjEJYr4udK9N"
+OPTIONS = {"headers": {"key": "value"}, "payload": {"format": "json", "urlThresholdBytes": 1}}
 ENDPOINT = {
     "object": "webhook_endpoint",
     "id": "wh_1",
@@ -20,7 +21,7 @@ ENDPOINT = {
     "status": "enabled",
     "enabledEvents": ["extract_run.processed"],
     "apiVersion": "2026-02-09",
-    "advancedOptions": {"headers": {"key": "value"}, "payload": {"format": "json", "urlThresholdBytes": 1}},
+    "advancedOptions": OPTIONS,
     "createdAt": "2024-01-15T09:30:00Z",
 }
 SUBSCRIPTION = {
@@ -61,7 +62,7 @@ def test_an_endpoint_is_pinned_to_the_version_of_the_connection(
         "enabled",
         "2026-02-09",
         ("extract_run.processed",),
-        ENDPOINT["advancedOptions"],
+        OPTIONS,
         "2024-01-15T09:30:00Z",
         SECRET,
     )

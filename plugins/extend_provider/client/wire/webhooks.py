@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from extend_provider.client.models import Page, WebhookEndpoint, WebhookSubscription
 from extend_provider.client.wire.base import next_page_token
 from extend_provider.client.wire.reading import Json, body_list, body_mapping, mapping, required_text, text
+from extend_provider.client.wire.v2025_04_21 import Wire20250421
 from extend_provider.client.wire.v2026_02_09 import Wire20260209
 
 #: Says which shapes a request and its answer have, whatever version the connection is of. Which version the
 #: events have that an endpoint gets is a field of the endpoint.
 HEADERS: Final = {"x-extend-api-version": Wire20260209.api_version}
+
+_RUN_EVENTS: Final = tuple(
+    f"workflow_run.{what}" for what in ("completed", "failed", "needs_review", "rejected", "cancelled")
+)
+#: The events that have a run in them and that an endpoint of an API version may subscribe to, as the official
+#: SDKs list them (1.20.0: ``webhook_subscription_event_type``, 0.2.0: ``webhook_event_event_type``).
+RUN_EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    Wire20260209.api_version: _RUN_EVENTS,
+    Wire20250421.api_version: _RUN_EVENTS[:-1],
+}
 
 
 def webhook_endpoint(body: object) -> WebhookEndpoint:

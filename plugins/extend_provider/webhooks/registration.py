@@ -1,0 +1,381 @@
+"""Endpoints and subscriptions at Extend: registered, listed, rotated and removed, each of them repeatable.
+
+A registration is interrupted without harm at any point, because an endpoint is switched on last: it is
+created disabled and called unfinished, subscribed, and its secret stored before it delivers anything. What an
+interrupted command has left is recognised by its name (:mod:`~extend_provider.webhooks.labels`), and the next
+command finishes it if its secret was stored, and removes it otherwise.
+
+Extend has no rotation of a secret. So a second endpoint with the same URL takes over: while both are there,
+each event is delivered by both, and the inbox counts it once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final
+
+from extend_provider.client.models import WebhookEndpoint, WebhookSubscription
+from extend_provider.client.wire import DEFAULT_API_VERSION
+from extend_provider.client.wire.webhooks import RUN_EVENTS
+from extend_provider.exceptions import ExtendError, ExtendNotFoundError
+from extend_provider.hooks.extend import ExtendHook
+from extend_provider.security import describe_error, without_credentials
+from extend_provider.webhooks.labels import Label, fingerprint_of
+from extend_provider.webhooks.secret_keeper import SecretKeeper
+
+ENABLED: Final = "enabled"
+DISABLED: Final = "disabled"
+WORKFLOW: Final = "workflow"
+
+
+class WebhookRegistrationError(ExtendError):
+    """A command could not do all of its work; the message says what became of the endpoints at Extend."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Registered:
+    """An endpoint with its subscriptions.
+
+    :param label: what its name says; None if a command of ours has not made it.
+    :param is_held: whether the connection has its secret; None if that cannot be told.
+    """
+
+    endpoint: WebhookEndpoint
+    subscriptions: tuple[WebhookSubscription, ...]
+    label: Label | None
+    is_held: bool | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it was switched on, so that somebody may rely on it."""
+        return self.label is None or self.label.finished
+
+    @property
+    def run_events(self) -> tuple[str, ...]:
+        """The events of runs that it may be subscribed to."""
+        return run_events(self.endpoint.api_version)
+
+    def missing_events(self, resource_id: str, events: Iterable[str]) -> list[str]:
+        """Return those of a resource's events that it does not get."""
+        got = {
+            event for each in self.subscriptions if each.resource_id == resource_id for event in each.events
+        }
+        return sorted(set(events) - got)
+
+
+class Registration:
+    """The webhooks of a connection's workspace.
+
+    Every method raises :class:`WebhookRegistrationError` or another
+    :class:`~extend_provider.exceptions.ExtendError`.
+
+    :param keeper: where secrets go.
+    :param say: told, in a sentence each, what was done.
+    """
+
+    def __init__(self, hook: ExtendHook, keeper: SecretKeeper, say: Callable[[str], None]) -> None:
+        self._hook = hook
+        self._keeper = keeper
+        self._say = say
+        self._secrets: list[str] = list(hook.settings.webhook_secrets)
+
+    # ------------------------------------------------------------------ what there is
+
+    def overview(self) -> list[Registered]:
+        """Return all endpoints of the workspace, oldest first."""
+        subscriptions: defaultdict[str | None, list[WebhookSubscription]] = defaultdict(list)
+        for page in self._hook.iter_webhook_subscription_pages():
+            for subscription in page:
+                subscriptions[subscription.endpoint_id].append(subscription)
+        endpoints = [each for page in self._hook.iter_webhook_endpoint_pages() for each in page]
+        held = {fingerprint_of(secret) for secret in self._secrets}
+        found = []
+        for endpoint in sorted(endpoints, key=lambda each: each.created_at or ""):
+            label = Label.read(endpoint.name)
+            is_held = None if label is None else label.fingerprint in held
+            found.append(Registered(endpoint, tuple(subscriptions[endpoint.id]), label, is_held))
+        return found
+
+    def _at(self, url: str) -> list[Registered]:
+        """Return the endpoints with a URL, after what an interrupted command has left of them is settled."""
+        found = [each for each in self.overview() if _same_url(each.endpoint.url, url)]
+        settled = []
+        for each in found:
+            if each.is_finished:
+                settled.append(each)
+            elif each.is_held:
+                settled.append(self._switch_on(each))
+            else:
+                self._delete(each)
+                self._say(f"Endpoint {each.endpoint.id}, left of an interrupted command, was removed.")
+        return settled
+
+    # ------------------------------------------------------------------ register
+
+    def register(self, url: str, workflow_ids: Sequence[str]) -> None:
+        """See to it that a URL gets the events of these workflows' runs."""
+        for workflow_id in workflow_ids:
+            self._hook.check_workflow(workflow_id)
+        found = self._at(url)
+        if not found:
+            self._create(url, _wanted(workflow_ids, run_events(self._hook.api_version)))
+        else:
+            self._check_secrets(found, url)
+            for each in found:
+                if each.endpoint.status == DISABLED:
+                    self._switch_on(each)
+                self._subscribe(each, _wanted(workflow_ids, each.run_events))
+            self._set_inbox()
+        if not (self._keeper.inbox or self._hook.settings.webhook_inbox):
+            self._say(
+                f"Connection {self._keeper.conn_id!r} has no webhook_inbox: results are polled for until it "
+                "has one (--inbox)."
+            )
+
+    def _check_secrets(self, found: Sequence[Registered], url: str) -> None:
+        """Refuse to go on with endpoints of which no secret is known to be in the connection."""
+        if any(each.is_held for each in found):
+            return
+        ids = ", ".join(each.endpoint.id for each in found)
+        conn_id = self._keeper.conn_id
+        if self._secrets and any(each.is_held is None for each in found):
+            self._say(
+                f"Endpoint {ids} was not made by this command, so it cannot be told whether its secret is "
+                f"among those of connection {conn_id!r}."
+            )
+            return
+        raise WebhookRegistrationError(
+            f"Endpoint {ids} delivers to {shown(url)} already, and connection {conn_id!r} does not have its "
+            "secret, which Extend shows once. If somebody has it, put it into webhook_secrets of the "
+            "connection. If it is lost, replace the endpoint: airflow extend webhooks rotate, and later "
+            "rotate --finish. Nothing was changed."
+        )
+
+    def _subscribe(self, registered: Registered, wanted: Iterable[WebhookSubscription]) -> None:
+        for each in wanted:
+            missing = registered.missing_events(each.resource_id or "", each.events)
+            if missing:
+                self._subscribe_to(registered.endpoint.id, each, kept=registered.subscriptions)
+
+    def _subscribe_to(
+        self, endpoint_id: str, wanted: WebhookSubscription, kept: Iterable[WebhookSubscription] = ()
+    ) -> None:
+        had = {event for each in kept if each.resource_id == wanted.resource_id for event in each.events}
+        resource_id, resource_type = wanted.resource_id or "", wanted.resource_type or WORKFLOW
+        events = sorted(had | set(wanted.events))
+        self._hook.create_webhook_subscription(endpoint_id, resource_id, events, resource_type=resource_type)
+        self._say(f"Endpoint {endpoint_id} is subscribed to {resource_type} {resource_id}.")
+
+    # ------------------------------------------------------------------ an endpoint begins and ends
+
+    def _create(
+        self, url: str, wanted: Iterable[WebhookSubscription], like: WebhookEndpoint | None = None
+    ) -> None:
+        try:
+            with self._keeper.ready() as keep:
+                self._make(keep, url, wanted, like)
+        except Exception as error:  # noqa: BLE001  # of Extend, of Airflow's database, of a disk
+            raise WebhookRegistrationError(f"{describe_error(error)} {self._undone(url)}") from None
+
+    def _make(
+        self,
+        keep: Callable[[str], None],
+        url: str,
+        wanted: Iterable[WebhookSubscription],
+        like: WebhookEndpoint | None,
+    ) -> None:
+        label = Label(self._keeper.conn_id)
+        endpoint = self._hook.create_webhook_endpoint(
+            url,
+            str(label),
+            status=DISABLED,
+            events=like.events if like else (),
+            options=like.options if like else None,
+        )
+        secret = endpoint.signing_secret
+        if secret is None:
+            raise WebhookRegistrationError("Extend has sent no secret for the new endpoint.")
+        for each in wanted:
+            self._subscribe_to(endpoint.id, each)
+        label = dataclasses.replace(label, fingerprint=fingerprint_of(secret))
+        self._hook.update_webhook_endpoint(endpoint.id, name=str(label))
+        keep(secret)
+        # Only now: an event whose secret nobody has would be refused.
+        name = str(dataclasses.replace(label, finished=True))
+        self._hook.update_webhook_endpoint(endpoint.id, name=name, status=ENABLED)
+        self._secrets.append(secret)
+        self._say(
+            f"Endpoint {endpoint.id} delivers to {shown(url)}, in API version {self._hook.api_version}. "
+            f"{self._where_kept()}"
+        )
+
+    def _where_kept(self) -> str:
+        keeper = self._keeper
+        said = []
+        if keeper.origin.is_database:
+            said.append(f"Its secret is in connection {keeper.conn_id!r}.")
+        if keeper.file is not None:
+            said.append(f"Its secret is in {keeper.file}, which only you may read.")
+        if not keeper.origin.is_database:
+            said.append(
+                f"Connection {keeper.conn_id!r} comes from {keeper.origin.name}: add the secret to its "
+                "webhook_secrets there"
+                + (f", and set its webhook_inbox to {keeper.inbox}." if keeper.inbox else ".")
+            )
+        return " ".join(said)
+
+    def _set_inbox(self) -> None:
+        if not self._keeper.set_inbox():
+            self._say(
+                f"Connection {self._keeper.conn_id!r} comes from {self._keeper.origin.name}: set its "
+                f"webhook_inbox to {self._keeper.inbox} there."
+            )
+
+    def _switch_on(self, registered: Registered) -> Registered:
+        """Switch an endpoint on, and have its name say that it is finished."""
+        endpoint, label = registered.endpoint, registered.label
+        name = None if label is None else str(dataclasses.replace(label, finished=True))
+        changed = self._hook.update_webhook_endpoint(endpoint.id, name=name, status=ENABLED)
+        self._say(f"Endpoint {endpoint.id} was switched on.")
+        return dataclasses.replace(registered, endpoint=changed, label=Label.read(changed.name))
+
+    def _undone(self, url: str) -> str:
+        """Remove what a failed creation has left, and return a sentence about it."""
+        try:
+            left = [
+                each for each in self.overview() if not each.is_finished and _same_url(each.endpoint.url, url)
+            ]
+            for each in left:
+                self._delete(each)
+        except ExtendError as error:
+            return (
+                f"An endpoint for {shown(url)} may be left at Extend, switched off. Repeat the command: it "
+                f"removes that one first. (It could not be removed now: {error})"
+            )
+        removed = ", ".join(each.endpoint.id for each in left)
+        gone = f"Endpoint {removed} was removed again, so nothing" if removed else "Nothing"
+        return f"{gone} is left at Extend for {shown(url)}."
+
+    def _delete(self, registered: Registered) -> None:
+        """Delete an endpoint with its subscriptions; what is gone already is no error."""
+        for subscription in registered.subscriptions:
+            _unless_gone(lambda each=subscription: self._hook.delete_webhook_subscription(each.id))  # type: ignore[misc]
+        _unless_gone(lambda: self._hook.delete_webhook_endpoint(registered.endpoint.id))
+
+    # ------------------------------------------------------------------ rotate, remove
+
+    def rotate(self, url: str) -> None:
+        """Put a second endpoint, with a new secret, beside the one that a URL has."""
+        found = self._at(url)
+        if not found:
+            raise WebhookRegistrationError(
+                f"No endpoint delivers to {shown(url)}: register it first. Nothing was changed."
+            )
+        *_, newest = found
+        if len(found) > 1:
+            raise WebhookRegistrationError(
+                f"{len(found)} endpoints deliver to {shown(url)} already, {newest.endpoint.id} being the "
+                "newest: finish that rotation with --finish. Nothing was changed."
+            )
+        self._create(url, newest.subscriptions, like=newest.endpoint)
+        self._say(
+            f"Endpoint {newest.endpoint.id} goes on delivering, so both secrets are needed. When events of "
+            "the new one have arrived: airflow extend webhooks rotate --finish"
+        )
+
+    def finish_rotation(self, url: str) -> None:
+        """Remove the older endpoints of a URL, and their secrets from the connection."""
+        found = self._at(url)
+        if not found:
+            raise WebhookRegistrationError(f"No endpoint delivers to {shown(url)}. Nothing was changed.")
+        *old, newest = found
+        if not newest.is_held:
+            raise WebhookRegistrationError(
+                f"Connection {self._keeper.conn_id!r} does not have the secret of {newest.endpoint.id}, the "
+                f"newest endpoint of {shown(url)}: without the older ones, no event would be accepted. Put "
+                "it into webhook_secrets first. Nothing was changed."
+            )
+        if not old:
+            self._say(
+                f"Endpoint {newest.endpoint.id} is the only one of {shown(url)}: nothing is to be done."
+            )
+            return
+        if newest.endpoint.status == DISABLED:
+            self._switch_on(newest)
+        for each in old:
+            self._subscribe(newest, each.subscriptions)
+        self._remove(old)
+
+    def remove(self, *, url: str | None = None, endpoint_id: str | None = None) -> None:
+        """Remove the endpoints with a URL, or one by its id, and their secrets from the connection."""
+        found = [
+            each
+            for each in self.overview()
+            if each.endpoint.id == endpoint_id or (url is not None and _same_url(each.endpoint.url, url))
+        ]
+        if not found:
+            self._say(f"No endpoint {f'for {shown(url)}' if url else endpoint_id} is there.")
+        self._remove(found)
+
+    def _remove(self, registered: Sequence[Registered]) -> None:
+        for each in registered:
+            self._delete(each)
+            self._say(
+                f"Endpoint {each.endpoint.id} was removed, with {len(each.subscriptions)} subscriptions: it "
+                f"delivers no more to {shown(each.endpoint.url)}."
+            )
+        unneeded = self._unneeded_secrets(registered)
+        if not unneeded:
+            return
+        conn_id, count = self._keeper.conn_id, len(unneeded)
+        secrets = "1 secret" if count == 1 else f"{count} secrets"
+        places = ", ".join(str(self._secrets.index(secret) + 1) for secret in unneeded)
+        if self._keeper.drop(unneeded):
+            self._say(
+                f"{secrets} were taken out of connection {conn_id!r}, {len(self._secrets) - count} stay."
+            )
+        else:
+            self._say(
+                f"Connection {conn_id!r} comes from {self._keeper.origin.name}: take {secrets} out of its "
+                f"webhook_secrets there (number {places} of {len(self._secrets)})."
+            )
+
+    def _unneeded_secrets(self, removed: Collection[Registered]) -> list[str]:
+        """Return the secrets of the connection that no endpoint needs any more."""
+        left = self.overview()
+        gone = {each.label.fingerprint for each in removed if each.label}
+        # A secret without an endpoint of ours may be that of an endpoint which somebody has made otherwise.
+        others_gone = any(each.label is None for each in removed) and all(each.label for each in left)
+        needed = {each.label.fingerprint for each in left if each.label}
+        return [
+            secret
+            for secret in self._secrets
+            if fingerprint_of(secret) in gone or (others_gone and fingerprint_of(secret) not in needed)
+        ]
+
+
+def shown(url: str) -> str:
+    """Return a URL without what may be a credential in it."""
+    return without_credentials(url)
+
+
+def run_events(api_version: str | None) -> tuple[str, ...]:
+    """Return the events of runs that an endpoint of an API version may be subscribed to."""
+    return RUN_EVENTS.get(api_version or "", RUN_EVENTS[DEFAULT_API_VERSION])
+
+
+def _wanted(workflow_ids: Iterable[str], events: tuple[str, ...]) -> list[WebhookSubscription]:
+    return [WebhookSubscription("", None, WORKFLOW, each, events) for each in workflow_ids]
+
+
+def _same_url(one: str, other: str) -> bool:
+    return one.rstrip("/") == other.rstrip("/")
+
+
+def _unless_gone(delete: Callable[[], None]) -> None:
+    try:
+        delete()
+    except ExtendNotFoundError:
+        return
