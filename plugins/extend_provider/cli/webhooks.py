@@ -20,7 +20,8 @@ from extend_provider.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from extend_provider.webhooks.registration import Registered, Registration
+    from extend_provider.webhooks.registered import Registered
+    from extend_provider.webhooks.registration import Registration
 
 REGISTER = """Has Extend deliver the events of workflows to a URL.
 
@@ -160,7 +161,7 @@ def _say(sentence: str) -> None:
 def _table(registered: Iterable[Registered], conn_id: str) -> Table:
     from rich.table import Table
 
-    from extend_provider.webhooks.registration import shown
+    from extend_provider.webhooks.registered import shown
 
     table = Table(title=f"Webhook endpoints of {conn_id}")
     for name in ("endpoint", "delivers to", "status", "API version", "subscribed to", "secret in connection"):

@@ -11,18 +11,24 @@ each event is delivered by both, and the inbox counts it once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from extend_provider.client.models import WebhookEndpoint, WebhookSubscription
-from extend_provider.client.wire import DEFAULT_API_VERSION
 from extend_provider.client.wire.webhooks import RUN_EVENTS
 from extend_provider.exceptions import ExtendError, ExtendNotFoundError
 from extend_provider.hooks.extend import ExtendHook
-from extend_provider.security import describe_error, without_credentials
+from extend_provider.security import describe_error
 from extend_provider.webhooks.labels import Label, fingerprint_of
+from extend_provider.webhooks.registered import (
+    Registered,
+    registered_endpoints,
+    run_events,
+    same_url,
+    shown,
+)
 from extend_provider.webhooks.secret_keeper import SecretKeeper
 
 ENABLED: Final = "enabled"
@@ -32,37 +38,6 @@ WORKFLOW: Final = "workflow"
 
 class WebhookRegistrationError(ExtendError):
     """A command could not do all of its work; the message says what became of the endpoints at Extend."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Registered:
-    """An endpoint with its subscriptions.
-
-    :param label: what its name says; None if a command of ours has not made it.
-    :param is_held: whether the connection has its secret; None if that cannot be told.
-    """
-
-    endpoint: WebhookEndpoint
-    subscriptions: tuple[WebhookSubscription, ...]
-    label: Label | None
-    is_held: bool | None
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it was switched on, so that somebody may rely on it."""
-        return self.label is None or self.label.finished
-
-    @property
-    def run_events(self) -> tuple[str, ...]:
-        """The events of runs that it may be subscribed to."""
-        return run_events(self.endpoint.api_version)
-
-    def missing_events(self, resource_id: str, events: Iterable[str]) -> list[str]:
-        """Return those of a resource's events that it does not get."""
-        got = {
-            event for each in self.subscriptions if each.resource_id == resource_id for event in each.events
-        }
-        return sorted(set(events) - got)
 
 
 class Registration:
@@ -85,22 +60,11 @@ class Registration:
 
     def overview(self) -> list[Registered]:
         """Return all endpoints of the workspace, oldest first."""
-        subscriptions: defaultdict[str | None, list[WebhookSubscription]] = defaultdict(list)
-        for page in self._hook.iter_webhook_subscription_pages():
-            for subscription in page:
-                subscriptions[subscription.endpoint_id].append(subscription)
-        endpoints = [each for page in self._hook.iter_webhook_endpoint_pages() for each in page]
-        held = {fingerprint_of(secret) for secret in self._secrets}
-        found = []
-        for endpoint in sorted(endpoints, key=lambda each: each.created_at or ""):
-            label = Label.read(endpoint.name)
-            is_held = None if label is None else label.fingerprint in held
-            found.append(Registered(endpoint, tuple(subscriptions[endpoint.id]), label, is_held))
-        return found
+        return registered_endpoints(self._hook, self._secrets)
 
     def _at(self, url: str) -> list[Registered]:
         """Return the endpoints with a URL, after what an interrupted command has left of them is settled."""
-        found = [each for each in self.overview() if _same_url(each.endpoint.url, url)]
+        found = [each for each in self.overview() if same_url(each.endpoint.url, url)]
         settled = []
         for each in found:
             if each.is_finished:
@@ -245,7 +209,7 @@ class Registration:
         """Remove what a failed creation has left, and return a sentence about it."""
         try:
             left = [
-                each for each in self.overview() if not each.is_finished and _same_url(each.endpoint.url, url)
+                each for each in self.overview() if not each.is_finished and same_url(each.endpoint.url, url)
             ]
             for each in left:
                 self._delete(each)
@@ -256,13 +220,15 @@ class Registration:
             )
         removed = ", ".join(each.endpoint.id for each in left)
         gone = f"Endpoint {removed} was removed again, so nothing" if removed else "Nothing"
-        return f"{gone} is left at Extend for {shown(url)}."
+        return f"{gone} was changed at Extend."
 
     def _delete(self, registered: Registered) -> None:
         """Delete an endpoint with its subscriptions; what is gone already is no error."""
         for subscription in registered.subscriptions:
-            _unless_gone(lambda each=subscription: self._hook.delete_webhook_subscription(each.id))  # type: ignore[misc]
-        _unless_gone(lambda: self._hook.delete_webhook_endpoint(registered.endpoint.id))
+            with contextlib.suppress(ExtendNotFoundError):
+                self._hook.delete_webhook_subscription(subscription.id)
+        with contextlib.suppress(ExtendNotFoundError):
+            self._hook.delete_webhook_endpoint(registered.endpoint.id)
 
     # ------------------------------------------------------------------ rotate, remove
 
@@ -279,10 +245,11 @@ class Registration:
                 f"{len(found)} endpoints deliver to {shown(url)} already, {newest.endpoint.id} being the "
                 "newest: finish that rotation with --finish. Nothing was changed."
             )
-        self._create(url, newest.subscriptions, like=newest.endpoint)
+        self._create(url, _carried(newest.subscriptions, self._hook.api_version), like=newest.endpoint)
         self._say(
             f"Endpoint {newest.endpoint.id} goes on delivering, so both secrets are needed. When events of "
-            "the new one have arrived: airflow extend webhooks rotate --finish"
+            f"the new one have arrived: airflow extend webhooks rotate --conn-id {self._keeper.conn_id} "
+            f"--url {shown(url)} --finish"
         )
 
     def finish_rotation(self, url: str) -> None:
@@ -305,7 +272,7 @@ class Registration:
         if newest.endpoint.status == DISABLED:
             self._switch_on(newest)
         for each in old:
-            self._subscribe(newest, each.subscriptions)
+            self._subscribe(newest, _carried(each.subscriptions, newest.endpoint.api_version))
         self._remove(old)
 
     def remove(self, *, url: str | None = None, endpoint_id: str | None = None) -> None:
@@ -313,7 +280,7 @@ class Registration:
         found = [
             each
             for each in self.overview()
-            if each.endpoint.id == endpoint_id or (url is not None and _same_url(each.endpoint.url, url))
+            if each.endpoint.id == endpoint_id or (url is not None and same_url(each.endpoint.url, url))
         ]
         if not found:
             self._say(f"No endpoint {f'for {shown(url)}' if url else endpoint_id} is there.")
@@ -323,24 +290,27 @@ class Registration:
         for each in registered:
             self._delete(each)
             self._say(
-                f"Endpoint {each.endpoint.id} was removed, with {len(each.subscriptions)} subscriptions: it "
-                f"delivers no more to {shown(each.endpoint.url)}."
+                f"Endpoint {each.endpoint.id} was removed: it delivers no more to {shown(each.endpoint.url)}."
             )
-        unneeded = self._unneeded_secrets(registered)
-        if not unneeded:
+        self._drop_secrets(self._unneeded_secrets(registered))
+
+    def _drop_secrets(self, secrets: Sequence[str]) -> None:
+        if not secrets:
             return
-        conn_id, count = self._keeper.conn_id, len(unneeded)
-        secrets = "1 secret" if count == 1 else f"{count} secrets"
-        places = ", ".join(str(self._secrets.index(secret) + 1) for secret in unneeded)
-        if self._keeper.drop(unneeded):
-            self._say(
-                f"{secrets} were taken out of connection {conn_id!r}, {len(self._secrets) - count} stay."
-            )
+        keeper, count = self._keeper, len(self._secrets)
+        places = " and ".join(f"number {self._secrets.index(each) + 1}" for each in secrets)
+        by_hand = f"take {places} of its {count} webhook_secrets out of connection {keeper.conn_id!r}"
+        try:
+            done = keeper.drop(secrets)
+        except Exception as error:  # noqa: BLE001  # of Airflow's database
+            raise WebhookRegistrationError(
+                f"What was removed is gone at Extend, but not its secret: {describe_error(error)}. "
+                f"It does no harm; {by_hand} when that is possible."
+            ) from None
+        if done:
+            self._say(f"Connection {keeper.conn_id!r} has {count - len(secrets)} of {count} secrets left.")
         else:
-            self._say(
-                f"Connection {conn_id!r} comes from {self._keeper.origin.name}: take {secrets} out of its "
-                f"webhook_secrets there (number {places} of {len(self._secrets)})."
-            )
+            self._say(f"Now {by_hand}, which comes from {keeper.origin.name}.")
 
     def _unneeded_secrets(self, removed: Collection[Registered]) -> list[str]:
         """Return the secrets of the connection that no endpoint needs any more."""
@@ -356,26 +326,19 @@ class Registration:
         ]
 
 
-def shown(url: str) -> str:
-    """Return a URL without what may be a credential in it."""
-    return without_credentials(url)
-
-
-def run_events(api_version: str | None) -> tuple[str, ...]:
-    """Return the events of runs that an endpoint of an API version may be subscribed to."""
-    return RUN_EVENTS.get(api_version or "", RUN_EVENTS[DEFAULT_API_VERSION])
-
-
 def _wanted(workflow_ids: Iterable[str], events: tuple[str, ...]) -> list[WebhookSubscription]:
     return [WebhookSubscription("", None, WORKFLOW, each, events) for each in workflow_ids]
 
 
-def _same_url(one: str, other: str) -> bool:
-    return one.rstrip("/") == other.rstrip("/")
-
-
-def _unless_gone(delete: Callable[[], None]) -> None:
-    try:
-        delete()
-    except ExtendNotFoundError:
-        return
+def _carried(
+    subscriptions: Iterable[WebhookSubscription], api_version: str | None
+) -> list[WebhookSubscription]:
+    """Return subscriptions for an endpoint that may be of another API version, which has other events."""
+    known = {event for version in RUN_EVENTS for event in run_events(version)}
+    carried = []
+    for each in subscriptions:
+        events = set(each.events)
+        if each.resource_type == WORKFLOW:
+            events = (events - known) | set(run_events(api_version))
+        carried.append(dataclasses.replace(each, events=tuple(sorted(events))))
+    return carried

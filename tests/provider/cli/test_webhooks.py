@@ -191,7 +191,7 @@ def test_a_secret_that_cannot_be_stored_leaves_nothing_behind(
     code, said, complained = webhooks("register", *INVOICES, "--inbox", INBOX)
     assert code == 1
     assert "the database is read-only" in complained
-    assert "was removed again, so nothing is left at Extend" in complained
+    assert "was removed again, so nothing was changed at Extend" in complained
     assert (endpoints(extend_api), subscriptions(extend_api), extra()) == ([], [], {})
     assert "wss_" not in said + complained
 
@@ -215,7 +215,7 @@ def test_wherever_a_registration_fails_nothing_is_left_and_repeating_it_complete
     both = [*INVOICES, "--workflow-id", "workflow_receipts"]
     code, _, complained = webhooks("register", *both)
     assert code == 1
-    assert "is left at Extend" in complained
+    assert "was changed at Extend" in complained
     assert (endpoints(extend_api), secrets()) == ([], [])
     assert webhooks("register", *both)[0] == 0
     (endpoint,) = endpoints(extend_api)
@@ -327,7 +327,7 @@ def test_a_file_that_cannot_be_made_leaves_no_endpoint(
     (tmp_path / "there").write_text("an older secret")
     code, _, complained = elsewhere("register", *INVOICES, "--secret-file", str(tmp_path / name))
     assert code == 1
-    assert "Nothing is left at Extend" in complained
+    assert "Nothing was changed at Extend" in complained
     assert extend_api.requests_to("POST /webhook_endpoints") == 0
     assert (tmp_path / "there").read_text() == "an older secret"
 
@@ -354,7 +354,7 @@ def test_by_hand_the_older_secret_is_named_by_its_place(
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_ELSEWHERE", extend_api.connection_json(webhook_secrets=kept))
     code, said, _ = elsewhere("rotate", *TO, "--finish")
     assert (code, len(endpoints(extend_api))) == (0, 1)
-    assert "take 1 secret out of its webhook_secrets there (number 1 of 2)" in said
+    assert "Now take number 1 of its 2 webhook_secrets out of connection" in said
 
 
 def test_an_unknown_connection_is_named(typed: Typed) -> None:
@@ -417,6 +417,30 @@ def test_rotation_takes_over_what_an_endpoint_of_somebodys_has(
     assert len(secrets()) == 1
 
 
+@pytest.mark.parametrize(("before", "after"), [(NEWEST, "2025-04-21"), ("2025-04-21", NEWEST)])
+def test_rotation_moves_to_the_api_version_that_the_connection_has_now(
+    extend_api: ExtendApi, webhooks: Typed, set_extra: Callable[..., None], before: str, after: str
+) -> None:
+    set_extra(api_version=before)
+    webhooks("register", *INVOICES)
+    set_extra(api_version=after)
+    assert webhooks("rotate", *TO)[0] == 0
+    assert webhooks("rotate", *TO, "--finish")[0] == 0
+    (endpoint,) = endpoints(extend_api)
+    assert endpoint["apiVersion"] == after
+    assert subscriptions(extend_api) == [(endpoint["id"], "workflow_invoices", {*RUN_EVENTS[after]})]
+
+
+def test_a_secret_that_cannot_be_taken_out_is_named(
+    extend_api: ExtendApi, webhooks: Typed, readonly: Callable[[], None]
+) -> None:
+    webhooks("register", *INVOICES)
+    readonly()
+    code, _, complained = webhooks("remove", *TO)
+    assert (code, endpoints(extend_api), len(secrets())) == (1, [], 1)
+    assert "take number 1 of its 1 webhook_secrets out of connection 'extend_stored'" in complained
+
+
 def test_a_secret_that_may_be_of_another_endpoint_stays(
     extend_api: ExtendApi, webhooks: Typed, set_extra: Callable[..., None]
 ) -> None:
@@ -440,7 +464,7 @@ def test_remove_takes_endpoint_subscriptions_and_secret(extend_api: ExtendApi, w
     assert code == 0
     assert (endpoints(extend_api), subscriptions(extend_api)) == ([], [])
     assert extra() == {"webhook_inbox": INBOX}
-    assert "was removed, with 1 subscription" in said
+    assert "was removed: it delivers no more" in said
     code, said, _ = webhooks("remove", *TO)
     assert (code, "No endpoint" in said) == (0, True)
 
