@@ -56,13 +56,23 @@ def command() -> GroupCommand:
         help="Events of this workflow's runs; may be repeated",
     )
     inbox = option("--inbox", type=_inbox, help="Store this as webhook_inbox of the connection")
+    url_threshold = option(
+        "--url-threshold",
+        type=int,
+        help="Payloads of more bytes come as a URL, e.g. where a queue has a limit",
+    )
     secret_file = option(
         "--secret-file", type=Path, help="Write the secret to this new file, which only you may read"
     )
     finish = option("--finish", action="store_true", help="Remove the older endpoint")
     endpoint_id = option("--endpoint-id", help="The endpoint with this id")
     subcommands = (
-        _action("register", "Have Extend deliver events to a URL", REGISTER, (workflows, inbox, secret_file)),
+        _action(
+            "register",
+            "Have Extend deliver events to a URL",
+            REGISTER,
+            (workflows, inbox, secret_file, url_threshold),
+        ),
         _action("rotate", "Replace the secret of a URL", ROTATE, (secret_file, finish)),
         _action("remove", "Remove endpoints", REMOVE, (endpoint_id,), url_required=False),
         _action("list", "Show endpoints and subscriptions", None, (), url_required=None),
@@ -93,7 +103,12 @@ def register_endpoints(options: argparse.Namespace) -> None:
     """Register a URL."""
     if options.url.startswith("http:"):
         _say("The URL is http: whoever is on the way can read the results. Use https outside of tests.")
-    _run(options, lambda registration: registration.register(options.url, options.workflow_id))
+    _run(
+        options,
+        lambda registration: registration.register(
+            options.url, options.workflow_id, url_threshold=options.url_threshold
+        ),
+    )
 
 
 def rotate_endpoints(options: argparse.Namespace) -> None:

@@ -68,15 +68,21 @@ def iter_webhook_endpoint_pages(
 
 
 def update_webhook_endpoint(
-    wire: Wire, endpoint_id: str, *, name: str | None = None, status: str | None = None
+    wire: Wire,
+    endpoint_id: str,
+    *,
+    name: str | None = None,
+    status: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> ApiCall[WebhookEndpoint]:
-    """Rename an endpoint, or switch it on or off (``enabled``, ``disabled``)."""
+    """Rename an endpoint, switch it on or off (``enabled``, ``disabled``), or change how it delivers."""
+    body = {"name": name, "status": status, "advancedOptions": options}
     return ApiCall(
         "POST",
         path_of("webhook_endpoints", endpoint_id),
         intent=f"change webhook endpoint {endpoint_id}",
         headers=webhooks.HEADERS,
-        body=json_body(without_nones({"name": name, "status": status})),
+        body=json_body(without_nones(body)),
         read=webhooks.webhook_endpoint,
     )
 

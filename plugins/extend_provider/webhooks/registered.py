@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Final
 
 from extend_provider.client.models import WebhookEndpoint, WebhookSubscription
 from extend_provider.client.wire import DEFAULT_API_VERSION
@@ -12,6 +13,9 @@ from extend_provider.client.wire.webhooks import RUN_EVENTS
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.security import without_credentials
 from extend_provider.webhooks.labels import Label, fingerprint_of
+
+#: The type of resource that events of runs belong to.
+WORKFLOW: Final = "workflow"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +71,25 @@ def registered_endpoints(hook: ExtendHook, secrets: Iterable[str]) -> list[Regis
 def run_events(api_version: str | None) -> tuple[str, ...]:
     """Return the events of runs that an endpoint of an API version may be subscribed to."""
     return RUN_EVENTS.get(api_version or "", RUN_EVENTS[DEFAULT_API_VERSION])
+
+
+def wanted_subscriptions(workflow_ids: Iterable[str], events: tuple[str, ...]) -> list[WebhookSubscription]:
+    """Return the subscriptions that workflows need, as if they existed."""
+    return [WebhookSubscription("", None, WORKFLOW, each, events) for each in workflow_ids]
+
+
+def carried_over(
+    subscriptions: Iterable[WebhookSubscription], api_version: str | None
+) -> list[WebhookSubscription]:
+    """Return subscriptions for an endpoint that may be of another API version, which has other events."""
+    known = {event for version in RUN_EVENTS for event in run_events(version)}
+    carried = []
+    for each in subscriptions:
+        events = set(each.events)
+        if each.resource_type == WORKFLOW:
+            events = (events - known) | set(run_events(api_version))
+        carried.append(dataclasses.replace(each, events=tuple(sorted(events))))
+    return carried
 
 
 def same_url(one: str, other: str) -> bool:

@@ -13,27 +13,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from extend_provider.client.models import WebhookEndpoint, WebhookSubscription
-from extend_provider.client.wire.webhooks import RUN_EVENTS
 from extend_provider.exceptions import ExtendError, ExtendNotFoundError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.security import describe_error
 from extend_provider.webhooks.labels import Label, fingerprint_of
 from extend_provider.webhooks.registered import (
+    WORKFLOW,
     Registered,
+    carried_over,
     registered_endpoints,
     run_events,
     same_url,
     shown,
+    wanted_subscriptions,
 )
 from extend_provider.webhooks.secret_keeper import SecretKeeper
 
 ENABLED: Final = "enabled"
 DISABLED: Final = "disabled"
-WORKFLOW: Final = "workflow"
 
 
 class WebhookRegistrationError(ExtendError):
@@ -78,19 +79,28 @@ class Registration:
 
     # ------------------------------------------------------------------ register
 
-    def register(self, url: str, workflow_ids: Sequence[str]) -> None:
-        """See to it that a URL gets the events of these workflows' runs."""
+    def register(self, url: str, workflow_ids: Sequence[str], *, url_threshold: int | None = None) -> None:
+        """See to it that a URL gets the events of these workflows' runs.
+
+        :param url_threshold: payloads of more bytes come as a URL; None leaves that as it is.
+        """
+        options = {} if url_threshold is None else {"payload": _payload_options(url_threshold)}
         for workflow_id in workflow_ids:
             self._hook.check_workflow(workflow_id)
         found = self._at(url)
         if not found:
-            self._create(url, _wanted(workflow_ids, run_events(self._hook.api_version)))
+            self._create(
+                url, wanted_subscriptions(workflow_ids, run_events(self._hook.api_version)), options=options
+            )
         else:
             self._check_secrets(found, url)
             for each in found:
                 if each.endpoint.status == DISABLED:
                     self._switch_on(each)
-                self._subscribe(each, _wanted(workflow_ids, each.run_events))
+                self._subscribe(each, wanted_subscriptions(workflow_ids, each.run_events))
+                if options:
+                    kept = {name: value for name, value in each.endpoint.options.items() if value}
+                    self._hook.update_webhook_endpoint(each.endpoint.id, options={**kept, **options})
             self._set_inbox()
         if not (self._keeper.inbox or self._hook.settings.webhook_inbox):
             self._say(
@@ -135,35 +145,35 @@ class Registration:
     # ------------------------------------------------------------------ an endpoint begins and ends
 
     def _create(
-        self, url: str, wanted: Iterable[WebhookSubscription], like: WebhookEndpoint | None = None
+        self,
+        url: str,
+        wanted: Iterable[WebhookSubscription],
+        *,
+        events: Sequence[str] = (),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         try:
             with self._keeper.ready() as keep:
-                self._make(keep, url, wanted, like)
+                endpoint = self._hook.create_webhook_endpoint(
+                    url, str(Label(self._keeper.conn_id)), status=DISABLED, events=events, options=options
+                )
+                self._complete(endpoint, wanted, keep)
         except Exception as error:  # noqa: BLE001  # of Extend, of Airflow's database, of a disk
             raise WebhookRegistrationError(f"{describe_error(error)} {self._undone(url)}") from None
 
-    def _make(
+    def _complete(
         self,
-        keep: Callable[[str], None],
-        url: str,
+        endpoint: WebhookEndpoint,
         wanted: Iterable[WebhookSubscription],
-        like: WebhookEndpoint | None,
+        keep: Callable[[str], None],
     ) -> None:
-        label = Label(self._keeper.conn_id)
-        endpoint = self._hook.create_webhook_endpoint(
-            url,
-            str(label),
-            status=DISABLED,
-            events=like.events if like else (),
-            options=like.options if like else None,
-        )
+        """Subscribe a new endpoint, keep its secret, and switch it on."""
         secret = endpoint.signing_secret
         if secret is None:
             raise WebhookRegistrationError("Extend has sent no secret for the new endpoint.")
         for each in wanted:
             self._subscribe_to(endpoint.id, each)
-        label = dataclasses.replace(label, fingerprint=fingerprint_of(secret))
+        label = Label(self._keeper.conn_id, fingerprint_of(secret))
         self._hook.update_webhook_endpoint(endpoint.id, name=str(label))
         keep(secret)
         # Only now: an event whose secret nobody has would be refused.
@@ -171,7 +181,8 @@ class Registration:
         self._hook.update_webhook_endpoint(endpoint.id, name=name, status=ENABLED)
         self._secrets.append(secret)
         self._say(
-            f"Endpoint {endpoint.id} delivers to {shown(url)}, in API version {self._hook.api_version}. "
+            f"Endpoint {endpoint.id} delivers to {shown(endpoint.url)}, in API version "
+            f"{self._hook.api_version}. "
             f"{self._where_kept()}"
         )
 
@@ -245,7 +256,12 @@ class Registration:
                 f"{len(found)} endpoints deliver to {shown(url)} already, {newest.endpoint.id} being the "
                 "newest: finish that rotation with --finish. Nothing was changed."
             )
-        self._create(url, _carried(newest.subscriptions, self._hook.api_version), like=newest.endpoint)
+        self._create(
+            url,
+            carried_over(newest.subscriptions, self._hook.api_version),
+            events=newest.endpoint.events,
+            options=newest.endpoint.options,
+        )
         self._say(
             f"Endpoint {newest.endpoint.id} goes on delivering, so both secrets are needed. When events of "
             f"the new one have arrived: airflow extend webhooks rotate --conn-id {self._keeper.conn_id} "
@@ -272,7 +288,7 @@ class Registration:
         if newest.endpoint.status == DISABLED:
             self._switch_on(newest)
         for each in old:
-            self._subscribe(newest, _carried(each.subscriptions, newest.endpoint.api_version))
+            self._subscribe(newest, carried_over(each.subscriptions, newest.endpoint.api_version))
         self._remove(old)
 
     def remove(self, *, url: str | None = None, endpoint_id: str | None = None) -> None:
@@ -326,19 +342,5 @@ class Registration:
         ]
 
 
-def _wanted(workflow_ids: Iterable[str], events: tuple[str, ...]) -> list[WebhookSubscription]:
-    return [WebhookSubscription("", None, WORKFLOW, each, events) for each in workflow_ids]
-
-
-def _carried(
-    subscriptions: Iterable[WebhookSubscription], api_version: str | None
-) -> list[WebhookSubscription]:
-    """Return subscriptions for an endpoint that may be of another API version, which has other events."""
-    known = {event for version in RUN_EVENTS for event in run_events(version)}
-    carried = []
-    for each in subscriptions:
-        events = set(each.events)
-        if each.resource_type == WORKFLOW:
-            events = (events - known) | set(run_events(api_version))
-        carried.append(dataclasses.replace(each, events=tuple(sorted(events))))
-    return carried
+def _payload_options(url_threshold: int) -> dict[str, Any]:
+    return {"format": "url", "urlThresholdBytes": url_threshold}

@@ -143,6 +143,15 @@ def test_register_subscribes_an_endpoint_to_further_workflows(extend_api: Extend
     ]
 
 
+def test_large_payloads_come_as_a_url_if_the_endpoint_says_so(extend_api: ExtendApi, webhooks: Typed) -> None:
+    for threshold in (100, 200_000):
+        assert webhooks("register", *INVOICES, "--url-threshold", str(threshold))[0] == 0
+        (endpoint,) = endpoints(extend_api)
+        assert endpoint["advancedOptions"]["payload"] == {"format": "url", "urlThresholdBytes": threshold}
+    webhooks("register", *INVOICES)
+    assert endpoints(extend_api) == [endpoint]
+
+
 def test_register_keeps_events_that_somebody_has_added(extend_api: ExtendApi, webhooks: Typed) -> None:
     webhooks("register", *INVOICES)
     ((endpoint_id, _, _),) = subscriptions(extend_api)
