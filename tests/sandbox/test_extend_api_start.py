@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
 import requests
+
+from fixtures.extend.api import running
+from fixtures.extend.scripted_server import Reply, ScriptedServer
 
 HEADERS = {"Authorization": "Bearer sk_other", "x-extend-api-version": "2026-02-09"}
 COMMAND = [sys.executable, "-m", "sandbox.extend_api"]
@@ -40,6 +44,20 @@ def test_unknown_switch_and_wrong_value_are_named() -> None:
         ended = subprocess.run([*COMMAND, *switches], capture_output=True, text=True, timeout=30, check=False)
         assert ended.returncode != 0
         assert named in ended.stderr
+
+
+def test_emulator_ends_at_once_with_deliveries_under_way() -> None:
+    with ScriptedServer(Reply(503), Reply(delay=20)) as receiver, running("--synthetic") as api:
+        api.configure(webhook_retry_seconds=60)
+        api.listen(receiver.url)
+        api.submit_batch([{"file": {"text": "x"}}] * 2)
+        deadline = time.monotonic() + 10
+        while len(receiver.requests) < 2:
+            assert time.monotonic() < deadline
+        assert api.stats()["webhooks"]["pending"] == 2
+        process = psutil.Process(api.pid)
+        process.terminate()
+        process.wait(10)
 
 
 def test_worker_processes_end_when_the_server_is_killed() -> None:

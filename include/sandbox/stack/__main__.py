@@ -122,6 +122,7 @@ def _stack(arguments: argparse.Namespace) -> Stack:
     return Stack(
         arguments.home,
         ui_port=arguments.ui_port,
+        webhooks=arguments.webhooks,
         on_step=lambda step: console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {step}"),
     )
 
@@ -144,6 +145,12 @@ def _parser() -> argparse.ArgumentParser:
             "--documents", type=int, default=120, help="documents per day (default: %(default)s)"
         )
         command.add_argument("--seed", type=int, default=7, help="random seed (default: %(default)s)")
+        command.add_argument(
+            "--webhooks",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="deliver events to the receiver in Airflow, instead of being polled (default: %(default)s)",
+        )
         if function is up:
             command.add_argument(
                 "--days", type=int, default=3, help="days with documents (default: %(default)s)"

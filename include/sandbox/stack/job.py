@@ -108,6 +108,7 @@ def _report(stack: Stack, console: Console, truths: Sequence[Truth], prefix: str
         found: list[Difference] = list(differences(expected, warehouse.documents(workflow_id, prefix)))
     stats = httpx.get(f"{stack.extend_url}/_sandbox/stats", timeout=30, trust_env=False).json()
     report.print_requests(console, stats)
+    report.print_results(console, stats)
     report.print_verdict(console, len(expected), found)
     report.print_how_to_open(console, stack.home.warehouse)
     return not found

@@ -112,6 +112,20 @@ def print_requests(console: Console, stats: Mapping[str, Any]) -> None:
     )
 
 
+def print_results(console: Console, stats: Mapping[str, Any]) -> None:
+    """Print how the results came: requests for them, lists, and events that were delivered and were not."""
+    requests: Mapping[str, int] = stats["requests"]
+    asked, listed = requests.get("GET /workflow_runs/{id}", 0), requests.get("GET /workflow_runs", 0)
+    webhooks = stats["webhooks"]
+    delivered = webhooks["deliveries"].get("delivered", 0)
+    missed = sum(webhooks["events"].values()) - delivered
+    console.print(
+        f"{asked:,} result requests, {listed:,} lists; {delivered:,} events delivered"
+        + f", {missed:,} not" * bool(missed)
+        + "\n"
+    )
+
+
 def print_verdict(console: Console, documents: int, found: Sequence[Difference]) -> None:
     """Print whether the landed rows equal the truth, and their differences."""
     if not found:

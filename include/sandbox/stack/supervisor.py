@@ -21,6 +21,7 @@ from sandbox.stack.interruption import pause
 from sandbox.stack.network import HOST, free_ports, is_free, require_free
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.process import Command, Component, StackError, run_once, tail
+from sandbox.stack.webhooks import connected
 
 #: The addresses in ``airflow_settings.yaml``; a stack replaces them by its own.
 DOCUMENTED_EXTEND_URL = "http://127.0.0.1:4700"
@@ -56,6 +57,7 @@ class Stack:
     :param ui_port: Airflow's port; None is 8080, or any free one if that is taken.
     :param extend_arguments: further arguments for ``python -m sandbox.extend_api``.
     :param airflow_options: further options of Airflow, by section and name.
+    :param webhooks: True if the emulator delivers events to the receiver in Airflow.
     :param on_step: called with a message after each step of the start.
     """
 
@@ -69,6 +71,7 @@ class Stack:
         ui_port: int | None = None,
         extend_arguments: Sequence[str] = (),
         airflow_options: AirflowOptions = MappingProxyType({}),
+        webhooks: bool = False,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
         project = (project or Path.cwd()).resolve()
@@ -79,6 +82,7 @@ class Stack:
         self._ui_port = ui_port
         self._extend_arguments = tuple(extend_arguments)
         self._airflow_options = airflow_options
+        self._webhooks = webhooks
         self._on_step = on_step
         self._components: dict[str, Component] = {}
         self._postgres = Postgres(self.home.path / "postgres")
@@ -236,6 +240,10 @@ class Stack:
     def _finish(self, settings: AirflowSettings) -> None:
         self.home.workspace.mkdir(exist_ok=True)
         self.settings = located(settings, self.home.path, extend_url=self.extend_url, s3_url=self.s3_url)
+        if self._webhooks:
+            self.settings = connected(
+                self.settings, self._on_step, extend_url=self.extend_url, airflow_url=self.airflow_url
+            )
         self.client.apply(self.settings)
         state = State(
             started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
