@@ -33,6 +33,7 @@ pytest_plugins = [
     "fixtures.extend.api",
     "fixtures.sources.s3",
     "fixtures.sources.sqs",
+    "fixtures.sources.arrivals",
     "fixtures.sources.web",
     "fixtures.sources.gcs",
     "fixtures.airflow.dag_runs",

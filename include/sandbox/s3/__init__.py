@@ -1,5 +1,7 @@
 """An S3 on this machine: moto's server in its own process (``python -m sandbox.s3``), and its clients.
 
+Its buckets announce new objects to queues (SQS), which answer at the same address.
+
 The server keeps everything in memory and has one user. In addition to moto it always refuses:
 
 - a request without a signature (403), with a wrong one (403 ``SignatureDoesNotMatch``), with an unknown key
@@ -25,6 +27,24 @@ Rules for a bucket, a prefix or a key switch on more (``sandbox.s3.admin`` has t
   (501 ``NotImplemented``).
 """
 
-from sandbox.s3.client import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, airflow_connection, client, seed
+from sandbox.s3.client import (
+    ACCESS_KEY_ID,
+    REGION,
+    SECRET_ACCESS_KEY,
+    airflow_connection,
+    announce,
+    client,
+    queue_client,
+    seed,
+)
 
-__all__ = ["ACCESS_KEY_ID", "REGION", "SECRET_ACCESS_KEY", "airflow_connection", "client", "seed"]
+__all__ = [
+    "ACCESS_KEY_ID",
+    "REGION",
+    "SECRET_ACCESS_KEY",
+    "airflow_connection",
+    "announce",
+    "client",
+    "queue_client",
+    "seed",
+]

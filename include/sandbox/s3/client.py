@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import json
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,50 @@ def client(endpoint_url: str, region: str = REGION, **config: Any) -> Any:
         aws_secret_access_key=SECRET_ACCESS_KEY,
         config=Config(s3={"addressing_style": "path"}, max_pool_connections=2 * _UPLOADS, **config),
     )
+
+
+def queue_client(endpoint_url: str) -> Any:
+    """Return a boto3 SQS client of the server at ``endpoint_url``."""
+    import boto3
+
+    return boto3.client(
+        "sqs",
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY_ID,
+        aws_secret_access_key=SECRET_ACCESS_KEY,
+    )
+
+
+def announce(
+    endpoint_url: str, bucket: str, queue: str, *, prefix: str = "", receptions: int = 5, visibility: int = 30
+) -> str:
+    """Have a bucket announce new objects to a queue; bucket, queue and dead-letter queue are created.
+
+    :param prefix: announce only objects whose keys begin with it.
+    :param receptions: how often a message is received before it goes to ``<queue>-dead``.
+    :param visibility: seconds until a message that is not deleted is received again.
+    :return: the queue's URL.
+    """
+    sqs = queue_client(endpoint_url)
+
+    def created(name: str, **attributes: Any) -> tuple[str, str]:
+        url = str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+        asked = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return url, asked["Attributes"]["QueueArn"]
+
+    _, dead = created(f"{queue}-dead")
+    redrive = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": receptions})
+    url, arn = created(queue, RedrivePolicy=redrive, VisibilityTimeout=str(visibility))
+    s3 = client(endpoint_url)
+    s3.create_bucket(Bucket=bucket)
+    rule: dict[str, Any] = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
+    if prefix:
+        rule["Filter"] = {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}}
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]}
+    )
+    return url
 
 
 def airflow_connection(endpoint_url: str, **extra: Any) -> dict[str, Any]:

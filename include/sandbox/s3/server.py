@@ -11,6 +11,7 @@ from sandbox.s3.access import AccessChecks
 from sandbox.s3.admin import Admin
 from sandbox.s3.client import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 from sandbox.s3.listing import Listings
+from sandbox.s3.queues import Queues
 from sandbox.s3.rules import Rules
 from sandbox.s3.signatures import Signatures
 
@@ -18,7 +19,7 @@ from sandbox.s3.signatures import Signatures
 def serve(
     host: str, port: int, *, forbidden_buckets: Collection[str] = (), on_ready: Callable[[str], None] = print
 ) -> None:
-    """Serve S3 until SIGTERM or SIGINT, then return. Call it in the main thread.
+    """Serve S3 and its queues until SIGTERM or SIGINT, then return. Call it in the main thread.
 
     :param port: 0 for any free one.
     :param on_ready: called with the URL as soon as the server accepts requests.
@@ -33,9 +34,10 @@ def serve(
     # The access log would contain presigned URLs.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     rules = Rules()
-    moto = Listings(DomainDispatcherApplication(create_backend_app), rules)
+    moto = DomainDispatcherApplication(create_backend_app)
     signatures = Signatures(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
-    app = Admin(AccessChecks(moto, signatures, rules, forbidden_buckets), rules)
+    s3 = AccessChecks(Listings(moto, rules), signatures, rules, forbidden_buckets)
+    app = Admin(Queues(s3, moto, signatures), rules)
     server = make_server(host, port, app, threaded=True, request_handler=MotoRequestHandler)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

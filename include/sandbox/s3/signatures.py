@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth
+from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
@@ -57,12 +57,20 @@ class Signatures:
             return self._query_2(environ, query, bucket_region, kms=kms)
         return denied()
 
+    def signs(self, environ: Mapping[str, Any], body: bytes) -> bool:
+        """Return whether a request for another service than S3 has a correct signature in its headers."""
+        parts = _parts(environ["HTTP_AUTHORIZATION"])
+        key_id, _, region, service, _ = parts["Credential"].split("/")
+        request = _request(environ, _url(environ), parts["SignedHeaders"].split(";"))
+        request.data = body
+        request.context["timestamp"] = environ.get("HTTP_X_AMZ_DATE", "")
+        computed = _version_4(SigV4Auth(self._credentials, service, region), request)
+        return self._compare(key_id, parts["Signature"], computed) is None
+
     def _header(
         self, environ: Mapping[str, Any], authorization: str, bucket_region: str | None, *, redirected: bool
     ) -> Refusal | None:
-        parts = dict(
-            part.strip().partition("=")[::2] for part in authorization.removeprefix(_VERSION_4).split(",")
-        )
+        parts = _parts(authorization)
         key_id, _, region, service, _ = parts["Credential"].split("/")
         if bucket_region is not None and region != bucket_region:
             return (
@@ -159,7 +167,12 @@ class _Until(HmacV1QueryAuth):
         return self._moment
 
 
-def _version_4(signer: S3SigV4Auth | S3SigV4QueryAuth, request: AWSRequest) -> str:
+def _parts(authorization: str) -> dict[str, str]:
+    listed = authorization.removeprefix(_VERSION_4).split(",")
+    return {name: value for name, _, value in (part.strip().partition("=") for part in listed)}
+
+
+def _version_4(signer: SigV4Auth | S3SigV4QueryAuth, request: AWSRequest) -> str:
     text = signer.string_to_sign(request, signer.canonical_request(request))
     return str(signer.signature(text, request))
 

@@ -103,6 +103,36 @@ class SqsQueue:
                     failure.get("Code"),
                 )
 
+    def hide(self, messages: Iterable[Message], seconds: int) -> None:
+        """Have messages come again only after so many seconds, at most twelve hours from their reception.
+
+        One that SQS does not hide comes again after the queue's visibility timeout; the log says so.
+        """
+        remaining = iter(messages)
+        while some := list(islice(remaining, MOST_MESSAGES)):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": message.receipt, "VisibilityTimeout": seconds}
+                for number, message in enumerate(some)
+            ]
+            answer = self._client.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
+            for failure in answer.get("Failed", ()):
+                log.warning(
+                    "Message %s of %s could not be hidden (%s).",
+                    some[int(failure["Id"])].id,
+                    self.url,
+                    failure.get("Code"),
+                )
+
+    def has_dead_letter_queue(self) -> bool:
+        """Return whether the queue has a redrive policy; False also where the connection may not see it."""
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["RedrivePolicy"])
+        except ClientError:
+            return False
+        return "RedrivePolicy" in answer.get("Attributes", {})
+
 
 def region_of(url: str) -> str | None:
     """Return the region that a queue's URL names; None where the connection has to say it."""

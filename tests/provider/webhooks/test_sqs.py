@@ -81,3 +81,35 @@ def test_a_message_that_sqs_does_not_delete_is_named_in_the_log(
 )
 def test_the_region_is_the_one_of_the_queue(url: str, region: str | None) -> None:
     assert region_of(url) == region
+
+
+def test_a_message_that_is_hidden_comes_again_later_than_the_queue_says(
+    sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_QUEUE", sqs.connection_json())
+    url = sqs.queue(VisibilityTimeout=1)
+    for number in range(11):
+        sqs.send(url, str(number))
+    queue = SqsQueue(url, "aws_queue")
+    taken = queue.receive() + queue.receive()
+    queue.hide(taken, 3600)
+    time.sleep(1.5)
+    assert (len(taken), queue.receive()) == (11, [])
+
+
+def test_a_message_that_sqs_does_not_hide_is_named_in_the_log(
+    sqs: Sqs, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sqs.send(url, "a body")
+    queue = SqsQueue(url, "aws_queue")
+    (message,) = queue.receive()
+    with caplog.at_level("WARNING"):
+        queue.hide([message], 13 * 3600)
+    assert message.id in caplog.text
+
+
+def test_a_queue_says_whether_it_has_a_dead_letter_queue(sqs: Sqs, url: str) -> None:
+    redriven, _ = sqs.queue_with_dead_letters("acme-redriven", receptions=2)
+    assert SqsQueue(redriven, "aws_queue").has_dead_letter_queue()
+    assert not SqsQueue(url, "aws_queue").has_dead_letter_queue()
+    assert not SqsQueue(f"{url}-gone", "aws_queue").has_dead_letter_queue()
