@@ -43,5 +43,6 @@ pytest_plugins = [
     "fixtures.engines.minilake",
     "fixtures.engines.databricks",
     "fixtures.tiers",
+    "fixtures.webhooks.delivered",
     "fixtures.tasks.xcoms",
 ]

@@ -141,7 +141,7 @@ class WaitChunkOperator(ExtendBatchSensor):
             explanation=f"{unknown} {self._name}: nothing was sent again. {LEFT_RUNNING}".lstrip(),
             failures=failures,
             ended=ended.as_event(),
-            policy=dataclasses.asdict(policy),
+            policy=policy.as_dict(),
         )
 
     def go_on_sending(self, context: Context, event: Any = None) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class WaitChunkOperator(ExtendBatchSensor):
                 self.go_on_sending,
                 context["ti"],
                 cancel_on_kill=self.cancel_on_kill,
-                policy=dataclasses.asdict(policy),
+                policy=policy.as_dict(),
             )
         expected = current.expected(sent)
         if sent.batch_id is not None and expected:
