@@ -45,4 +45,5 @@ pytest_plugins = [
     "fixtures.tiers",
     "fixtures.webhooks.delivered",
     "fixtures.tasks.xcoms",
+    "fixtures.webhooks.receiver",
 ]

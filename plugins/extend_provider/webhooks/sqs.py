@@ -32,7 +32,8 @@ class Message:
 
     :param receipt: what deletes it; of this reception only.
     :param attributes: its message attributes that are texts or numbers, by name.
-    :param sent_at: when SQS took it, in seconds since the epoch (``SentTimestamp``); it survives redrives.
+    :param sent_at: when SQS took it, in seconds since the epoch (``SentTimestamp``); kept when it goes to
+        the dead letters, new when somebody moves it back.
     :param receptions: how often it has been received, this time included.
     """
 
