@@ -32,6 +32,7 @@ pytest_plugins = [
     "fixtures.engines.bigquery",
     "fixtures.extend.api",
     "fixtures.sources.s3",
+    "fixtures.sources.sqs",
     "fixtures.sources.web",
     "fixtures.sources.gcs",
     "fixtures.airflow.dag_runs",
@@ -42,4 +43,5 @@ pytest_plugins = [
     "fixtures.engines.databricks",
     "fixtures.tiers",
     "fixtures.tasks.xcoms",
+    "fixtures.webhooks.receiver",
 ]

@@ -47,6 +47,27 @@ def _extend() -> dict[str, Any]:
                 "Seconds that accepted runs may be missing from Extend's list; empty for 120.",
                 minimum=0,
             ),
+            "webhook_secrets": secret_field(
+                "Webhook secrets",
+                "wss_…; what Extend signs webhooks with. Several, with commas, while one is rotated.",
+            ),
+            "webhook_inbox": text_field(
+                "Webhook inbox",
+                "Where webhooks are kept until they have landed, e.g. s3://aws_default@bucket/extend/inbox; "
+                "empty to poll for results.",
+            ),
+            "webhook_queue": text_field(
+                "Webhook queue",
+                "URL of the SQS queue that carries webhooks, where Extend cannot reach Airflow.",
+            ),
+            "webhook_queue_conn_id": text_field(
+                "Connection of the webhook queue", "Of type aws; empty for aws_default."
+            ),
+            "webhook_payload_hosts": text_field(
+                "Hosts of webhook payloads",
+                "Hosts that large payloads may be fetched from; empty for *.amazonaws.com, *.extend.ai, "
+                "*.extend.app.",
+            ),
         },
         "ui-field-behaviour": {
             # The port is shown: Airflow 3.3 refuses the Test of a stored connection that has none.

@@ -25,6 +25,27 @@ def get_provider_info() -> dict[str, Any]:
         "cli": ["extend_provider.cli.get_extend_cli_commands"],
         "extra-links": ["extend_provider.links.dashboard.ExtendDashboardLink"],
         "connection-types": connection_types(),
+        "plugins": [
+            {
+                "name": "extend_webhooks",
+                "plugin-class": "extend_provider.webhooks.plugin.ExtendWebhooksPlugin",
+            }
+        ],
+        "config": {
+            "extend": {
+                "description": "Webhooks of Extend.",
+                "options": {
+                    "webhook_conn_ids": {
+                        "description": "Connections of type extend that webhooks are taken for, with commas "
+                        "between them. Their URL is <base URL>/extend/webhooks/<connection>.\n",
+                        "version_added": __version__,
+                        "type": "string",
+                        "example": "extend_default,extend_eu",
+                        "default": "extend_default",
+                    }
+                },
+            }
+        },
     }
 
 

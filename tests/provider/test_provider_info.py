@@ -49,6 +49,11 @@ def test_airflow_offers_the_connection_type_with_its_fields() -> None:
         "extra__extend__requests_per_second",
         "extra__extend__acceptance_window",
         "extra__extend__listing_grace",
+        "extra__extend__webhook_secrets",
+        "extra__extend__webhook_inbox",
+        "extra__extend__webhook_queue",
+        "extra__extend__webhook_queue_conn_id",
+        "extra__extend__webhook_payload_hosts",
     }
     behaviour = manager.field_behaviours["extend"]
     assert "login" in behaviour["hidden_fields"]

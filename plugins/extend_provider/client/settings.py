@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from extend_provider import __version__
+from extend_provider.client import webhook_settings
 from extend_provider.client.wire import API_VERSIONS, DEFAULT_API_VERSION
 from extend_provider.exceptions import ExtendConnectionError, ExtendError, ExtendInputError
 from extend_provider.security import describe_error
@@ -61,6 +62,12 @@ class ExtendSettings:
     :param verify: whether to check certificates, or the path of a CA bundle.
     :param cert: path of a client certificate, or (certificate, key).
     :param trust_env: whether HTTP_PROXY, REQUESTS_CA_BUNDLE and the like count.
+    :param webhook_secrets: what webhooks may be signed with; several while one is rotated.
+    :param webhook_inbox: where webhooks are kept until their batch has landed, an address of Airflow's object
+        storage; None if there are none, and results are polled for.
+    :param webhook_queue: URL of the SQS queue that carries webhooks where Airflow cannot be reached.
+    :param webhook_queue_conn_id: connection of type ``aws`` for that queue.
+    :param webhook_payload_hosts: hosts that large payloads may be fetched from.
     """
 
     conn_id: str
@@ -76,6 +83,11 @@ class ExtendSettings:
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
     trust_env: bool = True
+    webhook_secrets: tuple[Secret, ...] = ()
+    webhook_inbox: str | None = None
+    webhook_queue: str | None = None
+    webhook_queue_conn_id: str = webhook_settings.DEFAULT_QUEUE_CONN_ID
+    webhook_payload_hosts: tuple[str, ...] = webhook_settings.PAYLOAD_HOSTS
 
     @classmethod
     def from_connection(cls, connection: Connection, extra: Mapping[str, Any]) -> ExtendSettings:
@@ -111,6 +123,7 @@ class ExtendSettings:
             verify=_verify(conn_id, extra.get("verify", extra.get("verify_ssl"))),
             cert=_cert(conn_id, extra.get("cert")),
             trust_env=extra.get("trust_env") is not False,
+            **_webhooks(conn_id, extra),
         )
 
     @property
@@ -157,6 +170,18 @@ def unreadable_connection(conn_id: str, error: Exception) -> ExtendError:
         "is not defined at all, its secrets backend or Airflow's API does not answer at the moment.",
         retryable=True,
     )
+
+
+def _webhooks(conn_id: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    secrets = webhook_settings.webhook_secrets(conn_id, extra.get("webhook_secrets"))
+    return {
+        "webhook_secrets": tuple(map(Secret, secrets)),
+        "webhook_inbox": webhook_settings.webhook_inbox(conn_id, extra.get("webhook_inbox")),
+        "webhook_queue": webhook_settings.webhook_queue(conn_id, extra.get("webhook_queue")),
+        "webhook_queue_conn_id": str(extra.get("webhook_queue_conn_id") or "").strip()
+        or webhook_settings.DEFAULT_QUEUE_CONN_ID,
+        "webhook_payload_hosts": webhook_settings.payload_hosts(conn_id, extra.get("webhook_payload_hosts")),
+    }
 
 
 def _base_url(connection: Connection) -> str:
