@@ -42,6 +42,7 @@ pytest_plugins = [
     "fixtures.engines.minilake",
     "fixtures.engines.databricks",
     "fixtures.tiers",
+    "fixtures.webhooks.delivered",
     "fixtures.tasks.xcoms",
     "fixtures.webhooks.receiver",
 ]

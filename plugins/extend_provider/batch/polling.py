@@ -51,6 +51,7 @@ class WaitPolicy:
     :param missing_after: seconds after which runs that are not listed count as gone, if all others have
         settled, nothing has changed since, and some are listed; None: never, they are waited for until the
         deadline.
+    :param by_webhooks: whether webhooks may end the wait, where the connection has an inbox for them.
     """
 
     deadline: float
@@ -59,10 +60,14 @@ class WaitPolicy:
     max_poll_errors: int | None = None
     limit: str = "timeout"
     missing_after: float | None = None
+    by_webhooks: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the policy as keyword arguments."""
-        return dataclasses.asdict(self)
+        """Return the policy as keyword arguments; releases before webhooks read all but one of them."""
+        arguments = dataclasses.asdict(self)
+        if self.by_webhooks:
+            del arguments["by_webhooks"]
+        return arguments
 
     @property
     def shortest_interval(self) -> float:

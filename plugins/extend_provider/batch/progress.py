@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from extend_provider.client.models import RunStatus, RunSummary, WorkflowRun
 
@@ -49,6 +49,8 @@ class BatchProgress:
     expected: int
     by_status: Mapping[str, int]
     dashboard_url: str | None = dataclasses.field(default=None, compare=False)
+    #: What a person reads of the runs that are not among those counted; None: nothing.
+    absent: ClassVar[str | None] = "not listed yet"
 
     @property
     def listed(self) -> int:
@@ -98,8 +100,8 @@ class BatchProgress:
         parts += [
             f"{count:,} {word}" for status, word in named.items() if (count := self.by_status.get(status))
         ]
-        if self.listed < self.expected:
-            parts.append(f"{self.expected - self.listed:,} not listed yet")
+        if self.listed < self.expected and self.absent is not None:
+            parts.append(f"{self.expected - self.listed:,} {self.absent}")
         return ", ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -111,6 +113,18 @@ class BatchProgress:
             "settled": self.settled,
             "by_status": dict(sorted(self.by_status.items())),
         }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InboxProgress(BatchProgress):
+    """Distinct runs of which a webhook has arrived. It says nothing about the other runs."""
+
+    absent: ClassVar[str | None] = None
+
+    @property
+    def only_missing(self) -> bool:
+        """Return False: a run without a webhook is at work, or its webhook is late or lost."""
+        return False
 
 
 class RunCounter:

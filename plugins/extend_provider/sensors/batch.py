@@ -13,14 +13,16 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from extend_provider.batch.attempts import AttemptMemory
 from extend_provider.batch.cancellation import OnTimeout, RemoteWork
-from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
+from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
 from extend_provider.batch.progress import BatchProgress, FailurePolicy, OnNeedsReview, RunCounter
+from extend_provider.batch.watching import InboxPoller
 from extend_provider.client import validation
-from extend_provider.exceptions import ExtendBatchError
+from extend_provider.exceptions import ExtendBatchError, ExtendError
 from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
 from extend_provider.triggers.base import PROGRESS_KEY
 from extend_provider.triggers.batch import ExtendBatchTrigger
 from extend_provider.triggers.deferral import WaitsForRunsMixin
+from extend_provider.triggers.looking import InboxLook
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,6 +41,9 @@ class ExtendBatchTimeoutError(ExtendBatchError, AirflowSensorTimeout):
 
 class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
     """Waits until as many runs as were submitted are listed and every one has settled.
+
+    If the connection has an inbox of webhooks, the wait ends a few seconds after the last run's webhook, and
+    Extend's list is a slow safety net.
 
     Returns the counts: ``{"summary", "expected", "listed", "settled", "by_status": {status: number}}``. The
     same dict is the XCom ``progress`` while the task waits, deferred or not.
@@ -120,8 +125,9 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         self.missing_after = missing_after
         self.max_poll_errors = max_poll_errors
         self.extend_conn_id = extend_conn_id
-        self._poller: Poller | None = None
+        self._poller: InboxPoller | None = None
         self._last_result: PollResult | None = None
+        self._inbox: InboxLook | None = None
         self._check_wait_arguments()
         validation.check_literal(validation.optional_text, batch_id, "batch_id")
         validation.check_literal(validation.run_count, run_count)
@@ -145,7 +151,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         policy = self._policy(context)
         if self.deferrable:
             self._defer(context, policy)
-        self._poller = Poller(policy)
+        self._poller = InboxPoller(policy)
         self.own_work(self._work, context["ti"])
         with self.hook:
             counts: dict[str, Any] = super().execute(context)
@@ -162,14 +168,34 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Poll once, and decide as the trigger does."""
-        self._poller = poller = self._poller or Poller(self._policy(context))
-        self._last_result = result = self._poll_with(poller, self._count)
-        if result.changed and poller.progress is not None:
-            self._report(context, poller.progress)
+        """Look into the inbox or poll, and decide as the trigger does."""
+        self._poller = poller = self._poller or InboxPoller(self._policy(context))
+        self._last_result = result = self._look_with(poller) or self._poll_with(poller, self._count)
+        if result.changed and poller.shown is not None:
+            self._report(context, poller.shown)
         if not result.is_final:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._conclude(result))
+
+    def _look_with(self, poller: InboxPoller) -> PollResult | None:
+        """Look into the inbox; None if there is none, or if Extend is to be polled all the same."""
+        try:
+            settings = self.hook.settings
+        except ExtendError:  # the poll fails of it too, and says so
+            return None
+        result = None
+        self._inbox = self._inbox or InboxLook(str(self.batch_id), validation.run_count(self.run_count))
+        try:
+            arrived = self._inbox.progress(settings)
+        except Exception as error:  # noqa: BLE001  # of whatever store there is; Extend is polled instead
+            poller.unreadable(error)
+        else:
+            result = None if arrived is None else poller.looked(arrived, now=time.time())
+        for note in poller.take_notes():
+            self.log.warning("%s: %s", self._work, note)
+        # A rescheduled sensor has no state that could tell when it has polled last.
+        is_poll_due = self.reschedule or poller.is_poll_due(time.time())
+        return None if result is None or (is_poll_due and not result.is_final) else result
 
     def _count(self) -> BatchProgress:
         counter = RunCounter(validation.run_count(self.run_count))

@@ -20,14 +20,17 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch.cancellation import RemoteWork, budget, cancel
 from extend_provider.batch.ownership import manual_cancel_advice, should_cancel
-from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
-from extend_provider.batch.progress import BatchProgress
+from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
+from extend_provider.batch.progress import BatchProgress, InboxProgress
+from extend_provider.batch.watching import InboxPoller
 from extend_provider.exceptions import ExtendConnectionError
 from extend_provider.links.dashboard import DASHBOARD_URL_KEY
 from extend_provider.security import describe_error
+from extend_provider.triggers.looking import LOOK_SECONDS, open_waits, watching
 from extend_provider.triggers.progress import TaskProgress
 
 if TYPE_CHECKING:
+    from extend_provider.client.settings import ExtendSettings
     from extend_provider.hooks.extend import ExtendAsyncHook
 
 #: XCom key of the progress shown in Airflow's UI while the task is deferred.
@@ -132,6 +135,10 @@ class ExtendWaitTrigger(CancellingTrigger):
     async def poll(self, hook: ExtendAsyncHook) -> BatchProgress:
         """Ask Extend once."""
 
+    async def look(self, settings: ExtendSettings) -> InboxProgress | None:
+        """Look into the connection's inbox of webhooks; None if it has none. Asks Extend nothing."""
+        return None
+
     def complete(self, result: PollResult) -> PollResult:
         """Return the result of the wait with the additions of this trigger."""
         return result
@@ -149,26 +156,27 @@ class ExtendWaitTrigger(CancellingTrigger):
             # Only the frames: the text of an unexpected error may hold secrets.
             frames = "".join(traceback.format_tb(error.__traceback__))
             self.log.error("%s: %s\n%s", self.work, describe_error(error), frames)  # noqa: TRY400  # see above
-            result = self.complete(Poller(self.policy).give_up(error))
+            result = self.complete(InboxPoller(self.policy).give_up(error))
         await asyncio.sleep(max(begun + EARLIEST_REPORT_SECONDS - time.monotonic(), 0.0))
         yield TriggerEvent(result.as_event())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
     async def _wait(self) -> PollResult:
-        poller = Poller(self.policy)
+        poller = InboxPoller(self.policy)
         # The first import of the http provider is slow and would block the event loop.
         hooks = await asyncio.to_thread(importlib.import_module, "extend_provider.hooks.extend")
         display = TaskProgress(self.task_instance, self.log)
         # Its connection is looked up with the first poll, and with later ones while that fails.
         hook = hooks.ExtendAsyncHook(extend_conn_id=self.extend_conn_id)
         try:
-            while True:
-                result = await self._poll(hook, poller)
-                if result.changed:
-                    self._report(result, poller.progress, display)
-                if result.is_final:
-                    await display.flush()
-                    return self.complete(result)
-                await asyncio.sleep(result.delay)
+            with watching():
+                while True:
+                    result = await self._look_or_poll(hook, poller)
+                    if result.changed:
+                        self._report(result, poller.shown, display)
+                    if result.is_final:
+                        await display.flush()
+                        return self.complete(result)
+                    await asyncio.sleep(result.delay)
         finally:
             display.stop()
             await hook.close()
@@ -177,7 +185,7 @@ class ExtendWaitTrigger(CancellingTrigger):
         """Ask Extend once, in a worker."""
         from extend_provider.hooks.extend import ExtendAsyncHook
 
-        poller = Poller(self.policy)
+        poller = InboxPoller(self.policy)
         try:
             async with ExtendAsyncHook(extend_conn_id=self.extend_conn_id) as hook:
                 result = await self._poll(hook, poller)
@@ -185,7 +193,32 @@ class ExtendWaitTrigger(CancellingTrigger):
             result = poller.give_up(error)
         return self.complete(result)
 
-    async def _poll(self, hook: ExtendAsyncHook, poller: Poller) -> PollResult:
+    async def _look_or_poll(self, hook: ExtendAsyncHook, poller: InboxPoller) -> PollResult:
+        """Look into the inbox if there is one; poll Extend if that is due all the same."""
+        looked = await self._look(hook, poller) if self.policy.by_webhooks else None
+        for note in poller.take_notes():
+            self.log.warning("%s: %s", self.work, note)
+        if looked is not None and (looked.is_final or not poller.is_poll_due(time.time())):
+            return looked
+        return await self._poll(hook, poller)
+
+    async def _look(self, hook: ExtendAsyncHook, poller: InboxPoller) -> PollResult | None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                settings = await hook.get_settings()
+        except Exception:  # noqa: BLE001  # the poll fails of it too, and says so
+            return None
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                arrived = await self.look(settings)
+        except Exception as error:  # noqa: BLE001  # of whatever store there is; Extend is polled instead
+            poller.unreadable(error)
+            return None
+        if arrived is None:
+            return None
+        return poller.looked(arrived, now=time.time(), waits=open_waits())
+
+    async def _poll(self, hook: ExtendAsyncHook, poller: InboxPoller) -> PollResult:
         remaining = max(self.policy.deadline - time.time(), 0.0)
         failure: Exception
         try:

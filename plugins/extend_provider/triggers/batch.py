@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch.cancellation import RemoteWork
 from extend_provider.batch.polling import PollResult
-from extend_provider.batch.progress import BatchProgress, RunCounter
+from extend_provider.batch.progress import BatchProgress, InboxProgress, RunCounter
 from extend_provider.triggers.base import ExtendWaitTrigger
+from extend_provider.triggers.looking import InboxLook, in_look_thread
 
 if TYPE_CHECKING:
+    from extend_provider.client.settings import ExtendSettings
     from extend_provider.hooks.extend import ExtendAsyncHook
 
 
 class ExtendBatchTrigger(ExtendWaitTrigger):
-    """Lists the batch's runs until as many as were submitted have settled.
+    """Looks into the inbox, and lists the batch's runs, until as many as were submitted have settled.
 
     Extend has no status of a workflow batch; listing its runs is the documented way to follow it.
 
@@ -34,6 +36,7 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
         self.batch_id = batch_id
         self.run_count = run_count
         self.waiters = followers
+        self._inbox = InboxLook(batch_id, run_count)
 
     @property
     def work(self) -> RemoteWork:
@@ -55,3 +58,9 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
         async for page in hook.iter_run_pages(batch_id=self.batch_id):
             counter.add(page)
         return counter.progress()
+
+    async def look(self, settings: ExtendSettings) -> InboxProgress | None:
+        """Count the runs of which a webhook has arrived."""
+        if settings.webhook_inbox is None:
+            return None
+        return await in_look_thread(lambda: self._inbox.progress(settings))

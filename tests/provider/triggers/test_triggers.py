@@ -6,13 +6,11 @@ import asyncio
 import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch.cancellation import RemoteWork
 from extend_provider.batch.polling import Outcome, PollResult
@@ -26,6 +24,7 @@ from extend_provider.triggers.run import ExtendRunTrigger
 from fixtures.extend.api import ExtendApi
 from fixtures.tasks.heartbeat import heartbeat
 from fixtures.tasks.task_support import TaskInstance, carried_over
+from fixtures.tasks.triggers import batch_trigger, fire, policy
 
 LISTING = "GET /workflow_runs"
 CANCEL = "POST /workflow_runs/{id}/cancel"
@@ -41,23 +40,6 @@ def submit(count: int) -> str:
     inputs = [BatchInput(FileInput(text=f"text {index}", name=f"{index}.txt")) for index in range(count)]
     with ExtendHook() as hook:
         return hook.create_batch("workflow_invoices", inputs)
-
-
-def policy(seconds: float = 30.0, **changes: Any) -> dict[str, Any]:
-    return {"deadline": time.time() + seconds, "poll_interval": 0.1, **changes}
-
-
-def batch_trigger(batch_id: str, run_count: int, **changes: Any) -> ExtendBatchTrigger:
-    return ExtendBatchTrigger(
-        batch_id=batch_id, run_count=run_count, extend_conn_id="extend_default", policy=policy(**changes)
-    )
-
-
-async def fire(trigger: BaseTrigger) -> PollResult:
-    """Run a trigger to its end; what it yields has been through JSON, as in Airflow."""
-    events: AsyncIterator[TriggerEvent] = trigger.run()
-    (event,) = [event async for event in events]
-    return PollResult.from_event(json.loads(json.dumps(event.payload)))
 
 
 async def test_a_settled_batch_is_reported_with_its_counts() -> None:
