@@ -1,7 +1,7 @@
-"""Collect: the settled runs of a chunk's batches, exactly as Extend returns them, into the raw zone.
+"""Collect: the settled runs of a chunk's batches, exactly as Extend has sent them, into the raw zone.
 
-What is in the raw zone can be landed again at any time without a request to Extend, so it is written before
-any table.
+A run comes out of the inbox of webhooks if it has arrived there, else from the API. What is in the raw zone
+can be landed again at any time without a request to Extend, so it is written before any table.
 """
 
 from __future__ import annotations
@@ -9,24 +9,26 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.attempts import tolerated_missing
 from extend_pipeline.batches.chunk_state import ChunkRound
-from extend_pipeline.batches.evidence import acceptance_advice, fetch_runs
+from extend_pipeline.batches.evidence import acceptance_advice
+from extend_pipeline.batches.inbox import Taken, note_taken, part_note
 from extend_pipeline.batches.ledger import PIPELINE_KEY, documents_of
 from extend_pipeline.batches.reservations import ChunkReference
+from extend_pipeline.batches.runs import BatchRuns, ReceivedRun, find_runs
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.kept_parts import KeptPart, digest, find_part
-from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path, run_line
+from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path
 from extend_provider.batch.progress import SETTLED_STATUSES
-from extend_provider.client.models import WorkflowRun
 from extend_provider.exceptions import ExtendError
 
 if TYPE_CHECKING:
+    from extend_provider.client.models import WorkflowRun
     from extend_provider.hooks.extend import ExtendAsyncHook
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str,
                 name="part-00000",
             ),
             expected=each.expected(sent),
+            submitted=sent.run_count,
             accepting=acceptance_advice(each.folder, settings.extend_conn_id),
         )
         found = f"{part.runs:,} runs of batch {part.batch_id}"
@@ -75,6 +78,7 @@ def collect(
     destination: ObjectStoragePath,
     *,
     expected: int,
+    submitted: int | None = None,
     accepting: str = "",
 ) -> RawPart:
     """Write every run of a batch into the raw zone, and the documents that it accounts for.
@@ -84,15 +88,41 @@ def collect(
 
     :param documents: of the batch, those that were not sent with their status.
     :param expected: how many runs the batch has, without those that are known to be gone.
+    :param submitted: how many it was submitted with, if those are more.
     :param accepting: how to accept that runs are gone for good, in a sentence.
     :raises ExtendError: if runs are missing or have not settled; nothing was written then.
     """
-    run_ids = asyncio.run(_list(hook, batch_id))
-    kept = find_part(destination, batch_id)
-    runs = kept.runs if kept is not None else {}
-    if len(run_ids | runs.keys()) < expected:
+    accounted = list(documents)
+    for listing in (False, True):
+        runs = asyncio.run(_find(hook, batch_id, submitted or expected, listing))
+        try:
+            part = _collect(hook, runs, accounted, destination, expected, accepting)
+        except _NothingNewError as nothing:
+            part = nothing.part
+        except _DoubtfulInboxError as doubt:
+            log.warning("%s, so Extend is asked for the batch.", doubt)
+            continue
+        break
+    if runs.inbox is not None and runs.names:
+        taken = Taken(inbox=runs.inbox.address, batch_id=batch_id, names=runs.names)
+        note_taken(part_note(part.uri), [taken])
+    return part
+
+
+def _collect(
+    hook: ExtendAsyncHook,
+    runs: BatchRuns,
+    accounted: Sequence[Document],
+    destination: ObjectStoragePath,
+    expected: int,
+    accepting: str,
+) -> RawPart:
+    batch_id, found = runs.batch_id, runs.statuses
+    kept_part = find_part(destination, batch_id)
+    kept = kept_part.runs if kept_part is not None else {}
+    if len(found.keys() | kept.keys()) < expected:
         raise ExtendError(
-            f"Extend lists {len(run_ids):,} of the {expected:,} runs of batch {batch_id}, so nothing of the "
+            f"Extend lists {len(found):,} of the {expected:,} runs of batch {batch_id}, so nothing of the "
             "batch was collected. A retry collects it once all are listed. If the others were deleted at "
             "Extend, clear the wait task of this chunk: after missing_after it counts them as gone, and "
             "their documents land as RUN_MISSING.",
@@ -100,9 +130,13 @@ def collect(
         )
     fresh: set[str] = set()
     changed: set[str] = set()
+    awaited = None if runs.is_listed else {document.id for document in accounted if document.status is None}
 
-    def take(run: WorkflowRun) -> None:
-        before = runs.get(run.id)
+    def take(received: ReceivedRun) -> None:
+        run = received.run
+        if awaited is not None:
+            _check_awaited(run, awaited)
+        before = kept.get(run.id)
         if before is not None and before.is_richer_than(run):
             return
         if run.status not in SETTLED_STATUSES:
@@ -112,24 +146,31 @@ def collect(
                 "it has settled; to wait for that, clear the wait task.",
                 retryable=True,
             )
-        line = run_line(hook.api_version, run.received)
-        part.add_run(line)
+        part.add_run(received.line)
         fresh.add(run.id)
-        if before is None or before.digest != digest(line):
+        if before is None or before.digest != digest(received.line):
             changed.add(run.id)
 
-    accounted = list(documents)
-    try:
-        with PartWriter(destination, batch_id) as part:
-            for document in accounted:
-                part.add_document(document)
-            gone = asyncio.run(_fetch_all(hook, run_ids, take))
-            _check_present(batch_id, len(gone), len(fresh | runs.keys()), expected, accepting)
-            if kept is not None:
-                _keep(kept, part, {document.id for document in accounted}, fresh, changed)
-    except _NothingNewError as nothing:
-        return nothing.part
+    with PartWriter(destination, batch_id) as part:
+        for document in accounted:
+            part.add_document(document)
+        gone = asyncio.run(_read(hook, runs, take))
+        _check_present(batch_id, len(gone), len(fresh | kept.keys()), expected, accepting)
+        if kept_part is not None:
+            _keep(kept_part, part, {document.id for document in accounted}, fresh, changed)
     return part.part
+
+
+class _DoubtfulInboxError(Exception):
+    """The inbox is complete by number, and a run in it is of no document that was sent, or of one twice."""
+
+
+def _check_awaited(run: WorkflowRun, awaited: set[str]) -> None:
+    """Check that a run is of one more document of the batch, and tick it off."""
+    document_id = run.metadata.get("document_id")
+    if document_id not in awaited:
+        raise _DoubtfulInboxError(f"The webhook of run {run.id} is of no other document of its batch")
+    awaited.discard(document_id)
 
 
 class _NothingNewError(Exception):
@@ -165,13 +206,11 @@ def _check_present(batch_id: str, gone: int, present: int, expected: int, accept
         )
 
 
-async def _list(hook: ExtendAsyncHook, batch_id: str) -> set[str]:
+async def _find(hook: ExtendAsyncHook, batch_id: str, submitted: int, listing: bool) -> BatchRuns:
     async with hook:
-        return {run.id async for page in hook.iter_run_pages(batch_id=batch_id) for run in page}
+        return await find_runs(hook, batch_id, submitted=submitted, listing=listing)
 
 
-async def _fetch_all(
-    hook: ExtendAsyncHook, run_ids: Iterable[str], take: Callable[[WorkflowRun], object]
-) -> set[str]:
+async def _read(hook: ExtendAsyncHook, runs: BatchRuns, take: Callable[[ReceivedRun], object]) -> set[str]:
     async with hook:
-        return await fetch_runs(hook, run_ids, take)
+        return await runs.read(hook, runs.statuses, take)

@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
-import logging
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -21,20 +20,16 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.attempts import Evidence, RunEnd, documents_without_run, merged
 from extend_pipeline.batches.ledger import WorkspaceLedger, documents_of
-from extend_pipeline.exceptions import PipelineInputError, is_gone
+from extend_pipeline.batches.runs import ReceivedRun, find_runs
+from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.storage.formats import read, write
 from extend_pipeline.storage.workspace import read_json
 from extend_provider.batch.progress import SETTLED_STATUSES
-from extend_provider.client.models import RunStatus, WorkflowRun
-from extend_provider.exceptions import ExtendError
+from extend_provider.client.models import RunStatus
 
 if TYPE_CHECKING:
     from extend_provider.hooks.extend import ExtendAsyncHook
 
-log = logging.getLogger(__name__)
-
-#: Runs fetched at the same time; the connection's rate limit applies as well.
-PARALLEL: Final = 8
 #: Statuses of runs that did not end well; the list does not include the reason.
 _UNSUCCESSFUL: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 
@@ -43,7 +38,7 @@ _UNSUCCESSFUL: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED})
 class Inspection:
     """What Extend reports about a batch's runs.
 
-    :ivar statuses: of the runs that are listed, by id.
+    :ivar statuses: of the runs that are listed or of which a webhook has arrived, by id.
     :ivar gone: the listed runs that cannot be fetched because they do not exist any more.
     :ivar ends: how the unsuccessful runs ended; every run's end if ``whole``.
     """
@@ -92,63 +87,36 @@ class Inspection:
 
 
 def inspect(hook: ExtendAsyncHook, batch_id: str, expected: int, *, thorough: bool = False) -> Inspection:
-    """List a batch and fetch each unsuccessful run for its reason; one request per 1,000 listed runs.
+    """List a batch and read each unsuccessful run for its reason; one request per 1,000 listed runs.
 
-    If the list does not have exactly the expected number of runs, every run is fetched: only a run itself
-    tells which document it is for.
+    If there are not exactly as many runs as expected, every run is read: only a run itself tells which
+    document it is for. A run is read out of the inbox of webhooks if it has arrived there, else fetched. The
+    list is asked for in any case, because documents are sent again, and paid again, on what is found here.
 
-    :param thorough: fetch every run in any case.
+    :param thorough: read every run in any case.
     """
     return asyncio.run(_inspect(hook, batch_id, expected, thorough))
 
 
 async def _inspect(hook: ExtendAsyncHook, batch_id: str, expected: int, thorough: bool) -> Inspection:
-    statuses: dict[str, str] = {}
     ends: list[RunEnd] = []
 
-    def take(run: WorkflowRun) -> None:
+    def take(received: ReceivedRun) -> None:
+        run = received.run
         statuses[run.id] = run.status
         document_id = run.metadata.get("document_id")
         known = document_id if isinstance(document_id, str) else None
         ends.append(RunEnd(known, run.status, run.failure_reason, run.started_at or run.ended_at, run.id))
 
     async with hook:
-        async for page in hook.iter_run_pages(batch_id=batch_id):
-            statuses.update((run.id, run.status) for run in page)
+        runs = await find_runs(hook, batch_id, submitted=expected, listing=True)
+        statuses = dict(runs.statuses)
         others = {run_id for run_id, status in statuses.items() if status not in _UNSUCCESSFUL}
-        gone = await fetch_runs(hook, statuses.keys() - others, take)
+        gone = await runs.read(hook, statuses.keys() - others, take)
         whole = thorough or len(statuses) != expected or bool(gone)
         if whole:
-            gone |= await fetch_runs(hook, others, take)
+            gone |= await runs.read(hook, others, take)
     return Inspection(statuses, gone, ends, whole)
-
-
-async def fetch_runs(
-    hook: ExtendAsyncHook, run_ids: Iterable[str], take: Callable[[WorkflowRun], object]
-) -> set[str]:
-    """Fetch runs, :data:`PARALLEL` at a time; return the ids of those that do not exist any more."""
-    slots = asyncio.Semaphore(PARALLEL)
-    gone: set[str] = set()
-
-    async def fetch(run_id: str) -> None:
-        async with slots:
-            try:
-                take(await hook.get_run(run_id))
-            except ExtendError as error:
-                if not is_gone(error):
-                    raise
-                gone.add(run_id)
-
-    try:
-        async with asyncio.TaskGroup() as fetches:
-            for run_id in run_ids:
-                fetches.create_task(fetch(run_id))
-    except BaseExceptionGroup as failures:
-        # The retry policy decides by the type of a single error, not of a group.
-        raise failures.exceptions[0] from None
-    if gone:
-        log.warning("%s listed runs do not exist any more.", f"{len(gone):,}")
-    return gone
 
 
 def read_evidence(folder: ObjectStoragePath) -> Evidence | None:

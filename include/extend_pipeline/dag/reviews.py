@@ -41,7 +41,8 @@ def reviews_to_warehouse(
     """Add the landing of reviews to the DAG that is being defined.
 
     It looks at rows with status ``NEEDS_REVIEW`` alone and asks Extend for just those runs, one request each;
-    without such rows it asks nothing.
+    without such rows it asks nothing. Decisions that webhooks have brought land without a request, and then
+    Extend is asked for the other runs once a day only.
 
     :param deployment: the one that ``documents_to_warehouse`` uses; reviewed answers go to its raw zone, and
         runs submitted through another connection are left to that one.
@@ -90,12 +91,20 @@ def find_reviews(settings: dict[str, Any]) -> str | None:
 
 
 def ask_for_reviews(folder: str) -> str | None:
-    """Fetch each run, write changed ones into the raw zone; return the folder, or None without changes."""
+    """Look for news of each run, write them into the raw zone; return the folder, or None without news.
+
+    With an inbox of webhooks, Extend is asked once a day only, and always if deleted runs are asked for too.
+    """
+    from extend_pipeline.batches.inbox import inbox_of, note_taken
     from extend_pipeline.reviews.asking import ask
+    from extend_pipeline.reviews.webhooks import ReviewWebhooks, is_asking_due, note_asked
     from extend_provider.hooks.extend import ExtendAsyncHook
 
     home = ObjectStoragePath(folder)
     settings = _settings(home)
+    now, inbox = dt.datetime.now(dt.UTC), inbox_of(settings.extend_conn_id)
+    webhooks = ReviewWebhooks(inbox) if inbox is not None else None
+    asks_for_all = webhooks is None or settings.include_deleted or is_asking_due(settings, now)
     pipeline = pipeline_of(get_current_context()["ti"])
     with (
         PartsWriter(settings.workspace, home, pipeline=pipeline, name=_reviewed(home)) as reviewed,
@@ -106,7 +115,13 @@ def ask_for_reviews(folder: str) -> str | None:
             read_runs(_runs_path(home)),
             take=reviewed.add,
             deleted=lambda run: gone.add(run, deleted_line(run.run_id)),
+            webhooks=webhooks,
+            asks_for_all=asks_for_all,
         )
+    if webhooks is not None:
+        note_taken(_taken_path(home), webhooks.taken)
+        if asks_for_all and not verdicts[ReviewState.UNANSWERED]:
+            note_asked(settings, now)
     write_json(_verdicts_path(home), _plain(verdicts))
     log.info("Of %s documents in review: %s.", f"{verdicts.total():,}", _described(verdicts))
     return folder if any(verdicts[v] for v in (*NEWS, ReviewState.DELETED, ReviewState.UNANSWERED)) else None
@@ -117,6 +132,7 @@ def land_reviews(folder: str) -> dict[str, Any]:
 
     :raises PipelineOutcomeError: if Extend could not show some of the runs; everything else has landed.
     """
+    from extend_pipeline.batches.inbox import remove_taken
     from extend_pipeline.warehouse import open_warehouse, publish_snapshot
 
     home = ObjectStoragePath(folder)
@@ -125,6 +141,7 @@ def land_reviews(folder: str) -> dict[str, Any]:
         landed = land_parts(warehouse, home, _reviewed(home), settings)
         message = DELETED_MESSAGE.format(conn_id=settings.extend_conn_id)
         note_deleted_parts(warehouse, home, _gone(home), settings, message)
+    remove_taken(_taken_path(home))
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
     verdicts = Counter({ReviewState(name): count for name, count in _kept(_verdicts_path(home)).items()})
     log.info("%s. Landed: %s.", _described(verdicts), dict(landed.by_status))
@@ -167,6 +184,10 @@ def _runs_path(folder: ObjectStoragePath) -> ObjectStoragePath:
 
 def _verdicts_path(folder: ObjectStoragePath) -> ObjectStoragePath:
     return folder / "verdicts.json"
+
+
+def _taken_path(folder: ObjectStoragePath) -> ObjectStoragePath:
+    return folder / "webhooks.jsonl"
 
 
 def _reviewed(folder: ObjectStoragePath) -> str:

@@ -5,8 +5,9 @@ The decisions are in ``planning`` and ``batches``. Nothing heavy is imported bef
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import ObjectStoragePath, conf, get_current_context
@@ -30,6 +31,7 @@ from extend_provider.batch.attempts import AttemptMemory
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse import Landing, LandingPolicy, Warehouse
+    from extend_pipeline.warehouse.records import Claim
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +148,7 @@ def load_chunk(
             "unknown what was sent or collected, and nothing has landed. Clear that task: documents that "
             "were sent are not sent again."
         )
+    from extend_pipeline.batches.inbox import part_note, remove_taken
     from extend_pipeline.dag.lineage import report_lineage
     from extend_pipeline.warehouse import LandingPolicy, open_warehouse
 
@@ -159,6 +162,8 @@ def load_chunk(
         collected = [write_part(unsent, None, read_documents(ObjectStoragePath(submission)))]
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
         landings = [_land(warehouse, settings, part, policy).as_dict() for part in reversed(collected)]
+    for part in collected:
+        remove_taken(part_note(part.uri))
     landing = sum_of_rounds(landings)
     report_lineage(settings, landing["rows"])
     return landing
@@ -191,6 +196,7 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     total = Landed.of(plan, landed, unsent, voided=voided)
     log.info("%s\n%s", plan.describe(), total.describe())
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
+    _sweep_inbox(settings)
     reason = failure_reason(
         total,
         max_failed=settings.max_failed,
@@ -210,6 +216,23 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
         version=settings.version,
     )
     return total.figures()
+
+
+def _sweep_inbox(settings: Settings) -> None:
+    """Clean the inbox of the run's connection, if it has one."""
+    from extend_pipeline.batches.inbox import inbox_of, sweep
+    from extend_pipeline.warehouse import open_warehouse
+
+    inbox = inbox_of(settings.extend_conn_id)
+    if inbox is None:
+        return
+    with contextlib.ExitStack() as opened:
+
+        def claims() -> Iterator[Claim]:
+            warehouse = open_warehouse(settings.warehouse_conn_id, settings.dataset)
+            return opened.enter_context(warehouse).claims()
+
+        sweep(inbox, settings, claims)
 
 
 def _land(

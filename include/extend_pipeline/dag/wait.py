@@ -121,7 +121,8 @@ class WaitChunkOperator(ExtendBatchSensor):
         if evidence is None:
             if time.time() >= policy.deadline:
                 raise ExtendBatchTimeoutError(f"{self._name} has not settled. {LEFT_RUNNING}")
-            return self._wait_for(context, current, policy)
+            # Extend's list contradicts what ended the wait, so the list has to end it the next time.
+            return self._wait_for(context, current, policy, by_webhooks=False)
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)
@@ -150,7 +151,13 @@ class WaitChunkOperator(ExtendBatchSensor):
         return self._wait_for(context, ChunkRound.latest(self.chunk), policy, event["turned_away"])
 
     def _wait_for(
-        self, context: Context, current: ChunkRound, policy: WaitPolicy, failed_attempts: int = 0
+        self,
+        context: Context,
+        current: ChunkRound,
+        policy: WaitPolicy,
+        failed_attempts: int = 0,
+        *,
+        by_webhooks: bool = True,
     ) -> dict[str, Any]:
         sent = current.sent(required=current.number == 1) or self._submit(context, current, failed_attempts)
         if isinstance(sent, RetryAt):
@@ -165,7 +172,9 @@ class WaitChunkOperator(ExtendBatchSensor):
         expected = current.expected(sent)
         if sent.batch_id is not None and expected:
             self.batch_id, self.run_count = sent.batch_id, expected
-            self._defer(context, policy)
+            # The webhooks of a round that was inspected before may have landed and be gone; a poll ends it.
+            by_webhooks = by_webhooks and current.evidence() is None
+            self._defer(context, dataclasses.replace(policy, by_webhooks=by_webhooks))
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)

@@ -4,6 +4,8 @@
     <workspace>/batches/<workflow>/<version>/  chunks with their ledgers, named by content
     <workspace>/repetitions/                   which reprocessing is open
     <workspace>/raw/<pipeline>/…               runs as Extend returned them, see raw_zone.py, raw_index.py
+    <workspace>/reviews/                       when Extend was last asked for the runs in review
+    <workspace>/inbox/                         webhooks, if the connection to Extend names this address
     <workspace>/replays/                       which datasets are being rebuilt from the raw zone
 
 Any address of Airflow's object storage works: ``file:///…`` on one machine, ``s3://<conn id>@bucket/…`` if
