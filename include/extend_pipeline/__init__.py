@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from extend_pipeline.config import (
         GCS,
         S3,
+        Arrivals,
         Azure,
         Budget,
         Deployment,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GCS",
     "S3",
+    "Arrivals",
     "Azure",
     "Budget",
     "Deployment",

@@ -4,6 +4,7 @@
 |---|---|
 | :class:`Deployment`, :class:`Warehouse` | where this Airflow reads, works and writes; DAGs share one |
 | :class:`S3`, :class:`GCS`, :class:`Azure`, :class:`Files` | which documents |
+| :class:`Arrivals` | the documents that S3 announces, and when a run takes them |
 | :class:`Workflow` | what Extend does with them |
 | :class:`Budget` | how many, and what they may cost |
 | :class:`Quality` | which results are good enough |
@@ -23,12 +24,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar, Union
 
+from extend_pipeline.arrivals.watch_settings import WATCH_LABELS, WatchSettings, check_templates
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import Shape, check_literals, check_repetition, check_shape
 from extend_provider.client.validation import is_templated
 
 if TYPE_CHECKING:
-    from airflow.sdk import XComArg
+    from airflow.sdk import Asset, XComArg
 
 T = TypeVar("T")
 #: A value, a Jinja template that gives it, or the output of another task.
@@ -195,6 +197,71 @@ class Files(Source):
 
     :param conn_id: the connection that reads what is not in S3; S3 is read through ``aws_default``.
     """
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrivals(_Checked):
+    """Documents that S3 announces to a queue; a DAG that is scheduled on :meth:`asset` takes them in bundles.
+
+    Fields may be templates of Variables and Connections (``var``, ``conn``); the triggerer renders them.
+
+    :param queue: the URL of the queue (SQS), which nothing else reads.
+    :param name: the asset's in Airflow, and of the folder in the workspace; one for each queue.
+    :param address: only objects below this prefix, or these.
+    :param glob: only objects whose key, after the prefix, matches; see :mod:`extend_pipeline.sources.globs`.
+    :param at_least: start a run when so many documents have arrived,
+    :param or_after: or when the first of them has waited for so long, however few there are.
+    :param conn_id: the AWS connection that reads the queue and the documents.
+    """
+
+    queue: Templated[str]
+    _: dataclasses.KW_ONLY
+    name: str = "extend_arrivals"
+    address: Templated[str | Sequence[str]] | None = None
+    glob: Templated[str] | None = None
+    at_least: Templated[int] = 50
+    or_after: dt.timedelta = dt.timedelta(minutes=5)
+    conn_id: Templated[str] = "aws_default"
+
+    def __post_init__(self) -> None:
+        check_shape({"name": self.name, "or_after": self.or_after}, WATCH_LABELS.__getitem__)
+        check_templates(self._watched(), WATCH_LABELS)
+        check_literals(self._watched(), WatchSettings, label=WATCH_LABELS.__getitem__, partial=True)
+
+    def asset(self, deployment: Deployment) -> Asset:
+        """Return the asset to schedule a DAG on; its watcher reads the queue while the DAG is not paused.
+
+        :param deployment: the one that the DAG uses: what has arrived waits in its workspace.
+        """
+        # Imported here, because only such a DAG needs Airflow's triggers when it is parsed.
+        from airflow.sdk import Asset, AssetWatcher
+
+        from extend_pipeline.arrivals.trigger import ArrivalsTrigger
+
+        check_type("deployment", deployment, Deployment)
+        values = {**self._watched(), "workspace": deployment.workspace}
+        check_templates(values, WATCH_LABELS)
+        check_literals(values, WatchSettings, label=WATCH_LABELS.__getitem__)
+        given = {name: value for name, value in values.items() if value is not None}
+        watcher = AssetWatcher(name=self.name, trigger=ArrivalsTrigger(**given))
+        return Asset(self.name, group="extend", watchers=[watcher])
+
+    def to_settings(self) -> dict[str, Any]:
+        """Return what the first task renders."""
+        return {"arrivals": self.name, "aws_conn_id": self.conn_id}
+
+    def _watched(self) -> dict[str, Any]:
+        """Return what the trigger renders, as plain JSON."""
+        address = [*self.address] if isinstance(self.address, tuple) else self.address
+        return {
+            "arrivals": self.name,
+            "queue": self.queue,
+            "address": address,
+            "glob": self.glob,
+            "at_least": self.at_least,
+            "or_after": self.or_after.total_seconds(),
+            "aws_conn_id": self.conn_id,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -374,6 +441,7 @@ _OF_DOCUMENTS: Final[dict[str, str]] = {
     for setting, field in kind.labels().items()
 } | {
     "min_confidence": "Quality.min_confidence or hold_below",
+    "arrivals": "source",
     "aws_conn_id": "S3.conn_id",
     "source_conn_id": "source.conn_id",
     **{name: f"source.{name}" for name in ("glob", "modified_from", "modified_to")},
@@ -402,4 +470,4 @@ def check_type(name: str, value: Any, kind: type) -> None:
 
 def source_settings(source: Any) -> dict[str, Any]:
     """Return what the first task renders of a source; plain addresses are read like :class:`Files`."""
-    return source.to_settings() if isinstance(source, Source) else {"source": source}
+    return source.to_settings() if isinstance(source, Source | Arrivals) else {"source": source}

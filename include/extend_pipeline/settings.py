@@ -132,6 +132,11 @@ Whole = Annotated[int, BeforeValidator(_no_bool)]
 Share = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1)]
 Moment = Annotated[dt.datetime, BeforeValidator(_moment)]
 ConnId = Annotated[str, BeforeValidator(_trimmed), _judged(validation.conn_id)]
+Glob = Annotated[str, BeforeValidator(_trimmed), _judged(check_glob)]
+#: A name of an author's choice, which is also that of a folder and of an asset.
+Name = Annotated[
+    str, _fits(r"[A-Za-z0-9][\w.-]{0,99}", "1 to 100 letters, digits, dots, dashes and underscores")
+]
 Dataset = Annotated[
     str,
     BeforeValidator(_trimmed),
@@ -146,10 +151,12 @@ Workspace = Annotated[
 
 
 def _parse_source_of(value: Any, info: ValidationInfo) -> tuple[SourceItem, ...]:
-    """Read a source; what failed before is in the warehouse, so that it needs none."""
+    """Read a source; what failed before, and what has arrived, is found without one."""
     if info.context == _KEPT:
         return tuple(SourceItem(canonical(root), *rest) for root, *rest in value)
-    return () if not value and info.data.get("reprocess") == "failed" else parse_source(value)
+    if not value and (info.data.get("reprocess") == "failed" or info.data.get("arrivals")):
+        return ()
+    return parse_source(value)
 
 
 def _parse_metadata(value: Any, info: ValidationInfo) -> dict[str, Any]:
@@ -225,6 +232,7 @@ class Settings(RenderedSettings):
     """
 
     reprocess: Literal["none", "failed", "all"] = "none"
+    arrivals: Name | None = None
     source: Annotated[
         tuple[SourceItem, ...], BeforeValidator(_parse_source_of), Field(validate_default=True)
     ] = ()
@@ -232,7 +240,7 @@ class Settings(RenderedSettings):
     version: Annotated[str | None, BeforeValidator(validation.version)] = None
     priority: Annotated[int | None, BeforeValidator(validation.priority)] = None
     metadata: Annotated[dict[str, Any], BeforeValidator(_parse_metadata)] = Field(default_factory=dict)
-    glob: Annotated[str, BeforeValidator(_trimmed), _judged(check_glob)] | None = None
+    glob: Glob | None = None
     modified_from: Moment | None = None
     modified_to: Moment | None = None
     limit: Annotated[Whole, Field(ge=1)] | None = None
@@ -258,6 +266,15 @@ class Settings(RenderedSettings):
     aws_conn_id: ConnId = "aws_default"
     source_conn_id: ConnId | None = None
     warehouse_conn_id: ConnId = "warehouse_default"
+
+    @field_validator("arrivals")
+    @classmethod
+    def _is_not_sent_again(cls, arrivals: str | None, info: ValidationInfo) -> str | None:
+        if arrivals and info.context != _KEPT and info.data.get("reprocess", "none") != "none":
+            raise ValueError(
+                "what has arrived is sent once; to send documents again, name them by S3(…) as the source"
+            )
+        return arrivals
 
     @field_validator("modified_to")
     @classmethod
@@ -336,6 +353,8 @@ class Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     group_id: Annotated[str, _fits(r"[\w-]{1,200}", "letters, digits, dashes and underscores")]
+    name: Name
+    or_after: Span
     pool: Annotated[str, _fits(r"\S(.*\S)?", "the name of a pool in Airflow")]
     on_needs_review: Literal["land", "wait", "fail"]
     approval_timeout: Span

@@ -19,6 +19,7 @@ import extend_pipeline
 from extend_pipeline import (
     GCS,
     S3,
+    Arrivals,
     Azure,
     Budget,
     Deployment,
@@ -51,6 +52,7 @@ NEEDED: dict[Any, dict[str, Any]] = {
     GCS: {"address": "gs://inbox/documents/"},
     Azure: {"address": "abfs://inbox/documents/"},
     Files: {"address": "file:///inbox/documents/"},
+    Arrivals: {"queue": "https://sqs.eu-west-1.amazonaws.com/123456789012/inbox"},
     documents_to_warehouse: {
         "deployment": DEPLOYMENT,
         "source": "s3://inbox/documents/",
@@ -142,6 +144,18 @@ REFUSED: dict[Any, dict[str, list[Any]]] = {
     GCS: {**OF_A_SOURCE, "address": [*SOURCE, "s3://inbox/", "file:///inbox/"]},
     Azure: {**OF_A_SOURCE, "address": [*SOURCE, "s3://inbox/"]},
     Files: OF_A_SOURCE,
+    Arrivals: {
+        "queue": [
+            *("inbox", "arn:aws:sqs:eu-west-1:123456789012:inbox", "https://sqs/in box", "", None, True, 5),
+            *(TEMPLATE, "{{ var.value.x", "{{ ds }}", "{{ var.value.x }}/{{ run_id }}"),
+        ],
+        "name": ["a/b", "../b", "a b", "", ".", "a" * 101, None, True, TEMPLATE, "{{ var.value.x }}"],
+        "address": [*SOURCE, "gs://inbox/", ["s3://inbox/a.pdf"], TEMPLATE, ["s3://inbox/", TEMPLATE]],
+        "glob": [*GLOB, TEMPLATE],
+        "at_least": [*WHOLE, TEMPLATE],
+        "or_after": SPAN,
+        "conn_id": [*CONN, TEMPLATE],
+    },
     documents_to_warehouse: {
         "deployment": ["s3://u:p@acme-data/extend", None, TEMPLATE],
         "source": [*SOURCE, "", " ", None, []],
@@ -211,6 +225,10 @@ def test_every_wrong_field_is_named_at_once_and_the_value_shown() -> None:
         (S3, {"modified_from": "20260101", "modified_to": dt.date(2026, 1, 2)}),
         (S3, {"modified_from": 20260101, "modified_to": "2026-01-01T12:00:00+02:00"}),
         (Files, {"address": "s3://inbox/a/\ngs://inbox/b/\nhttps://host/c.pdf", "glob": "**/*.{pdf,PDF}"}),
+        (Arrivals, {"queue": "{{ var.value.queue }}", "at_least": "{{ var.json.arrivals.at_least }}"}),
+        (Arrivals, {"address": ("s3://inbox/a/", "s3://{{ conn.aws_default.host }}/"), "glob": "*.pdf"}),
+        (documents_to_warehouse, {"source": Arrivals("https://sqs/inbox")}),
+        (documents_to_warehouse, {"source": Arrivals("https://sqs/inbox"), "reprocess": TEMPLATE}),
         (Workflow, {"id": TEMPLATE, "version": 7, "priority": "5"}),
         (Workflow, {"metadata": {"extend:usage_tags": ["night"], "customer": TEMPLATE, "nested": {"a": 1}}}),
         (Workflow, {"metadata": '{"customer": 17}'}),
@@ -306,6 +324,7 @@ def test_first_task_gets_what_the_objects_say() -> None:
         "extend_conn_id": "e",
         "warehouse_conn_id": "w",
         "dataset": "d",
+        "arrivals": None,
         "aws_conn_id": "a",
         "source_conn_id": None,
         "glob": "*.pdf",
@@ -371,6 +390,7 @@ def test_settings_that_shape_the_dag_reach_its_tasks() -> None:
         (Azure("abfs://inbox/", conn_id="mine"), ("aws_default", "mine")),
         (Files("sftp://inbox/a/", conn_id="mine"), ("aws_default", "mine")),
         ("s3://inbox/", ("aws_default", None)),
+        (Arrivals("https://sqs/inbox", conn_id="mine"), ("mine", None)),
     ],
 )
 def test_connection_opens_the_store_of_its_source(source: Any, connections: Any) -> None:
@@ -385,6 +405,58 @@ def test_objects_are_frozen() -> None:
             name = dataclasses.fields(made)[0].name
             with pytest.raises(dataclasses.FrozenInstanceError):
                 setattr(made, name, "x")
+
+
+def test_arrivals_are_not_sent_again() -> None:
+    source = Arrivals("https://sqs/inbox")
+    for which in ("all", "failed"):
+        with pytest.raises(PipelineInputError, match=r"^source: what has arrived is sent once"):
+            make(documents_to_warehouse, source=source, reprocess=which)
+    with pytest.raises(PipelineInputError, match="source: what has arrived is sent once"):
+        rendered({"reprocess": "all"}, source=source, reprocess=TEMPLATE)
+
+
+def test_arrivals_are_watched_as_the_author_says() -> None:
+    arrivals = Arrivals(
+        "{{ var.value.queue }}",
+        name="inbox",
+        address=("s3://inbox/a/", "s3://inbox/b/"),
+        glob="*.pdf",
+        at_least=7,
+        or_after=dt.timedelta(minutes=1),
+        conn_id="a",
+    )
+    asset = arrivals.asset(Deployment("{{ var.value.extend_workspace }}"))
+    (watcher,) = asset.watchers
+    assert (asset.name, watcher.name) == ("inbox", "inbox")
+    where, arguments = watcher.trigger.serialize()
+    assert where == "extend_pipeline.arrivals.trigger.ArrivalsTrigger"
+    assert arguments == {
+        "arrivals": "inbox",
+        "queue": "{{ var.value.queue }}",
+        "address": ["s3://inbox/a/", "s3://inbox/b/"],
+        "glob": "*.pdf",
+        "at_least": 7,
+        "or_after": 60.0,
+        "aws_conn_id": "a",
+        "workspace": "{{ var.value.extend_workspace }}",
+    }
+    assert rendered({}, source=arrivals).arrivals == "inbox"
+
+
+@pytest.mark.parametrize(
+    ("workspace", "says"),
+    [
+        ("{{ var.value.x }}/{{ ds }}", "which knows var and conn, and no ds"),
+        ("s3://inbox/extend", "contains the other"),
+    ],
+)
+def test_arrivals_need_a_workspace_that_a_trigger_can_use(workspace: str, says: str) -> None:
+    arrivals = Arrivals("https://sqs/inbox", address="s3://inbox/")
+    with pytest.raises(PipelineInputError, match=rf"^Deployment\.workspace: .*{says}"):
+        arrivals.asset(Deployment(workspace))
+    with pytest.raises(PipelineInputError, match=r"^deployment: must be a Deployment"):
+        arrivals.asset(workspace)  # type: ignore[arg-type]
 
 
 def test_backfill_is_patient_and_takes_changes() -> None:

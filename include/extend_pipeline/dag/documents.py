@@ -11,6 +11,7 @@ from extend_pipeline import config
 from extend_pipeline.batches.collection import collect_chunk
 from extend_pipeline.batches.ledger import DOCUMENTS_KEY
 from extend_pipeline.config import (
+    Arrivals,
     Budget,
     Deployment,
     Execution,
@@ -34,7 +35,7 @@ from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 def documents_to_warehouse(
     deployment: Deployment,
     *,
-    source: Source | Templated[str | Sequence[str]] | None,
+    source: Source | Arrivals | Templated[str | Sequence[str]] | None,
     workflow: Workflow | str,
     budget: Budget = Budget(),  # noqa: B008  # frozen
     quality: Quality = Quality(),  # noqa: B008
@@ -51,7 +52,8 @@ def documents_to_warehouse(
     :param deployment: where it reads, works and writes.
     :param source: which documents: an object, or an address (a prefix to list), or several addresses (a list,
         a line each, or the output of a task), of which those that end in ``/`` are prefixes and the others
-        single objects. None, if ``reprocess="failed"`` looks the documents up in the warehouse.
+        single objects. :class:`~extend_pipeline.config.Arrivals` are those that S3 has announced. None, if
+        ``reprocess="failed"`` looks the documents up in the warehouse.
     :param workflow: the Extend workflow, or its id.
     :param budget: how many documents are sent, and what they may cost.
     :param quality: which results are good enough.
