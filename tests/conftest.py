@@ -45,5 +45,6 @@ pytest_plugins = [
     "fixtures.tiers",
     "fixtures.webhooks.delivered",
     "fixtures.tasks.xcoms",
+    "fixtures.webhooks.payload_host",
     "fixtures.webhooks.receiver",
 ]

@@ -23,6 +23,7 @@ ERROR_REMEMBERED: Final = 5.0
 _SECTION: Final = "extend"
 _OPTION: Final = "webhook_conn_ids"
 DEFAULT_CONN_IDS: Final = "extend_default"
+_masked: Final[set[str]] = set()
 
 
 def webhook_conn_ids() -> frozenset[str]:
@@ -46,9 +47,19 @@ def read_settings(conn_id: str) -> ExtendSettings:
     except Exception as error:  # noqa: BLE001  # of whatever secrets backend there is
         raise unreadable_connection(conn_id, error) from None
     settings = ExtendSettings.from_connection(connection, extra)
-    for secret in settings.webhook_secrets:
-        mask_secret(str(secret))
+    mask_secrets(settings)
     return settings
+
+
+def mask_secrets(settings: ExtendSettings) -> None:
+    """Hide each webhook secret in logs; Airflow itself hides only the field with all of them.
+
+    In a trigger it is called in a thread, because it tells the trigger's supervisor.
+    """
+    for secret in settings.webhook_secrets:
+        if secret not in _masked:
+            _masked.add(secret)
+            mask_secret(str(secret))
 
 
 class Connections:

@@ -142,7 +142,8 @@ def _put(event: RunEvent | UnknownEvent, inbox: Inbox) -> Answer:
         message = f"{inbox.address} took no event: {describe_error(error)}. Extend delivers it again."
         return Answer(UNAVAILABLE, "not_writable", message)
     if isinstance(event, UnknownEvent):
-        return Answer(
-            OK, "unknown_type", f"Nobody here knows {event.event_type}; kept in {inbox.address}/unknown."
+        kept = (
+            f"Events {event.event_type} are not known in this API version; kept in {inbox.address}/unknown."
         )
+        return Answer(OK, "unknown_type", kept)
     return Answer(OK, "stored" if new else "repeated")

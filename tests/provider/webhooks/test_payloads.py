@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,61 +21,18 @@ from extend_provider.webhooks.payloads import (
     is_public,
 )
 from fixtures.extend.proxy import Proxy
-
-RUN = b'{"id": "workflow_run_1", "status": "PROCESSED"}'
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(RUN), RUN)
-Script = Callable[[socket.socket], None]
-
-
-def answering(answer: bytes) -> Script:
-    return lambda client: client.sendall(answer)
-
-
-WELL = answering(OK)
-
-
-class Host:
-    """A server that says to every request what it is made with; ``asked`` has the heads of the requests."""
-
-    def __init__(self, script: Script, tls: ssl.SSLContext | None) -> None:
-        self.asked: list[bytes] = []
-        self._script = script
-        self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            if self._tls is not None:
-                client = self._tls.wrap_socket(client, server_side=True)
-            stack.enter_context(client)
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += client.recv(4096)
-            self.asked.append(head)
-            self._script(client)
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Host]]:
-    with contextlib.ExitStack() as hosts:
-
-        def start(script: Script = WELL, tls: ssl.SSLContext | None = None) -> Host:
-            host = Host(script, tls)
-            hosts.callback(host.close)
-            return host
-
-        yield start
+from fixtures.webhooks.payload_host import (
+    MOVED,
+    RUN,
+    Script,
+    Start,
+    answering,
+    endless,
+    silent,
+    trickling,
+    trickling_chunks,
+    trickling_head,
+)
 
 
 def settings(*hosts: str, **fields: Any) -> ExtendSettings:
@@ -94,8 +48,10 @@ def refusal(url: str, *hosts: str, addresses: tuple[str, ...] = ("127.0.0.1",), 
     return refused.value.reason
 
 
-def test_an_allowed_host_is_asked_once_with_the_whole_address(serve: Callable[..., Host]) -> None:
-    host = serve()
+def test_an_allowed_host_is_asked_once_with_the_whole_address(
+    payload_host: Start,
+) -> None:
+    host = payload_host()
     url = f"http://127.0.0.1:{host.port}/k%20ey?X-Amz-Signature=1&b=%2F"
     assert fetch_payload(url, settings(f"http://127.0.0.1:{host.port}")) == RUN
     (head,) = host.asked
@@ -171,7 +127,7 @@ def test_addresses_of_the_internet_are_public(address: str) -> None:
 
 
 def test_the_address_that_was_checked_is_the_one_connected_to(
-    serve: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    payload_host: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A second answer of the name server, made to get inside, is never asked for."""
     authority = trustme.CA()
@@ -179,7 +135,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
     authority.issue_cert("b.s3.amazonaws.com").configure_cert(context)
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
-    host = serve(tls=context)
+    host = payload_host(tls=context)
     connect, asked = socket.create_connection, []
 
     def detour(address: tuple[str, int], *args: Any, **options: Any) -> socket.socket:
@@ -205,8 +161,8 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
         fetched("https://another.s3.amazonaws.com/k")
 
 
-def test_a_host_in_the_list_itself_may_be_private(serve: Callable[..., Host]) -> None:
-    host = serve()
+def test_a_host_in_the_list_itself_may_be_private(payload_host: Start) -> None:
+    host = payload_host()
     url = f"http://files.internal:{host.port}/k"
     allowed = settings(f"http://files.internal:{host.port}")
     assert fetch_payload(url, allowed, resolver=lambda *_: ["127.0.0.1"]) == RUN
@@ -227,16 +183,18 @@ def test_a_host_in_the_list_itself_may_be_private(serve: Callable[..., Host]) ->
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001, "payload_size"),
     ],
 )
-def test_what_is_no_payload_is_refused(serve: Callable[..., Host], answer: bytes, reason: str) -> None:
-    host = serve(answering(answer))
+def test_what_is_no_payload_is_refused(payload_host: Start, answer: bytes, reason: str) -> None:
+    host = payload_host(answering(answer))
     place = f"http://127.0.0.1:{host.port}"
     assert refusal(f"{place}/k?X-Amz-Signature=1", place, largest=1000) == reason
     assert len(host.asked) == 1
 
 
-def test_a_small_file_that_is_large_when_unpacked_is_refused(serve: Callable[..., Host]) -> None:
+def test_a_small_file_that_is_large_when_unpacked_is_refused(
+    payload_host: Start,
+) -> None:
     packed = gzip.compress(b"0" * 10_000_000)
-    host = serve(
+    host = payload_host(
         answering(
             b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
         )
@@ -246,47 +204,14 @@ def test_a_small_file_that_is_large_when_unpacked_is_refused(serve: Callable[...
     assert fetch_payload(f"{place}/k", settings(place)) == b"0" * 10_000_000
 
 
-def endless(client: socket.socket) -> None:
-    client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-    while True:
-        client.sendall(b"x" * 65_536)
-
-
-def trickling(client: socket.socket) -> None:
-    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-    while True:
-        client.sendall(b"x")
-        time.sleep(0.02)
-
-
-def trickling_head(client: socket.socket) -> None:
-    client.sendall(b"HTTP/1.1 200 OK\r\nX-Endless: ")
-    while True:
-        client.sendall(b"x")
-        time.sleep(0.02)
-
-
-def trickling_chunks(client: socket.socket) -> None:
-    client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;")
-    while True:
-        client.sendall(b"x")
-        time.sleep(0.02)
-
-
-def silent(client: socket.socket) -> None:
-    client.recv(1)
-
-
-def test_an_endless_body_ends_at_its_bound_of_bytes(serve: Callable[..., Host]) -> None:
-    place = f"http://127.0.0.1:{serve(endless).port}"
+def test_an_endless_body_ends_at_its_bound_of_bytes(payload_host: Start) -> None:
+    place = f"http://127.0.0.1:{payload_host(endless).port}"
     assert refusal(f"{place}/k", place, largest=1_000_000, seconds=60) == "payload_size"
 
 
 @pytest.mark.parametrize("script", [trickling, trickling_head, trickling_chunks, silent])
-def test_a_body_that_trickles_ends_at_its_bound_of_seconds(
-    serve: Callable[..., Host], script: Script
-) -> None:
-    place = f"http://127.0.0.1:{serve(script).port}"
+def test_a_body_that_trickles_ends_at_its_bound_of_seconds(payload_host: Start, script: Script) -> None:
+    place = f"http://127.0.0.1:{payload_host(script).port}"
     started = time.monotonic()
     assert refusal(f"{place}/k", place, seconds=0.5) == "payload_slow"
     assert time.monotonic() - started < 20
@@ -303,8 +228,8 @@ def test_a_body_that_trickles_ends_at_its_bound_of_seconds(
         b"",
     ],
 )
-def test_what_may_be_better_later_is_no_refusal(serve: Callable[..., Host], answer: bytes) -> None:
-    place = f"http://127.0.0.1:{serve(answering(answer)).port}"
+def test_what_may_be_better_later_is_no_refusal(payload_host: Start, answer: bytes) -> None:
+    place = f"http://127.0.0.1:{payload_host(answering(answer)).port}"
     with pytest.raises(PayloadUnavailableError) as failed:
         fetch_payload(f"{place}/k?X-Amz-Signature=1", settings(place))
     assert "Signature" not in str(failed.value)
@@ -323,8 +248,8 @@ def test_a_host_that_cannot_be_reached_may_be_later() -> None:
         fetch_payload("https://b.s3.amazonaws.com/k", settings("*.amazonaws.com"), resolver=unknown)
 
 
-def test_through_a_proxy_the_list_of_hosts_still_counts(serve: Callable[..., Host]) -> None:
-    host = serve()
+def test_through_a_proxy_the_list_of_hosts_still_counts(payload_host: Start) -> None:
+    host = payload_host()
     place = f"http://127.0.0.1:{host.port}"
     with Proxy() as proxy:
         allowed = settings(place, proxies={"http": proxy.url, "https": proxy.url})
@@ -335,11 +260,11 @@ def test_through_a_proxy_the_list_of_hosts_still_counts(serve: Callable[..., Hos
         assert proxy.asked == 1
 
 
-def test_through_a_proxy_redirects_and_large_bodies_are_refused_too(serve: Callable[..., Host]) -> None:
-    moved = serve(
-        answering(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n")
-    )
-    long = serve(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9_000))
+def test_through_a_proxy_redirects_and_large_bodies_are_refused_too(
+    payload_host: Start,
+) -> None:
+    moved = payload_host(answering(MOVED))
+    long = payload_host(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9_000))
     with Proxy() as proxy:
         for host, reason in ((moved, "payload_redirect"), (long, "payload_size")):
             place = f"http://127.0.0.1:{host.port}"
