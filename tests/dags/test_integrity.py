@@ -53,7 +53,8 @@ def dag_bag() -> Any:
 
 def test_every_file_imports_and_holds_a_dag(dag_bag: Any) -> None:
     assert dag_bag.import_errors == {}
-    assert {"extend_nightly", "extend_on_demand", "extend_replay", "extend_reviews"} <= set(dag_bag.dags)
+    named = {"extend_arrivals", "extend_nightly", "extend_on_demand", "extend_replay", "extend_reviews"}
+    assert named <= set(dag_bag.dags)
 
 
 def test_every_dag_is_described_owned_tagged_and_retried(dag_bag: Any) -> None:
@@ -66,6 +67,16 @@ def test_every_dag_is_described_owned_tagged_and_retried(dag_bag: Any) -> None:
             assert task.owner not in ("", "airflow")
             assert task.retries >= 2
             assert task.has_retry_policy
+
+
+def test_arrivals_start_runs_by_a_watcher_that_airflow_can_store(dag_bag: Any) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag_bag.dags["extend_arrivals"]))
+    ((_, asset),) = stored.timetable.asset_condition.iter_assets()
+    (watcher,) = asset.watchers
+    assert watcher.trigger["classpath"] == "extend_pipeline.arrivals.trigger.ArrivalsTrigger"
+    assert watcher.trigger["kwargs"]["queue"] == "{{ var.value.extend_arrivals_queue }}"
 
 
 def test_nightly_runs_over_intervals_that_have_a_length(dag_bag: Any) -> None:

@@ -37,11 +37,12 @@ _PAUSE: Final = 1.0
 class _Batch:
     """What one step has received.
 
+    :ivar read: the messages that could be read, by their ids.
     :ivar arrived: the documents, each once, in the order of their arrival.
     :ivar left_out: other objects and events, by the reason.
     """
 
-    read: list[Message] = dataclasses.field(default_factory=list)
+    read: dict[str, Message] = dataclasses.field(default_factory=dict)
     unreadable: list[tuple[Message, str]] = dataclasses.field(default_factory=list)
     arrived: dict[Located, None] = dataclasses.field(default_factory=dict)
     left_out: dict[str, list[str]] = dataclasses.field(default_factory=lambda: defaultdict(list))
@@ -72,27 +73,30 @@ class Intake:
         batch = _Batch()
         began = time.monotonic()
         while page := self._queue.receive(wait):
-            readable = [self._sort(message, batch) for message in page]
+            new = [self._sort(message, batch) for message in page]
             full = len(batch.arrived) >= MOST_DOCUMENTS or time.monotonic() - began >= MOST_SECONDS
-            if full or not any(readable):  # what cannot be read may come again at once
+            if full or not any(new):  # a queue may show the same messages again at once
                 break
             wait = 0
         bundle = self._bundles.write(list(batch.arrived), time.time()) if batch.arrived else None
         if batch.read:
-            self._queue.delete(batch.read)
+            self._queue.delete(batch.read.values())
         self._say(bundle, batch.left_out)
         if batch.unreadable:
             self._leave(batch.unreadable)
         return bundle
 
     def _sort(self, message: Message, batch: _Batch) -> bool:
-        """Add a message to the batch; return whether it could be read."""
+        """Add a message to the batch; return whether it is new and can be read."""
+        if message.id in batch.read:
+            batch.read[message.id] = message  # with the receipt that deletes it now
+            return False
         try:
             notification = read_notification(message.body)
         except UnreadableNotificationError as error:
             batch.unreadable.append((message, str(error)))
             return False
-        batch.read.append(message)
+        batch.read[message.id] = message
         batch.left_out["no arrivals"].extend(notification.others)
         for place in notification.arrived:
             if reason := self._reason_against(place):

@@ -62,10 +62,15 @@ def discover_documents(settings: dict[str, Any]) -> str:
     if checked.reprocess == "failed":
         log.info("reprocess='failed': the documents are read from the dead letters in the warehouse.")
         return str(folder)
-    shown = [item.uri for item in checked.source[:LOGGED_ADDRESSES]]
-    more = len(checked.source) - len(shown)
-    log.info("Reading %s%s.", ", ".join(shown), f" and {more:,} more" if more else "")
-    found = write_listing(folder, checked)
+    if checked.arrivals:
+        from extend_pipeline.arrivals.taking import take_arrivals
+
+        found = write_listing(folder, checked, take_arrivals(folder, checked, planner_of(ti)))
+    else:
+        shown = [item.uri for item in checked.source[:LOGGED_ADDRESSES]]
+        more = len(checked.source) - len(shown)
+        log.info("Reading %s%s.", ", ".join(shown), f" and {more:,} more" if more else "")
+        found = write_listing(folder, checked)
     log.info("%s documents found.", f"{found:,}")
     return str(folder)
 
@@ -195,6 +200,10 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     voided = count_voided(settings, plan) if unlanded else 0
     total = Landed.of(plan, landed, unsent, voided=voided)
     log.info("%s\n%s", plan.describe(), total.describe())
+    if settings.arrivals and not unlanded:
+        from extend_pipeline.arrivals.taking import release_arrivals
+
+        release_arrivals(ObjectStoragePath(folder), settings, plan)
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
     _sweep_inbox(settings)
     reason = failure_reason(

@@ -189,9 +189,15 @@ def _look_up(stores: Stores, addresses: range, settings: Settings) -> Iterator[D
     earlier = _Addresses(settings.source[: addresses[0]])
     named = dict.fromkeys(settings.source[number] for number in addresses)
     chosen = [item for item in named if not any(earlier.covering(item.root, item.key))]
+    for _, _, document in look_up(stores, chosen):
+        yield document
+
+
+def look_up(stores: Stores, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, Seen, Document]]:
+    """Yield each named object, what its store says of it, and the document that it is."""
     with concurrent.futures.ThreadPoolExecutor(_LOOK_UPS) as pool:
-        for item, seen in zip(chosen, pool.map(lambda item: _look(stores, item), chosen), strict=True):
-            yield _looked_up(item, seen)
+        for item, seen in zip(items, pool.map(lambda item: _look(stores, item), items), strict=True):
+            yield item, seen, _looked_up(item, seen)
 
 
 def _look(stores: Stores, item: SourceItem) -> Seen:

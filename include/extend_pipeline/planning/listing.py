@@ -11,9 +11,10 @@ of a killed attempt is either complete or listed again. The order of the pieces 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 from airflow.sdk import ObjectStoragePath
 
@@ -21,9 +22,11 @@ from extend_pipeline.documents import OBJECT_UNREACHABLE, Document
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.planning.discovery import discover_piece, pieces
 from extend_pipeline.settings import Settings
-from extend_pipeline.sources import Stores
 from extend_pipeline.storage.formats import Stored, read, write
 from extend_pipeline.storage.workspace import read_documents, read_json, write_documents, write_json
+
+#: A part of a listing; a call lists it.
+Piece: TypeAlias = Callable[[], Iterable[Document]]
 
 
 class ListedPiece(Stored, frozen=True):
@@ -39,22 +42,31 @@ class ListedPiece(Stored, frozen=True):
     ranges: tuple[Any, ...] = ()
 
 
-def write_listing(folder: ObjectStoragePath, settings: Settings) -> int:
+def pieces_of(settings: Settings) -> list[Piece]:
+    """Return the pieces of the settings' source."""
+    stores = settings.stores()
+    return [functools.partial(discover_piece, stores, settings, addresses) for addresses in pieces(settings)]
+
+
+def write_listing(
+    folder: ObjectStoragePath, settings: Settings, listed_in: Sequence[Piece] | None = None
+) -> int:
     """List the source into the run's folder and return how many documents there are.
 
     Pieces that an earlier attempt has finished in the same folder are left as they are.
+
+    :param listed_in: the pieces, the same ones in each attempt; those of the settings' source if left out.
 
     :raises PipelineSourceError: if there are documents and none of them could be reached: that is a problem
         of the network, not of the documents.
     """
     listed: dict[str, ListedPiece] = {}
-    stores = settings.stores()
     with _frozen_garbage():
-        for number, addresses in enumerate(pieces(settings)):
+        for number, piece in enumerate(pieces_of(settings) if listed_in is None else listed_in):
             name = f"{number:05d}-00000"
-            listed[name] = _finished(folder, name) or _list(folder, name, stores, settings, addresses)
-    count = sum(piece.documents for piece in listed.values())
-    if count and count == sum(piece.unreachable for piece in listed.values()):
+            listed[name] = _finished(folder, name) or _list(folder, name, piece)
+    count = sum(each.documents for each in listed.values())
+    if count and count == sum(each.unreachable for each in listed.values()):
         for name in listed:  # so that the next attempt lists again
             _mark(folder, name).unlink(missing_ok=True)
         first = next(read_documents(_file(folder, next(iter(listed)))))
@@ -92,9 +104,7 @@ def _frozen_garbage() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _list(
-    folder: ObjectStoragePath, name: str, stores: Stores, settings: Settings, addresses: range
-) -> ListedPiece:
+def _list(folder: ObjectStoragePath, name: str, piece: Piece) -> ListedPiece:
     unreachable = 0
 
     def counted(documents: Iterable[Document]) -> Iterator[Document]:
@@ -103,10 +113,10 @@ def _list(
             unreachable += document.reason == OBJECT_UNREACHABLE
             yield document
 
-    documents = write_documents(_file(folder, name), counted(discover_piece(stores, settings, addresses)))
-    piece = ListedPiece(documents=documents, unreachable=unreachable)
-    write(_mark(folder, name), piece)
-    return piece
+    documents = write_documents(_file(folder, name), counted(piece()))
+    listed = ListedPiece(documents=documents, unreachable=unreachable)
+    write(_mark(folder, name), listed)
+    return listed
 
 
 def _finished(folder: ObjectStoragePath, name: str) -> ListedPiece | None:
