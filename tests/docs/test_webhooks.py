@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
@@ -16,11 +17,14 @@ from typing import Any
 import pytest
 import requests
 
+from extend_pipeline import Arrivals
 from extend_pipeline.arrivals.notifications import read_notification
-from extend_provider.webhooks import sqs as sqs_module
+from extend_provider.webhooks.queue import request_of
+from extend_provider.webhooks.signature import API_VERSION, SIGNATURE, TIMESTAMP
+from extend_provider.webhooks.sqs import SqsQueue
 from fixtures.aws_commands import REGION, client, run_block
 from fixtures.extend.api import ExtendApi
-from fixtures.guides import ROOT, SHELL, lines
+from fixtures.guides import ROOT, SHELL, lines, messages, quotations
 from fixtures.sources.sqs import Sqs
 from fixtures.tasks.extend_command import extend_command
 
@@ -60,7 +64,10 @@ def test_the_commands_about_webhooks_work_in_their_order(
     assert ".execute-api." in left["url"]
 
 
-def test_the_queue_and_its_gateway_are_made(sqs: Sqs, tmp_path: Path) -> None:
+def test_the_queue_and_its_gateway_are_made(
+    sqs: Sqs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_QUEUE", sqs.connection_json(region_name=REGION))
     run_block(QUEUE, sqs.endpoint_url, tmp_path)
     gateway = client("apigatewayv2", sqs.endpoint_url)
     (api,) = gateway.get_apis()["Items"]
@@ -71,6 +78,23 @@ def test_the_queue_and_its_gateway_are_made(sqs: Sqs, tmp_path: Path) -> None:
     queue = client("sqs", sqs.endpoint_url).get_queue_url(QueueName="extend-webhooks")["QueueUrl"]
     assert integration["RequestParameters"]["QueueUrl"] == queue
     assert dead_letters(sqs, "extend-webhooks") == "extend-webhooks-dead"
+
+    # What the gateway makes of a request, the queue's reader understands.
+    headers = {TIMESTAMP: "1790000000", SIGNATURE: "0" * 64, API_VERSION: "2025-04-21"}
+    mapped = integration["RequestParameters"]
+    assert mapped["MessageBody"] == "$request.body"
+    filled = re.sub(
+        r"\$\{request\.header\.([\w-]+)\}", lambda found: headers[found[1]], mapped["MessageAttributes"]
+    )
+    attributes = json.loads(filled.replace("${context.requestTimeEpoch}", "1790000001500"))
+    client("sqs", sqs.endpoint_url).send_message(
+        QueueUrl=queue, MessageBody='{"a": "ü"}', MessageAttributes=attributes
+    )
+    (message,) = SqsQueue(queue, "aws_queue").receive(wait_seconds=1)
+    read = request_of(message)
+    assert read.body == '{"a": "ü"}'.encode()
+    assert dict(read.headers) == headers
+    assert read.received_at == 1790000001.5
 
 
 def test_the_bucket_announces_to_a_queue_that_lets_it(sqs: Sqs, tmp_path: Path) -> None:
@@ -102,16 +126,34 @@ def dead_letters(sqs: Sqs, name: str) -> str:
     return str(json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].rsplit(":", 1)[-1])
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=["webhooks", "arrivals"])
-def test_the_rights_are_those_that_reading_a_queue_needs(policy: dict[str, Any], sqs: Sqs) -> None:
+@pytest.mark.parametrize(
+    ("policy", "read"), zip(POLICIES, ([SqsQueue.receive, SqsQueue.delete], [SqsQueue]), strict=True)
+)
+def test_the_rights_are_those_that_reading_the_queue_needs(
+    policy: dict[str, Any], read: list[Any], sqs: Sqs
+) -> None:
     (statement,) = policy["Statement"]
-    calls = re.findall(r"_client\.(\w+)\(", inspect.getsource(sqs_module))
+    calls = [call for each in read for call in re.findall(r"_client\.(\w+)\(", inspect.getsource(each))]
     needed = {f"sqs:{call.removesuffix('_batch').title().replace('_', '')}" for call in calls}
     assert {*statement["Action"]} == needed
     made = client("iam", sqs.endpoint_url).create_policy(
         PolicyName=statement["Resource"].rsplit(":", 1)[-1], PolicyDocument=json.dumps(policy)
     )
     assert made["Policy"]["Arn"]
+
+
+def test_what_is_quoted_is_said() -> None:
+    said = messages()
+    text = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
+    quoted = quotations(text)
+    assert len(quoted) > 2
+    assert [part for part in quoted if not any(part in message for message in said)] == []
+    reasons = {*re.findall(r"`([a-z]+_[a-z_]+)`", text)}
+    assert {"wrong_signature", "no_webhook_inbox"} <= reasons
+    missing = {f"no_{setting}" for setting in ("webhook_secrets", "webhook_inbox")}
+    fields = {field.name for field in dataclasses.fields(Arrivals)}
+    dags = {file.stem for file in (ROOT / "dags").glob("*.py")}
+    assert reasons - missing - said - fields - dags == set()
 
 
 def test_the_receiver_runs_alone() -> None:
