@@ -304,7 +304,13 @@ class Registration:
 
     def _remove(self, registered: Sequence[Registered]) -> None:
         for each in registered:
-            self._delete(each)
+            try:
+                self._delete(each)
+            except ExtendError as error:
+                raise WebhookRegistrationError(
+                    f"{error} So endpoint {each.endpoint.id} is still there, and its secret is still stored; "
+                    "subscriptions of it may be gone. Repeat the command."
+                ) from None
             self._say(
                 f"Endpoint {each.endpoint.id} was removed: it delivers no more to {shown(each.endpoint.url)}."
             )

@@ -205,18 +205,19 @@ def test_a_secret_that_cannot_be_stored_leaves_nothing_behind(
     assert "wss_" not in said + complained
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        refusal("POST /webhook_endpoints"),
-        {"endpoint": "POST /webhook_endpoints", "kind": "drop", "accepted": True, "count": 1},
-        {"endpoint": "POST /webhook_endpoints", "kind": "malformed", "accepted": True, "count": 1},
-        refusal("POST /webhook_subscriptions"),
-        refusal("POST /webhook_subscriptions", skip=1),
-        refusal("POST /webhook_endpoints/{id}"),
-        refusal("POST /webhook_endpoints/{id}", skip=1),
-    ],
-)
+#: Failures of each request that makes an endpoint.
+FAULTS = [
+    refusal("POST /webhook_endpoints"),
+    {"endpoint": "POST /webhook_endpoints", "kind": "drop", "accepted": True, "count": 1},
+    {"endpoint": "POST /webhook_endpoints", "kind": "malformed", "accepted": True, "count": 1},
+    refusal("POST /webhook_subscriptions"),
+    refusal("POST /webhook_subscriptions", skip=1),
+    refusal("POST /webhook_endpoints/{id}"),
+    refusal("POST /webhook_endpoints/{id}", skip=1),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_wherever_a_registration_fails_nothing_is_left_and_repeating_it_completes(
     extend_api: ExtendApi, webhooks: Typed, fault: dict[str, Any]
 ) -> None:
@@ -231,6 +232,20 @@ def test_wherever_a_registration_fails_nothing_is_left_and_repeating_it_complete
     (secret,) = secrets()
     assert endpoint["name"].endswith(fingerprint_of(secret))
     assert len(subscriptions(extend_api)) == 2
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_wherever_a_rotation_fails_the_old_endpoint_is_untouched(
+    extend_api: ExtendApi, webhooks: Typed, fault: dict[str, Any]
+) -> None:
+    webhooks("register", *INVOICES, "--workflow-id", "workflow_receipts")
+    before, stored = endpoints(extend_api), secrets()
+    extend_api.configure(faults=[fault])
+    code, _, complained = webhooks("rotate", *TO)
+    assert (code, "was changed at Extend" in complained) == (1, True)
+    assert (endpoints(extend_api), secrets()) == (before, stored)
+    assert webhooks("rotate", *TO)[0] == 0
+    assert len(endpoints(extend_api)) == len(secrets()) == 2
 
 
 def test_an_endpoint_that_cannot_be_removed_again_is_off_and_named(
@@ -476,6 +491,17 @@ def test_remove_takes_endpoint_subscriptions_and_secret(extend_api: ExtendApi, w
     assert "was removed: it delivers no more" in said
     code, said, _ = webhooks("remove", *TO)
     assert (code, "No endpoint" in said) == (0, True)
+
+
+@pytest.mark.parametrize("endpoint", ["DELETE /webhook_endpoints/{id}", "DELETE /webhook_subscriptions/{id}"])
+def test_a_removal_that_fails_is_repeated(extend_api: ExtendApi, webhooks: Typed, endpoint: str) -> None:
+    webhooks("register", *INVOICES)
+    extend_api.configure(faults=[refusal(endpoint)])
+    code, _, complained = webhooks("remove", *TO)
+    assert (code, len(endpoints(extend_api)), len(secrets())) == (1, 1, 1)
+    assert "is still there, and its secret is still stored" in complained
+    assert webhooks("remove", *TO)[0] == 0
+    assert (endpoints(extend_api), subscriptions(extend_api), secrets()) == ([], [], [])
 
 
 def test_remove_takes_one_endpoint_by_its_id(extend_api: ExtendApi, webhooks: Typed) -> None:
