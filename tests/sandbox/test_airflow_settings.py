@@ -31,6 +31,7 @@ def test_project_file_has_what_the_dags_need() -> None:
         "extend_warehouse": (1, False),
     }
     assert {body["key"] for body in settings.variable_bodies()} == {
+        "extend_arrivals_queue",
         "extend_source",
         "extend_workflow_id",
         "extend_workspace",

@@ -43,7 +43,7 @@ class Bundling:
     """
 
     def __init__(self, *, at_least: int, or_after: float) -> None:
-        self._at_least, self._or_after = at_least, or_after
+        self.at_least, self.or_after = at_least, or_after
         self._announced: frozenset[str] = frozenset()
         self._announced_at = 0.0
 
@@ -70,6 +70,6 @@ class Bundling:
     def _due_in(self, waiting: Sequence[Bundle], now: float) -> float:
         if not waiting:
             return float("inf")
-        if sum(bundle.documents for bundle in waiting) >= self._at_least:
+        if sum(bundle.documents for bundle in waiting) >= self.at_least:
             return 0.0
-        return min(bundle.written for bundle in waiting) + self._or_after - now
+        return min(bundle.written for bundle in waiting) + self.or_after - now

@@ -8,15 +8,15 @@ cannot be read is left in the queue, whose redrive policy moves it to the dead-l
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from extend_pipeline.arrivals.bundling import Bundle
 from extend_pipeline.arrivals.manifests import Bundles
 from extend_pipeline.arrivals.notifications import UnreadableNotificationError, read_notification
+from extend_pipeline.sources.document_names import written
 from extend_pipeline.sources.objects import Located
 from extend_provider.webhooks.sqs import Message, SqsQueue
 
@@ -52,6 +52,7 @@ class Intake:
     """Empties the queue into bundles.
 
     :param reason_against: why an object is no document of this pipeline; None if it is one.
+    :param log: the logger of the trigger.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Intake:
         queue: SqsQueue,
         bundles: Bundles,
         reason_against: Callable[[Located], str | None],
-        log: logging.Logger,
+        log: Any,
     ) -> None:
         self._queue, self._bundles, self._reason_against, self._log = queue, bundles, reason_against, log
         self._named: dict[str, None] = {}
@@ -97,7 +98,7 @@ class Intake:
             batch.unreadable.append((message, str(error)))
             return False
         batch.read[message.id] = message
-        batch.left_out["no arrivals"].extend(notification.others)
+        batch.left_out["no arrival"].extend(notification.others)
         for place in notification.arrived:
             if reason := self._reason_against(place):
                 batch.left_out[reason].append(place.uri)
@@ -132,9 +133,9 @@ class Intake:
         if bundle is not None:
             self._log.info("%s documents have arrived; bundle %s.", f"{bundle.documents:,}", bundle.name)
         for why, count in counts.items():
-            shown = ", ".join(left_out[why][:_NAMED])
+            shown = ", ".join(map(written, left_out[why][:_NAMED]))
             more = f" and {count - _NAMED:,} more" if count > _NAMED else ""
-            self._log.info("Left out as %s: %s%s.", why, shown, more)
+            self._log.info("Left out (%s): %s%s.", why, shown, more)
         if "in the workspace" in counts:
             self._log.warning(
                 "The bucket announces the pipeline's own files: narrow its event notification to a prefix "

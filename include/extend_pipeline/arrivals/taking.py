@@ -21,6 +21,7 @@ from extend_pipeline.planning.listing import Piece
 from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings, SourceItem
 from extend_pipeline.sources import Absent, Stores
+from extend_pipeline.sources.document_names import written
 from extend_pipeline.storage.formats import Stored, read, write
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def take_arrivals(
 
     :param folder: the run's.
     """
-    bundles = Bundles(settings.workspace, settings.arrivals)
+    bundles = _bundles(settings)
     arrived = read(_path(folder), Arrived)
     if arrived is None:
         taken = bundles.take(run, active, most=MOST_DOCUMENTS)
@@ -81,7 +82,7 @@ def release_arrivals(folder: ObjectStoragePath, settings: Settings, plan: Plan) 
         log.info("The bundles of this run stay for a later one, which takes them beside new arrivals.")
         return
     arrived = read(_path(folder), Arrived)
-    Bundles(settings.workspace, settings.arrivals).remove(arrived.bundles if arrived else ())
+    _bundles(settings).remove(arrived.bundles if arrived else ())
 
 
 def _found(stores: Stores, items: Sequence[SourceItem]) -> Iterator[Document]:
@@ -94,7 +95,11 @@ def _found(stores: Stores, items: Sequence[SourceItem]) -> Iterator[Document]:
             yield document
     if gone:
         more = f" and {len(gone) - _NAMED:,} more" if len(gone) > _NAMED else ""
-        log.info("Gone since they arrived, and left out: %s%s.", ", ".join(gone[:_NAMED]), more)
+        log.info("Gone since they arrived, and left out: %s%s.", ", ".join(map(written, gone[:_NAMED])), more)
+
+
+def _bundles(settings: Settings) -> Bundles:
+    return Bundles(settings.workspace, settings.arrivals or "")
 
 
 def _path(folder: ObjectStoragePath) -> ObjectStoragePath:

@@ -30,7 +30,7 @@ class ArrivalsTrigger(BaseEventTrigger):
     """
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
         self.arguments = arguments
         # Not Airflow's shared threads: this one is nearly always busy.
         self._executor: ThreadPoolExecutor | None = None

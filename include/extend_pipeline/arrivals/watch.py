@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -23,15 +23,20 @@ class Watch:
     """One watch; :meth:`step` is called again and again.
 
     :param arguments: the values of :class:`WatchSettings`, some of them templates.
+    :param log: the logger of the trigger.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], log: logging.Logger) -> None:
+    def __init__(self, arguments: Mapping[str, Any], log: Any) -> None:
         self._arguments, self._log = arguments, log
         self._settings: WatchSettings | None = None
         self._rendered_at = float("-inf")
+        self._bundling = Bundling(at_least=1, or_after=0.0)
 
     def reopen(self) -> None:
-        """Forget connections and settings; the next step opens and reads them again."""
+        """Forget connections and settings; the next step opens and reads them again.
+
+        What was announced is not forgotten, so that a passing error starts no further runs.
+        """
         self._settings, self._rendered_at = None, float("-inf")
 
     def step(self) -> Announcement | None:
@@ -39,23 +44,22 @@ class Watch:
 
         :raises Exception: whatever a connection, the queue or the workspace raises. Nothing is lost then.
         """
-        self._open()
-        announcement = self._bundling.decide(self._waiting, time.time())
+        if time.monotonic() >= self._rendered_at + RENDER_SECONDS:
+            settings = WatchSettings.from_rendered(rendered(self._arguments), label=WATCH_LABELS.__getitem__)
+            if settings != self._settings:
+                self._open(settings)
+            self._settings, self._rendered_at = settings, time.monotonic()
+        bundling = self._bundling
+        announcement = bundling.decide(self._waiting, time.time())
         if announcement is not None:
             return announcement
-        left = self._bundling.next_in(self._waiting, time.time())
-        written = self._intake.step(int(max(0, min(left, LONGEST_WAIT))))
+        left = bundling.next_in(self._waiting, time.time())
+        written = self._intake.step(math.ceil(max(0, min(left, LONGEST_WAIT))))
         if written or self._waiting or time.monotonic() >= self._looked_at + LOOK_SECONDS:
             self._look()
-        return self._bundling.decide(self._waiting, time.time())
+        return bundling.decide(self._waiting, time.time())
 
-    def _open(self) -> None:
-        if time.monotonic() < self._rendered_at + RENDER_SECONDS:
-            return
-        settings = WatchSettings.from_rendered(rendered(self._arguments), label=WATCH_LABELS.__getitem__)
-        self._rendered_at = time.monotonic()
-        if settings == self._settings:
-            return
+    def _open(self, settings: WatchSettings) -> None:
         # Imported here: it brings the provider for AWS.
         from extend_provider.webhooks.sqs import SqsQueue
 
@@ -65,9 +69,8 @@ class Watch:
         self._bundles.check_writable()
         queue = SqsQueue(settings.queue, settings.aws_conn_id)
         self._intake = Intake(queue, self._bundles, settings.reason_against, self._log)
-        self._bundling = Bundling(at_least=settings.at_least, or_after=settings.or_after)
+        self._bundling.at_least, self._bundling.or_after = settings.at_least, settings.or_after
         self._look()
-        self._settings = settings
         self._log.info(
             "Watching %s: %s documents wait for a run.",
             settings.queue,

@@ -74,7 +74,7 @@ class WatchSettings(RenderedSettings):
             return "in the workspace"
         covering = [item for item in self.address if item.covers(*place)]
         if self.address and not covering:
-            return "elsewhere"
+            return "outside of the prefix"
         below = [place.key[len(item.key) :].lstrip("/") for item in covering] or [place.key]
         if self.glob and not any(matches(self.glob, name) for name in below):
             return "outside of the glob"

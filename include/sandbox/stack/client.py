@@ -172,6 +172,11 @@ class AirflowClient:
             raise TimeoutError(f"Airflow does not know the DAG {dag_id} after {timeout:.0f} s.{traces}")
         return found
 
+    def parse_again(self, dag_id: str) -> None:
+        """Have the file of a DAG parsed now."""
+        token = self._json("GET", f"dags/{dag_id}")["file_token"]
+        self._json("PUT", f"parseDagFile/{token}")
+
     def set_paused(self, dag_id: str, paused: bool) -> None:
         """Pause or unpause a DAG."""
         self._json("PATCH", f"dags/{quote(dag_id)}", json={"is_paused": paused})

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 from sandbox.airflow_settings import AirflowSettings
 from sandbox.documents import SampleObject, Truth, generate
-from sandbox.s3 import seed
+from sandbox.s3 import announce, seed
 from sandbox.stack.process import StackError
 
 #: The variable with the source of the nightly run, as ``s3://bucket/prefix``.
 SOURCE_VARIABLE = "extend_source"
+#: The variable with the URL of the queue to which the source's bucket announces new objects.
+QUEUE_VARIABLE = "extend_arrivals_queue"
 
 
 def seed_documents(
@@ -33,6 +35,17 @@ def seed_documents(
 
     seed(s3_url, bucket, generated())
     return truths
+
+
+def announce_arrivals(s3_url: str, settings: AirflowSettings) -> None:
+    """Create the source's bucket and the queue of the settings, to which it announces new objects.
+
+    Nothing is created if the settings name no queue of this S3, or no source in S3.
+    """
+    queue, source = settings.variable(QUEUE_VARIABLE) or "", settings.variable(SOURCE_VARIABLE) or ""
+    if queue.startswith(f"{s3_url}/") and source.startswith("s3://"):
+        bucket, prefix = source_of(settings)
+        announce(s3_url, bucket, queue.rpartition("/")[2], prefix=prefix)
 
 
 def source_of(settings: AirflowSettings) -> tuple[str, str]:

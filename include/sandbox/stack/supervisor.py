@@ -21,6 +21,7 @@ from sandbox.stack.interruption import pause
 from sandbox.stack.network import HOST, free_ports, is_free, require_free
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.process import Command, Component, StackError, run_once, tail
+from sandbox.stack.samples import announce_arrivals
 from sandbox.stack.webhooks import connected
 
 #: The addresses in ``airflow_settings.yaml``; a stack replaces them by its own.
@@ -245,6 +246,7 @@ class Stack:
                 self.settings, self._on_step, extend_url=self.extend_url, airflow_url=self.airflow_url
             )
         self.client.apply(self.settings)
+        announce_arrivals(self.s3_url, self.settings)
         state = State(
             started_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             airflow_url=self.airflow_url,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,7 @@ def test_an_object_outside_of_the_filter_is_deleted_and_named(
     with caplog.at_level("INFO"):
         assert addresses(bundles, subject.step(1)) == [kept]
     assert inbox.waiting() == (0, 0)
-    assert "Left out as elsewhere" in caplog.text
+    assert "Left out (elsewhere)" in caplog.text
     assert "and 2 more" in caplog.text
     assert sum(uri in caplog.text for uri in others) == 5
 
@@ -176,7 +175,7 @@ def test_without_dead_letters_what_cannot_be_read_is_hidden_and_said_once(
 
 
 @pytest.fixture
-def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def received(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     receive = SqsQueue.receive
 
