@@ -104,20 +104,6 @@ def test_what_is_old_and_of_no_batch_at_work_is_swept_at_the_end_of_a_run(
     assert list(delivering.inbox.arrived(fresh.batch_id))
 
 
-def test_webhooks_of_a_batch_at_work_are_kept_however_old(
-    outside: Outside, run_dag: RunDag, night: Callable[..., Any], delivering: Webhooks
-) -> None:
-    outside.put("documents/2026-11-19/slow.txt", b"RECEIPT\nTotal EUR 3.00\n")
-    assert run_dag("extend_nightly", logical_date=NIGHT, dies_at="collect").state == "failed"
-    delivering.api.webhooks()
-    ((folder,),) = [list((delivering.folder / "runs").iterdir())]
-    age(delivering, folder.name)
-    # Another night: its finish sweeps, while the first one's document is claimed.
-    outside.put("documents/2026-11-20/plain.txt", b"RECEIPT\nTotal EUR 4.00\n")
-    assert run_dag("extend_nightly", logical_date=NIGHT + dt.timedelta(days=1)).state == "success"
-    assert list(delivering.inbox.arrived(folder.name))
-
-
 def age(delivering: Webhooks, batch_id: str | None) -> Path:
     """Make the only webhook of a batch two days old."""
     (path,) = (delivering.folder / "runs" / str(batch_id)).iterdir()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
-from extend_provider.batch.progress import SETTLED_STATUSES, OnNeedsReview, RunCounter
+from extend_provider.batch.progress import SETTLED_STATUSES, InboxProgress, OnNeedsReview, RunCounter
+from extend_provider.batch.watching import InboxPoller
 from extend_provider.client.models import RunStatus, RunSummary
 from extend_provider.exceptions import ExtendAuthError, ExtendServerError
 
@@ -96,6 +98,48 @@ def test_how_runs_are_spread_over_pages_and_repeated_makes_no_difference(
     assert progress == counted(6, [*listing, *listing], page_size + 1).progress()
     assert progress.listed == len({number for number, _ in listing})
     assert progress.settled <= progress.listed
+
+
+#: One moment of a wait with an inbox: what has arrived (None: it cannot be read), and what Extend would list.
+MOMENT = st.tuples(st.none() | LISTING, POLL)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(POLICY, st.integers(1, 6), st.lists(MOMENT, max_size=12), st.floats(0, 1, exclude_max=True))
+def test_with_an_inbox_only_a_count_of_all_runs_ends_a_wait_before_its_deadline(
+    policy: WaitPolicy, expected: int, moments: list[Any], chance: float
+) -> None:
+    """Whatever arrives, in whichever order, and whatever is lost: a partial inbox ends nothing."""
+    poller, now = InboxPoller(policy, chance=lambda: chance), 0.0
+    for _ in range(3000):
+        arrived, listing = moments.pop(0) if moments else ([], [])
+        result = None
+        if arrived is None:
+            poller.unreadable(OSError("away"))
+        else:
+            result = poller.looked(InboxProgress(expected, Counter(dict(arrived).values())), now=now)
+            latest = dict(arrived)
+            in_review = RunStatus.NEEDS_REVIEW in latest.values() and policy.on_needs_review != "land"
+            done = len(latest) == expected and set(latest.values()) <= SETTLED_STATUSES and not in_review
+            assert result.outcome is (Outcome.DONE if done else Outcome.WAIT)
+        polled = result is None or (not result.is_final and poller.is_poll_due(now))
+        if polled and isinstance(listing, Exception):
+            result = poller.failed(listing, now=now)
+        elif polled:
+            result = poller.polled(counted(expected, listing, 5).progress(), now=now)
+            over = is_over(listing, expected, policy.on_needs_review)
+            assert (result.outcome in (Outcome.DONE, Outcome.FAILED_REVIEW)) == over
+        assert result is not None
+        assert result.outcome is not Outcome.RUNS_MISSING
+        if result.is_final:
+            break
+        assert now < DEADLINE
+        assert 0 <= result.delay <= DEADLINE - now
+        now += max(result.delay, 1e-6)
+    assert result is not None
+    assert result.is_final
+    if result.outcome is Outcome.TIMED_OUT:
+        assert now >= DEADLINE
 
 
 def test_what_cannot_pass_by_itself_ends_the_wait_at_once() -> None:

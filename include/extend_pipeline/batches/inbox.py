@@ -45,11 +45,17 @@ class Taken(Stored, frozen=True, kw_only=True):
 
 
 def inbox_of(conn_id: str) -> Inbox | None:
-    """Return the inbox of a connection; None if it has none, or cannot be read, which other tasks report."""
+    """Return the inbox of a connection; None if it has none, or cannot be read, which other tasks report.
+
+    What is on the connection's queue is brought into the inbox before.
+    """
     from extend_provider.hooks.extend import ExtendHook
+    from extend_provider.webhooks.queue import drain
 
     try:
-        return Inbox.of(ExtendHook(extend_conn_id=conn_id).settings)
+        settings = ExtendHook(extend_conn_id=conn_id).settings
+        drain(settings)
+        return Inbox.of(settings)
     except Exception as error:  # noqa: BLE001  # of whatever secrets backend there is
         log.warning("Connection %s could not be read: %s", conn_id, describe_error(error))
         return None

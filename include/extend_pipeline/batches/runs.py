@@ -29,6 +29,7 @@ from extend_provider.security import describe_error
 from extend_provider.webhooks.inbox import Arrived, Inbox
 
 if TYPE_CHECKING:
+    from extend_provider.client.settings import ExtendSettings
     from extend_provider.hooks.extend import ExtendAsyncHook
 
 log = logging.getLogger(__name__)
@@ -121,8 +122,9 @@ async def find_runs(hook: ExtendAsyncHook, batch_id: str, *, submitted: int, lis
     :param submitted: how many runs the batch was submitted with.
     :param listing: ask Extend for its list in any case.
     """
-    inbox = Inbox.of(await hook.get_settings())
-    arrived = await _arrived(inbox, batch_id) if inbox is not None else {}
+    settings = await hook.get_settings()
+    inbox = Inbox.of(settings)
+    arrived = {} if inbox is None else await _arrived(inbox, batch_id, settings)
     names = tuple(name for run in arrived.values() for name in run.names)
     settled = {run_id: run for run_id, run in arrived.items() if run.settled}
     statuses = {run_id: run.status for run_id, run in arrived.items()}
@@ -179,7 +181,11 @@ def _is_empty(result: ProcessorResult) -> bool:
     return result.kind == "extract" and result.value is None and not result.metadata
 
 
-async def _arrived(inbox: Inbox, batch_id: str) -> dict[str, Arrived]:
+async def _arrived(inbox: Inbox, batch_id: str, settings: ExtendSettings) -> dict[str, Arrived]:
+    """Return what is in the inbox, and on the queue before it if there is one."""
+    from extend_provider.webhooks.queue import drain_async
+
+    await drain_async(settings)
     try:
         return await asyncio.to_thread(inbox.arrived, batch_id)
     except Exception as error:  # noqa: BLE001  # of whatever store there is; Extend has the runs too

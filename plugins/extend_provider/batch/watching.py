@@ -20,8 +20,14 @@ LONGEST_LOOK: Final = 60.0
 #: The next look is taken after this share of the time for which nothing new has arrived, so the end of a wait
 #: is noticed that much later at the most.
 LOOK_SHARE: Final = 0.1
-#: Looks of all waits of a process together, per second: each costs a listing of the store.
-LOOKS_PER_SECOND: Final = 20.0
+#: Seconds of processor time that a look costs in S3: the request, and each run listed (measured with s3fs;
+#: on a disk it is a thirtieth).
+LOOK_COST: Final = 0.005
+LISTED_COST: Final = 0.0001
+#: Share of a processor that the looks of all waits of a process may cost together; and the seconds to which
+#: that stretches the time between two looks at most.
+LOOK_BUDGET: Final = 0.25
+LONGEST_STRETCH: Final = 120.0
 #: Seconds without a new webhook after which Extend is polled; doubled by each poll, up to the longest.
 FIRST_SILENCE: Final = 180.0
 LONGEST_SILENCE: Final = 900.0
@@ -87,8 +93,12 @@ class InboxPoller(Poller):
                 result = PollResult(Outcome.DONE, said, changed=True)
             elif self.policy.on_needs_review == "fail" and changed:
                 self._next_poll = now  # a reviewer may have decided since; Extend knows
-        known = {"progress": arrived.as_dict(), "dashboard_url": arrived.dashboard_url}
-        return dataclasses.replace(result, limit=self.policy.limit, **known)
+        return dataclasses.replace(
+            result,
+            progress=arrived.as_dict(),
+            dashboard_url=arrived.dashboard_url,
+            limit=self.policy.limit,
+        )
 
     def unreadable(self, error: Exception) -> None:
         """Note that a look has failed; Extend is polled as without an inbox until one succeeds."""
@@ -172,10 +182,11 @@ def next_look(arrived: BatchProgress, *, running: float, quiet: float, waits: in
     :param arrived: the counts of the last look.
     :param running: seconds since the first look.
     :param quiet: seconds since something new has arrived.
-    :param waits: how many waits share :data:`LOOKS_PER_SECOND`.
+    :param waits: how many waits share :data:`LOOK_BUDGET`.
     :param chance: a number in [0, 1) that spreads the interval by ±20 %.
     """
     left = 1 - arrived.settled / arrived.expected if arrived.expected else 0.0
     interval = LOOK_SHARE * max(quiet, running * max(left, 0.0))
-    interval = max(min(interval, LONGEST_LOOK), SHORTEST_LOOK, waits / LOOKS_PER_SECOND)
+    affordable = waits * (LOOK_COST + LISTED_COST * arrived.listed) / LOOK_BUDGET
+    interval = max(min(interval, LONGEST_LOOK), SHORTEST_LOOK, min(affordable, LONGEST_STRETCH))
     return interval * (1 + JITTER * (2 * chance - 1))

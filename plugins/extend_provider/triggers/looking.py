@@ -64,13 +64,17 @@ class InboxLook:
     def progress(self, settings: ExtendSettings) -> InboxProgress | None:
         """Return the counts, by one listing; None if the connection has no inbox. Blocks.
 
+        What is on the connection's queue is brought into the inbox before.
+
         :raises Exception: whatever the store raises.
         """
-        from extend_provider.webhooks.inbox import Inbox
-
-        self._inbox = self._inbox or Inbox.of(settings)
-        if self._inbox is None:
+        if settings.webhook_inbox is None:
             return None
+        from extend_provider.webhooks.inbox import Inbox
+        from extend_provider.webhooks.queue import drain
+
+        drain(settings)
+        self._inbox = self._inbox or Inbox(settings.webhook_inbox)
         arrived = self._inbox.arrived(self._batch_id)
         if arrived and self._dashboard_url is None:
             self._dashboard_url = self._page_of(self._inbox, next(iter(arrived.values())))

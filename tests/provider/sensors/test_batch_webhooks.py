@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import pytest
 from extend_provider.exceptions import ExtendBatchError
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from fixtures.sources.s3 import S3
+from fixtures.sources.sqs import Sqs
 from fixtures.tasks.batch_sensor import MODES, Run, sensor, submit
 from fixtures.tasks.task_support import Task
+from fixtures.webhooks import deliveries
 from fixtures.webhooks.delivered import LISTING, RUN, Webhooks
 
 
@@ -60,6 +63,25 @@ def test_an_inbox_in_s3_does_too(
     webhooks.deliver(batch_id)
     assert run(sensor(batch_id, 3), Task().attempt())["settled"] == 3
     assert webhooks.requests_to(LISTING) == 0
+
+
+@MODES
+def test_webhooks_on_a_queue_do_too(
+    run: Run, webhooks: Webhooks, sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_provider.webhooks.queue._queues", {})
+    url, _ = sqs.queue_with_dead_letters("acme-webhooks", receptions=2, VisibilityTimeout=0)
+    queue = {"webhook_queue": url, "webhook_queue_conn_id": "aws_queue", "webhook_secrets": deliveries.SECRET}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_QUEUE", sqs.connection_json())
+    monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", webhooks.connection_json(**queue))
+    batch_id = submit(3)
+    for number, listed in enumerate(webhooks.listed(batch_id)):
+        body = deliveries.body(json.loads(webhooks.payload(listed["id"])), f"event_{number}")
+        signed = {name: value for name, value in deliveries.headers(body).items() if name.startswith("x-")}
+        sqs.send(url, body.decode(), signed)
+    assert run(sensor(batch_id, 3), Task().attempt())["settled"] == 3
+    assert webhooks.requests_to(LISTING) == 0
+    assert sqs.waiting(url) == (0, 0)
 
 
 @MODES
