@@ -21,9 +21,8 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +34,7 @@ from extend_provider.client.settings import ExtendSettings
 from extend_provider.client.wire import wire_for
 from extend_provider.client.wire.reading import UnreadableAnswerError, decoded
 from extend_provider.exceptions import ExtendError
+from extend_provider.webhooks import disk
 from extend_provider.webhooks.events import RunEvent, UnknownEvent, is_id
 
 #: The version of the stored format.
@@ -48,8 +48,6 @@ _NAME: Final = re.compile(
 #: A name has 255 bytes at most; this is what an event's id may take of them.
 _LONGEST_EVENT_ID: Final = 64
 _UNKNOWN_TIME: Final = "0"
-#: How often a new folder is made again that somebody has removed because it was empty.
-_TRIES: Final = 5
 
 
 class UnreadableEventError(ExtendError):
@@ -117,9 +115,9 @@ class Inbox:
     def __repr__(self) -> str:
         return f"Inbox({self.address!r})"
 
-    @cached_property
+    @property
     def _home(self) -> ObjectStoragePath:
-        return ObjectStoragePath(self.address)  # may look up a connection
+        return _home_of(self.address)
 
     @property
     def _fs(self) -> Any:
@@ -143,47 +141,13 @@ class Inbox:
         folder, name, data = _stored(event)
         try:
             if self._is_local:
-                self._link_new(folder, name, data)
+                disk.create(self._path(*folder), name, data, scratch=self._path("partial"))
             else:
                 # Of several writers exactly one succeeds: a conditional request (``If-None-Match``).
                 self._fs.pipe_file(self._path(*folder, name), data, mode="create")
         except FileExistsError:
             return False
         return True
-
-    def _link_new(self, folder: tuple[str, ...], name: str, data: bytes) -> None:
-        """Create a file whole and on the disk; raise FileExistsError if it exists."""
-        target = Path(self._path(*folder))
-        with self._partial(data) as partial:
-            for tries_left in reversed(range(_TRIES)):
-                created = _make(target)
-                try:
-                    os.link(partial, target / name)
-                except FileNotFoundError:  # landed at this moment, and the folder was removed
-                    if not tries_left:
-                        raise
-                else:
-                    _flush_names(target, *created)
-                    return
-
-    @contextlib.contextmanager
-    def _partial(self, data: bytes) -> Iterator[str]:
-        """Write a file with another name for the block, flushed to the disk."""
-        folder = Path(self._path("partial"))
-        try:
-            descriptor, partial = tempfile.mkstemp(dir=folder)
-        except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor, partial = tempfile.mkstemp(dir=folder)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield partial
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)  # noqa: PTH108  # as the rest of this function
 
     # ------------------------------------------------------------------ reading
 
@@ -303,6 +267,11 @@ class Inbox:
                 yield folder, name, modified
 
 
+@lru_cache(maxsize=64)
+def _home_of(address: str) -> ObjectStoragePath:
+    return ObjectStoragePath(address)  # may look up a connection
+
+
 def _folder(batch_id: str | None) -> str:
     if batch_id is None:
         return SINGLE
@@ -339,27 +308,6 @@ def _rank(match: re.Match[str]) -> tuple[int, str, str]:
     status = match["status"]
     step = 2 if status in SETTLED_STATUSES and status != RunStatus.NEEDS_REVIEW else 1
     return (0 if status in IN_FLIGHT_STATUSES else step, match["updated"], match[0])
-
-
-def _make(folder: Path) -> list[Path]:
-    """Make a folder, and return the folders in which a name is new."""
-    missing, changed = folder, []
-    while not missing.is_dir():
-        missing = missing.parent
-        changed.append(missing)
-    if changed:
-        folder.mkdir(parents=True, exist_ok=True)
-    return changed
-
-
-def _flush_names(*folders: Path) -> None:
-    """Bring the names in folders to the disk, so that they outlive a crash of the machine."""
-    for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _modified(details: Mapping[str, Any]) -> dt.datetime:

@@ -48,8 +48,9 @@ BODY_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 15.0
 #: Bytes of all bodies together that are held at one moment.
 HELD_BYTES: Final = 4 * LARGEST_BODY
-#: How many webhooks are stored at the same time, and how many may wait for that.
-THREADS: Final = 16
+#: How many webhooks are stored at the same time, and how many may wait for that. A thread spends its time
+#: waiting for the disk or for S3, and a disk that has many writers flushes them together.
+THREADS: Final = 32
 WAITING: Final = 512
 
 _NOT_FOUND: Final = HTTPStatus.NOT_FOUND.value
