@@ -316,6 +316,24 @@ def test_without_a_place_for_the_secret_nothing_is_created(extend_api: ExtendApi
     assert extend_api.requests_to("POST /webhook_endpoints") == 0
 
 
+def test_a_secrets_backend_is_named(
+    extend_api: ExtendApi,
+    stored_connection: str,
+    webhooks: Typed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is asked first, so what Airflow's database has of the connection does not count."""
+    file = tmp_path / "connections.json"
+    file.write_text(json.dumps({stored_connection: json.loads(extend_api.connection_json())}))
+    backend = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", backend)
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", json.dumps({"connections_file_path": str(file)}))
+    code, _, complained = webhooks("register", *INVOICES)
+    assert (code, "comes from the secrets backend LocalFilesystemBackend" in complained) == (1, True)
+    assert (endpoints(extend_api), secrets()) == ([], [])
+
+
 def test_the_secret_goes_into_a_file_that_only_its_owner_may_read(
     extend_api: ExtendApi, elsewhere: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
