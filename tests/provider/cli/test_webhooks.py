@@ -316,22 +316,18 @@ def test_without_a_place_for_the_secret_nothing_is_created(extend_api: ExtendApi
     assert extend_api.requests_to("POST /webhook_endpoints") == 0
 
 
-def test_a_secrets_backend_is_named(
-    extend_api: ExtendApi,
-    stored_connection: str,
-    webhooks: Typed,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It is asked first, so what Airflow's database has of the connection does not count."""
+def test_a_secrets_backend_is_named(extend_api: ExtendApi, tmp_path: Path) -> None:
+    """In a process of its own, because Airflow keeps its backends."""
     file = tmp_path / "connections.json"
-    file.write_text(json.dumps({stored_connection: json.loads(extend_api.connection_json())}))
-    backend = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
-    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", backend)
-    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", json.dumps({"connections_file_path": str(file)}))
-    code, _, complained = webhooks("register", *INVOICES)
-    assert (code, "comes from the secrets backend LocalFilesystemBackend" in complained) == (1, True)
-    assert (endpoints(extend_api), secrets()) == ([], [])
+    file.write_text(json.dumps({"of_backend": json.loads(extend_api.connection_json())}))
+    done = in_a_process(
+        *("register", *INVOICES, "--conn-id", "of_backend"),
+        AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps({"connections_file_path": str(file)}),
+    )
+    assert done.returncode == 1
+    assert "comes from the secrets backend LocalFilesystemBackend" in done.stderr
+    assert endpoints(extend_api) == []
 
 
 def test_the_secret_goes_into_a_file_that_only_its_owner_may_read(
@@ -588,16 +584,23 @@ def test_a_mistake_in_the_arguments_is_explained(typed: Typed, arguments: list[s
 
 
 def test_airflow_finds_the_commands(extend_api: ExtendApi, tmp_path: Path) -> None:
-    """In a process of its own, as a person types it."""
     file = tmp_path / "secret"
-    arguments = [*INVOICES, "--conn-id", "elsewhere", "--secret-file", str(file)]
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow", "extend", "webhooks", "register", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "AIRFLOW_CONN_ELSEWHERE": extend_api.connection_json(), "NO_COLOR": "1"},
+    done = in_a_process(
+        *("register", *INVOICES, "--conn-id", "elsewhere", "--secret-file", str(file)),
+        AIRFLOW_CONN_ELSEWHERE=extend_api.connection_json(),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert file.read_text().strip() not in done.stdout + done.stderr
     assert len(endpoints(extend_api)) == 1
+
+
+def in_a_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``airflow extend webhooks …`` as a person types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "airflow", "extend", "webhooks", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **environment, "NO_COLOR": "1"},
+    )
