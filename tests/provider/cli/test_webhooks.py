@@ -438,6 +438,26 @@ def test_while_a_secret_is_rotated_both_deliver(extend_api: ExtendApi, webhooks:
     assert endpoints(extend_api) == [new]
 
 
+def test_what_the_old_endpoint_has_got_meanwhile_goes_to_the_new_one(
+    extend_api: ExtendApi, webhooks: Typed
+) -> None:
+    webhooks("register", *INVOICES)
+    webhooks("rotate", *TO)
+    old, new = endpoints(extend_api)
+    body = {
+        "webhookEndpointId": old["id"],
+        "resourceType": "workflow",
+        "resourceId": "workflow_mixed",
+        "enabledEvents": [*RUN_EVENTS[NEWEST]],
+    }
+    assert extend_api.call("POST", "/webhook_subscriptions", json=body).ok
+    assert webhooks("rotate", *TO, "--finish")[0] == 0
+    assert [each[:2] for each in subscriptions(extend_api)] == [
+        (new["id"], "workflow_invoices"),
+        (new["id"], "workflow_mixed"),
+    ]
+
+
 def test_rotation_takes_over_what_an_endpoint_of_somebodys_has(
     extend_api: ExtendApi, webhooks: Typed, set_extra: Callable[..., None]
 ) -> None:
