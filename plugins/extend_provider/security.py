@@ -24,12 +24,12 @@ _CREDENTIALS = (
     (re.compile(r"(?i)\b(https?://[^\s?#'\"<>]+)[?#][^\s'\"<>]*"), rf"\1?{HIDDEN}"),
     (re.compile(r"([?&][\w.%-]+=)[^\s&'\"<>]+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)\bbearer\s+\S+"), f"Bearer {HIDDEN}"),
-    (re.compile(r"\bsk_\w+"), f"sk_{HIDDEN}"),
+    (re.compile(r"\b(sk|wss)_\w+"), rf"\1_{HIDDEN}"),
 )
 
 
 def without_credentials(text: str) -> str:
-    """Return ``text`` with the user and query parts of URLs and anything like an API key taken out."""
+    """Return ``text`` without users and queries of URLs, and without what looks like a key or a secret."""
     for pattern, replacement in _CREDENTIALS if text else ():
         text = pattern.sub(replacement, text)
     return text

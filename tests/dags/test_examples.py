@@ -28,3 +28,10 @@ def test_a_pipeline_of_ones_own_lands(outside: Outside, run_dag: Callable[..., A
     ((total,),) = outside.rows("SELECT total FROM extend.invoice")
     assert invoice.truth.value is not None
     assert float(total) == invoice.truth.value["total"]
+
+
+def test_a_pipeline_of_arrivals_has_nothing_to_do_before_anything_has_come(
+    outside: Outside, run_dag: Callable[..., Any]
+) -> None:
+    assert run_dag("invoices_as_they_come", logical_date=None).state == "success"
+    assert outside.extend.stats()["runs_created"] == {}

@@ -32,6 +32,7 @@ PRESIGNED = "https://bucket.s3.amazonaws.com/in/invoice 1.pdf?X-Amz-Credential=A
         ("https://h/in voice.pdf?sig=5ecre7&x=5ecre7", "https://h/in voice.pdf?sig=***&x=***"),
         ("Authorization: Bearer 5ecre7", "Authorization: Bearer ***"),
         ("key sk_5ecre7", "key sk_***"),
+        ("signed with wss_5ecre7", "signed with wss_***"),
         ("https://h/a.pdf is fine", "https://h/a.pdf is fine"),
     ],
 )

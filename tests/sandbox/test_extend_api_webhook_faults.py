@@ -112,6 +112,20 @@ def test_events_of_a_batch_change_places_and_the_last_one_does_not_wait_for_ever
     assert names(receiver) != sorted(names(receiver)) == sorted(f"{n:03}.txt" for n in range(9))
 
 
+def test_earlier_event_that_arrives_meanwhile_overtakes_nothing(
+    extend_api: ExtendApi, receiver: ScriptedServer, secret: str
+) -> None:
+    faults = [
+        {"kind": "delay", "seconds": 0.3, "count": 1},
+        {"kind": "reorder", "seconds": 20, "skip": 1, "count": 1},
+        {"kind": "delay", "seconds": 1.5, "skip": 2, "count": 1},
+    ]
+    extend_api.configure(max_concurrent_runs=1, webhook_faults=faults)
+    batch(extend_api, 3)
+    extend_api.webhooks(delivered=3)
+    assert names(receiver) == ["000.txt", "002.txt", "001.txt"]
+
+
 def test_forged_event_comes_first_says_something_else_and_is_signed_wrongly(
     extend_api: ExtendApi, receiver: ScriptedServer, secret: str
 ) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -25,6 +26,9 @@ from fixtures.extend.api import NEWEST, ExtendApi
 from fixtures.extend.contract import OLDER
 from fixtures.extend.scripted_server import Received, Reply, ScriptedServer, closed_port
 from fixtures.extend.strict_types import faults
+from sandbox.extend_api.errors import ApiError
+from sandbox.extend_api.signed_urls import check_query
+from sandbox.extend_api.webhooks.payloads import Payloads
 
 INVOICE = "INVOICE\nInvoice number: INV-7\nInvoice date: 2026-11-02\nTotal: 119.00 EUR\n"
 COMPLETED: Any = WebhookSubscriptionEventType.WORKFLOW_RUN_COMPLETED
@@ -236,6 +240,13 @@ def test_each_end_of_a_run_is_an_event(
     assert faults(receiver.requests[0].json, WebhookEvent) == []
 
 
+def test_change_of_a_run_that_has_ended_is_no_event(extend_api: ExtendApi, receiver: ScriptedServer) -> None:
+    extend_api.listen(receiver.url)
+    [run] = extend_api.runs(batch(extend_api))
+    extend_api.call("POST", f"/workflow_runs/{run['id']}", json={"metadata": {"seen": True}})
+    assert extend_api.webhooks(delivered=1)["events"] == {"workflow_run.completed": 1}
+
+
 def test_unknown_status_cancelled_run_and_deleted_run(
     extend_api: ExtendApi, receiver: ScriptedServer
 ) -> None:
@@ -424,6 +435,32 @@ def test_older_endpoint_gets_only_the_url_and_a_changed_one_is_refused(
         url.replace("event_", "event"),
     ):
         assert requests.get(wrong, timeout=10).status_code == 403
+
+
+def test_step_that_is_sent_as_a_url_is_named_by_its_own_id(
+    extend_api: ExtendApi, receiver: ScriptedServer
+) -> None:
+    extend_api.listen(receiver.url, "step_run.processed", payload={"format": "url"})
+    [run] = extend_api.runs(batch(extend_api))
+    extend_api.webhooks(delivered=1)
+    [(_, payload)] = events(receiver)
+    assert payload["id"] == run["stepRuns"][0]["id"]
+    assert "metadata" not in payload
+
+
+def test_payload_is_kept_as_long_as_its_url_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Payloads()
+    for name in ("a", "b"):
+        kept.address(name, name.encode())
+    assert [kept.get(name) for name in ("a", "b")] == [b"a", b"b"]
+    monkeypatch.setattr("sandbox.extend_api.webhooks.payloads.LIFETIME_SECONDS", -1)
+    kept = Payloads()
+    path = kept.address("a", b"a")
+    kept.address("b", b"b")
+    with pytest.raises(ApiError, match="not found"):
+        kept.get("a")
+    with pytest.raises(ApiError, match="expired"):
+        check_query("a", dict(parse_qsl(urlsplit(path).query)))
 
 
 # Retries

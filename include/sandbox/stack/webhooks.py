@@ -35,7 +35,7 @@ def connected(
     """Register an endpoint and subscriptions to all workflows; return the settings with secret and inbox.
 
     :param settings: the settings with the stack's own addresses.
-    :param on_step: called with the reason if the emulator refused something, e.g. the key.
+    :param on_step: called with the reason if Airflow has no receiver, or the emulator refuses something.
     :return: the same settings then, and if the connection leads elsewhere, has an inbox, or there is no
         workspace: runs are polled.
     """
@@ -48,6 +48,11 @@ def connected(
     # trust_env=False: the loopback interface needs no proxy
     with httpx.Client(base_url=extend_url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False) as http:
         try:
+            if not _is_served(receiver_url(airflow_url)):
+                on_step(
+                    "no webhooks, runs are polled: Airflow does not have the project's plugin; make setup"
+                )
+                return settings
             secret = _register(http, receiver_url(airflow_url))
         except httpx.HTTPError as error:
             on_step(f"no webhooks, runs are polled: {error}")
@@ -58,6 +63,11 @@ def connected(
         "webhook_payload_hosts": extend_url,
     }
     return msgspec.structs.replace(settings, connections=list(_with_extra(settings, extra)))
+
+
+def _is_served(url: str) -> bool:
+    """Return True if Airflow has the receiver, which takes only POST; elsewhere Airflow shows its UI."""
+    return httpx.get(url, timeout=TIMEOUT_SECONDS, trust_env=False).status_code == httpx.codes.NOT_FOUND
 
 
 def _register(http: httpx.Client, url: str) -> str:

@@ -66,6 +66,7 @@ class ApiCall(Generic[T]):
     :param body: JSON, encoded.
     :param complete: adds to the result what only the undecoded body has.
     :param leave_by: when it must have begun to leave, or not at all; timezone-aware. None: any time.
+    :param headers: that it has besides those of every request, or instead of them.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -78,6 +79,7 @@ class ApiCall(Generic[T]):
     upload: Upload | None = None
     complete: Callable[[T, bytes], T] | None = dataclasses.field(default=None, repr=False)
     leave_by: datetime | None = None
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __iter__(self) -> Generator[ApiCall[Any], Any, T]:
         result: T = yield self

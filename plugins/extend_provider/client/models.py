@@ -243,6 +243,44 @@ class WorkflowRun(RunSummary):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class WebhookEndpoint:
+    """A URL that Extend delivers events to.
+
+    :param status: ``enabled``, ``disabled``, or a status not known here.
+    :param api_version: the version whose shapes its events have; it never changes.
+    :param events: the types that it gets of the whole workspace; what it gets of a workflow is in its
+        subscriptions.
+    :param options: how events are delivered (``headers``, ``payload``), as the API has them.
+    :param signing_secret: what its deliveries are signed with; Extend tells it once, at creation.
+    """
+
+    id: str
+    url: str
+    name: str | None = None
+    status: str | None = None
+    api_version: str | None = None
+    events: tuple[str, ...] = ()
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    created_at: str | None = None
+    signing_secret: str | None = dataclasses.field(default=None, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WebhookSubscription:
+    """The events of one resource that an endpoint gets.
+
+    :param resource_type: ``workflow``, ``extractor``, ``classifier`` or ``splitter``.
+    """
+
+    id: str
+    endpoint_id: str | None
+    resource_type: str | None
+    resource_id: str | None
+    events: tuple[str, ...] = ()
+    created_at: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a listing; ``next_page_token`` is None on the last one."""
 

@@ -11,7 +11,7 @@ import tenacity
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.http.hooks.http import HttpHook
 
-from extend_provider.client import endpoints
+from extend_provider.client import endpoints, webhook_endpoints
 from extend_provider.client.calls import ApiCall, Cursor, Steps
 from extend_provider.client.errors import Answer, Transmission, is_unauthorized
 from extend_provider.client.models import Page
@@ -238,7 +238,7 @@ class ExtendHook(ExtendHookMixin, HttpHook):
                     settings.base_url + call.path,
                     params=call.params,
                     data=body,
-                    headers=content_headers(body),
+                    headers={**content_headers(body), **call.headers},
                     timeout=settings.timeouts(brief=call.is_brief),
                     allow_redirects=False,
                 )
@@ -261,3 +261,11 @@ class ExtendHook(ExtendHookMixin, HttpHook):
     iter_file_pages = _listing(endpoints.iter_file_pages)
     get_file = _method(endpoints.get_file)
     delete_file = _method(endpoints.delete_file)
+
+    create_webhook_endpoint = _method(webhook_endpoints.create_webhook_endpoint)
+    iter_webhook_endpoint_pages = _listing(webhook_endpoints.iter_webhook_endpoint_pages)
+    update_webhook_endpoint = _method(webhook_endpoints.update_webhook_endpoint)
+    delete_webhook_endpoint = _method(webhook_endpoints.delete_webhook_endpoint)
+    create_webhook_subscription = _method(webhook_endpoints.create_webhook_subscription)
+    iter_webhook_subscription_pages = _listing(webhook_endpoints.iter_webhook_subscription_pages)
+    delete_webhook_subscription = _method(webhook_endpoints.delete_webhook_subscription)

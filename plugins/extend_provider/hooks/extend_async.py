@@ -14,7 +14,7 @@ from airflow.providers.common.compat.connection import get_async_connection, get
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.http.hooks.http import HttpAsyncHook, SessionConfig
 
-from extend_provider.client import endpoints
+from extend_provider.client import endpoints, webhook_endpoints
 from extend_provider.client.calls import ApiCall, Cursor, Steps
 from extend_provider.client.errors import Answer, Transmission, is_unauthorized
 from extend_provider.client.models import Page
@@ -258,7 +258,7 @@ class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
                 settings.base_url + call.path,
                 params=call.params,
                 data=chunks(body) if isinstance(body, Form) else body,
-                headers={**settings.headers, **content_headers(body)},
+                headers={**settings.headers, **content_headers(body), **call.headers},
                 timeout=request_timeout(settings, brief=call.is_brief),
                 allow_redirects=False,
                 trace_request_ctx=transmission,
@@ -284,3 +284,11 @@ class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
     iter_file_pages = _listing(endpoints.iter_file_pages)
     get_file = _method(endpoints.get_file)
     delete_file = _method(endpoints.delete_file)
+
+    create_webhook_endpoint = _method(webhook_endpoints.create_webhook_endpoint)
+    iter_webhook_endpoint_pages = _listing(webhook_endpoints.iter_webhook_endpoint_pages)
+    update_webhook_endpoint = _method(webhook_endpoints.update_webhook_endpoint)
+    delete_webhook_endpoint = _method(webhook_endpoints.delete_webhook_endpoint)
+    create_webhook_subscription = _method(webhook_endpoints.create_webhook_subscription)
+    iter_webhook_subscription_pages = _listing(webhook_endpoints.iter_webhook_subscription_pages)
+    delete_webhook_subscription = _method(webhook_endpoints.delete_webhook_subscription)

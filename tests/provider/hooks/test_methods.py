@@ -6,20 +6,21 @@ import inspect
 
 import pytest
 
-from extend_provider.client import endpoints
+from extend_provider.client import endpoints, webhook_endpoints
 from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
 
-METHODS = sorted(name for name in vars(ExtendHook) if hasattr(endpoints, name) and name[0] != "_")
+ENDPOINTS = {
+    name: each
+    for module in (endpoints, webhook_endpoints)
+    for name, each in vars(module).items()
+    if inspect.isfunction(each) and list(inspect.signature(each).parameters)[:1] == ["wire"]
+}
+METHODS = sorted(name for name in vars(ExtendHook) if name in ENDPOINTS and name[0] != "_")
 
 
 def test_both_hooks_have_every_endpoint() -> None:
-    defined = {
-        name
-        for name, each in vars(endpoints).items()
-        if inspect.isfunction(each) and list(inspect.signature(each).parameters)[:1] == ["wire"]
-    }
     assert (
-        {name for name in defined if name[0] != "_"}
+        {name for name in ENDPOINTS if name[0] != "_"}
         == set(METHODS)
         == set(METHODS) & set(dir(ExtendAsyncHook))
     )
@@ -29,7 +30,7 @@ def test_both_hooks_have_every_endpoint() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_shows_its_parameters_and_what_it_does(name: str, hook: type) -> None:
     method = getattr(hook, name)
-    endpoint = getattr(endpoints, name)
+    endpoint = ENDPOINTS[name]
     assert inspect.getdoc(method) == inspect.getdoc(endpoint)
     assert list(inspect.signature(method).parameters) == [
         "self",

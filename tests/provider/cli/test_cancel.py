@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import datetime as dt
 import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from extend_provider import cli
 from extend_provider.batch.cancellation import RemoteWork
 from extend_provider.batch.orphans import IdempotencyKey, Orphan
 from extend_provider.client.models import BatchInput, FileInput
@@ -97,11 +94,9 @@ def test_a_command_without_anything_to_cancel_names_what_is_missing(
     assert "--batch-id" in capsys.readouterr().err
 
 
-def test_the_module_imports_nothing_heavy() -> None:
-    """Airflow loads it at each of its commands; what only the run of the command needs is imported there."""
-    body = ast.parse(Path(cli.__file__).read_text()).body
-    imported = {node.module for node in body if isinstance(node, ast.ImportFrom)}
-    imported |= {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
-    assert {name for name in imported if str(name).split(".")[0] not in sys.stdlib_module_names} == {
-        "airflow.cli.cli_config"
-    }
+def test_a_connection_that_airflows_database_has_will_do(
+    extend_api: ExtendApi, stored_connection: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_id = submit(2)
+    assert extend_command("cancel", "--batch-id", batch_id, "--conn-id", stored_connection) == 0
+    assert f"Batch {batch_id}: 2 runs cancelled" in capsys.readouterr().out

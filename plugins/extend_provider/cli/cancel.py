@@ -1,8 +1,4 @@
-"""``airflow extend cancel``: finishes by hand what a killed task could not.
-
-Airflow loads this module whenever one of its commands runs, so what the command needs is imported by the
-command alone.
-"""
+"""``airflow extend cancel``: finishes by hand what a killed task could not."""
 
 from __future__ import annotations
 
@@ -11,9 +7,16 @@ import asyncio
 import datetime as dt
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command
+from airflow.cli.cli_config import ActionCommand, lazy_load_command
+
+from extend_provider.cli.options import (
+    conn_id_option,
+    option,
+    read_connections_of_the_database,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from extend_provider.batch.cancellation import Cancellation, RemoteWork
@@ -30,51 +33,47 @@ Settled runs stay as they are, so it may be repeated. The exit code is 0 if noth
 something may, 2 if the command cannot be understood."""
 
 
-def get_extend_cli_commands() -> list[GroupCommand]:
-    """Return the commands; Airflow finds this function by the key ``cli`` of the provider's description."""
-    cancel = ActionCommand(
+def command() -> ActionCommand:
+    """Return the command."""
+    return ActionCommand(
         name="cancel",
         help="Cancel runs at Extend that have not settled",
         description=DESCRIPTION,
-        func=lazy_load_command("extend_provider.cli.cancel"),
+        func=lazy_load_command("extend_provider.cli.cancel.cancel"),
         args=(
-            _option("--batch-id", action="append", default=[], help="A batch; may be repeated"),
-            _option("--run-id", action="append", default=[], help="A single run; may be repeated"),
-            _option("--workflow-id", help="The workflow of a batch that must be found first"),
-            _option(
+            option("--batch-id", action="append", default=[], help="A batch; may be repeated"),
+            option("--run-id", action="append", default=[], help="A single run; may be repeated"),
+            option("--workflow-id", help="The workflow of a batch that must be found first"),
+            option(
                 "--metadata",
                 action="append",
                 default=[],
                 type=_pair,
                 help="KEY=VALUE of its runs; may be repeated",
             ),
-            _option("--since", type=_moment, help="When its submission was begun"),
-            _option(
+            option("--since", type=_moment, help="When its submission was begun"),
+            option(
                 "--until", type=_moment, help="When it is listed at the latest (default: by the connection)"
             ),
-            _option("--runs", type=int, help="Find so many single runs instead of a batch"),
-            _option("--conn-id", default="extend_default", help="Connection to Extend"),
-            _option(
+            option("--runs", type=int, help="Find so many single runs instead of a batch"),
+            conn_id_option(),
+            option(
                 "--timeout", type=float, help="Seconds for each (default: 300, and what it takes to find it)"
             ),
-            _option("--concurrency", type=int, default=8, help="Requests at a time"),
+            option("--concurrency", type=int, default=8, help="Requests at a time"),
         ),
     )
-    return [GroupCommand(name="extend", help="Work at Extend (extend.ai)", subcommands=(cancel,))]
-
-
-def _option(flag: str, **settings: Any) -> Arg:
-    return Arg((flag,), **settings)  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
 
 def cancel(options: argparse.Namespace) -> None:
     """Cancel, print what became of each piece of work, and exit."""
     from rich.console import Console
 
+    read_connections_of_the_database()
     if not options.batch_id and not options.run_id and not options.workflow_id:
-        _refuse("give at least one --batch-id or --run-id, or --workflow-id")
+        refuse("cancel", "give at least one --batch-id or --run-id, or --workflow-id")
     if options.workflow_id and not (options.metadata and options.since):
-        _refuse("--workflow-id needs --metadata and --since")
+        refuse("cancel", "--workflow-id needs --metadata and --since")
     cancellations = asyncio.run(_cancel_all(list(_works(options)), options))
     console = Console()
     for each in cancellations:
@@ -105,7 +104,7 @@ def _listed_by(since: str, conn_id: str) -> str:
     try:
         settings = ExtendHook(extend_conn_id=conn_id).settings
     except Exception as error:  # noqa: BLE001  # Airflow's, of a connection that is not there, among them
-        _refuse(describe_error(error))
+        refuse("cancel", describe_error(error))
     seconds = settings.submission_window + settings.listing_grace
     return (dt.datetime.fromisoformat(since) + dt.timedelta(seconds=seconds)).isoformat()
 
@@ -131,12 +130,6 @@ async def _cancel_all(works: Sequence[RemoteWork], options: argparse.Namespace) 
                 )
             )
     return cancellations
-
-
-def _refuse(reason: str) -> NoReturn:
-    """End as for any other mistake in the arguments."""
-    sys.stderr.write(f"airflow extend cancel: error: {reason}\n")
-    sys.exit(2)
 
 
 def _pair(text: str) -> tuple[str, str]:
