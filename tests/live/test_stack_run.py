@@ -25,7 +25,7 @@ def test_run_lands_every_document_and_leaves_no_process(tmp_path: Path) -> None:
     assert "All 40 documents landed as they are in the files." in done.stdout
     assert re.search(r"(\d+) runs for \1 documents; 0 sent more than once", done.stdout)
     assert re.search(r"POST /workflow_runs/batch\W+1\W", done.stdout)
-    assert re.search(r"^0 result requests, [0-3] lists; (\d+) events delivered$", done.stdout, re.MULTILINE)
+    assert re.search(r"^0 result requests, [0-3] lists?; \d+ events delivered$", done.stdout, re.MULTILINE)
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as warehouse:
         assert warehouse.sql("SELECT count(*) FROM extend.documents").fetchall() == [(40,)]
     assert not Home(home).is_taken()

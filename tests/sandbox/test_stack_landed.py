@@ -106,12 +106,15 @@ def test_requests_and_repeated_documents_are_counted() -> None:
 def test_results_are_counted_by_how_they_came() -> None:
     console = Console(file=io.StringIO(), width=160)
     webhooks = {"events": {"workflow_run.completed": 8, "workflow_run.failed": 2}}
-    for delivered, requests in ((10, {"GET /workflow_runs": 2}), (9, {"GET /workflow_runs/{id}": 1_200})):
+    for delivered, requests in (
+        (10, {"GET /workflow_runs": 2}),
+        (9, {"GET /workflow_runs/{id}": 1_200, "GET /workflow_runs": 1}),
+    ):
         counts = {**webhooks, "deliveries": {"delivered": delivered, "given_up": 10 - delivered}}
         report.print_results(console, {"requests": requests, "webhooks": counts})
     first, second = filter(None, _text(console).splitlines())
     assert first == "0 result requests, 2 lists; 10 events delivered"
-    assert second == "1,200 result requests, 0 lists; 9 events delivered, 1 not"
+    assert second == "1,200 result requests, 1 list; 9 events delivered, 1 not"
 
 
 def test_verdict_names_differences_and_counts_the_rest() -> None:

@@ -120,9 +120,8 @@ def print_results(console: Console, stats: Mapping[str, Any]) -> None:
     delivered = webhooks["deliveries"].get("delivered", 0)
     missed = sum(webhooks["events"].values()) - delivered
     console.print(
-        f"{asked:,} result requests, {listed:,} lists; {delivered:,} events delivered"
-        + f", {missed:,} not" * bool(missed)
-        + "\n"
+        f"{asked:,} result requests, {listed:,} {'list' if listed == 1 else 'lists'}; "
+        f"{delivered:,} events delivered" + f", {missed:,} not" * bool(missed) + "\n"
     )
 
 
