@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from extend_provider.webhooks.inbox import Inbox
+from extend_provider.webhooks.inbox.store import Inbox
 from fixtures.airflow.dag_runs import Outside
 from fixtures.webhooks import deliveries
 from fixtures.webhooks.delivered import LISTING, RUN, Webhooks

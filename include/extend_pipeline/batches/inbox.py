@@ -24,7 +24,7 @@ from extend_pipeline.storage.raw_zone import beside
 from extend_pipeline.storage.workspace import opened, write_lines
 from extend_pipeline.warehouse.records import Claim
 from extend_provider.security import describe_error
-from extend_provider.webhooks.inbox import Inbox
+from extend_provider.webhooks.inbox.store import Inbox
 
 log = logging.getLogger(__name__)
 

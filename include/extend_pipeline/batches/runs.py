@@ -26,7 +26,7 @@ from extend_provider.client.models import (
 )
 from extend_provider.exceptions import ExtendError
 from extend_provider.security import describe_error
-from extend_provider.webhooks.inbox import Arrived, Inbox
+from extend_provider.webhooks.inbox.store import Arrived, Inbox
 
 if TYPE_CHECKING:
     from extend_provider.client.settings import ExtendSettings

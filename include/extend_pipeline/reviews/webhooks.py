@@ -25,7 +25,7 @@ from extend_pipeline.storage.formats import Stored, read, write
 from extend_pipeline.warehouse.records import LandedRun
 from extend_provider.client.models import RunStatus
 from extend_provider.security import describe_error
-from extend_provider.webhooks.inbox import Arrived, Inbox
+from extend_provider.webhooks.inbox.store import Arrived, Inbox
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from extend_provider.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from extend_provider.webhooks.registered import Registered
-    from extend_provider.webhooks.registration import Registration
+    from extend_provider.webhooks.registration.actions import Registration
+    from extend_provider.webhooks.registration.registered import Registered
 
 REGISTER = """Has Extend deliver the events of workflows to a URL.
 
@@ -147,8 +147,8 @@ def _run(options: argparse.Namespace, work: Callable[[Registration], None]) -> N
     """Do some work with the connection's registration; exit with 1 if it fails."""
     from extend_provider.hooks.extend import ExtendHook
     from extend_provider.security import describe_error, without_credentials
-    from extend_provider.webhooks.registration import Registration
-    from extend_provider.webhooks.secret_keeper import Origin, SecretKeeper
+    from extend_provider.webhooks.registration.actions import Registration
+    from extend_provider.webhooks.registration.secret_keeper import Origin, SecretKeeper
 
     read_connections_of_the_database()
     try:
@@ -176,7 +176,7 @@ def _say(sentence: str) -> None:
 def _table(registered: Iterable[Registered], conn_id: str) -> Table:
     from rich.table import Table
 
-    from extend_provider.webhooks.registered import shown
+    from extend_provider.webhooks.registration.registered import shown
 
     table = Table(title=f"Webhook endpoints of {conn_id}")
     for name in ("endpoint", "delivers to", "status", "API version", "subscribed to", "secret in connection"):

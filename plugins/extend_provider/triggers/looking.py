@@ -17,7 +17,7 @@ from extend_provider.batch.progress import InboxProgress
 
 if TYPE_CHECKING:
     from extend_provider.client.settings import ExtendSettings
-    from extend_provider.webhooks.inbox import Arrived, Inbox
+    from extend_provider.webhooks.inbox.store import Arrived, Inbox
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class InboxLook:
         """
         if settings.webhook_inbox is None:
             return None
-        from extend_provider.webhooks.inbox import Inbox
+        from extend_provider.webhooks.inbox.store import Inbox
         from extend_provider.webhooks.queue import drain
 
         drain(settings)

@@ -26,7 +26,7 @@ from typing import Final
 from extend_provider.client.settings import ExtendSettings
 from extend_provider.exceptions import ExtendError
 from extend_provider.security import describe_error
-from extend_provider.webhooks.events import (
+from extend_provider.webhooks.inbox.events import (
     EventError,
     OtherEvent,
     RemoteEvent,
@@ -34,7 +34,7 @@ from extend_provider.webhooks.events import (
     UnknownEvent,
     read_event,
 )
-from extend_provider.webhooks.inbox import Inbox
+from extend_provider.webhooks.inbox.store import Inbox
 from extend_provider.webhooks.payloads import PayloadRefusedError, PayloadUnavailableError, fetch_payload
 from extend_provider.webhooks.signature import API_VERSION, Headers, SignatureError, header, verify
 

@@ -19,7 +19,7 @@ from extend_pipeline.documents import Document
 from extend_pipeline.storage.raw_zone import RawPart
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendAsyncHook
-from extend_provider.webhooks.inbox import Inbox
+from extend_provider.webhooks.inbox.store import Inbox
 from fixtures.sources.s3 import S3
 from fixtures.warehouse.runs import document
 from fixtures.webhooks.delivered import LISTING, RUN, Webhooks

@@ -15,7 +15,7 @@ from extend_pipeline.batches.collection import collect
 from extend_pipeline.batches.evidence import inspect
 from extend_provider.batch.polling import Outcome
 from extend_provider.hooks.extend import ExtendAsyncHook
-from extend_provider.webhooks.inbox import Inbox
+from extend_provider.webhooks.inbox.store import Inbox
 from fixtures.extend.api import ExtendApi
 from fixtures.tasks.triggers import batch_trigger, fire
 from fixtures.warehouse.files import contents, land

@@ -16,7 +16,7 @@ from extend_pipeline.reviews.decisions import ReviewSettings, ReviewState
 from extend_pipeline.reviews.webhooks import ASKED_EVERY, ReviewWebhooks, is_asking_due, note_asked
 from extend_pipeline.warehouse.records import LandedRun
 from extend_provider.hooks.extend import ExtendAsyncHook
-from extend_provider.webhooks.inbox import Inbox
+from extend_provider.webhooks.inbox.store import Inbox
 from fixtures.warehouse.runs import WORKFLOW, document
 from fixtures.webhooks.delivered import RUN, Webhooks
 

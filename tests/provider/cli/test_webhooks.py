@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from extend_provider.client.wire.webhooks import RUN_EVENTS
-from extend_provider.webhooks.labels import Label, fingerprint_of
+from extend_provider.webhooks.registration.labels import Label, fingerprint_of
 from fixtures.extend.api import NEWEST, ExtendApi
 from fixtures.tasks.extend_command import extend_command
 

@@ -10,7 +10,7 @@ import pytest
 
 from extend_provider.batch.polling import Outcome
 from extend_provider.triggers.looking import open_waits
-from extend_provider.webhooks.inbox import Arrived, Inbox
+from extend_provider.webhooks.inbox.store import Arrived, Inbox
 from fixtures.tasks.batch_sensor import submit
 from fixtures.tasks.heartbeat import heartbeat
 from fixtures.tasks.triggers import batch_trigger, fire

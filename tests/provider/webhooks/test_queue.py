@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.webhooks import queue as module
-from extend_provider.webhooks.inbox import Inbox
+from extend_provider.webhooks.inbox.store import Inbox
 from extend_provider.webhooks.intake import Answer, Request, take
 from extend_provider.webhooks.queue import (
     MessageError,

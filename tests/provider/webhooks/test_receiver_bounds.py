@@ -30,7 +30,7 @@ from extend_provider.exceptions import ExtendError
 from extend_provider.webhooks import counts as counts_module
 from extend_provider.webhooks.connections import Connections, read_settings, webhook_conn_ids
 from extend_provider.webhooks.counts import Counts
-from extend_provider.webhooks.inbox import Inbox
+from extend_provider.webhooks.inbox.store import Inbox
 from extend_provider.webhooks.intake import Answer, take
 from extend_provider.webhooks.receiver import Receiver, application
 from fixtures.webhooks import deliveries

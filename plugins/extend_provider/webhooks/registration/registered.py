@@ -12,7 +12,7 @@ from extend_provider.client.wire import DEFAULT_API_VERSION
 from extend_provider.client.wire.webhooks import RUN_EVENTS
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.security import without_credentials
-from extend_provider.webhooks.labels import Label, fingerprint_of
+from extend_provider.webhooks.registration.labels import Label, fingerprint_of
 
 #: The type of resource that events of runs belong to.
 WORKFLOW: Final = "workflow"

@@ -17,8 +17,8 @@ import pytest
 
 from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.exceptions import ExtendError
-from extend_provider.webhooks.events import RunEvent, UnknownEvent, read_event
-from extend_provider.webhooks.inbox import Arrived, Inbox, UnreadableEventError
+from extend_provider.webhooks.inbox.events import RunEvent, UnknownEvent, read_event
+from extend_provider.webhooks.inbox.store import Arrived, Inbox, UnreadableEventError
 from fixtures.sources.s3 import S3
 from fixtures.webhooks import deliveries
 
@@ -278,8 +278,8 @@ def test_a_place_that_cannot_be_written_to_shows_nothing(tmp_path: Path) -> None
 
 WRITER = """
 import sys
-from extend_provider.webhooks.events import RunEvent
-from extend_provider.webhooks.inbox import Inbox
+from extend_provider.webhooks.inbox.events import RunEvent
+from extend_provider.webhooks.inbox.store import Inbox
 inbox = Inbox(sys.argv[1])
 text = b'{"id": "r", "status": "PROCESSED", "text": "' + b"x" * 2_000_000 + b'"}'
 print("ready", flush=True)

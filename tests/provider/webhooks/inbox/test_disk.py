@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from extend_provider.webhooks import disk
+from extend_provider.webhooks.inbox import disk
 
 
 def create(root: Path, name: str, data: bytes = b"data", folder: str = "a/b") -> None:

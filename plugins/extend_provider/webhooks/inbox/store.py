@@ -34,8 +34,8 @@ from extend_provider.client.settings import ExtendSettings
 from extend_provider.client.wire import wire_for
 from extend_provider.client.wire.reading import UnreadableAnswerError, decoded
 from extend_provider.exceptions import ExtendError
-from extend_provider.webhooks import disk
-from extend_provider.webhooks.events import RunEvent, UnknownEvent, is_id
+from extend_provider.webhooks.inbox import disk
+from extend_provider.webhooks.inbox.events import RunEvent, UnknownEvent, is_id
 
 #: The version of the stored format.
 FORMAT: Final = 1

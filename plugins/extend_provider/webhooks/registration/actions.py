@@ -2,8 +2,9 @@
 
 A registration is interrupted without harm at any point, because an endpoint is switched on last: it is
 created disabled and called unfinished, subscribed, and its secret stored before it delivers anything. What an
-interrupted command has left is recognised by its name (:mod:`~extend_provider.webhooks.labels`), and the next
-command finishes it if its secret was stored, and removes it otherwise.
+interrupted command has left is recognised by its name
+(:mod:`~extend_provider.webhooks.registration.labels`). The next command finishes it if its secret was stored,
+and removes it otherwise.
 
 Extend has no rotation of a secret. So a second endpoint with the same URL takes over: while both are there,
 each event is delivered by both, and the inbox counts it once.
@@ -20,8 +21,8 @@ from extend_provider.client.models import WebhookEndpoint, WebhookSubscription
 from extend_provider.exceptions import ExtendError, ExtendNotFoundError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.security import describe_error
-from extend_provider.webhooks.labels import Label, fingerprint_of
-from extend_provider.webhooks.registered import (
+from extend_provider.webhooks.registration.labels import Label, fingerprint_of
+from extend_provider.webhooks.registration.registered import (
     WORKFLOW,
     Registered,
     carried_over,
@@ -31,7 +32,7 @@ from extend_provider.webhooks.registered import (
     shown,
     wanted_subscriptions,
 )
-from extend_provider.webhooks.secret_keeper import SecretKeeper
+from extend_provider.webhooks.registration.secret_keeper import SecretKeeper
 
 ENABLED: Final = "enabled"
 DISABLED: Final = "disabled"

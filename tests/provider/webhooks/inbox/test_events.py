@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_provider.webhooks.events import (
+from extend_provider.webhooks.inbox.events import (
     EventError,
     OtherEvent,
     RemoteEvent,

@@ -1,0 +1,1 @@
+"""The inbox: events of runs, read without trusting them, kept whole, once and durable."""

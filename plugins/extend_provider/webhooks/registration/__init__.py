@@ -1,0 +1,1 @@
+"""Endpoints at Extend and their secrets, for `airflow extend webhooks`."""
