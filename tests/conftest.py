@@ -7,6 +7,14 @@ import os
 import tempfile
 from pathlib import Path
 
+import hypothesis
+
+# How long an example takes, or takes to be made up, says something about the machine alone.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
 # Airflow reads these when it is first imported, which a test module may do at its top. Of tests that run side
 # by side, each process has a home, and so a database, of its own.
 if "AIRFLOW_HOME" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:

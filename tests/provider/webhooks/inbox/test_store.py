@@ -247,6 +247,7 @@ def test_foreign_files_are_neither_runs_nor_swept(disk: Inbox) -> None:
         gzip.compress(b"{}\n{}"),
         gzip.compress(b'{"version":1}\n{}'),
     ],
+    ids=["empty", "no gzip", "no json", "no version", "no event"],
 )
 def test_an_object_that_cannot_be_read_is_an_error_and_not_absent(disk: Inbox, content: bytes) -> None:
     disk.put(event())
