@@ -78,7 +78,7 @@ test-wheel: $(DEV)  ## Install the wheel beside released Airflows, with constrai
 
 .PHONY: test-matrix
 test-matrix: $(DEV)  ## test-unit on each Python of this machine, and on Airflow's pre-release
-	for version in 3.11 3.12 3.13; do \
+	for version in 3.11 3.12 3.13 3.14; do \
 	  if python=$$($(BIN)/uv python find --no-python-downloads $$version 2>&-); \
 	  then $(MAKE) test-unit PYTHON=$$python VENV=.venv-python-$$version || exit 1; \
 	  else echo "There is no Python $$version on this machine."; fi; \

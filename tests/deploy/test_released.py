@@ -14,7 +14,7 @@ from fixtures.guides import CONSTRAINTS_URL, ROOT, Place, blocks, copy_project
 pytestmark = [pytest.mark.network, pytest.mark.timeout(1200)]
 
 RELEASES = ("3.3.2", "3.4.0b2")
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 UV = str(Path(sys.executable).parent / "uv")
 
 

@@ -74,7 +74,10 @@ class RemoteWork:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """Return the work from the result of :meth:`to_json`."""
+        """Return the work from the result of :meth:`to_json`, also from that of release 0.1.0."""
+        if "sought" in plain:
+            orphan = plain["sought"] and {**plain["sought"], "key": plain["sought"]["mark"]}
+            plain = {**plain, "waiters": plain["followers"], "orphan": orphan}
         return msgspec.convert(plain, cls)
 
     def found(self, batch_id: str) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import time
 from datetime import timedelta
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
+from extend_provider.batch.cancellation import RemoteWork
+from extend_provider.batch.orphans import IdempotencyKey, Orphan
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from extend_provider.triggers.submission import ExtendSubmissionTrigger
 from fixtures.extend.api import ExtendApi
@@ -117,3 +120,45 @@ def test_the_trigger_reports_at_its_time_and_not_before_airflow_expects_it(
     assert payload == {"turned_away": 2, "policy": {"a": None}}
     now = time.time()
     assert asyncio.run(report(now - 100))[0] >= now + 0.3
+
+
+#: What 0.1.0 stored of a batch whose answer was lost.
+STORED_WORK: dict[str, Any] = {
+    "conn_id": "extend_default",
+    "batch_id": None,
+    "run_count": 2,
+    "run_ids": [],
+    "followers": "file:///workspace/followers",
+    "sought": {
+        "workflow_id": "workflow_invoices",
+        "mark": {"patterns": {"airflow_submission": "s-1 *"}},
+        "since": "2026-11-26T10:00:00+00:00",
+        "until": "2026-11-26T10:07:00+00:00",
+        "runs": None,
+    },
+}
+ORPHAN = Orphan(
+    workflow_id="workflow_invoices",
+    key=IdempotencyKey({"airflow_submission": "s-1 *"}),
+    since="2026-11-26T10:00:00+00:00",
+    until="2026-11-26T10:07:00+00:00",
+)
+WORK = RemoteWork("extend_default", run_count=2, waiters="file:///workspace/followers", orphan=ORPHAN)
+
+
+@pytest.mark.parametrize(("stored", "work"), [(STORED_WORK, WORK), (None, None)], ids=["unclear", "not sent"])
+def test_a_task_that_an_earlier_release_deferred_resumes(
+    monkeypatch: pytest.MonkeyPatch, stored: dict[str, Any] | None, work: RemoteWork | None
+) -> None:
+    monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
+    path, state = "extend_provider.triggers.later.ExtendLaterTrigger", {"turned_away": 1}
+    arguments = {"at": 1.7e9, "state": state, "work": stored, "cancel_on_kill": True, "owner": "token"}
+    module, _, name = path.rpartition(".")
+    trigger = getattr(importlib.import_module(module), name)(**arguments)
+    assert (trigger.work, trigger.owner, trigger.cancel_on_kill) == (work, "token", True)
+    assert carried_over(trigger).work == work
+
+    async def report() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    assert asyncio.run(report()) == [state]
