@@ -56,11 +56,12 @@ def landed(place: Any) -> dict[str, list[str]]:
     return rows_as_json(lambda sql: query(place, sql), dict(columns))
 
 
+@FEW_OR_EVERY
 def test_parts_leave_what_they_leave_in_duckdb(
-    redshift: Redshift, opened: Callable[..., Warehouse], tmp_path: Path
+    redshift: Redshift, opened: Callable[..., Warehouse], tmp_path: Path, every: bool
 ) -> None:
     file = tmp_path / "warehouse.duckdb"
-    land_beside_duckdb(opened, file)
+    land_beside_duckdb(opened, file, every=every)
     assert_same_rows(landed(redshift.database), landed(file))
     assert redshift.s3.client.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
     # A column that was widened, and what all is kept in.
