@@ -502,6 +502,7 @@ def test_any_value_spelled_either_way_leads_to_the_same_rows(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 @many
 @given(values=several)
 def test_many_values_spelled_either_way_lead_to_the_same_rows(
@@ -538,6 +539,7 @@ def test_any_value_spelled_in_a_mixture_leads_to_the_same_rows(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 @many
 @given(values=several, mixed=ways)
 def test_many_values_spelled_in_a_mixture_lead_to_the_same_rows(
