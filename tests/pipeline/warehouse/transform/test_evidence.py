@@ -266,7 +266,7 @@ def test_what_a_reviewer_has_taken_out_keeps_its_evidence(only_file: Path, key: 
     value = {"line_items": [{"amount": 1}]}
     initial = {"line_items": [{"amount": 1}, {"amount": 2}]}
     output = {"value": value, "metadata": {key: {"ocrConfidence": 0.5}}}
-    reviewed = {"reviewed": True, "edited": True, "initialOutput": {"value": initial}}
+    reviewed: dict[str, Any] = {"reviewed": True, "edited": True, "initialOutput": {"value": initial}}
     land(only_file, [FIRST], lines("2026-02-09", output, **reviewed))
     rows = query(only_file, "SELECT path, value, machine_value, ocr_confidence FROM fields WHERE edited")
     assert rows == [("line_items[1].amount", None, "2", 0.5)]
