@@ -228,7 +228,7 @@ def test_a_worker_that_dies_around_the_second_batch_sends_it_once(
     assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
 
 
-@pytest.mark.parametrize("dies_at", ["collect", "load"])
+@pytest.mark.parametrize("dies_at", ["collect", pytest.param("load", marks=pytest.mark.full)])
 def test_what_a_run_has_sent_twice_is_landed_by_the_next_one(
     outside: Outside, run_dag: RunDag, receipts: list[str], dies_at: str
 ) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
-import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from extend_pipeline.__main__ import main
 from extend_pipeline.reviews.approvals import APPROVE
 from fixtures.airflow.approvals import RunDag, answered, no_receipt, receipt
 from fixtures.airflow.dag_runs import Outside, everything
@@ -26,6 +26,9 @@ RULES = [
     {"status": "FAILED", "reason": "INTERNAL_ERROR", "name_glob": "passing*", "first_attempts": 1},
     {"status": "FAILED", "reason": "INVALID_WORKFLOW", "name_glob": "failed*", "first_attempts": 1},
 ]
+
+#: What loads have counted, and what runs were charged, of a dataset.
+CREDITS = "SELECT (SELECT sum(credits) FROM {0}loads), (SELECT sum(credits) FROM {0}runs)"
 
 
 def canonical(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
@@ -48,17 +51,17 @@ def asked(outside: Outside) -> dict[str, int]:
     return dict(outside.extend.stats()["requests"])
 
 
-def command(outside: Outside, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "extend_pipeline", "replay", *arguments],
-        env={**os.environ, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return the command, which says what it has printed."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> str:
+        capsys.readouterr()
+        assert main(["replay", *arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
 
 
 def run_id(outside: Outside, name: str) -> str:
@@ -66,8 +69,61 @@ def run_id(outside: Outside, name: str) -> str:
     return str(found)
 
 
+@dataclasses.dataclass
+class Kept:
+    """What the first test with a history leaves for the others of the module.
+
+    :ivar rows: all that has landed; empty until then.
+    """
+
+    folder: Path
+    rows: dict[str, list[tuple[Any, ...]]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "workspace"
+
+    def keep(self, outside: Outside, rows: dict[str, list[tuple[Any, ...]]]) -> None:
+        self.rows = rows
+        shutil.copy(outside.warehouse, self.folder / "warehouse.duckdb")
+        shutil.copytree(self.workspace, self.folder / "pristine")
+
+    def restore(self, outside: Outside) -> None:
+        """Put back warehouse and workspace, at the same address: the tables name it."""
+        shutil.copy(self.folder / "warehouse.duckdb", outside.warehouse)
+        shutil.rmtree(self.workspace)
+        shutil.copytree(self.folder / "pristine", self.workspace)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    return Kept(tmp_path_factory.mktemp("history"))
+
+
 @pytest.fixture
-def history(outside: Outside, run_dag: RunDag) -> dict[str, list[tuple[Any, ...]]]:
+def new_history(
+    outside: Outside, run_dag: RunDag, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, list[tuple[Any, ...]]]:
+    """The tables of a history that S3 and Extend still know."""
+    monkeypatch.setenv("AIRFLOW_VAR_EXTEND_WORKSPACE", f"file://{kept.workspace}")
+    rows = make_history(outside, run_dag)
+    kept.keep(outside, rows)
+    return rows
+
+
+@pytest.fixture
+def history(
+    outside: Outside, kept: Kept, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, list[tuple[Any, ...]]]:
+    """The tables of a history, of which only warehouse and workspace are left."""
+    monkeypatch.setenv("AIRFLOW_VAR_EXTEND_WORKSPACE", f"file://{kept.workspace}")
+    if not kept.rows:
+        request.getfixturevalue("new_history")
+    kept.restore(outside)
+    return kept.rows
+
+
+def make_history(outside: Outside, run_dag: RunDag) -> dict[str, list[tuple[Any, ...]]]:
     """Let all happen that can happen to documents, and return the tables that it left."""
     outside.extend.configure(outcomes=RULES)
     night = "documents/2026-11-19/"
@@ -132,43 +188,78 @@ def test_a_night_is_rebuilt_beside_its_tables_without_a_request(outside: Outside
     assert asked(outside) == before
 
 
-def test_tables_are_rebuilt_row_by_row_without_a_request(
-    outside: Outside,
-    run_dag: RunDag,
-    history: dict[str, list[tuple[Any, ...]]],
-    new_database: Callable[[], Database],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def drop(outside: Outside) -> None:
+    with duckdb.connect(str(outside.warehouse)) as connection:
+        connection.execute("DROP SCHEMA extend CASCADE")
+
+
+def test_tables_are_rebuilt_row_by_row_and_nothing_is_sent_again(
+    outside: Outside, run_dag: RunDag, new_history: dict[str, list[tuple[Any, ...]]]
 ) -> None:
-    before = asked(outside)
+    before, created = asked(outside), outside.extend.stats()["runs_created"]
 
     # Beside the tables that are there.
     run = run_dag("extend_replay", logical_date=None, run_conf={"into_dataset": "rebuilt"})
     assert run.state == "success"
-    assert everything(outside.warehouse, "rebuilt") == history
+    assert everything(outside.warehouse, "rebuilt") == new_history
+    assert asked(outside) == before
 
-    # In place, after the dataset was dropped.
-    with duckdb.connect(str(outside.warehouse)) as connection:
-        connection.execute("DROP SCHEMA extend CASCADE")
+    # In place, after the dataset was dropped: by tables that have lost what landed, everything would be new.
+    drop(outside)
+    assert run_dag("extend_nightly", logical_date=NIGHT).state == "failed"
+    asked_by_night = asked(outside)
+    assert outside.extend.stats()["runs_created"] == created
     assert run_dag("extend_replay", logical_date=None).state == "success"
-    assert everything(outside.warehouse) == history
-    told = command(outside, "--dry-run")
-    assert "To be landed: 0 parts" in told
+    assert everything(outside.warehouse) == new_history
+    assert asked(outside) == asked_by_night
 
-    # Through another connection, from a terminal.
+    assert run_dag("extend_nightly", logical_date=NIGHT).state == "success"
+    assert outside.extend.stats()["runs_created"] == created
+
+
+def test_from_a_terminal_tables_are_rebuilt_elsewhere_and_changed_rows_are_healed(
+    outside: Outside,
+    history: dict[str, list[tuple[Any, ...]]],
+    command: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = asked(outside)
+    assert "To be landed: 0 parts" in command("--dry-run")
     other = tmp_path / "other.duckdb"
     monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", json.dumps({"conn_type": "duckdb", "host": str(other)}))
-    told = command(outside, "--into-warehouse-conn-id", "elsewhere")
+    told = command("--into-warehouse-conn-id", "elsewhere")
     assert "have landed in extend.elsewhere; Extend was asked nothing." in told
     assert everything(other) == history
 
-    # Into a warehouse of another kind, that the connection now leads to, and there once more.
-    database = new_database()
+    # A table that was dropped alone, and rows that somebody has changed.
+    with duckdb.connect(str(outside.warehouse)) as connection:
+        connection.execute("DROP TABLE extend.receipt")
+        connection.execute("UPDATE extend.fields SET value = 'changed'")
+        connection.execute("DELETE FROM extend.documents WHERE name = 'empty.txt'")
+    command()
+    assert "receipt" not in everything(outside.warehouse)
+    command("--again")
+    healed, wanted = everything(outside.warehouse), dict(history)
+    without_findings(healed, wanted)
+    ((counted, charged),) = outside.rows(CREDITS.format("extend."))
+    assert counted == charged > 0
+    assert healed == wanted
+    assert asked(outside) == before
+
+
+def test_a_warehouse_of_another_kind_is_filled_and_filled_once_more(
+    outside: Outside,
+    run_dag: RunDag,
+    history: dict[str, list[tuple[Any, ...]]],
+    new_database: Callable[[], Database],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, database = asked(outside), new_database()
     wanted = canonical(contents(outside.warehouse))
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_DEFAULT", json.dumps(database.connection()))
     for again in (False, True):
-        with monkeypatch.context() as other_warehouse:
-            other_warehouse.setenv("AIRFLOW_CONN_WAREHOUSE_DEFAULT", json.dumps(database.connection()))
-            run = run_dag("extend_replay", logical_date=None, run_conf={"again": again})
+        run = run_dag("extend_replay", logical_date=None, run_conf={"again": again})
         assert run.state == "success"
         moved = canonical(contents(database))
         if again:
@@ -176,34 +267,6 @@ def test_tables_are_rebuilt_row_by_row_without_a_request(
         assert moved == wanted
         times = "SELECT document_id, workflow_id, landed_at FROM documents ORDER BY ALL"
         assert query(database, times) == query(outside.warehouse, times)
-
-    # A table that was dropped alone, and rows that somebody has changed.
-    with duckdb.connect(str(outside.warehouse)) as connection:
-        connection.execute("DROP TABLE extend.receipt")
-        connection.execute("UPDATE extend.fields SET value = 'changed'")
-        connection.execute("DELETE FROM extend.documents WHERE name = 'empty.txt'")
-    command(outside)
-    assert "receipt" not in everything(outside.warehouse)
-    command(outside, "--again")
-    healed = everything(outside.warehouse)
-    without_findings(healed, history)
-    total = "SELECT (SELECT sum(credits) FROM {0}loads), (SELECT sum(credits) FROM {0}runs)"
-    for ((counted, charged),) in (outside.rows(total.format("extend.")), query(database, total.format(""))):
-        assert counted == charged > 0
-    assert healed == history
-
+    ((counted, charged),) = query(database, CREDITS.format(""))
+    assert counted == charged > 0
     assert asked(outside) == before
-
-
-def test_a_document_lands_once_more_with_the_next_run_and_is_not_sent_again(
-    outside: Outside, run_dag: RunDag, history: dict[str, list[tuple[Any, ...]]]
-) -> None:
-    created = outside.extend.stats()["runs_created"]
-    with duckdb.connect(str(outside.warehouse)) as connection:
-        connection.execute("DROP SCHEMA extend CASCADE")
-    # By tables that have lost what landed, everything would be new.
-    assert run_dag("extend_nightly", logical_date=NIGHT).state == "failed"
-    assert outside.extend.stats()["runs_created"] == created
-    assert run_dag("extend_replay", logical_date=None).state == "success"
-    assert run_dag("extend_nightly", logical_date=NIGHT).state == "success"
-    assert outside.extend.stats()["runs_created"] == created

@@ -139,32 +139,28 @@ def test_a_rejection_carries_its_note(outside: Outside, run_dag: RunDag, night: 
     ]
 
 
-@pytest.mark.parametrize(
-    ("rule", "ends"),
-    [
-        pytest.param(None, "PROCESSED", id="processed"),
-        pytest.param({"status": "NEEDS_REVIEW"}, "NEEDS_REVIEW", id="in review again"),
-        pytest.param({"status": "FAILED"}, "FAILED", id="failed"),
-    ],
-)
-def test_a_run_that_a_reviewer_sends_back_is_followed_to_its_end(
-    outside: Outside, run_dag: RunDag, night: Callable[..., Any], rule: dict[str, Any] | None, ends: str
+def test_runs_that_a_reviewer_sends_back_are_followed_to_their_ends(
+    outside: Outside, run_dag: RunDag, night: Callable[..., Any]
 ) -> None:
-    night("doubtful")
-    (run_id,) = run_ids(outside)
-    outside.extend.configure(outcomes=[rule] if rule else [], hold=True)
-    outside.extend.review(run_id, "reclassify", type="invoice")
+    ends = {"doubtful": "PROCESSED", "doubtful again": "NEEDS_REVIEW", "doubtful failed": "FAILED"}
+    night(*ends)
+    rules = [{"status": end, "name_glob": f"{name}.*"} for name, end in ends.items() if end != "PROCESSED"]
+    outside.extend.configure(outcomes=rules, hold=True)
+    for run_id in run_ids(outside):
+        outside.extend.review(run_id, "reclassify", type="invoice")
     under_way = look(run_dag)
     assert states(under_way)["land"] == "skipped"
-    assert outside.statuses()["documents/2026-11-19/doubtful.txt"][0] == "NEEDS_REVIEW"
+    assert {status for status, _ in outside.statuses().values()} == {"NEEDS_REVIEW"}
 
     outside.extend.configure(hold=False)
     wait_until(lambda: outside.extend.stats()["runs"].get("PROCESSING", 0) == 0)
     assert look(run_dag).state == "success"
-    assert outside.statuses()["documents/2026-11-19/doubtful.txt"][0] == ends
-    if ends != "FAILED":
-        assert outside.rows("SELECT count(*) FROM extend.receipt") == [(0,)]
-        assert outside.rows("SELECT count(*) FROM extend.invoice") == [(1,)]
+    statuses = {uri: status for uri, (status, _) in outside.statuses().items()}
+    assert statuses == {f"documents/2026-11-19/{name}.txt": end for name, end in ends.items()}
+    landed = "SELECT name FROM extend.{} JOIN extend.documents USING (document_id) ORDER BY ALL"
+    others = [("doubtful again.txt",), ("doubtful.txt",)]
+    assert outside.rows(landed.format("invoice")) == others
+    assert [row for row in outside.rows(landed.format("receipt")) if row in others] == []
 
 
 def test_a_run_that_is_gone_keeps_its_row_and_is_asked_for_once(

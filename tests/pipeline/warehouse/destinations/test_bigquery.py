@@ -93,13 +93,14 @@ def readable(row: Any) -> str:
     return repr([plain(value) for value in row])
 
 
+@FEW_OR_EVERY
 def test_parts_leave_what_they_leave_in_duckdb(
-    bigquery_project: BigQuery, opened: Callable[..., Warehouse], tmp_path: Path
+    bigquery_project: BigQuery, opened: Callable[..., Warehouse], tmp_path: Path, every: bool
 ) -> None:
     file = tmp_path / "warehouse.duckdb"
     with opened() as there:
         there.check_writable()
-    land_beside_duckdb(opened, file)
+    land_beside_duckdb(opened, file, every=every)
     with opened() as there:
         there.check_writable()
     expected = landed(file)

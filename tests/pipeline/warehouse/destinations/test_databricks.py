@@ -84,11 +84,12 @@ def staged_tables(place: Databricks) -> list[str]:
     return [name for (name,) in names if name.startswith("_staged_")]
 
 
+@FEW_OR_EVERY
 def test_parts_leave_what_they_leave_in_duckdb(
-    databricks: Databricks, opened: Callable[..., Warehouse], tmp_path: Path
+    databricks: Databricks, opened: Callable[..., Warehouse], tmp_path: Path, every: bool
 ) -> None:
     file = tmp_path / "warehouse.duckdb"
-    land_beside_duckdb(opened, file)
+    land_beside_duckdb(opened, file, every=every)
     assert_same_rows(landed(databricks), landed(file))
     assert staged_tables(databricks) == []
     assert databricks.staged_files() == []

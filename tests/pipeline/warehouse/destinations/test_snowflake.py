@@ -90,9 +90,10 @@ def readable(row: Any) -> str:
     return repr([plain(value) for value in row])
 
 
-def test_parts_leave_what_they_leave_in_duckdb(tmp_path: Path) -> None:
+@FEW_OR_EVERY
+def test_parts_leave_what_they_leave_in_duckdb(tmp_path: Path, every: bool) -> None:
     file = tmp_path / "warehouse.duckdb"
-    land_beside_duckdb(opened, file)
+    land_beside_duckdb(opened, file, every=every)
     assert_same_rows(contents(), contents_of_duckdb(file))
 
 

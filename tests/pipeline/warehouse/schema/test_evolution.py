@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -349,27 +350,49 @@ def decoded(file: Path) -> dict[str, Any]:
         return found
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    parts=st.lists(
-        st.tuples(st.sampled_from(KINDS), SCALARS, st.sampled_from(KINDS), st.lists(SCALARS, max_size=2)),
-        min_size=2,
-        max_size=4,
-    ),
-    order=st.randoms(use_true_random=False),
+several_parts = st.lists(
+    st.tuples(st.sampled_from(KINDS), SCALARS, st.sampled_from(KINDS), st.lists(SCALARS, max_size=2)),
+    min_size=2,
+    max_size=4,
 )
-def test_the_order_of_schemas_changes_no_value(tmp_path_factory: Any, parts: Any, order: Any) -> None:
+few, many = (
+    settings(
+        max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    for examples in (3, 30)
+)
+
+
+def check_order(folders: pytest.TempPathFactory, parts: list[Any], order: random.Random) -> None:
     numbered = list(enumerate(parts))
     shuffled = [*numbered, *numbered]
     order.shuffle(shuffled)
     files = []
     for sequence in (numbered, shuffled):
-        file = tmp_path_factory.mktemp("order") / "warehouse.duckdb"
+        file = folders.mktemp("order") / "warehouse.duckdb"
         for number, (kind, value, item, values) in sequence:
             listed = {"type": "array", "items": schema_of(b=item)}
             land(file, number, {"a": value, "l": [{"b": b} for b in values]}, a=kind, l=listed)
         files.append(file)
     assert decoded(files[0]) == decoded(files[1])
+
+
+@few
+@given(parts=several_parts, order=st.randoms(use_true_random=False))
+def test_the_order_of_schemas_changes_no_value(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[Any], order: random.Random
+) -> None:
+    check_order(tmp_path_factory, parts, order)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+@many
+@given(parts=several_parts, order=st.randoms(use_true_random=False))
+def test_the_order_of_many_schemas_changes_no_value(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[Any], order: random.Random
+) -> None:
+    check_order(tmp_path_factory, parts, order)
 
 
 def test_the_order_of_three_schemas_changes_no_value(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from extend_pipeline.documents import Document
 from fixtures.warehouse.files import Place, land, query
 from fixtures.warehouse.runs import INVOICE_SCHEMA, document, raw_lines, run, run_of_2025
 
@@ -21,13 +24,15 @@ def only_file(tmp_path: Path) -> Path:
     return tmp_path / "warehouse.duckdb"
 
 
-def answer(version: str, schema: Any = INVOICE_SCHEMA, **changes: Any) -> list[bytes]:
+def answer(
+    version: str, schema: Any = INVOICE_SCHEMA, *, of: Document = FIRST, **changes: Any
+) -> list[bytes]:
     """Return a run in either API version, with what its extractor's run is to have instead."""
     if version == "2025-04-21":
-        raw = run_of_2025(FIRST)
+        raw = {**run_of_2025(of), "id": f"workflow_run_{of.id}"}
         (step,) = raw["outputs"]
     else:
-        raw = run(FIRST)
+        raw = run(of)
         step = raw["stepRuns"][0]["result"]["extractRun"]
     step |= {"config": {} if schema is None else {"schema": schema}, **changes}
     step = {key: value for key, value in step.items() if value is not ...}
@@ -36,6 +41,22 @@ def answer(version: str, schema: Any = INVOICE_SCHEMA, **changes: Any) -> list[b
     else:
         raw["stepRuns"][0]["result"]["extractRun"] = step
     return raw_lines(raw, api_version=version)
+
+
+def answer_each(
+    file: Place, version: str, changes: Iterable[dict[str, Any]], schema: Any = INVOICE_SCHEMA
+) -> list[str]:
+    """Land a document with each of the changes, all in one part; return the documents' ids."""
+    documents, lines = [], []
+    for number, each in enumerate(changes):
+        documents.append(document(number))
+        lines += answer(version, schema, of=documents[-1], **each)
+    land(file, documents, lines)
+    return [each.id for each in documents]
+
+
+def rows_of(file: Place, document_id: str, select: str) -> list[tuple[Any, ...]]:
+    return query(file, f"{select} WHERE document_id = ? ORDER BY ALL", [document_id])
 
 
 def problems(file: Place) -> list[tuple[Any, ...]]:
@@ -54,27 +75,25 @@ NOTHING: list[Any] = [
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("output", NOTHING, ids=repr)
-def test_an_extraction_of_nothing_is_a_row_with_nulls(only_file: Path, version: str, output: Any) -> None:
-    land(only_file, [FIRST], answer(version, output=output))
-    ((row,),) = query(only_file, "SELECT invoices FROM invoices")
-    assert row["document_id"] == FIRST.id
-    assert {row[name] for name in ("invoice_number", "paid", "total_amount", "vendor_name", "extras")} == {
-        None
-    }
+def test_an_extraction_of_nothing_is_a_row_with_nulls(only_file: Path, version: str) -> None:
+    ids = answer_each(only_file, version, [{"output": output} for output in NOTHING])
+    for each, output in zip(ids, NOTHING, strict=True):
+        ((row,),) = rows_of(only_file, each, "SELECT invoices FROM invoices")
+        for name in ("invoice_number", "paid", "total_amount", "vendor_name", "extras"):
+            assert row[name] is None, output
+        said = [("invoice_number",)] if "invoice_number" in str(output) else []
+        assert rows_of(only_file, each, "SELECT path FROM fields") == said, output
+        assert rows_of(only_file, each, "SELECT result_idx FROM steps") == [(0,)], output
     for table in ("invoices_line_items", "invoices_tags"):
         assert query(only_file, f"SELECT count(*) FROM {table}") == [(0,)]
-    said = {"invoice_number"} if "invoice_number" in str(output) else set()
-    assert {path for (path,) in query(only_file, "SELECT path FROM fields")} == said
-    assert query(only_file, "SELECT result_idx FROM steps") == [(0,)]
     assert problems(only_file) == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "PROCESSING"])
-def test_an_extraction_that_has_not_ended_well_has_no_row(only_file: Path, version: str, status: str) -> None:
-    land(only_file, [FIRST], answer(version, output=None, status=status))
-    assert query(only_file, "SELECT result_idx FROM steps") == [(None,)]
+def test_an_extraction_that_has_not_ended_well_has_no_row(only_file: Path, version: str) -> None:
+    statuses = ("FAILED", "CANCELLED", "PROCESSING")
+    answer_each(only_file, version, [{"output": None, "status": status} for status in statuses])
+    assert query(only_file, "SELECT result_idx FROM steps") == [(None,)] * len(statuses)
     assert query(only_file, "SELECT count(*) FROM fields") == [(0,)]
 
 
@@ -101,25 +120,29 @@ def test_a_declared_scalar_is_the_column_value(
     assert problems(only_file) == []
 
 
+LISTS: list[tuple[Any, list[str]]] = [
+    (["a", "b"], ["[0]", "[1]"]),
+    ([], []),
+    (LONG, [f"[{number}]" for number in range(len(LONG))]),
+    ([{"a": 1}, [2]], ["[0].a", "[1][0]"]),
+]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(
-    "value", [["a", "b"], [], LONG, [{"a": 1}, [2]]], ids=["texts", "none", "long", "mixed"]
-)
-def test_a_declared_list_is_the_column_value(only_file: Path, version: str, value: Any) -> None:
-    schema = {"type": "array", "items": {}}
-    land(only_file, [FIRST], answer(version, schema, output={"value": value, "metadata": {}}))
-    ((landed,),) = query(only_file, "SELECT value::VARCHAR FROM invoices")
-    assert json.loads(landed) == value
+def test_a_declared_list_is_the_column_value(only_file: Path, version: str) -> None:
+    outputs = [{"output": {"value": value, "metadata": {}}} for value, _ in LISTS]
+    ids = answer_each(only_file, version, outputs, {"type": "array", "items": {}})
+    for each, (value, paths) in zip(ids, LISTS, strict=True):
+        ((landed,),) = rows_of(only_file, each, "SELECT value::VARCHAR FROM invoices")
+        assert json.loads(landed) == value
+        assert rows_of(only_file, each, "SELECT path FROM fields") == [(path,) for path in paths]
     assert query(only_file, "SELECT type FROM dictionary WHERE column_name = 'value'") == [("JSON",)]
-    paths = [path for (path,) in query(only_file, "SELECT path FROM fields ORDER BY path")]
-    assert paths == (
-        ["[0].a", "[1][0]"] if value and value[0] == {"a": 1} else [f"[{n}]" for n in range(len(value))]
-    )
     assert problems(only_file) == []
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("spelling", ["[1].a", "1.a", "$[1].a", ".1.a"])
+@pytest.mark.parametrize(
+    ("version", "spelling"), zip(itertools.cycle(VERSIONS), ["[1].a", "1.a", "$[1].a", ".1.a"])
+)
 def test_items_of_a_list_have_their_evidence(only_file: Path, version: str, spelling: str) -> None:
     output = {"value": [{"a": 1}, {"a": 2}], "metadata": {spelling: {"ocrConfidence": 0.5}}}
     land(only_file, [FIRST], answer(version, None, output=output))
@@ -138,25 +161,27 @@ MISFITS: list[tuple[Any, str, list[tuple[str, str]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "whole", "fields"), MISFITS, ids=lambda each: str(each)[:12])
-def test_a_value_that_is_not_the_declared_object_is_kept_as_every_misfit(
-    file: Place, value: Any, whole: str, fields: list[tuple[str, str]]
-) -> None:
-    land(file, [FIRST], answer("2026-02-09", output={"value": value, "metadata": {}}))
-    assert query(file, "SELECT invoice_number, paid FROM invoices") == [(None, None)]
-    assert ("WRONG_TYPE", "invoices", None, "", whole) in problems(file)
-    assert query(file, "SELECT path, value FROM fields ORDER BY path") == fields
+def test_a_value_that_is_not_the_declared_object_is_kept_as_every_misfit(file: Place) -> None:
+    outputs = [{"output": {"value": value, "metadata": {}}} for value, _, _ in MISFITS]
+    ids = answer_each(file, "2026-02-09", outputs)
+    for each, (_, whole, fields) in zip(ids, MISFITS, strict=True):
+        assert rows_of(file, each, "SELECT invoice_number, paid FROM invoices") == [(None, None)]
+        told = rows_of(file, each, "SELECT code, table_name, column_name, path, value FROM problems")
+        assert ("WRONG_TYPE", "invoices", None, "", whole) in told
+        assert rows_of(file, each, "SELECT path, value FROM fields") == fields
+
+
+OF_NO_KNOWN_SHAPE: list[Any] = ["all of it", ["a"], {"invoice_number": "INV-1"}, {"odd": {"x": 1}}]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(
-    "output", ["all of it", ["a"], {"invoice_number": "INV-1"}, {"odd": {"x": 1}}], ids=str
-)
-def test_an_output_of_no_known_shape_is_the_value(only_file: Path, version: str, output: Any) -> None:
-    land(only_file, [FIRST], answer(version, output=output))
-    assert query(only_file, "SELECT count(*) FROM invoices") == [(1,)]
-    assert query(only_file, "SELECT count(*) FROM fields") == [(1,)]
-    assert bool(problems(only_file)) is (output != {"invoice_number": "INV-1"})
+def test_an_output_of_no_known_shape_is_the_value(only_file: Path, version: str) -> None:
+    ids = answer_each(only_file, version, [{"output": output} for output in OF_NO_KNOWN_SHAPE])
+    for each, output in zip(ids, OF_NO_KNOWN_SHAPE, strict=True):
+        assert rows_of(only_file, each, "SELECT count(*) FROM invoices") == [(1,)]
+        assert rows_of(only_file, each, "SELECT count(*) FROM fields") == [(1,)]
+        ((told,),) = rows_of(only_file, each, "SELECT count(*) FROM problems")
+        assert bool(told) is (output != {"invoice_number": "INV-1"})
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -206,18 +231,19 @@ def test_a_flat_map_of_fields_keeps_confidences_and_references(only_file: Path, 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("kind", ["invoice", 3])
-@pytest.mark.parametrize("more", [{}, {"newer": {"a": 1}}])
-def test_a_value_with_the_names_of_a_field_is_no_flat_map(
-    only_file: Path, version: str, kind: str | int, more: Any
-) -> None:
-    output = {"value": {"id": "i", "type": kind, "value": "x"}, "metadata": {"id": {"ocrConfidence": 0.5}}}
-    land(only_file, [FIRST], answer(version, None, output={**output, **more}))
-    assert query(only_file, "SELECT path, value, ocr_confidence FROM fields ORDER BY path") == [
-        ("id", "i", 0.5),
-        ("type", str(kind), None),
-        ("value", "x", None),
+def test_a_value_with_the_names_of_a_field_is_no_flat_map(only_file: Path, version: str) -> None:
+    cases: list[tuple[str | int, Any]] = list(itertools.product(["invoice", 3], [{}, {"newer": {"a": 1}}]))
+    outputs = [
+        {"value": {"id": "i", "type": kind, "value": "x"}, "metadata": {"id": {"ocrConfidence": 0.5}}, **more}
+        for kind, more in cases
     ]
+    ids = answer_each(only_file, version, [{"output": output} for output in outputs], None)
+    for each, (kind, _) in zip(ids, cases, strict=True):
+        assert rows_of(only_file, each, "SELECT path, value, ocr_confidence FROM fields") == [
+            ("id", "i", 0.5),
+            ("type", str(kind), None),
+            ("value", "x", None),
+        ]
 
 
 def test_a_member_that_only_looks_like_a_field_is_kept_whole(only_file: Path) -> None:

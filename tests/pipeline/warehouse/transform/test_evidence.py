@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from extend_pipeline.documents import Document
 from extend_pipeline.warehouse.records import LandingPolicy
 from fixtures.extend.api import ExtendApi
 from fixtures.warehouse.files import Place, land, provenance, query, warehouse
@@ -38,14 +39,16 @@ def only_file(tmp_path: Path) -> Path:
     return tmp_path / "warehouse.duckdb"
 
 
-def lines(version: str, output: Any, schema: Any = INVOICE_SCHEMA, **changes: Any) -> list[bytes]:
+def lines(
+    version: str, output: Any, schema: Any = INVOICE_SCHEMA, *, of: Document = FIRST, **changes: Any
+) -> list[bytes]:
     """Return a run with this output of its extractor, in either API version."""
     if version == "2025-04-21":
-        raw = run_of_2025(FIRST)
+        raw = {**run_of_2025(of), "id": f"workflow_run_{of.id}"}
         (step,) = raw["outputs"]
         step["config"] = {"type": "EXTRACT", "schema": schema}
     else:
-        raw = run(FIRST)
+        raw = run(of)
         step = raw["stepRuns"][0]["result"]["extractRun"]
         step["config"] = {"schema": schema}
     step |= {"output": output, **changes}
@@ -54,6 +57,34 @@ def lines(version: str, output: Any, schema: Any = INVOICE_SCHEMA, **changes: An
 
 def told(version: str, file: Place, value: Any, metadata: Any, schema: Any = INVOICE_SCHEMA) -> None:
     land(file, [FIRST], lines(version, {"value": value, "metadata": metadata}, schema))
+
+
+def told_each(
+    version: str,
+    file: Place,
+    value: Any,
+    metadata: Sequence[Any],
+    schema: Any = INVOICE_SCHEMA,
+    *,
+    first: int = 0,
+) -> list[str]:
+    """Land a document with each metadata, all in one part; return the documents' ids.
+
+    :param first: the number of the first document.
+    """
+    documents = [document(first + number) for number in range(len(metadata))]
+    outputs = [{"value": value, "metadata": each} for each in metadata]
+    runs = [lines(version, output, schema, of=of) for of, output in zip(documents, outputs, strict=True)]
+    land(file, documents, [line for each in runs for line in each], origin=provenance(raw_uri=f"raw/{first}"))
+    return [each.id for each in documents]
+
+
+def by_document(file: Place, select: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows of each document; ``select`` begins with its id."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for each, *row in query(file, f"{select} ORDER BY ALL"):
+        found.setdefault(each, []).append(tuple(row))
+    return found
 
 
 def confidences(file: Place) -> dict[str, float]:
@@ -109,14 +140,22 @@ VALUE = {
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(("key", "path"), SPELLINGS.items())
-def test_every_spelling_of_a_key_leads_to_its_field(
-    only_file: Path, version: str, key: str, path: str
-) -> None:
-    told(version, only_file, VALUE, {key: {"ocrConfidence": 0.25}}, schema=None)
-    assert confidences(only_file) == {path: 0.25}
-    values = dict(query(only_file, "SELECT path, value FROM fields"))
-    assert (values[path] is None) is (path in ("line_items", "line_items[0]"))
+def test_every_spelling_of_a_key_leads_to_its_field(only_file: Path, version: str) -> None:
+    # A part has one key for each place, so that none competes with another.
+    parts: list[dict[str, str]] = []
+    for key, path in SPELLINGS.items():
+        free = next((part for part in parts if path not in part.values()), None)
+        if free is None:
+            parts.append(free := {})
+        free[key] = path
+    for number, part in enumerate(parts):
+        metadata = [{key: {"ocrConfidence": 0.25}} for key in part]
+        ids = told_each(version, only_file, VALUE, metadata, schema=None, first=100 * number)
+        fields = by_document(only_file, "SELECT document_id, path, value, ocr_confidence FROM fields")
+        for each, (key, path) in zip(ids, part.items(), strict=True):
+            assert [row[::2] for row in fields[each] if row[2] is not None] == [(path, 0.25)], key
+            (value,) = (value for at, value, _ in fields[each] if at == path)
+            assert (value is None) is (path in ("line_items", "line_items[0]")), key
     assert problems(only_file) == []
 
 
@@ -157,14 +196,14 @@ def test_evidence_that_leads_nowhere_is_told_of_and_counts(only_file: Path, vers
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("spelled", [lambda key: key, lambda key: re.sub(r"\[(\d+)\]", r".\1", key)])
-def test_a_declared_field_without_a_value_is_a_field(
-    only_file: Path, version: str, spelled: Callable[[str], str]
-) -> None:
+def test_a_declared_field_without_a_value_is_a_field(only_file: Path, version: str) -> None:
     value = {"line_items": [{"amount": 1}, {"amount": 2}]}
-    paths = ["invoice_number", "vendor.address.city", "total", "line_items[1].description", "tags"]
-    told(version, only_file, value, {spelled(path): {"ocrConfidence": 0.5} for path in paths})
-    assert confidences(only_file) == dict.fromkeys(paths, 0.5)
+    paths = ["invoice_number", "line_items[1].description", "tags", "total", "vendor.address.city"]
+    dotted = [re.sub(r"\[(\d+)\]", r".\1", path) for path in paths]
+    metadata = [{key: {"ocrConfidence": 0.5} for key in keys} for keys in (paths, dotted)]
+    ids = told_each(version, only_file, value, metadata)
+    found = "SELECT document_id, path, ocr_confidence FROM fields WHERE ocr_confidence IS NOT NULL"
+    assert by_document(only_file, found) == {each: [(path, 0.5) for path in paths] for each in ids}
     assert problems(only_file) == []
 
 
@@ -227,7 +266,7 @@ def test_what_a_reviewer_has_taken_out_keeps_its_evidence(only_file: Path, key: 
     value = {"line_items": [{"amount": 1}]}
     initial = {"line_items": [{"amount": 1}, {"amount": 2}]}
     output = {"value": value, "metadata": {key: {"ocrConfidence": 0.5}}}
-    reviewed = {"reviewed": True, "edited": True, "initialOutput": {"value": initial}}
+    reviewed: dict[str, Any] = {"reviewed": True, "edited": True, "initialOutput": {"value": initial}}
     land(only_file, [FIRST], lines("2026-02-09", output, **reviewed))
     rows = query(only_file, "SELECT path, value, machine_value, ocr_confidence FROM fields WHERE edited")
     assert rows == [("line_items[1].amount", None, "2", 0.5)]
@@ -255,16 +294,17 @@ UNREADABLE: list[Any] = [
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("about", UNREADABLE, ids=json.dumps)
-def test_evidence_of_another_shape_is_told_of_with_all_that_it_says(
-    only_file: Path, version: str, about: Any
-) -> None:
-    told(version, only_file, INVOICE, {"invoice_number": about, "paid": {"ocrConfidence": 0.5}})
-    ((code, path, whole),) = problems(only_file)
-    assert (code, path) == ("UNREADABLE_EVIDENCE", "invoice_number")
-    if '"page"' not in whole:  # which is brought to one shape
-        assert json.loads(whole) == about
-    assert confidences(only_file)["paid"] == 0.5
+def test_evidence_of_another_shape_is_told_of_with_all_that_it_says(only_file: Path, version: str) -> None:
+    metadata = [{"invoice_number": about, "paid": {"ocrConfidence": 0.5}} for about in UNREADABLE]
+    ids = told_each(version, only_file, INVOICE, metadata)
+    found = by_document(only_file, "SELECT document_id, code, path, value FROM problems")
+    paid = by_document(only_file, "SELECT document_id, ocr_confidence FROM fields WHERE path = 'paid'")
+    for each, about in zip(ids, UNREADABLE, strict=True):
+        ((code, path, whole),) = found[each]
+        assert (code, path) == ("UNREADABLE_EVIDENCE", "invoice_number")
+        if '"page"' not in whole:  # which is brought to one shape
+            assert json.loads(whole) == about
+        assert paid[each] == [(0.5,)]
 
 
 READABLE: list[Any] = [
@@ -284,29 +324,34 @@ READABLE: list[Any] = [
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("about", READABLE, ids=json.dumps)
-def test_what_says_less_or_more_than_usual_is_no_problem(only_file: Path, version: str, about: Any) -> None:
-    told(version, only_file, INVOICE, {"invoice_number": about, "paid": {"ocrConfidence": 0.5}})
+def test_what_says_less_or_more_than_usual_is_no_problem(only_file: Path, version: str) -> None:
+    metadata = [{"invoice_number": about, "paid": {"ocrConfidence": 0.5}} for about in READABLE]
+    ids = told_each(version, only_file, INVOICE, metadata)
     assert problems(only_file) == []
-    assert query(only_file, "SELECT count(*) FROM fields WHERE path = 'invoice_number'") == [(1,)]
+    counted = "SELECT document_id, count(*) FROM fields WHERE path = 'invoice_number' GROUP BY ALL"
+    assert by_document(only_file, counted) == {each: [(1,)] for each in ids}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("page", [3, "3", 3.0])
-def test_numbers_as_text_are_numbers(only_file: Path, version: str, page: Any) -> None:
-    cited = page if version == "2025-04-21" else {"number": page}
-    about = {"ocrConfidence": "0.5", "reviewAgentScore": "4", "citations": [{"page": cited}]}
-    told(version, only_file, INVOICE, {"paid": about})
-    found = "SELECT ocr_confidence, review_score, page FROM fields WHERE path = 'paid'"
-    assert query(only_file, found) == [(0.5, 4, 3)]
+def test_numbers_as_text_are_numbers(only_file: Path, version: str) -> None:
+    cited = [page if version == "2025-04-21" else {"number": page} for page in (3, "3", 3.0)]
+    metadata = [
+        {"paid": {"ocrConfidence": "0.5", "reviewAgentScore": "4", "citations": [{"page": page}]}}
+        for page in cited
+    ]
+    ids = told_each(version, only_file, INVOICE, metadata)
+    found = "SELECT document_id, ocr_confidence, review_score, page FROM fields WHERE path = 'paid'"
+    assert by_document(only_file, found) == {each: [(0.5, 4, 3)] for each in ids}
     assert problems(only_file) == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("metadata", [[{"ocrConfidence": 0.9}], "none", 5], ids=json.dumps)
-def test_metadata_that_is_no_map_is_told_of(only_file: Path, version: str, metadata: Any) -> None:
-    told(version, only_file, INVOICE, metadata)
-    assert problems(only_file) == [("UNREADABLE_EVIDENCE", "", json.dumps(metadata, separators=(",", ":")))]
+def test_metadata_that_is_no_map_is_told_of(only_file: Path, version: str) -> None:
+    metadata: list[Any] = [[{"ocrConfidence": 0.9}], "none", 5]
+    ids = told_each(version, only_file, INVOICE, metadata)
+    wanted = [("UNREADABLE_EVIDENCE", "", json.dumps(each, separators=(",", ":"))) for each in metadata]
+    found = by_document(only_file, "SELECT document_id, code, path, value FROM problems")
+    assert found == {each: [row] for each, row in zip(ids, wanted, strict=True)}
 
 
 # as the emulator spells it
@@ -422,22 +467,21 @@ nested = st.dictionaries(
     max_size=4,
 )
 several = st.lists(nested, min_size=1, max_size=8)
-whatever = settings(
-    max_examples=10,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+few, many = (
+    settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+    )
+    for examples in (4, 40)
 )
 
 
-@whatever
-@given(values=several)
-def test_any_value_spelled_either_way_leads_to_the_same_rows(
-    tmp_path_factory: pytest.TempPathFactory, values: list[Any]
-) -> None:
+def check_either_spelling(folders: pytest.TempPathFactory, values: list[Any]) -> None:
     values = [value for value in values if _tells_apart(value)]
     assume(values)
     brackets, dots = (
-        landed(tmp_path_factory.mktemp("spelled"), values, lambda at, way=way: spell(at, lambda _: way))  # type: ignore[misc]
+        landed(folders.mktemp("spelled"), values, lambda at, way=way: spell(at, lambda _: way))  # type: ignore[misc]
         for way in (False, True)
     )
     assert brackets == dots
@@ -449,25 +493,59 @@ def test_any_value_spelled_either_way_leads_to_the_same_rows(
     assert {(each, path): confidence for each, path, _, confidence, _ in brackets} == expected
 
 
+@few
+@given(values=several)
+def test_any_value_spelled_either_way_leads_to_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory, values: list[Any]
+) -> None:
+    check_either_spelling(tmp_path_factory, values)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+@many
+@given(values=several)
+def test_many_values_spelled_either_way_lead_to_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory, values: list[Any]
+) -> None:
+    check_either_spelling(tmp_path_factory, values)
+
+
 def _tells_apart(value: Any) -> bool:
     """Whether no spelling of one place is a spelling of another one, too."""
     spellings = [{spell(at, lambda _: True), spell(at, lambda _: False)} for at, _ in places(value)]
     return sum(map(len, spellings)) == len(set().union(*spellings))
 
 
-@whatever
-@given(values=several, data=st.data())
-def test_any_value_spelled_in_a_mixture_leads_to_the_same_rows(
-    tmp_path_factory: pytest.TempPathFactory, values: list[Any], data: st.DataObject
-) -> None:
+def check_mixture(folders: pytest.TempPathFactory, values: list[Any], mixed: list[bool]) -> None:
     values = [value for value in values if _folds_apart(value)]
     assume(values)
-    mixed = data.draw(st.lists(st.booleans(), min_size=12, max_size=12))
     brackets, mixture = (
-        landed(tmp_path_factory.mktemp("spelled"), values, lambda at, way=way: spell(at, way))  # type: ignore[misc]
+        landed(folders.mktemp("spelled"), values, lambda at, way=way: spell(at, way))  # type: ignore[misc]
         for way in (lambda _: False, mixed.__getitem__)
     )
     assert brackets == mixture
+
+
+ways = st.lists(st.booleans(), min_size=12, max_size=12)
+
+
+@few
+@given(values=several, mixed=ways)
+def test_any_value_spelled_in_a_mixture_leads_to_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory, values: list[Any], mixed: list[bool]
+) -> None:
+    check_mixture(tmp_path_factory, values, mixed)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+@many
+@given(values=several, mixed=ways)
+def test_many_values_spelled_in_a_mixture_lead_to_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory, values: list[Any], mixed: list[bool]
+) -> None:
+    check_mixture(tmp_path_factory, values, mixed)
 
 
 def _folds_apart(value: Any) -> bool:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -154,24 +154,28 @@ def test_a_later_snapshot_with_fewer_items_leaves_none_of_the_old_ones(file: Pla
     assert query(file, "SELECT count(*) FROM runs") == [(1,)]
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(4)))[3::4], ids=str)
-def test_the_order_of_the_loads_changes_nothing(
-    new_place: Callable[[str], Place], order: tuple[int, ...]
-) -> None:
-    first, second = new_place("straight"), new_place("shuffled")
-    for place, sequence in ((first, range(4)), (second, order)):
+def test_the_order_of_the_loads_changes_nothing(new_place: Callable[[str], Place]) -> None:
+    def landed(order: Sequence[int]) -> Place:
+        place = new_place(str(order))
         with warehouse(place) as opened:
-            for number in sequence:
+            for number in order:
                 submission, raw, origin = parts_of_one_document()[number]
                 opened.land(submission, raw, provenance=origin)
-    straight, shuffled = contents(first), contents(second)
-    for each in (straight, shuffled):
-        # The ledger tells what each load found, which is what the order is about.
-        each.pop("loads")
-    assert shuffled == straight
+        return place
+
+    def without_ledger(place: Place) -> dict[str, list[tuple[Any, ...]]]:
+        """The ledger tells what each load found, which is what the order is about."""
+        return {table: rows for table, rows in contents(place).items() if table != "loads"}
+
+    first = landed(range(4))
+    straight = without_ledger(first)
     rows = query(first, "SELECT run_id, pages FROM documents JOIN invoices USING (document_id, run_id)")
     assert ("workflow_run_2", 4) in rows
     assert query(first, "SELECT count(*) FROM runs") == [(3,)]
+    # What decides is worked out by DuckDB for either: of Postgres, its own statements are of interest.
+    orders = list(itertools.permutations(range(4)))[3 :: 4 if isinstance(first, Path) else 12]
+    for order in orders:
+        assert without_ledger(landed(order)) == straight, order
 
 
 def test_of_several_runs_in_a_part_the_settled_and_latest_one_is_the_documents(file: Place) -> None:
