@@ -6,7 +6,7 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ _RESOURCES = {"resources.requests.cpu": str, "resources.requests.memory": str, "
 _BUDGET = {"podDisruptionBudget.enabled": bool}
 
 
-def _below(prefix: str, *groups: dict[str, type]) -> dict[str, type]:
+def _below(prefix: str, *groups: Mapping[str, type]) -> dict[str, type]:
     return {f"{prefix}.{key}": kind for group in groups for key, kind in group.items()}
 
 

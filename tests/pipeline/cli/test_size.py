@@ -14,6 +14,7 @@ from extend_pipeline.__main__ import main
 from extend_pipeline.cli import sizing
 from extend_pipeline.cli.size import amount, duration
 from extend_pipeline.cli.sizing import Load, size
+from extend_pipeline.config import Execution
 from extend_pipeline.exceptions import PipelineInputError
 from extend_provider.batch import watching
 from fixtures.guides import ROOT
@@ -189,4 +190,4 @@ def test_the_figures_are_those_of_the_documents_and_of_the_code() -> None:
     assert f"{sizing.RAW_KILOBYTES} kB a document" in text["tables"]
     assert f"some {sizing.TASK_MEGABYTES} MB" in text["warehouses"]
     assert sizing.NOTICED_BY_WEBHOOK == watching.LONGEST_LOOK
-    assert sizing.Execution.chunk_size == sizing.BATCH
+    assert Execution.chunk_size == sizing.BATCH
