@@ -187,6 +187,15 @@ def test_the_figures_are_those_of_the_documents_and_of_the_code() -> None:
         f"{sizing.TRIGGERS_PER_TRIGGERER:,}",
     ):
         assert figure in section, figure
+    polled, told = (size(Load(**USUAL, webhooks=webhooks)) for webhooks in (False, True))
+    for result in (
+        duration(polled.seconds),
+        duration(polled.limits["requests per second"]),
+        f"{duration(polled.limits['landing']).removesuffix(' hours')}.",
+        *(f"{each.requests.submit + each.requests.reads:,}" for each in (polled, told)),
+        *(amount(each).replace(".0", "") for each in (polled.raw_bytes, polled.table_bytes)),
+    ):
+        assert result in " ".join(section.split()), result
     assert f"{sizing.RAW_KILOBYTES} kB a document" in text["tables"]
     assert f"some {sizing.TASK_MEGABYTES} MB" in text["warehouses"]
     assert sizing.NOTICED_BY_WEBHOOK == watching.LONGEST_LOOK
