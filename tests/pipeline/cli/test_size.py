@@ -93,6 +93,23 @@ def test_the_limit_that_decides_is_named(changes: dict[str, Any], binding: str) 
     assert needed.seconds > needed.limits[binding]
 
 
+def test_no_more_is_in_flight_than_the_narrowest_limit_lets_through() -> None:
+    fast = {**USUAL, "runs_per_minute": 60_000}
+    assert (
+        size(Load(**fast, webhooks=True)).slots == 15
+    )  # landing: 129.9 documents/s × 106 s / 1,000, and one
+    polled = size(Load(**fast))
+    assert polled.slots == 12  # requests: 67.5 documents/s × 151 s / 1,000, and one
+    assert polled.worker_slots == 4  # a batch every 14.9 s, for 31 s and 1,000 requests at 67.5/s
+    assert size(Load(**{**fast, "requests_per_second": 10})).slots == 3
+
+
+def test_a_few_documents_are_one_batch() -> None:
+    needed = size(Load(**{**USUAL, "documents": 10}))
+    assert (needed.batches, needed.dag_runs, needed.slots, needed.worker_slots) == (1, 1, 1, 1)
+    assert needed.batch_seconds == 60 + 10 / 5
+
+
 @given(loads, st.integers(1, 50_000_000))
 def test_more_documents_need_no_less(load: Load, more: int) -> None:
     few, many = size(load), size(dataclasses.replace(load, documents=load.documents + more))
