@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from airflow.sdk.log import configure_logging
 from rich.console import Console
 
-from extend_pipeline.cli import dead_letters, missing, replay, reservations
+from extend_pipeline.cli import dead_letters, missing, replay, reservations, size
 from extend_pipeline.warehouse import WarehouseError
 from extend_provider.exceptions import ExtendError
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m extend_pipeline", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (dead_letters, missing, replay, reservations):
+    for command in (dead_letters, missing, replay, reservations, size):
         command.add_command(commands)
     return parser
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 import shutil
 import tomllib
@@ -15,36 +14,17 @@ from packaging.requirements import Requirement
 
 from extend_provider import __version__
 from fixtures.airflow.commands import run_commands
+from fixtures.dockerfiles import ignored, instructions
 from fixtures.guides import ROOT, Place, make_place
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMPOSE = ROOT / "deploy" / "docker" / "compose.yaml"
 
 
-def instructions(dockerfile: Path) -> list[tuple[str, str]]:
-    """Return a Dockerfile's instructions with what they are given."""
-    text = re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
-    return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line]  # type: ignore[misc]
-
-
 def requirements(file: Path) -> list[Requirement]:
     """Return what a requirements file asks for, without its options and comments."""
     lines = [line.strip() for line in file.read_text().splitlines()]
     return [Requirement(line) for line in lines if line and not line.startswith(("#", "--"))]
-
-
-def ignored(path: str) -> bool:
-    """Whether Docker leaves a file of the repository out of an image."""
-    patterns = [
-        line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")
-    ]
-    parts = Path(path).parts
-    leading = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
-    return any(
-        fnmatch.fnmatch(part, pattern.removeprefix("**/") if pattern.startswith("**/") else pattern)
-        for pattern in patterns
-        for part in (parts if pattern.startswith("**/") else leading)
-    )
 
 
 # Astro
@@ -97,8 +77,8 @@ def test_astros_steps_leave_an_airflow_that_runs_the_project_from_its_place(tmp_
     told = place.run(
         "python -c 'from importlib.metadata import entry_points; "
         '(found,) = [e for e in entry_points(group="apache_airflow_provider") if "extend" in e.value]; '
-        'kinds = {kind["connection-type"] for kind in found.load()()["connection-types"]}; '
-        'print(sorted({"extend", "duckdb"} & kinds))\''
+        'types = {t["connection-type"] for t in found.load()()["connection-types"]}; '
+        'print(sorted({"extend", "duckdb"} & types))\''
     )
     assert told.strip() == "['duckdb', 'extend']"
 
