@@ -18,6 +18,7 @@ wrote none, format 0. There are two kinds of change:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -29,6 +30,10 @@ from extend_pipeline.storage.workspace import read_json, write_json, write_json_
 
 _FORMAT: Final = "format"
 _OTHERS: Final = "others"
+#: The kinds whose fields msgspec knows. It learns them at the first conversion, and if two threads are at that
+#: together, the process crashes or spins (0.22).
+_known: set[type] = set()
+_learning: Final = threading.Lock()
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,11 +76,19 @@ def from_plain(kind: type[T], plain: Any, where: str) -> T:
     try:
         if written < kind.FORMAT:
             plain = kind.upgraded(plain, written)
-        value = msgspec.convert(plain, kind)
+        value = _converted(plain, kind)
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # msgspec's is a ValueError
         raise PipelineInputError(unreadable(where, error)) from None
     others = _without(plain, msgspec.to_builtins(value))
     return msgspec.structs.replace(value, others=others)
+
+
+def _converted(plain: Any, kind: type[T]) -> T:
+    if kind not in _known:
+        with _learning:
+            msgspec.json.Decoder(kind)
+            _known.add(kind)
+    return msgspec.convert(plain, kind)
 
 
 def opened(plain: Any, where: str, *, newest: int) -> tuple[dict[str, Any], int]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +102,24 @@ def test_a_broken_file_is_named_without_its_values(tmp_path: Path, broken: str) 
     (tmp_path / "note.json").write_text(broken)
     with pytest.raises(PipelineInputError, match=r"note.json cannot be read \(\w+\): .* Restore it"):
         read(path(tmp_path), Note)
+
+
+def test_threads_that_read_a_kind_for_the_first_time_together_do_not_break_the_process() -> None:
+    """In a process of its own, because msgspec alone crashes it, or keeps it busy for ever."""
+    script = """
+        import dataclasses, sys, threading
+        from concurrent.futures import ThreadPoolExecutor
+        from extend_pipeline.storage.formats import Stored, from_plain
+
+        sys.setswitchinterval(1e-6)
+        plain = {"format": 1, "name": "a", "part": {f"field_{number}": number for number in range(6)}}
+        with ThreadPoolExecutor(8) as threads:
+            for _ in range(200):
+                part = dataclasses.make_dataclass("Part", [(name, int) for name in plain["part"]])
+                fields = {"__annotations__": {"part": part, "name": str}, "__module__": "__main__"}
+                kind = type(Stored)("Kind", (Stored,), fields, frozen=True, kw_only=True)
+                begin = threading.Barrier(8)
+                read = lambda _: (begin.wait(), from_plain(kind, plain, "here"))[1]
+                assert all(value.part.field_5 == 5 for value in threads.map(read, range(8)))
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
