@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_pipeline.batches.inputs import check_objects
+from extend_pipeline.batches.inputs import PARALLEL, check_objects
 from extend_pipeline.batches.probing import probed
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
 from extend_pipeline.sources import Found, Located
@@ -211,6 +211,12 @@ def test_a_listing_that_does_not_get_ahead_ends() -> None:
     keys = [f"1{number:04}" for number in range(1000)]
     assert relist(store, Located("s3://inbox", ""), keys, keys[-1]) == {}
     assert store.asked == 1
+
+
+def test_as_many_connections_are_kept_open_as_objects_are_looked_up_at_a_time() -> None:
+    store = settings("s3://inbox/in/").stores().of("s3://inbox")
+    assert isinstance(store, S3Store)
+    assert store.client.meta.config.max_pool_connections == PARALLEL
 
 
 def test_a_directory_bucket_is_not_listed_again_because_it_lists_in_no_order() -> None:
