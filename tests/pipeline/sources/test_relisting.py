@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from extend_pipeline.batches.inputs import PARALLEL, check_objects
 from extend_pipeline.batches.probing import probed
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
+from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.sources import Found, Located
 from extend_pipeline.sources.objects import ListedPage, just_before, relist
 from extend_pipeline.sources.s3.store import S3Store
@@ -23,10 +24,12 @@ from fixtures.sources.s3 import S3
 READS = {"HeadBucket", "HeadObject", "GetObject", "ListObjectsV2", "ListObjectVersions"}
 
 
-def fill(s3: S3, count: int, *, name: str = "in/{:04}.pdf") -> list[Document]:
+def fill(s3: S3, count: int, *, versioned: bool = False) -> list[Document]:
     bucket = s3.bucket("inbox")
+    if versioned:
+        s3.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: s3.put(bucket, name.format(number), b"content"), range(count)))
+        list(pool.map(lambda number: s3.put(bucket, f"in/{number:04}.pdf", b"content"), range(count)))
     return discovered(settings("s3://inbox/in/"))
 
 
@@ -130,18 +133,32 @@ def test_versions_are_not_listed_where_a_bucket_keeps_none(s3: S3) -> None:
 def test_a_newest_object_that_is_gone_tells_nothing_of_the_others(
     s3: S3, versioned: bool, deny: list[str]
 ) -> None:
-    documents = fill(s3, 20)
-    if versioned:
-        s3.client.put_bucket_versioning(Bucket="inbox", VersioningConfiguration={"Status": "Enabled"})
+    documents = fill(s3, 20, versioned=versioned)
     documents[3] = dataclasses.replace(documents[3], last_modified="2099-01-01T00:00:00+00:00")
     s3.client.delete_object(Bucket="inbox", Key="in/0003.pdf")
     s3.put("inbox", "in/0007.pdf", b"another")
     s3.rule("inbox", deny=deny)
-    reasons, _ = sent_after(s3, documents)
-    assert {name: reason for name, reason in reasons.items() if reason} == {
+    checked = list(check_objects(settings("s3://inbox/in/").stores(), documents))
+    assert {item.document.name: item.document.reason for item in checked if item.document.reason} == {
         "0003.pdf": OBJECT_DELETED,
         "0007.pdf": OBJECT_REPLACED,
     }
+    assert {item.version_id is not None for item in checked if not item.document.reason} == {versioned}
+
+
+def test_while_s3_is_too_busy_for_one_head_nothing_else_is_requested(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = fill(s3, 20)
+    once = {"retries": {"mode": "standard", "total_max_attempts": 1}}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json(config_kwargs=once))
+    stores = settings("s3://inbox/in/").stores()
+    s3.rule("inbox", slow_down=1000)
+    s3.requests()
+    with pytest.raises(PipelineSourceError, match="The next attempt of this task asks again") as caught:
+        list(check_objects(stores, documents))
+    assert caught.value.retryable
+    assert s3.requests().keys() == {"HeadObject"}
 
 
 @pytest.mark.parametrize(
