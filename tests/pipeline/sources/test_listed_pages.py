@@ -25,8 +25,8 @@ def version(key: str, *, latest: bool = True) -> dict[str, Any]:
     return entry(key, VersionId="v1", IsLatest=latest)
 
 
-def marker(key: str) -> dict[str, Any]:
-    return {"Key": key, "VersionId": "v2", "IsLatest": True, "LastModified": WRITTEN}
+def marker(key: str, *, latest: bool = True) -> dict[str, Any]:
+    return {"Key": key, "VersionId": "v2", "IsLatest": latest, "LastModified": WRITTEN}
 
 
 def covered(page: ListedPage | None) -> tuple[list[str], str | None] | None:
@@ -51,6 +51,15 @@ def covered(page: ListedPage | None) -> tuple[list[str], str | None] | None:
             {"Versions": [version("in/b"), version("in/c", latest=False)], "IsTruncated": True},
             (["in/b"], "in/b"),
             id="the current version of the last key follows",
+        ),
+        pytest.param(
+            {
+                "Versions": [version("in/b")],
+                "DeleteMarkers": [marker("in/c", latest=False)],
+                "IsTruncated": True,
+            },
+            (["in/b"], "in/b"),
+            id="the last one was deleted and written again, which follows",
         ),
         pytest.param({"Versions": [version("in/b", latest=False)], "IsTruncated": True}, None, id="only old"),
         pytest.param({"IsTruncated": True}, None, id="empty, more follows"),

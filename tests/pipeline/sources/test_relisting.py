@@ -124,8 +124,9 @@ def test_versions_are_not_listed_where_a_bucket_keeps_none(s3: S3) -> None:
     documents = fill(s3, 20)
     stores = settings("s3://inbox/in/").stores()
     s3.requests()
-    assert len(list(check_objects(stores, documents))) == 20
-    assert s3.requests() == {"HeadObject": 1, "ListObjectsV2": 1}
+    for _ in range(2):
+        assert len(list(check_objects(stores, documents))) == 20
+    assert s3.requests() == {"HeadObject": 1, "ListObjectsV2": 2}
 
 
 @pytest.mark.parametrize("deny", [[], ["s3:ListBucketVersions"]])
@@ -233,7 +234,7 @@ def test_a_listing_that_does_not_get_ahead_ends() -> None:
 def test_as_many_connections_are_kept_open_as_objects_are_looked_up_at_a_time() -> None:
     store = settings("s3://inbox/in/").stores().of("s3://inbox")
     assert isinstance(store, S3Store)
-    assert store.client.meta.config.max_pool_connections == PARALLEL
+    assert getattr(store.client.meta.config, "max_pool_connections", None) == PARALLEL
 
 
 def test_a_directory_bucket_is_not_listed_again_because_it_lists_in_no_order() -> None:
