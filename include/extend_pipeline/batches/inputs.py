@@ -71,8 +71,8 @@ def check_objects(stores: Stores, documents: Iterable[Document]) -> Iterator[Che
     """Check each document's object again; yield the documents with their status, in order.
 
     Objects that were found by a listing are listed again if that is cheaper; the listed tag shows whether an
-    object was replaced. If S3 keeps versions and the policy allows ``s3:ListBucketVersions``, the listing
-    returns them too: Extend then reads exactly what was checked, even if the object is replaced meanwhile.
+    object was replaced. In a bucket that keeps versions, each one is found out too, so Extend reads exactly
+    what was checked even if the object is replaced meanwhile.
     """
     documents = list(documents)
     listed = _listed_again(stores, documents)
@@ -81,16 +81,17 @@ def check_objects(stores: Stores, documents: Iterable[Document]) -> Iterator[Che
 
 
 def _listed_again(stores: Stores, documents: Sequence[Document]) -> dict[Located, Found | Absent]:
-    keys: dict[Located, set[str]] = {}
+    below: dict[Located, dict[str, Document]] = {}
     for document in documents:
         place = Located.of(document.uri)
         if (prefix := stores.listing_of(place)) is not None:
-            keys.setdefault(prefix, set()).add(place.key)
+            below.setdefault(prefix, {})[place.key] = document
     listed: dict[Located, Found | Absent] = {}
-    for prefix, wanted in keys.items():
+    for prefix, wanted in below.items():
         store = stores.of(prefix.root)
         if isinstance(store, ListsFromAnywhere):
-            found = relist(store, prefix, sorted(wanted))
+            newest = max(wanted, key=lambda key: wanted[key].last_modified)
+            found = relist(store, prefix, sorted(wanted), newest)
             listed |= {Located(prefix.root, key): seen for key, seen in found.items()}
     return listed
 

@@ -110,6 +110,8 @@ def just_before(key: str) -> str:
 
 #: Fewest objects on a page for which the page is cheaper than a request for each.
 FEWEST_RELISTED: Final = 16
+#: One page with fewer of them is accepted for so many keys, because those that follow may be close together.
+KEYS_PER_SPARSE_PAGE: Final = 100
 #: How long a key may be, in bytes.
 MOST_KEY_BYTES: Final = 1024
 
@@ -166,29 +168,38 @@ def unlisted_folder(folder: str) -> Unusable:
 class ListsFromAnywhere(Protocol):
     """A store that can begin a listing at any key."""
 
-    def page_from(self, prefix: Located, key: str) -> ListedPage | None:
-        """Return one page that begins with a key; None if the store does not list so."""
+    def page_from(self, prefix: Located, key: str, newest: str) -> ListedPage | None:
+        """Return one page that begins with a key; None if the objects have to be looked up one by one.
+
+        :param newest: the key of the object that was written last; its versions tell those of all others.
+        """
         ...
 
 
-def relist(store: ListsFromAnywhere, prefix: Located, keys: Sequence[str]) -> dict[str, Found | Absent]:
+def relist(
+    store: ListsFromAnywhere, prefix: Located, keys: Sequence[str], newest: str
+) -> dict[str, Found | Absent]:
     """Look up many objects by listing them; return the results by key.
 
     A page has a thousand objects and costs as much as a dozen single requests. It pays if the keys are close
-    together, as those of a chunk are. Other objects are left out, and the caller looks them up one by one.
+    together, as those of a chunk are. After a few pages that do not pay, the objects that are left are left
+    out, and the caller looks them up one by one.
 
     :param keys: below the prefix, distinct and sorted.
+    :param newest: the key of the object that was written last.
     """
     seen: dict[str, Found | Absent] = {}
     if len(keys) < FEWEST_RELISTED:
         return seen
+    sparse_pages = max(1, len(keys) // KEYS_PER_SPARSE_PAGE)
     while left := keys[len(seen) :]:
-        page = store.page_from(prefix, left[0])
+        page = store.page_from(prefix, left[0], newest)
         if page is None:
             break
         covered = [key for key in left if page.through is None or key <= page.through]
         seen |= {key: page.found.get(key, Absent()) for key in covered}
-        if len(covered) < FEWEST_RELISTED:
+        sparse_pages -= len(covered) < FEWEST_RELISTED
+        if not covered or not sparse_pages:
             break
     return seen
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_pipeline.batches.inputs import check_objects
+from extend_pipeline.batches.inputs import PARALLEL, check_objects
 from extend_pipeline.batches.probing import probed
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
-from extend_pipeline.sources import Located
-from extend_pipeline.sources.objects import just_before
+from extend_pipeline.exceptions import PipelineSourceError
+from extend_pipeline.sources import Found, Located
+from extend_pipeline.sources.objects import ListedPage, just_before, relist
 from extend_pipeline.sources.s3.store import S3Store
 from fixtures.sources.discovered import discovered, settings
 from fixtures.sources.s3 import S3
@@ -21,10 +24,12 @@ from fixtures.sources.s3 import S3
 READS = {"HeadBucket", "HeadObject", "GetObject", "ListObjectsV2", "ListObjectVersions"}
 
 
-def fill(s3: S3, count: int, *, name: str = "in/{:04}.pdf") -> list[Document]:
+def fill(s3: S3, count: int, *, versioned: bool = False) -> list[Document]:
     bucket = s3.bucket("inbox")
+    if versioned:
+        s3.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: s3.put(bucket, name.format(number), b"content"), range(count)))
+        list(pool.map(lambda number: s3.put(bucket, f"in/{number:04}.pdf", b"content"), range(count)))
     return discovered(settings("s3://inbox/in/"))
 
 
@@ -80,7 +85,81 @@ def test_a_listing_tells_what_was_deleted_or_replaced(s3: S3, versioned: bool) -
         "0007.pdf": OBJECT_REPLACED,
         "0019.pdf": OBJECT_DELETED,
     }
-    assert requests <= 3  # the region, the listing, one byte: no head even of those that are gone
+    # One head, the region, the listing, one byte: no head of the others that are gone.
+    assert requests <= 4
+
+
+@pytest.mark.parametrize(
+    ("deny", "operations"),
+    [
+        pytest.param([], {"HeadObject": 1, "ListObjectVersions": 1}, id="by the listing"),
+        pytest.param(["s3:ListBucketVersions"], {"HeadObject": 21, "ListObjectVersions": 1}, id="by heads"),
+    ],
+)
+def test_of_a_bucket_with_versions_each_url_has_its_version(
+    s3: S3, deny: list[str], operations: dict[str, int]
+) -> None:
+    bucket = s3.bucket("inbox")
+    s3.put(bucket, "in/0000.pdf", b"before versions were kept")
+    s3.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    versions = {
+        key: s3.client.put_object(Bucket=bucket, Key=key, Body=b"content")["VersionId"]
+        for key in (f"in/{number:04}.pdf" for number in range(1, 20))
+    }
+    before, *after = discovered(settings("s3://inbox/in/"))
+    # Times are in whole seconds; the first object is older by more than that.
+    documents = [dataclasses.replace(before, last_modified="2020-01-01T00:00:00+00:00"), *after]
+    s3.rule(bucket, deny=deny)
+    stores = settings("s3://inbox/in/").stores()
+    s3.requests()
+    checked = list(check_objects(stores, documents))
+    assert {place_of(item.document).key: item.version_id for item in checked} == {
+        "in/0000.pdf": None,
+        **versions,
+    }
+    assert s3.requests() == operations
+
+
+def test_versions_are_not_listed_where_a_bucket_keeps_none(s3: S3) -> None:
+    documents = fill(s3, 20)
+    stores = settings("s3://inbox/in/").stores()
+    s3.requests()
+    for _ in range(2):
+        assert len(list(check_objects(stores, documents))) == 20
+    assert s3.requests() == {"HeadObject": 1, "ListObjectsV2": 2}
+
+
+@pytest.mark.parametrize("deny", [[], ["s3:ListBucketVersions"]])
+@pytest.mark.parametrize("versioned", [False, True])
+def test_a_newest_object_that_is_gone_tells_nothing_of_the_others(
+    s3: S3, versioned: bool, deny: list[str]
+) -> None:
+    documents = fill(s3, 20, versioned=versioned)
+    documents[3] = dataclasses.replace(documents[3], last_modified="2099-01-01T00:00:00+00:00")
+    s3.client.delete_object(Bucket="inbox", Key="in/0003.pdf")
+    s3.put("inbox", "in/0007.pdf", b"another")
+    s3.rule("inbox", deny=deny)
+    checked = list(check_objects(settings("s3://inbox/in/").stores(), documents))
+    assert {item.document.name: item.document.reason for item in checked if item.document.reason} == {
+        "0003.pdf": OBJECT_DELETED,
+        "0007.pdf": OBJECT_REPLACED,
+    }
+    assert {item.version_id is not None for item in checked if not item.document.reason} == {versioned}
+
+
+def test_while_s3_is_too_busy_for_one_head_nothing_else_is_requested(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = fill(s3, 20)
+    once = {"retries": {"mode": "standard", "total_max_attempts": 1}}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", s3.connection_json(config_kwargs=once))
+    stores = settings("s3://inbox/in/").stores()
+    s3.rule("inbox", slow_down=1000)
+    s3.requests()
+    with pytest.raises(PipelineSourceError, match="The next attempt of this task asks again") as caught:
+        list(check_objects(stores, documents))
+    assert caught.value.retryable
+    assert s3.requests().keys() == {"HeadObject"}
 
 
 @pytest.mark.parametrize(
@@ -108,9 +187,59 @@ def test_few_or_named_objects_are_looked_up_one_by_one(s3: S3, monkeypatch: pyte
     assert s3.requests() == {"HeadObject": 40}
 
 
+class Pages:
+    """A store with every number as a key, a hundred on a page, and how many pages were asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def page_from(self, prefix: Located, key: str, newest: str) -> ListedPage:
+        self.asked += 1
+        first = int(key)
+        found = {f"{n:09}": Found(f"{n:09}", "tag", 1, None) for n in range(first, first + 100)}
+        return ListedPage(found, max(found))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "looked_up", "pages"),
+    [
+        pytest.param(range(1000), 0, 10, id="close together"),
+        pytest.param([*range(0, 8000, 1000), *range(9000, 9992)], 0, 18, id="a few that came late"),
+        pytest.param(range(0, 1_000_000, 1000), 990, 10, id="scattered"),
+        pytest.param(range(0, 20_000, 1000), 19, 1, id="a few, scattered"),
+    ],
+)
+def test_scattered_objects_are_looked_up_after_a_few_pages(
+    numbers: Sequence[int], looked_up: int, pages: int
+) -> None:
+    store, keys = Pages(), [f"{number:09}" for number in numbers]
+    seen = relist(store, Located("s3://inbox", ""), keys, keys[-1])
+    assert len(keys) - len(seen) == looked_up
+    assert store.asked == pages
+    assert list(seen) == keys[: len(seen)]
+
+
+def test_a_listing_that_does_not_get_ahead_ends() -> None:
+    class Stuck(Pages):
+        def page_from(self, prefix: Located, key: str, newest: str) -> ListedPage:
+            self.asked += 1
+            return ListedPage({}, "0")
+
+    store = Stuck()
+    keys = [f"1{number:04}" for number in range(1000)]
+    assert relist(store, Located("s3://inbox", ""), keys, keys[-1]) == {}
+    assert store.asked == 1
+
+
+def test_as_many_connections_are_kept_open_as_objects_are_looked_up_at_a_time() -> None:
+    store = settings("s3://inbox/in/").stores().of("s3://inbox")
+    assert isinstance(store, S3Store)
+    assert getattr(store.client.meta.config, "max_pool_connections", None) == PARALLEL
+
+
 def test_a_directory_bucket_is_not_listed_again_because_it_lists_in_no_order() -> None:
     bucket = Located("s3://inbox--use1-az4--x-s3", "in/")
-    assert S3Store(None, "aws_default").page_from(bucket, "in/a.pdf") is None  # type: ignore[arg-type]
+    assert S3Store(None, "aws_default").page_from(bucket, "in/a.pdf", "in/a.pdf") is None  # type: ignore[arg-type]
 
 
 @given(st.text(min_size=1, max_size=6), st.text(max_size=6))

@@ -32,6 +32,9 @@ DIRECTORY_BUCKET: Final = "--x-s3"
 #: Attempts in all when S3 is throttling (``SlowDown``) or fails for the moment; the delay grows to 20 s.
 _ATTEMPTS: Final = 6
 _BACKOFF: Final = 0.2
+#: Connections that are kept open; as many as objects are checked or uploaded at the same time
+#: (``batches.inputs.PARALLEL``), because a further one is closed after every request.
+_CONNECTIONS: Final = 16
 _BUSY: Final = (429, 500, 502, 503, 504)
 #: Seconds that S3 has to answer with one byte.
 _PROBE_TIMEOUT: Final = 30
@@ -124,7 +127,11 @@ def read_one_byte(url: str, client: S3Client, clients: S3Clients | None) -> Answ
 
 def _client(hook: S3Hook, region: str | None = None) -> S3Client:
     """Open a client; signatures and retries that the connection itself configures stay as they are."""
-    ours = Config(signature_version="s3v4", retries={"mode": "standard", "total_max_attempts": _ATTEMPTS})
+    ours = Config(
+        signature_version="s3v4",
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        max_pool_connections=_CONNECTIONS,
+    )
     client: S3Client = hook.get_client_type(region_name=region, config=ours.merge(hook.config))
     return client
 

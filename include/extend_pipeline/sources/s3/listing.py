@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,20 +50,17 @@ def listed_pages(client: S3Client, prefix: Located, after: str = "") -> Iterator
 
 def versions_page(client: S3Client, prefix: Located, after: str) -> ListedPage | None:
     """Return one page after a key, with versions; None if that is not allowed or not in the order of keys."""
+    wanted: dict[str, Any] = {"Bucket": bucket_of(prefix), "Prefix": prefix.key, "KeyMarker": after}
     try:
-        answer = client.list_object_versions(
-            Bucket=bucket_of(prefix),
-            Prefix=prefix.key,
-            KeyMarker=after,
-            OptionalObjectAttributes=["RestoreStatus"],
-        )
+        answer = client.list_object_versions(**wanted, OptionalObjectAttributes=["RestoreStatus"])
     except ClientError:
         return None
-    versions = answer.get("Versions", [])
-    if any(entry["Key"] <= after for entry in (*versions[:1], *answer.get("DeleteMarkers", [])[:1])):
+    versions, markers = answer.get("Versions", []), answer.get("DeleteMarkers", [])
+    if not (_in_order(versions, after) and _in_order(markers, after)):
         return None
     current = {entry["Key"]: listed(entry) for entry in versions if entry["IsLatest"]}
-    return ListedPage(current, answer["NextKeyMarker"] if answer["IsTruncated"] else None)
+    deleted = [entry["Key"] for entry in markers if entry["IsLatest"]]
+    return _page(current, [*current, *deleted], answer)
 
 
 def objects_page(client: S3Client, prefix: Located, after: str) -> ListedPage | None:
@@ -72,10 +70,28 @@ def objects_page(client: S3Client, prefix: Located, after: str) -> ListedPage | 
     except ClientError:
         return None
     entries = answer.get("Contents", [])
-    if entries and entries[0]["Key"] <= after:
+    if not _in_order(entries, after):
         return None
     found = {entry["Key"]: listed(entry) for entry in entries}
-    return ListedPage(found, entries[-1]["Key"] if entries and answer["IsTruncated"] else None)
+    return _page(found, found, answer)
+
+
+def _in_order(entries: Sequence[Mapping[str, Any]], after: str) -> bool:
+    """Return whether the entries follow the key in the order of keys: else a missing one proves nothing."""
+    keys = [entry["Key"] for entry in entries]
+    return not keys or (after < keys[0] and all(one <= other for one, other in itertools.pairwise(keys)))
+
+
+def _page(found: Mapping[str, Found], keys: Collection[str], answer: Mapping[str, Any]) -> ListedPage | None:
+    """Return a page that covers what it shows; None if more follows and it shows nothing.
+
+    ``NextKeyMarker`` is not used: by its definition it is the first key that the page does not show.
+
+    :param keys: whose current state the page shows.
+    """
+    if not answer.get("IsTruncated"):
+        return ListedPage(found, None)
+    return ListedPage(found, max(keys)) if keys else None
 
 
 def _tag(entry: Mapping[str, Any]) -> str:

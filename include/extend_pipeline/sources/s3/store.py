@@ -9,6 +9,7 @@ The tag of an object is its ETag, which stays the same when the same content is 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
@@ -50,6 +51,8 @@ _PASSING = frozenset({408, 429})
 #: Seconds for which the URL is valid that reads one byte.
 _PROBE_SECONDS = 300
 
+log = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class S3Store:
@@ -59,7 +62,7 @@ class S3Store:
     aws_conn_id: str
     hook: S3Hook | None = None
     clients: S3Clients | None = None
-    _without_versions: set[str] = dataclasses.field(default_factory=set)
+    _versioned: dict[str, bool] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def connect(cls, aws_conn_id: str) -> Self:
@@ -76,16 +79,41 @@ class S3Store:
         except ClientError as error:
             raise self._unreadable(prefix, error) or error from None
 
-    def page_from(self, prefix: Located, key: str) -> ListedPage | None:
-        """List one page from a key on, with the versions if the policy allows to list them."""
+    def page_from(self, prefix: Located, key: str, newest: str) -> ListedPage | None:
+        """List one page from a key on; None if the objects have to be looked up one by one.
+
+        In a bucket that keeps versions, that is so unless the policy allows to list them: without its version
+        an object could be replaced before Extend reads it.
+        """
         bucket, after = bucket_of(prefix), just_before(key)
         if bucket.endswith(DIRECTORY_BUCKET):  # it lists in no order
             return None
-        if bucket not in self._without_versions:
-            if (page := versions_page(self.client, prefix, after)) is not None:
-                return page
-            self._without_versions.add(bucket)
-        return objects_page(self.client, prefix, after)
+        if self._keeps_versions(Located(prefix.root, newest)) is False:
+            return objects_page(self.client, prefix, after)
+        if (page := versions_page(self.client, prefix, after)) is None:
+            log.info(
+                "The versions in the bucket %r could not be listed (s3:ListBucketVersions), so each object "
+                "is checked by a request of its own.",
+                bucket,
+            )
+        return page
+
+    def _keeps_versions(self, place: Located) -> bool | None:
+        """Return whether the bucket keeps versions; None if this object is gone or may not be read.
+
+        The head of an object has a version if its bucket kept them when it was written. It is requested
+        because that needs no right but ``s3:GetObject``, and because listing versions takes longer. On AWS,
+        an older object has the version ``"null"``; elsewhere it may have none.
+
+        :param place: of the object that was written last.
+        """
+        bucket = bucket_of(place)
+        if bucket not in self._versioned:
+            try:
+                self._versioned[bucket] = "VersionId" in self.client.head_object(Bucket=bucket, Key=place.key)
+            except ClientError as error:
+                self.check_answer(place, Answer.of(error))
+        return self._versioned.get(bucket)
 
     def look_up(self, place: Located) -> Seen:
         """Request the head of the object.
