@@ -30,8 +30,8 @@ from extend_pipeline.storage.workspace import read_json, write_json, write_json_
 
 _FORMAT: Final = "format"
 _OTHERS: Final = "others"
-#: The kinds whose fields msgspec knows. It learns them at the first conversion, and if two threads are at that
-#: together, the process crashes or spins (0.22).
+#: The kinds whose fields msgspec knows. It learns them at the first conversion; two threads that are at it
+#: together crash the process, or keep it busy for ever (msgspec 0.22).
 _known: set[type] = set()
 _learning: Final = threading.Lock()
 
