@@ -54,7 +54,7 @@ down: $(SANDBOX)  ## Stop what an interrupted `make up` or `make run` left
 test: test-fast test-live  ## All tests but the long ones of test-faults
 
 .PHONY: test-unit
-test-unit: $(DEV)  ## Pure tests, and one run of each DAG: five minutes
+test-unit: $(DEV)  ## Pure tests, and one run of each DAG: four minutes
 	$(BIN)/pytest -m unit --numprocesses 4 --dist loadfile
 
 .PHONY: test-fast
