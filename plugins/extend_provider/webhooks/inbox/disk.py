@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-#: How often a new folder is made again that somebody has removed because it was empty.
-_TRIES: Final = 5
+#: How often a new folder is made again that somebody has removed because it was empty. A try takes less than
+#: a millisecond, and two processes may get in each other's way several times in a row.
+_TRIES: Final = 100
 
 
 def create(folder: str, name: str, data: bytes, *, scratch: str) -> None:
