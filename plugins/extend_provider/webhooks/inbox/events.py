@@ -18,12 +18,11 @@ from extend_provider.client.models import utc_moment
 from extend_provider.client.settings import Secret
 from extend_provider.client.wire import API_VERSIONS, DEFAULT_API_VERSION
 from extend_provider.client.wire.reading import UnreadableAnswerError, member_text
+from extend_provider.client.wire.webhooks import RUN_EVENTS
 from extend_provider.security import HIDDEN
 
-#: The events that carry a workflow run.
-RUN_EVENTS: Final = frozenset(
-    f"workflow_run.{what}" for what in ("completed", "failed", "needs_review", "rejected", "cancelled")
-)
+#: The events that carry a workflow run; the older version has no others.
+_RUN_EVENTS: Final = frozenset(RUN_EVENTS[DEFAULT_API_VERSION])
 #: Events that Extend documents, of no use here: of steps, of processors, of changes to a workflow.
 _OTHER_EVENTS: Final = re.compile(
     r"workflow_run\.step_run\.processed"
@@ -148,7 +147,7 @@ def read_event(body: bytes, api_version: str | None) -> Event:
         raise EventError("shape", "There is no payload that is a JSON object.")
     if _OTHER_EVENTS.fullmatch(event_type):
         return OtherEvent(event_id, event_type)
-    if event_type not in RUN_EVENTS or (api_version is not None and api_version not in API_VERSIONS):
+    if event_type not in _RUN_EVENTS or (api_version is not None and api_version not in API_VERSIONS):
         return UnknownEvent(event_id, event_type, _without_url(body, envelope, payload))
     if _is_remote(payload):
         run_id = _matching(_ID, payload, "id") if payload.get("id") is not None else None
