@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,6 @@ from fixtures.warehouse.parts import LATER
 from fixtures.warehouse.runs import INVOICE, document, extract_step, many, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
-
-
-@pytest.fixture
-def database(new_database: Callable[[], Database]) -> Database:
-    return new_database()
-
-
-@pytest.fixture
-def role(database: Database) -> str:
-    """A user of the server that may connect and no more."""
-    name = f"role_of_{database.name}"
-    database.rows(f"CREATE ROLE {name} LOGIN")
-    return name
 
 
 def strings(*columns: str) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from extend_pipeline.warehouse import WarehouseError
@@ -15,19 +13,6 @@ from fixtures.warehouse.files import land, provenance
 from fixtures.warehouse.runs import document, raw_lines, run
 
 FIRST, SECOND = document(1), document(2)
-
-
-@pytest.fixture
-def database(new_database: Callable[[], Database]) -> Database:
-    return new_database()
-
-
-@pytest.fixture
-def role(database: Database) -> str:
-    """A user of the server that may connect and no more."""
-    name = f"role_of_{database.name}"
-    database.rows(f"CREATE ROLE {name} LOGIN")
-    return name
 
 
 def test_who_may_not_write_is_told_so_and_leaves_nothing(database: Database, role: str) -> None:

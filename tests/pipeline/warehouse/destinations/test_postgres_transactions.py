@@ -29,11 +29,6 @@ from fixtures.warehouse.runs import WORKFLOW, document, raw_lines, run
 FIRST, SECOND = document(1), document(2)
 
 
-@pytest.fixture
-def database(new_database: Callable[[], Database]) -> Database:
-    return new_database()
-
-
 def every_row(database: Database) -> dict[str, list[tuple[Any, ...]]]:
     """Return all that is in the dataset, times of loading and all."""
     with database.connect() as connection:
