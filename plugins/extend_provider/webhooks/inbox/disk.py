@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 import threading
@@ -10,30 +11,45 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-#: How often a new folder is made again that somebody has removed because it was empty. A try takes less than
-#: a millisecond, and two processes may get in each other's way several times in a row.
-_TRIES: Final = 100
-
 
 def create(folder: str, name: str, data: bytes, *, scratch: str) -> None:
     """Create a file; when this returns, it outlives a crash of the machine.
+
+    A new folder appears with the file in it, so nobody can find it empty and remove it meanwhile.
 
     :param scratch: a folder on the same disk, for what is not finished.
     :raises FileExistsError: there is a file of that name; it stays as it is.
     """
     target = Path(folder)
+    changed: list[Path] = []
     with _unnamed(data, scratch) as partial:
-        for tries_left in reversed(range(_TRIES)):
-            changed = _make(target)
+        while True:
             try:
-                os.link(partial, f"{folder}/{name}")
-            except FileNotFoundError:  # it was empty at this moment, and somebody has removed it
-                if not tries_left:
-                    raise
-            else:
-                for each in (target, *changed):
-                    _flushes.flush(str(each))
-                return
+                os.link(partial, target / name)
+            except FileNotFoundError:
+                changed = [target.parent, *_make(target.parent)]
+                if not _appears(target, name, partial):
+                    continue  # another writer has made it by now
+            for each in (target, *changed):
+                _flushes.flush(str(each))
+            return
+
+
+def _appears(folder: Path, name: str, partial: str) -> bool:
+    """Let a folder appear with a file in it; return False if there is one that is not empty."""
+    made = Path(f"{partial}.folder")
+    made.mkdir()
+    try:
+        os.link(partial, made / name)
+        made.rename(folder)  # replaces an empty one
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            (made / name).unlink()
+        made.rmdir()
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
