@@ -31,9 +31,13 @@ def test_nightly_and_manual_runs_at_once_send_each_document_once(
 ) -> None:
     """The first plan reserves the documents, the second reports them as taken; each is sent once."""
     truths = scenario.seed(30)
-    scenario.extend.configure(latency_seconds=1)
+    scenario.extend.configure(hold=True)
     nightly = backfill(scenario, [DAY])
     manual = scenario.start(chunk_size=7, limit=limit)
+    scenario.wait_until(lambda: nights(scenario, [DAY]), "the night's run")
+    for run in (*nights(scenario, [DAY]), manual):
+        scenario.task(run, "plan", "success")
+    scenario.extend.configure(hold=False)
     scenario.client.wait_for_backfill(nightly, timeout=RUN_SECONDS)
     night, manual = scenario.succeed(*nights(scenario, [DAY]), manual)
     assert night.start_date is not None
