@@ -30,7 +30,18 @@ from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 BATCH = 1000
 #: Documents that ``--quick`` lands.
 QUICK = 200
-COLUMNS = ("documents", "parts of", "way", "wall s", "CPU s", "× bare", "peak MB", "file MB", "rows")
+COLUMNS = (
+    "documents",
+    "parts of",
+    "items each",
+    "way",
+    "wall s",
+    "CPU s",
+    "× bare",
+    "peak MB",
+    "file MB",
+    "rows",
+)
 
 
 def ours(file: Path, part: Path, first: int, count: int) -> None:
@@ -64,18 +75,23 @@ def peak_megabytes() -> int:
 
 
 def compared(
-    documents: int, size: int, folder: Path, into: Mapping[str, Path] | None = None
+    documents: int,
+    size: int,
+    folder: Path,
+    into: Mapping[str, Path] | None = None,
+    items: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Measure every way of landing so many documents in parts of this size.
 
+    :param items: line items of each document; by default 0 to 10.
     :param into: files that hold documents already, by way; by default every way has a new one.
     """
-    parts = folder / f"{documents}-in-{size}{'-more' if into else ''}"
+    parts = folder / f"{documents}-in-{size}-{items}{'-more' if into else ''}"
     parts.mkdir()
     for first in range(0, documents, size):
         count = min(size, documents - first)
         with (parts / f"{first:09}-{count}.jsonl").open("wb") as part:
-            part.writelines(invoices.lines(first, count))
+            part.writelines(invoices.lines(first, count, items))
     for number, way in enumerate(WAYS):
         file = into[way] if into else parts / f"{number}.duckdb"
         answer = subprocess.run(
@@ -86,7 +102,14 @@ def compared(
             text=True,
         )
         figures = json.loads(answer.stdout)
-        yield {"documents": documents, "parts": size, "way": way, **figures, "rows": rows(file)}
+        yield {
+            "documents": documents,
+            "parts": size,
+            "items": items,
+            "way": way,
+            **figures,
+            "rows": rows(file),
+        }
 
 
 def rows(file: Path) -> int:
@@ -127,11 +150,14 @@ def show(measured: list[dict[str, Any]], console: Console) -> None:
     """Print a table; the ratios are of CPU seconds, to the two bare ways in their order."""
     table = Table(*COLUMNS)
     for row in measured:
-        same = [each for each in measured if all(each[key] == row[key] for key in ("documents", "parts"))]
+        same = [
+            each for each in measured if all(each[key] == row[key] for key in ("documents", "parts", "items"))
+        ]
         bares = [row["cpu"] / each["cpu"] for each in same if each["way"] != "land()"]
         table.add_row(
             f"{row['documents']:,}",
             f"{row['parts']:,}",
+            "0 to 10" if row["items"] is None else f"{row['items']:,}",
             row["way"],
             f"{row['seconds']:.2f}",
             f"{row['cpu']:.2f}",
@@ -147,7 +173,16 @@ def main() -> None:
     """Run the benchmark, or one way of it."""
     parser = argparse.ArgumentParser(prog="python -m bench.landing", description=__doc__)
     parser.add_argument("--documents", type=int, nargs="*", default=[1000, 100_000])
-    parser.add_argument("--quick", action="store_true", help=f"land {QUICK} documents only")
+    parser.add_argument(
+        "--items",
+        type=int,
+        nargs="*",
+        default=[1000, 10_000, 100_000],
+        help="also land one document with so many line items",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help=f"land {QUICK} documents, and {QUICK} line items, only"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows instead of tables")
     parser.add_argument(
         "--into", type=int, default=0, help="also land a batch in a file of so many documents"
@@ -158,13 +193,15 @@ def main() -> None:
         way, file, parts = arguments.measure
         sys.stdout.write(json.dumps(measure(way, Path(file), Path(parts))))
         return
-    console = Console(width=110, quiet=arguments.json)
+    console = Console(width=122, quiet=arguments.json)
     with tempfile.TemporaryDirectory(prefix="extend-bench-") as name:
         folder = Path(name)
         measured: list[dict[str, Any]] = []
         for documents in [QUICK] if arguments.quick else arguments.documents:
             for size in sorted({min(documents, BATCH), documents}):
                 measured += compared(documents, size, folder)
+        for items in [QUICK] if arguments.quick else arguments.items:
+            measured += compared(1, 1, folder, items=items)
         show(measured, console)
         if arguments.into:
             into = {way: folder / f"{number}.duckdb" for number, way in enumerate(WAYS)}
