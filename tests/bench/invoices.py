@@ -58,14 +58,17 @@ def documents(first: int, count: int) -> Iterator[Document]:
         )
 
 
-def lines(first: int, count: int) -> Iterator[bytes]:
-    """Yield the raw zone's line of each of these documents."""
+def lines(first: int, count: int, items: int | None = None) -> Iterator[bytes]:
+    """Yield the raw zone's line of each of these documents.
+
+    :param items: line items of each; by default 0 to 10.
+    """
     for number, document in enumerate(documents(first, count), start=first):
-        line = {"api_version": "2026-02-09", "run": _run(number, document)}
+        line = {"api_version": "2026-02-09", "run": _run(number, document, items)}
         yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
-def _run(number: int, document: Document) -> dict[str, Any]:
+def _run(number: int, document: Document, items: int | None) -> dict[str, Any]:
     return {
         "object": "workflow_run",
         "id": f"workflow_run_{number:08}",
@@ -82,16 +85,16 @@ def _run(number: int, document: Document) -> dict[str, Any]:
                 "status": "PROCESSED",
                 "stepType": "EXTRACT",
                 "step": {"name": "Extract"},
-                "result": {"extractRun": _extract_run(number)},
+                "result": {"extractRun": _extract_run(number, items)},
             }
         ],
         "usage": {"credits": 2},
     }
 
 
-def _extract_run(number: int) -> dict[str, Any]:
+def _extract_run(number: int, count: int | None) -> dict[str, Any]:
     chance = random.Random(number)
-    items = [_item(chance) for _ in range(chance.randint(0, 10))]
+    items = [_item(chance) for _ in range(chance.randint(0, 10) if count is None else count)]
     net = round(sum(item["amount"] for item in items), 2)
     taxes = [{"rate": rate, "amount": round(net * rate, 2)} for rate in (0.19, 0.07)[: chance.randint(0, 2)]]
     value = {

@@ -17,6 +17,7 @@ from typing import Final
 
 from extend_pipeline.warehouse.schema import tables
 from extend_pipeline.warehouse.sql import ColumnType, literal, names, typed
+from extend_pipeline.warehouse.transform import large_values
 from extend_pipeline.warehouse.transform.places import beside_nodes, folded, spelled
 
 #: The columns of ``_evidence`` that ``fields`` has, in its order.
@@ -48,9 +49,19 @@ def said_rows() -> str:
     """
 
 
-def evidence_rows() -> str:
-    """Return Extend's evidence for each field: its confidences, and its first citation."""
+def evidence_rows(*, large: bool = False) -> str:
+    """Return Extend's evidence for each field: its confidences, and its first citation.
+
+    :param large: whether the page may have large metadata.
+    """
     structure = literal(json.dumps(f"MAP(VARCHAR, {_ABOUT})"))
+    small = f"WHERE NOT {large_values.is_large('metadata')}" if large else ""
+    others = f"""
+        UNION ALL
+        SELECT result_no, group_id, contains(metadata, '"citations"') AS is_cited, node.key,
+               from_json(node.entry, {literal(json.dumps(_ABOUT))})
+        FROM ({large_values.metadata_entries()}) AS node JOIN _page USING (result_no)
+    """
     ocr, logprobs = (
         f"CASE WHEN try_cast({text} AS DOUBLE) BETWEEN 0 AND 1 THEN try_cast({text} AS DOUBLE) END"
         for text in ("about.ocrConfidence", "about.logprobsConfidence")
@@ -82,8 +93,9 @@ def evidence_rows() -> str:
                            contains(metadata, '"citations"') AS is_cited,
                            unnest(coalesce(map_entries(from_json(metadata, {structure})),
                                            [{{'key': NULL, 'value': NULL}}])) AS entry
-                    FROM _page
+                    FROM _page {small}
                 )
+                {others if large else ""}
             )
         )
     """

@@ -6,23 +6,27 @@ Every function returns a statement. The statements read these temporary tables:
 * ``_page``: one row per extraction, ``result_no`` numbering them, with ``value``, ``metadata`` and, if a
   person has reviewed it, ``initial``, the value before that, as JSON;
 * ``_declared``: one row per place of a schema, see :mod:`~extend_pipeline.warehouse.transform.places`;
-* ``_nodes``: one row per place of each value; ``_machine``: the same of ``initial``;
+* ``_nodes``: one row per place of each value; ``_machine``: the same of ``initial``; ``_parts``: on the way
+  to them, large values, see :mod:`~extend_pipeline.warehouse.transform.large_values`;
 * ``_places``: these places, each once, with what is declared there; there are far fewer places than rows;
 * ``_evidence`` and what leads from it to fields, see :mod:`extend_pipeline.warehouse.transform.evidence`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from typing import Final
+from collections.abc import Set
+from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.warehouse.files import StagedFile, read_lines, read_texts
 from extend_pipeline.warehouse.schema import tables
 from extend_pipeline.warehouse.schema.dictionary import Column, Table
 from extend_pipeline.warehouse.schema.names import pointer
 from extend_pipeline.warehouse.sql import ColumnType, is_rounded, literal, names, quoted, typed
-from extend_pipeline.warehouse.transform import evidence
+from extend_pipeline.warehouse.transform import evidence, large_values
 from extend_pipeline.warehouse.transform.places import CONTAINERS, beside_nodes, node_rows, place_rows
+
+if TYPE_CHECKING:
+    from extend_pipeline.warehouse.session import Session
 
 PAGE_COLUMNS: Final = {
     "result_no": "BIGINT",
@@ -39,12 +43,25 @@ _FITS: Final = """(
     AND (type IN ('DECIMAL', 'DOUBLE') OR type = 'INTEGER' AND json_type <> 'DOUBLE'))"""
 
 
-def page_stages(file: StagedFile) -> Iterator[tuple[str, str]]:
-    """Yield the tables that a page is taken apart into, each with its rows, in the order they are made in."""
-    yield "_page", page_rows(file)
-    yield "_nodes", node_rows()
-    yield "_machine", node_rows("initial") if file.reviewed else "FROM _nodes WHERE false"
-    yield "_places", place_rows()
+def stage_page(session: Session, file: StagedFile) -> None:
+    """Stage the tables that a page is taken apart into, in the order they are made in."""
+    session.stage("_page", page_rows(file))
+    if file.reviewed:
+        _stage_nodes(session, "_machine", "initial", file)
+    _stage_nodes(session, "_nodes", "value", file)
+    if not file.reviewed:
+        session.stage("_machine", "FROM _nodes WHERE false")
+    session.stage("_places", place_rows())
+
+
+def _stage_nodes(session: Session, name: str, column: str, file: StagedFile) -> None:
+    """Stage every place of the page's values in this column; ``_parts`` is then of this column, too."""
+    if not large_values.may_be_in(file):
+        session.stage(name, node_rows(column))
+        return
+    large_values.stage_parts(session, column)
+    small = node_rows(column, "result_no NOT IN (SELECT result_no FROM _parts)")
+    session.stage(name, f"{small} UNION ALL {large_values.part_nodes()}")
 
 
 def page_rows(file: StagedFile) -> str:
@@ -110,10 +127,11 @@ def field_rows() -> str:
     """
 
 
-def problem_rows(kinds: Set[ColumnType]) -> str:
+def problem_rows(kinds: Set[ColumnType], *, large: bool = False) -> str:
     """Return the page's values that are not declared, are of another type, or lose digits.
 
     :param kinds: the types of all declared columns; fewer types make the statement quicker to plan.
+    :param large: whether ``_parts`` has the large values of the page.
     """
     casts = "\n".join(
         f"WHEN {literal(kind)} THEN {typed('text', kind)} IS NULL"
@@ -121,6 +139,9 @@ def problem_rows(kinds: Set[ColumnType]) -> str:
     )
     wrong = f"WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'" if casts else ""
     of_containers = f"FROM misfit WHERE json_type IN {CONTAINERS}"
+    whole = f"_page SEMI JOIN ({of_containers}) USING (result_no)"
+    if large:
+        whole += " ANTI JOIN _parts USING (result_no)"
     rounded = f"WHEN type = 'DECIMAL' AND {is_rounded('text')} THEN 'ROUNDED'"
     return f"""
         WITH misfit AS (
@@ -140,8 +161,9 @@ def problem_rows(kinds: Set[ColumnType]) -> str:
         ),
         container AS (
             SELECT page.result_no, node.fullkey AS place, node.value AS whole
-            FROM {beside_nodes(f"(FROM _page SEMI JOIN ({of_containers}) USING (result_no))", "value")}
+            FROM {beside_nodes(f"(FROM {whole})", "value")}
             WHERE node.type IN {CONTAINERS}
+            {f"UNION ALL {large_values.part_containers(of_containers)}" if large else ""}
         )
         SELECT {names(tables.KEY)}, run_id, code, table_name, column_name, path,
                coalesce(text, whole::VARCHAR) AS value,

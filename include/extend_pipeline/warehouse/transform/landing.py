@@ -36,6 +36,7 @@ from extend_pipeline.warehouse.transform import (
     counting,
     evidence,
     flatten,
+    large_values,
     places,
     resolve_runs,
 )
@@ -265,25 +266,23 @@ class Load:
 
     def _insert_values(self, piece: Slice) -> None:
         self._session.stage("_confidences", confidence.no_confidences())
-        problems = flatten.problem_rows(
-            {column.type for group in self._groups for table in group for column in table.columns}
-        )
+        kinds = {column.type for group in self._groups for table in group for column in table.columns}
         for page in piece.pages:
-            for name, rows in flatten.page_stages(page):
-                self._session.stage(name, rows)
-            self._stage_evidence()
+            large = large_values.may_be_in(page)
+            flatten.stage_page(self._session, page)
+            self._stage_evidence(large=large)
             for group_id, extracted in enumerate(self._groups):
                 for table in extracted:
                     self._insert(table.name, table.all_columns, flatten.table_rows(table, group_id))
             self._insert("fields", tables.FIELDS, flatten.field_rows())
-            self._insert("problems", tables.PROBLEMS, problems)
+            self._insert("problems", tables.PROBLEMS, flatten.problem_rows(kinds, large=large))
             self._session.run(
                 "stage _confidences", f"INSERT INTO _confidences {confidence.page_confidences()}"
             )
 
-    def _stage_evidence(self) -> None:
+    def _stage_evidence(self, *, large: bool) -> None:
         """Match the page's evidence to fields; report what has no field or cannot be read."""
-        entries = self._session.stage("_evidence", evidence.evidence_rows())
+        entries = self._session.stage("_evidence", evidence.evidence_rows(large=large))
         found = self._session.stage("_found", evidence.exactly_found_rows())
         if found < entries:
             self._session.stage("_found", evidence.found_rows())

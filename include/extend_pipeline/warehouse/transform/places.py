@@ -55,12 +55,15 @@ def declared_shapes(samples: str) -> str:
     """
 
 
-def node_rows(column: str = "value") -> str:
-    """Return every place of every value of the page in this column, and a scalar's text."""
+def node_rows(column: str = "value", which: str = "true") -> str:
+    """Return every place of every value of the page in this column, and a scalar's text.
+
+    :param which: a condition on the extractions.
+    """
     return f"""
         SELECT page.result_no, page.group_id, node.type AS json_type, node.fullkey AS place,
                node.path AS parent, node.atom ->> '$' AS text
-        FROM {beside_nodes(f"(FROM _page WHERE {column} IS NOT NULL)", column)}
+        FROM {beside_nodes(f"(FROM _page WHERE {column} IS NOT NULL AND {which})", column)}
     """
 
 
@@ -82,13 +85,18 @@ def place_rows() -> str:
     """
 
 
-def beside_nodes(pages: str, column: str, function: str = "json_tree") -> str:
+def beside_nodes(
+    pages: str, column: str, function: str = "json_tree", table: str = "_page", key: str = "result_no"
+) -> str:
     """Return the join of extractions, ``page``, with every ``node`` of one of their values.
 
     The value is looked up by its number: DuckDB copies what a lateral join depends on into each of its rows,
     and the value itself would be copied once per node.
+
+    :param pages: rows of ``table``.
+    :param key: what numbers the rows of ``table``.
     """
-    own = f"SELECT own.{column} FROM _page AS own WHERE own.result_no = page.result_no"
+    own = f"SELECT own.{column} FROM {table} AS own WHERE own.{key} = page.{key}"
     return f"{pages} AS page, LATERAL (SELECT tree.* FROM {function}(({own})) AS tree) AS node"
 
 

@@ -1,0 +1,54 @@
+"""What landing a part costs, in figures that do not depend on the machine: statements and rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import invoices
+from extend_pipeline.warehouse.session import Session
+from fixtures.warehouse.files import land, provenance
+
+#: Statements that land a part in tables that are there: each costs a millisecond or more, however few rows.
+MOST_STATEMENTS = 49
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Return what counts the statements that are run, by name."""
+    counted: Counter[str] = Counter()
+    original = Session.pages
+
+    def pages(self: Session, statement: str, *arguments: Any) -> Any:
+        counted[statement] += 1
+        return original(self, statement, *arguments)
+
+    monkeypatch.setattr(Session, "pages", pages)
+    return counted
+
+
+def test_the_number_of_statements_does_not_grow_with_the_part(tmp_path: Path, ran: Counter[str]) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    counts = []
+    for first, documents in ((0, 10), (10, 10), (20, 200)):
+        ran.clear()
+        origin = provenance(raw_uri=f"raw/{first}")
+        lines = invoices.lines(first, documents)
+        landing = land(file, invoices.documents(first, documents), lines, origin=origin)
+        counts.append(ran.total())
+        assert landing.rows["documents"] == landing.rows["invoices"] == documents
+    assert counts[1] == counts[2] <= MOST_STATEMENTS, ran
+
+
+def test_a_long_list_is_broken_up_in_as_many_statements_as_it_is_deep(
+    tmp_path: Path, ran: Counter[str]
+) -> None:
+    for items in (1000, 4000):
+        ran.clear()
+        file = tmp_path / f"{items}.duckdb"
+        landing = land(file, invoices.documents(0, 1), invoices.lines(0, 1, items))
+        assert landing.rows["invoices_line_items"] == items
+        assert ran["break up large parts"] == 2  # the value, and the list in it
