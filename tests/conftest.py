@@ -57,4 +57,5 @@ pytest_plugins = [
     "fixtures.tasks.xcoms",
     "fixtures.webhooks.payload_host",
     "fixtures.webhooks.receiver",
+    "fixtures.page.server",
 ]
