@@ -157,6 +157,19 @@ def test_only_the_chosen_dead_letters_are_sent_again_and_once(
     assert left["by_reason"]["CORRUPT_FILE"] == 1
 
 
+def test_documents_that_are_reserved_are_counted(
+    outside: Outside, run_dag: RunDag, read_by_several: str, ask: Callable[..., Any]
+) -> None:
+    run(outside, run_dag, ["good.txt"])
+    run(outside, run_dag, ["late.txt", "fail.txt"])
+    outside.put("inbox/more.txt", b"Receipt\nTotal: 3.00 EUR\n")
+    conf = {"source": f"s3://{outside.bucket}/inbox/"}
+    assert run_dag("extend_on_demand", logical_date=None, run_conf=conf, dies_at="load").state == "failed"
+    reserved = ask(f"{ON_DEMAND}/overview")["reservations"]
+    assert (reserved["chunks"], reserved["documents"]) == (1, 1)
+    assert reserved["oldest"]
+
+
 def test_without_a_snapshot_the_page_says_so_and_shows_what_the_run_counted(
     outside: Outside, run_dag: RunDag, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

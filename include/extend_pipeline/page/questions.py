@@ -61,9 +61,9 @@ class Question:
         if self.pipeline.record.kind == "duckdb" and newest and _is_older(as_of, newest):
             return {
                 "state": "old_snapshot",
-                "notice": f"The copy of the warehouse is of {moment}, and run {newest.run_id} has "
-                "landed documents since. The log of its task 'finish' says why the copy was not made; the copy has to "
-                "lie on a disk that workers and API server share.",
+                "notice": f"The copy of the warehouse is of {moment}, and run {newest.run_id} has landed "
+                "documents since. See the log of its task 'finish' for why the copy was not made; it has "
+                "to lie on a disk that workers and API server share.",
                 "as_of": moment,
             }
         if self.partial:
@@ -101,6 +101,7 @@ def overview(question: Question, days: int) -> answers.Overview:
     reserved: tuple[int, int, dt.datetime | None] = (0, 0, None)
 
     def read(reading: Reading, visible: str) -> None:
+        nonlocal reserved
         session, dataset = reading.session, question.dataset
         for day, status, reason, waiting, count in seen.counts(session, dataset, visible, since):
             total[status] += count

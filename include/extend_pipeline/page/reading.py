@@ -143,7 +143,7 @@ def _changed(path: Path, conn_id: str) -> dt.datetime:
     except OSError:
         raise UnreadableError(
             f"The copy of the warehouse that connection {conn_id!r} names is not on the API server. If no "
-            "run has ended yet, the first one makes it; otherwise the copy has to lie on a disk that workers and "
+            "run has ended yet, the first one makes it; otherwise it has to lie on a disk that workers and "
             f"API server share. {_FIGURES}"
         ) from None
 
