@@ -27,13 +27,13 @@ export function runLink(dagId, runId, text = runId, attributes = {}) {
 }
 
 /**
- * A link to another site, in a new tab. What is no address of the web is shown as text.
+ * A link to another site, in a new tab. None for what is no address of the web.
  *
  * @param {?string} address from the API: it is data, and may be anything.
  */
 export function webLink(address, text, attributes = {}) {
   const url = webAddress(address);
-  if (!url) return address ? el("span", {}, text) : null;
+  if (!url) return null;
   return outward(url.href, [text, el("span", { class: "hidden-text" }, " (new tab)")], {
     ...attributes,
     class: `out ${attributes.class ?? ""}`.trim(),

@@ -88,7 +88,7 @@ function fields({ fields: found, fields_total: total }) {
   const rows = found.map((field) =>
     row(
       { class: field.edited ? "edited" : field.low ? "low" : null },
-      several ? field.extractor : [],
+      ...(several ? [field.extractor] : []),
       el("th", { scope: "row" }, field.path),
       value(field),
       confidence(field),
