@@ -33,14 +33,14 @@ class Question:
         self.condition: answers.Condition = {"state": "ready", "notice": None, "as_of": None}
         self.partial = False
 
-    def ask(self, read: Callable[[Reading, str], T]) -> T | None:
+    def ask(self, read: Callable[[Reading, Collection[str] | None], T]) -> T | None:
         """Return what is read; None if there is nothing to read. What is found out is in ``condition``.
 
-        :param read: takes the open warehouse, and the condition of what may be seen.
+        :param read: takes the open warehouse, and the DAGs whose documents may be seen; None: all.
         """
         try:
             with opened(self.pipeline) as reading:
-                return read(reading, self._visible(reading))
+                return read(reading, self._readable(reading))
         except NothingLandedError:
             self.condition = {"state": "nothing_landed", "notice": _NOTHING, "as_of": None}
         except UnreadableError as error:
@@ -48,12 +48,12 @@ class Question:
             self.condition = {"state": "unreadable", "notice": str(error), "as_of": last}
         return None
 
-    def _visible(self, reading: Reading) -> str:
+    def _readable(self, reading: Reading) -> set[str] | None:
         dags = seen.landing_dags(reading.session, self.dataset)
         readable = self.may_read({dag_id for dag_id in dags if dag_id})
         self.partial = bool(dags - readable)
         self.condition = self._condition(reading.as_of)
-        return seen.visible(self.dataset, readable if self.partial else None)
+        return readable if self.partial else None
 
     def _condition(self, as_of: dt.datetime) -> answers.Condition:
         moment = telling.iso(as_of)
@@ -82,7 +82,7 @@ def pipelines(may_read: MayRead) -> list[answers.Pipeline]:
 
 def _looked_at(pipeline: KnownPipeline, may_read: MayRead) -> answers.Condition:
     question = Question(pipeline, may_read)
-    question.ask(lambda reading, visible: None)
+    question.ask(lambda reading, dag_ids: None)
     return question.condition
 
 
@@ -100,16 +100,16 @@ def overview(question: Question, days: int) -> answers.Overview:
     total, dead, waits = Counter[str](), Counter[str](), Counter[str]()
     reserved: tuple[int, int, dt.datetime | None] = (0, 0, None)
 
-    def read(reading: Reading, visible: str) -> None:
+    def read(reading: Reading, dag_ids: Collection[str] | None) -> None:
         nonlocal reserved
         session, dataset = reading.session, question.dataset
-        for day, status, reason, waiting, count in seen.counts(session, dataset, visible, since):
+        for day, status, reason, waiting, count in seen.counts(session, dataset, dag_ids, since):
             total[status] += count
             dead[reason] += count if reason else 0
             waits[waiting] += count if waiting else 0
             if (of_day := by_day.get(str(day))) is not None:
                 of_day[status] += count
-        for day, charged in seen.credits_by_day(session, dataset, visible, since):
+        for day, charged in seen.credits_by_day(session, dataset, dag_ids, since):
             if str(day) in credits:
                 credits[str(day)] = charged or 0.0
         if "claims" in reading.tables and not question.partial:
@@ -140,9 +140,9 @@ def dead_letters(question: Question, reason: str | None, limit: int, offset: int
     by_reason, to_send = Counter[str](), Counter[tuple[str, str]]()
     rows: list[answers.DeadLetterRow] = []
 
-    def read(reading: Reading, visible: str) -> None:
+    def read(reading: Reading, dag_ids: Collection[str] | None) -> None:
         nonlocal rows
-        counts = seen.dead_letter_counts(reading.session, question.dataset, visible)
+        counts = seen.dead_letter_counts(reading.session, question.dataset, dag_ids)
         for workflow_id, version, why, count in counts:
             by_reason[why] += count
             if reason in (None, why):
@@ -150,7 +150,7 @@ def dead_letters(question: Question, reason: str | None, limit: int, offset: int
         found = seen.dead_letters(
             reading.session,
             question.dataset,
-            visible,
+            dag_ids,
             reason=reason,
             limit=limit,
             offset=offset,
@@ -178,10 +178,10 @@ def reviews(question: Question, limit: int, offset: int) -> answers.Reviews:
     waits: dict[str, int] = {}
     rows: list[answers.ReviewRow] = []
 
-    def read(reading: Reading, visible: str) -> None:
+    def read(reading: Reading, dag_ids: Collection[str] | None) -> None:
         nonlocal rows, waits
-        waits = seen.waiting_counts(reading.session, question.dataset, visible)
-        found = seen.waiting(reading.session, question.dataset, visible, limit=limit, offset=offset)
+        waits = seen.waiting_counts(reading.session, question.dataset, dag_ids)
+        found = seen.waiting(reading.session, question.dataset, dag_ids, limit=limit, offset=offset)
         rows = [telling.review(row) for row in found]
 
     question.ask(read)
@@ -198,9 +198,9 @@ def search(question: Question, text: str, limit: int) -> answers.Search:
     """Return documents by id, run id, or a part of the address."""
     rows: list[tuple[Any, ...]] = []
 
-    def read(reading: Reading, visible: str) -> None:
+    def read(reading: Reading, dag_ids: Collection[str] | None) -> None:
         nonlocal rows
-        rows = seen.search(reading.session, question.dataset, visible, text, limit=limit + 1)
+        rows = seen.search(reading.session, question.dataset, dag_ids, text, limit=limit + 1)
 
     question.ask(read)
     complete = len(rows) <= limit and question.condition["state"] != "unreadable"
@@ -210,8 +210,8 @@ def search(question: Question, text: str, limit: int) -> answers.Search:
 def document(question: Question, document_id: str) -> answers.Story | None:
     """Return everything that is known of a document; None if there is none that the user may see."""
 
-    def read(reading: Reading, visible: str) -> answers.Story | None:
-        found = story.documents(reading.session, question.dataset, visible, document_id)
+    def read(reading: Reading, dag_ids: Collection[str] | None) -> answers.Story | None:
+        found = story.documents(reading.session, question.dataset, dag_ids, document_id)
         if not found:
             return None
         runs = story.runs(reading.session, question.dataset, document_id)

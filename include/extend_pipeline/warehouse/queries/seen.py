@@ -1,6 +1,6 @@
 """What a person sees of a dataset: counts by day, dead letters, what waits for somebody, a search.
 
-Nothing is written. Every query takes the documents that the person may see, see :func:`visible`.
+Nothing is written. Every query takes the DAGs whose documents the person may see, see :func:`visible`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from extend_pipeline.warehouse.sql import literal, qualified
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Page, Session
 
+#: The DAGs whose documents may be seen; None: all.
+Dags = Collection[str] | None
 #: The same documents as in the view ``dead_letters``, and those of ``in_review``.
 _DEAD: Final = f"(document.status IN ('FAILED', 'CANCELLED') AND {WAS_SENT})"
 _WAITS: Final = f"""CASE WHEN document.approval = {literal(WAITING)} THEN 'approval'
@@ -24,7 +26,7 @@ _WAITS: Final = f"""CASE WHEN document.approval = {literal(WAITING)} THEN 'appro
 _REASON: Final = "coalesce(nullif(document.reason, ''), document.status)"
 
 
-def visible(dataset: str, dag_ids: Collection[str] | None) -> str:
+def visible(dataset: str, dag_ids: Dags) -> str:
     """Return the condition that the rows of ``document`` were landed by these DAGs alone.
 
     A review or a later run lands a document again, by another DAG, so its whole batch is looked at.
@@ -47,7 +49,7 @@ def landing_dags(session: Session, dataset: str) -> set[str | None]:
     return {dag_id for (dag_id,) in session.rows("read DAGs", dags)}
 
 
-def counts(session: Session, dataset: str, seen: str, since: datetime) -> Page:
+def counts(session: Session, dataset: str, dag_ids: Dags, since: datetime) -> Page:
     """Return rows of day, status, reason of a dead letter, what is waited for, and the number of documents.
 
     The day is null for documents that were sent before ``since``.
@@ -57,21 +59,22 @@ def counts(session: Session, dataset: str, seen: str, since: datetime) -> Page:
         f"""SELECT day, status, reason, waits, count(*) FROM (
                 SELECT {_day_since("document")} AS day, document.status AS status,
                        CASE WHEN {_DEAD} THEN {_REASON} END AS reason, {_WAITS} AS waits
-                FROM {qualified(dataset, "documents")} AS document WHERE {seen}
+                FROM {qualified(dataset, "documents")} AS document WHERE {visible(dataset, dag_ids)}
             ) AS dated GROUP BY day, status, reason, waits""",
         [since],
     )
 
 
-def credits_by_day(session: Session, dataset: str, seen: str, since: datetime) -> Page:
-    """Return the credits of all runs that began on each day; runs have the columns that ``seen`` names."""
+def credits_by_day(session: Session, dataset: str, dag_ids: Dags, since: datetime) -> Page:
+    """Return the credits of all runs that began on each day; runs have what :func:`visible` looks at."""
     began = _began("document")
     return session.rows(
         "add up credits",
         f"""SELECT day, CAST(sum(credits) AS DOUBLE) FROM (
                 SELECT CAST({began} AT TIME ZONE 'UTC' AS DATE) AS day, document.credits AS credits
                 FROM {qualified(dataset, "runs")} AS document
-                WHERE document.landed_at >= ? AND {began} >= ? AND {seen}
+                WHERE document.landed_at >= ? AND {began} >= ?
+                AND {visible(dataset, dag_ids)}
             ) AS dated GROUP BY day""",
         [since, since],
     )
@@ -86,19 +89,27 @@ def reservations(session: Session, dataset: str) -> tuple[int, int, datetime | N
     return chunks, documents, oldest
 
 
-def dead_letter_counts(session: Session, dataset: str, seen: str) -> Page:
+def dead_letter_counts(session: Session, dataset: str, dag_ids: Dags) -> Page:
     """Return rows of workflow, version, reason and the number of dead letters."""
     return session.rows(
         "count dead letters",
         f"""SELECT workflow_id, workflow_version_requested, reason, count(*) FROM (
                 SELECT document.workflow_id, document.workflow_version_requested, {_REASON} AS reason
-                FROM {qualified(dataset, "documents")} AS document WHERE {_DEAD} AND {seen}
+                FROM {qualified(dataset, "documents")} AS document WHERE {_DEAD}
+                AND {visible(dataset, dag_ids)}
             ) AS dead GROUP BY workflow_id, workflow_version_requested, reason""",
     )
 
 
 def dead_letters(
-    session: Session, dataset: str, seen: str, *, reason: str | None, limit: int, offset: int, claims: bool
+    session: Session,
+    dataset: str,
+    dag_ids: Dags,
+    *,
+    reason: str | None,
+    limit: int,
+    offset: int,
+    claims: bool,
 ) -> Page:
     """Return a page of dead letters, the latest first.
 
@@ -119,7 +130,8 @@ def dead_letters(
                    document.message, document.landed_at, document.attempts,
                    CAST(document.credits AS DOUBLE) AS credits, {is_claimed} AS resending,
                    document.dashboard_url, document.dag_id, document.dag_run_id
-            FROM {qualified(dataset, "documents")} AS document WHERE {_DEAD} AND {chosen} AND {seen}
+            FROM {qualified(dataset, "documents")} AS document WHERE {_DEAD} AND {chosen}
+                AND {visible(dataset, dag_ids)}
             ORDER BY document.landed_at DESC, document.document_id, document.workflow_id,
                      document.workflow_version_requested
             LIMIT {limit:d} OFFSET {offset:d}""",
@@ -127,19 +139,20 @@ def dead_letters(
     )
 
 
-def waiting_counts(session: Session, dataset: str, seen: str) -> dict[str, int]:
+def waiting_counts(session: Session, dataset: str, dag_ids: Dags) -> dict[str, int]:
     """Return how many documents wait for a ``review``, and for an ``approval``."""
     found = session.rows(
         "count reviews",
         f"""SELECT waits, count(*) FROM (
                 SELECT {_WAITS} AS waits FROM {qualified(dataset, "documents")} AS document
-                WHERE (document.status = 'NEEDS_REVIEW' OR document.approval = {literal(WAITING)}) AND {seen}
+                WHERE (document.status = 'NEEDS_REVIEW' OR document.approval = {literal(WAITING)})
+                AND {visible(dataset, dag_ids)}
             ) AS waiting WHERE waits IS NOT NULL GROUP BY waits""",
     )
     return dict(found)
 
 
-def waiting(session: Session, dataset: str, seen: str, *, limit: int, offset: int) -> Page:
+def waiting(session: Session, dataset: str, dag_ids: Dags, *, limit: int, offset: int) -> Page:
     """Return a page of what waits for somebody, what has waited longest first."""
     return session.rows(
         "read reviews",
@@ -152,30 +165,37 @@ def waiting(session: Session, dataset: str, seen: str, *, limit: int, offset: in
                        CAST(document.credits AS DOUBLE) AS credits, document.dashboard_url, document.dag_id,
                        document.dag_run_id
                 FROM {qualified(dataset, "documents")} AS document
-                WHERE (document.status = 'NEEDS_REVIEW' OR document.approval = {literal(WAITING)}) AND {seen}
+                WHERE (document.status = 'NEEDS_REVIEW' OR document.approval = {literal(WAITING)})
+                AND {visible(dataset, dag_ids)}
             ) AS waiting WHERE waits IS NOT NULL
             ORDER BY since, document_id LIMIT {limit:d} OFFSET {offset:d}""",
     )
 
 
-def search(session: Session, dataset: str, seen: str, text: str, *, limit: int) -> Page:
+def search(session: Session, dataset: str, dag_ids: Dags, text: str, *, limit: int) -> Page:
     """Return documents whose id or run id is the text, or else those whose address has it, those first
     that begin with it.
     """  # noqa: D205 # one sentence
     found = _found(
-        session, dataset, seen, "document.document_id = ? OR document.run_id = ?", [text, text], limit
+        session, dataset, dag_ids, "document.document_id = ? OR document.run_id = ?", [text, text], limit
     )
-    return found or _found(session, dataset, seen, "strpos(document.uri, ?) > 0", [text], limit)
+    return found or _found(session, dataset, dag_ids, "strpos(document.uri, ?) > 0", [text], limit)
 
 
 def _found(
-    session: Session, dataset: str, seen: str, condition: str, parameters: list[Any], limit: int
+    session: Session,
+    dataset: str,
+    dag_ids: Dags,
+    condition: str,
+    parameters: list[Any],
+    limit: int,
 ) -> Page:
     return session.rows(
         "search documents",
         f"""SELECT document.document_id, document.uri, document.name, document.workflow_id,
                    document.workflow_version_requested, document.status, document.reason, document.landed_at
-            FROM {qualified(dataset, "documents")} AS document WHERE ({condition}) AND {seen}
+            FROM {qualified(dataset, "documents")} AS document WHERE ({condition})
+                AND {visible(dataset, dag_ids)}
             ORDER BY document.landed_at DESC, document.document_id LIMIT {limit:d}""",
         parameters,
     )

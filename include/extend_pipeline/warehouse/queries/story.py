@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
+from extend_pipeline.warehouse.queries.seen import visible
 from extend_pipeline.warehouse.schema.tables import DOCUMENTS, KEY
 from extend_pipeline.warehouse.sql import ColumnType, qualified, quoted
 
@@ -20,12 +22,14 @@ _COLUMNS: Final = ", ".join(
 )
 
 
-def documents(session: Session, dataset: str, seen: str, document_id: str) -> list[dict[str, Any]]:
+def documents(
+    session: Session, dataset: str, dag_ids: Collection[str] | None, document_id: str
+) -> list[dict[str, Any]]:
     """Return the document's rows by column: one per workflow and version."""
     rows = session.rows(
         "read document",
         f"""SELECT {_COLUMNS} FROM {qualified(dataset, "documents")} AS document
-            WHERE document.document_id = ? AND {seen}
+            WHERE document.document_id = ? AND {visible(dataset, dag_ids)}
             ORDER BY document.landed_at DESC, document.workflow_id, document.workflow_version_requested""",
         [document_id],
     )
