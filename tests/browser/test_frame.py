@@ -1,4 +1,4 @@
-"""The page in a frame with the sandbox that Airflow's has: colours, links out of it, an address below a prefix."""
+"""The page in a frame like Airflow's: colours, links out of it, an address below a prefix."""
 
 from __future__ import annotations
 

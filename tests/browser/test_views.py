@@ -10,8 +10,9 @@ from fixtures.page import answers
 from fixtures.page.recorded import Recorded, RefusalError
 
 if TYPE_CHECKING:
-    from fixtures.page.browser import Pictures
     from playwright.sync_api import Page
+
+    from fixtures.page.browser import Pictures
 
 VIEWS = {
     "overview": "",
@@ -22,9 +23,9 @@ VIEWS = {
 }
 
 
-def opened(tab: Page, recorded: Recorded, view: str = "", *, frame: bool = False) -> None:
+def opened(tab: Page, recorded: Recorded, view: str = "") -> None:
     tab.clock.install(time=answers.NOW)
-    tab.goto(recorded.url + ("shell" if frame else "extend/page/") + f"#/{answers.NIGHTLY}{view}")
+    tab.goto(f"{recorded.url}extend/page/#/{answers.NIGHTLY}{view}")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -36,6 +37,8 @@ def test_view_fits_and_is_kept_as_a_picture(
     tab.set_viewport_size({"width": 1000, "height": 860})
     opened(tab, recorded, VIEWS[view])
     tab.locator("main .view h2, main .chart svg").last.wait_for()
+    if view == "overview":
+        tab.get_by_role("table", name="Latest runs").wait_for()
     assert tab.evaluate("document.documentElement.dataset.theme") == theme
     assert tab.evaluate("document.documentElement.scrollWidth") <= 1000
     pictures.take(tab, f"page-{view}-{theme}")

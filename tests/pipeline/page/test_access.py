@@ -30,7 +30,7 @@ def test_the_list_above_has_every_route(api_server: Any) -> None:
     written = {
         shape.replace("extend_nightly", "{dag_id}")
         .replace(DOCUMENT, "{document_id}")
-        .replace("index.html", "{name}")
+        .replace("index.html", "{name:path}")
         for shape in shapes
     }
     assert {getattr(route, "path", "") for route in app.routes} == written

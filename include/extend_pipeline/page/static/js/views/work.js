@@ -24,13 +24,14 @@ const IDLE_SECONDS = 10;
 export function runsAtWork(place, { pipeline, signal, failed, runEnded }, known) {
   const [work, latest] = [el("div", {}, empty("Asking Airflow…")), el("div")];
   place.append(el("h2", {}, "At work"), work, el("h2", {}, "Latest runs"), latest);
-  let runs = [];
+  let runs = null; // not known yet
   const drawRuns = () => {
+    if (!runs) return;
     const figures = new Map(known.runs.map((run) => [run.run_id, run]));
     refreshed(latest, runs.map((run) => ({ run, figures: figures.get(run.dag_run_id) })), drawLatest);
   };
   const look = async () => {
-    const before = runs;
+    const before = runs ?? [];
     runs = (await latestRuns(pipeline.dag_id, RUNS, signal)).map(essence);
     const active = runs.filter((run) => !run.end_date);
     const found = await Promise.all(
