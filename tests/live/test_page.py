@@ -1,4 +1,4 @@
-"""The page in Airflow itself, in a browser: live during a run, send again, search, one document, its own rights."""
+"""The page in Airflow itself, in a browser: a run at work, send again, search, one document."""
 
 from __future__ import annotations
 
