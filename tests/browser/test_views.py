@@ -82,6 +82,7 @@ def test_numbers_of_a_chart_are_there_for_the_keyboard_and_as_a_table(tab: Page,
 
 
 def test_names_and_addresses_never_become_markup(tab: Page, recorded: Recorded) -> None:
+    recorded.given["dead_letters"] = answers.dead_letters(hostile=True)
     recorded.given["story"] = answers.story(answers.HOSTILE)
     opened(tab, recorded, "/dead_letters")
     tab.get_by_role("link", name=answers.HOSTILE).click()
@@ -94,6 +95,7 @@ def test_names_and_addresses_never_become_markup(tab: Page, recorded: Recorded) 
 
 
 def test_address_that_is_no_web_address_is_no_link(tab: Page, recorded: Recorded) -> None:
+    recorded.given["dead_letters"] = answers.dead_letters(hostile=True)
     opened(tab, recorded, "/dead_letters")
     tab.get_by_role("link", name=answers.HOSTILE).wait_for()
     assert tab.locator("a[href^='javascript']").count() == 0
@@ -116,12 +118,22 @@ def test_states_say_what_is_the_matter(tab: Page, recorded: Recorded) -> None:
     recorded.given["overview"] = answers.overview(state="unreadable", notice=notice)
     opened(tab, recorded)
     tab.get_by_role("status").get_by_text(notice).wait_for()
+    tab.get_by_role("table", name="Latest runs").wait_for()
+    assert tab.locator(".figures, .chart").count() == 0  # what cannot be read is not shown as nought
 
 
 def test_page_without_pipelines_says_how_to_get_one(tab: Page, recorded: Recorded) -> None:
     recorded.given["pipelines"] = []
     tab.goto(recorded.url + "extend/page/")
     tab.get_by_role("heading", name="No pipeline yet").wait_for()
+
+
+def test_first_run_is_shown_once_it_is_planned(tab: Page, recorded: Recorded) -> None:
+    recorded.given["pipelines"] = []
+    tab.goto(f"{recorded.url}extend/page/?dag_id={answers.NIGHTLY}")
+    tab.get_by_role("heading", name="No documents here").wait_for()
+    del recorded.given["pipelines"]
+    tab.get_by_role("table", name="Latest runs").wait_for()
 
 
 def test_other_dag_has_no_documents(tab: Page, recorded: Recorded) -> None:

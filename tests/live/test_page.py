@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 ON_DEMAND = "extend_on_demand"
 DAY = dt.date(2026, 11, 2)
-#: A file that is cut short, from the sandbox's own mix.
-CORRUPT = "CORRUPT_FILE"
 
 
 @pytest.fixture
@@ -52,7 +50,6 @@ def test_page_from_a_run_at_work_to_documents_sent_again(
     frame = airflow.frame_locator("iframe[title=Extend]")
     batches = frame.get_by_role("table", name=f"Batches of {run.dag_run_id}")
     batches.get_by_text(" settled").first.wait_for()
-    pictures.take(airflow, "page-at-work")
     live.extend.configure(hold=False)
     assert live.client.wait_for_run(ON_DEMAND, run.dag_run_id, timeout=RUN_SECONDS).state == "success"
     frame.get_by_text("No run is at work").wait_for()
@@ -63,7 +60,13 @@ def test_page_from_a_run_at_work_to_documents_sent_again(
     corrupt = sum(truth.status == "FAILED" for truth in truths)
     assert corrupt
     frame.get_by_role("button", name="Send again all").first.click()
+    live.extend.configure(hold=True)
     frame.get_by_role("dialog").get_by_role("button", name="again").click()
+    frame.get_by_text("to be sent again by").wait_for()
+    frame.get_by_role("link", name="Overview").click()
+    frame.get_by_role("table", name="Batches of").get_by_text("0 of 2 settled").wait_for()
+    pictures.take(airflow, "page-at-work")
+    live.extend.configure(hold=False)
     frame.get_by_text("sent again, and landed:").wait_for()
     again = {name: count - paid[name] for name, count in live.extend.stats()["runs_created"].items()}
     assert set(again.values()) <= {0, 1}

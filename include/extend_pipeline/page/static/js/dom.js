@@ -49,7 +49,7 @@ function shown(children) {
  *
  * @param {HTMLElement} place
  * @param {*} data JSON; the same data is not drawn twice.
- * @param {function(*): Node} draw
+ * @param {function(*): Node|Array|null} draw null leaves the place empty.
  */
 export function refreshed(place, data, draw) {
   const state = JSON.stringify(data);

@@ -16,6 +16,7 @@ import { reviewsView } from "./views/reviews.js";
 import { searchView } from "./views/search.js";
 
 const OVERVIEW_SECONDS = 30;
+const PIPELINES_SECONDS = 5;
 const DAYS = 30;
 const VIEWS = {
   overview: overviewView,
@@ -68,12 +69,27 @@ async function open(place, { dagId, view, id, query }, signal) {
   document.getElementById("query").value = view === "search" ? query.get("q") ?? "" : "";
   where(pipeline, view);
   const main = document.getElementById("view");
-  if (chosen && !pipeline) return fill(main, unknown(chosen));
-  if (!pipeline) return fill(main, place), pipelinesView(place, context);
+  if (!pipeline) {
+    fill(main, chosen ? unknown(chosen) : place);
+    if (!chosen) pipelinesView(place, context);
+    return lookForPipelines(signal);
+  }
   fill(main, banner("quiet", "Loading…"));
   followOverview(context, view);
   await (VIEWS[view] ?? overviewView)(place, context);
   if (!signal.aborted) fill(main, place);
+}
+
+/** A pipeline is known once its first run is planned: show it then, without being asked. */
+function lookForPipelines(signal) {
+  const known = JSON.stringify(pipelines.map(({ dag_id: dag, task_group: group }) => [dag, group]));
+  const look = async () => {
+    const found = await fromPage(["pipelines"], {}, signal);
+    if (JSON.stringify(found.map(({ dag_id: dag, task_group: group }) => [dag, group])) === known) return;
+    pipelines = found;
+    show();
+  };
+  whileSeen(look, PIPELINES_SECONDS, signal, failed);
 }
 
 /** Ask for the overview now and then: the tabs and the first view show it. */

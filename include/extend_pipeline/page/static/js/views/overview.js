@@ -17,8 +17,8 @@ export function overviewView(place, context) {
   const redraw = runsAtWork(work, context, known);
   context.onOverview((overview) => {
     known.runs = overview.runs;
-    refreshed(figures, withoutDays(overview), (data) => drawFigures(data, context.pipeline, overview));
-    refreshed(days, [overview.days, overview.budget], () => drawDays(overview));
+    refreshed(figures, withoutDays(overview), (data) => drawFigures(data, context.pipeline));
+    refreshed(days, [overview.state, overview.days, overview.budget], () => drawDays(overview));
     redraw();
   });
 }
@@ -35,6 +35,7 @@ function sums(days) {
 const total = (byStatus) => Object.values(byStatus).reduce((all, value) => all + value, 0);
 
 function drawFigures(data, pipeline) {
+  if (data.state === "unreadable") return null; // the notice says why; zeros would be wrong
   const dead = total(data.dead_letters);
   const waiting = data.in_review + data.waiting_for_approval;
   const { reservations, sums: last } = data;
@@ -62,7 +63,8 @@ function figure(name, value, note, style = null) {
   return el("div", { class: style }, el("dt", {}, name), el("dd", {}, el("strong", {}, value), el("span", {}, note)));
 }
 
-function drawDays({ days, budget }) {
+function drawDays({ state, days, budget }) {
+  if (state === "unreadable") return null;
   const statuses = orderedStatuses([...new Set(days.flatMap((one) => Object.keys(one.documents)))]);
   const dates = days.map((one) => one.day);
   const last = sums(days);
