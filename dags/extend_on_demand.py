@@ -122,6 +122,23 @@ BOUNDS = {
     ),
 }
 ADVANCED = {
+    "reasons": Param(
+        default=None,
+        type=["null", "string"],
+        format="multiline",
+        section="Advanced",
+        title="Reasons",
+        description="Of what failed before, only documents with one of these reasons, one per line.",
+    ),
+    "documents": Param(
+        default=None,
+        type=["null", "string"],
+        pattern=r"^\s*[0-9a-f]{32}(\s+[0-9a-f]{32})*\s*$",
+        format="multiline",
+        section="Advanced",
+        title="Documents",
+        description="Of what failed before, only documents with one of these ids, one per line.",
+    ),
     "repetition": Param(
         default=None,
         type=["null", "string"],
@@ -186,6 +203,11 @@ with DAG(
             max_credits="{{ params.max_credits or '' }}",
         ),
         execution=Execution(chunk_size="{{ params.chunk_size }}"),
-        reprocess=Reprocess("{{ params.reprocess }}", repetition="{{ params.repetition or '' }}"),
+        reprocess=Reprocess(
+            "{{ params.reprocess }}",
+            reasons="{{ params.reasons or '' }}",
+            documents="{{ params.documents or '' }}",
+            repetition="{{ params.repetition or '' }}",
+        ),
         dry_run="{{ params.dry_run }}",
     )

@@ -57,4 +57,6 @@ pytest_plugins = [
     "fixtures.tasks.xcoms",
     "fixtures.webhooks.payload_host",
     "fixtures.webhooks.receiver",
+    "fixtures.page.browser",
+    "fixtures.page.server",
 ]

@@ -139,7 +139,12 @@ REFUSED: dict[Any, dict[str, list[Any]]] = {
         "missing_after": SPAN,
         "poke_interval": SPAN,
     },
-    Reprocess: {"which": REPROCESS, "repetition": ["a" * 201, "a\x00b", True, ["x"]]},
+    Reprocess: {
+        "which": REPROCESS,
+        "repetition": ["a" * 201, "a\x00b", True, ["x"]],
+        "reasons": [1, True],
+        "documents": [1, True],
+    },
     S3: {**OF_A_SOURCE, "address": [*SOURCE, "gs://inbox/", " abfs://inbox/{{ ds }}/", ["https://h/a.pdf"]]},
     GCS: {**OF_A_SOURCE, "address": [*SOURCE, "s3://inbox/", "file:///inbox/"]},
     Azure: {**OF_A_SOURCE, "address": [*SOURCE, "s3://inbox/"]},
@@ -349,6 +354,8 @@ def test_first_task_gets_what_the_objects_say() -> None:
         "poke_interval": 3600.0,
         "reprocess": "all",
         "repetition": "r",
+        "failed_reasons": (),
+        "failed_documents": (),
         "dry_run": True,
     }
     assert settings.source[0].uri == "s3://inbox/a/"

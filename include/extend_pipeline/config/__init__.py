@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal
 
 from extend_pipeline.config.arrivals import Arrivals
@@ -198,6 +198,9 @@ class Reprocess(Checked):
 
     :param which: ``none``; ``all`` that the source holds; or those that ``failed``, which are looked up in
         the warehouse instead.
+    :param reasons: only those that ``failed`` for one of these reasons: Extend's, as ``dead_letters`` has it,
+        or the status where it gave none. A list, or a line each.
+    :param documents: only those of ``failed`` with one of these ids. A list, or a line each.
     :param repetition: a name for what ``all`` sends again; each document is sent once in it, and a later run
         continues it. Left out: the one of this source that is open, or a new one.
     """
@@ -205,8 +208,14 @@ class Reprocess(Checked):
     which: Templated[Literal["none", "failed", "all"]]
     _: dataclasses.KW_ONLY
     repetition: Templated[str] | None = None
+    reasons: Templated[str | Sequence[str]] | None = None
+    documents: Templated[str | Sequence[str]] | None = None
 
-    _settings: ClassVar[Mapping[str, str]] = {"which": "reprocess"}
+    _settings: ClassVar[Mapping[str, str]] = {
+        "which": "reprocess",
+        "reasons": "failed_reasons",
+        "documents": "failed_documents",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import ObjectStoragePath, conf, get_current_context
+from airflow.sdk import BaseHook, ObjectStoragePath, conf, get_current_context
 
 from extend_pipeline import config
 from extend_pipeline.batches.chunk_state import settings_of
@@ -22,6 +22,7 @@ from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.planning.chunking import Planning, unsent_path
 from extend_pipeline.planning.plan import keep_plan, read_plan
 from extend_pipeline.planning.quality import Landed, failure_reason, sum_of_rounds
+from extend_pipeline.planning.record import LANDED_KEY, PIPELINE_KEY, landed_record, now, pipeline_record
 from extend_pipeline.planning.replay import check_whole
 from extend_pipeline.settings import Settings, read_settings, write_settings
 from extend_pipeline.storage.raw_index import Entry, enter, land, task_provenance
@@ -100,6 +101,8 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     # A connection that is missing or wrong stops the run here, before anything is reserved.
     log.info("Documents are sent to %s.", ExtendHook(settings.extend_conn_id).settings.base_url)
     ti = get_current_context()["ti"]
+    kind = BaseHook.get_connection(settings.warehouse_conn_id).conn_type
+    ti.xcom_push(key=PIPELINE_KEY, value=pipeline_record(settings, kind, now()))
     check_write_once(settings.workspace)
     unsent: dict[str, Any] = {}
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
@@ -205,6 +208,8 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
 
         release_arrivals(ObjectStoragePath(folder), settings, plan)
     publish_snapshot(settings.warehouse_conn_id, settings.dataset)
+    ti = get_current_context()["ti"]
+    ti.xcom_push(key=LANDED_KEY, value=landed_record(total.by_status, total.credits))
     _sweep_inbox(settings)
     reason = failure_reason(
         total,

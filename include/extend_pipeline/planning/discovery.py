@@ -91,10 +91,16 @@ def documents_on(
 def failed_before(warehouse: Warehouse, settings: Settings) -> Iterator[Document]:
     """Yield documents that failed or were cancelled when they were sent to this workflow and version before.
 
-    With a source, only those that it covers. Whether the objects still exist is checked when they are sent.
+    With a source, only those that it covers; with reasons or document ids, only those. Whether the objects
+    still exist is checked when they are sent.
     """
+    reasons, documents = set(settings.failed_reasons), set(settings.failed_documents)
     for letter in warehouse.dead_letters(workflow_id=settings.workflow_id, version=settings.version):
         document = letter.document
+        if reasons and (letter.reason or letter.status) not in reasons:
+            continue
+        if documents and document.id not in documents:
+            continue
         root, key = Located.of(document.uri)
         modified = plausible_time(document.last_modified)
         for item in settings.source or (SourceItem(root, "", is_prefix=True),):

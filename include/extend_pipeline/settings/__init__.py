@@ -36,6 +36,7 @@ from extend_pipeline.settings.fields import (
     Span,
     Whole,
     Workspace,
+    lines_of,
     matching,
     no_bool,
     parse_metadata,
@@ -87,6 +88,8 @@ class Settings(RenderedSettings):
     """
 
     reprocess: Literal["none", "failed", "all"] = "none"
+    failed_reasons: Annotated[tuple[str, ...], BeforeValidator(lines_of)] = ()
+    failed_documents: Annotated[tuple[str, ...], BeforeValidator(lines_of)] = ()
     arrivals: Name | None = None
     source: Annotated[
         tuple[SourceItem, ...], BeforeValidator(parse_source_of), Field(validate_default=True)
@@ -132,6 +135,13 @@ class Settings(RenderedSettings):
                 "what has arrived is sent once; to send documents again, name them by S3(…) as the source"
             )
         return arrivals
+
+    @field_validator("failed_reasons", "failed_documents")
+    @classmethod
+    def _is_of_the_failed(cls, chosen: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if chosen and info.context is None and info.data.get("reprocess", "failed") != "failed":
+            raise ValueError("must be left out unless what failed is reprocessed")
+        return chosen
 
     @field_validator("modified_to")
     @classmethod

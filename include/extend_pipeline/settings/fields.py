@@ -60,6 +60,14 @@ def no_bool(value: Any) -> Any:
     return value
 
 
+def lines_of(value: Any) -> Any:
+    """Return the lines of a text, or the values of a list, without blank ones."""
+    lines = value.splitlines() if isinstance(value, str) else value
+    if not isinstance(lines, list | tuple):
+        raise ValueError("must be a list, or a text with a line each")  # noqa: TRY004 # as pydantic wants it
+    return tuple(line.strip() if isinstance(line, str) else line for line in lines if line != "")
+
+
 def text_of(value: Any) -> Any:
     """Read a number as its digits: where Jinja renders native objects, it turns digits into a number."""
     if isinstance(value, bytes):

@@ -61,8 +61,11 @@ def up(arguments: argparse.Namespace) -> int:
         days = [last - dt.timedelta(days=ago) for ago in reversed(range(arguments.days))]
         seed_documents(stack.s3_url, stack.settings, days, arguments.documents, arguments.seed)
         bucket, prefix = source_of(stack.settings)
-        console.print(f"documents  s3://{bucket}/{prefix}, {days[0]} to {days[-1]}")
+        console.print(f"source     s3://{bucket}/{prefix}, {days[0]} to {days[-1]}")
         console.print(f"Airflow    [bold]{stack.airflow_url}[/]")
+        console.print(
+            f"page       {stack.airflow_url}/plugin/extend  (the page; it fills with the first run)"
+        )
         console.print(f"login      {stack.login.username} / {stack.login.password}")
         console.print(f"Extend     {stack.extend_url}  (emulator)")
         console.print(f"S3         {stack.s3_url}")

@@ -42,12 +42,7 @@ def open_warehouse(connection: Connection, dataset: str) -> DuckDBWarehouse:
     """
     from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 
-    path, snapshot = duckdb_path(connection), connection.extra_dejson.get("snapshot")
-    copy = _local_path(connection, "extra field snapshot", str(snapshot)) if snapshot else None
-    if copy == path:
-        raise WarehouseError(
-            f"Connection {connection.conn_id!r}: extra field snapshot={snapshot!r} is the warehouse itself."
-        )
+    path, copy = duckdb_path(connection), snapshot_path(connection)
     options = numbers(connection, *DUCKDB, "lock_timeout")
     return DuckDBWarehouse(path, dataset, conn_id=connection.conn_id, snapshot=copy, **options)
 
@@ -117,6 +112,22 @@ def duckdb_path(connection: Connection) -> Path:
             f"Connection {connection.conn_id!r} needs the path of a DuckDB file as its host."
         )
     return _local_path(connection, "the host", host)
+
+
+def snapshot_path(connection: Connection) -> Path | None:
+    """Return the copy for readers that a connection names; None if it names none.
+
+    :raises WarehouseError: if it is the warehouse itself.
+    """
+    snapshot = connection.extra_dejson.get("snapshot")
+    if not snapshot:
+        return None
+    copy = _local_path(connection, "extra field snapshot", str(snapshot))
+    if copy == duckdb_path(connection):
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r}: extra field snapshot={snapshot!r} is the warehouse itself."
+        )
+    return copy
 
 
 def _local_path(connection: Connection, field: str, value: str) -> Path:

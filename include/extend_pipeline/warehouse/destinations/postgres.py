@@ -93,6 +93,10 @@ class Postgres(Destination):
         self._connection: Connection[tuple[Any, ...]] | None = None
         self._begun = False
         self._numbers = itertools.count()
+        self._limits: dict[str, str] = {}
+
+    def read_only(self, seconds: float) -> None:
+        self._limits = {"transaction_read_only": "on", "statement_timeout": f"{seconds * 1000:.0f}"}
 
     def open(self) -> None:
         import psycopg
@@ -133,6 +137,7 @@ class Postgres(Destination):
         for version, more in _NEWER_SETTINGS.items():
             settings |= more if self._session.info.server_version >= version else {}
         settings["lock_timeout"] = f"{self._lock_timeout * 1000:.0f}"
+        settings |= self._limits
         locally = (f"SET LOCAL {name} TO {value}" for name, value in settings.items())
         begin = "; ".join(["BEGIN", *locally, _SYSTEM_FIRST]).encode()
         try:

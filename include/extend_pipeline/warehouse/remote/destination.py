@@ -63,6 +63,10 @@ class Destination(abc.ABC):
             f"{seconds:g} s. Nothing was written; clear the task to wait again."
         )
 
+    def read_only(self, seconds: float) -> None:
+        """Note, before opening, that nothing will be written and no statement is to take longer."""
+        return
+
     @abc.abstractmethod
     def open(self) -> None:
         """Connect.

@@ -63,6 +63,10 @@ class RemoteWarehouse(Warehouse):
         """Disconnect; what was not committed is gone."""
         self._destination.close()
 
+    def read_only(self, seconds: float) -> None:
+        """Let what is opened next write nothing, and no statement take longer, where the engine can do so."""
+        self._destination.read_only(seconds)
+
     def session(self, purpose: str) -> DestinationSession:
         """Return a new session; its rows can be read while other sessions run statements."""
         return DestinationSession(self._destination, purpose)
