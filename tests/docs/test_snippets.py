@@ -191,5 +191,16 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_a_module_that_is_named_exists(document: Path) -> None:
+    packages = [
+        path.as_posix()
+        for part in ("plugins", "include", "tests", "dags")
+        for path in ROOT.glob(f"{part}/**/*.py")
+    ]
+    for named in set(re.findall(r"`([\w/]+\.py)`", document.read_text())):
+        assert any(path.endswith(f"/{named}") for path in packages), named
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150

@@ -7,7 +7,7 @@ import errno
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,24 +15,37 @@ from typing import Final
 def create(folder: str, name: str, data: bytes, *, scratch: str) -> None:
     """Create a file; when this returns, it outlives a crash of the machine.
 
-    A new folder appears with the file in it, so nobody can find it empty and remove it meanwhile.
+    So does the file that is there already when this raises ``FileExistsError``: folder and file may be new,
+    and their writer may not have flushed them yet.
 
     :param scratch: a folder on the same disk, for what is not finished.
     :raises FileExistsError: there is a file of that name; it stays as it is.
     """
     target = Path(folder)
-    changed: list[Path] = []
+    changed = [target, target.parent]
     with _unnamed(data, scratch) as partial:
-        while True:
-            try:
-                os.link(partial, target / name)
-            except FileNotFoundError:
-                changed = [target.parent, *_make(target.parent)]
-                if not _appears(target, name, partial):
-                    continue  # another writer has made it by now
-            for each in (target, *changed):
-                _flushes.flush(str(each))
-            return
+        try:
+            changed += _link(partial, target, name)
+        except FileExistsError:
+            _flush(changed)
+            raise
+        _flush(changed)
+
+
+def _link(partial: str, target: Path, name: str) -> list[Path]:
+    """Give a file its name; return the folders above the target's parent in which a name is new.
+
+    A new folder appears with the file in it, so nobody can find it empty and remove it meanwhile.
+    """
+    changed: list[Path] = []
+    while True:
+        try:
+            os.link(partial, target / name)
+        except FileNotFoundError:
+            changed += _make(target.parent)
+            if not _appears(target, name, partial):
+                continue  # another writer has made it by now
+        return changed
 
 
 def _appears(folder: Path, name: str, partial: str) -> bool:
@@ -58,7 +71,7 @@ def _unnamed(data: bytes, scratch: str) -> Iterator[str]:
     try:
         descriptor, partial = tempfile.mkstemp(dir=scratch)
     except FileNotFoundError:
-        Path(scratch).mkdir(parents=True, exist_ok=True)
+        _flush(_make(Path(scratch)))
         descriptor, partial = tempfile.mkstemp(dir=scratch)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -80,6 +93,11 @@ def _make(folder: Path) -> list[Path]:
     if changed:
         folder.mkdir(parents=True, exist_ok=True)
     return changed
+
+
+def _flush(folders: Iterable[Path]) -> None:
+    for each in folders:
+        _flushes.flush(str(each))
 
 
 class _Flush:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from extend_pipeline.warehouse import LandingPolicy, Provenance, SchemaContractError
 from extend_pipeline.warehouse.records import SchemaContract
 from extend_pipeline.warehouse.sql import ColumnType
-from fixtures.warehouse.files import DATASET, Place, contents, provenance, query, warehouse
+from fixtures.warehouse.files import DATASET, Place, contents, problems, provenance, query, warehouse
 from fixtures.warehouse.runs import document, extract_step, raw_lines, run
 
 KEY = ("document_id", "workflow_id", "workflow_version_requested", "run_id", "result_idx")
@@ -57,10 +57,6 @@ def columns(file: Place, table: str = "invoices") -> dict[str, str]:
     """Return the types of the table's columns, without those that every table has."""
     rows = query(file, "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", [table])
     return {name: kind for name, kind in rows if name not in (*KEY, "file_id")}
-
-
-def problems(file: Place) -> list[tuple[Any, ...]]:
-    return query(file, "SELECT code, table_name, column_name, path, value FROM problems ORDER BY ALL")
 
 
 # widening

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from extend_pipeline.documents import Document
-from fixtures.warehouse.files import Place, land, query
+from fixtures.warehouse.files import Place, land, problems, query
 from fixtures.warehouse.runs import INVOICE_SCHEMA, document, raw_lines, run, run_of_2025
 
 FIRST = document(1)
@@ -57,10 +57,6 @@ def answer_each(
 
 def rows_of(file: Place, document_id: str, select: str) -> list[tuple[Any, ...]]:
     return query(file, f"{select} WHERE document_id = ? ORDER BY ALL", [document_id])
-
-
-def problems(file: Place) -> list[tuple[Any, ...]]:
-    return query(file, "SELECT code, table_name, column_name, path, value FROM problems ORDER BY ALL")
 
 
 NOTHING: list[Any] = [

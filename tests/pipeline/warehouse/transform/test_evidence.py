@@ -14,7 +14,7 @@ import pytest
 from extend_pipeline.documents import Document
 from extend_pipeline.warehouse.records import LandingPolicy
 from fixtures.extend.api import ExtendApi
-from fixtures.warehouse.files import Place, land, problems, provenance, query, warehouse
+from fixtures.warehouse.files import Place, document_problems, land, provenance, query, warehouse
 from fixtures.warehouse.runs import (
     INVOICE,
     INVOICE_SCHEMA,
@@ -145,7 +145,7 @@ def test_every_spelling_of_a_key_leads_to_its_field(only_file: Path, version: st
             assert [row[::2] for row in fields[each] if row[2] is not None] == [(path, 0.25)], key
             (value,) = (value for at, value, _ in fields[each] if at == path)
             assert (value is None) is (path in ("line_items", "line_items[0]")), key
-    assert problems(only_file) == []
+    assert document_problems(only_file) == []
 
 
 @pytest.mark.parametrize("spelling", ["line_items[1].amount", "line_items.1.amount"])
@@ -154,7 +154,7 @@ def test_every_warehouse_has_them_at_the_field(file: Place, spelling: str) -> No
     told("2026-02-09", file, INVOICE, metadata)
     found = "SELECT value, ocr_confidence, page FROM fields WHERE path = 'line_items[1].amount'"
     assert query(file, found) == [("20.25", 0.25, 3)]
-    assert problems(file) == [("EVIDENCE_WITHOUT_FIELD", "no.such", "{}")]
+    assert document_problems(file) == [("EVIDENCE_WITHOUT_FIELD", "no.such", "{}")]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -174,7 +174,7 @@ def test_evidence_that_leads_nowhere_is_told_of_and_counts(only_file: Path, vers
             provenance=provenance(),
             policy=LandingPolicy(0.8, hold=True),
         )
-    assert problems(only_file) == [
+    assert document_problems(only_file) == [
         ("EVIDENCE_WITHOUT_FIELD", key, json.dumps(about, separators=(",", ":")))
         for key, about in sorted(metadata.items())
         if key != "invoice_number"
@@ -193,7 +193,7 @@ def test_a_declared_field_without_a_value_is_a_field(only_file: Path, version: s
     ids = told_each(version, only_file, value, metadata)
     found = "SELECT document_id, path, ocr_confidence FROM fields WHERE ocr_confidence IS NOT NULL"
     assert by_document(only_file, found) == {each: [(path, 0.5) for path in paths] for each in ids}
-    assert problems(only_file) == []
+    assert document_problems(only_file) == []
 
 
 @pytest.mark.parametrize("item", [{"description": "x"}, {}], ids=["with a value", "without one"])
@@ -204,7 +204,7 @@ def test_of_two_keys_for_a_field_the_better_spelled_one_has_it(only_file: Path, 
     }
     told("2026-02-09", only_file, {"line_items": [item]}, metadata)
     assert confidences(only_file) == {"line_items[0].description": 0.9, "line_items.0.description": 0.1}
-    assert [row[:2] for row in problems(only_file)] == [
+    assert [row[:2] for row in document_problems(only_file)] == [
         ("EVIDENCE_WITHOUT_FIELD", "line_items.0.description")
     ]
     assert query(only_file, "SELECT lowest_confidence FROM documents") == [(0.1,)]
@@ -213,7 +213,7 @@ def test_of_two_keys_for_a_field_the_better_spelled_one_has_it(only_file: Path, 
 def test_a_key_that_can_mean_two_fields_is_told_of(only_file: Path) -> None:
     value = {"a.b": "flat", "a": {"b": "nested"}}
     told("2026-02-09", only_file, value, {"a.b": {"ocrConfidence": 0.5}}, schema=None)
-    assert [row[:2] for row in problems(only_file)] == [("AMBIGUOUS_EVIDENCE", "a.b")]
+    assert [row[:2] for row in document_problems(only_file)] == [("AMBIGUOUS_EVIDENCE", "a.b")]
     assert query(only_file, "SELECT count(*), count(ocr_confidence) FROM fields") == [(2, 1)]
 
 
@@ -223,7 +223,7 @@ def test_names_that_look_like_positions_keep_their_own(only_file: Path) -> None:
     told("2026-02-09", only_file, value, metadata, schema=None)
     rows = query(only_file, "SELECT value, ocr_confidence FROM fields ORDER BY ALL")
     assert rows == [("awkward", 0.25), ("item", 0.5)]
-    assert problems(only_file) == []
+    assert document_problems(only_file) == []
 
 
 def test_documents_of_one_part_may_spell_and_be_shaped_otherwise(only_file: Path) -> None:
@@ -238,7 +238,7 @@ def test_documents_of_one_part_may_spell_and_be_shaped_otherwise(only_file: Path
     land(only_file, documents, raw_lines(*runs))
     rows = query(only_file, "SELECT value, ocr_confidence FROM fields ORDER BY ALL")
     assert rows == [("awkward", 0.5), ("flat", 0.5), ("list", 0.5), ("list", 0.5), ("object", 0.5)]
-    assert problems(only_file) == []
+    assert document_problems(only_file) == []
 
 
 def test_metadata_with_a_key_twice_is_told_of(only_file: Path) -> None:
@@ -246,7 +246,7 @@ def test_metadata_with_a_key_twice_is_told_of(only_file: Path) -> None:
     (line,) = lines("2026-02-09", {"value": INVOICE, "metadata": {"paid": about, "?": about}})
     land(only_file, [FIRST], [line.replace(b'"?"', b'"paid"')])
     whole = json.dumps({"paid": about, "?": about}).replace("?", "paid")
-    assert problems(only_file) == [("UNREADABLE_EVIDENCE", None, whole)]
+    assert document_problems(only_file) == [("UNREADABLE_EVIDENCE", None, whole)]
     assert query(only_file, "SELECT count(*) FROM fields WHERE path IS NULL") == [(0,)]
 
 
@@ -259,7 +259,7 @@ def test_what_a_reviewer_has_taken_out_keeps_its_evidence(only_file: Path, key: 
     land(only_file, [FIRST], lines("2026-02-09", output, **reviewed))
     rows = query(only_file, "SELECT path, value, machine_value, ocr_confidence FROM fields WHERE edited")
     assert rows == [("line_items[1].amount", None, "2", 0.5)]
-    assert problems(only_file) == []
+    assert document_problems(only_file) == []
 
 
 UNREADABLE: list[Any] = [
@@ -316,7 +316,7 @@ READABLE: list[Any] = [
 def test_what_says_less_or_more_than_usual_is_no_problem(only_file: Path, version: str) -> None:
     metadata = [{"invoice_number": about, "paid": {"ocrConfidence": 0.5}} for about in READABLE]
     ids = told_each(version, only_file, INVOICE, metadata)
-    assert problems(only_file) == []
+    assert document_problems(only_file) == []
     counted = "SELECT document_id, count(*) FROM fields WHERE path = 'invoice_number' GROUP BY ALL"
     assert by_document(only_file, counted) == {each: [(1,)] for each in ids}
 
@@ -331,7 +331,7 @@ def test_numbers_as_text_are_numbers(only_file: Path, version: str) -> None:
     ids = told_each(version, only_file, INVOICE, metadata)
     found = "SELECT document_id, ocr_confidence, review_score, page FROM fields WHERE path = 'paid'"
     assert by_document(only_file, found) == {each: [(0.5, 4, 3)] for each in ids}
-    assert problems(only_file) == []
+    assert document_problems(only_file) == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -377,7 +377,7 @@ def test_either_spelling_of_the_emulator_ends_in_the_same_rows(
         land(file, [FIRST], raw_lines(raw, api_version=version))
         columns = "path, value, logprobs_confidence, page, reference_text, citations"
         rows[keys] = query(file, f"SELECT {columns} FROM fields ORDER BY path")
-        assert problems(file) == []
+        assert document_problems(file) == []
     assert rows["brackets"] == rows["dots"]
     assert STATEMENT.truth.value is not None
     described = {row["description"] for row in STATEMENT.truth.value["transactions"]}
@@ -394,4 +394,4 @@ def test_a_document_without_a_single_value_is_a_row_with_nulls(
     land(only_file, [FIRST], raw_lines(raw, api_version=version))
     assert query(only_file, "SELECT count(*) FROM bank_statement") == [(1,)]
     assert query(only_file, "SELECT count(*) FROM fields") == [(0,)]
-    assert problems(only_file) == []
+    assert document_problems(only_file) == []

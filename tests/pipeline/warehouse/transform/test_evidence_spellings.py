@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fixtures.warehouse.files import land, problems, query
+from fixtures.warehouse.files import document_problems, land, query
 from fixtures.warehouse.runs import (
     document,
     extract_step,
@@ -53,7 +53,7 @@ def landed(folder: Path, values: list[Any], keyed: Callable[[Segments], str]) ->
         for each, value in zip(documents, values, strict=True)
     ]
     land(file, documents, raw_lines(*runs))
-    assert problems(file) == []
+    assert document_problems(file) == []
     columns = "document_id, path, value, ocr_confidence, logprobs_confidence"
     return query(file, f"SELECT {columns} FROM fields ORDER BY ALL")
 

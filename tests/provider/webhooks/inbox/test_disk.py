@@ -29,6 +29,29 @@ def test_a_file_is_made_with_its_folders_and_never_overwritten(tmp_path: Path) -
 def test_what_is_new_is_flushed_before_it_counts_file_first_then_each_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    flushed = noted_flushes(monkeypatch)
+    create(tmp_path, "one")
+    assert flushed[0] == str(tmp_path)  # has the scratch folder's name
+    assert flushed[1].startswith(str(tmp_path / "partial"))
+    assert flushed[2:] == [str(tmp_path / "a/b"), str(tmp_path / "a"), str(tmp_path)]
+
+
+def test_what_another_writer_has_only_just_made_is_flushed_by_whoever_relies_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder, or the same event: its maker may not have flushed it yet when the machine crashes."""
+    create(tmp_path, "one")
+    flushed = noted_flushes(monkeypatch)
+    create(tmp_path, "two")
+    assert flushed[1:] == [str(tmp_path / "a/b"), str(tmp_path / "a")]
+    flushed.clear()
+    with pytest.raises(FileExistsError):
+        create(tmp_path, "two")
+    assert flushed[1:] == [str(tmp_path / "a/b"), str(tmp_path / "a")]
+
+
+def noted_flushes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what is flushed from now on, in its order."""
     flushed: list[str] = []
     fsync = os.fsync
 
@@ -37,12 +60,7 @@ def test_what_is_new_is_flushed_before_it_counts_file_first_then_each_folder(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
-    create(tmp_path, "one")
-    assert flushed[0].startswith(str(tmp_path / "partial"))
-    assert flushed[1:] == [str(tmp_path / "a/b"), str(tmp_path / "a"), str(tmp_path)]
-    flushed.clear()
-    create(tmp_path, "two")
-    assert flushed[1:] == [str(tmp_path / "a/b")]
+    return flushed
 
 
 def test_a_flush_that_fails_fails_its_writer_and_no_other(
@@ -69,15 +87,20 @@ def test_writers_share_a_flush_that_began_after_their_names(
 ) -> None:
     real = disk._fsync
     covered: list[set[str]] = []
+    parents: list[str] = []
     first_is_at_it, go_on = threading.Event(), threading.Event()
 
     def slow(folder: str) -> None:
-        covered.append({path.name for path in Path(folder).iterdir()})
-        first_is_at_it.set()
-        go_on.wait(30)
+        if folder == str(tmp_path / "a/b"):
+            covered.append({path.name for path in Path(folder).iterdir()})
+            first_is_at_it.set()
+            go_on.wait(30)
+        else:
+            parents.append(folder)
         real(folder)
 
     (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "partial").mkdir()
     monkeypatch.setattr(disk, "_fsync", slow)
     names = [str(number) for number in range(20)]
     with ThreadPoolExecutor(21) as threads:
@@ -94,4 +117,5 @@ def test_writers_share_a_flush_that_began_after_their_names(
     assert covered[0] == {"first"}
     assert covered[-1] == {"first", *names}
     assert len(covered) < 10
+    assert set(parents) == {str(tmp_path / "a")}
     assert disk._flushes._folders == {}
