@@ -250,10 +250,19 @@ class Postgres(Destination):
                 "The transaction was rolled back. Drop the trigger, or change it so that it keeps all rows."
             )
         if table.startswith(_TEMPORARY):
-            # Without this, each row of a big table that is not analysed yet is compared with every key.
             key = "document_id" if "document_id" in columns else next(iter(columns))
             self._asked(f"CREATE INDEX ON {table} ({quoted(key)})")
             self._asked(f"ANALYZE {table}")
+        elif written and not self._is_analysed(table):
+            self._asked(f"ANALYZE {table}")
+
+    def _is_analysed(self, table: str) -> bool:
+        """Return False for a table without statistics, which autovacuum makes a minute later, or never.
+
+        Postgres then expects one row of a workflow in it, and compares each row with every key of a part.
+        """
+        sql = "SELECT reltuples > 0 FROM pg_class WHERE oid = to_regclass(%s)"
+        return (True,) in self._asked(sql, [table]).fetchall()
 
     def views(self, dataset: str) -> dict[str, str]:
         rows = self._asked(

@@ -10,7 +10,7 @@ import pytest
 
 from bench import invoices
 from extend_pipeline.warehouse.session import Session
-from fixtures.warehouse.files import land, provenance
+from fixtures.warehouse.files import land, provenance, warehouse
 
 #: Statements that land a part in tables that are there: each costs a millisecond or more, however few rows.
 MOST_STATEMENTS = 49
@@ -52,3 +52,14 @@ def test_a_long_list_is_broken_up_in_as_many_statements_as_it_is_deep(
         landing = land(file, invoices.documents(0, 1), invoices.lines(0, 1, items))
         assert landing.rows["invoices_line_items"] == items
         assert ran["break up large parts"] == 2  # the value, and the list in it
+
+
+def test_a_part_of_some_size_is_written_into_the_file_alone(tmp_path: Path) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    log = file.with_name(f"{file.name}.wal")
+    with warehouse(file) as opened:
+        opened.land(invoices.documents(0, 10), invoices.lines(0, 10), provenance=provenance(raw_uri="raw/0"))
+        assert log.stat().st_size > 0
+        lines = invoices.lines(10, 200)
+        opened.land(invoices.documents(10, 200), lines, provenance=provenance(raw_uri="raw/10"))
+        assert not log.exists()
