@@ -277,7 +277,7 @@ def test_landing_again_does_not_compare_every_row_with_every_key(
 
 def rows_looked_at(plan: Mapping[str, Any]) -> int:
     """Return how many rows a plan's steps have returned or left out, each as often as it ran."""
-    rows = sum(
+    rows: float = sum(
         count for name, count in plan.items() if name == "Actual Rows" or name.startswith("Rows Removed")
     )
     return round(rows * plan["Actual Loops"]) + sum(map(rows_looked_at, plan.get("Plans", ())))
