@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from bench.world import Measured, World, running_world
+from bench.world import BUCKET, PREFIX, Measured, World, running_world
 
 console = Console(stderr=True, highlight=False, width=160)
 
@@ -40,14 +40,45 @@ def listed(world: World, documents: int) -> Measured:
     return world.run_dag("bench_ours", "ours, listed", documents, source=source)
 
 
+def http_dag(world: World, documents: int) -> Measured:
+    """A DAG of HttpOperator, HttpSensor and tasks with requests, boto3 and DuckDB."""
+    world.clean(webhooks=False)
+    return world.run_dag("bench_http", "HTTP DAG", documents, bucket=BUCKET, prefix=f"{PREFIX}/")
+
+
+def mapped(world: World, documents: int) -> Measured:
+    """One mapped operator for each file; it lands nothing."""
+    world.clean(webhooks=False)
+    way = "one mapped operator per file"
+    return world.run_dag("bench_mapped", way, documents, bucket=BUCKET, prefix=f"{PREFIX}/")
+
+
+def script(world: World, documents: int) -> Measured:
+    """An asyncio script with aiohttp and bare DuckDB."""
+    world.clean(webhooks=False)
+    return world.run_script("bench.peers.script", "script, aiohttp", documents)
+
+
+def sdk(world: World, documents: int) -> Measured:
+    """The same script with the official SDK."""
+    world.clean(webhooks=False)
+    return world.run_script("bench.peers.sdk", "script, Extend's SDK", documents)
+
+
 #: Ways by the names that the command line takes.
 WAYS: Mapping[str, Callable[[World, int], Measured]] = {
+    "script": script,
+    "sdk": sdk,
+    "http": http_dag,
     "ours": polling,
     "webhooks": webhooks,
     "listed": listed,
+    "mapped": mapped,
 }
+#: The most documents that a way is measured with: beyond, it takes too long or is not meant for it.
+MOST = {"sdk": 10_000, "listed": 10_000, "mapped": 100}
 #: The DAG of each way, for ``--tasks``.
-DAGS = {"ours": "bench_ours", "webhooks": "bench_ours", "listed": "bench_ours"}
+DAGS = {"ours": "bench_ours", "webhooks": "bench_ours", "listed": "bench_ours", "http": "bench_http"}
 
 
 def median(measured: Iterable[Measured]) -> Measured:
@@ -71,6 +102,8 @@ def compare(
             console.print(f"[dim]{count:,} documents to S3[/]")
             world.seed(count)
             for way in ways:
+                if count > MOST.get(way, count):
+                    continue
                 again = []
                 for _ in range(repeat):
                     again.append(WAYS[way](world, count))
