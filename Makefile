@@ -95,7 +95,7 @@ lint: $(DEV)  ## Ruff, imports (one way, all declared), mypy
 
 .PHONY: bench
 bench: $(DEV)  ## What landing costs, beside the barest SQL, in the same run; webhooks per second
-	cd tests && ../$(BIN)/python -m bench --documents 1000 100000 --into 1000000
+	cd tests && ../$(BIN)/python -m bench.landing --documents 1000 100000 --into 1000000
 	cd tests && ../$(BIN)/python -m bench.webhooks --inbox file s3
 
 .PHONY: lock
