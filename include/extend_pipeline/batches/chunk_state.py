@@ -42,7 +42,6 @@ from extend_pipeline.batches.uploads import Uploads
 from extend_pipeline.documents import Document
 from extend_pipeline.settings import Settings, read_settings
 from extend_pipeline.storage.workspace import write_documents
-from extend_provider.batch.disk import on_disk
 from extend_provider.batch.orphans import IdempotencyKey
 from extend_provider.batch.ownership import CancelsOnKillMixin as Sender
 from extend_provider.batch.submission import Prepared, RetryAt, Submission, Submitter
@@ -216,7 +215,7 @@ class ChunkRound:
 
         A document that was not sent then lands as having no run at Extend.
         """
-        if not on_disk(submission).exists():
+        if not submission.exists():
             write_documents(submission, self.documents)
 
     def _prepare(self, hook: ExtendHook, marks: Mapping[str, Any]) -> Prepared:

@@ -23,7 +23,6 @@ from extend_pipeline.storage.formats import Stored, decode, encode
 from extend_pipeline.storage.raw_zone import beside
 from extend_pipeline.storage.workspace import opened, write_lines
 from extend_pipeline.warehouse.records import Claim
-from extend_provider.batch.disk import on_disk
 from extend_provider.security import describe_error
 from extend_provider.webhooks.inbox.store import Inbox
 
@@ -79,7 +78,7 @@ def remove_taken(path: ObjectStoragePath) -> None:
             taken = [decode(Taken, line, str(path)) for line in lines]
         for each in taken:
             Inbox(each.inbox).remove(each.batch_id, each.names)
-        on_disk(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except FileNotFoundError:
         return
     except Exception as error:  # noqa: BLE001  # everything has landed

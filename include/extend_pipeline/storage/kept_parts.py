@@ -92,7 +92,7 @@ class KeptPart:
 
 def find_part(path: ObjectStoragePath, batch_id: str | None) -> KeptPart | None:
     """Return the part of a batch that was written before; None if there is none or it is damaged."""
-    if not on_disk(path).exists():
+    if not path.exists():
         return None
     try:
         return _checked(path, batch_id)

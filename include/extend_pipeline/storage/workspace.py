@@ -153,7 +153,7 @@ def check_write_once(workspace: str) -> None:
         if write_json_once(probe, {}) and not write_json_once(probe, {}):
             return
     finally:
-        on_disk(probe).unlink(missing_ok=True)
+        probe.unlink(missing_ok=True)
     raise PipelineInputError(
         f"The workspace {workspace} ignores the condition that a file must not exist yet (If-None-Match), so "
         "two tasks could send the same documents. Nothing was sent. Use a workspace in a store that honours "

@@ -153,7 +153,7 @@ def add_waiter(folder: str, waiter: Waiter) -> None:
 
 def remove_waiter(folder: str, waiter: Waiter) -> None:
     """Remove a waiter."""
-    on_disk(_waiter_path(folder, waiter)).unlink(missing_ok=True)
+    _waiter_path(folder, waiter).unlink(missing_ok=True)
 
 
 def other_waiters(folder: str, waiter: Waiter) -> list[Waiter]:
