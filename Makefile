@@ -94,9 +94,9 @@ lint: $(DEV)  ## Ruff, imports (one way, all declared), mypy
 	$(BIN)/mypy
 
 .PHONY: bench
-bench: $(DEV)  ## What landing costs, beside the barest SQL, in the same run; webhooks per second
-	cd tests && ../$(BIN)/python -m bench.landing --documents 1000 100000 --into 1000000
-	cd tests && ../$(BIN)/python -m bench.webhooks --inbox file s3
+bench: $(DEV)  ## Ours beside what one would write instead, and each part alone, into docs/benchmarks.md; QUICK=1 is small
+	mkdir -p .sandbox-bench
+	cd tests && ../$(BIN)/python -m bench $(if $(QUICK),--quick --to ../.sandbox-bench)
 
 .PHONY: lock
 lock: $(DEV)  ## Bring constraints.txt up to the newest releases that fit together

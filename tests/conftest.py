@@ -46,6 +46,7 @@ pytest_plugins = [
     "fixtures.sources.web",
     "fixtures.sources.gcs",
     "fixtures.airflow.quick",
+    "fixtures.airflow.object_storage",
     "fixtures.airflow.dag_runs",
     "fixtures.airflow.stack",
     "fixtures.engines.postgres",

@@ -96,10 +96,16 @@ _MOST_SOURCES: Final = 50
 
 
 def report_lineage(settings: Settings, tables: Iterable[str]) -> None:
-    """Report, for the task that is running, that the settings' sources went into these tables."""
-    from airflow.sdk import BaseHook
+    """Report, for the task that is running, that the settings' sources went into these tables.
+
+    Nothing is done where nobody reads it: even the collector that collects nothing imports every installed
+    provider that has assets, boto3 among them.
+    """
+    from airflow.sdk import BaseHook, plugins_manager
     from airflow.sdk.lineage import get_hook_lineage_collector
 
+    if not plugins_manager.get_hook_lineage_readers_plugins():
+        return
     collector = get_hook_lineage_collector()
     reporter = BaseHook()
     for source in settings.source[:_MOST_SOURCES]:

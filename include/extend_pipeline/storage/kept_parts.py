@@ -22,6 +22,7 @@ from extend_pipeline.storage.raw_zone import RawPart
 from extend_pipeline.storage.workspace import read_json
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.transform.raw_lines import read_raw_line
+from extend_provider.batch.disk import on_disk
 from extend_provider.batch.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, WorkflowRun
 
@@ -108,7 +109,7 @@ class _DamagedError(ValueError):
 
 
 def _checked(path: ObjectStoragePath, batch_id: str | None) -> KeptPart:
-    part = RawPart(str(path), batch_id, documents=0, runs=0, size_bytes=path.stat().st_size)
+    part = RawPart(str(path), batch_id, documents=0, runs=0, size_bytes=on_disk(path).stat().st_size)
     documents = frozenset(document.id for document in _documents(part))
     runs: dict[str, KeptRun] = {}
     for number, line in enumerate(part.read_lines(), start=1):

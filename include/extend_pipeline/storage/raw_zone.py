@@ -25,6 +25,7 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.workspace import compressed_writer, read_compressed_lines
+from extend_provider.batch.disk import on_disk
 
 RUNS: Final = ".jsonl.gz"
 _DOCUMENTS: Final = ".documents.jsonl.gz"
@@ -120,7 +121,7 @@ class PartWriter:
     ) -> None:
         self._files.__exit__(exc_type, exc, traceback)
         if exc is None:
-            size = self._path.stat().st_size
+            size = on_disk(self._path).stat().st_size
             self.part = RawPart(str(self._path), self._batch_id, self._documents, self._runs, size)
 
     def add_document(self, document: Document) -> None:

@@ -30,6 +30,7 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
+from extend_provider.batch.disk import on_disk
 
 
 def run_folder(workspace: str, *, dag_id: str, run_id: str, group_id: str) -> ObjectStoragePath:
@@ -106,8 +107,13 @@ def _link_new(path: Path, data: bytes) -> None:
 
 
 def opened(path: ObjectStoragePath, mode: Literal["rb", "wb"]) -> BinaryIO:
-    """Open a file of the workspace."""
-    return cast("BinaryIO", path.open(mode))  # type: ignore[no-untyped-call]  # Airflow's own lacks the types
+    """Open a file of the workspace, without Airflow's own ``open``.
+
+    That one reports each file to the hook lineage as an input or output of the task; these files are the
+    pipeline's bookkeeping. For the cost see :mod:`extend_provider.batch.disk`.
+    """
+    place = on_disk(path)
+    return cast("BinaryIO", place.open(mode) if isinstance(place, Path) else place.fs.open(place.path, mode))
 
 
 def write_json(path: ObjectStoragePath, value: Any) -> None:

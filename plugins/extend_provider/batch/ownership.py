@@ -23,12 +23,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.bases.xcom import BaseXCom
 
 from extend_provider.batch.cancellation import RemoteWork, cancel_from_worker
+from extend_provider.batch.disk import on_disk
 from extend_provider.exceptions import ExtendError
 from extend_provider.security import describe_error
 
@@ -143,8 +145,8 @@ class Waiter:
 
 def add_waiter(folder: str, waiter: Waiter) -> None:
     """Add a waiter; to be called before the work is sent or reattached."""
-    path = _waiter_path(folder, waiter)
-    if path.protocol in ("", "file"):
+    path = on_disk(_waiter_path(folder, waiter))
+    if isinstance(path, Path):
         path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dataclasses.asdict(waiter)))
 
@@ -162,10 +164,12 @@ def other_waiters(folder: str, waiter: Waiter) -> list[Waiter]:
 
 
 def _read_waiters(folder: str) -> Iterator[Waiter]:
-    place = ObjectStoragePath(folder)
-    place.fs.invalidate_cache(place.path)  # a triggerer lives long, and other processes add files meanwhile
+    place = on_disk(ObjectStoragePath(folder))
+    if isinstance(place, ObjectStoragePath):
+        # A triggerer lives long, and other processes add files meanwhile.
+        place.fs.invalidate_cache(place.path)
     try:
-        paths = list(place.iterdir())
+        paths: list[Any] = list(place.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return  # no task has waited yet
     for path in paths:

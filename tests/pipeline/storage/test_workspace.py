@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from airflow.sdk.lineage import HookLineageCollector
 
+from extend_pipeline.batches.inbox import note_taken, part_note, remove_taken
 from extend_pipeline.batches.ledger import Void, WorkspaceLedger, batch_key
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import ChunkVoidedError, PipelineInputError
+from extend_pipeline.storage.kept_parts import find_part
+from extend_pipeline.storage.raw_zone import write_part
 from extend_pipeline.storage.workspace import (
     check_write_once,
     compressed_writer,
+    copy_whole,
     read_compressed_lines,
     read_documents,
     read_json,
@@ -148,3 +153,34 @@ def test_only_the_plan_that_has_voided_a_chunk_may_send_it(tmp_path: Path) -> No
     assert ours.read().withdrawn
     with pytest.raises(ChunkVoidedError):
         WorkspaceLedger(folder, "theirs").read()
+
+
+@pytest.mark.usefixtures("closed_object_storage")
+def test_a_workspace_on_disk_needs_no_object_storage(tmp_path: Path) -> None:
+    folder = ObjectStoragePath(f"file://{tmp_path}")
+    check_write_once(str(folder))
+    assert not list((tmp_path / "probes").iterdir())
+    assert read_json(folder / "absent.json") is None
+    assert write_documents(folder / "documents.jsonl", [document(1)]) == 1
+    copy_whole(folder / "documents.jsonl", folder / "copy.jsonl")
+    assert list(read_documents(folder / "copy.jsonl")) == [document(1)]
+    destination = folder / "raw" / "part-00000.jsonl.gz"
+    assert find_part(destination, "batch_1") is None
+    written = write_part(destination, "batch_1", [document(1)])
+    kept = find_part(destination, "batch_1")
+    assert kept is not None
+    assert kept.documents == {document(1).id}
+    assert written.size_bytes == (tmp_path / "raw" / "part-00000.jsonl.gz").stat().st_size
+    note_taken(part_note(written.uri), [])
+    remove_taken(part_note(written.uri))
+    assert not list((tmp_path / "raw").glob("*taken*"))
+
+
+def test_files_of_the_workspace_are_in_no_lineage(
+    folder: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = HookLineageCollector()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+    monkeypatch.setattr("airflow.sdk.lineage.get_hook_lineage_collector", lambda: collector)
+    write_json(folder / "settings.json", {"a": 1})
+    assert read_json(folder / "settings.json") == {"a": 1}
+    assert not collector.has_collected
