@@ -222,7 +222,9 @@ def measure(kinds: list[str], documents: int, times: int, folder: Path) -> Itera
                     client = browser(server, "bench")
                     for route, path in routes(client).items():
                         about = {"warehouse": kind, "documents": documents, "route": route, "user": user}
-                        yield {**about, **measured(client, path, times)}
+                        row = {**about, **measured(client, path, times)}
+                        sys.stderr.write(f"{row}\n")
+                        yield row
 
 
 def main() -> None:
