@@ -97,6 +97,7 @@ lint: $(DEV)  ## Ruff, imports (one way, all declared), mypy
 bench: $(DEV)  ## What landing costs, beside the barest SQL, in the same run; webhooks per second
 	cd tests && ../$(BIN)/python -m bench.landing --documents 1000 100000 --into 1000000
 	cd tests && ../$(BIN)/python -m bench.webhooks --inbox file s3
+	cd tests && ../$(BIN)/python -m bench.page
 
 .PHONY: lock
 lock: $(DEV)  ## Bring constraints.txt up to the newest releases that fit together
