@@ -51,7 +51,7 @@ def test_a_reason(letters: Page, recorded: Recorded) -> None:
     letters.get_by_role("button", name="Send again all 3 with OCR_ERROR").click()
     confirm(letters, "Send 3 documents again")
     letters.get_by_text("3 documents sent again").wait_for()
-    assert [posted["conf"]["reason"] for posted in recorded.posted] == ["OCR_ERROR"]
+    assert [posted["conf"]["reasons"] for posted in recorded.posted] == ["OCR_ERROR"]
     assert "documents" not in recorded.posted[0]["conf"]
 
 

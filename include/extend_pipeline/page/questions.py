@@ -10,9 +10,13 @@ from typing import Any, Final, TypeVar
 from extend_pipeline.page import answers, telling
 from extend_pipeline.page.pipelines import KnownPipeline, PastRun, known_pipelines, past_runs
 from extend_pipeline.page.reading import NothingLandedError, Reading, UnreadableError, opened
-from extend_pipeline.warehouse.queries import seen, story
+from extend_pipeline.warehouse.queries import seen, story, summary
 
 _NOTHING: Final = "Nothing has landed yet. Documents are shown once a run has landed the first ones."
+_RECENT: Final = (
+    f"Inside of addresses, only the {seen.RECENT:,} documents that landed last were looked at. Every "
+    "document is found by its id, its run's id, or by how its address or file name begins."
+)
 
 T = TypeVar("T")
 #: Which of some DAGs the user may read.
@@ -72,6 +76,14 @@ class Question:
             return {"state": "ready", "notice": notice, "as_of": moment}
         return {"state": "ready", "notice": None, "as_of": moment}
 
+    def counted(self, at: dt.datetime) -> None:
+        """Note that counts are shown that a run has kept, and when it did."""
+        self.condition["as_of"] = telling.iso(at)
+
+    def add_notice(self, notice: str) -> None:
+        """Say something besides."""
+        self.condition["notice"] = " ".join(filter(None, (self.condition["notice"], notice)))
+
 
 def pipelines(may_read: MayRead) -> list[answers.Pipeline]:
     """Return the pipelines of the DAGs that the user may read."""
@@ -103,13 +115,24 @@ def overview(question: Question, days: int) -> answers.Overview:
     def read(reading: Reading, dag_ids: Collection[str] | None) -> None:
         nonlocal reserved
         session, dataset = reading.session, question.dataset
-        for day, status, reason, waiting, count in seen.counts(session, dataset, dag_ids, since):
+        at = summary.kept(session, dataset, reading.tables)
+        if at is not None:
+            question.counted(at)
+        for day, status, reason, waiting, count in (
+            seen.counts(session, dataset, dag_ids, since)
+            if at is None
+            else summary.counts(session, dataset, dag_ids, since, at)
+        ):
             total[status] += count
             dead[reason] += count if reason else 0
             waits[waiting] += count if waiting else 0
             if (of_day := by_day.get(str(day))) is not None:
                 of_day[status] += count
-        for day, charged in seen.credits_by_day(session, dataset, dag_ids, since):
+        for day, charged in (
+            seen.credits_by_day(session, dataset, dag_ids, since)
+            if at is None
+            else summary.credits_by_day(session, dataset, dag_ids, since, at)
+        ):
             if str(day) in credits:
                 credits[str(day)] = charged or 0.0
         if "claims" in reading.tables and not question.partial:
@@ -197,13 +220,16 @@ def reviews(question: Question, limit: int, offset: int) -> answers.Reviews:
 def search(question: Question, text: str, limit: int) -> answers.Search:
     """Return documents by id, run id, or a part of the address."""
     rows: list[tuple[Any, ...]] = []
+    everywhere = True
 
     def read(reading: Reading, dag_ids: Collection[str] | None) -> None:
-        nonlocal rows
-        rows = seen.search(reading.session, question.dataset, dag_ids, text, limit=limit + 1)
+        nonlocal rows, everywhere
+        rows, everywhere = seen.search(reading.session, question.dataset, dag_ids, text, limit=limit + 1)
+        if not everywhere:
+            question.add_notice(_RECENT)
 
     question.ask(read)
-    complete = len(rows) <= limit and question.condition["state"] != "unreadable"
+    complete = everywhere and len(rows) <= limit and question.condition["state"] != "unreadable"
     return {**question.condition, "rows": [telling.found(row) for row in rows[:limit]], "complete": complete}
 
 

@@ -9,6 +9,7 @@ import contextlib
 import datetime as dt
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -64,6 +65,7 @@ def opened(pipeline: KnownPipeline) -> Iterator[Reading]:
     :raises NothingLandedError: if it has no documents.
     """
     connection = _connection(pipeline.record.warehouse_conn_id)
+    started = time.monotonic()
     try:
         with _session(connection, pipeline.record.dataset) as (session, as_of):
             tables = session.columns(pipeline.record.dataset)
@@ -73,7 +75,10 @@ def opened(pipeline: KnownPipeline) -> Iterator[Reading]:
             yield Reading(session, tables, as_of)
     except (WarehouseError, ImportError, OSError) as error:
         log.warning("The page could not read the warehouse of %s: %s", pipeline.dag_id, error)
-        raise UnreadableError(_unreadable(connection.conn_id, error)) from None
+        took_long = time.monotonic() - started >= STATEMENT_SECONDS
+        raise UnreadableError(
+            _too_slow(connection.conn_id) if took_long else _unreadable(connection.conn_id, error)
+        ) from None
 
 
 def _connection(conn_id: str) -> Connection:
@@ -146,6 +151,13 @@ def _changed(path: Path, conn_id: str) -> dt.datetime:
             "run has ended yet, the first one makes it; otherwise it has to lie on a disk that workers and "
             f"API server share. {_FIGURES}"
         ) from None
+
+
+def _too_slow(conn_id: str) -> str:
+    return (
+        f"The warehouse of connection {conn_id!r} has not answered within {STATEMENT_SECONDS:g} seconds, so "
+        f"the page has given up. It may be busy or asleep; try again in a minute. {_FIGURES}"
+    )
 
 
 def _unreadable(conn_id: str, error: BaseException) -> str:

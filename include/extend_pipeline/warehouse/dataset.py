@@ -58,12 +58,14 @@ class Dataset(abc.ABC):
             yield from question(session)
 
     def _tables(self, session: Session) -> dict[str, Columns]:
-        """Return the dataset's tables with their columns; refuse a dataset of a newer release."""
+        """Return the dataset's tables with their columns; refuse a dataset of a newer release.
+
+        No generated name begins with an underscore, and no fixed one: those tables are about the dataset.
+        """
         there = session.columns(self.dataset)
         if not self._is_migrated:
             migrations.version(session, self.dataset, there)
-        there.pop(migrations.TABLE, None)
-        return there
+        return {table: columns for table, columns in there.items() if not table.startswith("_")}
 
     def _migrate(self, *, make: bool = False) -> None:
         """Bring the dataset to this release's layout, once while the warehouse is open.

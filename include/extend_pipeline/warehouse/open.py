@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from extend_pipeline.connection_types import DESTINATIONS
 from extend_pipeline.warehouse.destinations import duckdb, module_for
 from extend_pipeline.warehouse.records import WarehouseError
+from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -48,9 +49,11 @@ def open_warehouse(conn_id: str, dataset: str) -> Warehouse:
 
 
 def publish_snapshot(conn_id: str, dataset: str) -> None:
-    """Copy a warehouse that cannot be read while it is written, so that readers see what has landed.
+    """Let readers see what has landed; call it once at the end of a run.
 
-    Call it once at the end of a run: it copies the whole file. It does nothing for other warehouses.
+    A DuckDB file, which cannot be read while it is written, is copied. Of a large dataset in another
+    warehouse, the counts are kept that the page in Airflow shows; if that fails, the log says so, and the
+    page shows those of the run before.
 
     :raises WarehouseError: if the copy failed.
     """
@@ -59,6 +62,13 @@ def publish_snapshot(conn_id: str, dataset: str) -> None:
     connection = BaseHook.get_connection(conn_id)
     if connection.conn_type == "duckdb":
         duckdb.publish_snapshot(connection, dataset)
+        return
+    try:
+        with open_warehouse(conn_id, dataset) as warehouse:
+            if isinstance(warehouse, RemoteWarehouse):
+                warehouse.keep_counts()
+    except WarehouseError as error:
+        log.warning("The counts for the page in Airflow are as old as the run before: %s", error)
 
 
 def _no_warehouse(connection: Connection) -> str:

@@ -135,6 +135,10 @@ class Session:
         """Index a column of an existing table, unless the engine has no indexes or the index exists."""
         return
 
+    def index_documents(self, dataset: str) -> None:
+        """Index what people look for among documents, unless the engine has no indexes or these exist."""
+        return
+
     def drop_view(self, dataset: str, view: str) -> None:
         """Drop a view if it exists, so that the columns that it reads can be changed."""
         self.run(f"drop {view}", f"DROP VIEW IF EXISTS {qualified(dataset, view)}")

@@ -54,6 +54,24 @@ def test_a_viewer_of_another_dag_sees_nothing_of_this_one(client_of: ClientOf, p
     assert client_of("olaf", denied={"extend_nightly"}).get(path).status_code == 403
 
 
+@pytest.mark.parametrize("role", ["viewer", "user", "op", "admin"])
+def test_every_role_sees_the_page_and_its_files(client_of: ClientOf, role: str) -> None:
+    browser = client_of(f"some_{role}", role)
+    for path in EVERYWHERE[:3]:
+        assert browser.get(path).status_code == 200, path
+
+
+@pytest.mark.parametrize(("role", "may"), [("viewer", False), ("user", True), ("op", True), ("admin", True)])
+def test_who_may_not_start_a_run_cannot_send_again(client_of: ClientOf, role: str, may: bool) -> None:
+    """What the page posts goes to Airflow, which refuses it, or else does not find this DAG."""
+    started = client_of(f"some_{role}", role).post(
+        "/api/v2/dags/no_dag_has_this_name/dagRuns",
+        json={"logical_date": None, "conf": {"reprocess": "failed"}},
+        headers={"Origin": "http://airflow.test"},
+    )
+    assert started.status_code == (404 if may else 403), started.text
+
+
 @pytest.mark.parametrize("path", EVERYWHERE)
 @pytest.mark.parametrize(
     "headers",

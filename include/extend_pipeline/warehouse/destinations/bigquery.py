@@ -104,6 +104,11 @@ class BigQuery(Destination):
         self._staged: list[TableReference] = []
         self._pending: list[str] | None = None
         self._script: Sequence[str] = ()
+        self._milliseconds: int | None = None
+
+    def read_only(self, seconds: float) -> None:
+        """See :meth:`Destination.read_only`; what may be written is a matter of roles."""
+        self._milliseconds = round(seconds * 1000)
 
     def open(self) -> None:
         from google.auth.exceptions import GoogleAuthError
@@ -137,7 +142,12 @@ class BigQuery(Destination):
         return self.connected(self._opened)
 
     def _query(self, sql: str) -> QueryJob:
-        return self._client.query(sql, location=self._at)
+        from google.cloud.bigquery import QueryJobConfig
+
+        limits = QueryJobConfig()
+        if self._milliseconds is not None:
+            limits.job_timeout_ms = self._milliseconds
+        return self._client.query(sql, location=self._at, job_config=limits)
 
     def pages(self, sql: str) -> Iterator[Page]:
         if sql.startswith(("BEGIN", "COMMIT", "ROLLBACK")):

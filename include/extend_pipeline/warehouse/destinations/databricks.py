@@ -89,15 +89,20 @@ class Databricks(Destination):
         self._schema = ""
         self._staged: list[str] = []
         self._writes: list[str] | None = None
+        self._seconds: float | None = None
 
     # the connection
+
+    def read_only(self, seconds: float) -> None:
+        """See :meth:`Destination.read_only`; what may be written is a matter of rights."""
+        self._seconds = seconds
 
     def open(self) -> None:
         """See :meth:`Destination.open`; wakes the SQL warehouse up."""
         reason = ""
         try:
             self._workspace = self._connect()
-            self._warehouse = SqlWarehouse(self._workspace, self._warehouse_id, self._catalog)
+            self._warehouse = SqlWarehouse(self._workspace, self._warehouse_id, self._catalog, self._seconds)
             self._warehouse.execute("SELECT 1")
         except ValueError:  # the SDK's message would quote all settings, secrets too
             reason = "The settings do not fit together. Check host, login, password and extra fields."

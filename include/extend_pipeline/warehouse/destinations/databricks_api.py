@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -55,9 +56,13 @@ class SqlWarehouse:
 
     :param workspace: the workspace of the warehouse.
     :param catalog: the catalog of the schemas.
+    :param seconds: after which a statement that has not ended is cancelled; None: never.
     """
 
-    def __init__(self, workspace: WorkspaceClient, warehouse_id: str, catalog: str) -> None:
+    def __init__(
+        self, workspace: WorkspaceClient, warehouse_id: str, catalog: str, seconds: float | None = None
+    ) -> None:
+        self._seconds = seconds
         self._workspace = workspace
         self._warehouse_id = warehouse_id
         self._catalog = catalog
@@ -67,13 +72,14 @@ class SqlWarehouse:
         from databricks.sdk.service.sql import StatementState
 
         statements = self._workspace.statement_execution
+        end = math.inf if self._seconds is None else time.monotonic() + self._seconds
         answer = statements.execute_statement(
-            sql, self._warehouse_id, catalog=self._catalog, wait_timeout=_WAIT, **options
+            sql, self._warehouse_id, catalog=self._catalog, wait_timeout=self._wait(), **options
         )
         number = answer.statement_id or ""
         try:
             while answer.status and answer.status.state in (StatementState.PENDING, StatementState.RUNNING):
-                time.sleep(_POLL_SECONDS)
+                _pause(end)
                 answer = statements.get_statement(number)
         except BaseException:
             with contextlib.suppress(Exception):
@@ -84,6 +90,10 @@ class SqlWarehouse:
             error = answer.status.error if answer.status else None
             raise _StatementFailedError(state.value if state else "UNKNOWN", (error and error.message) or "")
         return answer
+
+    def _wait(self) -> str:
+        """Return how long the first request may wait for the end: 5 to 50 seconds, says the API."""
+        return _WAIT if self._seconds is None else f"{min(30, max(5, math.ceil(self._seconds)))}s"
 
     def fetched(self, sql: str) -> Iterator[Page]:
         """Run a query; yield its rows as they arrive, from Arrow, which keeps every type."""
@@ -101,6 +111,14 @@ class SqlWarehouse:
                 answer.statement_id or "", following
             )
             links = chunk.external_links
+
+
+def _pause(end: float) -> None:
+    """Wait for a moment, but not beyond a time of the monotonic clock."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise _StatementFailedError("STATEMENT_TIMEOUT", "")
+    time.sleep(min(_POLL_SECONDS, left))
 
 
 def fault(error: Exception) -> tuple[str, str] | None:

@@ -111,6 +111,11 @@ class Redshift(Destination):
         self._connection: Connection | None = None
         self._begun = False
         self._numbers = itertools.count()
+        self._limits: dict[str, str] = {}
+
+    def read_only(self, seconds: float) -> None:
+        """See :meth:`Destination.read_only`; what may be written is a matter of the user's rights."""
+        self._limits = {"statement_timeout": f"{seconds * 1000:.0f}"}
 
     def open(self) -> None:
         from redshift_connector.error import Error
@@ -119,7 +124,7 @@ class Redshift(Destination):
         try:
             self._connection = self._connect()
             self._connection.autocommit = True
-            for name, value in _SETTINGS.items():
+            for name, value in {**_SETTINGS, **self._limits}.items():
                 self._execute(f"SET {name} TO {literal(value)}")
         except (Error, OSError) as error:
             reason = (

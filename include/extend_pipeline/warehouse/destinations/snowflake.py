@@ -7,6 +7,7 @@ it begins. Nothing locks a dataset: only the pool keeps several runs from planni
 from __future__ import annotations
 
 import itertools
+import math
 import string
 import uuid
 from collections.abc import Iterator, Mapping
@@ -78,6 +79,11 @@ class Snowflake(Destination):
         self._connection: SnowflakeConnection | None = None
         self._numbers = itertools.count()
         self._writing = self._staged = False
+        self._limits: dict[str, int] = {}
+
+    def read_only(self, seconds: float) -> None:
+        """See :meth:`Destination.read_only`; what may be written is a matter of the role."""
+        self._limits = {"STATEMENT_TIMEOUT_IN_SECONDS": math.ceil(seconds)}
 
     def open(self) -> None:
         import snowflake.connector
@@ -85,7 +91,7 @@ class Snowflake(Destination):
         fault = ""
         try:
             self._connection = snowflake.connector.connect(
-                **self._parameters, session_parameters=dict(_SETTINGS)
+                **self._parameters, session_parameters={**_SETTINGS, **self._limits}
             )
         except snowflake.connector.errors.Error as error:
             fault = f"{type(error).__name__} ({error.errno})"

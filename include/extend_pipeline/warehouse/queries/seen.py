@@ -5,6 +5,7 @@ Nothing is written. Every query takes the DAGs whose documents the person may se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,17 @@ _WAITS: Final = f"""CASE WHEN document.approval = {literal(WAITING)} THEN 'appro
     WHEN document.status = 'NEEDS_REVIEW' AND coalesce(document.reason, '') <> {literal(RUN_DELETED)}
     THEN 'review' END"""
 _REASON: Final = "coalesce(nullif(document.reason, ''), document.status)"
+_FOUND: Final = ", ".join(
+    f"document.{name}"
+    for name in (
+        *("document_id", "uri", "name", "workflow_id", "workflow_version_requested"),
+        *("status", "reason", "landed_at"),
+    )
+)
+#: Characters at the beginning of an address, and of a file name, by which an engine with indexes finds them.
+INDEXED: Final = 200
+#: Of so many documents a search looks at the whole address.
+RECENT: Final = 50_000
 
 
 def visible(dataset: str, dag_ids: Dags) -> str:
@@ -49,6 +61,20 @@ def landing_dags(session: Session, dataset: str) -> set[str | None]:
     return {dag_id for (dag_id,) in session.rows("read DAGs", dags)}
 
 
+def dated(dataset: str) -> str:
+    """Return the query of all documents with the day that they were sent, and what they wait for."""
+    return f"""SELECT document.dag_id, document.batch_id, {_day("document")} AS day,
+                      document.status AS status, CASE WHEN {_DEAD} THEN {_REASON} END AS reason,
+                      {_WAITS} AS waits
+               FROM {qualified(dataset, "documents")} AS document"""
+
+
+def charged(dataset: str) -> str:
+    """Return the query of all runs with the day on which they began."""
+    return f"""SELECT document.dag_id, document.batch_id, {_day("document")} AS day, document.credits
+               FROM {qualified(dataset, "runs")} AS document"""
+
+
 def counts(session: Session, dataset: str, dag_ids: Dags, since: datetime) -> Page:
     """Return rows of day, status, reason of a dead letter, what is waited for, and the number of documents.
 
@@ -57,26 +83,23 @@ def counts(session: Session, dataset: str, dag_ids: Dags, since: datetime) -> Pa
     return session.rows(
         "count documents",
         f"""SELECT day, status, reason, waits, count(*) FROM (
-                SELECT {_day_since("document")} AS day, document.status AS status,
-                       CASE WHEN {_DEAD} THEN {_REASON} END AS reason, {_WAITS} AS waits
-                FROM {qualified(dataset, "documents")} AS document WHERE {visible(dataset, dag_ids)}
+                SELECT CASE WHEN document.day >= CAST(? AS DATE) THEN document.day END AS day,
+                       document.status, document.reason, document.waits
+                FROM ({dated(dataset)}) AS document WHERE {visible(dataset, dag_ids)}
             ) AS dated GROUP BY day, status, reason, waits""",
-        [since],
+        [since.date().isoformat()],
     )
 
 
 def credits_by_day(session: Session, dataset: str, dag_ids: Dags, since: datetime) -> Page:
     """Return the credits of all runs that began on each day; runs have what :func:`visible` looks at."""
-    began = _began("document")
     return session.rows(
         "add up credits",
-        f"""SELECT day, CAST(sum(credits) AS DOUBLE) FROM (
-                SELECT CAST({began} AT TIME ZONE 'UTC' AS DATE) AS day, document.credits AS credits
-                FROM {qualified(dataset, "runs")} AS document
-                WHERE document.landed_at >= ? AND {began} >= ?
-                AND {visible(dataset, dag_ids)}
-            ) AS dated GROUP BY day""",
-        [since, since],
+        f"""SELECT document.day, CAST(sum(document.credits) AS DOUBLE)
+            FROM ({charged(dataset)}) AS document
+            WHERE document.day >= CAST(? AS DATE) AND {visible(dataset, dag_ids)}
+            GROUP BY document.day""",
+        [since.date().isoformat()],
     )
 
 
@@ -172,14 +195,33 @@ def waiting(session: Session, dataset: str, dag_ids: Dags, *, limit: int, offset
     )
 
 
-def search(session: Session, dataset: str, dag_ids: Dags, text: str, *, limit: int) -> Page:
-    """Return documents whose id or run id is the text, or else those whose address has it, those first
-    that begin with it.
+def search(session: Session, dataset: str, dag_ids: Dags, text: str, *, limit: int) -> tuple[Page, bool]:
+    """Return documents whose id or run id is the text, or else whose address or file name begins with it, or
+    else has it; and whether all documents were looked at.
+
+    A part of an address is looked for in the :data:`RECENT` documents that have landed last.
     """  # noqa: D205 # one sentence
     found = _found(
         session, dataset, dag_ids, "document.document_id = ? OR document.run_id = ?", [text, text], limit
     )
-    return found or _found(session, dataset, dag_ids, "strpos(document.uri, ?) > 0", [text], limit)
+    if found:
+        return found, True
+    for column in ("uri", "name"):
+        is_prefix = (
+            f"left(document.{column}, {INDEXED:d}) LIKE ? ESCAPE '!' AND strpos(document.{column}, ?) = 1"
+        )
+        begins = re.sub("[!%_]", r"!\g<0>", text[:INDEXED]) + "%"
+        if found := _found(session, dataset, dag_ids, is_prefix, [begins, text], limit):
+            return found, True
+    recent = f"""(SELECT {_FOUND}, document.dag_id, document.batch_id
+        FROM {qualified(dataset, "documents")} AS document
+        ORDER BY document.landed_at DESC LIMIT {RECENT:d})"""
+    found = _found(session, dataset, dag_ids, "strpos(document.uri, ?) > 0", [text], limit, recent)
+    ((more,),) = session.rows(
+        "count what has landed",
+        f"SELECT coalesce(sum(documents), 0) > {RECENT:d} FROM {qualified(dataset, 'loads')}",
+    )
+    return found, not more
 
 
 def _found(
@@ -189,23 +231,21 @@ def _found(
     condition: str,
     parameters: list[Any],
     limit: int,
+    documents: str | None = None,
 ) -> Page:
     return session.rows(
         "search documents",
-        f"""SELECT document.document_id, document.uri, document.name, document.workflow_id,
-                   document.workflow_version_requested, document.status, document.reason, document.landed_at
-            FROM {qualified(dataset, "documents")} AS document WHERE ({condition})
-                AND {visible(dataset, dag_ids)}
+        f"""SELECT {_FOUND} FROM {documents or qualified(dataset, "documents")} AS document
+            WHERE ({condition}) AND {visible(dataset, dag_ids)}
             ORDER BY document.landed_at DESC, document.document_id LIMIT {limit:d}""",
         parameters,
     )
 
 
-def _began(row: str) -> str:
-    """When a run began; where there is no run, when the document landed. The day in the view ``costs``."""
-    return f"coalesce({row}.started_at, {row}.created_at, {row}.landed_at)"
+def _day(row: str) -> str:
+    """The day, in UTC, on which a run began; without a run, on which the document landed.
 
-
-def _day_since(row: str) -> str:
-    began = _began(row)
-    return f"CASE WHEN {began} >= ? THEN CAST({began} AT TIME ZONE 'UTC' AS DATE) END"
+    It is the day in the view ``costs``.
+    """
+    began = f"coalesce({row}.started_at, {row}.created_at, {row}.landed_at)"
+    return f"CAST({began} AT TIME ZONE 'UTC' AS DATE)"

@@ -160,6 +160,10 @@ class Destination(abc.ABC):
         """Index a column of an existing table, unless the engine has no indexes or the index exists."""
         return
 
+    def index_documents(self, dataset: str) -> None:
+        """Index what people look for among documents, unless the engine has no indexes or these exist."""
+        return
+
     def after_creating(self, dataset: str, table: str, columns: Columns) -> None:
         """Do what the engine needs for a new table, such as an index."""
         return
@@ -202,6 +206,9 @@ class DestinationSession(Session):
 
     def index(self, dataset: str, table: str, column: str) -> None:
         self._guarded(f"index {table}", lambda: self.destination.index(dataset, table, column))
+
+    def index_documents(self, dataset: str) -> None:
+        self._guarded("index documents", lambda: self.destination.index_documents(dataset))
 
     def start_writing(self) -> None:
         self._guarded("start writing", self.destination.start_writing)

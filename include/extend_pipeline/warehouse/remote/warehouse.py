@@ -13,7 +13,7 @@ from extend_pipeline.documents import Document
 from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 from extend_pipeline.warehouse.files import StagedFile, read_lines
-from extend_pipeline.warehouse.queries import claims, landed_runs
+from extend_pipeline.warehouse.queries import claims, landed_runs, summary
 from extend_pipeline.warehouse.queries.preflight import UndoneError
 from extend_pipeline.warehouse.records import (
     AS_BEFORE,
@@ -66,6 +66,11 @@ class RemoteWarehouse(Warehouse):
     def read_only(self, seconds: float) -> None:
         """Let what is opened next write nothing, and no statement take longer, where the engine can do so."""
         self._destination.read_only(seconds)
+
+    def keep_counts(self) -> bool:
+        """Count a large dataset anew for the page in Airflow; return whether it is large."""
+        session = self.session(f"Counting in {self.name}")
+        return summary.keep(session, self.dataset, session.columns(self.dataset))
 
     def session(self, purpose: str) -> DestinationSession:
         """Return a new session; its rows can be read while other sessions run statements."""

@@ -44,6 +44,11 @@ def _index_claims(session: Session, dataset: str) -> None:
         session.index(dataset, "claims", "document_id")
 
 
+def _index_documents(session: Session, dataset: str) -> None:
+    if "documents" in session.columns(dataset):
+        session.index_documents(dataset)
+
+
 def _nothing(session: Session, dataset: str) -> None:
     """Do nothing: new columns follow from ``tables.FIXED``, and there is nothing to put into them."""
 
@@ -52,6 +57,9 @@ def _nothing(session: Session, dataset: str) -> None:
 MIGRATIONS: Final[Sequence[Migration]] = (
     Migration(1, "claims are found by an index, also where a plan has made their table", _index_claims),
     Migration(2, "fields tell of the cells that a spreadsheet's value was found in", _nothing),
+    Migration(
+        3, "the page in Airflow finds documents by indexes, where there are a million", _index_documents
+    ),
 )
 
 
