@@ -31,13 +31,19 @@ from typing import Final
 #: How much longer the period is than Extend's window, so that requests may shift on their way.
 PERIOD_STRETCH: Final = 1.025
 #: Refused share of the requests that attempts at a higher level may cost.
-PROBE_SHARE: Final = 0.01
+PROBE_SHARE: Final = 0.008
 #: Share of the time for which attempts may make this process stop, because of ``Retry-After``.
-STOP_SHARE: Final = 0.03
+STOP_SHARE: Final = 0.025
 #: Shortest and longest hold between two attempts, in periods.
 SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
 #: Shares that remain when a level is refused that had held; the later ones if that happens soon again.
-CUTS: Final = (0.97, 0.94, 0.85, 0.7)
+CUTS: Final = (0.97, 0.9, 0.7, 0.5)
+#: Periods after which a cut and its strikes are forgiven.
+FORGIVEN: Final = 4.0
+#: Periods between two steps up, each of which has to hold.
+ROUND: Final = 1.25
+#: Failed attempts that count for the length of a hold.
+MOST_FAILURES: Final = 10
 #: Lowest level: one request in twenty periods, so that nobody waits for ever.
 LOWEST: Final = 0.05
 _LONG_AGO: Final = -1e9
@@ -54,7 +60,7 @@ class Rules:
 
     window: float = 1.0
     start: float = 10.0
-    doubling: float = 0.5
+    doubling: float = 0.25
 
     @property
     def period(self) -> float:
@@ -79,8 +85,8 @@ class Level:
         self._held = rules.start
         self._step = 1.0
         self._next_step_at = _LONG_AGO
-        self._cut_at = _LONG_AGO
-        self._failed_attempts = 0
+        self._cut_at = self._settled_at = _LONG_AGO
+        self._failures = 0
         self._strikes = 0
         self._admitted: collections.deque[float] = collections.deque()
 
@@ -107,43 +113,46 @@ class Level:
         if not waited or sent_at <= self._cut_at:
             return
         if not self.is_learnt:
-            doubling = max(self.rules.doubling, 2 * self.round_trip)
+            doubling = max(self.rules.doubling, 4 * self.round_trip)
             self._level = self._held = self._level * 2 ** (1 / (max(self.rate, 1.0) * doubling))
         elif now >= self._next_step_at:
             self._step_up(now)
 
     def _step_up(self, now: float) -> None:
         if self._level > self._held:
-            self._failed_attempts = 0
+            self._failures = max(self._failures - 1, 0)
         self._held, self._strikes = self._level, 0
         if self._level < 1:
             self._level = min(1.0, 2 * self._level)
         else:
             self._level += int(self._step)
             self._step = min(2 * self._step, max(1.0, self._level / 4))
-        self._next_step_at = now + 2 * (self.rules.period + self.round_trip)
+        self._next_step_at = now + ROUND * self.rules.period + self.round_trip
 
     def refused(self, now: float, sent_at: float, stop: float) -> bool:
         """Note a refused request; return whether it counts: others may have been on their way with it.
 
         :param stop: seconds for which nothing of the category is sent now.
         """
-        if sent_at <= self._cut_at:
+        if sent_at <= self._settled_at:
             return False
+        if now > self._settled_at + FORGIVEN * self.rules.period:
+            self._strikes = 0
         if not self.is_learnt:
             recent = sum(1 for moment in self._admitted if moment > sent_at - self.rules.window)
             self._level = min(self._level, max(1.0, recent))
             self.is_learnt = True
         elif self._level > self._held:
             self._level = self._held
-            self._failed_attempts += 1
         else:
             share = CUTS[min(self._strikes, len(CUTS) - 1)]
             self._strikes += 1
             self._level = min(self._level * share, self.whole - 1) if self._level >= 2 else self._level / 2
         self._level = self._held = max(self._level, LOWEST)
+        self._failures = min(self._failures + 1, MOST_FAILURES)
         self._step = 1.0
         self._cut_at = now
+        self._settled_at = now + max(stop, self.rules.period)
         self._next_step_at = now + stop + self._hold(stop) * (0.75 + self._chance() / 2)
         return True
 
@@ -151,5 +160,5 @@ class Level:
         """Return the seconds until the next attempt at a higher level."""
         period = self.rules.period
         cheap = max(1 / (PROBE_SHARE * self.rate), stop / STOP_SHARE)
-        eager = SHORTEST_HOLD * period * 2.0 ** min(self._failed_attempts + self._strikes, 16)
+        eager = SHORTEST_HOLD * period * 2.0 ** (self._failures - 1)
         return min(max(SHORTEST_HOLD * period, min(cheap, eager)), LONGEST_HOLD * period)

@@ -1,8 +1,8 @@
 """The limits of a connection, shared by all hooks, threads and event loops of a process.
 
 Extend limits an organization, reads apart from writes apart from runs. What it allows is learnt
-(:mod:`extend_provider.client.pacing.level`), so several processes share it without a setting. A ``Retry-After``
-stops the category for the whole process. No lock is held while anybody waits.
+(:mod:`extend_provider.client.pacing.level`), so several processes share it without a setting. A
+``Retry-After`` stops the category for the whole process. No lock is held while anybody waits.
 
 (aiolimiter is bound to one event loop; pyrate-limiter brings buckets, clocks and background threads. Neither
 learns.)
@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 
 from extend_provider.client.calls import ApiCall
 from extend_provider.client.errors import TOO_MANY_REQUESTS
+from extend_provider.client.pacing.flight import InFlight
 from extend_provider.client.pacing.level import Level, Rules
 from extend_provider.client.pacing.turns import Turns
 from extend_provider.client.settings import ExtendSettings
@@ -36,13 +37,20 @@ RULES: Final[Mapping[Category, Rules]] = {
 }
 #: Paths whose POST creates runs.
 _RUNS: Final = frozenset({"/workflow_runs", "/workflow_runs/batch"})
+#: A learnt rate is logged when it differs from the one logged before by more than this.
+SAME_SHARE: Final = 0.75
+#: Share of a period for which nothing is sent after a 429 without ``Retry-After``.
+PAUSE: Final = 0.125
+#: Requests that may go at once after an idle time: as many as the smallest plan allows in a second.
+BURST: Final = 5
 #: Longest time that a waiting request sleeps at a stretch, in seconds; its turn may have moved by then.
 LONGEST_SLEEP: Final = 1.0
 #: Requests that may be open at the same time, at least and at most: the latter bounds memory and is the size
-#: of aiohttp's pool of connections.
-LEAST_IN_FLIGHT, MOST_IN_FLIGHT = 4, 100
-#: What is open on top of rate × round trip, as share and number, so that the rate is what limits.
-_SPARE_SHARE, _SPARE = 1.5, 4
+#: of aiohttp's pool of connections. Eight alone would be too few for
+#: 75 per second if an answer took more than 0.1 s.
+LEAST_IN_FLIGHT, MOST_IN_FLIGHT = 8, 100
+#: Multiple of rate × round trip that may be open, because round trips differ.
+SPARE_SHARE: Final = 1.5
 
 log = logging.getLogger(__name__)
 
@@ -96,16 +104,19 @@ class ConnectionLimits:
         with self._lock:
             lane, now = self._lane(category), self._clock()
             stop = retry_after or 0.0
-            was_learnt = lane.level.is_learnt
             counts = lane.level.refused(now, now if sent_at is None else sent_at, stop)
             if stop:
                 lane.stopped_until = max(lane.stopped_until, now + stop)
-                lane.turns.stop(now, lane.stopped_until)
+            # Without a word of Extend's, a moment of our own: the window is full for now.
+            lane.turns.stop(now, now + (stop or lane.level.rules.period * PAUSE))
             lane.turns.change(now, self._rate(lane))
-            rate = lane.level.rate
-        if counts and not was_learnt:
+            rate = self._rate(lane)
+            news = counts and not SAME_SHARE < rate / lane.told_rate < 1 / SAME_SHARE
+            if news:
+                lane.told_rate = rate
+        if news:
             log.info(
-                "Connection %s: Extend limits its %s requests; this process sends %.3g per second from now on.",
+                "Connection %s: Extend limits its %s requests; this process now sends up to %.3g per second.",
                 self.name,
                 category,
                 rate,
@@ -116,12 +127,17 @@ class ConnectionLimits:
         with self._lock:
             return self._rate(self._lane(category))
 
-    def in_flight(self, category: Category) -> int:
-        """Return how many requests of a category to have open, so that the rate and not this number limits."""
+    def in_flight(self, category: Category, *, at_most: int | None = None) -> InFlight:
+        """Return places for the open requests of one task on one event loop: rate × round trip, and a few."""
+        bound = MOST_IN_FLIGHT if at_most is None else at_most
+        return InFlight(lambda: min(self.most_in_flight(category), bound))
+
+    def most_in_flight(self, category: Category) -> int:
+        """Return how many requests of a category to have open, so that the rate is what limits."""
         with self._lock:
             lane = self._lane(category)
-            enough = self._rate(lane) * lane.level.round_trip * _SPARE_SHARE + _SPARE
-            return max(LEAST_IN_FLIGHT, min(int(enough), MOST_IN_FLIGHT))
+            enough = self._rate(lane) * lane.level.round_trip * SPARE_SHARE + LEAST_IN_FLIGHT
+            return min(int(enough), MOST_IN_FLIGHT)
 
     def _wait(self, turn: Turn, patience: float) -> float:
         with self._lock:
@@ -129,8 +145,8 @@ class ConnectionLimits:
             stopped = lane.stopped_until - now
             if stopped > patience:
                 raise ExtendRateLimitError(
-                    f"Extend has asked connection {self.name} to send no {turn.category} requests for another "
-                    f"{stopped:.0f} s, so nothing was sent. A later try is sent.",
+                    f"Extend has asked connection {self.name} to send no {turn.category} requests for "
+                    f"{stopped:.0f} s more, so nothing was sent. Try again after that.",
                     status=TOO_MANY_REQUESTS,
                     retryable=True,
                     retry_after=stopped,
@@ -150,7 +166,8 @@ class ConnectionLimits:
         lane = self._lanes.get(category)
         if lane is None:
             level = Level(RULES[category])
-            lane = self._lanes[category] = _Lane(level, Turns(self._clock(), level.rate))
+            turns = Turns(self._clock(), level.rate, idle=level.rules.period, burst=BURST)
+            lane = self._lanes[category] = _Lane(level, turns)
             lane.turns.change(self._clock(), self._rate(lane))
         return lane
 
@@ -187,7 +204,7 @@ class Turn:
         self._limits._give_back(self)  # see above
 
     def end(self, status: int, retry_after: float | None) -> None:
-        """Note the answer to its request: its status, and the seconds of its ``Retry-After`` if it has one."""
+        """Note the answer to its request: its status, and the seconds of its ``Retry-After``."""
         if status == TOO_MANY_REQUESTS:
             self._limits.refused(self.category, retry_after, sent_at=self.sent_at)
         else:
@@ -197,12 +214,13 @@ class Turn:
 class _Lane:
     """What is known of one category."""
 
-    __slots__ = ("level", "stopped_until", "turns")
+    __slots__ = ("level", "stopped_until", "told_rate", "turns")
 
     def __init__(self, level: Level, turns: Turns) -> None:
         self.level = level
         self.turns = turns
         self.stopped_until = float("-inf")
+        self.told_rate = math.inf  # what the log says
 
 
 _limits: dict[tuple[str, str], ConnectionLimits] = {}
