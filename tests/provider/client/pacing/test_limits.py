@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from extend_provider.client.calls import ApiCall
-from extend_provider.client.pacing.limits import Category, ConnectionLimits, category_of, limits_of
+from extend_provider.client.pacing.limits import BURST, Category, ConnectionLimits, category_of, limits_of
 from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.exceptions import ExtendRateLimitError
 from fixtures.tasks.heartbeat import heartbeat
@@ -43,22 +43,22 @@ def test_reads_writes_and_runs_are_counted_apart(method: str, path: str, categor
     assert category_of(call) == category
     limits = ConnectionLimits("conn_a", bound=1, clock=Clock())
     others = {"read", "write", "run"} - {category}
-    assert [limits.reserve(call) for _ in range(3)] == [0, 1, 2]
+    assert [limits.reserve(call) for _ in range(BURST + 2)] == [*[0] * BURST, BURST, BURST + 1]
     assert [limits.reserve(other) for other in others] == [0, 0]  # type: ignore[arg-type]  # see above
 
 
 def test_a_refusal_stops_the_category_and_no_other_for_as_long_as_extend_asks() -> None:
     clock = Clock()
     limits = ConnectionLimits("conn_a", clock=clock)
-    waiting = [limits.turn("read") for _ in range(2)]
-    assert waiting[1].wait() > 0
+    waiting = [limits.turn("read") for _ in range(BURST + 1)][-1]
+    assert waiting.wait() > 0
     limits.refused("read", 30)
     clock.now += 29
-    assert waiting[1].wait() > 0
+    assert waiting.wait() > 0
     assert limits.reserve("read") > 1
     assert limits.reserve("write") == 0
-    clock.now += 1
-    assert waiting[1].wait() == 0
+    clock.now += 2
+    assert waiting.wait() == 0
 
 
 def test_a_stop_that_is_too_long_is_an_error_that_says_so() -> None:
@@ -66,7 +66,7 @@ def test_a_stop_that_is_too_long_is_an_error_that_says_so() -> None:
     limits.refused("run", 3600)
     turn = limits.turn("run")
     with pytest.raises(
-        ExtendRateLimitError, match=r"conn_a to send no run requests .* 3600 s, so nothing"
+        ExtendRateLimitError, match=r"conn_a to send no run requests for 3600 s more, so nothing"
     ) as stop:
         turn.wait(patience=300)
     assert (stop.value.retryable, stop.value.retry_after) == (True, 3600)
@@ -91,7 +91,7 @@ def test_no_two_threads_get_the_same_slot() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         slots = sorted(slot for taken in pool.map(take, range(8)) for slot in taken)
-    assert slots == pytest.approx([n / 5 for n in range(4000)])
+    assert slots == pytest.approx([n / 5 if n >= BURST else 0 for n in range(4000)])
 
 
 async def test_threads_and_a_loop_share_the_budget_and_the_loop_stays_free() -> None:
@@ -116,5 +116,5 @@ async def test_threads_and_a_loop_share_the_budget_and_the_loop_stays_free() -> 
         await asyncio.gather(
             *(coroutine() for _ in range(10)), *(asyncio.to_thread(thread) for _ in range(10))
         )
-    assert max(moments) - start >= 19 / 40 - 0.01
+    assert max(moments) - start >= 19 / 40 - 0.05
     assert pulse.held_up < 0.2
