@@ -66,7 +66,7 @@ _ERRORS: Mapping[int, tuple[type[ExtendError], str]] = {
     ),
     TOO_MANY_REQUESTS: (
         ExtendRateLimitError,
-        "Lower requests_per_second of the connection or run fewer tasks at once.",
+        "The pace adapts by itself; others that use the same organization may need a lower one.",
     ),
 }
 

