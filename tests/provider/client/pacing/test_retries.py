@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_provider.client.retries import Backoff
+from extend_provider.client.pacing.retries import Backoff
 
 
 def test_the_delay_doubles_up_to_a_maximum() -> None:
