@@ -235,7 +235,7 @@ def hook_of(process: Process) -> Any:
         def __exit__(self, *exc_info: object) -> None:
             return None
 
-        def wait_for_turn(self, *, patience: float) -> None:
+        def wait_for_turn(self) -> None:
             pause("turn")
 
         def create_batch(

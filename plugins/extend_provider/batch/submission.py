@@ -168,14 +168,14 @@ class Submitter:
             if not prepared.inputs:
                 return Submission(None, 0, prepared.details)
             once = type(self.hook)(extend_conn_id=self.hook.extend_conn_id, max_attempts=1)
+            # Before the intent is written, because the request must be sent within a limited time after it.
+            once.wait_for_turn()
+            intent = self._intent(state, prepared)
+            self._raise_if_killed()
+            if not self.ledger.begin(intent):
+                self.log.info("Another process is submitting the same work at this moment.")
+                continue
             try:
-                # Before the intent is written: the request must be sent within a limited time after it.
-                once.wait_for_turn(patience=MAX_WORKER_WAIT)
-                intent = self._intent(state, prepared)
-                self._raise_if_killed()
-                if not self.ledger.begin(intent):
-                    self.log.info("Another process is submitting the same work at this moment.")
-                    continue
                 return self._send(once, intent, prepared)
             except ExtendError as error:
                 if (remaining := self._without_refused(error, prepared, left_out)) is not None:

@@ -200,21 +200,19 @@ class ExtendHook(ExtendHookMixin, HttpHook):
             value: T = end.value
             return value
 
-    def wait_for_turn(self, category: Category = "run", *, patience: float | None = None) -> None:
+    def wait_for_turn(self, category: Category = "run") -> None:
         """Wait until the rate limit allows a request; the next one is then sent without a wait.
 
         :param category: of that request; by default it is one that creates runs.
-        :param patience: longest stop by Extend to wait for, in seconds; None: as long as between two tries.
-        :raises ExtendRateLimitError: Extend has asked to send none for longer than that.
+        :raises ExtendRateLimitError: Extend has asked to send none for longer than tries are repeated.
         :raises ExtendError: the connection cannot be read.
         """
-        self._turn = self._wait(self.settings, category, self.backoff.total if patience is None else patience)
+        self._turn = self._wait(self.settings, category)
 
-    @staticmethod
-    def _wait(settings: ExtendSettings, wanted: ApiCall[Any] | Category, patience: float) -> Turn:
+    def _wait(self, settings: ExtendSettings, wanted: ApiCall[Any] | Category) -> Turn:
         turn = limits_of(settings).turn(wanted)
         try:
-            while (seconds := turn.wait(patience)) > 0:
+            while (seconds := turn.wait(self.backoff.total)) > 0:
                 time.sleep(seconds)
         except BaseException:
             turn.give_back()
@@ -234,7 +232,7 @@ class ExtendHook(ExtendHookMixin, HttpHook):
 
     def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:
         session = self.get_conn()
-        turn, self._turn = self._turn or self._wait(settings, call, self.backoff.total), None
+        turn, self._turn = self._turn or self._wait(settings, call), None
         body = Form(call.upload) if call.upload else call.body
         transmission = Transmission(call, settings.base_url, self._route.via if self._route else None)
         try:

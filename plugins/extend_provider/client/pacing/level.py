@@ -44,8 +44,6 @@ FORGIVEN: Final = 4.0
 ROUND: Final = 1.25
 #: Failed attempts that count for the length of a hold.
 MOST_FAILURES: Final = 10
-#: Lowest level: one request in twenty periods, so that nobody waits for ever.
-LOWEST: Final = 0.05
 _LONG_AGO: Final = -1e9
 
 
@@ -56,11 +54,13 @@ class Rules:
     :param window: seconds in which Extend counts its requests.
     :param start: level before anything is known.
     :param doubling: seconds in which the level doubles until the first refusal.
+    :param lowest: level below which it never goes, so that nobody waits for ever.
     """
 
     window: float = 1.0
     start: float = 10.0
     doubling: float = 0.25
+    lowest: float = 0.05  # one request in twenty periods
 
     @property
     def period(self) -> float:
@@ -99,6 +99,11 @@ class Level:
     def rate(self) -> float:
         """Requests per second that are allowed."""
         return self.whole / self.rules.period
+
+    def expect(self, rate: float) -> None:
+        """Start from a higher rate, which a person expects; it means nothing after the first refusal."""
+        if not self.is_learnt:
+            self._level = self._held = max(self._level, rate * self.rules.period)
 
     def admitted(self, now: float, sent_at: float, *, waited: bool) -> None:
         """Note a request that Extend has not refused.
@@ -148,7 +153,7 @@ class Level:
             share = CUTS[min(self._strikes, len(CUTS) - 1)]
             self._strikes += 1
             self._level = min(self._level * share, self.whole - 1) if self._level >= 2 else self._level / 2
-        self._level = self._held = max(self._level, LOWEST)
+        self._level = self._held = max(self._level, self.rules.lowest)
         self._failures = min(self._failures + 1, MOST_FAILURES)
         self._step = 1.0
         self._cut_at = now

@@ -32,14 +32,15 @@ Category = Literal["read", "write", "run"]
 RULES: Final[Mapping[Category, Rules]] = {
     "read": Rules(),
     "write": Rules(),
-    # Extend's limits of runs are per minute, from 60 on.
-    "run": Rules(window=60.0, start=300.0, doubling=30.0),
+    # Extend's limits of runs are per minute, from 60 on. A refusal may as well be of the second's limit of
+    # writes, and a task that sends one batch learns nothing from its own count: so never below one in 5 s.
+    "run": Rules(window=60.0, start=300.0, doubling=30.0, lowest=15.0),
 }
 #: Paths whose POST creates runs.
 _RUNS: Final = frozenset({"/workflow_runs", "/workflow_runs/batch"})
 #: A learnt rate is logged when it differs from the one logged before by more than this.
 SAME_SHARE: Final = 0.75
-#: Share of a period for which nothing is sent after a 429 without ``Retry-After``.
+#: Seconds for which nothing is sent after a 429 without ``Retry-After``.
 PAUSE: Final = 0.125
 #: Requests that may go at once after an idle time: as many as the smallest plan allows in a second.
 BURST: Final = 5
@@ -66,7 +67,8 @@ class ConnectionLimits:
     """The pace of each category of a connection's requests.
 
     :param name: of the connection, for log lines.
-    :param bound: the connection's ``requests_per_second``, which no category exceeds; None: no bound.
+    :param bound: the connection's ``requests_per_second``, which no category exceeds, and from which those
+        that are limited per second start; None: no bound.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class ConnectionLimits:
         with self._lock:
             lane, now = self._lane(turn.category), self._clock()
             lane.level.admitted(now, turn.sent_at or now, waited=turn.has_waited)
-            lane.turns.change(now, self._rate(lane))
+            lane.turns.change(now, self._rate(lane))  # for those that wait already
 
     def refused(self, category: Category, retry_after: float | None, *, sent_at: float | None = None) -> None:
         """Note a 429: nothing of the category is sent for ``retry_after`` seconds, and less than before then.
@@ -108,7 +110,7 @@ class ConnectionLimits:
             if stop:
                 lane.stopped_until = max(lane.stopped_until, now + stop)
             # Without a word of Extend's, a moment of our own: the window is full for now.
-            lane.turns.stop(now, now + (stop or lane.level.rules.period * PAUSE))
+            lane.turns.stop(now, now + (stop or PAUSE))
             lane.turns.change(now, self._rate(lane))
             rate = self._rate(lane)
             news = counts and not SAME_SHARE < rate / lane.told_rate < 1 / SAME_SHARE
@@ -123,7 +125,12 @@ class ConnectionLimits:
             )
 
     def rate(self, category: Category) -> float:
-        """Return how many requests per second of a category are allowed at the moment."""
+        """Return how many requests per second of a category are known to be allowed at the moment.
+
+        Only what was tried is known: a process that asks seldom, as one that polls, keeps the careful start,
+        which is the smallest plan that has a price, or what the connection says of the plan. So a share of
+        this rate is little of any plan, and grows in a process that has asked for more.
+        """
         with self._lock:
             return self._rate(self._lane(category))
 
@@ -168,7 +175,9 @@ class ConnectionLimits:
             level = Level(RULES[category])
             turns = Turns(self._clock(), level.rate, idle=level.rules.period, burst=BURST)
             lane = self._lanes[category] = _Lane(level, turns)
-            lane.turns.change(self._clock(), self._rate(lane))
+        if self.bound is not None and category != "run":
+            lane.level.expect(self.bound)
+        lane.turns.change(self._clock(), self._rate(lane))
         return lane
 
     def _rate(self, lane: _Lane) -> float:

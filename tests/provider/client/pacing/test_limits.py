@@ -81,6 +81,28 @@ def test_a_connection_has_one_object_and_the_newest_bound() -> None:
     assert limits_of(dataclasses.replace(SETTINGS, conn_id="conn_b")) is not first
 
 
+def test_what_a_person_says_of_the_plan_holds_until_extend_says_otherwise() -> None:
+    clock = Clock()
+    limits = ConnectionLimits("conn_a", bound=75, clock=clock)
+    assert [limits.rate(each) for each in ("read", "write")] == pytest.approx([75, 75], rel=0.02)
+    assert limits.rate("run") < 10, "which is limited per minute"
+    limits.refused("read", 1)
+    assert limits.rate("read") < 2
+    assert limits.rate("write") == pytest.approx(75, rel=0.02)
+
+
+def test_few_requests_prove_no_higher_rate_than_the_start() -> None:
+    clock = Clock()
+    limits = ConnectionLimits("conn_a", clock=clock)
+    start = limits.rate("read")
+    for _ in range(1000):
+        turn = limits.turn("read")
+        assert turn.wait() == 0
+        turn.end(200, None)
+        clock.now += 0.5
+    assert limits.rate("read") == start
+
+
 def test_no_two_threads_get_the_same_slot() -> None:
     limits = ConnectionLimits("conn_a", bound=5, clock=Clock())
     barrier = threading.Barrier(8)
@@ -96,10 +118,6 @@ def test_no_two_threads_get_the_same_slot() -> None:
 
 async def test_threads_and_a_loop_share_the_budget_and_the_loop_stays_free() -> None:
     limits = ConnectionLimits("conn_a", bound=40)
-    for _ in range(60):  # learn to go faster than the bound
-        answer = limits.turn("read")
-        answer.sent_at, answer.has_waited = time.monotonic(), True
-        limits.answered(answer)
     limits.reserve("read")
     moments: list[float] = []
 
@@ -118,3 +136,16 @@ async def test_threads_and_a_loop_share_the_budget_and_the_loop_stays_free() -> 
         )
     assert max(moments) - start >= 19 / 40 - 0.05
     assert pulse.held_up < 0.2
+
+
+@pytest.mark.parametrize("refusals", [1, 2, 20])
+def test_a_task_that_submits_one_batch_is_not_held_up_by_what_its_refusals_seem_to_say(refusals: int) -> None:
+    clock = Clock()
+    limits = ConnectionLimits("conn_a", clock=clock)
+    for _ in range(refusals):
+        wait = limits.reserve("run")
+        assert wait <= 5
+        clock.now += wait
+        limits.refused("run", 1.0)
+        clock.now += 1.1
+    assert limits.reserve("run") <= 5
