@@ -219,12 +219,14 @@ class Poller:
         self._errors = 0
         self._unchanged_since: float | None = None
 
-    def first_delay(self, *, now: float, soonest: float) -> float:
-        """Return the seconds until the first poll, which the deadline may be before.
+    def first_delay(self, *, now: float, soonest: float, is_crowded: bool) -> float:
+        """Return the seconds until the first poll, which is at the deadline at the latest.
 
         :param soonest: seconds before which the end of the wait cannot be reported anyway.
+        :param is_crowded: whether the waits of the process wish to poll more than they may.
         """
-        return max(min(self.pacer.first(now=now, soonest=soonest), self.policy.deadline - now), 0.0)
+        delay = self.pacer.first(now=now, soonest=soonest, is_crowded=is_crowded)
+        return max(min(delay, self.policy.deadline - now), 0.0)
 
     def polled(self, progress: BatchProgress, *, now: float) -> PollResult:
         """Decide after a complete poll."""

@@ -228,7 +228,9 @@ class ExtendWaitTrigger(CancellingTrigger):
         if self._turn is None:
             shared = shared_pace(settings)
             poller.pacer.experience = shared.experience
-            first = poller.first_delay(now=time.time(), soonest=EARLIEST_REPORT_SECONDS)
+            first = poller.first_delay(
+                now=time.time(), soonest=EARLIEST_REPORT_SECONDS, is_crowded=shared.budget.stretch() > 1
+            )
             self._turn = shared.budget.join(first, self.requests, chance=random.random())  # noqa: S311  # jitter
         while (wait := min(self._turn.wait(), self.policy.deadline - time.time())) > 0:
             await asyncio.sleep(wait)

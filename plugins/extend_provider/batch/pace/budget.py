@@ -28,13 +28,13 @@ SHORTEST: Final = 0.5
 class ReadBudget:
     """The lists that the waits of one process may ask of one connection. Threads may share it.
 
-    :param rate: returns how many reads per second the connection is allowed at the moment.
+    :param rate: returns how many reads per second the connection is allowed at the moment; may be replaced.
     :param clock: seconds from any start.
     """
 
     def __init__(self, rate: Callable[[], float], *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._rate = rate
+        self.rate = rate
         self._lock = threading.Lock()
         self._wishes: dict[int, float] = {}
         self._wished = 0.0
@@ -43,7 +43,7 @@ class ReadBudget:
 
     def stretch(self) -> float:
         """Return the factor by which intervals are longer than wished, at least 1."""
-        return max(1.0, self._wished / max(SHARE * self._rate(), LEAST))
+        return max(1.0, self._wished / max(SHARE * self.rate(), LEAST))
 
     def join(self, interval: float, requests: int = 1, *, chance: float) -> Turn:
         """Return the turn of a new wait; it must be left again.
@@ -69,7 +69,7 @@ class ReadBudget:
         """Take the next slot, and return its moment by :attr:`clock`."""
         with self._lock:
             slot = max(self._next_slot, self.clock())
-            self._next_slot = slot + requests / max(SLOT_SHARE * self._rate(), LEAST)
+            self._next_slot = slot + requests / max(SLOT_SHARE * self.rate(), LEAST)
             return slot
 
 

@@ -49,7 +49,8 @@ class Experience:
             return
         with self._lock:
             known = self._paces.pop(timing.workflow_id, None)
-            first, each = timing.first, timing.each(settled)
+            first: float | None = timing.first
+            each = timing.each(settled)
             if known is not None:
                 first, each = _moved(known.first, first), _moved(known.each, each)
             self._paces[timing.workflow_id] = Pace(first or 0.0, each)

@@ -61,14 +61,19 @@ class Pacer:
         self._seen: Seen | None = None
         self._has_learned = False
 
-    def first(self, *, now: float, soonest: float) -> float:
-        """Return the seconds until the first poll: until something can have happened.
+    def first(self, *, now: float, soonest: float, is_crowded: bool) -> float:
+        """Return the seconds until the first poll.
+
+        It comes as soon as an end could be reported. Only where polls are scarce, it waits until something
+        can have happened, as far as earlier batches tell: only a poll tells which workflow this batch is of.
 
         :param now: when the wait begins, in seconds since the epoch.
         :param soonest: seconds before which the end of the wait cannot be reported anyway.
+        :param is_crowded: whether the waits of the process wish to poll more than they may.
         """
         self._began = now
-        delay = first_look(self._pace(), soonest=min(soonest, self.shortest), longest=self.longest)
+        pace = self._pace() if is_crowded else None
+        delay = min(max(min(soonest, self.shortest), pace.first if pace else 0.0), self.longest)
         return delay * (1 - JITTER * self._chance())  # only earlier: nothing is reported later because of it
 
     def polled(self, seen: Seen, *, now: float) -> None:
@@ -113,16 +118,6 @@ class Pacer:
         if self._seen is None or self._began is None:
             return seconds_left(self._seen, None, waited=0.0)
         return seconds_left(self._seen, self._pace(), waited=now - self._began)
-
-
-def first_look(pace: Pace | None, *, soonest: float, longest: float) -> float:
-    """Return the seconds from the start of a wait to its first poll.
-
-    :param pace: of earlier batches of the connection.
-    :param soonest: before which a poll is of no use; the answer while nothing is known.
-    :param longest: the author's longest time between two polls.
-    """
-    return min(max(soonest, pace.first if pace else 0.0), longest)
 
 
 def seconds_left(seen: Seen | None, pace: Pace | None, *, waited: float) -> float | None:

@@ -134,6 +134,11 @@ class ConnectionLimits:
         with self._lock:
             return self._rate(self._lane(category))
 
+    def is_learnt(self, category: Category) -> bool:
+        """Return whether Extend has refused any request of a category yet."""
+        with self._lock:
+            return self._lane(category).level.is_learnt
+
     def in_flight(self, category: Category, *, at_most: int | None = None) -> InFlight:
         """Return places for the open requests of one task on one event loop: rate × round trip, and a few."""
         bound = MOST_IN_FLIGHT if at_most is None else at_most

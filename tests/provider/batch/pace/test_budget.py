@@ -17,7 +17,9 @@ def simulated(waits: int, *, minutes: int, rate: float = 75.0) -> tuple[list[flo
     chance = random.Random(1)
     budget = ReadBudget(lambda: rate, clock=lambda: now)
     pacers = [Pacer(5.0, 60.0, chance.random) for _ in range(waits)]
-    turns = [budget.join(each.first(now=0, soonest=5), chance=chance.random()) for each in pacers]
+    turns = [
+        budget.join(each.first(now=0, soonest=5, is_crowded=False), chance=chance.random()) for each in pacers
+    ]
     due = [(0.0, number) for number in range(waits)]
     polls: list[float] = []
     of_wait: dict[int, list[float]] = {number: [] for number in range(waits)}

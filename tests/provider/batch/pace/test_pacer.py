@@ -78,13 +78,14 @@ def test_jitter_spreads_equal_waits() -> None:
     assert 30 < high < 36
 
 
-def test_the_first_poll_waits_until_something_can_have_happened() -> None:
+def test_the_first_poll_waits_until_something_can_have_happened_where_polls_are_scarce() -> None:
     experience = Experience()
     experience.learn(Timing("workflow_1", 40.0, 230.0), 20)
     pacer = Pacer(5.0, 60.0, lambda: 0.0)
-    assert pacer.first(now=0, soonest=5) == 5
+    assert pacer.first(now=0, soonest=5, is_crowded=True) == 5
     pacer.experience = experience
-    assert pacer.first(now=0, soonest=5) == 40
+    assert pacer.first(now=0, soonest=5, is_crowded=False) == 5, "it may be quicker than those before"
+    assert pacer.first(now=0, soonest=5, is_crowded=True) == 40
     pacer.polled(Seen(20, 0, timing=None), now=40)
     assert pacer.next(now=40, remaining=1e9) == 60
 
