@@ -62,6 +62,7 @@ def test_a_short_wish_comes_sooner_than_a_long_one_when_there_is_no_room() -> No
     for each in far:
         each.leave()
     assert budget.stretch() == 1
+    assert len(budget._wishes) == 1, "a wait that has ended takes no memory"
 
 
 def test_a_tiny_limit_still_lets_a_lone_batch_be_asked_about() -> None:
