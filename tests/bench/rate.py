@@ -56,6 +56,17 @@ def counts(api: ExtendApi) -> tuple[int, int]:
     return sum(mine.values()), refused
 
 
+def start(collectors: list[Any]) -> None:
+    """Let collectors begin together, once each of them has imported everything."""
+    for process in collectors:
+        while process.stdout.readline().strip() != READY:
+            if process.poll() is not None:
+                raise RuntimeError("A collector failed; its error is above.")
+    for process in collectors:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
 def measure(collectors: int, limit: float, window: str, reads: int, warm_up: float) -> dict[str, Any]:
     """Let collectors read so many runs each; return the figures."""
     with (
@@ -77,22 +88,18 @@ def measure(collectors: int, limit: float, window: str, reads: int, warm_up: flo
         processes = [subprocess.Popen(command, env=environment, **pipes) for _ in range(collectors)]
         steady: list[tuple[float, tuple[int, int]]] = []
         try:
-            for process in processes:
-                while process.stdout.readline().strip() != READY:
-                    if process.poll() is not None:
-                        raise RuntimeError("A collector failed; its error is above.")
-            for process in processes:
-                process.stdin.write("go\n")
-                process.stdin.flush()
-            started = time.time()
+            start(processes)
+            started = ended = time.time()
+            after = before
             while all(process.poll() is None for process in processes):
-                now = time.time()
-                if now >= started + warm_up:
-                    steady.append((now, counts(api)))
+                ended, after = time.time(), counts(api)
+                if ended >= started + warm_up:
+                    steady.append((ended, after))
+                if after[0] - after[1] - before[0] + before[1] >= reads * collectors:
+                    break  # a process takes seconds to end, in which it asks for nothing
                 time.sleep(0.1)
             for process in processes:
                 process.communicate()
-            ended, after = time.time(), counts(api)
         finally:
             for process in processes:
                 process.kill()
