@@ -25,11 +25,13 @@ from fixtures.extend.api import ExtendApi, running
 
 #: Seconds after which the pace is steady.
 WARM_UP = 20.0
+#: What a collector says when it has imported everything.
+READY = "ready"
 GET = "GET /workflow_runs/{id}"
 
 
-async def collect(runs: list[str], reads: int, started: float) -> None:
-    """Get runs until so many were got, as the collecting task does; in this process."""
+async def collect(runs: list[str], reads: int) -> None:
+    """Get runs until so many were got, as the collecting task does; in this process, once it is told to."""
     from extend_provider.client.pacing.limits import limits_of
     from extend_provider.client.pacing.retries import Backoff
     from extend_provider.hooks.extend import ExtendAsyncHook
@@ -41,7 +43,8 @@ async def collect(runs: list[str], reads: int, started: float) -> None:
             async with places:
                 await hook.get_run(runs[number % len(runs)])
 
-        await asyncio.sleep(max(started - time.time(), 0))
+        print(READY, flush=True)  # noqa: T201
+        await asyncio.to_thread(sys.stdin.readline)
         await asyncio.gather(*(read(number) for number in range(reads)))
 
 
@@ -51,6 +54,17 @@ def counts(api: ExtendApi) -> tuple[int, int]:
     mine = {name: count for name, count in responses.items() if name.startswith(GET)}
     refused = sum(count for name, count in mine.items() if name.endswith("429"))
     return sum(mine.values()), refused
+
+
+def start(collectors: list[Any]) -> None:
+    """Let collectors begin together, once each of them has imported everything."""
+    for process in collectors:
+        while process.stdout.readline().strip() != READY:
+            if process.poll() is not None:
+                raise RuntimeError("A collector failed; its error is above.")
+    for process in collectors:
+        process.stdin.write("go\n")
+        process.stdin.flush()
 
 
 def measure(collectors: int, limit: float, window: str, reads: int, warm_up: float) -> dict[str, Any]:
@@ -69,28 +83,35 @@ def measure(collectors: int, limit: float, window: str, reads: int, warm_up: flo
             "AIRFLOW_HOME": home,
             "AIRFLOW_CONN_EXTEND_DEFAULT": api.connection_json(),
         }
-        started = time.time() + 5 + 2 * collectors  # until all of them have imported everything
-        command = [sys.executable, "-m", "bench.rate", "--collect", json.dumps([runs, reads, started])]
-        processes = [subprocess.Popen(command, env=environment) for _ in range(collectors)]
+        command = [sys.executable, "-m", "bench.rate", "--collect", json.dumps([runs, reads])]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        processes = [subprocess.Popen(command, env=environment, **pipes) for _ in range(collectors)]
         steady: list[tuple[float, tuple[int, int]]] = []
         try:
+            start(processes)
+            started = ended = time.time()
+            after = before
             while all(process.poll() is None for process in processes):
-                now = time.time()
-                if now >= started + warm_up:
-                    steady.append((now, counts(api)))
-                time.sleep(0.25)
+                ended, after = time.time(), counts(api)
+                if ended >= started + warm_up:
+                    steady.append((ended, after))
+                if after[0] - after[1] - before[0] + before[1] >= reads * collectors:
+                    break  # a process takes seconds to end, in which it asks for nothing
+                time.sleep(0.1)
             for process in processes:
-                process.wait()
+                process.communicate()
         finally:
             for process in processes:
                 process.kill()
-        ended, after = time.time(), counts(api)
+                process.wait()
     total, refused = after[0] - before[0], after[1] - before[1]
     row = {
         "collectors": collectors,
         "limit": limit,
         "window": window,
         "reads": reads * collectors,
+        "answers": total,
+        "turned_away": refused,
         "seconds": round(ended - started, 1),
         "used": round((total - refused) / limit / (ended - started), 3),
         "refused": round(refused / total, 4),

@@ -66,7 +66,7 @@ _ERRORS: Mapping[int, tuple[type[ExtendError], str]] = {
     ),
     TOO_MANY_REQUESTS: (
         ExtendRateLimitError,
-        "The pace adapts by itself; others that use the same organization may need a lower one.",
+        "The pace adapts by itself. If this goes on, another program uses the same organization's limit up.",
     ),
 }
 

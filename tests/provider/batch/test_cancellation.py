@@ -202,10 +202,10 @@ async def test_a_permanent_outage_uses_the_whole_budget_and_is_reported(extend_a
     work = batch(2)
     extend_api.configure(faults=[{**OUTAGE, "count": None}])
     started = time.monotonic()
-    outcome = await cancel(work, seconds=4)
-    assert time.monotonic() - started >= 4
+    outcome = await cancel(work, seconds=3)
+    assert time.monotonic() - started >= 3
     text = str(outcome)
-    assert "2 may still be at work: time was up after 4 s; at last: Extend failed to list" in text
+    assert "2 may still be at work: time was up after 3 s; at last: Extend failed to list" in text
     assert text.endswith(work.command)
 
 
@@ -247,7 +247,7 @@ async def test_only_a_complete_listing_proves_the_absence_of_a_batch(extend_api:
     extend_api.configure(faults=[{**OUTAGE, "count": None}])
     outcome = await cancel(dataclasses.replace(work, orphan=lost(0.5)), seconds=3)
     assert not outcome.complete
-    assert "it was not found at Extend: time was up after 4 s; at last: Extend failed to list" in str(outcome)
+    assert "it was not found at Extend: time was up after 3 s; at last: Extend failed to list" in str(outcome)
 
 
 async def test_a_batch_is_searched_for_until_it_is_found_and_cancelled(

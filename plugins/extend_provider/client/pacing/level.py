@@ -29,11 +29,11 @@ from collections.abc import Callable
 from typing import Final
 
 #: How much longer the period is than Extend's window, so that requests may shift on their way.
-PERIOD_STRETCH: Final = 1.025
+PERIOD_STRETCH: Final = 1.05
 #: Refused share of the requests that attempts at a higher level may cost.
 PROBE_SHARE: Final = 0.008
 #: Share of the time for which attempts may make this process stop, because of ``Retry-After``.
-STOP_SHARE: Final = 0.025
+STOP_SHARE: Final = 0.03
 #: Shortest and longest hold between two attempts, in periods.
 SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
 #: Shares that remain when a level is refused that had held; the later ones if that happens soon again.
@@ -42,6 +42,10 @@ CUTS: Final = (0.97, 0.9, 0.7, 0.5)
 FORGIVEN: Final = 4.0
 #: Periods between two steps up, each of which has to hold.
 ROUND: Final = 1.25
+#: Steps of one request that must hold before they grow.
+SMALL_STEPS: Final = 4
+#: Failed attempts that the first refusal counts for: what it teaches is near the limit already.
+FIRST_FAILURES: Final = 5
 #: Failed attempts that count for the length of a hold.
 MOST_FAILURES: Final = 10
 _LONG_AGO: Final = -1e9
@@ -83,7 +87,7 @@ class Level:
         self._chance = chance
         self._level = rules.start
         self._held = rules.start
-        self._step = 1.0
+        self._step, self._steps = 1.0, 0
         self._next_step_at = _LONG_AGO
         self._cut_at = self._settled_at = _LONG_AGO
         self._failures = 0
@@ -130,8 +134,9 @@ class Level:
         if self._level < 1:
             self._level = min(1.0, 2 * self._level)
         else:
+            self._steps += 1
+            self._step = 1.0 if self._steps <= SMALL_STEPS else min(2 * self._step, max(1.0, self._level / 2))
             self._level += int(self._step)
-            self._step = min(2 * self._step, max(1.0, self._level / 4))
         self._next_step_at = now + ROUND * self.rules.period + self.round_trip
 
     def refused(self, now: float, sent_at: float, stop: float) -> bool:
@@ -147,6 +152,7 @@ class Level:
             recent = sum(1 for moment in self._admitted if moment > sent_at - self.rules.window)
             self._level = min(self._level, max(1.0, recent))
             self.is_learnt = True
+            self._failures = FIRST_FAILURES - 1
         elif self._level > self._held:
             self._level = self._held
         else:
@@ -155,7 +161,7 @@ class Level:
             self._level = min(self._level * share, self.whole - 1) if self._level >= 2 else self._level / 2
         self._level = self._held = max(self._level, self.rules.lowest)
         self._failures = min(self._failures + 1, MOST_FAILURES)
-        self._step = 1.0
+        self._step, self._steps = 1.0, 0
         self._cut_at = now
         self._settled_at = now + max(stop, self.rules.period)
         self._next_step_at = now + stop + self._hold(stop) * (0.75 + self._chance() / 2)

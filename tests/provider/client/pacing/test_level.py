@@ -11,12 +11,24 @@ from fixtures.extend.simulated_rate import Counting, Server, Simulation
 @pytest.mark.parametrize("limit", [10, 75])
 @pytest.mark.parametrize("processes", [1, 4])
 def test_the_limit_is_used_and_little_is_refused(counting: Counting, limit: float, processes: int) -> None:
-    simulation = Simulation(Server(limit, counting), processes)
+    simulation = Simulation(Server(limit, counting), processes, late=0.005)
     simulation.run(120)
     used, refused, rates = simulation.figures(20, 120, limit)
+    assert used > 0.87
+    assert refused < 0.025
+    assert min(rates) > 0.1 * limit / processes, "nobody starves"
+
+
+@pytest.mark.parametrize("limit", [10, 75])
+def test_what_others_leave_is_taken_once_they_are_done(limit: float) -> None:
+    simulation = Simulation(Server(limit), 4, late=0.005)
+    simulation.run(60)
+    for process in (1, 2, 3):
+        simulation.stop(process)
+    simulation.run(180)
+    used, refused, _ = simulation.figures(120, 180, limit)
     assert used > 0.85
-    assert refused < 0.04
-    assert min(rates) > 0.2 * limit / processes, "nobody starves"
+    assert refused < 0.02
 
 
 def test_sixteen_processes_share_a_limit() -> None:
