@@ -40,6 +40,7 @@ pytest_plugins = [
     "fixtures.engines.parsed",
     "fixtures.engines.bigquery",
     "fixtures.extend.api",
+    "fixtures.extend.pacing",
     "fixtures.sources.s3",
     "fixtures.sources.sqs",
     "fixtures.sources.arrivals",

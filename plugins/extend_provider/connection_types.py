@@ -34,7 +34,7 @@ def _extend() -> dict[str, Any]:
             },
             "requests_per_second": number_field(
                 "Requests per second",
-                "Limit of each Airflow process, shared by its tasks and triggers; empty for none.",
+                "Start and upper bound for each Airflow process; empty: it learns what Extend allows.",
                 exclusiveMinimum=0,
             ),
             "acceptance_window": number_field(

@@ -46,6 +46,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
     },
     "traffic": {
         "requests_per_second": 40.0,
+        "rate_window": "sliding",
+        "rate_burst": 0.5,
         "retry_after": "date",
         "retry_after_seconds": 0.1,
         "faults": [

@@ -24,6 +24,7 @@ from extend_provider.client.models import (
     WorkflowRun,
     utc_moment,
 )
+from extend_provider.client.pacing.limits import limits_of
 from extend_provider.exceptions import ExtendError
 from extend_provider.security import describe_error
 from extend_provider.webhooks.inbox.store import Arrived, Inbox
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Runs read or fetched at the same time; the connection's rate limit applies to the latter as well.
+#: Webhooks read at the same time. How many runs are asked for follows the round trip and the rate limit.
 PARALLEL: Final = 8
 #: Statuses of runs that have results; how the others ended is all there is.
 _WITH_RESULTS: Final = frozenset({RunStatus.PROCESSED, RunStatus.NEEDS_REVIEW})
@@ -70,24 +71,30 @@ class BatchRuns:
     async def read(
         self, hook: ExtendAsyncHook, run_ids: Iterable[str], take: Callable[[ReceivedRun], object]
     ) -> set[str]:
-        """Read runs, :data:`PARALLEL` at a time; return the ids of those that do not exist any more."""
-        slots = asyncio.Semaphore(PARALLEL)
+        """Read runs, many at a time; return the ids of those that do not exist any more.
+
+        :param hook: entered.
+        """
+        webhooks = asyncio.Semaphore(PARALLEL)
+        requests = limits_of(await hook.get_settings()).in_flight("read")
         gone: set[str] = set()
         refused: list[str] = []
 
         async def read_one(run_id: str) -> None:
-            async with slots:
+            async with webhooks:
                 received = await self._from_inbox(run_id, refused)
-                if received is None:
-                    try:
-                        run = await hook.get_run(run_id)
-                    except ExtendError as error:
-                        if not is_gone(error):
-                            raise
-                        gone.add(run_id)
-                        return
-                    received = ReceivedRun(run, run_line(hook.api_version, run.received))
-                take(received)
+                if received is not None:
+                    take(received)
+                    return
+            async with requests:
+                try:
+                    run = await hook.get_run(run_id)
+                except ExtendError as error:
+                    if not is_gone(error):
+                        raise
+                    gone.add(run_id)
+                    return
+                take(ReceivedRun(run, run_line(hook.api_version, run.received)))
 
         try:
             async with asyncio.TaskGroup() as reads:

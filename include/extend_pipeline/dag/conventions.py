@@ -93,7 +93,7 @@ PIPELINE_RETRY_POLICY: Final = ExceptionRetryPolicy(
 
 
 #: Seconds until the next attempt; doubled after each failure, up to the longest. The client has retried each
-#: request several times by then, see :class:`~extend_provider.client.retries.Backoff`.
+#: request several times by then, see :class:`~extend_provider.client.pacing.retries.Backoff`.
 FIRST_PAUSE: float = 30.0
 LONGEST_PAUSE: Final = 600.0
 

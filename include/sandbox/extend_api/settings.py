@@ -127,6 +127,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="Rate limit, counted separately for read and write requests; 429 above it."),
     ] = None
+    rate_window: Annotated[
+        Literal["bucket", "fixed", "sliding"],
+        Meta(description="How the rate limit counts: tokens that refill, clock seconds, or any one second."),
+    ] = "bucket"
+    rate_burst: Annotated[
+        float, Meta(gt=0, description="Size of that bucket, in seconds of the rate; at least one request.")
+    ] = 1.0
     retry_after: Annotated[
         Literal["none", "seconds", "date"],
         Meta(description="Format of Retry-After on a 429 (contract, 11.8)."),

@@ -22,6 +22,8 @@ import msgspec
 from extend_provider.batch.orphans import Orphan, find_orphan_async
 from extend_provider.batch.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, RunSummary
+from extend_provider.client.pacing.flight import InFlight
+from extend_provider.client.pacing.limits import limits_of
 from extend_provider.exceptions import ExtendBadRequestError, ExtendError, ExtendNotFoundError
 from extend_provider.security import describe_error
 
@@ -34,8 +36,6 @@ ON_TIMEOUT: tuple[str, ...] = get_args(OnTimeout)
 
 #: Seconds that a cancellation may take unless the process is about to be killed, see :func:`budget`.
 CANCEL_SECONDS = 300.0
-#: Concurrent requests.
-CONCURRENCY = 8
 #: Shortest and longest time between two passes over the runs that are left, in seconds; it grows while a pass
 #: cancels nothing.
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
@@ -163,7 +163,7 @@ async def cancel(
     *,
     seconds: float | None = None,
     search_seconds: float | None = None,
-    concurrency: int = CONCURRENCY,
+    concurrency: int | None = None,
     on_change: Callable[[Cancellation], None] = lambda _: None,
 ) -> Cancellation:
     """Cancel the runs that have not settled; return the result. Raises no error of Extend.
@@ -172,7 +172,7 @@ async def cancel(
 
     :param seconds: the time limit; None: see :func:`budget`.
     :param search_seconds: the part of it for finding a batch without an id; None: all of it.
-    :param concurrency: concurrent requests.
+    :param concurrency: most requests at a time; None: as many as the rate limit and the round trip allow.
     :param on_change: called after each run that is cancelled or has settled.
     """
     canceller = _Canceller(work, concurrency, on_change)
@@ -213,10 +213,12 @@ def cancel_from_worker(
 class _Canceller:
     """One cancellation: passes over the runs until each one is cancelled or has settled."""
 
-    def __init__(self, work: RemoteWork, concurrency: int, on_change: Callable[[Cancellation], None]) -> None:
+    def __init__(
+        self, work: RemoteWork, concurrency: int | None, on_change: Callable[[Cancellation], None]
+    ) -> None:
         self.tally = Cancellation(work, seen=max(work.run_count or 0, len(work.run_ids)))
         self._work = work
-        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
         self._on_change = on_change
         self._known: set[str] = set()
         self._dealt_with: set[str] = set()
@@ -300,15 +302,16 @@ class _Canceller:
         open_runs = [
             run for run in runs.values() if run.id not in self._dealt_with and run.id not in self._refused
         ]
+        places = limits_of(await hook.get_settings()).in_flight("write", at_most=self._concurrency)
         async with asyncio.TaskGroup() as group:
             for run in open_runs:
                 if run.status in _NOT_AT_WORK:
                     self._settled(run.id)
                 else:
-                    group.create_task(self._cancel_run(hook, run.id))
+                    group.create_task(self._cancel_run(hook, run.id, places))
 
-    async def _cancel_run(self, hook: ExtendAsyncHook, run_id: str) -> None:
-        async with self._slots:
+    async def _cancel_run(self, hook: ExtendAsyncHook, run_id: str, places: InFlight) -> None:
+        async with places:
             try:
                 await self._request_cancel(hook, run_id)
             except ExtendError as error:

@@ -15,15 +15,10 @@ from random import SystemRandom
 from typing import Any
 
 from extend_provider import exceptions
+from extend_provider.batch.pace.pacer import Pacer, Seen
 from extend_provider.batch.progress import BatchProgress, OnNeedsReview
 from extend_provider.exceptions import ExtendBatchError, ExtendError
 from extend_provider.security import describe_error
-
-#: How much an interval grows while nothing changes, and shrinks when something did.
-STRETCH = 1.5
-SHRINK = 0.5
-#: Random part of an interval, so that a night's batches do not poll in step.
-JITTER = 0.2
 
 _RANDOM = SystemRandom()
 
@@ -44,7 +39,8 @@ class WaitPolicy:
     """How to wait. All of it is plain JSON, so that it travels with a trigger.
 
     :param deadline: when waiting ends, in seconds since the epoch.
-    :param poll_interval: longest time between two polls, in seconds.
+    :param poll_interval: longest time between two polls, in seconds, as long as the polls of all waits of the
+        process fit the connection's rate, see :mod:`extend_provider.batch.pace.budget`.
     :param on_needs_review: policy for runs that wait for a reviewer.
     :param max_poll_errors: how many failed polls in a row are tolerated; None: any number until the deadline.
     :param limit: the name of the argument that set the deadline.
@@ -212,20 +208,33 @@ class Poller:
     :param policy: how to wait.
     :param chance: source of numbers in [0, 1) for the jitter.
     :ivar progress: the counts of the last complete poll; a failed poll does not change them.
+    :ivar pacer: decides when the next poll is due.
     """
 
     def __init__(self, policy: WaitPolicy, *, chance: Callable[[], float] = _RANDOM.random) -> None:
         self.policy = policy
         self.progress: BatchProgress | None = None
+        self.pacer = Pacer(policy.shortest_interval, policy.poll_interval, chance)
         self._chance = chance
-        self._interval: float | None = None
         self._errors = 0
         self._unchanged_since: float | None = None
+
+    def first_delay(self, *, now: float, soonest: float, is_crowded: bool) -> float:
+        """Return the seconds until the first poll, which is at the deadline at the latest.
+
+        :param soonest: seconds before which the end of the wait cannot be reported anyway.
+        :param is_crowded: whether the waits of the process wish to poll more than they may.
+        """
+        delay = self.pacer.first(now=now, soonest=soonest, is_crowded=is_crowded)
+        return max(min(delay, self.policy.deadline - now), 0.0)
 
     def polled(self, progress: BatchProgress, *, now: float) -> PollResult:
         """Decide after a complete poll."""
         changed = progress != self.progress
         self.progress, self._errors = progress, 0
+        self.pacer.polled(
+            Seen(progress.expected, progress.settled, progress.complete, changed, progress.timing), now=now
+        )
         if changed or self._unchanged_since is None:
             self._unchanged_since = now
         result = decide(progress, self.policy, now=now, unchanged_for=now - self._unchanged_since)
@@ -235,6 +244,7 @@ class Poller:
         """Decide after a failed poll: a transient error continues the wait, any other error ends it."""
         self._errors += 1
         self._unchanged_since = None
+        self.pacer.failed()
         tolerated = self.policy.max_poll_errors
         if not getattr(error, "retryable", False) or (tolerated is not None and self._errors > tolerated):
             return self.give_up(error)
@@ -256,15 +266,7 @@ class Poller:
         """Add what this wait knows: the counts, and the delay until the next poll."""
         delay = 0.0
         if not result.is_final:
-            self._interval = delay = next_interval(
-                self._interval,
-                self.progress,
-                changed=changed,
-                minimum=self.policy.shortest_interval,
-                maximum=self.policy.poll_interval,
-                remaining=self.policy.deadline - now,
-                chance=self._chance(),
-            )
+            delay = self.pacer.next(now=now, remaining=self.policy.deadline - now)
         return dataclasses.replace(
             result,
             delay=delay,
@@ -273,40 +275,6 @@ class Poller:
             dashboard_url=self.progress.dashboard_url if self.progress else None,
             limit=self.policy.limit,
         )
-
-
-def next_interval(
-    previous: float | None,
-    progress: BatchProgress | None,
-    *,
-    changed: bool,
-    minimum: float,
-    maximum: float,
-    remaining: float,
-    chance: float,
-) -> float:
-    """Return how long to wait before the next poll, in seconds.
-
-    Starts short, grows while nothing changes, shrinks with every change and the more the fewer runs are left;
-    never past the deadline, so that the last poll happens at it.
-
-    :param previous: the interval before this one; None at the start.
-    :param progress: the counts of the last complete poll.
-    :param changed: whether the counts differ from the poll before.
-    :param minimum: lower bound in seconds.
-    :param maximum: upper bound in seconds.
-    :param remaining: seconds until the deadline.
-    :param chance: a number in [0, 1) that spreads the interval by ±20 %.
-    """
-    if previous is None:
-        interval = minimum
-    elif not changed:
-        interval = previous * STRETCH
-    else:
-        left = 1 - progress.settled / progress.expected if progress and progress.expected else 1.0
-        interval = min(previous * SHRINK, minimum + (maximum - minimum) * max(left, 0.0))
-    interval *= 1 + JITTER * (2 * chance - 1)
-    return max(0.0, min(max(interval, minimum), maximum, remaining))
 
 
 def _facts(error: Exception) -> dict[str, Any]:

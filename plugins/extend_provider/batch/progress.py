@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
+from extend_provider.batch.pace.timing import Clock, Timing
 from extend_provider.client.models import RunStatus, RunSummary, WorkflowRun
 
 #: What a run that waits for a human reviewer means: it counts as settled, with its result so far ("land");
@@ -44,11 +45,13 @@ class BatchProgress:
     :param expected: how many runs were submitted.
     :param by_status: number of distinct runs per status, as Extend spells it.
     :param dashboard_url: page of the first run listed; Extend documents none for a batch.
+    :param timing: when runs of the batch ended; None if none has, or if that is not known.
     """
 
     expected: int
     by_status: Mapping[str, int]
     dashboard_url: str | None = dataclasses.field(default=None, compare=False)
+    timing: Timing | None = dataclasses.field(default=None, compare=False)
     #: What a person reads of the runs that are not among those counted; None: nothing.
     absent: ClassVar[str | None] = "not listed yet"
 
@@ -140,16 +143,19 @@ class RunCounter:
         self._expected = expected
         self._status_by_id: dict[str, str] = {}
         self._dashboard_url: str | None = None
+        self._clock = Clock()
 
     def add(self, page: Iterable[RunSummary]) -> None:
         """Add one page of runs."""
         for run in page:
             self._status_by_id[run.id] = run.status
             self._dashboard_url = self._dashboard_url or run.dashboard_url
+            self._clock.see(run)
 
     def progress(self) -> BatchProgress:
         """Return the counts so far."""
-        return BatchProgress(self._expected, Counter(self._status_by_id.values()), self._dashboard_url)
+        by_status = Counter(self._status_by_id.values())
+        return BatchProgress(self._expected, by_status, self._dashboard_url, self._clock.timing())
 
 
 class RunRecords:

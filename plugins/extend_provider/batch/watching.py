@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from extend_provider.batch.polling import JITTER, Outcome, Poller, PollResult, WaitPolicy
+from extend_provider.batch.pace.pacer import JITTER
+from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
 from extend_provider.batch.progress import BatchProgress, InboxProgress
 from extend_provider.security import describe_error
 

@@ -60,7 +60,7 @@ def command() -> ActionCommand:
             option(
                 "--timeout", type=float, help="Seconds for each (default: 300, and what it takes to find it)"
             ),
-            option("--concurrency", type=int, default=8, help="Requests at a time"),
+            option("--concurrency", type=int, help="Most requests at a time; by default what Extend bears"),
         ),
     )
 

@@ -66,7 +66,7 @@ _ERRORS: Mapping[int, tuple[type[ExtendError], str]] = {
     ),
     TOO_MANY_REQUESTS: (
         ExtendRateLimitError,
-        "Lower requests_per_second of the connection or run fewer tasks at once.",
+        "The pace adapts by itself. If this goes on, another program uses the same organization's limit up.",
     ),
 }
 
@@ -90,6 +90,11 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes = dataclasses.field(repr=False)
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds that it asks to wait for; None if it asks for nothing."""
+        return retry_after(self.headers.get("Retry-After"), now=datetime.now(UTC))
 
 
 class Transmission(Generic[T]):
@@ -149,7 +154,7 @@ class Transmission(Generic[T]):
             "status": status,
             "code": text(body, "code"),
             "request_id": text(body, "requestId") or answer.headers.get("x-extend-request-id"),
-            "retry_after": retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC)),
+            "retry_after": answer.retry_after,
         }
         if not self._call.repeatable and (status >= 500 or status == REQUEST_TIMEOUT):
             return self._unclear(f"Extend answered: {said}", **facts)

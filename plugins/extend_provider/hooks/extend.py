@@ -15,8 +15,8 @@ from extend_provider.client import endpoints, webhook_endpoints
 from extend_provider.client.calls import ApiCall, Cursor, Steps
 from extend_provider.client.errors import Answer, Transmission, is_unauthorized
 from extend_provider.client.models import Page
-from extend_provider.client.rate_limit import limiter_for
-from extend_provider.client.retries import Backoff, retrying
+from extend_provider.client.pacing.limits import Category, Turn, limits_of
+from extend_provider.client.pacing.retries import Backoff, retrying
 from extend_provider.client.settings import ExtendSettings, unreadable_connection
 from extend_provider.client.wire import Wire
 from extend_provider.exceptions import ExtendError
@@ -99,7 +99,7 @@ class ExtendHook(ExtendHookMixin, HttpHook):
         self._settings: ExtendSettings | None = None
         self._route: Route | None = None
         self._session: requests.Session | None = None
-        self._has_turn = False
+        self._turn: Turn | None = None
 
     # ------------------------------------------------------------------ connection
 
@@ -200,18 +200,24 @@ class ExtendHook(ExtendHookMixin, HttpHook):
             value: T = end.value
             return value
 
-    def wait_for_turn(self) -> None:
-        """Wait until ``requests_per_second`` allows a request; the next one is then sent without a wait.
+    def wait_for_turn(self, category: Category = "run") -> None:
+        """Wait until the rate limit allows a request; the next one is then sent without a wait.
 
+        :param category: of that request; by default it is one that creates runs.
+        :raises ExtendRateLimitError: Extend has asked to send none for longer than tries are repeated.
         :raises ExtendError: the connection cannot be read.
         """
-        self._wait(self.settings)
-        self._has_turn = True
+        self._turn = self._wait(self.settings, category)
 
-    @staticmethod
-    def _wait(settings: ExtendSettings) -> None:
-        if settings.requests_per_second is not None:
-            time.sleep(limiter_for(settings.conn_id, settings.requests_per_second).reserve())
+    def _wait(self, settings: ExtendSettings, wanted: ApiCall[Any] | Category) -> Turn:
+        turn = limits_of(settings).turn(wanted)
+        try:
+            while (seconds := turn.wait(self.backoff.total)) > 0:
+                time.sleep(seconds)
+        except BaseException:
+            turn.give_back()
+            raise
+        return turn
 
     def _send_once(self, call: ApiCall[T]) -> T:
         """Send a call; after a 401, which proves that nothing was done, once more if the key has changed."""
@@ -226,9 +232,7 @@ class ExtendHook(ExtendHookMixin, HttpHook):
 
     def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:
         session = self.get_conn()
-        if not self._has_turn:
-            self._wait(settings)
-        self._has_turn = False
+        turn, self._turn = self._turn or self._wait(settings, call), None
         body = Form(call.upload) if call.upload else call.body
         transmission = Transmission(call, settings.base_url, self._route.via if self._route else None)
         try:
@@ -244,7 +248,9 @@ class ExtendHook(ExtendHookMixin, HttpHook):
                 )
         except requests.RequestException as error:
             raise transmission.failure(error, tunnel_refusal(error)) from None
-        return transmission.result(Answer(response.status_code, response.headers, response.content))
+        answer = Answer(response.status_code, response.headers, response.content)
+        turn.end(answer.status, answer.retry_after)
+        return transmission.result(answer)
 
     # ------------------------------------------------------------------ endpoints
 

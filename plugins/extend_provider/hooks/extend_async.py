@@ -18,8 +18,8 @@ from extend_provider.client import endpoints, webhook_endpoints
 from extend_provider.client.calls import ApiCall, Cursor, Steps
 from extend_provider.client.errors import Answer, Transmission, is_unauthorized
 from extend_provider.client.models import Page
-from extend_provider.client.rate_limit import limiter_for
-from extend_provider.client.retries import Backoff, retrying
+from extend_provider.client.pacing.limits import Turn, limits_of
+from extend_provider.client.pacing.retries import Backoff, retrying
 from extend_provider.client.settings import ExtendSettings, unreadable_connection
 from extend_provider.client.wire import Wire
 from extend_provider.exceptions import ExtendError
@@ -248,8 +248,7 @@ class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
 
     async def _exchange(self, call: ApiCall[T], settings: ExtendSettings) -> T:
         session, route = await self.get_session(), await self._get_route()
-        if settings.requests_per_second is not None:
-            await asyncio.sleep(limiter_for(settings.conn_id, settings.requests_per_second).reserve())
+        turn = await self._wait(settings, call)
         body = Form(call.upload) if call.upload else call.body
         transmission = Transmission(call, settings.base_url, route.via)
         try:
@@ -267,7 +266,18 @@ class ExtendAsyncHook(ExtendHookMixin, HttpAsyncHook):
                 answer = Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise transmission.failure(error, tunnel_refusal(error)) from None
+        turn.end(answer.status, answer.retry_after)
         return transmission.result(answer)
+
+    async def _wait(self, settings: ExtendSettings, call: ApiCall[Any]) -> Turn:
+        turn = limits_of(settings).turn(call)
+        try:
+            while (seconds := turn.wait(self.backoff.total)) > 0:
+                await asyncio.sleep(seconds)
+        except BaseException:
+            turn.give_back()
+            raise
+        return turn
 
     # ------------------------------------------------------------------ endpoints
 

@@ -96,7 +96,8 @@ class ExtendRunWorkflowOperator(WaitsForRunsMixin, SealedFieldsMixin, BaseOperat
     :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
         its DAG run is deleted, while it creates them or waits. Clearing it, and restarts of Airflow, never
         cancel anything.
-    :param poll_interval: longest time between two polls of the runs, in seconds.
+    :param poll_interval: longest time between two polls of the runs, in seconds. In a triggerer that waits
+        for so much that its polls would exceed 15 % of the connection's rate, it may be longer.
     :param max_poll_errors: how many failed polls in a row are tolerated if the error is transient; None:
         any number until the deadline.
     :param extend_conn_id: connection to Extend.

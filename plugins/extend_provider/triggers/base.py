@@ -11,6 +11,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import importlib
+import random
 import time
 import traceback
 from collections.abc import AsyncIterator
@@ -20,6 +21,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch.cancellation import RemoteWork, budget, cancel
 from extend_provider.batch.ownership import manual_cancel_advice, should_cancel
+from extend_provider.batch.pace.budget import Turn
+from extend_provider.batch.pace.shared import shared_pace
 from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
 from extend_provider.batch.progress import BatchProgress, InboxProgress
 from extend_provider.batch.watching import InboxPoller
@@ -125,11 +128,17 @@ class ExtendWaitTrigger(CancellingTrigger):
         super().__init__(**options)
         self.extend_conn_id = extend_conn_id
         self.policy = WaitPolicy(**policy)
+        self._turn: Turn | None = None
 
     @property
     @abc.abstractmethod
     def work(self) -> RemoteWork:
         """What is waited for."""
+
+    @property
+    def requests(self) -> int:
+        """How many requests the last poll took, or the first one takes."""
+        return 1
 
     @abc.abstractmethod
     async def poll(self, hook: ExtendAsyncHook) -> BatchProgress:
@@ -178,6 +187,8 @@ class ExtendWaitTrigger(CancellingTrigger):
                         return self.complete(result)
                     await asyncio.sleep(result.delay)
         finally:
+            if self._turn is not None:
+                self._turn.leave()
             display.stop()
             await hook.close()
 
@@ -200,7 +211,29 @@ class ExtendWaitTrigger(CancellingTrigger):
             self.log.warning("%s: %s", self.work, note)
         if looked is not None and (looked.is_final or not poller.is_poll_due(time.time())):
             return looked
-        return await self._poll(hook, poller)
+        if looked is None:
+            await self._take_turn(hook, poller)
+        result = await self._poll(hook, poller)
+        if self._turn is not None:
+            self._turn.asked(result.delay, self.requests)
+        return result
+
+    async def _take_turn(self, hook: ExtendAsyncHook, poller: InboxPoller) -> None:
+        """Wait until something can have happened and the other waits leave room; at most to the deadline."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                settings = await hook.get_settings()
+        except Exception:  # noqa: BLE001  # the poll fails of it too, and says so
+            return
+        if self._turn is None:
+            shared = shared_pace(settings)
+            poller.pacer.experience = shared.experience
+            first = poller.first_delay(
+                now=time.time(), soonest=EARLIEST_REPORT_SECONDS, is_crowded=shared.budget.stretch() > 1
+            )
+            self._turn = shared.budget.join(first, self.requests, chance=random.random())  # noqa: S311  # jitter
+        while (wait := min(self._turn.wait(), self.policy.deadline - time.time())) > 0:
+            await asyncio.sleep(wait)
 
     async def _look(self, hook: ExtendAsyncHook, poller: InboxPoller) -> PollResult | None:
         try:

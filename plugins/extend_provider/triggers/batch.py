@@ -37,6 +37,12 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
         self.run_count = run_count
         self.waiters = followers
         self._inbox = InboxLook(batch_id, run_count)
+        self._pages = 1
+
+    @property
+    def requests(self) -> int:
+        """The pages of the last list."""
+        return self._pages
 
     @property
     def work(self) -> RemoteWork:
@@ -54,9 +60,11 @@ class ExtendBatchTrigger(ExtendWaitTrigger):
 
     async def poll(self, hook: ExtendAsyncHook) -> BatchProgress:
         """List the batch once, page by page."""
-        counter = RunCounter(self.run_count)
+        counter, pages = RunCounter(self.run_count), 0
         async for page in hook.iter_run_pages(batch_id=self.batch_id):
             counter.add(page)
+            pages += 1
+        self._pages = pages
         return counter.progress()
 
     async def look(self, settings: ExtendSettings) -> InboxProgress | None:

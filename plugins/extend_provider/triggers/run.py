@@ -35,6 +35,11 @@ class ExtendRunTrigger(ExtendWaitTrigger):
         """Return the runs as they were when the wait began."""
         return {**super().arguments(), "runs": self.runs}
 
+    @property
+    def requests(self) -> int:
+        """A request for each run that has not settled."""
+        return len(self._records.unsettled(self.policy.on_needs_review))
+
     async def poll(self, hook: ExtendAsyncHook) -> BatchProgress:
         """Fetch every run that has not settled."""
         for run_id in self._records.unsettled(self.policy.on_needs_review):

@@ -293,7 +293,7 @@ def deferral(call: Callable[[], Any]) -> TaskDeferred:
 def test_an_outage_during_the_inspection_is_waited_for_without_a_retry(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.client.retries.Backoff.delay", lambda *_, **__: 0.01)
+    monkeypatch.setattr("extend_provider.client.pacing.retries.Backoff.delay", lambda *_, **__: 0.01)
     fault = {"endpoint": RUN, "kind": "error", "status": 503, "count": 25}
     waiting.api.configure(faults=[fault])
     task = Task()
@@ -306,7 +306,7 @@ def test_an_outage_during_the_inspection_is_waited_for_without_a_retry(
 def test_runs_given_up_before_an_outage_are_not_waited_for_again(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.client.retries.Backoff.delay", lambda *_, **__: 0.01)
+    monkeypatch.setattr("extend_provider.client.pacing.retries.Backoff.delay", lambda *_, **__: 0.01)
     waiting.api.configure(outcomes=[])
     first = waiting.execute()
     delete(waiting, waiting.api.runs(first["batch_id"])[0])
@@ -329,7 +329,7 @@ def test_runs_given_up_before_an_outage_are_not_waited_for_again(
 def test_an_outage_that_lasts_past_the_deadline_fails_the_wait_and_loses_nothing(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extend_provider.client.retries.Backoff.delay", lambda *_, **__: 0.01)
+    monkeypatch.setattr("extend_provider.client.pacing.retries.Backoff.delay", lambda *_, **__: 0.01)
     waiting.api.configure(faults=[{"endpoint": RUN, "kind": "error", "status": 500, "count": None}])
     says = "no answer by the deadline .*nothing was sent again. Nothing was cancelled.*Clear this task"
     with pytest.raises(ExtendBatchTimeoutError, match=says):

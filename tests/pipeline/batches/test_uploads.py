@@ -24,7 +24,7 @@ from extend_pipeline.sources.contents import Content, UnreadableError
 from extend_pipeline.sources.objects import ObjectChangedError
 from extend_pipeline.sources.s3.store import S3Store, _unread
 from extend_provider.client.models import FileInput
-from extend_provider.client.retries import Backoff
+from extend_provider.client.pacing.retries import Backoff
 from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.exceptions import ExtendAuthError, ExtendCreditsError
 from extend_provider.hooks.extend import ExtendHook

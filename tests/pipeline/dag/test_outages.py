@@ -34,7 +34,7 @@ RUN = "GET /workflow_runs/{id}"
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("extend_provider.client.retries.Backoff.delay", lambda *_, **__: 0.01)
+    monkeypatch.setattr("extend_provider.client.pacing.retries.Backoff.delay", lambda *_, **__: 0.01)
     monkeypatch.setattr("extend_pipeline.dag.conventions.FIRST_PAUSE", 0.1)
 
 

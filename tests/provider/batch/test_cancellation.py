@@ -15,7 +15,7 @@ import pytest
 from extend_provider.batch.cancellation import Cancellation, RemoteWork, budget, cancel, cancel_from_worker
 from extend_provider.batch.orphans import IdempotencyKey, Orphan
 from extend_provider.client.models import BatchInput, FileInput
-from extend_provider.client.retries import Backoff
+from extend_provider.client.pacing.retries import Backoff
 from extend_provider.hooks.extend import ExtendHook
 from fixtures.extend.api import ExtendApi
 

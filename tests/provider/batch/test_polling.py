@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_provider.batch.polling import Outcome, WaitPolicy, decide, next_interval, timed_out
+from extend_provider.batch.polling import Outcome, WaitPolicy, decide, timed_out
 from extend_provider.batch.progress import (
     IN_FLIGHT_STATUSES,
     SETTLED_STATUSES,
@@ -157,75 +157,6 @@ def test_counting_a_hundred_thousand_runs_keeps_ids_and_statuses_alone() -> None
     tracemalloc.stop()
     assert counter.progress().listed == 100_000
     assert held < 100_000 * 250
-
-
-@given(
-    previous=st.none() | SECONDS,
-    settled=st.integers(0, 10),
-    changed=st.booleans(),
-    minimum=st.floats(0.01, 10),
-    width=st.floats(0, 1000),
-    remaining=st.floats(-100, 1e6),
-    chance=st.floats(0, 1, exclude_max=True),
-)
-def test_an_interval_stays_within_its_bounds_and_the_deadline(
-    previous: float | None,
-    settled: int,
-    changed: bool,
-    minimum: float,
-    width: float,
-    remaining: float,
-    chance: float,
-) -> None:
-    interval = next_interval(
-        previous,
-        look(10, PROCESSED=settled),
-        changed=changed,
-        minimum=minimum,
-        maximum=minimum + width,
-        remaining=remaining,
-        chance=chance,
-    )
-    assert 0 <= interval <= max(remaining, 0)
-    assert interval <= minimum + width
-    assert interval >= min(minimum, max(remaining, 0))
-
-
-def intervals(looks: Sequence[tuple[BatchProgress, bool]]) -> list[float]:
-    found: list[float] = []
-    for progress, changed in looks:
-        previous = found[-1] if found else None
-        found.append(
-            next_interval(
-                previous, progress, changed=changed, minimum=5, maximum=60, remaining=1e9, chance=0.5
-            )
-        )
-    return found
-
-
-def test_an_interval_grows_to_its_bound_while_nothing_changes() -> None:
-    grown = intervals([(look(10, PROCESSING=10), False)] * 10)
-    assert grown == sorted(grown)
-    assert (grown[0], grown[-1]) == (5, 60)
-
-
-def test_an_interval_shrinks_towards_the_end() -> None:
-    waiting = [(look(100, PROCESSING=100), False)] * 10
-    early = intervals([*waiting, (look(100, PROCESSED=10, PROCESSING=90), True)])[-1]
-    late = intervals([*waiting, (look(100, PROCESSED=98, PROCESSING=2), True)])[-1]
-    assert 5 <= late < early < 60
-
-
-def test_jitter_spreads_equal_waits() -> None:
-    def at(chance: float) -> float:
-        progress = look(10, PROCESSING=10)
-        return next_interval(
-            20, progress, changed=False, minimum=5, maximum=600, remaining=1e9, chance=chance
-        )
-
-    assert at(0.0) == pytest.approx(24)
-    assert at(0.5) == pytest.approx(30)
-    assert 30 < at(0.999) < 36
 
 
 def test_only_unsettled_runs_are_fetched_again() -> None:

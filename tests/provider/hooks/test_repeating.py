@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from extend_provider.client.models import FileInput
-from extend_provider.client.rate_limit import RateLimiter
-from extend_provider.client.retries import Backoff
+from extend_provider.client.pacing.limits import ConnectionLimits, Turn
+from extend_provider.client.pacing.retries import Backoff
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendBadRequestError,
@@ -238,13 +238,14 @@ class TestSubmittingOnce:
         self, serve: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         serve(BATCH, extra={"requests_per_second": 1000})
-        turns: list[RateLimiter] = []
+        turns: list[Turn] = []
+        take = ConnectionLimits.turn
 
-        def reserve(limiter: RateLimiter) -> float:
-            turns.append(limiter)
-            return 0.0
+        def counted(*asked: Any) -> Turn:
+            turns.append(take(*asked))
+            return turns[-1]
 
-        monkeypatch.setattr(RateLimiter, "reserve", reserve)
+        monkeypatch.setattr(ConnectionLimits, "turn", counted)
         with ExtendHook(CONN_ID) as hook:
             hook.wait_for_turn()
             submit_batch(hook)

@@ -18,6 +18,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from extend_provider.batch.cancellation import RemoteWork, cancel
 from extend_provider.batch.orphans import IdempotencyKey, Orphan
 from extend_provider.client.models import FileInput
+from extend_provider.client.pacing.limits import forget_limits
 from extend_provider.exceptions import (
     ExtendUnclearSubmissionError,
 )
@@ -145,6 +146,7 @@ def test_a_rate_limit_defers_the_task_which_continues_with_the_next_file(
     assert trigger.work == RemoteWork("extend_default", run_ids=tuple(task.xcoms["run_ids"]))
     assert len(task.xcoms["run_ids"]) == 1
     extend_api.configure(hold=False)
+    forget_limits()  # a task goes on in a new process
     with pytest.raises(TaskDeferred) as waiting:
         copy.copy(made).resume_execution(deferred.value.method_name, {"event": trigger.state}, context)
     assert [each["status"] for each in resume(made, waiting.value, context)] == ["PROCESSED"] * 3
@@ -162,6 +164,7 @@ def test_the_tries_of_one_file_do_not_count_for_the_next(
         made.execute(context)
     trigger = carried_over(deferred.value.trigger)
     extend_api.configure(faults=[{**limit, "retry_after": 0, "skip": 1}])
+    forget_limits()  # a task goes on in a new process
     with pytest.raises(TaskDeferred) as waiting:
         copy.copy(made).resume_execution(deferred.value.method_name, {"event": trigger.state}, context)
     assert [each["status"] for each in resume(made, waiting.value, context)] == ["PROCESSED"] * 2

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
 from extend_provider.client.models import BatchInput, FileInput
-from extend_provider.client.rate_limit import limiter_for
+from extend_provider.client.pacing.limits import limits_of
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendCreditsError,
@@ -21,6 +21,7 @@ from extend_provider.exceptions import (
     ExtendInputError,
     ExtendNotFoundError,
 )
+from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from fixtures.extend.api import ExtendApi
 from fixtures.extend.scripted_server import closed_port
@@ -145,7 +146,7 @@ def test_the_rate_limit_is_waited_for_before_the_submission_is_begun(
     slow = extend_api.connection_json(requests_per_second=2, timeout=1, acceptance_window=5)
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", slow)
     for _ in range(10):
-        limiter_for("extend_default", 2).reserve()
+        limits_of(ExtendHook().settings).reserve("run")
     task = Task()
     assert operator(inputs=texts(1), deferrable=False).execute(task.attempt()) is not None
     intent = task.store.values["extend_submission"]["intent"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extend_provider.client.retries import Backoff
+from extend_provider.client.pacing.retries import Backoff
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendUnclearSubmissionError,

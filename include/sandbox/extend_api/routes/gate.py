@@ -137,11 +137,13 @@ async def _apply_fault(fault: Fault, response: Response | None) -> Response | No
 
 
 def _check_rate(emulator: Emulator, request: Request) -> None:
-    limit = emulator.settings.requests_per_second
+    settings = emulator.settings
+    limit = settings.requests_per_second
     category = "read" if request.method == "GET" else "write"
-    if limit is not None and not emulator.limiters[category].admit(limit):
+    how: dict[str, Any] = {"window": settings.rate_window, "burst": settings.rate_burst}
+    if limit is not None and not emulator.limiters[category].admit(limit, **how):
         message = f"Rate limit of {limit:g} {category} requests a second exceeded."
-        raise rate_limited(emulator.settings, message)
+        raise rate_limited(settings, message)
 
 
 async def _checked(emulator: Emulator, handler: Handler, request: Request) -> Response:

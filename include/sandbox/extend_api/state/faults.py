@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import email.utils
 import time
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from sandbox.extend_api.errors import ApiError
 from sandbox.extend_api.settings import Fault, Settings, WebhookFault
 
+RateWindow = Literal["bucket", "fixed", "sliding"]
 AnyFault = TypeVar("AnyFault", Fault, WebhookFault)
 
 
@@ -52,19 +54,37 @@ class Faults:
 
 
 class RateLimiter:
-    """A token bucket for one period, a second or a minute."""
+    """A limit for one period, a second or a minute, counted in one of several ways."""
 
     def __init__(self, period_seconds: float = 1.0) -> None:
         self._period = period_seconds
         self._tokens: float | None = None
         self._at = 0.0
+        self._taken: collections.deque[float] = collections.deque()
 
-    def admit(self, limit: float, amount: int = 1) -> bool:
-        """Take ``amount`` from the bucket; return False and take nothing if it has less.
+    def admit(
+        self, limit: float, amount: int = 1, *, window: RateWindow = "bucket", burst: float = 1.0
+    ) -> bool:
+        """Take ``amount``; return False and take nothing if the limit does not allow it.
 
-        :param limit: tokens per period.
+        :param limit: per period.
+        :param window: ``bucket`` refills steadily; ``fixed`` counts within a period of the clock, ``sliding``
+            within any period: both are stricter.
+        :param burst: size of the bucket, in periods of the limit.
         """
-        now, full = time.monotonic(), max(limit, 1.0)
+        if window == "bucket":
+            return self._take_tokens(limit, amount, max(limit * burst, 1.0))
+        now = time.monotonic()
+        start = now - self._period if window == "sliding" else now - now % self._period
+        while self._taken and self._taken[0] <= start:
+            self._taken.popleft()
+        if len(self._taken) + amount > max(limit, 1.0):
+            return False
+        self._taken.extend([now] * amount)
+        return True
+
+    def _take_tokens(self, limit: float, amount: int, full: float) -> bool:
+        now = time.monotonic()
         held = full if self._tokens is None else self._tokens + (now - self._at) * limit / self._period
         self._tokens, self._at = min(full, held), now
         if self._tokens < amount:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import tenacity
 
 from extend_provider.client.calls import ApiCall
 from extend_provider.client.errors import may_repeat
+from extend_provider.exceptions import ExtendRateLimitError
+
+#: Seconds for which a call waits because of the rate limit before a line of the log says so.
+TOLD_SECONDS: Final = 10.0
 
 
 class Log(Protocol):
@@ -52,6 +56,9 @@ def retrying(call: ApiCall[Any], *, max_attempts: int, backoff: Backoff, log: Lo
         return state.attempt_number >= max_attempts or state.idle_for + state.upcoming_sleep > backoff.total
 
     def warn(state: tenacity.RetryCallState) -> None:
+        refused = isinstance(_failure(state), ExtendRateLimitError)
+        if refused and state.idle_for + state.upcoming_sleep < TOLD_SECONDS:
+            return  # a part of finding the limit; what is learnt of it is logged once, for all requests
         log.warning(
             "Try %d of %d failed, the next one in %.1f s: %s",
             state.attempt_number,

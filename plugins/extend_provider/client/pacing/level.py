@@ -1,0 +1,175 @@
+"""How many requests of one category a process may send: decided from Extend's answers, without clock or I/O.
+
+Extend counts requests per second, or per minute, over all processes of an organization, and tells nobody how
+many are left. So each process keeps a *level*: whole requests in one :attr:`Rules.period`, which is a little
+longer than the window in which Extend counts. Because every process repeats the same number in the same
+period, no window of Extend's has more of them than the levels' sum, however the processes' moments fall. (A
+rate of two and a half per second would have two in one window and three in the next, and four such processes
+would be refused again and again at nine tenths of the limit.)
+
+The law is additive increase and gentle decrease with a remembered ceiling:
+
+* Until the first refusal the level doubles in :attr:`Rules.doubling`, as long as requests have to wait for
+  their turns. The first refusal takes it to what Extend has admitted within one window.
+* After that it holds, and now and then it goes up by one request; while nothing is refused, by twice as many
+  in each round. A refusal takes it back to what held before the step. The holds get longer with each attempt
+  that fails, until an attempt costs no more than :data:`PROBE_SHARE` and :data:`STOP_SHARE`.
+* A refusal of a level that had held takes a little away, and further ones soon after it ever more.
+
+Several refusals of the same moment count once. Everybody gains one request per attempt, and a process with
+many requests is refused more often than one with few: so several processes approach equal shares.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import random
+from collections.abc import Callable
+from typing import Final
+
+#: How much longer the period is than Extend's window, so that requests may shift on their way.
+PERIOD_STRETCH: Final = 1.05
+#: Refused share of the requests that attempts at a higher level may cost.
+PROBE_SHARE: Final = 0.008
+#: Share of the time for which attempts may make this process stop, because of ``Retry-After``.
+STOP_SHARE: Final = 0.03
+#: Shortest and longest hold between two attempts, in periods.
+SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
+#: Shares that remain when a level is refused that had held; the later ones if that happens soon again.
+CUTS: Final = (0.97, 0.9, 0.7, 0.5)
+#: Periods after which a cut and its strikes are forgiven.
+FORGIVEN: Final = 4.0
+#: Periods between two steps up, each of which has to hold.
+ROUND: Final = 1.25
+#: Steps of one request that must hold before they grow.
+SMALL_STEPS: Final = 4
+#: Failed attempts that the first refusal counts for: what it teaches is near the limit already.
+FIRST_FAILURES: Final = 5
+#: Failed attempts that count for the length of a hold.
+MOST_FAILURES: Final = 10
+_LONG_AGO: Final = -1e9
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rules:
+    """What is known of a category beforehand.
+
+    :param window: seconds in which Extend counts its requests.
+    :param start: level before anything is known.
+    :param doubling: seconds in which the level doubles until the first refusal.
+    :param lowest: level below which it never goes, so that nobody waits for ever.
+    """
+
+    window: float = 1.0
+    start: float = 10.0
+    doubling: float = 0.25
+    lowest: float = 0.05  # one request in twenty periods
+
+    @property
+    def period(self) -> float:
+        """Seconds in which one level of requests is sent."""
+        return self.window * PERIOD_STRETCH
+
+
+class Level:
+    """The level of one category, and what the next decision needs. All times are seconds of one clock.
+
+    :param chance: uniform in [0, 1); processes that began together must not try together.
+    :ivar round_trip: smoothed seconds between a request and its answer; 0 until there is one.
+    :ivar is_learnt: whether Extend has refused anything yet.
+    """
+
+    def __init__(self, rules: Rules, *, chance: Callable[[], float] = random.random) -> None:
+        self.rules = rules
+        self.round_trip = 0.0
+        self.is_learnt = False
+        self._chance = chance
+        self._level = rules.start
+        self._held = rules.start
+        self._step, self._steps = 1.0, 0
+        self._next_step_at = _LONG_AGO
+        self._cut_at = self._settled_at = _LONG_AGO
+        self._failures = 0
+        self._strikes = 0
+        self._admitted: collections.deque[float] = collections.deque()
+
+    @property
+    def whole(self) -> float:
+        """The level in whole requests; below one, a share of a request."""
+        return float(int(self._level)) if self._level >= 1 else self._level
+
+    @property
+    def rate(self) -> float:
+        """Requests per second that are allowed."""
+        return self.whole / self.rules.period
+
+    def expect(self, rate: float) -> None:
+        """Start from a higher rate, which a person expects; it means nothing after the first refusal."""
+        if not self.is_learnt:
+            self._level = self._held = max(self._level, rate * self.rules.period)
+
+    def admitted(self, now: float, sent_at: float, *, waited: bool) -> None:
+        """Note a request that Extend has not refused.
+
+        :param waited: whether it had to wait for its turn; only then is a higher level of any use.
+        """
+        trip = now - sent_at
+        self.round_trip = trip if not self.round_trip else self.round_trip + (trip - self.round_trip) / 8
+        self._admitted.append(sent_at)
+        while self._admitted[0] <= sent_at - self.rules.window:
+            self._admitted.popleft()
+        if not waited or sent_at <= self._cut_at:
+            return
+        if not self.is_learnt:
+            doubling = max(self.rules.doubling, 4 * self.round_trip)
+            self._level = self._held = self._level * 2 ** (1 / (max(self.rate, 1.0) * doubling))
+        elif now >= self._next_step_at:
+            self._step_up(now)
+
+    def _step_up(self, now: float) -> None:
+        if self._level > self._held:
+            self._failures = max(self._failures - 1, 0)
+        self._held, self._strikes = self._level, 0
+        if self._level < 1:
+            self._level = min(1.0, 2 * self._level)
+        else:
+            self._steps += 1
+            self._step = 1.0 if self._steps <= SMALL_STEPS else min(2 * self._step, max(1.0, self._level / 2))
+            self._level += int(self._step)
+        self._next_step_at = now + ROUND * self.rules.period + self.round_trip
+
+    def refused(self, now: float, sent_at: float, stop: float) -> bool:
+        """Note a refused request; return whether it counts: others may have been on their way with it.
+
+        :param stop: seconds for which nothing of the category is sent now.
+        """
+        if sent_at <= self._settled_at:
+            return False
+        if now > self._settled_at + FORGIVEN * self.rules.period:
+            self._strikes = 0
+        if not self.is_learnt:
+            recent = sum(1 for moment in self._admitted if moment > sent_at - self.rules.window)
+            self._level = min(self._level, max(1.0, recent))
+            self.is_learnt = True
+            self._failures = FIRST_FAILURES - 1
+        elif self._level > self._held:
+            self._level = self._held
+        else:
+            share = CUTS[min(self._strikes, len(CUTS) - 1)]
+            self._strikes += 1
+            self._level = min(self._level * share, self.whole - 1) if self._level >= 2 else self._level / 2
+        self._level = self._held = max(self._level, self.rules.lowest)
+        self._failures = min(self._failures + 1, MOST_FAILURES)
+        self._step, self._steps = 1.0, 0
+        self._cut_at = now
+        self._settled_at = now + max(stop, self.rules.period)
+        self._next_step_at = now + stop + self._hold(stop) * (0.75 + self._chance() / 2)
+        return True
+
+    def _hold(self, stop: float) -> float:
+        """Return the seconds until the next attempt at a higher level."""
+        period = self.rules.period
+        cheap = max(1 / (PROBE_SHARE * self.rate), stop / STOP_SHARE)
+        eager = SHORTEST_HOLD * period * 2.0 ** (self._failures - 1)
+        return min(max(SHORTEST_HOLD * period, min(cheap, eager)), LONGEST_HOLD * period)

@@ -1,0 +1,262 @@
+"""The limits of a connection, shared by all hooks, threads and event loops of a process.
+
+Extend limits an organization, reads apart from writes apart from runs. What it allows is learnt
+(:mod:`extend_provider.client.pacing.level`), so several processes share it without a setting. A
+``Retry-After`` stops the category for the whole process. No lock is held while anybody waits.
+
+(aiolimiter is bound to one event loop; pyrate-limiter brings buckets, clocks and background threads. Neither
+learns.)
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+from extend_provider.client.calls import ApiCall
+from extend_provider.client.errors import TOO_MANY_REQUESTS
+from extend_provider.client.pacing.flight import InFlight
+from extend_provider.client.pacing.level import Level, Rules
+from extend_provider.client.pacing.turns import Turns
+from extend_provider.client.settings import ExtendSettings
+from extend_provider.exceptions import ExtendRateLimitError
+
+#: What Extend counts apart (docs/api-contract.md, section 5).
+Category = Literal["read", "write", "run"]
+
+RULES: Final[Mapping[Category, Rules]] = {
+    "read": Rules(),
+    "write": Rules(),
+    # Extend's limits of runs are per minute, from 60 on. A refusal may as well be of the second's limit of
+    # writes, and a task that sends one batch learns nothing from its own count: so never below one in 5 s.
+    "run": Rules(window=60.0, start=300.0, doubling=30.0, lowest=15.0),
+}
+#: Paths whose POST creates runs.
+_RUNS: Final = frozenset({"/workflow_runs", "/workflow_runs/batch"})
+#: A learnt rate is logged when it differs from the one logged before by more than this.
+SAME_SHARE: Final = 0.75
+#: Seconds for which nothing is sent after a 429 without ``Retry-After``.
+PAUSE: Final = 0.125
+#: Requests that may go at once after an idle time: as many as the smallest plan allows in a second.
+BURST: Final = 5
+#: Longest time that a waiting request sleeps at a stretch, in seconds; its turn may have moved by then.
+LONGEST_SLEEP: Final = 1.0
+#: Requests that may be open at the same time, at least and at most: the latter bounds memory and is the size
+#: of aiohttp's pool of connections. Eight alone would be too few for
+#: 75 per second if an answer took more than 0.1 s.
+LEAST_IN_FLIGHT, MOST_IN_FLIGHT = 8, 100
+#: Multiple of rate × round trip that may be open, because round trips differ.
+SPARE_SHARE: Final = 1.5
+
+log = logging.getLogger(__name__)
+
+
+def category_of(call: ApiCall[Any]) -> Category:
+    """Return which of Extend's limits a call counts against."""
+    if call.method == "GET":
+        return "read"
+    return "run" if call.method == "POST" and call.path in _RUNS else "write"
+
+
+class ConnectionLimits:
+    """The pace of each category of a connection's requests.
+
+    :param name: of the connection, for log lines.
+    :param bound: the connection's ``requests_per_second``, which no category exceeds, and from which those
+        that are limited per second start; None: no bound.
+    """
+
+    def __init__(
+        self, name: str, *, bound: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.name = name
+        self.bound = bound
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lanes: dict[Category, _Lane] = {}
+
+    def reserve(self, wanted: ApiCall[Any] | Category) -> float:
+        """Take the next turn of a category and return the seconds to wait for it."""
+        return self._wait(self.turn(wanted), math.inf)
+
+    def turn(self, wanted: ApiCall[Any] | Category) -> Turn:
+        """Take the next turn of a category; see :class:`Turn`."""
+        category = wanted if isinstance(wanted, str) else category_of(wanted)
+        with self._lock:
+            lane, now = self._lane(category), self._clock()
+            return Turn(self, category, lane.turns.take(now))
+
+    def answered(self, turn: Turn) -> None:
+        """Note that Extend has not refused a request, whatever else it has answered."""
+        with self._lock:
+            lane, now = self._lane(turn.category), self._clock()
+            lane.level.admitted(now, turn.sent_at or now, waited=turn.has_waited)
+            lane.turns.change(now, self._rate(lane))  # for those that wait already
+
+    def refused(self, category: Category, retry_after: float | None, *, sent_at: float | None = None) -> None:
+        """Note a 429: nothing of the category is sent for ``retry_after`` seconds, and less than before then.
+
+        :param sent_at: when the request was sent; None: just now.
+        """
+        with self._lock:
+            lane, now = self._lane(category), self._clock()
+            stop = retry_after or 0.0
+            counts = lane.level.refused(now, now if sent_at is None else sent_at, stop)
+            if stop:
+                lane.stopped_until = max(lane.stopped_until, now + stop)
+            # Without a word of Extend's, a moment of our own: the window is full for now.
+            lane.turns.stop(now, now + (stop or PAUSE))
+            lane.turns.change(now, self._rate(lane))
+            rate = self._rate(lane)
+            news = counts and not SAME_SHARE < rate / lane.told_rate < 1 / SAME_SHARE
+            if news:
+                lane.told_rate = rate
+        if news:
+            log.info(
+                "Connection %s: Extend limits its %s requests; this process now sends up to %.3g per second.",
+                self.name,
+                category,
+                rate,
+            )
+
+    def rate(self, category: Category) -> float:
+        """Return how many requests per second of a category are known to be allowed at the moment.
+
+        Only what was tried is known: a process that asks seldom, as one that polls, keeps the careful start,
+        which is the smallest plan that has a price, or what the connection says of the plan. So a share of
+        this rate is little of any plan, and grows in a process that has asked for more.
+        """
+        with self._lock:
+            return self._rate(self._lane(category))
+
+    def is_learnt(self, category: Category) -> bool:
+        """Return whether Extend has refused any request of a category yet."""
+        with self._lock:
+            return self._lane(category).level.is_learnt
+
+    def in_flight(self, category: Category, *, at_most: int | None = None) -> InFlight:
+        """Return places for the open requests of one task on one event loop: rate × round trip, and a few."""
+        bound = MOST_IN_FLIGHT if at_most is None else at_most
+        return InFlight(lambda: min(self.most_in_flight(category), bound))
+
+    def most_in_flight(self, category: Category) -> int:
+        """Return how many requests of a category to have open, so that the rate is what limits."""
+        with self._lock:
+            lane = self._lane(category)
+            enough = self._rate(lane) * lane.level.round_trip * SPARE_SHARE + LEAST_IN_FLIGHT
+            return min(int(enough), MOST_IN_FLIGHT)
+
+    def _wait(self, turn: Turn, patience: float) -> float:
+        with self._lock:
+            lane, now = self._lane(turn.category), self._clock()
+            stopped = lane.stopped_until - now
+            if stopped > patience:
+                raise ExtendRateLimitError(
+                    f"Extend has asked connection {self.name} to send no {turn.category} requests for "
+                    f"{stopped:.0f} s more, so nothing was sent. Try again after that.",
+                    status=TOO_MANY_REQUESTS,
+                    retryable=True,
+                    retry_after=stopped,
+                )
+            wait = lane.turns.moment(turn.number) - now
+            if wait > 0:
+                turn.has_waited = True
+                return wait
+            turn.sent_at = now
+            return 0.0
+
+    def _give_back(self, turn: Turn) -> None:
+        with self._lock:
+            self._lane(turn.category).turns.give_back(turn.number)
+
+    def _lane(self, category: Category) -> _Lane:
+        lane = self._lanes.get(category)
+        if lane is None:
+            level = Level(RULES[category])
+            turns = Turns(self._clock(), level.rate, idle=level.rules.period, burst=BURST)
+            lane = self._lanes[category] = _Lane(level, turns)
+        if self.bound is not None and category != "run":
+            lane.level.expect(self.bound)
+        lane.turns.change(self._clock(), self._rate(lane))
+        return lane
+
+    def _rate(self, lane: _Lane) -> float:
+        return lane.level.rate if self.bound is None else min(lane.level.rate, self.bound)
+
+
+class Turn:
+    """The turn of one request.
+
+    :ivar sent_at: when it came, by the clock of its limits; None until then.
+    :ivar has_waited: whether the request had to wait for it.
+    """
+
+    __slots__ = ("_limits", "category", "has_waited", "number", "sent_at")
+
+    def __init__(self, limits: ConnectionLimits, category: Category, number: int) -> None:
+        self._limits = limits
+        self.category: Category = category
+        self.number = number
+        self.sent_at: float | None = None
+        self.has_waited = False
+
+    def wait(self, patience: float = math.inf) -> float:
+        """Return 0 once it has come, else the seconds to sleep before asking again: it may move meanwhile.
+
+        :param patience: longest stop to wait for, in seconds.
+        :raises ExtendRateLimitError: Extend has asked to send nothing for longer than that.
+        """
+        return min(self._limits._wait(self, patience), LONGEST_SLEEP)  # halves of one thing
+
+    def give_back(self) -> None:
+        """Leave it to another request, because this one is not sent."""
+        self._limits._give_back(self)  # see above
+
+    def end(self, status: int, retry_after: float | None) -> None:
+        """Note the answer to its request: its status, and the seconds of its ``Retry-After``."""
+        if status == TOO_MANY_REQUESTS:
+            self._limits.refused(self.category, retry_after, sent_at=self.sent_at)
+        else:
+            self._limits.answered(self)
+
+
+class _Lane:
+    """What is known of one category."""
+
+    __slots__ = ("level", "stopped_until", "told_rate", "turns")
+
+    def __init__(self, level: Level, turns: Turns) -> None:
+        self.level = level
+        self.turns = turns
+        self.stopped_until = float("-inf")
+        self.told_rate = math.inf  # what the log says
+
+
+_limits: dict[tuple[str, str], ConnectionLimits] = {}
+_limits_lock = threading.Lock()
+
+
+def limits_of(settings: ExtendSettings) -> ConnectionLimits:
+    """Return the process's limits of a connection; a changed bound holds from the next request on."""
+    with _limits_lock:
+        key = (settings.conn_id, settings.base_url)
+        limits = _limits.get(key)
+        if limits is None:
+            limits = _limits[key] = ConnectionLimits(settings.conn_id)
+        limits.bound = settings.requests_per_second
+        return limits
+
+
+def forget_limits() -> None:
+    """Forget everything that was learnt, as in a new process."""
+    global _limits_lock  # after a fork, another thread of the parent may have held it
+    _limits_lock = threading.Lock()
+    _limits.clear()
+
+
+os.register_at_fork(after_in_child=forget_limits)

@@ -1,0 +1,93 @@
+"""How the pace is learnt: simulated processes at a server whose limit they are not told."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.extend.simulated_rate import Counting, Server, Simulation
+
+
+@pytest.mark.parametrize("counting", ["bucket", "sliding"])
+@pytest.mark.parametrize("limit", [10, 75])
+@pytest.mark.parametrize("processes", [1, 4])
+def test_the_limit_is_used_and_little_is_refused(counting: Counting, limit: float, processes: int) -> None:
+    simulation = Simulation(Server(limit, counting), processes, late=0.005)
+    simulation.run(120)
+    used, refused, rates = simulation.figures(20, 120, limit)
+    assert used > 0.87
+    assert refused < 0.025
+    assert min(rates) > 0.1 * limit / processes, "nobody starves"
+
+
+@pytest.mark.parametrize("limit", [10, 75])
+def test_what_others_leave_is_taken_once_they_are_done(limit: float) -> None:
+    simulation = Simulation(Server(limit), 4, late=0.005)
+    simulation.run(60)
+    for process in (1, 2, 3):
+        simulation.stop(process)
+    simulation.run(180)
+    used, refused, _ = simulation.figures(120, 180, limit)
+    assert used > 0.85
+    assert refused < 0.02
+
+
+def test_sixteen_processes_share_a_limit() -> None:
+    simulation = Simulation(Server(75), 16)
+    simulation.run(120)
+    used, refused, rates = simulation.figures(20, 120, 75)
+    assert used > 0.8
+    assert refused < 0.04
+    assert min(rates) > 0.05, "nobody starves"
+
+
+@pytest.mark.parametrize("round_trip", [0.005, 0.2])
+def test_the_round_trip_does_not_limit(round_trip: float) -> None:
+    simulation = Simulation(Server(75), 1, round_trip=round_trip)
+    simulation.run(60)
+    used, refused, _ = simulation.figures(20, 60, 75)
+    assert used > 0.85
+    assert refused < 0.02
+
+
+def test_a_round_trip_of_two_seconds_is_bounded_by_the_open_requests() -> None:
+    simulation = Simulation(Server(20), 1, round_trip=2.0)
+    simulation.run(120)
+    used, refused, _ = simulation.figures(40, 120, 20)
+    assert used > 0.7
+    assert refused < 0.05
+
+
+@pytest.mark.parametrize(("before", "after"), [(75, 10), (10, 75)])
+def test_another_limit_is_followed(before: float, after: float) -> None:
+    server = Server(before)
+    simulation = Simulation(server, 1)
+    simulation.run(60)
+    server.limit = after
+    simulation.run(240)
+    used, refused, _ = simulation.figures(160, 240, after)
+    assert used > 0.85
+    assert refused < 0.02
+
+
+def test_a_long_retry_after_is_kept_and_then_all_goes_on() -> None:
+    simulation = Simulation(Server(75), 1, retry_after=60.0)
+    simulation.run(200)
+    first = next(each.at for each in simulation.seen if not each.admitted)
+    stopped = [each for each in simulation.seen if first + 1 < each.at < first + 59.9]
+    assert not stopped
+    assert any(each.admitted for each in simulation.seen if each.at > first + 60)
+
+
+def test_others_of_the_same_organization_are_given_way_to() -> None:
+    server = Server(75)
+    simulation = Simulation(server, 1)
+
+    def foreign() -> None:
+        server.admit(simulation.now)
+        simulation.at(simulation.now + 1 / 40, foreign)
+
+    simulation.at(0, foreign)
+    simulation.run(120)
+    used, refused, _ = simulation.figures(30, 120, 35)
+    assert used > 0.75
+    assert refused < 0.02
