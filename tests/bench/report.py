@@ -74,6 +74,8 @@ def table(rows: Iterable[Row], columns: Mapping[str, str] | None = None) -> str:
 
 def shown(value: Any) -> str:
     """Return a figure as people read it."""
+    if isinstance(value, float) and value:
+        value = round(value, 2) if abs(value) >= 0.1 else float(f"{value:.2g}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:,}"
     return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

@@ -11,11 +11,11 @@ import pytest
 
 from bench.__main__ import PAGE, PICTURE, PROJECT, assemble
 from bench.chart import growth
-from bench.end_to_end import WAYS, Comparison
+from bench.end_to_end import WAYS, Comparison, compare
 from bench.kept import Result, load, run
 from bench.parts import PARTS, Part, available
 from bench.report import COLUMNS, filled, rows_end_to_end, table
-from bench.world import Measured
+from bench.world import Measured, World
 
 MARKERS = ["machine", "end_to_end", "parts"]
 
@@ -113,6 +113,38 @@ def test_the_rows_so_far_are_kept_after_each_run_as_medians(tmp_path: Path) -> N
     assert set(COLUMNS) <= {*row, "times"}
 
 
+class Seeded:
+    """Has documents, and no Airflow: what runs in it here asks for nothing else."""
+
+    def seed(self, documents: int) -> None:
+        assert documents == 10
+
+
+def test_a_way_that_fails_is_named_and_costs_no_other_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def fails(world: World, documents: int) -> Measured:
+        tried.append(documents)
+        raise RuntimeError("no such DAG")
+
+    def works(world: World, documents: int) -> Measured:
+        return Measured(**measured("ours", documents, 2.0))
+
+    monkeypatch.setattr("bench.end_to_end.WAYS", {"http": fails, "ours": works})
+    world: Any = Seeded()
+    found = Comparison(tmp_path / "rows.json")
+    compare(world, ["http", "ours"], 10, 2, found, deadline=float("inf"))
+    assert tried == [10]
+    assert found.failures == ["http with 10 documents"]
+    assert [(row.way, row.runs) for row in found.rows()] == [("ours", 2)]
+
+    late = Comparison()
+    compare(world, ["ours"], 10, 2, late, deadline=0.0)
+    assert [row.runs for row in late.rows()] == [1]
+
+
 def test_assembling_writes_the_page_and_its_picture(tmp_path: Path) -> None:
     rows = [measured("ours", 10, 3.0), measured("ours", 100, 9.0)]
     kept = {"part": "growth", "command": "c", "when": "w", "machine": "m", "seconds": 1, "rows": rows}
@@ -138,3 +170,8 @@ def test_parts_name_modules_and_ways_that_exist() -> None:
 
 def test_a_table_takes_its_columns_from_all_rows() -> None:
     assert table([{"a": 1000}, {"b": True}]) == "| a | b |\n| --- | --- |\n| 1,000 |  |\n|  | True |"
+    assert table([{"a": 1234.5678}, {"a": 0.012345}, {"a": 0.0}]).splitlines()[2:] == [
+        "| 1,234.57 |",
+        "| 0.012 |",
+        "| 0.0 |",
+    ]

@@ -27,29 +27,29 @@ with DAG(
             return "folder"
 
         @task
-        def plan(folder: str, params: Any = None) -> list[int]:
+        def plan(folder: Any, params: Any = None) -> list[int]:
             return list(range(params["chunks"]))
 
         @task(trigger_rule=TriggerRule.ALL_DONE)
-        def finish(folder: str) -> None:
+        def finish(folder: Any) -> None:
             return None
 
         @task_group
-        def chunk(number: int) -> None:
+        def chunk(number: Any) -> None:
             @task
-            def submit(number: int) -> int:
+            def submit(number: Any) -> Any:
                 return number
 
             @task
-            def wait(number: int, sent: int) -> int:
+            def wait(number: Any, sent: Any) -> Any:
                 return number
 
             @task
-            def collect(number: int, sent: int) -> int:
+            def collect(number: Any, sent: Any) -> Any:
                 return number
 
             @task(pool="extend_warehouse")
-            def load(number: int, sent: int, collected: int) -> int:
+            def load(number: Any, sent: Any, collected: Any) -> Any:
                 return number
 
             sent = submit(number)
