@@ -7,6 +7,7 @@ other; after Ctrl-C the page is written with what there is.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def main() -> int:
         "--assemble", action="store_true", help="run nothing, write the page from kept results"
     )
     asked = parser.parse_args()
+    # A shell has background jobs ignore SIGINT; a part is stopped by it, and would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = KEPT / ("quick" if asked.quick else "whole")
     folder.mkdir(parents=True, exist_ok=True)
     failed = False
