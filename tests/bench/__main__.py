@@ -1,7 +1,7 @@
 """Run all benchmarks and write ``docs/benchmarks.md``: ``python -m bench --help``.
 
 The results of each part are kept in an ignored folder. A part that fails is named in the page and stops no
-other; after Ctrl-C the page is written with what there is.
+other; after Ctrl-C, or SIGTERM, the page is written with what there is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def main() -> int:
     )
     asked = parser.parse_args()
     # A shell has background jobs ignore SIGINT; a part is stopped by it, and would inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     folder = KEPT / ("quick" if asked.quick else "whole")
     folder.mkdir(parents=True, exist_ok=True)
     failed = False
