@@ -94,9 +94,8 @@ lint: $(DEV)  ## Ruff, imports (one way, all declared), mypy
 	$(BIN)/mypy
 
 .PHONY: bench
-bench: $(DEV)  ## Ours beside what one would write instead, and each part alone, into docs/benchmarks.md; QUICK=1 is small
-	mkdir -p .sandbox-bench
-	cd tests && ../$(BIN)/python -m bench $(if $(QUICK),--quick --to ../.sandbox-bench)
+bench: $(DEV)  ## Ours beside what one would write instead, and each part alone, into docs/benchmarks.md; QUICK=1 is small, ONLY="growth rate" runs these parts
+	cd tests && ../$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: lock
 lock: $(DEV)  ## Bring constraints.txt up to the newest releases that fit together

@@ -1,129 +1,87 @@
 """Run all benchmarks and write ``docs/benchmarks.md``: ``python -m bench --help``.
 
-Each module prints a JSON list of flat rows with ``--json``, and has ``--quick`` for a small run.
+The results of each part are kept in an ignored folder. A part that fails is named in the page and stops no
+other; after Ctrl-C, or SIGTERM, the page is written with what there is.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import importlib.util
-import json
-import os
-import platform
-import subprocess
+import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-DOCS = Path(__file__).parents[2] / "docs"
-Row = Mapping[str, Any]
+from bench.chart import growth
+from bench.kept import load, run
+from bench.parts import PARTS, Part, available
+from bench.report import filled, rows_end_to_end
 
-#: The modules in the order of the page, each with its heading and what its rows say.
-MODULES: Mapping[str, tuple[str, str]] = {
-    "end_to_end": (
-        "From S3 to the warehouse",
-        "`documents_to_warehouse` beside what one would write instead, in one Airflow (LocalExecutor), with "
-        "the same API and S3. Extend answers at once and a run takes five seconds. `extend_cpu` and "
-        "`s3_cpu` are shares of one core that the stand-ins used. The others land the values alone: no "
-        "columns, no evidence, no problems; they pay again on a retry and keep presigned URLs in XCom.",
-    ),
-    "overhead": ("Airflow's own cost", "The same tasks without work, beside ours."),
-    "landing": ("Landing", "`land()` beside the barest SQL that ends in the same rows."),
-    "discovery": ("Discovery", "Listing and planning of many keys."),
-    "rate": ("The rate limit", "The share of the limit that is used, and the share of refused requests."),
-    "triggerer": ("The triggerer", "Deferred batches in one process."),
-    "latency": ("Latency", "From the last run that settles to the landed row."),
-    "parsing": ("Parsing", "Each DAG file beside an empty DAG."),
-    "webhooks": ("Webhooks", "A receiver on one core."),
-}
-#: Arguments of a module: of a whole run, and of a quick one if it does not take ``--quick``.
-WHOLE: Mapping[str, Sequence[str]] = {
-    "end_to_end": ("--documents", "100", "1000", "10000", "100000", "--repeat", "3"),
-    "webhooks": ("--inbox", "file", "s3"),
-}
-QUICK: Mapping[str, Sequence[str]] = {"webhooks": ("--events", "500", "--at-a-time", "1")}
+PROJECT = Path(__file__).parents[2]
+PAGE = PROJECT / "docs" / "benchmarks.md"
+PICTURE = "images/benchmarks.svg"
+KEPT = PROJECT / ".sandbox-bench"
 
 
-def run(module: str, *, quick: bool) -> list[Row]:
-    """Run one module in a process of its own and return its rows.
-
-    :raises subprocess.CalledProcessError: it has failed; what it says went to stderr.
-    """
-    arguments = QUICK.get(module, ("--quick",)) if quick else WHOLE.get(module, ())
-    answer = subprocess.run(
-        [sys.executable, "-m", f"bench.{module}", *arguments, "--json"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    rows: list[Row] = json.loads(answer.stdout)
-    return rows
-
-
-def table(rows: Iterable[Row]) -> str:
-    """Return rows as a table in Markdown; a column for each key, in the order in which keys appear."""
-    found = [*rows]
-    columns = [*dict.fromkeys(name for row in found for name in row)]
-    lines = [columns, ["---"] * len(columns), *([shown(row.get(name)) for name in columns] for row in found)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def shown(value: Any) -> str:
-    """Return a figure as people read it."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "" if value is None else str(value).replace("|", "\\|")
-
-
-def page(results: Mapping[str, list[Row]], *, command: str, picture: str | None) -> str:
-    """Return the page: the machine, then a section for each module that has run."""
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("apache-airflow", "duckdb", "moto", "aiohttp")
-    )
-    parts = [
-        "# Benchmarks",
-        f"`{command}`, {dt.datetime.now(dt.UTC):%Y-%m-%d}, on {os.cpu_count()} cores ({platform.machine()}), "
-        f"Python {platform.python_version()}, {versions}. Compare figures of one table with one another: "
-        "they come from one run on one machine.",
-    ]
-    for module, rows in results.items():
-        heading, text = MODULES[module]
-        parts += [f"## {heading}", text, table(rows)]
-        if module == "end_to_end" and picture is not None:
-            parts.append(f"![Seconds by the number of documents]({picture})")
-    return "\n\n".join(parts) + "\n"
-
-
-def main() -> None:
-    """Run the modules, and write the page and the picture of growth."""
+def main() -> int:
+    """Run the parts, and write the page and the picture of growth; return 1 if a part has failed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=MODULES, default=list(MODULES))
-    parser.add_argument("--quick", action="store_true", help="small runs, for a look")
-    parser.add_argument("--to", type=Path, default=DOCS, help="folder of the page (default: docs)")
+    names = [part.name for part in PARTS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="these parts")
+    parser.add_argument("--quick", action="store_true", help=f"small runs; the page goes to {KEPT.name}")
+    parser.add_argument(
+        "--assemble", action="store_true", help="run nothing, write the page from kept results"
+    )
     asked = parser.parse_args()
-    there = [name for name in asked.only if importlib.util.find_spec(f"bench.{name}")]
-    results: dict[str, list[Row]] = {}
-    with Progress() as progress:
-        task = progress.add_task("benchmarks", total=len(there))
-        for module in there:
-            progress.update(task, description=module)
-            results[module] = run(module, quick=asked.quick)
-            progress.advance(task)
-    from bench.chart import growth
+    # A shell has background jobs ignore SIGINT; a part is stopped by it, and would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    folder = KEPT / ("quick" if asked.quick else "whole")
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = False
+    try:
+        if not asked.assemble:
+            failed = _run(available(asked.only, quick=asked.quick), folder, quick=asked.quick)
+    except KeyboardInterrupt:
+        failed = True
+    assemble(folder, folder / PAGE.name if asked.quick else PAGE)
+    return int(failed)
 
-    drawn = growth(results.get("end_to_end", []))
+
+def assemble(folder: Path, page: Path) -> None:
+    """Write a page, and the picture beside it, from the results in a folder."""
+    results = load(folder, PARTS)
+    drawn = growth(rows_end_to_end(results))
     if drawn is not None:
-        (asked.to / "benchmarks.svg").write_bytes(drawn)
-    command = "make bench QUICK=1" if asked.quick else "make bench"
-    picture = None if drawn is None else "benchmarks.svg"
-    (asked.to / "benchmarks.md").write_text(page(results, command=command, picture=picture))
+        picture = page.parent / PICTURE
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_bytes(drawn)
+    page.write_text(filled(PAGE.read_text(), results, None if drawn is None else PICTURE))
+
+
+def _run(parts: list[Part], folder: Path, *, quick: bool) -> bool:
+    """Run parts one after another; return True if one has failed."""
+    failed = False
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("benchmarks", total=len(parts))
+        for part in parts:
+
+            def tell(line: str, name: str = part.name) -> None:
+                progress.update(bar, description=f"{name}: {line[:80]}" if line else name)
+
+            tell("")
+            result = run(part, folder, quick=quick, tell=tell)
+            said = f"{part.name}: {len(result.rows)} rows, {result.seconds} s"
+            if result.error:
+                said += f"; it {result.error}, see {part.name}.log in {folder}"
+            progress.console.print(said, markup=False)
+            failed = failed or result.error is not None
+            progress.advance(bar)
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-#: Grey that has contrast on white and on black.
+#: Grey and colours that have contrast on white and on black, at least 3 : 1 on each.
 GREY = "#808080"
+COLOURS = ("#1a85ff", "#d55e00", "#0f9d70", "#c2459c", "#8a7a00", "#7b6fd0")
 
 
 def growth(rows: Iterable[Mapping[str, Any]]) -> bytes | None:
@@ -26,10 +27,22 @@ def growth(rows: Iterable[Mapping[str, Any]]) -> bytes | None:
         foreground=GREY,
         foreground_strong=GREY,
         foreground_subtle=GREY,
+        colors=COLOURS,
         font_family="sans-serif",
     )
+    counts = sorted({count for points in lines.values() for count, _ in points})
     chart = pygal.XY(
-        style=style, js=[], logarithmic=True, x_title="documents", y_title="seconds", legend_at_bottom=True
+        style=style,
+        js=[],
+        logarithmic=True,
+        xrange=(counts[0] / 1.5, counts[-1] * 1.5),
+        x_labels=counts,
+        x_value_formatter=lambda count: f"{count:,.0f}",
+        x_title="documents",
+        y_title="seconds",
+        legend_at_bottom=True,
+        width=720,
+        height=440,
     )
     for way, points in lines.items():
         chart.add(way, points)

@@ -11,7 +11,10 @@ import dataclasses
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -81,7 +84,7 @@ MOST = {"sdk": 10_000, "listed": 10_000, "mapped": 100}
 DAGS = {"ours": "bench_ours", "webhooks": "bench_ours", "listed": "bench_ours", "http": "bench_http"}
 
 
-def median(measured: Iterable[Measured]) -> Measured:
+def median(measured: Sequence[Measured]) -> Measured:
     """Return the medians of one way's repetitions."""
     rows = [dataclasses.asdict(row) for row in measured]
     middle = {
@@ -89,29 +92,63 @@ def median(measured: Iterable[Measured]) -> Measured:
         for name, value in rows[0].items()
     }
     whole = {name: round(middle[name]) for name, value in rows[0].items() if isinstance(value, int)}
-    return Measured(**{**middle, **whole})
+    rounded = {name: round(middle[name], 2) for name, value in rows[0].items() if isinstance(value, float)}
+    return Measured(**{**middle, **whole, **rounded, "runs": len(rows)})
+
+
+@dataclasses.dataclass(slots=True)
+class Comparison:
+    """What has been measured so far, by way and number of documents.
+
+    :param keep: file that has the medians so far, for whom a later failure must not cost them.
+    """
+
+    keep: Path | None = None
+    failures: list[str] = dataclasses.field(default_factory=list)
+    _measured: dict[tuple[int, str], list[Measured]] = dataclasses.field(default_factory=dict)
+
+    def add(self, way: str, row: Measured) -> None:
+        """Take a repetition in."""
+        self._measured.setdefault((row.documents, way), []).append(row)
+        if self.keep is not None:
+            self.keep.write_text(self.json())
+
+    def rows(self) -> list[Measured]:
+        """Return the medians."""
+        return [median(rows) for _, rows in sorted(self._measured.items(), key=lambda item: item[0][0])]
+
+    def json(self) -> str:
+        """Return the medians as a JSON list."""
+        return json.dumps([dataclasses.asdict(row) for row in self.rows()], indent=1)
 
 
 def compare(
-    ways: Iterable[str], documents: Iterable[int], repeat: int, *, show_tasks: bool = False
-) -> list[Measured]:
-    """Measure each way with each number of documents; what was measured goes to stderr at once."""
-    found = []
-    with running_world(lambda step: console.print(f"[dim]{step}[/]")) as world:
-        for count in sorted(documents):
-            console.print(f"[dim]{count:,} documents to S3[/]")
-            world.seed(count)
-            for way in ways:
-                if count > MOST.get(way, count):
-                    continue
-                again = []
-                for _ in range(repeat):
-                    again.append(WAYS[way](world, count))
-                    console.print(again[-1])
-                    if show_tasks and way in DAGS:
-                        show(world.tasks(DAGS[way]))
-                found.append(median(again))
-    return found
+    world: World, ways: Sequence[str], documents: int, repeat: int, into: Comparison, **options: Any
+) -> None:
+    """Measure each way with a number of documents, ``repeat`` times.
+
+    A way that fails is not tried again, and stops no other way.
+
+    :param options: ``deadline``: after it no second repetition begins; ``show_tasks``.
+    """
+    console.print(f"[dim]{documents:,} documents to S3[/]")
+    world.seed(documents)
+    left = [way for way in ways if documents <= MOST.get(way, documents)]
+    for number in range(repeat):
+        for way in list(left):
+            if number and time.monotonic() > options.get("deadline", float("inf")):
+                return
+            try:
+                row = WAYS[way](world, documents)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the other ways are measured)
+                console.print(f"{way} with {documents:,} documents has failed: {error}", markup=False)
+                into.failures.append(f"{way} with {documents:,} documents")
+                left.remove(way)
+                continue
+            console.print(row)
+            into.add(way, row)
+            if options.get("show_tasks") and way in DAGS:
+                show(world.tasks(DAGS[way]))
 
 
 def show(rows: list[dict[str, object]], to: Console = console) -> None:
@@ -124,23 +161,32 @@ def show(rows: list[dict[str, object]], to: Console = console) -> None:
     to.print(table)
 
 
-def main() -> None:
-    """Measure, and print a table or JSON."""
+def main() -> int:
+    """Measure, and print a table or JSON; return 1 if a way has failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.end_to_end", description=__doc__)
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--repeat", type=int, default=1, help="repetitions, of which the medians are printed")
+    parser.add_argument(
+        "--minutes", type=float, default=60, help="begin no further repetition after so many minutes"
+    )
     parser.add_argument("--tasks", action="store_true", help="also say when the tasks began and ended")
     parser.add_argument("--quick", action="store_true", help="1,000 documents, once")
+    parser.add_argument("--keep", type=Path, help="file for the rows so far, as JSON")
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
     asked = parser.parse_args()
-    documents, repeat = ([1000], 1) if asked.quick else (asked.documents, asked.repeat)
-    rows = [dataclasses.asdict(row) for row in compare(asked.ways, documents, repeat, show_tasks=asked.tasks)]
+    documents, repeat = ([1000], 1) if asked.quick else (sorted(asked.documents), asked.repeat)
+    deadline = time.monotonic() + asked.minutes * 60
+    found = Comparison(asked.keep)
+    with running_world(lambda step: console.print(f"[dim]{step}[/]")) as world:
+        for count in documents:
+            compare(world, asked.ways, count, repeat, found, deadline=deadline, show_tasks=asked.tasks)
     if asked.json:
-        json.dump(rows, sys.stdout, indent=1)
+        sys.stdout.write(found.json())
     else:
-        show(rows, Console(width=160))
+        show([dataclasses.asdict(row) for row in found.rows()], Console(width=160))
+    return int(bool(found.failures))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

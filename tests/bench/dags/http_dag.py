@@ -4,8 +4,8 @@ It is written as a good engineer would: one batch for each thousand documents, e
 give their worker back between two looks, requests in parallel, large data in files, one writer at a time.
 
 What it does not do: a retry of ``submit`` after a lost answer, or of the whole run, sends and pays again; the
-presigned URLs are in XCom, in rendered fields and, if a request fails, in the log; a document that fails is a
-row without its reason; nothing says which documents an earlier run has landed.
+presigned URLs are in XCom, because ``request`` returns them; a document that fails is a row without its
+reason; nothing says which documents an earlier run has landed.
 """
 
 from __future__ import annotations

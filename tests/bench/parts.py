@@ -1,0 +1,120 @@
+"""What ``make bench`` runs: parts, each one module with its arguments and its own time limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Sequence
+
+END_TO_END = "end_to_end"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A module as one run calls it; it prints a JSON list of flat rows with ``--json``.
+
+    :param name: how the command line and the file of its results call it.
+    :param module: module of this package.
+    :param heading: its section in the page; parts of ``end_to_end`` share one table, which has its own text.
+    :param text: one or two sentences about the rows.
+    :param whole: arguments of a whole run.
+    :param quick: arguments of a quick run; None if it takes no part in one.
+    :param minutes: after so many minutes it is stopped; what it has kept until then is shown.
+    """
+
+    name: str
+    module: str
+    heading: str = ""
+    text: str = ""
+    whole: Sequence[str] = ()
+    quick: Sequence[str] | None = ("--quick",)
+    minutes: float = 6
+
+
+def _end_to_end(name: str, minutes: float, *whole: str, quick: Sequence[str] | None = None) -> Part:
+    return Part(name, END_TO_END, whole=whole, quick=quick, minutes=minutes)
+
+
+#: All parts, in the order in which they run and stand in the page; the longest one runs last.
+PARTS: Sequence[Part] = (
+    _end_to_end(
+        "figures",
+        18,
+        *("--documents", "1000", "10000", "--ways", "script", "http", "ours", "webhooks"),
+        *("--repeat", "3", "--minutes", "8"),
+        quick=("--documents", "100", "--ways", "script", "http", "ours", "webhooks", "mapped"),
+    ),
+    _end_to_end("variants", 8, "--documents", "10000", "--ways", "sdk", "listed"),
+    _end_to_end("mapped", 8, "--documents", "100", "--ways", "mapped", "ours"),
+    Part(
+        "overhead",
+        "overhead",
+        "Airflow's own cost",
+        "`documents_to_warehouse` with one document in each chunk, and a DAG of the same shape whose tasks "
+        "do nothing, in one Airflow (LocalExecutor). What the empty DAG costs is Airflow's. Ours waits five "
+        "seconds for Extend besides.",
+    ),
+    Part(
+        "landing",
+        "landing",
+        "Landing",
+        "`land()` beside the barest SQL that ends in the same rows. `cpu` is in seconds, `peak` in MB.",
+        whole=("--documents", "1000", "10000", "--items", "1000", "10000"),
+    ),
+    Part(
+        "discovery",
+        "discovery",
+        "Discovery",
+        "A prefix is listed and planned. The bare listing of boto3 keeps nothing and checks nothing.",
+    ),
+    Part(
+        "rate",
+        "rate",
+        "The rate limit",
+        "How much of a server's limit is used, and how many requests it refuses.",
+        whole=("--windows", "sliding", "--seconds", "30"),
+    ),
+    Part(
+        "triggerer",
+        "triggerer",
+        "The triggerer",
+        "Deferred batches in one process.",
+        whole=("--seconds", "30"),
+    ),
+    Part("latency", "latency", "Latency", "From the last run that settles to the landed row."),
+    Part(
+        "parsing",
+        "parsing",
+        "Parsing",
+        "Each DAG file in a process of its own, beside a DAG of one empty task. Airflow itself is imported "
+        "before the clock starts, because Airflow's DAG processor has it already.",
+    ),
+    Part(
+        "webhooks",
+        "webhooks",
+        "Webhooks",
+        "A receiver on one core.",
+        whole=("--inbox", "file", "s3", "--events", "2000"),
+        quick=("--events", "500", "--at-a-time", "1"),
+    ),
+    Part(
+        "page",
+        "page",
+        "The page in Airflow",
+        "Its answers over many documents.",
+        whole=("--documents", "100000", "--times", "10"),
+        minutes=8,
+    ),
+    _end_to_end("growth", 18, "--documents", "100000", "--ways", "script", "ours"),
+)
+
+
+def available(names: Sequence[str], *, quick: bool) -> list[Part]:
+    """Return the parts of these names whose module is there."""
+    return [
+        part
+        for part in PARTS
+        if part.name in names
+        and not (quick and part.quick is None)
+        and importlib.util.find_spec(f"bench.{part.module}")
+    ]
