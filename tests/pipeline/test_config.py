@@ -107,6 +107,7 @@ REFUSED: dict[Any, dict[str, list[Any]]] = {
         "extend_conn_id": CONN,
         "warehouse": ["warehouse_default", None, TEMPLATE, DEPLOYMENT],
         "pool": NAME,
+        "disk": [*CHOICE, "none"],
     },
     Warehouse: {"conn_id": CONN, "dataset": DATASET, "pool": NAME},
     Workflow: {
@@ -240,6 +241,8 @@ def test_every_wrong_field_is_named_at_once_and_the_value_shown() -> None:
         (Reprocess, {"which": TEMPLATE, "repetition": "once"}),
         (Reprocess, {"which": "failed", "repetition": " "}),
         (Reprocess, {"repetition": 2026}),
+        (Deployment, {"disk": TEMPLATE}),
+        (Deployment, {"disk": "shared"}),
         (Deployment, {"workspace": TEMPLATE, "extend_conn_id": "", "warehouse": Warehouse(TEMPLATE)}),
         (documents_to_warehouse, {"dry_run": "True", "reprocess": TEMPLATE}),
         (documents_to_warehouse, {"source": None, "reprocess": "failed"}),
@@ -292,6 +295,7 @@ def rendered(rendering: dict[str, Any], **values: Any) -> Settings:
     ("setting", "field"),
     [
         *[("workspace", "Deployment.workspace"), ("dataset", "Warehouse.dataset")],
+        ("disk", "Deployment.disk"),
         *[("workflow_id", "Workflow.id"), ("priority", "Workflow.priority"), ("limit", "Budget.limit")],
         *[("max_failed", "Quality.max_failed"), ("chunk_size", "Execution.chunk_size")],
         *[("glob", "source.glob"), ("aws_conn_id", "S3.conn_id"), ("source_conn_id", "source.conn_id")],
@@ -307,7 +311,7 @@ def test_first_task_gets_what_the_objects_say() -> None:
     settings = rendered(
         {},
         deployment=Deployment(
-            "file:///data/extend", extend_conn_id="e", warehouse=Warehouse("w", dataset="d")
+            "file:///data/extend", extend_conn_id="e", warehouse=Warehouse("w", dataset="d"), disk="shared"
         ),
         source=S3("s3://inbox/a/", glob="*.pdf", modified_from="2026-01-01", conn_id="a"),
         workflow=Workflow("wf", version=3, priority=5, metadata={"customer": 17}),
@@ -321,6 +325,7 @@ def test_first_task_gets_what_the_objects_say() -> None:
     )
     assert settings.model_dump(exclude={"source", "modified_from", "pipeline"}) == {
         "workspace": "file:///data/extend",
+        "disk": "shared",
         "extend_conn_id": "e",
         "warehouse_conn_id": "w",
         "dataset": "d",
