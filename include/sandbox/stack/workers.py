@@ -60,7 +60,9 @@ class CeleryMachines:
         configuration = folder / "valkey.conf"
         configuration.touch(mode=0o600)
         lines = (f"bind {HOST}", f"port {self._port}", f"requirepass {self._password}", f"dir {folder}")
-        configuration.write_text("\n".join((*lines, "appendonly yes", "save ''", "")))
+        # Its title would overwrite its environment, by which the stack finds its processes.
+        lines += ("appendonly yes", "save ''", "set-proc-title no")
+        configuration.write_text("\n".join(lines) + "\n")
         return Command(argv=[str(_valkey()), str(configuration)], environment=environment)
 
     def options(self, database_url: str) -> AirflowOptions:
