@@ -48,6 +48,7 @@ pytest_plugins = [
     "fixtures.airflow.quick",
     "fixtures.airflow.dag_runs",
     "fixtures.airflow.stack",
+    "fixtures.airflow.machines",
     "fixtures.engines.postgres",
     "fixtures.engines.redshift",
     "fixtures.engines.minilake",
