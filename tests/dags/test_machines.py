@@ -27,7 +27,6 @@ def celery(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("lost", "dag_id", "task"),
     [
-        ("the workspace file", "extend_on_demand", "discover"),
         ("the source file", "extend_on_demand", "discover"),
         ("the inbox of webhooks file", "extend_on_demand", "plan"),
         ("the DuckDB file", "extend_on_demand", "plan"),
@@ -68,6 +67,27 @@ def test_run_is_refused_before_anything_is_sent(
     assert lost in said
     assert outside.extend.stats()["runs_created"] == {}
     assert not outside.warehouse.exists()
+
+
+def test_remedy_that_the_refusal_names_is_one(
+    outside: Outside, run_dag: Callable[..., Any], celery: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = outside.put("documents/2026-11-19/1.txt", DOCUMENT).rpartition("/")[0] + "/"
+
+    def states(disk: str) -> dict[str, str | None]:
+        run = run_dag("on_one_machine", logical_date=None, run_conf={"source": source, "disk": disk})
+        return {ti.task_id.rpartition(".")[2]: ti.state for ti in run.get_task_instances()}
+
+    assert states("by_executor")["discover"] == "failed"
+    said = capfd.readouterr().err
+    assert "the workspace file" in said
+    assert 'Deployment(disk="shared")' in said
+    after = states("shared")
+    assert (after["discover"], after["plan"]) == ("success", "failed")
+    assert 'Deployment(disk="one_machine")' in capfd.readouterr().err
+    assert outside.extend.stats()["runs_created"] == {}
+    assert set(states("one_machine").values()) == {"success"}
+    assert outside.rows("SELECT status FROM extend.documents") == [("PROCESSED",)]
 
 
 def test_nothing_is_received_for_a_workspace_that_tasks_cannot_reach(celery: str) -> None:
