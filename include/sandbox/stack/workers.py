@@ -59,9 +59,9 @@ class CeleryMachines:
         folder.mkdir()
         configuration = folder / "valkey.conf"
         configuration.touch(mode=0o600)
-        lines = (f"bind {HOST}", f"port {self._port}", f"requirepass {self._password}", f"dir {folder}")
+        lines = [f"bind {HOST}", f"port {self._port}", f"requirepass {self._password}", f"dir {folder}"]
         # Its title would overwrite its environment, by which the stack finds its processes.
-        lines += ("appendonly yes", "save ''", "set-proc-title no")
+        lines += ["appendonly yes", "save ''", "set-proc-title no"]
         configuration.write_text("\n".join(lines) + "\n")
         return Command(argv=[str(_valkey()), str(configuration)], environment=environment)
 
