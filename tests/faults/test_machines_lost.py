@@ -13,7 +13,7 @@ pytestmark = pytest.mark.alone
 
 
 def test_worker_lost_while_chunks_are_sent(machines: Machines, request: pytest.FixtureRequest) -> None:
-    run = machines.begin(400, chunks=4, held=4, slowest=2)
+    run = machines.begin(200, chunks=2, held=2, slowest=2)
     lost = machines.lose_a_worker_that_sends(run)
     counts = machines.verdict(run)
     request.node.user_properties.append(("counts", dataclasses.asdict(counts)))

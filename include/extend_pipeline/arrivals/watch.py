@@ -11,7 +11,7 @@ from extend_pipeline.arrivals.bundling import Announcement, Bundle, Bundling
 from extend_pipeline.arrivals.intake import Intake
 from extend_pipeline.arrivals.manifests import Bundles
 from extend_pipeline.arrivals.watch_settings import WATCH_LABELS, WatchSettings, rendered
-from extend_pipeline.settings.placement import check_reachable
+from extend_pipeline.settings.reachable import check_reachable
 
 #: How long one step waits for a message. Short, because a triggerer that stops waits for the thread.
 LONGEST_WAIT: Final = 5

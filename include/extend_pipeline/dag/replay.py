@@ -23,7 +23,7 @@ from extend_pipeline.planning.replay import (
     whole_parts,
 )
 from extend_pipeline.settings import check_literals, check_shape
-from extend_pipeline.settings.placement import check_reachable
+from extend_pipeline.settings.reachable import check_reachable
 from extend_pipeline.storage.raw_index import Entry
 from extend_pipeline.storage.workspace import read_json, run_folder, write_json
 

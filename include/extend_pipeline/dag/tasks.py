@@ -25,7 +25,7 @@ from extend_pipeline.planning.quality import Landed, failure_reason, sum_of_roun
 from extend_pipeline.planning.record import LANDED_KEY, PIPELINE_KEY, landed_record, now, pipeline_record
 from extend_pipeline.planning.replay import check_whole
 from extend_pipeline.settings import Settings, read_settings, write_settings
-from extend_pipeline.settings.placement import check_reachable
+from extend_pipeline.settings.reachable import check_reachable
 from extend_pipeline.storage.raw_index import Entry, enter, land, task_provenance
 from extend_pipeline.storage.raw_zone import RawPart, part_path, write_part
 from extend_pipeline.storage.workspace import check_write_once, read_documents, run_folder

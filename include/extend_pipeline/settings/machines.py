@@ -16,15 +16,8 @@ from typing import Final, Literal
 #: run on one machine, whatever the executor.
 Disk = Literal["by_executor", "shared", "one_machine"]
 
-#: Airflow's own names of executors, and whether all their tasks run beside the scheduler.
-_CORE: Final[Mapping[str, bool]] = {
-    "LocalExecutor": True,
-    "airflow.executors.local_executor.LocalExecutor": True,
-    "CeleryExecutor": False,
-    "KubernetesExecutor": False,
-}
-#: No provider of Airflow has an executor whose tasks all run beside the scheduler.
-_OF_PROVIDERS: Final = "airflow.providers."
+#: Airflow's own short name of the one whose tasks all run beside the scheduler.
+_LOCAL: Final = "LocalExecutor"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,12 +50,11 @@ def remote_executors(
     :param asked_for: the ``executor`` of each task; None is the default, the first of its set.
     :param multi_team: ``[core] multi_team``; without it the sets of teams mean nothing. The team of a task is
         not known to it, so with it each team's executors may be meant.
-    :param is_local: tells of a class path that is not Airflow's own whether its tasks run beside the
-        scheduler.
+    :param is_local: tells of any other name or class path whether its tasks run beside the scheduler.
     """
     sets = [executors for executors in _sets(configured, multi_team=multi_team) if executors]
     meant = dict.fromkeys(each for name in asked_for for each in _meant(name, sets))
-    return [each.alias or each.path for each in meant if not _is_local(each.path, is_local)]
+    return [each.alias or each.path for each in meant if each.path != _LOCAL and not is_local(each.path)]
 
 
 def _sets(configured: str, *, multi_team: bool) -> Iterator[list[Executor]]:
@@ -84,12 +76,6 @@ def _meant(name: str | None, sets: list[list[Executor]]) -> Iterator[Executor]:
         return
     found = [each for executors in sets for each in executors if each.is_called(name)]
     yield from found or [Executor(name)]
-
-
-def _is_local(path: str, is_local: Callable[[str], bool]) -> bool:
-    if (known := _CORE.get(path)) is not None:
-        return known
-    return not path.startswith(_OF_PROVIDERS) and is_local(path)
 
 
 def unreachable(

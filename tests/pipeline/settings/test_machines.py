@@ -14,7 +14,7 @@ from airflow.sdk import DAG, TaskGroup
 
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings.machines import Disk, remote_executors, unreachable
-from extend_pipeline.settings.placement import check_reachable
+from extend_pipeline.settings.reachable import check_reachable
 
 CELERY = "airflow.providers.celery.executors.celery_executor.CeleryExecutor"
 EDGE = "airflow.providers.edge3.executors.EdgeExecutor"
@@ -35,7 +35,6 @@ class OwnLocalExecutor(LocalExecutor):
     ("configured", "asked_for", "remote"),
     [
         ("LocalExecutor", [None], []),
-        ("airflow.executors.local_executor.LocalExecutor", [None], []),
         ("CeleryExecutor", [None], ["CeleryExecutor"]),
         ("KubernetesExecutor", [None], ["KubernetesExecutor"]),
         *[(path, [None], [path]) for path in (CELERY, EDGE, ECS, VENDOR)],
@@ -142,9 +141,10 @@ def test_class_of_an_executor_tells_whether_it_is_local(
     configure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "acme", SimpleNamespace(Own=OwnLocalExecutor))
-    configure("acme.Own")
-    check_reachable(None, "by_executor", folders=ON_DISK)
-    for unknown in ("acme.Other", "no_such_module.Executor"):
+    for local in ("acme.Own", "LocalExecutor", "airflow.executors.local_executor.LocalExecutor"):
+        configure(local)
+        check_reachable(None, "by_executor", folders=ON_DISK)
+    for unknown in ("acme.Other", "no_such_module.Executor", "CeleryExecutor", CELERY):
         configure(unknown)
         with pytest.raises(PipelineInputError, match=unknown):
             check_reachable(None, "by_executor", folders=ON_DISK)

@@ -63,7 +63,7 @@ def _remote(asked_for: list[str | None]) -> list[str]:
 
 
 def _is_local(path: str) -> bool:
-    """Return what an executor's class says of itself; False if it cannot be imported here."""
+    """Return what an executor's class says of itself; False for what cannot be imported here."""
     module, _, name = path.rpartition(".")
     try:
         return bool(getattr(importlib.import_module(module), name).is_local)
