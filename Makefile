@@ -6,9 +6,14 @@ VENV := .venv$(addprefix -,$(AIRFLOW))
 CONSTRAINTS := $(if $(AIRFLOW),$(VENV)/constraints.txt,constraints.txt)
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
-# What `make run` needs, and on top of it what tests and checks need.
+# Where tasks run in `make up` and `make run`: `local` on this machine, `celery` in two workers with disks of their own.
+EXECUTOR := local
+# What `make run` needs, on top of it what it needs with Celery, and what tests and checks need.
 SANDBOX := $(VENV)/.sandbox-installed
+CELERY := $(VENV)/.celery-installed
 DEV := $(VENV)/.dev-installed
+# The environment of tests has all of it.
+STACK = $(if $(filter local,$(EXECUTOR)),$(SANDBOX),$(if $(wildcard $(DEV)),$(DEV),$(CELERY)))
 # Leaves in the environment what is asked for, in the versions of constraints.txt, and nothing else.
 install = $(UV) compile --quiet --no-header --no-annotate --python $(BIN)/python --constraint $(CONSTRAINTS) pyproject.toml $(1) --output-file $(VENV)/requirements.txt && \
 	echo '--editable .' > $(VENV)/project.txt && \
@@ -30,6 +35,10 @@ endif
 	$(call install,--extra pipeline --group sandbox)
 	@touch $@
 
+$(CELERY): $(SANDBOX)
+	$(call install,--extra postgres --group celery)
+	@touch $@
+
 $(DEV): $(SANDBOX)
 	$(call install,--extra all --group dev)
 	$(UV) install --quiet --python $(BIN)/python --no-deps --target $(VENV)/legacy-sdk --group legacy-sdk
@@ -39,12 +48,12 @@ $(DEV): $(SANDBOX)
 setup: $(DEV)  ## Install everything into .venv; tests need no network after it
 
 .PHONY: run
-run: $(SANDBOX)  ## Sample documents from S3, through Extend, into a warehouse, on a real Airflow
-	$(BIN)/python -m sandbox.stack run
+run: $(STACK)  ## Sample documents from S3, through Extend, into a warehouse, on a real Airflow
+	$(BIN)/python -m sandbox.stack run --executor $(EXECUTOR)
 
 .PHONY: up
-up: $(SANDBOX)  ## The same, left open with the Airflow UI until Ctrl-C
-	$(BIN)/python -m sandbox.stack up
+up: $(STACK)  ## The same, left open with the Airflow UI until Ctrl-C; EXECUTOR=celery has two workers
+	$(BIN)/python -m sandbox.stack up --executor $(EXECUTOR)
 
 .PHONY: down
 down: $(SANDBOX)  ## Stop what an interrupted `make up` or `make run` left

@@ -50,6 +50,7 @@ pytest_plugins = [
     "fixtures.airflow.object_storage",
     "fixtures.airflow.dag_runs",
     "fixtures.airflow.stack",
+    "fixtures.airflow.machines",
     "fixtures.engines.postgres",
     "fixtures.engines.redshift",
     "fixtures.engines.minilake",

@@ -61,7 +61,6 @@ CHART_KEYS: dict[str, type] = {
 }
 #: Options of providers that are in the official image and not here.
 OPTIONS_OF_PROVIDERS = {
-    ("celery", "worker_concurrency"),
     ("kubernetes_executor", "worker_pods_creation_batch_size"),
 }
 
@@ -154,6 +153,21 @@ def test_airflow_has_every_option(values: dict[str, Any]) -> None:
     assert [each for each in options if each[1] not in known[each[0]]["options"]] == []
     module, _, name = values["config"]["core"]["hostname_callable"].rpartition(".")
     assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_options_that_a_lost_machine_depends_on_have_the_defaults_of_the_guide() -> None:
+    from airflow.configuration import conf
+    from airflow.providers.celery.executors import default_celery
+
+    found = re.findall(r"^\| `\[(\w+)\] (\w+)` \| ([\d,]+|true)", GUIDE.read_text(), re.MULTILINE)
+    said = {(section, option): value.replace(",", "") for section, option, value in found}
+    known = conf.configuration_description
+    defaults = {each: known[each[0]]["options"][each[1]]["default"] for each in said}
+    # The provider sets this one in its code, if nobody else does.
+    broker = default_celery.get_default_celery_config(conf)["broker_transport_options"]
+    defaults["celery_broker_transport_options", "visibility_timeout"] = broker["visibility_timeout"]
+    assert {each: str(value).lower().removesuffix(".0") for each, value in defaults.items()} == said
+    assert len(said) == 4
 
 
 def test_no_disk_is_shared(values: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from fixtures.airflow.scenario import BATCH, CHUNK, WORKFLOW, Scenario
 from fixtures.airflow.timing import LOOK_SECONDS, RUN_SECONDS, SEEN_SECONDS
+from fixtures.extend.synthetic import invoice
 from sandbox.documents import ExpectedResult
 from sandbox.stack.client import DagRun
 from sandbox.stack.landed import LandedWarehouse
@@ -106,12 +107,10 @@ def seed(scenario: Scenario, truth: dict[str, Fate]) -> None:
 
 
 def result(name: str, fate: Fate) -> ExpectedResult:
-    """Return what has to land, its values too: those that the emulator's synthetic mode makes of a name."""
+    """Return what has to land, its values too."""
     if fate.status == "FAILED":
         return ExpectedResult(name, fate.status, fate.reason, None, None)
-    items = [{"description": f"{name} {position}"} for position in (1, 2)]
-    value = {"invoice_number": name, "line_items": items}
-    return ExpectedResult(name, fate.status, fate.reason, "invoice", value)
+    return invoice(name, fate.status, fate.reason)
 
 
 def kill_at_random(stack: Stack, is_over: Callable[[], bool]) -> collections.Counter[str]:

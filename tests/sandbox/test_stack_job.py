@@ -10,9 +10,10 @@ import pytest
 from sandbox.airflow_settings import AirflowSettings, load_settings
 from sandbox.stack.client import Dag
 from sandbox.stack.job import next_day, require_stand_ins
+from sandbox.stack.places import DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL
 from sandbox.stack.process import StackError
 from sandbox.stack.samples import source_of
-from sandbox.stack.supervisor import DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL, Stack
+from sandbox.stack.supervisor import Stack
 
 PROJECT = Path(__file__).parents[2]
 

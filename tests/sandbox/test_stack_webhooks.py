@@ -13,7 +13,7 @@ from extend_ai import Extend
 from fixtures.extend.api import ExtendApi
 from fixtures.extend.scripted_server import Reply, ScriptedServer
 from sandbox.airflow_settings import AirflowSettings, load_settings
-from sandbox.stack.supervisor import located
+from sandbox.stack.places import located
 from sandbox.stack.webhooks import connected
 
 PROJECT = Path(__file__).parents[2]

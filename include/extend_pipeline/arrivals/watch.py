@@ -11,6 +11,7 @@ from extend_pipeline.arrivals.bundling import Announcement, Bundle, Bundling
 from extend_pipeline.arrivals.intake import Intake
 from extend_pipeline.arrivals.manifests import Bundles
 from extend_pipeline.arrivals.watch_settings import WATCH_LABELS, WatchSettings, rendered
+from extend_pipeline.settings.reachable import check_reachable
 
 #: How long one step waits for a message. Short, because a triggerer that stops waits for the thread.
 LONGEST_WAIT: Final = 5
@@ -63,6 +64,7 @@ class Watch:
         # Imported here: it brings the provider for AWS.
         from extend_provider.webhooks.sqs import SqsQueue
 
+        check_reachable(None, settings.disk, folders={"the workspace": settings.workspace})
         self._bundles = Bundles(settings.workspace, settings.arrivals)
         # Before anything is received: each receipt that ends in an error brings a message nearer to the
         # dead-letter queue.

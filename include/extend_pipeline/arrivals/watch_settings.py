@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import ConnId, Glob, Name, RenderedSettings, SourceItem, Whole, Workspace
+from extend_pipeline.settings.machines import Disk
 from extend_pipeline.sources.addresses import check_apart, parse_source
 from extend_pipeline.sources.globs import matches
 from extend_pipeline.sources.objects import Located
@@ -25,6 +26,7 @@ WATCH_LABELS: Final = {
     "arrivals": "Arrivals.name",
     "aws_conn_id": "Arrivals.conn_id",
     "workspace": "Deployment.workspace",
+    "disk": "Deployment.disk",
     **{name: f"Arrivals.{name}" for name in ("name", "queue", "address", "glob", "at_least", "or_after")},
 }
 _NAMES: Final = frozenset(("var", "conn"))
@@ -59,6 +61,7 @@ class WatchSettings(RenderedSettings):
     or_after: Annotated[float, Field(gt=0)] = 300.0
     aws_conn_id: ConnId = "aws_default"
     workspace: Workspace
+    disk: Disk = "by_executor"
 
     @field_validator("workspace")
     @classmethod

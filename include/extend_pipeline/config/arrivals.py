@@ -56,7 +56,9 @@ class Arrivals(Checked):
         from extend_pipeline.arrivals.trigger import ArrivalsTrigger
 
         check_type("deployment", deployment, Deployment)
-        values = {**self._watched(), "workspace": deployment.workspace}
+        # Only if it is said, because Airflow knows a trigger by its arguments.
+        disk = None if deployment.disk == "by_executor" else deployment.disk
+        values = {**self._watched(), "workspace": deployment.workspace, "disk": disk}
         check_templates(values, WATCH_LABELS)
         check_literals(values, WatchSettings, label=WATCH_LABELS.__getitem__)
         given = {name: value for name, value in values.items() if value is not None}

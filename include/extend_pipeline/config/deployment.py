@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from extend_pipeline.config.checked import Checked, Templated, check_type
+from extend_pipeline.settings.machines import Disk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Deployment(Checked):
         ``s3://<connection id>@bucket/…``; neither in a source nor around it.
     :param extend_conn_id: the connection of type ``extend``.
     :param pool: the Airflow pool that bounds the batches in flight; its slots must include deferred tasks.
+    :param disk: which disk tasks see, for a workspace, source or inbox that is a folder, and for a DuckDB
+        file. ``by_executor``: their own machine's, so these are refused with an executor that has workers
+        elsewhere (Celery, Kubernetes). ``shared``: all machines mount the same disk at the same path; a
+        DuckDB file stays refused. ``one_machine``: all tasks, the triggerer and the API server run on one
+        machine, whatever the executor.
     """
 
     workspace: Templated[str]
@@ -41,6 +47,7 @@ class Deployment(Checked):
     extend_conn_id: Templated[str] = "extend_default"
     warehouse: Warehouse = Warehouse()
     pool: str = "extend"
+    disk: Templated[Disk] = "by_executor"
 
     def __post_init__(self) -> None:
         check_type("Deployment.warehouse", self.warehouse, Warehouse)

@@ -23,6 +23,7 @@ from extend_pipeline.planning.replay import (
     whole_parts,
 )
 from extend_pipeline.settings import check_literals, check_shape
+from extend_pipeline.settings.reachable import check_reachable
 from extend_pipeline.storage.raw_index import Entry
 from extend_pipeline.storage.workspace import read_json, run_folder, write_json
 
@@ -56,6 +57,7 @@ def replay_to_warehouse(
     check_shape({"group_id": group_id})
     settings = {
         "workspace": deployment.workspace,
+        "disk": deployment.disk,
         "dataset": deployment.warehouse.dataset,
         "warehouse_conn_id": deployment.warehouse.conn_id,
         "into_dataset": into and into.dataset,
@@ -85,7 +87,14 @@ def find_parts(settings: dict[str, Any]) -> str:
     from extend_pipeline.warehouse import open_warehouse
 
     checked = ReplaySettings.from_rendered(settings, label=config.deployment_label)
-    ti = get_current_context()["ti"]
+    context = get_current_context()
+    check_reachable(
+        context["task"],
+        checked.disk,
+        folders={"the workspace": checked.workspace},
+        warehouse_conn_id=checked.destination.warehouse_conn_id,
+    )
+    ti = context["ti"]
     folder = run_folder(
         checked.workspace,
         dag_id=ti.dag_id,

@@ -23,6 +23,7 @@ from extend_pipeline.reviews.parts import (
     write_runs,
 )
 from extend_pipeline.settings import check_literals, check_shape
+from extend_pipeline.settings.reachable import check_reachable
 from extend_pipeline.storage.raw_zone import deleted_line
 from extend_pipeline.storage.workspace import read_json, run_folder, write_json
 
@@ -79,7 +80,14 @@ def find_reviews(settings: dict[str, Any]) -> str | None:
     from extend_pipeline.warehouse import open_warehouse
 
     checked = ReviewSettings.from_rendered(settings, label=config.deployment_label)
-    ti = get_current_context()["ti"]
+    context = get_current_context()
+    check_reachable(
+        context["task"],
+        checked.disk,
+        folders={"the workspace": checked.workspace},
+        warehouse_conn_id=checked.warehouse_conn_id,
+    )
+    ti = context["ti"]
     group_id = ti.task_id.rpartition(".")[0]
     folder = run_folder(checked.workspace, dag_id=ti.dag_id, run_id=ti.run_id, group_id=group_id)
     with open_warehouse(checked.warehouse_conn_id, checked.dataset) as warehouse:

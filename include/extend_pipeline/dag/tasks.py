@@ -25,6 +25,7 @@ from extend_pipeline.planning.quality import Landed, failure_reason, sum_of_roun
 from extend_pipeline.planning.record import LANDED_KEY, PIPELINE_KEY, landed_record, now, pipeline_record
 from extend_pipeline.planning.replay import check_whole
 from extend_pipeline.settings import Settings, read_settings, write_settings
+from extend_pipeline.settings.reachable import check_reachable
 from extend_pipeline.storage.raw_index import Entry, enter, land, task_provenance
 from extend_pipeline.storage.raw_zone import RawPart, part_path, write_part
 from extend_pipeline.storage.workspace import check_write_once, read_documents, run_folder
@@ -51,6 +52,14 @@ def discover_documents(settings: dict[str, Any]) -> str:
 
     checked = Settings.from_rendered(settings, label=config.label)
     context = get_current_context()
+    check_reachable(
+        context["task"],
+        checked.disk,
+        folders={
+            "the workspace": checked.workspace,
+            "the source": next((item.uri for item in checked.source if item.root == "file://"), None),
+        },
+    )
     ti = context["ti"]
     group_id = ti.task_id.rpartition(".")[0]
     checked = checked.model_copy(update={"pipeline": pipeline_of(ti)})
@@ -99,8 +108,16 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     home = ObjectStoragePath(folder)
     settings = read_settings(home)
     # A connection that is missing or wrong stops the run here, before anything is reserved.
-    log.info("Documents are sent to %s.", ExtendHook(settings.extend_conn_id).settings.base_url)
-    ti = get_current_context()["ti"]
+    extend = ExtendHook(settings.extend_conn_id).settings
+    log.info("Documents are sent to %s.", extend.base_url)
+    context = get_current_context()
+    check_reachable(
+        context["task"],
+        settings.disk,
+        folders={"the inbox of webhooks": extend.webhook_inbox},
+        warehouse_conn_id=settings.warehouse_conn_id,
+    )
+    ti = context["ti"]
     kind = BaseHook.get_connection(settings.warehouse_conn_id).conn_type
     ti.xcom_push(key=PIPELINE_KEY, value=pipeline_record(settings, kind, now()))
     check_write_once(settings.workspace)

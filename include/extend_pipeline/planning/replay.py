@@ -19,6 +19,7 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
 from extend_pipeline.settings import ConnId, Dataset, RenderedSettings, Workspace
+from extend_pipeline.settings.machines import Disk
 from extend_pipeline.storage import raw_index
 from extend_pipeline.storage.kept_parts import DAMAGE
 from extend_pipeline.storage.raw_index import Entry, Place, part_name
@@ -31,6 +32,7 @@ class ReplaySettings(RenderedSettings):
     """The settings of a replay; see ``replay_to_warehouse``."""
 
     workspace: Workspace
+    disk: Disk = "by_executor"
     dataset: Dataset = "extend"
     warehouse_conn_id: ConnId = "warehouse_default"
     into_dataset: Dataset | None = None

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from extend_pipeline.settings import ConnId, Dataset, RenderedSettings, Workspace
+from extend_pipeline.settings.machines import Disk
 from extend_pipeline.warehouse.records import LandedRun
 from extend_provider.batch.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, WorkflowRun
@@ -22,6 +23,7 @@ class ReviewSettings(RenderedSettings):
     """Settings of one look at the runs in review; see ``reviews_to_warehouse``."""
 
     workspace: Workspace
+    disk: Disk = "by_executor"
     include_deleted: bool = False
     dataset: Dataset = "extend"
     extend_conn_id: ConnId = "extend_default"

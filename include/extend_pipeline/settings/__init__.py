@@ -43,6 +43,7 @@ from extend_pipeline.settings.fields import (
     parse_source_of,
     text_of,
 )
+from extend_pipeline.settings.machines import Disk
 from extend_pipeline.settings.rendered import Label, RenderedSettings, explain, without_empty
 from extend_pipeline.sources import Stores
 from extend_pipeline.sources.addresses import SourceItem, check_apart, parse_source, parse_workspace
@@ -121,6 +122,7 @@ class Settings(RenderedSettings):
     max_failed: Annotated[Whole, Field(ge=0)] | None = None
     max_failed_ratio: Share | None = None
     workspace: Workspace
+    disk: Disk = "by_executor"
     dataset: Dataset = "extend"
     extend_conn_id: ConnId = "extend_default"
     aws_conn_id: ConnId = "aws_default"

@@ -69,7 +69,7 @@ def up(arguments: argparse.Namespace) -> int:
         console.print(f"login      {stack.login.username} / {stack.login.password}")
         console.print(f"Extend     {stack.extend_url}  (emulator)")
         console.print(f"S3         {stack.s3_url}")
-        console.print(f"warehouse  {shown(stack.home.warehouse)}")
+        console.print(f"warehouse  {shown(stack.warehouse)}")
         console.print(f"logs       {shown(stack.home.logs)}")
         console.print(
             "Unpause extend_nightly for the last day, backfill the others, or trigger extend_on_demand."
@@ -124,6 +124,7 @@ def _stack(arguments: argparse.Namespace) -> Stack:
     began = time.monotonic()
     return Stack(
         arguments.home,
+        executor=arguments.executor,
         ui_port=arguments.ui_port,
         webhooks=arguments.webhooks,
         on_step=lambda step: console.print(f"[dim]{time.monotonic() - began:5.1f} s[/]  {step}"),
@@ -148,6 +149,12 @@ def _parser() -> argparse.ArgumentParser:
             "--documents", type=int, default=120, help="documents per day (default: %(default)s)"
         )
         command.add_argument("--seed", type=int, default=7, help="random seed (default: %(default)s)")
+        command.add_argument(
+            "--executor",
+            choices=("local", "celery"),
+            default="local",
+            help="where tasks run: here, or in two Celery workers that share no disk (default: %(default)s)",
+        )
         command.add_argument(
             "--webhooks",
             action=argparse.BooleanOptionalAction,

@@ -71,6 +71,7 @@ class TaskInstance(msgspec.Struct, frozen=True, kw_only=True):
     map_index: int
     try_number: int
     state: str | None = None
+    hostname: str | None = None
     start_date: dt.datetime | None = None
     end_date: dt.datetime | None = None
 

@@ -140,6 +140,16 @@ def airflow_environment(
     }
 
 
+def combined(options: AirflowOptions, over: AirflowOptions) -> AirflowOptions:
+    """Return the options of both; where both say one, the second."""
+    return {name: {**options.get(name, {}), **over.get(name, {})} for name in (*options, *over)}
+
+
+def airflow_argv(*arguments: str) -> list[str]:
+    """Return the command line of an Airflow command."""
+    return [sys.executable, "-m", "airflow", *arguments]
+
+
 def _bundle(index: int, folder: Path) -> dict[str, object]:
     return {
         "name": f"dags-folder-{index}" if index else "dags-folder",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 from rich.console import Console
@@ -100,17 +101,17 @@ def _scheduled_run(stack: Stack, day: dt.date) -> DagRun:
 def _report(stack: Stack, console: Console, truths: Sequence[Truth], prefix: str) -> bool:
     workflow_id = stack.settings.variable(WORKFLOW_VARIABLE) or ""
     expected = [expected_result(truth, workflow_id) for truth in truths]
-    if not stack.home.warehouse.exists():
+    if isinstance(stack.warehouse, Path) and not stack.warehouse.exists():
         console.print("[bold red]Nothing landed: there is no warehouse file.[/]")
         return False
-    with LandedWarehouse(stack.home.warehouse) as warehouse:
+    with LandedWarehouse(stack.warehouse) as warehouse:
         report.print_warehouse(console, warehouse)
         found: list[Difference] = list(differences(expected, warehouse.documents(workflow_id, prefix)))
     stats = httpx.get(f"{stack.extend_url}/_sandbox/stats", timeout=30, trust_env=False).json()
     report.print_requests(console, stats)
     report.print_results(console, stats)
     report.print_verdict(console, len(expected), found)
-    report.print_how_to_open(console, stack.home.warehouse)
+    report.print_how_to_open(console, stack.warehouse)
     return not found
 
 

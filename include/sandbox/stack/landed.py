@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 
 from sandbox.stack.verify import LandedDocument, Place
 
@@ -56,13 +57,18 @@ class Extraction:
 
 
 class LandedWarehouse:
-    """A DuckDB file opened for reading; a context manager that closes it.
+    """A warehouse opened for reading; a context manager that closes it.
 
+    :param place: a DuckDB file, or a Postgres database as libpq's connection string.
     :raises duckdb.IOException: the file does not exist, or a writer has it open.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = duckdb.connect(str(path), read_only=True)
+    def __init__(self, place: Path | str) -> None:
+        self._database: Any
+        if isinstance(place, Path):
+            self._database, self._mark = duckdb.connect(str(place), read_only=True), "?"
+        else:
+            self._database, self._mark = psycopg.connect(place, autocommit=True), "%s"
 
     def __enter__(self) -> LandedWarehouse:
         return self
@@ -72,7 +78,10 @@ class LandedWarehouse:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        return self._database.execute(sql, list(parameters)).fetchall()
+        found: list[tuple[Any, ...]] = self._database.execute(
+            sql.replace("?", self._mark), list(parameters) or None
+        ).fetchall()
+        return found
 
     def table_counts(self) -> dict[str, int]:
         """Return the number of rows of each table and view, by name."""
@@ -95,9 +104,9 @@ class LandedWarehouse:
             f"SELECT table_name, column_name, extractor, source_path FROM {_qualified('dictionary')}"
         ):
             if column:
-                columns.setdefault(name, {})[column] = tuple(json.loads(source))
+                columns.setdefault(name, {})[column] = _path(source)
             else:
-                tables[name] = (extractor, tuple(json.loads(source)))
+                tables[name] = (extractor, _path(source))
         found = [
             ExtractedTable(
                 name, extractor, path, self._positions(name, columns.get(name, {})), columns.get(name, {})
@@ -138,9 +147,7 @@ class LandedWarehouse:
         names = (*table.positions, *table.columns)
         picked = ", ".join(("document_id", "result_idx", "file_id", *(f'"{name}"' for name in names)))
         documents = f"SELECT {', '.join(KEY)} FROM {_qualified('documents')} WHERE {_OF_THESE}"
-        sql = (
-            f"SELECT {picked} FROM {_qualified(table.name)} SEMI JOIN ({documents}) USING ({', '.join(KEY)})"
-        )
+        sql = f"SELECT {picked} FROM {_qualified(table.name)} WHERE ({', '.join(KEY)}) IN ({documents})"
         for document_id, result_idx, file_id, *cells in self.rows(sql, parameters):
             positions, found = cells[: len(table.positions)], cells[len(table.positions) :]
             row = {
@@ -163,6 +170,11 @@ def _placed(path: tuple[str | None, ...], positions: Sequence[int]) -> Place:
     """Return the path with each None replaced by a position."""
     remaining = iter(positions)
     return tuple(next(remaining) if part is None else part for part in path)
+
+
+def _path(source: Any) -> tuple[str | None, ...]:
+    """Read a path, which Postgres has as JSON and DuckDB as its text."""
+    return tuple(json.loads(source) if isinstance(source, str) else source)
 
 
 def _qualified(table: str) -> str:

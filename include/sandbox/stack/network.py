@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
+import httpx
 import psutil
 
 from sandbox.stack.process import StackError
@@ -30,6 +31,14 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind((HOST, 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def answers(url: str) -> bool:
+    """Return True if a server answers, and with success."""
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def require_free(port: int, purpose: str) -> int:

@@ -16,9 +16,11 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 from sandbox.stack.process import Command, StackError
 
@@ -46,6 +48,15 @@ class Postgres:
     def sqlalchemy_url(self) -> str:
         """The URL for both the synchronous and the asynchronous engine, because psycopg 3 serves both."""
         return f"postgresql+psycopg://postgres@/postgres?host={quote(str(self._socket_folder))}"
+
+    def parameters(self, database: str = "postgres") -> dict[str, Any]:
+        """Return libpq's parameters for a connection to a database."""
+        return {"host": str(self._socket_folder), "user": "postgres", "dbname": database}
+
+    def create_database(self, name: str) -> None:
+        """Make an empty database; the server must be ready."""
+        with psycopg.connect(**self.parameters(), autocommit=True) as session:
+            session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def initialise(self, environment: Mapping[str, str]) -> Command:
         """Create the cluster (about half a second) and return the command that serves it.
@@ -95,9 +106,7 @@ class Postgres:
     def is_ready(self) -> bool:
         """Return True if the server answers a query."""
         try:
-            with psycopg.connect(
-                host=str(self._socket_folder), user="postgres", dbname="postgres"
-            ) as session:
+            with psycopg.connect(**self.parameters()) as session:
                 session.execute("SELECT 1")
         except psycopg.OperationalError:
             return False

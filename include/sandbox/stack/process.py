@@ -143,8 +143,9 @@ class Component:
         found = marked(COMPONENT_VARIABLE, self._mark)
         if self.pid:
             with contextlib.suppress(psutil.NoSuchProcess):
-                # Children of Postgres have no mark, because it overwrites their environment.
-                found += filter(is_alive, psutil.Process(self.pid).children(recursive=True))
+                # Some have no mark, because a program may overwrite its environment, as Postgres does.
+                command = psutil.Process(self.pid)
+                found += filter(is_alive, (command, *command.children(recursive=True)))
         return sorted(set(found), key=lambda process: process.pid != self.pid)
 
     def check_alive(self) -> None:

@@ -41,7 +41,7 @@ ALWAYS_THERE = {
 
 BY_STATUS = f"""
     SELECT status, coalesce(reason, '') AS reason, count(*) AS documents, sum(credits) AS credits
-    FROM {DATASET}.documents GROUP BY ALL ORDER BY ALL
+    FROM {DATASET}.documents GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 
@@ -97,7 +97,8 @@ def example_query(
         shown.append(f'count(items."{lists[0].positions[0]}") AS "{lists[0].name}"')
         columns.append(lists[0].name)
         joined += f'\nLEFT JOIN {DATASET}."{lists[0].name}" AS items USING ({keys})'
-    sql = f"SELECT {', '.join(shown)}\n{joined}\nGROUP BY ALL ORDER BY d.name LIMIT {EXAMPLE_ROWS}"
+    plain = ", ".join(map(str, range(1, 3 + len(picked))))
+    sql = f"SELECT {', '.join(shown)}\n{joined}\nGROUP BY {plain} ORDER BY d.name LIMIT {EXAMPLE_ROWS}"
     return tuple(columns), sql
 
 
@@ -137,16 +138,21 @@ def print_verdict(console: Console, documents: int, found: Sequence[Difference])
         console.print(f"  … and {len(found) - SHOWN_DIFFERENCES:,} more")
 
 
-def print_how_to_open(console: Console, path: Path) -> None:
-    """Print the path of the warehouse and a command that reads it."""
-    connect = f"import duckdb; duckdb.connect('{shown(path)}', read_only=True)"
+def print_how_to_open(console: Console, place: Path | str) -> None:
+    """Print the path of the warehouse and a command that reads it; a database ends with its stack."""
+    if isinstance(place, str):
+        console.print("The warehouse was a database in Postgres, which has stopped with the stack.")
+        return
+    connect = f"import duckdb; duckdb.connect('{shown(place)}', read_only=True)"
     look = f"{connect}.sql('FROM {DATASET}.documents').show()"
-    console.print(f"The warehouse is {escape(shown(path))}, a DuckDB file. To look at it:")
+    console.print(f"The warehouse is {escape(shown(place))}, a DuckDB file. To look at it:")
     console.print(f'  {escape(shown(Path(sys.executable)))} -c "{escape(look)}"')
 
 
-def shown(path: Path) -> str:
-    """Return the path, relative to the current folder if it is below it."""
+def shown(path: Path | str) -> str:
+    """Return the path, relative to the current folder if it is below it; a database as it is."""
+    if isinstance(path, str):
+        return path
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 

@@ -10,24 +10,31 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
+from typing import Literal
 
 import httpx
+from psycopg.conninfo import make_conninfo
 
 from sandbox.airflow_settings import AirflowSettings, load_settings
+from sandbox.s3 import client as s3_client
 from sandbox.stack.client import AirflowApiError, AirflowClient
-from sandbox.stack.environment import AirflowOptions, Login, airflow_environment, base_environment
+from sandbox.stack.environment import (
+    AirflowOptions,
+    Login,
+    airflow_argv,
+    airflow_environment,
+    base_environment,
+    combined,
+)
 from sandbox.stack.home import Home, State
 from sandbox.stack.interruption import pause
-from sandbox.stack.network import HOST, free_ports, is_free, require_free
+from sandbox.stack.network import HOST, answers, free_ports, is_free, require_free
+from sandbox.stack.places import BUCKET, DATABASE, apart, located
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.process import Command, Component, StackError, run_once, tail
 from sandbox.stack.samples import announce_arrivals
 from sandbox.stack.webhooks import connected
-
-#: The addresses in ``airflow_settings.yaml``; a stack replaces them by its own.
-DOCUMENTED_EXTEND_URL = "http://127.0.0.1:4700"
-DOCUMENTED_S3_URL = "http://127.0.0.1:4701"
-DOCUMENTED_HOME = ".sandbox/"
+from sandbox.stack.workers import BROKER, WORKERS, CeleryMachines
 
 #: Airflow's usual port; another one is used if it is not free.
 PREFERRED_UI_PORT = 8080
@@ -40,12 +47,16 @@ AIRFLOW_PARTS = ("api-server", *AIRFLOW_JOBS)
 WITHOUT_LOG_SERVER = ("scheduler", "triggerer")
 
 #: Components that stop after Airflow, because it uses them until it ends.
-FOUNDATION = ("s3", "extend-api", "postgres")
+FOUNDATION = ("s3", "extend-api", "postgres", BROKER)
 
 START_SECONDS = 120
 
 #: Seconds until components are killed when the whole stack stops; a triggerer alone would need ten or more.
 STOP_SECONDS = 4
+
+
+#: Where tasks run: beside the scheduler, or in Celery workers with disks of their own.
+Executor = Literal["local", "celery"]
 
 
 class Stack:
@@ -55,6 +66,7 @@ class Stack:
     :param project: folder with ``dags/``, ``plugins/`` and ``airflow_settings.yaml``.
     :param dags: folders of DAG files instead of the project's ``dags/``.
     :param settings: settings file instead of the project's.
+    :param executor: where tasks run; with ``celery``, the workspace is in S3 and the warehouse in Postgres.
     :param ui_port: Airflow's port; None is 8080, or any free one if that is taken.
     :param extend_arguments: further arguments for ``python -m sandbox.extend_api``.
     :param airflow_options: further options of Airflow, by section and name.
@@ -69,6 +81,7 @@ class Stack:
         project: Path | None = None,
         dags: Sequence[Path] | None = None,
         settings: Path | None = None,
+        executor: Executor = "local",
         ui_port: int | None = None,
         extend_arguments: Sequence[str] = (),
         airflow_options: AirflowOptions = MappingProxyType({}),
@@ -80,6 +93,7 @@ class Stack:
         self._dags = [folder.resolve() for folder in dags or [project / "dags"]]
         self._plugins = project / "plugins"
         self._settings_file = settings or project / "airflow_settings.yaml"
+        self._executor = executor
         self._ui_port = ui_port
         self._extend_arguments = tuple(extend_arguments)
         self._airflow_options = airflow_options
@@ -88,6 +102,7 @@ class Stack:
         self._components: dict[str, Component] = {}
         self._postgres = Postgres(self.home.path / "postgres")
         self._airflow_environment: dict[str, str] = {}
+        self._celery: CeleryMachines | None = None
         self.login = Login.generate()
         self.airflow_url = self.extend_url = self.s3_url = ""
         self.settings = AirflowSettings()
@@ -96,6 +111,13 @@ class Stack:
     def client(self) -> AirflowClient:
         """Client of Airflow's REST API as administrator; usable after :meth:`up`."""
         return AirflowClient(self.airflow_url, *self.login)
+
+    @property
+    def warehouse(self) -> Path | str:
+        """Where documents land: a DuckDB file, or a Postgres database as libpq's connection string."""
+        if self._executor == "local":
+            return self.home.warehouse
+        return make_conninfo(**self._postgres.parameters(DATABASE))
 
     def __enter__(self) -> Stack:
         self.up()
@@ -154,6 +176,12 @@ class Stack:
         self.component(name).start()
         self._wait_until_healthy([name])
 
+    def replace_machine(self, name: str) -> None:
+        """Start a killed worker anew on an empty disk, as a machine that has taken its place."""
+        assert self._celery is not None, "only Celery's workers have machines of their own"
+        self._celery.renew_disk(name)
+        self.start(name)
+
     def start_ended(self) -> list[str]:
         """Start the components that ended by themselves, and return their names."""
         ended = [name for name, component in self._components.items() if component.exit_code is not None]
@@ -192,7 +220,7 @@ class Stack:
     def airflow(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run an Airflow command in the stack's environment, e.g. ``airflow("backfill", "create", …)``."""
         return subprocess.run(
-            _airflow(*arguments),
+            airflow_argv(*arguments),
             env=self._airflow_environment,
             capture_output=True,
             text=True,
@@ -219,7 +247,13 @@ class Stack:
         arguments = ("--host", HOST, "--port", str(extend_port), *self._extend_arguments)
         self._add("extend-api", self._module("sandbox.extend_api", *arguments))
         self._add("postgres", self._postgres.initialise(environment))
-        self._wait_until_healthy(["postgres"])
+        if self._executor == "celery":
+            self._celery = CeleryMachines(self.home, *free_ports(1))
+            self._add(BROKER, self._celery.broker(environment))
+        self._wait_until_healthy(self._components)
+        if self._celery is not None:
+            self._postgres.create_database(DATABASE)
+            s3_client(self.s3_url).create_bucket(Bucket=BUCKET)
         self._airflow_environment = airflow_environment(
             self.home,
             database_url=self._postgres.sqlalchemy_url,
@@ -227,13 +261,16 @@ class Stack:
             dags=self._dags,
             plugins=self._plugins,
             login=self.login,
-            overrides=self._airflow_options,
+            overrides=self._options(),
         )
-        migrate = Command(argv=_airflow("db", "migrate"), environment=self._airflow_environment)
+        migrate = Command(argv=airflow_argv("db", "migrate"), environment=self._airflow_environment)
         run_once("airflow db migrate", migrate, self.home.logs / "db-migrate.log", timeout=START_SECONDS)
         self._on_step("Airflow's database is ready")
         for part in AIRFLOW_PARTS:
             self._add(part, self._airflow_command(part))
+        if self._celery is not None:
+            for name in WORKERS:
+                self._add(name, self._celery.worker(name, self._airflow_environment))
         self._wait_until_healthy(self._components)
         self._on_step("Airflow, Extend's emulator and S3 are healthy")
         self._finish(settings)
@@ -241,6 +278,8 @@ class Stack:
     def _finish(self, settings: AirflowSettings) -> None:
         self.home.workspace.mkdir(exist_ok=True)
         self.settings = located(settings, self.home.path, extend_url=self.extend_url, s3_url=self.s3_url)
+        if self._celery is not None:
+            self.settings = apart(self.settings, self._postgres)
         if self._webhooks:
             self.settings = connected(
                 self.settings, self._on_step, extend_url=self.extend_url, airflow_url=self.airflow_url
@@ -254,9 +293,14 @@ class Stack:
             password=self.login.password,
             extend_url=self.extend_url,
             s3_url=self.s3_url,
-            warehouse=str(self.home.warehouse),
+            warehouse=str(self.warehouse),
         )
         self.home.write_state(state)
+
+    def _options(self) -> AirflowOptions:
+        """Return Airflow's options beside those of every stack; the caller's win."""
+        own = {} if self._celery is None else self._celery.options(self._postgres.sqlalchemy_url)
+        return combined(own, self._airflow_options)
 
     def _add(self, name: str, command: Command) -> None:
         component = Component(name, command, self.home.logs / f"{name}.log")
@@ -269,7 +313,7 @@ class Stack:
 
     def _airflow_command(self, part: str) -> Command:
         options = ["--skip-serve-logs"] if part in WITHOUT_LOG_SERVER else []
-        return Command(argv=_airflow(part, *options), environment=self._airflow_environment)
+        return Command(argv=airflow_argv(part, *options), environment=self._airflow_environment)
 
     # Health
 
@@ -289,34 +333,19 @@ class Stack:
     def _is_healthy(self, name: str) -> bool:
         if name == "postgres":
             return self._postgres.is_ready()
+        if self._celery is not None and name in (BROKER, *WORKERS):
+            return self._celery.is_ready(name)
         if name == "s3":
-            return _answers(f"{self.s3_url}/_sandbox/health")
+            return answers(f"{self.s3_url}/_sandbox/health")
         if name == "extend-api":
-            return _answers(f"{self.extend_url}/_sandbox/health")
+            return answers(f"{self.extend_url}/_sandbox/health")
         if name == "api-server":
             # The first request to the execution API builds it while all others wait; on a busy machine this
             # takes so long that the first task gives up.
-            return bool(self.client.health()) and _answers(f"{self.airflow_url}/execution/health")
+            return bool(self.client.health()) and answers(f"{self.airflow_url}/execution/health")
         component = self.component(name)
         part = "triggerer" if name.startswith("triggerer") else name
         try:
             return self.client.live_jobs(AIRFLOW_JOBS[part], since=component.started_at) > 0
         except (httpx.HTTPError, AirflowApiError):
             return False  # the API server is not ready
-
-
-def located(settings: AirflowSettings, home: Path, *, extend_url: str, s3_url: str) -> AirflowSettings:
-    """Return the settings with the stack's own addresses instead of the documented ones."""
-    places = {DOCUMENTED_EXTEND_URL: extend_url, DOCUMENTED_S3_URL: s3_url, DOCUMENTED_HOME: f"{home}/"}
-    return settings.relocated(places)
-
-
-def _airflow(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "airflow", *arguments]
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False

@@ -50,6 +50,8 @@ def test_arrivals_are_watched_as_the_author_says() -> None:
         "workspace": "{{ var.value.extend_workspace }}",
     }
     assert rendered({}, source=arrivals).arrivals == "inbox"
+    (watcher,) = arrivals.asset(Deployment("file:///mnt/extend", disk="shared")).watchers
+    assert watcher.trigger.serialize()[1]["disk"] == "shared"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ REFUSED: dict[Any, dict[str, list[Any]]] = {
         "extend_conn_id": CONN,
         "warehouse": ["warehouse_default", None, TEMPLATE, DEPLOYMENT],
         "pool": NAME,
+        "disk": [*CHOICE, "none"],
     },
     Warehouse: {"conn_id": CONN, "dataset": DATASET, "pool": NAME},
     Workflow: {
@@ -215,6 +216,8 @@ def test_every_wrong_field_is_named_at_once_and_the_value_shown() -> None:
         (Reprocess, {"which": TEMPLATE, "repetition": "once"}),
         (Reprocess, {"which": "failed", "repetition": " "}),
         (Reprocess, {"repetition": 2026}),
+        (Deployment, {"disk": TEMPLATE}),
+        (Deployment, {"disk": "shared"}),
         (Deployment, {"workspace": TEMPLATE, "extend_conn_id": "", "warehouse": Warehouse(TEMPLATE)}),
         (documents_to_warehouse, {"dry_run": "True", "reprocess": TEMPLATE}),
         (documents_to_warehouse, {"source": None, "reprocess": "failed"}),

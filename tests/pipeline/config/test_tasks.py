@@ -33,6 +33,7 @@ from fixtures.pipeline.authoring import NEEDED, rendered
     ("setting", "field"),
     [
         *[("workspace", "Deployment.workspace"), ("dataset", "Warehouse.dataset")],
+        ("disk", "Deployment.disk"),
         *[("workflow_id", "Workflow.id"), ("priority", "Workflow.priority"), ("limit", "Budget.limit")],
         *[("max_failed", "Quality.max_failed"), ("chunk_size", "Execution.chunk_size")],
         *[("glob", "source.glob"), ("aws_conn_id", "S3.conn_id"), ("source_conn_id", "source.conn_id")],
@@ -48,7 +49,7 @@ def test_first_task_gets_what_the_objects_say() -> None:
     settings = rendered(
         {},
         deployment=Deployment(
-            "file:///data/extend", extend_conn_id="e", warehouse=Warehouse("w", dataset="d")
+            "file:///data/extend", extend_conn_id="e", warehouse=Warehouse("w", dataset="d"), disk="shared"
         ),
         source=S3("s3://inbox/a/", glob="*.pdf", modified_from="2026-01-01", conn_id="a"),
         workflow=Workflow("wf", version=3, priority=5, metadata={"customer": 17}),
@@ -62,6 +63,7 @@ def test_first_task_gets_what_the_objects_say() -> None:
     )
     assert settings.model_dump(exclude={"source", "modified_from", "pipeline"}) == {
         "workspace": "file:///data/extend",
+        "disk": "shared",
         "extend_conn_id": "e",
         "warehouse_conn_id": "w",
         "dataset": "d",
