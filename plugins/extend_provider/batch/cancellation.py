@@ -223,6 +223,7 @@ class _Canceller:
         self._known: set[str] = set()
         self._dealt_with: set[str] = set()
         self._refused: dict[str, str] = {}
+        self._hindered: str | None = None  # why a run is left after this pass
 
     async def find(self, orphan: Orphan) -> None:
         """Search for the batch until it is found, or a complete listing proves its absence."""
@@ -253,7 +254,7 @@ class _Canceller:
         pause = PAUSE_SECONDS
         async with await self._hook() as hook:
             while True:
-                dealt_with, self.tally.reason = len(self._dealt_with), None
+                dealt_with, self._hindered = len(self._dealt_with), None
                 try:
                     await self._pass(hook)
                 except ExtendError as error:
@@ -261,7 +262,8 @@ class _Canceller:
                 else:
                     if self.tally.left <= len(self._refused):
                         break
-                self.tally.reason = self.tally.reason or "not all runs are listed yet."
+                    # Only now: if time is up during a pass, the reason of the one before is the latest.
+                    self.tally.reason = self._hindered or "not all runs are listed yet."
                 await asyncio.sleep(pause)
                 idle = len(self._dealt_with) == dealt_with
                 pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS) if idle else PAUSE_SECONDS
@@ -316,7 +318,7 @@ class _Canceller:
                 await self._request_cancel(hook, run_id)
             except ExtendError as error:
                 if error.retryable:
-                    self.tally.reason = str(error)
+                    self.tally.reason = self._hindered = str(error)
                 else:
                     self._refused[run_id] = str(error)
 

@@ -280,4 +280,4 @@ def rows_looked_at(plan: Mapping[str, Any]) -> int:
     rows: float = sum(
         count for name, count in plan.items() if name == "Actual Rows" or name.startswith("Rows Removed")
     )
-    return round(rows * plan["Actual Loops"]) + sum(map(rows_looked_at, plan.get("Plans", ())))
+    return round(rows * int(plan["Actual Loops"])) + sum(map(rows_looked_at, plan.get("Plans", ())))
