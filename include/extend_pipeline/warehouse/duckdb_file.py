@@ -15,6 +15,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 from extend_pipeline.documents import Document
 from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.files import StagedFile, read_lines
+from extend_pipeline.warehouse.queries import summary
 from extend_pipeline.warehouse.records import (
     AS_BEFORE,
     Landing,
@@ -24,7 +25,7 @@ from extend_pipeline.warehouse.records import (
     WarehouseError,
 )
 from extend_pipeline.warehouse.session import Session
-from extend_pipeline.warehouse.snapshot import publish
+from extend_pipeline.warehouse.snapshot import is_current, publish
 from extend_pipeline.warehouse.sql import TYPES, Columns, literal
 from extend_pipeline.warehouse.transform.landing import Load
 from extend_pipeline.warehouse.transform.parse import ParsedPart, parse_part
@@ -191,26 +192,37 @@ class DuckDBWarehouse(Warehouse):
     def publish(self) -> None:
         """Copy the file for readers: no other process can read it while it is open here.
 
-        It does nothing if nothing has landed since the last copy.
+        It does nothing if nothing has landed since the last copy. The copy of a large dataset has the counts
+        that the page in Airflow shows.
 
         :raises WarehouseError: if the copy failed; what has landed stays.
         """
         if self._snapshot is None:
             return
+        session = self.session(f"Snapshot of {self.path}")
         # A checkpoint writes the write-ahead log into the file; without entries, it does not touch the file.
-        self.session(f"Snapshot of {self.path}").run("checkpoint", "CHECKPOINT")
+        session.run("checkpoint", "CHECKPOINT")
         try:
             if self._copied is None:
                 # Closed after the connection: closing it ends the lock that the process has on the file.
                 self._copied = self.path.open("rb")
-            done = publish(self._copied, self._snapshot)
+            if is_current(self._copied, self._snapshot):
+                return
+            self._keep_counts(session)
+            publish(self._copied, self._snapshot)
         except OSError as error:
             raise WarehouseError(
                 f"{self.path} (connection {self._conn_id!r}) could not be copied to {self._snapshot}, where "
                 f"readers look: {error.strerror}. They see an earlier state; what has landed is in the file."
             ) from None
-        if done:
-            log.info("Readers see what has landed by now in %s.", self._snapshot)
+        log.info("Readers see what has landed by now in %s.", self._snapshot)
+
+    def _keep_counts(self, session: Session) -> None:
+        try:
+            if summary.keep(session, self.dataset, session.columns(self.dataset)):
+                session.run("checkpoint", "CHECKPOINT")
+        except WarehouseError as error:
+            log.warning("The counts for the page in Airflow are as old as the run before: %s", error)
 
     def land(
         self,

@@ -13,15 +13,18 @@ _READ_ONLY: Final = 0o444
 _STRETCH: Final = 1 << 30
 
 
-def publish(source: BinaryIO, destination: Path) -> bool:
-    """Replace ``destination`` by a copy of the open file; return False if it is up to date.
+def is_current(source: BinaryIO, destination: Path) -> bool:
+    """Return whether ``destination`` is a copy of the open file as it is now."""
+    return destination.exists() and _mark(destination.stat()) == _mark(os.fstat(source.fileno()))
+
+
+def publish(source: BinaryIO, destination: Path) -> None:
+    """Replace ``destination`` by a copy of the open file.
 
     The copy has the modification time of the source. A process that has the old copy open goes on reading it.
     The caller makes sure that nothing else writes to the source, or publishes to the same place, meanwhile.
     """
     state = os.fstat(source.fileno())
-    if destination.exists() and _mark(destination.stat()) == _mark(state):
-        return False
     destination.parent.mkdir(parents=True, exist_ok=True)
     unfinished = destination.with_name(destination.name + ".unfinished")
     with unfinished.open("wb") as copy:
@@ -31,7 +34,6 @@ def publish(source: BinaryIO, destination: Path) -> bool:
         os.fsync(copy.fileno())
         os.utime(copy.fileno(), ns=(state.st_atime_ns, state.st_mtime_ns))
     unfinished.replace(destination)
-    return True
 
 
 def _copy(source: BinaryIO, copy: BinaryIO, size: int) -> None:

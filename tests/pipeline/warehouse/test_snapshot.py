@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
+from extend_pipeline.warehouse.queries import summary
 from fixtures.warehouse.files import DATASET, provenance, query
 from fixtures.warehouse.runs import document, raw_lines, run
 
@@ -94,6 +96,35 @@ def test_nothing_is_copied_if_nothing_has_landed(file: Path, snapshot: Path) -> 
     assert snapshot.stat().st_ino == before
     land_part(file, snapshot, 1)
     assert snapshot.stat().st_ino != before
+
+
+def test_the_copy_of_a_large_dataset_has_its_counts_and_is_made_once(
+    file: Path, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_part(file, snapshot, 0)
+    assert (summary.TABLE,) not in query(snapshot, "SELECT table_name FROM duckdb_tables()")
+    counted = functools.partial(summary.keep, small=SIZE)
+    monkeypatch.setattr(summary, "keep", counted)
+    for number in (1, 2):
+        land_part(file, snapshot, number)
+        kept = f"SELECT sum(documents), count(DISTINCT counted_at) FROM {summary.TABLE}"
+        assert query(snapshot, kept) == [((number + 1) * SIZE, 1)]
+    before = snapshot.stat().st_ino
+    with warehouse(file, snapshot) as opened:
+        opened.publish()
+    assert snapshot.stat().st_ino == before
+
+
+def test_counts_that_cannot_be_made_leave_the_copy(
+    file: Path, snapshot: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> bool:
+        raise WarehouseError("no memory")
+
+    monkeypatch.setattr(summary, "keep", broken)
+    land_part(file, snapshot, 0)
+    assert query(snapshot, "SELECT count(*) FROM documents") == [(SIZE,)]
+    assert "The counts for the page in Airflow are as old as the run before: no memory" in caplog.text
 
 
 def test_what_a_crash_left_half_copied_is_never_read(file: Path, snapshot: Path) -> None:
