@@ -102,8 +102,8 @@ PARTS: Sequence[Part] = (
         "page",
         "The page in Airflow",
         "Its answers over many documents.",
-        whole=("--documents", "100000", "--times", "10"),
-        minutes=8,
+        whole=("--times", "10"),
+        minutes=10,
     ),
     _end_to_end("growth", 18, "--documents", "100000", "--ways", "script", "ours"),
 )

@@ -92,7 +92,10 @@ def test_a_page_without_markers_is_refused() -> None:
         filled("# Benchmarks", {})
 
 
-def test_a_part_that_fails_or_takes_too_long_is_kept_with_its_error(tmp_path: Path) -> None:
+def test_a_part_that_fails_or_takes_too_long_is_kept_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.kept.STOP_SECONDS", 2)  # a background job of a shell ignores an interrupt
     wrong = Part("wrong", "no_such_module")
     assert run(wrong, tmp_path, quick=False).error == "ended with status 1"
     long = Part("long", "webhooks", whole=("--events", "1000000"), minutes=0.005)

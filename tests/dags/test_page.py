@@ -127,7 +127,9 @@ def test_what_another_dag_landed_in_the_same_dataset_is_left_out_for_who_may_not
     theirs = f"{PAGE}/api/persistent"
     assert ask(f"{theirs}/overview")["total"] == {"PROCESSED": 1, "FAILED": 1}
     denied = {"extend_on_demand"}
-    assert {each["dag_id"] for each in ask(f"{PAGE}/api/pipelines", denied)} == {"persistent"}
+    shown = {each["dag_id"] for each in ask(f"{PAGE}/api/pipelines", denied)}  # other tests' DAGs, too
+    assert "persistent" in shown
+    assert not shown & denied
     hidden = ask(f"{theirs}/overview", denied)
     assert (hidden["total"], hidden["dead_letters"], hidden["credits"]) == ({}, {}, 0)
     assert "which you may not read" in hidden["notice"]

@@ -58,13 +58,14 @@ class Rules:
     :param window: seconds in which Extend counts its requests.
     :param start: level before anything is known.
     :param doubling: seconds in which the level doubles until the first refusal.
-    :param lowest: level below which it never goes, so that nobody waits for ever.
+    :param lowest: level below which it never goes: a server that refuses everything for a while is asked
+        every two seconds, so that tasks notice when it answers again, and give up in time if it does not.
     """
 
     window: float = 1.0
     start: float = 10.0
     doubling: float = 0.25
-    lowest: float = 0.05  # one request in twenty periods
+    lowest: float = 0.5
 
     @property
     def period(self) -> float:
