@@ -94,6 +94,8 @@ def duckdb_snapshot(folder: Path, documents: int) -> Iterator[None]:
     """Make a DuckDB file and the copy that the page reads."""
     import duckdb
 
+    from extend_pipeline.warehouse import publish_snapshot
+
     file, snapshot = folder / "warehouse.duckdb", folder / "warehouse.read.duckdb"
     connection = {"conn_type": "duckdb", "host": str(file), "extra": {"snapshot": str(snapshot)}}
     os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(connection)
@@ -101,7 +103,8 @@ def duckdb_snapshot(folder: Path, documents: int) -> Iterator[None]:
     with duckdb.connect(str(file)) as opened:
         for statement in statements(columns, documents):
             opened.execute(statement)
-    file.rename(snapshot)
+    publish_snapshot("bench", DATASET)  # as a run does at its end
+    file.unlink()
     yield
     snapshot.unlink()
 
