@@ -18,9 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from bench.rows import tell
 from fixtures.sources.s3_listing import BUCKET, S3Listing, running
 from sandbox.s3 import client
 
@@ -115,13 +113,7 @@ def main() -> None:
         sys.stdout.write(MARK + json.dumps(measure(*asked.measure)))
         return
     rows = compared(QUICK if asked.quick else asked.keys)
-    if asked.json:
-        sys.stdout.write(json.dumps(rows))
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(f"{value:,}" if not isinstance(value, str) else value for value in row.values()))
-    Console(width=140).print(table)
+    tell(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from bench.rows import show
 from bench.world import BUCKET, PREFIX, Measured, World, running_world
 
 console = Console(stderr=True, highlight=False, width=160)
@@ -148,17 +148,7 @@ def compare(
             console.print(row)
             into.add(way, row)
             if options.get("show_tasks") and way in DAGS:
-                show(world.tasks(DAGS[way]))
-
-
-def show(rows: list[dict[str, object]], to: Console = console) -> None:
-    """Print rows as a table."""
-    table = Table(*(rows[0] if rows else ()))
-    for row in rows:
-        table.add_row(
-            *(f"{value:,}" if isinstance(value, int | float) else str(value) for value in row.values())
-        )
-    to.print(table)
+                show(world.tasks(DAGS[way]), console)
 
 
 def main() -> int:

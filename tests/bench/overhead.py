@@ -8,14 +8,12 @@ pipeline itself adds to each task.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from bench.rows import tell
 from bench.world import Measured, World, running_world
 
 HERE = Path(__file__).parent
@@ -59,13 +57,7 @@ def main() -> None:
     asked = parser.parse_args()
     with running_world(lambda step: console.print(f"[dim]{step}[/]")) as world:
         rows = compared(world, QUICK if asked.quick else asked.chunks)
-    if asked.json:
-        sys.stdout.write(json.dumps(rows))
-        return
-    table = Table(*rows[0])
-    for each in rows:
-        table.add_row(*map(str, each.values()))
-    Console(width=120).print(table)
+    tell(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-from rich.table import Table
-
 from bench import invoices
+from bench.rows import tell
 
 DATASET: Final = "extend"
 DAG: Final = "extend_nightly"
@@ -34,7 +32,6 @@ OTHER: Final = "extend_other"
 GROUP: Final = "documents_to_warehouse"
 #: Documents of a batch, one in a hundred of which fails and one in two hundred waits for a review.
 BATCH: Final = 1000
-COLUMNS: Final = ("warehouse", "documents", "route", "user", "cold p50 ms", "cold p95 ms", "warm p50 ms")
 #: Columns that are other ones in a copy.
 _COPIED: Final = {
     "document_id": "md5({column} || copy)",
@@ -251,15 +248,7 @@ def main() -> None:
             logging.disable(logging.INFO)
             initdb()
             rows = list(measure(asked.warehouse, documents, times, folder))
-    if asked.json:
-        sys.stdout.write(json.dumps(rows) + "\n")
-        return
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(
-            *(f"{row[column]:,}" if column == "documents" else str(row[column]) for column in COLUMNS)
-        )
-    Console(width=122).print(table)
+    tell(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

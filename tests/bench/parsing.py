@@ -17,8 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from bench.rows import tell
 
 DAGS = Path(__file__).parents[2] / "dags"
 EMPTY = "an empty DAG"
@@ -83,13 +82,7 @@ def main() -> None:
         empty.write_text(EMPTY_FILE)
         files = [DAGS / "extend_nightly.py"] if asked.quick else sorted(DAGS.glob("extend_*.py"))
         rows = measured([empty, *files], 1 if asked.quick else asked.repeat)
-    if asked.json:
-        sys.stdout.write(json.dumps(rows))
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console(width=120).print(table)
+    tell(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

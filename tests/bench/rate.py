@@ -18,9 +18,7 @@ import tempfile
 import time
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from bench.rows import tell
 from fixtures.extend.api import ExtendApi, running
 
 #: Seconds after which the pace is steady.
@@ -154,14 +152,7 @@ def main() -> None:
         for limit in asked.limits
         for collectors in asked.collectors
     ]
-    if asked.json:
-        print(json.dumps(rows))  # noqa: T201
-        return
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(str(row.get(name, "")) for name in columns))
-    Console(width=120).print(table)
+    tell(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from bench.landing import peak_megabytes
+from bench.rows import tell
 from fixtures.extend.api import ExtendApi, running
 
 LIST = "GET /workflow_runs"
@@ -131,13 +129,7 @@ def main() -> None:
     if asked.quick:
         asked.batches, asked.seconds = [10, 50], 8
     rows = [measure(batches, asked.seconds) for batches in asked.batches]
-    if asked.json:
-        print(json.dumps(rows))  # noqa: T201
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console(width=120).print(table)
+    tell(rows, as_json=asked.json)
 
 
 if __name__ == "__main__":

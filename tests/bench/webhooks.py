@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -19,9 +18,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import psutil
-from rich.console import Console
-from rich.table import Table
 
+from bench.rows import tell
 from fixtures.sources.s3 import S3
 from fixtures.webhooks import deliveries
 from fixtures.webhooks.receiver import RunningReceiver, connection, running
@@ -123,13 +121,7 @@ def main() -> None:
                 settings = {"AIRFLOW_CONN_EXTEND_DEFAULT": connection(inbox), **environment}
                 with running(inbox, settings) as receiver:
                     rows.append([kind, *measure(receiver, asked.events, at_a_time, asked.fields)])
-    if asked.json:
-        print(json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in rows]))  # noqa: T201
-        return
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console(width=140).print(table)
+    tell([dict(zip(COLUMNS, row, strict=True)) for row in rows], as_json=asked.json)
 
 
 if __name__ == "__main__":
