@@ -141,6 +141,12 @@ def test_a_rate_limit_is_waited_for_without_a_worker(chunk: Chunk) -> None:
     assert deferred.trigger.serialize()[1]["at"] >= begun + 600
     assert chunk.api.requests_to(BATCH) == 1
     assert chunk.api.stats()["runs_created"] == {}
+    before = set(chunk.batches.rglob("*"))
+    with pytest.raises(ExtendRateLimitError, match="so nothing was sent"):
+        chunk.submit()  # the same process does not even begin while Extend wants no runs
+    written = {path.name.partition("-")[0] for path in set(chunk.batches.rglob("*")) - before}
+    assert written <= {"documents"}, "no intent to send is on record"
+    assert chunk.api.requests_to(BATCH) == 1
     forget_limits()  # a clear starts a new process
     assert chunk.submit() is not None, "whoever comes in between, e.g. after a clear, sends it"
     assert chunk.times_paid() == {1}
