@@ -27,6 +27,10 @@ def test_it_has_both_packages_and_nothing_of_the_sandbox_or_the_tests(wheel: Pat
         modules = {str(path.relative_to(source.parent)) for path in source.rglob("*.py")}
         assert modules <= set(names)
         assert f"{package}/py.typed" in names
+    files = ROOT / "include/extend_pipeline/page/static"
+    of_the_page = {str(path.relative_to(ROOT / "include")) for path in files.rglob("*") if path.is_file()}
+    assert len(of_the_page) > 20
+    assert of_the_page <= set(names)
 
 
 def test_it_says_what_it_needs(wheel: Path) -> None:
