@@ -8,10 +8,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
 
+from extend_pipeline.reviews.approvals import LATER
+from fixtures.airflow.approvals import answered, no_receipt, receipt
 from fixtures.airflow.dag_runs import Outside
 from fixtures.engines.postgres import Database
 from fixtures.page.server import PAGE
@@ -157,6 +160,51 @@ def test_only_the_chosen_dead_letters_are_sent_again_and_once(
     left = ask(f"{ON_DEMAND}/dead_letters")
     assert left["by_reason"].get("INTERNAL_ERROR", 0) == 2 - sent
     assert left["by_reason"]["CORRUPT_FILE"] == 1
+
+
+def test_a_document_in_review_is_shown_until_it_is_reviewed_and_its_story_says_by_whom(
+    outside: Outside, run_dag: RunDag, read_by_several: str, ask: Callable[..., Any]
+) -> None:
+    outside.extend.configure(
+        outcomes=[{"status": "NEEDS_REVIEW", "name_glob": "doubtful*", "first_attempts": 1}]
+    )
+    for name in ("doubtful.txt", "sure.txt"):
+        outside.put(f"inbox/{name}", receipt(4))
+    run_dag("extend_on_demand", logical_date=None, run_conf={"source": f"s3://{outside.bucket}/inbox/"})
+    (row,) = ask(f"{ON_DEMAND}/reviews")["rows"]
+    assert (row["name"], row["waits_for"], row["actions_path"]) == ("doubtful.txt", "review", None)
+    assert ask(f"{ON_DEMAND}/overview")["in_review"] == 1
+    (landed,) = ask(f"{ON_DEMAND}/documents/{row['document_id']}")["landed"]
+    assert row["dashboard_url"] == landed["dashboard_url"]
+    assert landed["run_id"] in row["dashboard_url"]
+    outside.extend.review(landed["run_id"], "approve", edits={"total": 99.5}, reviewer="jane@acme.example")
+    looked = run_dag("extend_reviews", logical_date=dt.datetime.now(dt.UTC), run_conf={})
+    assert looked.state == "success"
+    assert ask(f"{ON_DEMAND}/reviews")["rows"] == []
+    (landed,) = ask(f"{ON_DEMAND}/documents/{row['document_id']}")["landed"]
+    by = [moment["by"] for moment in landed["timeline"] if moment["what"] == "reviewed"]
+    assert (landed["status"], by) == ("PROCESSED", ["jane@acme.example"])
+    (edited,) = [field for field in landed["fields"] if field["edited"]]
+    assert (edited["path"], edited["value"]) == ("total", "99.5")
+    assert edited["machine_value"] not in (None, "99.5")
+
+
+def test_a_document_that_waits_for_an_approval_leads_to_the_runs_required_actions(
+    outside: Outside, run_dag: RunDag, read_by_several: str, ask: Callable[..., Any]
+) -> None:
+    outside.put("documents/doubtful.txt", no_receipt(1))
+    outside.put("documents/sure.txt", receipt(2))
+    landed, _ = answered(outside, run_dag, LATER)
+    theirs = f"{PAGE}/api/confident"
+    (row,) = ask(f"{theirs}/reviews")["rows"]
+    run_page = f"dags/confident/runs/{quote(landed.run_id, safe='')}"
+    assert (row["name"], row["waits_for"]) == ("doubtful.txt", "approval")
+    assert row["actions_path"] == f"{run_page}/required_actions"
+    assert row["low_confidence"] > 0
+    counts = ask(f"{theirs}/overview")
+    assert (counts["waiting_for_approval"], counts["in_review"]) == (1, 0)
+    (pipeline,) = [each for each in ask(f"{PAGE}/api/pipelines") if each["dag_id"] == "confident"]
+    assert pipeline["tasks"]["approve"] == "documents_to_warehouse.approve"
 
 
 def test_documents_that_are_reserved_are_counted(
