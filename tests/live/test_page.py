@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from fixtures.airflow.stack import Live
 from fixtures.airflow.timing import RUN_SECONDS, SEEN_SECONDS
+from fixtures.page.server import token_of
 from sandbox.stack.samples import seed_documents, source_of
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def airflow(live: Live, tab: Page) -> Page:
     """The tab of a person who is logged in to Airflow."""
     state = live.airflow.home.read_state()
     assert state is not None
-    login = {"username": state.username, "password": state.password}
-    token = httpx.post(f"{state.airflow_url}/auth/token", json=login, trust_env=False).json()["access_token"]
-    tab.context.add_cookies([{"name": "_token", "value": token, "url": state.airflow_url}])
+    tab.context.add_cookies([{"name": "_token", "value": token_of(state), "url": state.airflow_url}])
     tab.set_default_timeout(SEEN_SECONDS * 1000)
     live.client.wait_for_dag(ON_DEMAND)
     live.client.set_paused(ON_DEMAND, False)
@@ -45,9 +43,13 @@ def test_page_from_a_run_at_work_to_documents_sent_again(
     conf = {"source": f"s3://{bucket}/{prefix}{DAY}/", "chunk_size": 15}
     run = live.client.trigger(ON_DEMAND, conf=conf)
 
-    # In Airflow's own frame, on the DAG's page.
-    airflow.goto(f"{live.client.url}/dags/{ON_DEMAND}/plugin/extend-documents")
+    # In Airflow's own frame: from the navigation, and on the DAG's page.
+    airflow.goto(live.client.url)
+    airflow.get_by_role("link", name="Extend", exact=True).click()
     frame = airflow.frame_locator("iframe[title=Extend]")
+    frame.get_by_role("combobox").select_option(ON_DEMAND)
+    frame.get_by_role("table", name=f"Batches of {run.dag_run_id}").wait_for()
+    airflow.goto(f"{live.client.url}/dags/{ON_DEMAND}/plugin/extend-documents")
     batches = frame.get_by_role("table", name=f"Batches of {run.dag_run_id}")
     batches.get_by_text(" settled").first.wait_for()
     live.extend.configure(hold=False)

@@ -22,6 +22,7 @@ from fixtures.airflow.timing import SEEN_SECONDS, START_SECONDS
 from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowClient
 from sandbox.stack.home import Home
+from sandbox.stack.network import free_ports
 from sandbox.stack.orphans import is_alive
 from sandbox.stack.process import ComponentDied, StackError
 from sandbox.stack.supervisor import Stack
@@ -89,8 +90,10 @@ def running(tmp_path: Path) -> Iterator[Running]:
     (project / "dags" / "extend_nightly.py").write_text(DAG_FILE)
     (project / "plugins").symlink_to(PROJECT / "plugins")
     shutil.copy(PROJECT / "airflow_settings.yaml", project)
+    (port,) = free_ports(1)
+    options = ["--documents", "16", "--days", "1", "--empty", "--ui-port", str(port)]
     command = subprocess.Popen(
-        [sys.executable, "-m", "sandbox.stack", "up", "--documents", "16", "--days", "1"],
+        [sys.executable, "-m", "sandbox.stack", "up", *options],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from sandbox.airflow_settings import AirflowSettings, load_settings
-from sandbox.stack.client import Dag
-from sandbox.stack.job import next_day, require_stand_ins
+from sandbox.stack.client import AirflowClient, Dag
+from sandbox.stack.job import next_day, require_stand_ins, run_first_night
 from sandbox.stack.places import DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL
 from sandbox.stack.process import StackError
 from sandbox.stack.samples import source_of
@@ -42,6 +44,29 @@ def test_sample_documents_are_not_sent_without_connections(stack: Stack) -> None
     stack.settings = AirflowSettings()
     with pytest.raises(StackError, match="extend_default or aws_default"):
         require_stand_ins(stack)
+
+
+@pytest.mark.parametrize("address", [DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL])
+def test_stack_that_stays_open_starts_no_run_where_it_would_cost_money(stack: Stack, address: str) -> None:
+    stack.settings = stack.settings.relocated({address: "https://api.extend.ai"})
+    said = Console(file=io.StringIO(), width=200)
+    run_first_night(stack, said, documents=4, random_seed=1)
+    assert "leads outside of the sandbox" in said.file.getvalue()
+    assert said.file.getvalue().strip().endswith("No run was started.")
+
+
+def test_first_night_that_fails_is_told_and_leaves_the_stack_open(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unparsed(AirflowClient):
+        def wait_for_dag(self, dag_id: str, *, timeout: float = 300) -> Dag:
+            raise TimeoutError(f"{dag_id} was not parsed [within {timeout} s]")
+
+    monkeypatch.setattr(Stack, "client", Unparsed("http://127.0.0.1:1", "user", "password"))
+    said = Console(file=io.StringIO(), width=200)
+    run_first_night(stack, said, documents=4, random_seed=1)
+    assert "extend_nightly was not parsed [within" in said.file.getvalue()
+    assert "The stack stays open" in said.file.getvalue()
 
 
 def test_day_is_the_start_of_the_next_interval_in_utc() -> None:

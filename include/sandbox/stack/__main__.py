@@ -23,7 +23,7 @@ from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowApiError, AirflowClient
 from sandbox.stack.home import Home
 from sandbox.stack.interruption import obey_signals_in_pauses, pause
-from sandbox.stack.job import DAG_ID, PARSE_SECONDS, next_day, run_nightly
+from sandbox.stack.job import DAG_ID, PARSE_SECONDS, next_day, run_first_night, run_nightly
 from sandbox.stack.process import StackError
 from sandbox.stack.report import shown
 from sandbox.stack.samples import seed_documents, source_of
@@ -55,25 +55,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def up(arguments: argparse.Namespace) -> int:
-    """Start the stack with sample documents in S3, and keep it running until Ctrl-C."""
+    """Start the stack with sample documents in S3, land the last day's, and keep it running until Ctrl-C."""
     with _stack(arguments) as stack:
         last = next_day(stack.client.wait_for_dag(DAG_ID, timeout=PARSE_SECONDS))
         days = [last - dt.timedelta(days=ago) for ago in reversed(range(arguments.days))]
-        seed_documents(stack.s3_url, stack.settings, days, arguments.documents, arguments.seed)
         bucket, prefix = source_of(stack.settings)
         console.print(f"source     s3://{bucket}/{prefix}, {days[0]} to {days[-1]}")
         console.print(f"Airflow    [bold]{stack.airflow_url}[/]")
-        console.print(
-            f"page       {stack.airflow_url}/plugin/extend  (the page; it fills with the first run)"
-        )
+        console.print(f"page       {stack.airflow_url}/plugin/extend  (*Extend* in the navigation)")
         console.print(f"login      {stack.login.username} / {stack.login.password}")
         console.print(f"Extend     {stack.extend_url}  (emulator)")
         console.print(f"S3         {stack.s3_url}")
         console.print(f"warehouse  {shown(stack.warehouse)}")
         console.print(f"logs       {shown(stack.home.logs)}")
-        console.print(
-            "Unpause extend_nightly for the last day, backfill the others, or trigger extend_on_demand."
-        )
+        if not arguments.empty:
+            run_first_night(stack, console, documents=arguments.documents, random_seed=arguments.seed)
+            # Only now, because a night looks into the folders of the days before it.
+            days.pop()
+        seed_documents(stack.s3_url, stack.settings, days, arguments.documents, arguments.seed)
+        console.print(f"Backfill the other days of {DAG_ID}, or trigger extend_on_demand.")
         console.print("Ctrl-C stops everything.")
         while True:
             for ended in stack.start_ended():
@@ -165,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--days", type=int, default=3, help="days with documents (default: %(default)s)"
             )
+            command.add_argument("--empty", action="store_true", help="start no run: nothing has landed yet")
     return parser
 
 

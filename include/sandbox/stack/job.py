@@ -9,10 +9,11 @@ from pathlib import Path
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 
 from sandbox.documents import Truth, expected_result
 from sandbox.stack import report
-from sandbox.stack.client import Dag, DagRun
+from sandbox.stack.client import AirflowApiError, Dag, DagRun
 from sandbox.stack.interruption import pause
 from sandbox.stack.landed import LandedWarehouse
 from sandbox.stack.process import StackError
@@ -24,6 +25,11 @@ from sandbox.stack.verify import Difference, differences
 DAG_ID = "extend_nightly"
 WORKFLOW_VARIABLE = "extend_workflow_id"
 
+#: Why no sample document is sent.
+SAMPLES_STAY = (
+    "In airflow_settings.yaml, extend_default or aws_default leads outside of the sandbox. "
+    "Sample documents are not sent there."
+)
 #: Time limits in seconds: for parsing the DAG, for the start of its run after unpausing, and for the run.
 PARSE_SECONDS = 60
 SCHEDULE_SECONDS = 60
@@ -60,19 +66,42 @@ def run_nightly(stack: Stack, console: Console, *, documents: int, random_seed: 
     return _report(stack, console, truths, f"{prefix}{day}/") and run.state == "success"
 
 
+def run_first_night(stack: Stack, console: Console, *, documents: int, random_seed: int) -> None:
+    """Run the nightly DAG once, so that a stack that stays open has data; sample documents go to stand-ins only.
+
+    A night that fails is printed, and leaves the stack as it is, to be looked at.
+
+    :param stack: a running stack that has not run the DAG yet.
+    """
+    if not leads_to_stand_ins(stack):
+        console.print(f"{SAMPLES_STAY} No run was started.")
+        return
+    try:
+        passed = run_nightly(stack, console, documents=documents, random_seed=random_seed)
+    except (StackError, AirflowApiError, TimeoutError, httpx.HTTPError) as error:
+        console.print(f"[bold red]Error:[/] {escape(str(error))}")
+        passed = False
+    if not passed:
+        console.print(
+            f"The first night of {DAG_ID} failed. The stack stays open: look at the run in Airflow, and at "
+            f"the logs in {report.shown(stack.home.logs)}"
+        )
+
+
+def leads_to_stand_ins(stack: Stack) -> bool:
+    """Return whether the connections lead to the stack's own Extend and S3, where nothing costs money."""
+    extend = stack.settings.connection("extend_default") or {}
+    aws = stack.settings.connection("aws_default") or {}
+    return extend.get("host") == stack.extend_url and f'"{stack.s3_url}"' in (aws.get("extra") or "")
+
+
 def require_stand_ins(stack: Stack) -> None:
     """Check that the connections lead to the stack's own Extend and S3.
 
     :raises StackError: they lead elsewhere, where sample documents would cost money.
     """
-    extend = stack.settings.connection("extend_default") or {}
-    aws = stack.settings.connection("aws_default") or {}
-    if extend.get("host") == stack.extend_url and f'"{stack.s3_url}"' in (aws.get("extra") or ""):
-        return
-    raise StackError(
-        "In airflow_settings.yaml, extend_default or aws_default leads outside of the sandbox. Sample "
-        "documents are not sent there. `python -m sandbox.stack up` starts Airflow with these connections."
-    )
+    if not leads_to_stand_ins(stack):
+        raise StackError(f"{SAMPLES_STAY} `python -m sandbox.stack up` starts Airflow with these connections.")
 
 
 def next_day(dag: Dag) -> dt.date:
