@@ -23,6 +23,10 @@ VIEWS = {
 }
 
 
+#: Height of a row of one line, in pixels, at most.
+ONE_LINE = 36
+
+
 def opened(tab: Page, recorded: Recorded, view: str = "") -> None:
     tab.clock.install(time=answers.NOW)
     tab.goto(f"{recorded.url}extend/page/#/{answers.NIGHTLY}{view}")
@@ -39,8 +43,11 @@ def test_view_fits_and_is_kept_as_a_picture(
     tab.locator("main .view h2, main .chart svg").last.wait_for()
     if view == "overview":
         tab.get_by_role("table", name="Latest runs").wait_for()
+        tab.get_by_role("table", name=f"Batches of {answers.RUN_ID}").wait_for()
     assert tab.evaluate("document.documentElement.dataset.theme") == theme
     assert tab.evaluate("document.documentElement.scrollWidth") <= 1000
+    for one_line in tab.locator("th.run-id").all():
+        assert one_line.evaluate("cell => cell.getBoundingClientRect().height") < ONE_LINE
     pictures.take(tab, f"page-{view}-{theme}")
 
 

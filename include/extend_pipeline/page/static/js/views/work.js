@@ -110,16 +110,16 @@ function batchTable(run, batches, more) {
 
 function drawLatest(runs) {
   if (!runs.length) return empty("none");
-  const columns = ["Run", "State", "Began", "Took", { name: "Documents", number: true }, { name: "Failed", number: true }, { name: "In review", number: true }, { name: "Credits", number: true }];
+  const columns = ["Run", "State", "Began", { name: "Took", number: true }, { name: "Documents", number: true }, { name: "Failed", number: true }, { name: "In review", number: true }, { name: "Credits", number: true }];
   const rows = runs.map(({ run, figures }) => {
     const landed = figures?.by_status;
     const all = landed ? Object.values(landed).reduce((sum, value) => sum + value, 0) : null;
     return row(
       {},
-      el("th", { scope: "row" }, runLink(run.dag_id, run.dag_run_id, run.dag_run_id, { "data-key": `latest-${run.dag_run_id}` })),
+      el("th", { scope: "row", class: "run-id" }, runLink(run.dag_id, run.dag_run_id, run.dag_run_id, { "data-key": `latest-${run.dag_run_id}`, title: run.dag_run_id })),
       runChip(run.state),
       time(run.start_date),
-      run.end_date ? duration(run.start_date, run.end_date) : "–",
+      number(run.end_date ? duration(run.start_date, run.end_date) : "–"),
       number(all === null ? "–" : count(all)),
       number(landed ? count(landed.FAILED) : "–"),
       number(landed ? count(landed.NEEDS_REVIEW) : "–"),
