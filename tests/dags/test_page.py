@@ -162,6 +162,35 @@ def test_only_the_chosen_dead_letters_are_sent_again_and_once(
     assert left["by_reason"]["CORRUPT_FILE"] == 1
 
 
+@pytest.mark.full
+def test_ten_thousand_dead_letters_are_sent_again_by_reason_each_once(
+    outside: Outside, run_dag: RunDag, read_by_several: str, ask: Callable[..., Any]
+) -> None:
+    documents = 10_000
+    names = {f"{('fail', 'lost')[number % 5 == 0]}{number}.txt" for number in range(documents)}
+    lost = {name for name in names if name.startswith("lost")}
+    run(outside, run_dag, sorted(names), max_credits=None, max_documents=None)
+    assert ask(f"{ON_DEMAND}/overview")["dead_letters"] == {
+        "INTERNAL_ERROR": documents - len(lost),
+        "CORRUPT_FILE": len(lost),
+    }
+    shown: list[dict[str, Any]] = []
+    after: str | None = "0"
+    while after is not None:
+        letters = ask(f"{ON_DEMAND}/dead_letters", limit=200, after=after)
+        shown += letters["rows"]
+        after = letters["next"]
+    assert sorted(row["name"] for row in shown) == sorted(names), "each on one page"
+    (again,) = ask(f"{ON_DEMAND}/dead_letters", reason="CORRUPT_FILE")["send_again"]
+    before = outside.extend.stats()["runs_created"]
+    chosen = {row["document_id"]: before[row["document_id"]] + (row["name"] in lost) for row in shown}
+    outside.extend.configure(outcomes=[])
+    for _ in range(2):  # the second time there is nothing left of that reason
+        assert run_dag(again["dag_id"], logical_date=None, run_conf=again["conf"]).state == "success"
+        assert outside.extend.stats()["runs_created"] == chosen
+    assert ask(f"{ON_DEMAND}/overview")["dead_letters"] == {"INTERNAL_ERROR": documents - len(lost)}
+
+
 def test_a_document_in_review_is_shown_until_it_is_reviewed_and_its_story_says_by_whom(
     outside: Outside, run_dag: RunDag, read_by_several: str, ask: Callable[..., Any]
 ) -> None:

@@ -49,10 +49,10 @@ def test_sample_documents_are_not_sent_without_connections(stack: Stack) -> None
 @pytest.mark.parametrize("address", [DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL])
 def test_stack_that_stays_open_starts_no_run_where_it_would_cost_money(stack: Stack, address: str) -> None:
     stack.settings = stack.settings.relocated({address: "https://api.extend.ai"})
-    said = Console(file=io.StringIO(), width=200)
-    run_first_night(stack, said, documents=4, random_seed=1)
-    assert "leads outside of the sandbox" in said.file.getvalue()
-    assert said.file.getvalue().strip().endswith("No run was started.")
+    said = io.StringIO()
+    run_first_night(stack, Console(file=said, width=200), documents=4, random_seed=1)
+    assert "leads outside of the sandbox" in said.getvalue()
+    assert said.getvalue().strip().endswith("No run was started.")
 
 
 def test_first_night_that_fails_is_told_and_leaves_the_stack_open(
@@ -63,10 +63,10 @@ def test_first_night_that_fails_is_told_and_leaves_the_stack_open(
             raise TimeoutError(f"{dag_id} was not parsed [within {timeout} s]")
 
     monkeypatch.setattr(Stack, "client", Unparsed("http://127.0.0.1:1", "user", "password"))
-    said = Console(file=io.StringIO(), width=200)
-    run_first_night(stack, said, documents=4, random_seed=1)
-    assert "extend_nightly was not parsed [within" in said.file.getvalue()
-    assert "The stack stays open" in said.file.getvalue()
+    said = io.StringIO()
+    run_first_night(stack, Console(file=said, width=200), documents=4, random_seed=1)
+    assert "extend_nightly was not parsed [within" in said.getvalue()
+    assert "The stack stays open" in said.getvalue()
 
 
 def test_day_is_the_start_of_the_next_interval_in_utc() -> None:

@@ -67,9 +67,10 @@ def run_nightly(stack: Stack, console: Console, *, documents: int, random_seed: 
 
 
 def run_first_night(stack: Stack, console: Console, *, documents: int, random_seed: int) -> None:
-    """Run the nightly DAG once, so that a stack that stays open has data; sample documents go to stand-ins only.
+    """Run the nightly DAG once, so that a stack that stays open has data.
 
-    A night that fails is printed, and leaves the stack as it is, to be looked at.
+    Where the connections lead to a real service, nothing is run. A night that fails is told, and leaves the
+    stack open to be looked at.
 
     :param stack: a running stack that has not run the DAG yet.
     """
@@ -101,7 +102,9 @@ def require_stand_ins(stack: Stack) -> None:
     :raises StackError: they lead elsewhere, where sample documents would cost money.
     """
     if not leads_to_stand_ins(stack):
-        raise StackError(f"{SAMPLES_STAY} `python -m sandbox.stack up` starts Airflow with these connections.")
+        raise StackError(
+            f"{SAMPLES_STAY} `python -m sandbox.stack up` starts Airflow with these connections."
+        )
 
 
 def next_day(dag: Dag) -> dt.date:
