@@ -39,8 +39,9 @@ UNKNOWN_BATCH_FAILURES: Final = 3
 class WaitChunkOperator(ExtendBatchSensor):
     """Waits for a chunk's batch, sends the transient failures again as a batch of their own, waits for that.
 
-    Always deferred. Its state is in the workspace, see :mod:`extend_pipeline.batches.chunk_state`: a retry, a
-    cleared task and another run with the same chunk continue from there. ``timeout`` covers all rounds.
+    Deferred, unless every run has settled when it begins. Its state is in the workspace, see
+    :mod:`extend_pipeline.batches.chunk_state`: a retry, a cleared task and another run with the same chunk
+    continue from there. ``timeout`` covers all rounds.
 
     :param chunk: the chunk's reference, see :class:`~extend_pipeline.batches.reservations.ChunkReference`.
     :param missing_after: how long a batch may list fewer runs than were submitted, while all listed runs have
@@ -72,7 +73,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         current = ChunkRound.first(self.chunk)
         self._use_connection_and_waiters_of(current, context)
         add_waiter(current.waiters_folder, Waiter.of(context["ti"]))
-        return self._wait_for(context, current, policy)
+        return self._wait_for(context, current, policy, begins=True)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral, with the chunk's connection and waiters."""
@@ -158,6 +159,7 @@ class WaitChunkOperator(ExtendBatchSensor):
         failed_attempts: int = 0,
         *,
         by_webhooks: bool = True,
+        begins: bool = False,
     ) -> dict[str, Any]:
         sent = current.sent(required=current.number == 1) or self._submit(context, current, failed_attempts)
         if isinstance(sent, RetryAt):
@@ -174,7 +176,10 @@ class WaitChunkOperator(ExtendBatchSensor):
             self.batch_id, self.run_count = sent.batch_id, expected
             # The webhooks of a round that was inspected before may have landed and be gone; a poll ends it.
             by_webhooks = by_webhooks and current.evidence() is None
-            self._defer(context, dataclasses.replace(policy, by_webhooks=by_webhooks))
+            policy = dataclasses.replace(policy, by_webhooks=by_webhooks)
+            if not begins:
+                self._defer(context, policy)
+            return self._wait_or_defer(context, policy)
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)

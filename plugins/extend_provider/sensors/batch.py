@@ -141,7 +141,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         return RemoteWork(self.extend_conn_id, str(self.batch_id), run_count, waiters=self.waiters)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Wait, or hand over to the triggerer."""
+        """Wait, or hand over to the triggerer if the batch has not settled yet."""
         self.dashboard_url = ""
         run_count = validation.run_count(self.run_count)
         if not run_count:
@@ -150,7 +150,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         validation.batch_id(self.batch_id, run_count)
         policy = self._policy(context)
         if self.deferrable:
-            self._defer(context, policy)
+            return self._wait_or_defer(context, policy)
         self._poller = InboxPoller(policy)
         self.own_work(self._work, context["ti"])
         with self.hook:

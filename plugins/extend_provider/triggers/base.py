@@ -42,6 +42,8 @@ PROGRESS_KEY = "progress"
 #: after the task has deferred; Airflow considers a task that is queued again before that as killed from
 #: outside, and it loses a retry (seen on 3.3.2, ``SchedulerJobRunner.process_executor_events``).
 EARLIEST_REPORT_SECONDS = 5.0
+#: Seconds that a worker has for its look before it defers the task.
+FIRST_LOOK_SECONDS = 10.0
 #: Seconds that a poll may take past the deadline, so that runs that settled in time are still counted.
 LAST_POLL_SECONDS = 30.0
 #: Seconds after the deadline at which Airflow may give up on the trigger itself.
@@ -191,6 +193,22 @@ class ExtendWaitTrigger(CancellingTrigger):
                 self._turn.leave()
             display.stop()
             await hook.close()
+
+    async def is_over(self) -> PollResult | None:
+        """Look once, in a worker, whether the wait is over before it begins; None if that cannot be told."""
+        from extend_provider.hooks.extend import ExtendAsyncHook
+
+        poller, hook = (
+            InboxPoller(self.policy),
+            ExtendAsyncHook(extend_conn_id=self.extend_conn_id, max_attempts=1),
+        )
+        try:
+            async with asyncio.timeout(FIRST_LOOK_SECONDS), hook:
+                looked = await self._look(hook, poller) if self.policy.by_webhooks else None
+                result = looked or await self._poll(hook, poller)
+        except Exception:  # noqa: BLE001  # the trigger asks again, and says what is wrong
+            return None
+        return self.complete(result) if result.outcome is Outcome.DONE else None
 
     async def poll_once(self) -> PollResult:
         """Ask Extend once, in a worker."""

@@ -13,6 +13,7 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
 from extend_pipeline.batches.chunk_state import ChunkRound
 from extend_pipeline.dag.tasks import load_chunk
+from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import read_settings, write_settings
 from extend_provider.batch.polling import Outcome
@@ -65,6 +66,32 @@ def test_clearing_a_chunk_that_has_ended_sends_nothing(waiting: Waiting) -> None
     assert again["batch_id"] == second["batch_id"]
     assert waiting.complete(again)["by_status"] == {"PROCESSED": 2}
     assert waiting.times_paid() == [1, 1, 2, 2]
+
+
+def test_a_wait_that_begins_after_its_batch_has_settled_inspects_it_at_once(waiting: Waiting) -> None:
+    first = waiting.submit()
+    waiting.api.runs(first)
+    second = waiting.deferred(lambda: waiting.operator().execute(waiting.context))
+    assert second["batch_id"] != first
+    assert second["run_count"] == 2
+    waiting.api.runs(second["batch_id"])
+    again = waiting.deferred(lambda: waiting.operator().execute(waiting.context))
+    assert again["batch_id"] == second["batch_id"], "only the first round is looked at"
+    assert waiting.complete(again)["by_status"] == {"PROCESSED": 2}
+    assert waiting.times_paid() == [1, 1, 2, 2]
+
+
+def test_a_wait_that_extend_contradicts_is_left_to_the_trigger(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = waiting.submit()
+    waiting.api.runs(first)
+    monkeypatch.setattr(WaitChunkOperator, "_inspect", lambda *_, **__: None)
+    listed = waiting.api.requests_to("GET /workflow_runs")
+    arguments = waiting.deferred(lambda: waiting.operator().execute(waiting.context))
+    assert arguments["batch_id"] == first
+    assert arguments["policy"]["by_webhooks"] is False
+    assert waiting.api.requests_to("GET /workflow_runs") == listed + 1
 
 
 def test_runs_that_were_cancelled_before_the_chunk_is_reattached_are_sent_again(

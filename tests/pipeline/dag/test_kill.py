@@ -18,8 +18,9 @@ from extend_provider.batch.ownership import Waiter, add_waiter, other_waiters
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
+from extend_provider.triggers.batch import ExtendBatchTrigger
 from fixtures.pipeline.chunk_tasks import BATCH, Chunk
-from fixtures.tasks.task_support import Task, event_of, run_on
+from fixtures.tasks.task_support import Task, event_of, not_over_yet, run_on
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +108,24 @@ def waiting(chunk: Chunk) -> WaitChunkOperator:
     )
 
 
+def test_a_task_that_is_ended_while_it_looks_at_its_batch_cancels_it(
+    chunk: Chunk, states: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk.api.configure(hold=True, cancelling_seconds=0)
+    operator = waiting(chunk)
+    states["run"] = "failed"
+    poll = ExtendBatchTrigger.poll
+
+    async def ended(trigger: ExtendBatchTrigger, hook: Any) -> Any:
+        operator.on_kill()
+        return await poll(trigger, hook)
+
+    monkeypatch.setattr(ExtendBatchTrigger, "poll", ended)
+    with pytest.raises(ExtendError, match="being killed, so nothing was sent"):
+        operator.execute(Task().attempt())
+    assert chunk.api.stats()["runs"] == {"CANCELLED": 3}
+
+
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
 def test_a_kill_between_two_rounds_cancels_the_round_just_sent_unless_others_wait_for_it(
     chunk: Chunk, states: dict[str, str], shared: bool
@@ -121,7 +140,7 @@ def test_a_kill_between_two_rounds_cancels_the_round_just_sent_unless_others_wai
             ChunkRound.first(operator.chunk).waiters_folder, Waiter("dag", "another run", "group.wait", 0)
         )
     context = Task().attempt()
-    with pytest.raises(TaskDeferred) as first:
+    with not_over_yet(), pytest.raises(TaskDeferred) as first:
         operator.execute(context)
     event = event_of(first.value)
     chunk.api.configure(hold=True)

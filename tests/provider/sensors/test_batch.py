@@ -20,6 +20,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
     AirflowTaskTimeout,
     TaskDeferralError,
+    TaskDeferred,
 )
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
@@ -53,6 +54,49 @@ def test_the_counts_are_returned_and_the_dashboard_is_linked(run: Run, extend_ap
     }
     assert task.xcoms["progress"] == counts
     assert task.xcoms["dashboard_url"].startswith("https://")
+
+
+def test_a_batch_that_has_settled_needs_no_triggerer(extend_api: ExtendApi) -> None:
+    batch_id = submit(3)
+    extend_api.runs(batch_id)
+    before = extend_api.requests_to(LISTING)
+    task = Task()
+    counts = sensor(batch_id, 3).execute(task.attempt())
+    assert (counts["settled"], counts["by_status"]) == (3, {"PROCESSED": 3})
+    assert task.xcoms["progress"] == counts
+    assert task.xcoms["dashboard_url"].startswith("https://")
+    assert extend_api.requests_to(LISTING) == before + 1
+
+
+def test_too_many_failures_of_a_batch_that_has_settled_fail_its_task(extend_api: ExtendApi) -> None:
+    extend_api.configure(outcomes=[{"status": "FAILED", "name_glob": "0.txt"}])
+    batch_id = submit(2)
+    extend_api.runs(batch_id)
+    with pytest.raises(ExtendBatchError, match="1 of 2 runs"):
+        sensor(batch_id, 2, max_failed=0).execute(Task().attempt())
+
+
+@pytest.mark.parametrize("trouble", ["unsettled", "short", "refused", "silent", "unknown"])
+def test_whatever_else_a_worker_sees_is_left_to_the_trigger(
+    extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    monkeypatch.setattr("extend_provider.triggers.base.FIRST_LOOK_SECONDS", 1.0)
+    extend_api.configure(hold=trouble == "unsettled")
+    batch_id, run_count = submit(2), 2
+    if trouble == "short":
+        extend_api.runs(batch_id)
+        run_count = 3
+    elif trouble == "refused":
+        extend_api.configure(faults=[{"endpoint": LISTING, "kind": "error", "status": 401}])
+    elif trouble == "silent":
+        extend_api.configure(faults=[{"endpoint": LISTING, "kind": "slow", "seconds": 20}])
+    elif trouble == "unknown":
+        batch_id = "batch_unknown"
+    begun = time.monotonic()
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(batch_id, run_count).execute(Task().attempt())
+    assert deferred.value.trigger.work.batch_id == batch_id
+    assert time.monotonic() < begun + 10
 
 
 @MODES
