@@ -85,8 +85,8 @@ PARTS: Sequence[Part] = (
         "latency",
         "latency",
         "Latency",
-        "Seconds from the last run that settles at Extend until its wait has ended, and until its row has landed: 100 "
-        "documents, of which nothing else is at work.",
+        "Seconds from the last run that settles at Extend until its wait has ended, and until its row has "
+        "landed: 100 documents, while nothing else is at work.",
         minutes=8,
     ),
     Part(
