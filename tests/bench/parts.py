@@ -66,6 +66,7 @@ PARTS: Sequence[Part] = (
         "discovery",
         "Discovery",
         "A prefix is listed and planned. The bare listing of boto3 keeps nothing and checks nothing.",
+        minutes=15,
     ),
     Part(
         "rate",

@@ -91,6 +91,41 @@ def test_missing_right_is_said(letters: Page, recorded: Recorded) -> None:
     letters.get_by_text("You may not start runs of this DAG").wait_for()
 
 
+def test_failure_before_the_question_is_said_and_the_button_works_again(
+    letters: Page, recorded: Recorded
+) -> None:
+    recorded.given["dead_letters"] = RefusalError(503, "The warehouse does not answer")
+    send = letters.get_by_role("button", name="Send again all 3 with OCR_ERROR")
+    send.click()
+    letters.get_by_text("The warehouse does not answer").wait_for()
+    assert not letters.get_by_role("dialog").is_visible()
+    del recorded.given["dead_letters"]
+    send.click()
+    confirm(letters, "Send 3 documents again")
+    letters.get_by_text("3 documents sent again").wait_for()
+    assert len(recorded.posted) == 1
+
+
+def test_two_clicks_ask_once(letters: Page, recorded: Recorded) -> None:
+    letters.get_by_role("button", name="Send again all 3 with OCR_ERROR").dblclick()
+    confirm(letters, "Send 3 documents again")
+    letters.get_by_text("3 documents sent again").wait_for()
+    assert letters.get_by_role("dialog").count() == 0
+    assert len(recorded.posted) == 1
+
+
+def test_pages_that_shift_show_no_document_twice(tab: Page, recorded: Recorded) -> None:
+    every = answers.dead_letters()
+    recorded.given["dead_letters"] = {**every, "rows": every["rows"][:8], "next": "8"}
+    tab.goto(f"{recorded.url}extend/page/#/{answers.NIGHTLY}/dead_letters")
+    rows = tab.get_by_role("table", name="Dead letters", exact=True).locator("tbody tr")
+    rows.nth(7).wait_for()
+    recorded.given["dead_letters"] = {**every, "rows": every["rows"][6:]}
+    tab.get_by_role("button", name="Show 6 more").click()
+    rows.nth(13).wait_for()
+    assert rows.count() == 14
+
+
 def test_paused_dag_is_said_before(letters: Page, recorded: Recorded) -> None:
     recorded.given["dag"] = {"is_paused": True}
     letters.get_by_role("button", name="Send again all 3 with OCR_ERROR").click()

@@ -4,7 +4,7 @@ import { el, fill, number, row, table } from "../dom.js";
 import { ago, count, credits, documents } from "../format.js";
 import { fromPage } from "../http.js";
 import { airflowLink, webLink } from "../links.js";
-import { banner, empty } from "../notices.js";
+import { banner, empty, tell } from "../notices.js";
 import { viewLink } from "../router.js";
 import { sendAgain } from "../send_again.js";
 import { statusName } from "../states.js";
@@ -25,6 +25,7 @@ class DeadLetters {
     this.reason = reason;
     this.rows = [];
     this.chosen = new Map();
+    this.busy = false;
     this.bar = el("div", { class: "actions" });
     this.body = el("tbody");
     this.more = el("p");
@@ -34,6 +35,22 @@ class DeadLetters {
     const { pipeline, signal } = this.context;
     const query = { group: pipeline.task_group, reason: this.reason, limit: PAGE_SIZE, after };
     return fromPage([pipeline.dag_id, "dead_letters"], query, signal);
+  }
+
+  /** Do what a button is for, one at a time; say so if it cannot be done. */
+  clicked(work) {
+    const click = async () => {
+      if (this.busy) return;
+      this.busy = true;
+      try {
+        await work();
+      } catch (error) {
+        if (!this.context.signal.aborted) tell("bad", error.message);
+      } finally {
+        this.busy = false;
+      }
+    };
+    return { click };
   }
 
   async load() {
@@ -58,7 +75,7 @@ class DeadLetters {
       .map(([reason, total]) => {
         const shown = reason === this.reason;
         const open = viewLink(this.context.pipeline, ["dead_letters"], reason, { "aria-current": shown ? "true" : null, "data-key": `reason-${reason}` }, { reason });
-        const send = el("button", { type: "button", "data-key": `send-${reason}`, on: { click: () => this.sendReason(reason) } }, "Send again", el("span", { class: "hidden-text" }, ` all ${count(total)} with ${reason}`));
+        const send = el("button", { type: "button", "data-key": `send-${reason}`, on: this.clicked(() => this.sendReason(reason)) }, "Send again", el("span", { class: "hidden-text" }, ` all ${count(total)} with ${reason}`));
         return row({ class: shown ? "chosen" : null }, el("th", { scope: "row" }, open), number(count(total)), send);
       });
     const columns = ["Reason", { name: "Documents", number: true }, { name: "Send again", hidden: true }];
@@ -85,7 +102,7 @@ class DeadLetters {
   drawRows() {
     fill(this.body, this.rows.map((letter) => this.drawRow(letter)));
     const rest = this.total - this.rows.length;
-    const load = el("button", { type: "button", on: { click: () => this.loadMore() } }, `Show ${count(Math.min(rest, PAGE_SIZE))} more`);
+    const load = el("button", { type: "button", on: this.clicked(() => this.loadMore()) }, `Show ${count(Math.min(rest, PAGE_SIZE))} more`);
     fill(this.more, this.answer.next ? [load, ` of ${count(rest)}`] : null);
     this.drawBar();
   }
@@ -116,8 +133,9 @@ class DeadLetters {
 
   async loadMore() {
     const answer = await this.ask(this.answer.next);
+    const known = new Set(this.rows.map(keyOf)); // pages shift when documents fail, or land, meanwhile
     this.answer = { ...this.answer, next: answer.next };
-    this.rows = [...this.rows, ...answer.rows];
+    this.rows = [...this.rows, ...answer.rows.filter((letter) => !known.has(keyOf(letter)))];
     this.drawRows();
   }
 
@@ -141,7 +159,7 @@ class DeadLetters {
     this.all.indeterminate = chosen > 0 && !this.all.checked;
     const send = el(
       "button",
-      { type: "button", class: "primary", disabled: !chosen, "data-key": "send-chosen", on: { click: () => this.sendChosen() } },
+      { type: "button", class: "primary", disabled: !chosen, "data-key": "send-chosen", on: this.clicked(() => this.sendChosen()) },
       chosen ? `Send ${documents(chosen)} again` : "Send again",
     );
     const of = this.reason ? ` with ${this.reason}` : "";
