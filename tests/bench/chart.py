@@ -27,10 +27,13 @@ def growth(rows: Iterable[Mapping[str, Any]]) -> bytes | None:
         foreground=GREY,
         foreground_strong=GREY,
         foreground_subtle=GREY,
+        guide_stroke_color=f"{GREY}40",
+        major_guide_stroke_color=f"{GREY}80",
         colors=COLOURS,
         font_family="sans-serif",
     )
     counts = sorted({count for points in lines.values() for count, _ in points})
+    slowest = max(seconds for points in lines.values() for _, seconds in points)
     chart = pygal.XY(
         style=style,
         js=[],
@@ -38,6 +41,7 @@ def growth(rows: Iterable[Mapping[str, Any]]) -> bytes | None:
         xrange=(counts[0] / 1.5, counts[-1] * 1.5),
         x_labels=counts,
         x_value_formatter=lambda count: f"{count:,.0f}",
+        y_labels=[value for value in (5, 10, 20, 50, 100, 200, 500, 1000, 2000) if value <= 2 * slowest],
         x_title="documents",
         y_title="seconds",
         legend_at_bottom=True,

@@ -206,16 +206,22 @@ def search(session: Session, dataset: str, dag_ids: Dags, text: str, *, limit: i
     )
     if found:
         return found, True
+    table = qualified(dataset, "documents")
+    documents = f"SELECT {_FOUND}, document.dag_id, document.batch_id FROM {table} AS document"
+    recent = f"({documents} ORDER BY document.landed_at DESC LIMIT {RECENT:d})"
     for column in ("uri", "name"):
         is_prefix = (
             f"left(document.{column}, {INDEXED:d}) LIKE ? ESCAPE '!' AND strpos(document.{column}, ?) = 1"
         )
-        begins = re.sub("[!%_]", r"!\g<0>", text[:INDEXED]) + "%"
-        if found := _found(session, dataset, dag_ids, is_prefix, [begins, text], limit):
-            return found, True
-    recent = f"""(SELECT {_FOUND}, document.dag_id, document.batch_id
-        FROM {qualified(dataset, "documents")} AS document
-        ORDER BY document.landed_at DESC LIMIT {RECENT:d})"""
+        begins = [re.sub("[!%_]", r"!\g<0>", text[:INDEXED]) + "%", text]
+        # Bounded before it is sorted. Postgres would rather walk through all documents, the last one first,
+        # until it has a page of them: a second for those that landed long ago.
+        some = f"({documents} WHERE {is_prefix} LIMIT {RECENT:d})"
+        if found := _found(session, dataset, dag_ids, "true", begins, limit, some):
+            if len(found) < limit:
+                return found, True
+            newest = _found(session, dataset, dag_ids, is_prefix, begins, limit, recent)
+            return newest if len(newest) == limit else found, True
     found = _found(session, dataset, dag_ids, "strpos(document.uri, ?) > 0", [text], limit, recent)
     ((more,),) = session.rows(
         "count what has landed",

@@ -73,9 +73,9 @@ def test_of_a_small_dataset_no_counts_are_kept(large: Place) -> None:
         assert summary.kept(session, DATASET, session.columns(DATASET), small=19) is None
 
 
-def found(place: Place, text: str) -> tuple[list[str], bool]:
+def found(place: Place, text: str, limit: int = 50) -> tuple[list[str], bool]:
     with warehouse(place) as opened:
-        rows, everywhere = seen.search(opened.session("Search"), DATASET, None, text, limit=50)
+        rows, everywhere = seen.search(opened.session("Search"), DATASET, None, text, limit=limit)
     return sorted(row[1] for row in rows), everywhere
 
 
@@ -92,6 +92,8 @@ def test_a_search_looks_everywhere_for_a_beginning_and_lately_for_a_part(
     assert found(file, "50%_off!") == (addresses[:1], True)
     assert found(file, addresses[2]) == (addresses[2:3], True)
     assert found(file, 200 * "x") == (addresses[2:], True)
+    assert found(file, "s3://inbox/", limit=1) == (addresses[-1:], True), "the one that landed last"
+    assert found(file, "s3://inbox/a/", limit=1)[0][0] in addresses[:2], "that is none of the last"
     assert found(file, "box/b/") == (addresses[2:], False)
     assert found(file, "box/a/") == ([], False)
     monkeypatch.setattr(seen, "RECENT", 4)
@@ -114,6 +116,8 @@ def test_postgres_answers_by_indexes_that_an_older_dataset_gets(new_database: Ca
         seen.dead_letter_counts(session, DATASET, None)
         seen.waiting(session, DATASET, None, limit=1, offset=0)
         seen.search(session, DATASET, None, "no-such", limit=1)
+        (beginning,) = [plan for plan in session.plans if "documents_uri_idx" in plan]
+        assert "documents_landed_idx" not in beginning, "a beginning is found before anything is sorted"
         place.rows(f"DROP INDEX {DATASET}.documents_landed_idx")  # of two documents, any index finds them
         seen.search(session, DATASET, None, "no-such", limit=1)
     plans = "\n".join(session.plans)
