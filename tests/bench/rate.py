@@ -98,6 +98,7 @@ def measure(collectors: int, limit: float, window: str, reads: int, warm_up: flo
                 time.sleep(0.1)
             for process in processes:
                 process.communicate()
+            answered, turned_away = (late - early for late, early in zip(counts(api), before, strict=True))
         finally:
             for process in processes:
                 process.kill()
@@ -108,6 +109,7 @@ def measure(collectors: int, limit: float, window: str, reads: int, warm_up: flo
         "limit": limit,
         "window": window,
         "reads": reads * collectors,
+        "read": answered - turned_away,
         "answers": total,
         "turned_away": refused,
         "seconds": round(ended - started, 1),
@@ -116,9 +118,9 @@ def measure(collectors: int, limit: float, window: str, reads: int, warm_up: flo
     }
     if len(steady) > 1:
         (first_at, first), (last_at, last) = steady[0], steady[-1]
-        asked, turned_away = last[0] - first[0], last[1] - first[1]
-        row["steady_used"] = round((asked - turned_away) / limit / (last_at - first_at), 3)
-        row["steady_refused"] = round(turned_away / max(asked, 1), 4)
+        asked, away = last[0] - first[0], last[1] - first[1]
+        row["steady_used"] = round((asked - away) / limit / (last_at - first_at), 3)
+        row["steady_refused"] = round(away / max(asked, 1), 4)
     return row
 
 
