@@ -9,7 +9,6 @@ import pytest
 
 from fixtures.airflow.stack import Live
 from fixtures.airflow.timing import RUN_SECONDS, SEEN_SECONDS
-from fixtures.page.server import token_of
 from sandbox.stack.samples import seed_documents, source_of
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def airflow(live: Live, tab: Page) -> Page:
     """The tab of a person who is logged in to Airflow."""
     state = live.airflow.home.read_state()
     assert state is not None
-    tab.context.add_cookies([{"name": "_token", "value": token_of(state), "url": state.airflow_url}])
+    tab.context.add_cookies([{"name": "_token", "value": live.client.token(), "url": state.airflow_url}])
     tab.set_default_timeout(SEEN_SECONDS * 1000)
     live.client.wait_for_dag(ON_DEMAND)
     live.client.set_paused(ON_DEMAND, False)

@@ -13,7 +13,8 @@ import duckdb
 import httpx
 
 from fixtures.airflow.timing import RUN_SECONDS, SEEN_SECONDS
-from fixtures.page.server import PAGE, token_of
+from fixtures.page.server import PAGE
+from sandbox.stack.client import AirflowClient
 from sandbox.stack.home import Home
 from sandbox.stack.network import free_ports
 
@@ -58,7 +59,8 @@ def test_up_opens_with_a_night_that_has_landed_and_is_on_the_page(tmp_path: Path
         assert state is not None, printed
         assert "All 40 documents landed as they are in the files." in printed
         overview = f"{state.airflow_url}{PAGE}/api/extend_nightly/overview"
-        cookie = {"_token": token_of(state)}
+        with AirflowClient(state.airflow_url, state.username, state.password) as client:
+            cookie = {"_token": client.token()}
         shown = httpx.get(overview, cookies=cookie, timeout=SEEN_SECONDS, trust_env=False).json()
         assert (shown["state"], sum(shown["total"].values())) == ("ready", 40)
         opened.send_signal(signal.SIGINT)

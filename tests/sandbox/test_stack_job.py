@@ -50,7 +50,7 @@ def test_sample_documents_are_not_sent_without_connections(stack: Stack) -> None
 def test_stack_that_stays_open_starts_no_run_where_it_would_cost_money(stack: Stack, address: str) -> None:
     stack.settings = stack.settings.relocated({address: "https://api.extend.ai"})
     said = io.StringIO()
-    run_first_night(stack, Console(file=said, width=200), documents=4, random_seed=1)
+    assert not run_first_night(stack, Console(file=said, width=200), documents=4, random_seed=1)
     assert "leads outside of the sandbox" in said.getvalue()
     assert said.getvalue().strip().endswith("No run was started.")
 
@@ -64,7 +64,7 @@ def test_first_night_that_fails_is_told_and_leaves_the_stack_open(
 
     monkeypatch.setattr(Stack, "client", Unparsed("http://127.0.0.1:1", "user", "password"))
     said = io.StringIO()
-    run_first_night(stack, Console(file=said, width=200), documents=4, random_seed=1)
+    assert run_first_night(stack, Console(file=said, width=200), documents=4, random_seed=1)
     assert "extend_nightly was not parsed [within" in said.getvalue()
     assert "The stack stays open" in said.getvalue()
 

@@ -177,9 +177,10 @@ class WaitChunkOperator(ExtendBatchSensor):
             # The webhooks of a round that was inspected before may have landed and be gone; a poll ends it.
             by_webhooks = by_webhooks and current.evidence() is None
             policy = dataclasses.replace(policy, by_webhooks=by_webhooks)
-            if not begins:
-                self._defer(context, policy)
-            return self._wait_or_defer(context, policy)
+            if begins:
+                return self._complete_or_defer(context, policy)
+            # Looked at without a pause, a list that contradicts the inspection would go round in circles.
+            self._defer(context, policy)
         following = current.following()
         if following is not None:
             return self._wait_for(context, following, policy)

@@ -68,10 +68,10 @@ def up(arguments: argparse.Namespace) -> int:
         console.print(f"S3         {stack.s3_url}")
         console.print(f"warehouse  {shown(stack.warehouse)}")
         console.print(f"logs       {shown(stack.home.logs)}")
-        if not arguments.empty:
-            run_first_night(stack, console, documents=arguments.documents, random_seed=arguments.seed)
-            # Only now, because a night looks into the folders of the days before it.
+        options = {"documents": arguments.documents, "random_seed": arguments.seed}
+        if not arguments.empty and run_first_night(stack, console, **options):
             days.pop()
+        # Only now, because a night looks into the folders of the days before it.
         seed_documents(stack.s3_url, stack.settings, days, arguments.documents, arguments.seed)
         console.print(f"Backfill the other days of {DAG_ID}, or trigger extend_on_demand.")
         console.print("Ctrl-C stops everything.")

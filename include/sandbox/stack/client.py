@@ -118,6 +118,13 @@ class AirflowClient:
         """Return the JSON of any resource, e.g. ``get("pools/extend")``."""
         return self._json("GET", path, params=params)
 
+    def token(self) -> str:
+        """Log in and return the token; Airflow's own pages have it in the cookie ``_token``."""
+        response = self._http.post("/auth/token", json=self._credentials)
+        if response.is_error:
+            raise AirflowApiError(f"login at {self.url} failed: {_detail(response)}", response.status_code)
+        return str(response.json()["access_token"])
+
     # Airflow as a whole
 
     def health(self) -> dict[str, str | None]:
@@ -404,19 +411,13 @@ class AirflowClient:
 
     def _json(self, method: str, path: str, **arguments: Any) -> Any:
         if "Authorization" not in self._http.headers:
-            self._log_in()
+            self._http.headers["Authorization"] = f"Bearer {self.token()}"
         response = self._http.request(method, f"/api/v2/{path}", **arguments)
         if response.is_error:
             raise AirflowApiError(
                 f"{method} {path}: {response.status_code}: {_detail(response)}", response.status_code
             )
         return response.json() if response.content else None
-
-    def _log_in(self) -> None:
-        response = self._http.post("/auth/token", json=self._credentials)
-        if response.is_error:
-            raise AirflowApiError(f"login at {self.url} failed: {_detail(response)}", response.status_code)
-        self._http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
 
 def _poll(look: Callable[[], T | None], timeout: float, interval: float) -> T | None:

@@ -66,17 +66,18 @@ def run_nightly(stack: Stack, console: Console, *, documents: int, random_seed: 
     return _report(stack, console, truths, f"{prefix}{day}/") and run.state == "success"
 
 
-def run_first_night(stack: Stack, console: Console, *, documents: int, random_seed: int) -> None:
+def run_first_night(stack: Stack, console: Console, *, documents: int, random_seed: int) -> bool:
     """Run the nightly DAG once, so that a stack that stays open has data.
 
     Where the connections lead to a real service, nothing is run. A night that fails is told, and leaves the
     stack open to be looked at.
 
     :param stack: a running stack that has not run the DAG yet.
+    :return: whether it was tried.
     """
     if not leads_to_stand_ins(stack):
         console.print(f"{SAMPLES_STAY} No run was started.")
-        return
+        return False
     try:
         passed = run_nightly(stack, console, documents=documents, random_seed=random_seed)
     except (StackError, AirflowApiError, TimeoutError, httpx.HTTPError) as error:
@@ -87,6 +88,7 @@ def run_first_night(stack: Stack, console: Console, *, documents: int, random_se
             f"The first night of {DAG_ID} failed. The stack stays open: look at the run in Airflow, and at "
             f"the logs in {report.shown(stack.home.logs)}"
         )
+    return True
 
 
 def leads_to_stand_ins(stack: Stack) -> bool:

@@ -150,7 +150,7 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
         validation.batch_id(self.batch_id, run_count)
         policy = self._policy(context)
         if self.deferrable:
-            return self._wait_or_defer(context, policy)
+            return self._complete_or_defer(context, policy)
         self._poller = InboxPoller(policy)
         self.own_work(self._work, context["ti"])
         with self.hook:

@@ -194,14 +194,12 @@ class ExtendWaitTrigger(CancellingTrigger):
             display.stop()
             await hook.close()
 
-    async def is_over(self) -> PollResult | None:
-        """Look once, in a worker, whether the wait is over before it begins; None if that cannot be told."""
+    async def settled_already(self) -> PollResult | None:
+        """Look once, in a worker, before the wait begins; None unless every run is seen to have settled."""
         from extend_provider.hooks.extend import ExtendAsyncHook
 
-        poller, hook = (
-            InboxPoller(self.policy),
-            ExtendAsyncHook(extend_conn_id=self.extend_conn_id, max_attempts=1),
-        )
+        hook = ExtendAsyncHook(extend_conn_id=self.extend_conn_id, max_attempts=1)
+        poller = InboxPoller(self.policy)
         try:
             async with asyncio.timeout(FIRST_LOOK_SECONDS), hook:
                 looked = await self._look(hook, poller) if self.policy.by_webhooks else None

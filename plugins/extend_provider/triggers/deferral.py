@@ -110,16 +110,16 @@ class WaitsForRunsMixin(CancelsOnKillMixin):
             return result
         return poller.polled(progress, now=time.time())
 
-    def _wait_or_defer(self, context: Context, policy: WaitPolicy) -> dict[str, Any]:
-        """Return what the task returns if every run has settled already, as after a retry; else defer it.
+    def _complete_or_defer(self, context: Context, policy: WaitPolicy) -> dict[str, Any]:
+        """Complete the task if every run has settled already, as after a retry; else defer it.
 
-        That saves the triggerer, its delay, and a second process of the task.
+        A task that completes needs no triggerer and no second process.
         """
         self.own_work(self._work, context["ti"])
-        over = asyncio.run(self._trigger(policy).is_over())
-        if over is None:
+        settled = asyncio.run(self._trigger(policy).settled_already())
+        if settled is None:
             self._defer(context, policy)
-        counts: dict[str, Any] = self.execute_complete(context, over.as_event())
+        counts: dict[str, Any] = self.execute_complete(context, settled.as_event())
         return counts
 
     def _defer(self, context: Context, policy: WaitPolicy) -> NoReturn:

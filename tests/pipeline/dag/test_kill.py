@@ -20,7 +20,7 @@ from extend_provider.hooks.extend import ExtendHook
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from extend_provider.triggers.batch import ExtendBatchTrigger
 from fixtures.pipeline.chunk_tasks import BATCH, Chunk
-from fixtures.tasks.task_support import Task, event_of, not_over_yet, run_on
+from fixtures.tasks.task_support import Task, event_of, not_settled_yet, run_on
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ def test_a_kill_between_two_rounds_cancels_the_round_just_sent_unless_others_wai
             ChunkRound.first(operator.chunk).waiters_folder, Waiter("dag", "another run", "group.wait", 0)
         )
     context = Task().attempt()
-    with not_over_yet(), pytest.raises(TaskDeferred) as first:
+    with not_settled_yet(), pytest.raises(TaskDeferred) as first:
         operator.execute(context)
     event = event_of(first.value)
     chunk.api.configure(hold=True)
