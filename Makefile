@@ -76,7 +76,7 @@ test-live: $(DEV)  ## Those on a real Airflow, which they share: its parts are k
 	$(BIN)/pytest tests/live tests/faults -m 'alone and not full'
 
 .PHONY: test-faults
-test-faults: $(DEV)  ## The long ones on top: 10,000 documents, every way of ending a task by hand, loads broken at every statement
+test-faults: $(DEV)  ## The long ones on top: 10,000 documents, every way of ending a task by hand, every case of what takes seconds
 	$(BIN)/pytest -m 'full and not live and not network' --numprocesses 4 --dist loadfile
 	$(BIN)/pytest tests/faults -m 'not alone' --numprocesses 4 --share-airflow
 	$(BIN)/pytest tests/faults -m alone

@@ -68,6 +68,7 @@ def test_a_run_that_lands_nothing_announces_no_table(outside: Outside, run_dag: 
     assert set(told) == {"extend_nightly.documents_to_warehouse"}
 
 
+@pytest.mark.full
 @pytest.mark.timeout(240)
 def test_openlineage_hears_of_the_prefix_and_the_tables(outside: Outside, tmp_path: Path) -> None:
     """The lineage provider in a process of its own, as it reads its transport once, when Airflow starts."""

@@ -184,6 +184,7 @@ def test_after_the_last_attempt_a_failure_stays_and_a_run_that_is_gone_is_missin
     assert outside.rows("SELECT count(*) FROM extend.dead_letters") == [(6,)]
 
 
+@pytest.mark.full
 def test_what_is_accepted_as_gone_lands_and_is_sent_again_when_somebody_says_so(
     outside: Outside, run_dag: RunDag, receipts: list[str]
 ) -> None:
@@ -239,6 +240,7 @@ def test_what_a_run_has_sent_twice_is_landed_by_the_next_one(
     assert {status for status, _, _ in in_the_warehouse(outside).values()} == {"PROCESSED"}
 
 
+@pytest.mark.full
 def test_an_object_that_is_gone_by_the_second_attempt_keeps_its_first_outcome(
     outside: Outside, run_dag: RunDag, receipts: list[str]
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import duckdb
+import pytest
 
 from fixtures.airflow.dag_runs import Outside
 from sandbox.documents import generate
@@ -42,6 +43,7 @@ def test_a_frozen_schema_fails_the_load_and_another_contract_lands_it(
     assert contracts == [("freeze",), ("discard",), ("evolve",)]
 
 
+@pytest.mark.full
 def test_a_part_that_was_refused_blocks_no_replay_and_no_plan(
     outside: Outside, run_dag: Callable[..., Any]
 ) -> None:

@@ -86,6 +86,7 @@ print("ENDED", run.state)
 """
 
 
+@pytest.mark.full
 def test_an_object_storage_for_xcoms_changes_nothing(outside: Outside, tmp_path: Path) -> None:
     fill(outside)
     place = tmp_path / "xcoms"

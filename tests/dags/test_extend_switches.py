@@ -162,7 +162,7 @@ def test_every_switch_is_thrown() -> None:
 
 @pytest.mark.parametrize(
     ("about", "api_version"),
-    [*((about, NEWEST) for about in SWITCHES), ("all at once", NEWEST), ("all at once", OLDER)],
+    [("all at once", NEWEST), ("all at once", OLDER), *((about, NEWEST) for about in SWITCHES)],
 )
 def test_a_night_lands_its_truth_and_pays_once_with_switches_thrown(
     outside: Outside, day: list[SampleObject], night: Callable[..., str], about: str, api_version: str

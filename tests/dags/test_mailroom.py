@@ -305,6 +305,7 @@ def test_every_result_of_a_days_mail_has_its_place(
     assert outside.rows("SELECT count(*) FROM extend.bank_statement WHERE bank = 'Another bank'") == [(1,)]
 
 
+@pytest.mark.full
 def test_the_older_api_version_lands_the_same(
     outside: Outside, run_dag: RunDag, mail: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_night_lands_in_postgres_and_the_same_night_again_sends_nothing(
     assert not outside.warehouse.exists()
 
 
+@pytest.mark.full
 def test_nothing_is_sent_while_the_warehouse_may_only_be_read(
     outside: Outside,
     run_dag: RunDag,

@@ -248,6 +248,7 @@ def test_from_a_terminal_tables_are_rebuilt_elsewhere_and_changed_rows_are_heale
     assert asked(outside) == before
 
 
+@pytest.mark.full
 def test_a_warehouse_of_another_kind_is_filled_and_filled_once_more(
     outside: Outside,
     run_dag: RunDag,

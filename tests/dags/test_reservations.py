@@ -113,6 +113,7 @@ def test_reprocessing_everything_in_steps_sends_each_document_once_and_says_when
     assert times_paid(outside) == [3] * 6, "it is through, so to say it again is to pay again"
 
 
+@pytest.mark.full
 def test_a_repetition_that_has_a_name_is_continued_by_its_name(
     outside: Outside, on_demand: Callable[..., str]
 ) -> None:

@@ -67,6 +67,7 @@ def asked(outside: Outside) -> int:
     return sum(outside.extend.stats()["requests"].values())
 
 
+@pytest.mark.full
 def test_without_documents_in_review_extend_is_asked_nothing(
     outside: Outside, run_dag: RunDag, night: Callable[..., Any]
 ) -> None:

@@ -61,6 +61,7 @@ def test_an_image_gets_what_is_run_and_no_secret(path: str, left_out: bool) -> N
     assert ignored(path) is left_out
 
 
+@pytest.mark.full
 def test_astros_steps_leave_an_airflow_that_runs_the_project_from_its_place(tmp_path: Path) -> None:
     place = make_place(tmp_path / "astro")
     for path in sorted(place.project.rglob("*"), reverse=True):

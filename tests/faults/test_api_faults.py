@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from fixtures.airflow.scenario import BATCH, LIST, Scenario, fault
+from fixtures.tiers import FULL
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(fault("error", accepted=True, status=500), id="500"),
-        pytest.param(fault("drop", accepted=True), id="connection dropped"),
-        pytest.param(fault("malformed", accepted=True), id="half an answer"),
+        pytest.param(fault("error", accepted=True, status=500), id="500", marks=FULL),
+        pytest.param(fault("drop", accepted=True), id="connection dropped", marks=FULL),
+        pytest.param(fault("malformed", accepted=True), id="half an answer", marks=FULL),
         pytest.param(fault("slow", accepted=True, seconds=8), id="answer too late"),
     ],
 )

@@ -23,6 +23,7 @@ import pytest
 from fixtures.airflow.lanes import BATCHES, OPERATORS
 from fixtures.airflow.scenario import CHUNK, DAY, RUN, Scenario, fault
 from fixtures.airflow.timing import LOOK_SECONDS, RUN_SECONDS
+from fixtures.tiers import FULL
 from sandbox.stack.client import DagRun
 from sandbox.stack.progress import PROGRESS_KEY
 
@@ -92,17 +93,17 @@ class Point:
         return f"{self.task} {self.state}"
 
 
-FULL, QUEUED, LONG = pytest.mark.full, pytest.mark.held, pytest.mark.long
+QUEUED, LONG = pytest.mark.held, pytest.mark.long
 POINTS = [
     Point("submit", "scheduled", marks=(FULL,)),
     Point("submit", "queued", marks=(FULL, QUEUED)),
-    Point("submit", "running", cancelled=3),  # the answer would come when the worker is gone
+    Point("submit", "running", cancelled=3, marks=(FULL,)),  # the answer would come when the worker is gone
     Point("submit", "deferred", cancelled=3, marks=(FULL, LONG)),  # the answer is lost, the list is late
     # A queued task has no worker that could cancel its batch.
-    Point("wait", "queued", marks=(QUEUED,)),
+    Point("wait", "queued", marks=(FULL, QUEUED)),
     Point("wait", "deferred", cancelled=3),
     Point("collect", "running", marks=(FULL,)),
-    Point("load", "running"),
+    Point("load", "running", marks=(FULL,)),
 ]
 
 
@@ -368,7 +369,7 @@ def test_operators_ended_at_work_cancel_their_runs(scenario: Scenario, kind: Alo
     [
         pytest.param(SINGLE_RUNS, "scheduled", id="single runs scheduled", marks=FULL),
         pytest.param(SUBMISSIONS, "scheduled", id="batch operator scheduled"),
-        pytest.param(SINGLE_RUNS, "queued", id="single runs queued", marks=QUEUED),
+        pytest.param(SINGLE_RUNS, "queued", id="single runs queued", marks=(FULL, QUEUED)),
         pytest.param(SUBMISSIONS, "queued", id="batch operator queued", marks=(FULL, QUEUED)),
     ],
 )

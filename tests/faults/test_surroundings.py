@@ -17,6 +17,7 @@ import pytest
 
 from fixtures.airflow.scenario import BATCH, DAY, RUN, Scenario, fault
 from fixtures.airflow.timing import OUTAGE_SECONDS
+from fixtures.tiers import FULL
 
 #: What being down means, one after the other: refused, cut off, and no answer at all.
 OUTAGE = (
@@ -28,7 +29,7 @@ OUTAGE = (
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "seconds", [OUTAGE_SECONDS, pytest.param(45, marks=pytest.mark.full)], ids=["seconds", "minutes"]
+    "seconds", [OUTAGE_SECONDS, pytest.param(45, marks=FULL)], ids=["seconds", "minutes"]
 )
 def test_wait_and_submit_survive_an_outage(scenario: Scenario, seconds: float) -> None:
     next_day = DAY + dt.timedelta(days=1)
@@ -84,7 +85,7 @@ def test_plan_retries_when_the_workspace_refuses_reservations(scenario: Scenario
     scenario.verdict(truths, run, posts=1)
 
 
-@pytest.mark.parametrize("kind", ["files", "bucket"])
+@pytest.mark.parametrize("kind", [pytest.param("files", marks=FULL), "bucket"])
 def test_submit_and_collect_retry_when_the_workspace_refuses_files(scenario: Scenario, kind: str) -> None:
     truths = scenario.seed()
     workspace = WORKSPACES[kind](scenario)
@@ -105,7 +106,7 @@ def test_submit_and_collect_retry_when_the_workspace_refuses_files(scenario: Sce
     assert min(scenario.attempts(run)[name] for name in ("submit", "collect")) > 1
 
 
-@pytest.mark.parametrize("kind", ["files", "bucket"])
+@pytest.mark.parametrize("kind", [pytest.param("files", marks=FULL), "bucket"])
 def test_submit_finds_its_batch_when_the_workspace_refused_the_record(scenario: Scenario, kind: str) -> None:
     truths = scenario.seed()
     workspace = WORKSPACES[kind](scenario)
@@ -121,7 +122,7 @@ def test_submit_finds_its_batch_when_the_workspace_refused_the_record(scenario: 
 
 
 #: Where the disk is full in the middle of a write, by task: each of them costs it an attempt.
-FULL = {
+WRITES = {
     "submit": (
         "extend_pipeline.batches.chunk_state:write_documents",
         "extend_pipeline.batches.ledger:WorkspaceLedger.begin",
@@ -135,13 +136,13 @@ FULL = {
 def test_full_disk_in_each_write_costs_only_attempts(scenario: Scenario) -> None:
     """Of the documents sent, the intent, the batch, the raw runs, their entry, and the warehouse."""
     truths = scenario.seed()
-    places = [(task, function) for task, functions in FULL.items() for function in functions]
+    places = [(task, function) for task, functions in WRITES.items() for function in functions]
     proofs = [scenario.failpoint(task, function, room=64) for task, function in places]
     run = scenario.start()
     scenario.succeed(run)
     assert not [proof for proof in proofs if not proof.exists()], "there was room"
     assert_files_are_whole(scenario.lane.workspace)
-    attempts = {task: len(functions) + 1 for task, functions in FULL.items()}
+    attempts = {task: len(functions) + 1 for task, functions in WRITES.items()}
     scenario.verdict(truths, run, posts=1, attempts=attempts)
 
 
@@ -170,7 +171,7 @@ def test_expired_presigned_urls_are_sent_again_fresh(scenario: Scenario) -> None
     assert scenario.extend.requests_to(BATCH) == 3, "clearing has paid again"
 
 
-@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("status", [pytest.param(400, marks=FULL), 403])
 def test_submit_retries_when_s3_refuses_expired_credentials(scenario: Scenario, status: int) -> None:
     truths = scenario.seed()
     scenario.lane.open_pools(batches=0)

@@ -10,6 +10,7 @@ import pytest
 from fixtures.airflow.lanes import NIGHTLY
 from fixtures.airflow.scenario import BATCH, DAY, GROUP, Scenario
 from fixtures.airflow.timing import RUN_SECONDS
+from fixtures.tiers import FULL
 from sandbox.stack.client import AirflowApiError, Backfill, DagRun
 
 
@@ -25,7 +26,7 @@ def nights(scenario: Scenario, days: list[dt.date]) -> list[DagRun]:
     return [run for run in runs if run.data_interval_start and run.data_interval_start.date() in days]
 
 
-@pytest.mark.parametrize("limit", [None, 1], ids=["all", "one document"])
+@pytest.mark.parametrize("limit", [pytest.param(None, marks=FULL), 1], ids=["all", "one document"])
 def test_nightly_and_manual_runs_at_once_send_each_document_once(
     scenario: Scenario, limit: int | None
 ) -> None:

@@ -6,6 +6,7 @@ import psutil
 import pytest
 
 from fixtures.airflow.scenario import BATCH, Scenario, fault
+from fixtures.tiers import FULL
 
 LEDGER = "extend_pipeline.batches.ledger:WorkspaceLedger"
 HOOKS = "extend_provider.hooks"
@@ -16,17 +17,21 @@ WAREHOUSE = "extend_pipeline.warehouse"
     ("task", "function", "when", "skip"),
     [
         pytest.param(
-            "plan", "extend_pipeline.dag.tasks:keep_plan", "before", 0, id="before the plan is kept"
+            *("plan", "extend_pipeline.dag.tasks:keep_plan", "before", 0),
+            id="before the plan is kept",
+            marks=FULL,
         ),
-        pytest.param("submit", f"{LEDGER}.begin", "before", 0, id="before the intent"),
+        pytest.param("submit", f"{LEDGER}.begin", "before", 0, id="before the intent", marks=FULL),
         pytest.param("submit", f"{HOOKS}.extend:ExtendHook.create_batch", "before", 0, id="before the POST"),
         pytest.param("submit", f"{LEDGER}.record", "before", 0, id="after the answer, before the record"),
-        pytest.param("submit", f"{LEDGER}.record", "after", 0, id="after the record"),
+        pytest.param("submit", f"{LEDGER}.record", "after", 0, id="after the record", marks=FULL),
         pytest.param(
             *("collect", f"{HOOKS}.extend_async:ExtendAsyncHook.get_run", "before", 5), id="during collect"
         ),
         pytest.param(
-            "load", f"{WAREHOUSE}.transform.landing:Load._insert_steps", "after", 0, id="during load"
+            *("load", f"{WAREHOUSE}.transform.landing:Load._insert_steps", "after", 0),
+            id="during load",
+            marks=FULL,
         ),
         pytest.param(
             *("load", f"{WAREHOUSE}.duckdb_file:DuckDBWarehouse.land", "after", 0), id="after the commit"
@@ -47,7 +52,7 @@ def test_task_killed_at_a_line_is_retried_and_pays_once(
 @pytest.mark.parametrize(
     ("function", "when"),
     [
-        pytest.param("extend_pipeline.dag.wait:note", "after", id="before the second intent"),
+        pytest.param("extend_pipeline.dag.wait:note", "after", id="before the second intent", marks=FULL),
         pytest.param(f"{LEDGER}.record", "before", id="after the second answer, before the record"),
     ],
 )

@@ -150,6 +150,7 @@ def test_uploads_are_not_repeated_for_a_refused_file_that_is_gone_at_extend(
     assert chunk.times_paid() == {1}
 
 
+@pytest.mark.full
 def test_a_batch_is_refused_for_good_after_too_many_refused_inputs(
     chunk: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def delivered(webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
         yield webhooks.api.submit_batch(inputs)
 
 
+@pytest.mark.full
 def test_a_thousand_documents_land_alike_with_webhooks_on_off_and_half_lost(
     delivered: str, webhooks: Webhooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

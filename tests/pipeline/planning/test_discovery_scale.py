@@ -85,6 +85,7 @@ def measure(listing: S3Listing, how: str) -> dict[str, Any]:
     return {**json.loads(answer.stdout.splitlines()[-1]), "requests": listing.control()}
 
 
+@pytest.mark.full
 def test_discovery_costs_little_more_than_the_bare_listing_and_no_memory(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -144,7 +144,7 @@ def in_a_process_of_its_own(what: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "documents",
-    [pytest.param(1000, marks=pytest.mark.full), 5000, pytest.param(20_000, marks=pytest.mark.full)],
+    [1000, pytest.param(5000, marks=pytest.mark.full), pytest.param(20_000, marks=pytest.mark.full)],
 )
 def test_a_chunk_lands_in_bounded_memory_whatever_its_size(
     documents: int, capsys: pytest.CaptureFixture[str]
@@ -156,6 +156,7 @@ def test_a_chunk_lands_in_bounded_memory_whatever_its_size(
     assert figures["peak_megabytes"] < MOST_MEGABYTES
 
 
+@pytest.mark.full
 def test_values_of_ten_megabytes_land_in_bounded_memory_however_many() -> None:
     figures = in_a_process_of_its_own("large")
     assert figures["documents"] == 40
@@ -171,6 +172,7 @@ def test_a_very_long_list_lands_in_bounded_memory() -> None:
     assert figures["peak_megabytes"] < MOST_MEGABYTES
 
 
+@pytest.mark.full
 def test_many_documents_with_evidence_need_no_more_memory_than_few() -> None:
     figures = in_a_process_of_its_own("evidence")
     assert figures["rows"]["fields"] == EVIDENCED * EVIDENCED_LINES * 3

@@ -142,6 +142,7 @@ def test_what_cannot_be_written_to_is_refused_before_anything_is_sent(
     assert bigquery_project.tables() == {"claims", "_preflight", "_schema_version"}
 
 
+@pytest.mark.full
 @FEW_OR_EVERY
 def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(
     bigquery_project: BigQuery, opened: Callable[..., Warehouse], every: bool
@@ -192,6 +193,7 @@ def test_a_transaction_that_breaks_is_undone_and_its_error_quotes_no_value(
     assert len(after["invoices"]) == len(before["invoices"])
 
 
+@pytest.mark.full
 def test_any_text_arrives_as_it_is(bigquery_project: BigQuery, opened: Callable[..., Warehouse]) -> None:
     texts = [
         '"',

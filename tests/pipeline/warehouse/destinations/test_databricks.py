@@ -169,6 +169,7 @@ def test_what_no_column_of_databricks_holds_is_kept_in_another_way(
     ]
 
 
+@pytest.mark.full
 @FEW_OR_EVERY
 def test_a_load_that_breaks_anywhere_leaves_the_rows_that_were_there(
     databricks: Databricks, opened: Callable[..., Warehouse], monkeypatch: pytest.MonkeyPatch, every: bool

@@ -116,6 +116,7 @@ hostile = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\
 )
 
 
+@pytest.mark.full
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.tuples(hostile, st.none() | hostile), min_size=20, max_size=20))
 def test_any_text_arrives_as_it_is(
@@ -133,6 +134,7 @@ def test_any_text_arrives_as_it_is(
     }
 
 
+@pytest.mark.full
 @FEW_OR_EVERY
 def test_a_load_that_breaks_anywhere_leaves_what_was_there(
     redshift: Redshift, opened: Callable[..., Warehouse], every: bool
@@ -187,6 +189,7 @@ def test_an_error_of_redshift_quotes_no_value(
     assert "22007" in message
 
 
+@pytest.mark.full
 def test_a_server_that_goes_away_is_named_and_no_value_is(
     redshift: Redshift, opened: Callable[..., Warehouse]
 ) -> None:

@@ -108,6 +108,7 @@ def test_a_dataset_of_another_release_is_migrated_or_refused() -> None:
     migrate_and_refuse(opened)
 
 
+@pytest.mark.full
 @FEW_OR_EVERY
 def test_a_load_that_breaks_while_it_writes_leaves_the_rows_that_were_there(every: bool) -> None:
     def rows() -> list[Any]:

@@ -373,6 +373,7 @@ def check_order(folders: pytest.TempPathFactory, parts: list[Any], order: random
     assert decoded(files[0]) == decoded(files[1])
 
 
+@pytest.mark.full
 @few
 @given(parts=several_parts, order=st.randoms(use_true_random=False))
 def test_the_order_of_schemas_changes_no_value(

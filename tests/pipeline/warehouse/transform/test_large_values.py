@@ -96,6 +96,7 @@ def a_wide_object(elements: int) -> tuple[Any, dict[str, Any]]:
     return {"wide": {f"key {number}": {"text": str(number)} for number in range(elements)}}, {}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("made", [a_list, a_wide_object])
 def test_the_time_grows_as_the_number_of_elements(
     tmp_path: Path, made: Callable[[int], tuple[Any, dict[str, Any]]]
