@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from extend_pipeline.batches.inputs import check_objects
 from extend_pipeline.batches.probing import check_rights, probed
@@ -66,6 +67,24 @@ def test_a_url_is_signed_with_version_4_for_the_buckets_own_region(
     )  # the second one is botocore's, which was sent to the wrong region
     assert [read(url) for url in urls] == [200, 200, 200]
     check_rights(connect(), [document, document], "aws_default")
+
+
+def test_one_client_reads_and_signs_in_the_region_of_the_connection(
+    inbox: str, connect: Callable[..., Stores], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+    open_one = S3Hook.get_client_type
+
+    def open_and_note(*args: Any, **how: Any) -> Any:
+        opened.append(open_one(*args, **how))
+        return opened[-1]
+
+    monkeypatch.setattr(S3Hook, "get_client_type", open_and_note)
+    store = connect().of(f"s3://{inbox}")
+    assert isinstance(store, S3Store)
+    assert store.signed_url(Located(f"s3://{inbox}", "in/a.pdf"), None, 300)
+    assert opened == [store.client]
+    assert "Caller/extend_pipeline " in opened[0].meta.config.user_agent_extra
 
 
 def test_an_object_under_a_customers_key_affects_no_other(

@@ -42,6 +42,17 @@ _PROBE_TIMEOUT: Final = 30
 log = logging.getLogger(__name__)
 
 
+class _Hook(S3Hook):
+    """The provider's hook, which names this pipeline as the caller in the user agent.
+
+    The provider looks for the name of an operator in the sources of all callers: as long as it takes to open
+    the client.
+    """
+
+    def _get_caller(self, target_function_name: str = "execute") -> str:
+        return "extend_pipeline"
+
+
 class S3Clients:
     """The clients of one connection.
 
@@ -59,7 +70,7 @@ class S3Clients:
     @classmethod
     def connect(cls, aws_conn_id: str) -> Self:
         """Open an Airflow connection; with ``"requester_pays": true`` in its extra, the requester pays."""
-        hook = S3Hook(aws_conn_id=aws_conn_id)
+        hook = _Hook(aws_conn_id=aws_conn_id)
         requester_pays = {**hook.service_config, **hook.conn_config.extra_config}.get("requester_pays")
         return cls(_client(hook), hook, requester_pays=str(requester_pays).lower() == "true")
 
@@ -79,7 +90,9 @@ class S3Clients:
     def _signer(self, bucket: str) -> S3Client:
         if self.hook is None or bucket.endswith(DIRECTORY_BUCKET):
             return self.plain
-        region = self._region(bucket) or self.plain.meta.region_name
+        region = self._region(bucket)
+        if region in (None, self.plain.meta.region_name):
+            return self.plain
         client = _client(self.hook, region)
         if self.requester_pays:
             client.meta.events.register("before-sign.s3", _pay)
