@@ -71,9 +71,9 @@ test-fast: $(DEV)  ## The tests that need no running Airflow
 	$(BIN)/pytest -m 'not live and not network and not full' --numprocesses 4 --dist loadfile
 
 .PHONY: test-live
-test-live: $(DEV)  ## Those on a real Airflow, which they share: its parts are killed last
+test-live: $(DEV)  ## Those on a real Airflow, which they share; then those that kill its parts, two Airflows at a time
 	$(BIN)/pytest tests/live tests/faults -m 'not alone and not full' --numprocesses 4 --share-airflow
-	$(BIN)/pytest tests/live tests/faults -m 'alone and not full'
+	$(BIN)/pytest tests/live tests/faults -m 'alone and not full' --numprocesses 2 --dist worksteal
 
 .PHONY: test-faults
 test-faults: $(DEV)  ## The long ones on top: 10,000 documents, every way of ending a task by hand, every case of what takes seconds

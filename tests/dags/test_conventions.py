@@ -72,6 +72,31 @@ def test_two_of_them_under_defaults_made_for_others_do_not_meet(outside: Outside
     assert len(found) == 3
 
 
+def test_a_task_pushes_what_it_returns_once(outside: Outside, run_dag: RunDag) -> None:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    fill(outside)
+    run = run_dag(
+        "extend_on_demand", logical_date=None, run_conf={"source": f"s3://{outside.bucket}/documents/"}
+    )
+    with create_session() as session:
+        of_run = (XComModel.run_id == run.run_id, XComModel.dag_id == run.dag_id)
+        keys: dict[str, set[str]] = {}
+        for pushed in session.scalars(select(XComModel).where(*of_run)):
+            keys.setdefault(pushed.task_id.rpartition(".")[2], set()).add(pushed.key)
+    assert keys.pop("wait") >= {"return_value", "progress"}
+    assert keys == {
+        "discover": {"return_value"},
+        "plan": {"return_value", "plan", "pipeline"},
+        "submit": {"return_value", "run_count", "submission", "extend_owner"},
+        "collect": {"return_value"},
+        "load": {"return_value"},
+        "finish": {"return_value", "landed"},
+    }
+
+
 #: Runs a DAG in a process that has been told of another XCom backend from the start.
 RUN = """
 import sys

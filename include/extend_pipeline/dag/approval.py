@@ -16,7 +16,7 @@ from airflow.sdk import (
     task,
 )
 
-from extend_pipeline.dag.conventions import skip_behind
+from extend_pipeline.dag.conventions import python_task, skip_behind
 from extend_pipeline.dag.lineage import announce, written_tables
 from extend_pipeline.reviews.approvals import (
     APPROVE,
@@ -56,13 +56,14 @@ def add_approval(
     held = find(folder)
     landings >> held
     approve = ApproveHeldOperator(task_id="approve", folder=held, response_timeout=response_timeout)
-    made: Any = task(
-        task_id="release",
+    release = python_task(
+        "release",
+        release_held,
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         outlets=[written_tables(landed)],
         pool=warehouse_pool,
-    )(release_held)
-    made(folder, approve.output, {"name": landed.name, "uri": landed.uri})
+    )
+    release(folder, approve.output, {"name": landed.name, "uri": landed.uri})
 
 
 def find_held(folder: str | None) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
-from airflow.sdk import BaseOperator, ExceptionRetryPolicy, TaskGroup, TriggerRule
+from airflow.sdk import BaseOperator, ExceptionRetryPolicy, TaskGroup, TriggerRule, task
 from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.retry_policy import RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowSkipException, XComNotFound
@@ -45,6 +45,15 @@ def open_group(group_id: str) -> TaskGroup:
         own["retries"] = RETRIES
     group.default_args |= own
     return group
+
+
+def python_task(task_id: str, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Make a task of a function; what it is called with are other tasks' outputs, which Airflow resolves.
+
+    What it returns is one XCom. Of a dictionary, Airflow would push each value once more.
+    """
+    made: Callable[..., Any] = task(task_id=task_id, multiple_outputs=False, **options)(function)
+    return made
 
 
 def pipeline_of(ti: Any) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from airflow.sdk import TaskGroup, TriggerRule, XComArg, task, task_group
+from airflow.sdk import TaskGroup, TriggerRule, XComArg, task_group
 
 from extend_pipeline import config
 from extend_pipeline.batches.collection import collect_chunk
@@ -23,7 +23,7 @@ from extend_pipeline.config import (
     check_type,
     source_settings,
 )
-from extend_pipeline.dag.conventions import ExtendCallOperator, open_group
+from extend_pipeline.dag.conventions import ExtendCallOperator, open_group, python_task
 from extend_pipeline.dag.lineage import landed_group, written_tables
 from extend_pipeline.dag.submit import SubmitChunkOperator
 from extend_pipeline.dag.tasks import discover_documents, finish_run, load_chunk, plan_chunks
@@ -81,8 +81,8 @@ def documents_to_warehouse(
     check_literals(settings, label=config.label)
     extend_pool, warehouse_pool = deployment.pool, deployment.warehouse.pool
     with open_group(group_id) as group:
-        folder = _task("discover", discover_documents)(settings)
-        chunks = _task("plan", plan_chunks, pool=warehouse_pool)(folder)
+        folder = python_task("discover", discover_documents)(settings)
+        chunks = python_task("plan", plan_chunks, pool=warehouse_pool)(folder)
 
         def process_chunk(chunk: Any) -> Any:
             submit = SubmitChunkOperator(
@@ -109,14 +109,16 @@ def documents_to_warehouse(
                 timeout=execution.timeout,
             )
             wait >> collect
-            load = _task("load", load_chunk, pool=warehouse_pool)
+            load = python_task("load", load_chunk, pool=warehouse_pool)
             return load(chunk, XComArg(submit, key=DOCUMENTS_KEY), collect.output)
 
         landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
         landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
         # Whatever became of the chunks, the run is added up; it fails there if a chunk is missing.
-        _task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=outlets)(folder, landings)
+        python_task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=outlets)(
+            folder, landings
+        )
         if quality.holds:
             # Imported here, because only who asks for it pays for Airflow's human-in-the-loop operators.
             from extend_pipeline.dag.approval import add_approval
@@ -124,9 +126,3 @@ def documents_to_warehouse(
             patience = quality.approval_timeout
             add_approval(folder, landings, landed, response_timeout=patience, warehouse_pool=warehouse_pool)
     return group
-
-
-def _task(task_id: str, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Make a task of a function; what it is called with are other tasks' outputs, which Airflow resolves."""
-    made: Callable[..., Any] = task(task_id=task_id, **options)(function)
-    return made

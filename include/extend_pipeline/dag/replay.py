@@ -6,11 +6,11 @@ import logging
 from typing import Any, Literal
 
 import msgspec
-from airflow.sdk import ObjectStoragePath, TaskGroup, get_current_context, task
+from airflow.sdk import ObjectStoragePath, TaskGroup, get_current_context
 
 from extend_pipeline import config
 from extend_pipeline.config import Deployment, Templated, Warehouse, check_type
-from extend_pipeline.dag.conventions import open_group
+from extend_pipeline.dag.conventions import open_group, python_task
 from extend_pipeline.dag.lineage import announce, landed_group, written_tables
 from extend_pipeline.planning.replay import (
     ReplaySettings,
@@ -68,10 +68,10 @@ def replay_to_warehouse(
     check_literals(settings, ReplaySettings, label=config.deployment_label)
     warehouse_pool = (into or deployment.warehouse).pool
     with open_group(group_id) as group:
-        find: Any = task(task_id="find", pool=warehouse_pool)(find_parts)
+        find = python_task("find", find_parts, pool=warehouse_pool)
         landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
-        land: Any = task(task_id="land", pool=warehouse_pool, outlets=outlets)(replay_parts)
+        land = python_task("land", replay_parts, pool=warehouse_pool, outlets=outlets)
         land(find(settings))
     return group
 

@@ -11,7 +11,7 @@ from airflow.sdk import ObjectStoragePath, TaskGroup, get_current_context, task
 
 from extend_pipeline import config
 from extend_pipeline.config import Deployment, Templated, check_type
-from extend_pipeline.dag.conventions import ExtendCallOperator, open_group, pipeline_of
+from extend_pipeline.dag.conventions import ExtendCallOperator, open_group, pipeline_of, python_task
 from extend_pipeline.dag.lineage import announce, landed_group, written_tables
 from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.reviews.decisions import DELETED_MESSAGE, NEWS, ReviewSettings, ReviewState
@@ -67,7 +67,7 @@ def reviews_to_warehouse(
             timeout=ASK_TIMEOUT,
             short_circuit=True,
         )
-        land: Any = task(task_id="land", pool=warehouse_pool, outlets=outlets)(land_reviews)
+        land = python_task("land", land_reviews, pool=warehouse_pool, outlets=outlets)
         land(ask.output)
     return group
 
