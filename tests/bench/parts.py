@@ -113,7 +113,7 @@ PARTS: Sequence[Part] = (
         whole=("--times", "10"),
         minutes=10,
     ),
-    _end_to_end("growth", 18, "--documents", "100000", "--ways", "script", "ours"),
+    _end_to_end("growth", 30, "--documents", "100000", "--ways", "script", "ours"),
 )
 
 
