@@ -14,7 +14,8 @@ The law is additive increase and gentle decrease with a remembered ceiling:
 * After that it holds, and now and then it goes up by one request; while nothing is refused, by twice as many
   in each round. A refusal takes it back to what held before the step. The holds get longer with each attempt
   that fails, until an attempt costs no more than :data:`PROBE_SHARE` and :data:`STOP_SHARE`.
-* A refusal of a level that had held takes a little away, and further ones soon after it ever more.
+* A refusal of a level that had held is chance, once: a request that came late on its way. Further ones soon
+  after it take ever more away.
 
 Several refusals of the same moment count once. Everybody gains one request per attempt, and a process with
 many requests is refused more often than one with few: so several processes approach equal shares.
@@ -36,10 +37,11 @@ PROBE_SHARE: Final = 0.008
 STOP_SHARE: Final = 0.03
 #: Shortest and longest hold between two attempts, in periods.
 SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
-#: Shares that remain when a level is refused that had held; the later ones if that happens soon again.
-CUTS: Final = (0.97, 0.9, 0.7, 0.5)
-#: Periods after which a cut and its strikes are forgiven.
-FORGIVEN: Final = 4.0
+#: Shares that remain when a level is refused that had held; the later ones if that happens soon again. The
+#: first refusal is taken for chance.
+CUTS: Final = (1.0, 0.97, 0.9, 0.7, 0.5)
+#: Periods, and requests, after which refusals are forgiven: one of so many requests may be chance.
+FORGIVEN, FORGIVEN_REQUESTS = 4.0, 100.0
 #: Periods between two steps up, each of which has to hold.
 ROUND: Final = 1.25
 #: Steps of one request that must hold before they grow.
@@ -147,7 +149,7 @@ class Level:
         """
         if sent_at <= self._settled_at:
             return False
-        if now > self._settled_at + FORGIVEN * self.rules.period:
+        if now > self._settled_at + max(FORGIVEN, FORGIVEN_REQUESTS / self._level) * self.rules.period:
             self._strikes = 0
         if not self.is_learnt:
             recent = sum(1 for moment in self._admitted if moment > sent_at - self.rules.window)
@@ -159,7 +161,10 @@ class Level:
         else:
             share = CUTS[min(self._strikes, len(CUTS) - 1)]
             self._strikes += 1
-            self._level = min(self._level * share, self.whole - 1) if self._level >= 2 else self._level / 2
+            if self._level < 2:
+                self._level *= 0.5 if share < 1 else 1.0
+            elif share < 1:
+                self._level = min(self._level * share, self.whole - 1)
         self._level = self._held = max(self._level, self.rules.lowest)
         self._failures = min(self._failures + 1, MOST_FAILURES)
         self._step, self._steps = 1.0, 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pytest
 
+from extend_provider.client.pacing.level import Level, Rules
 from fixtures.extend.simulated_rate import Counting, Server, Simulation
 
 
@@ -11,12 +14,41 @@ from fixtures.extend.simulated_rate import Counting, Server, Simulation
 @pytest.mark.parametrize("limit", [10, 75])
 @pytest.mark.parametrize("processes", [1, 4])
 def test_the_limit_is_used_and_little_is_refused(counting: Counting, limit: float, processes: int) -> None:
-    simulation = Simulation(Server(limit, counting), processes, late=0.005)
-    simulation.run(120)
-    used, refused, rates = simulation.figures(20, 120, limit)
-    assert used > 0.87
-    assert refused < 0.025
-    assert min(rates) > 0.1 * limit / processes, "nobody starves"
+    found = []
+    for seed in range(6):
+        simulation = Simulation(Server(limit, counting), processes, late=0.005, seed=seed)
+        simulation.run(120)
+        used, refused, rates = simulation.figures(20, 120, limit)
+        assert min(rates) > 0.1 * limit / processes, "nobody starves"
+        found.append((used, refused))
+    assert statistics.mean(used for used, _ in found) > 0.89
+    assert statistics.mean(refused for _, refused in found) < 0.02
+
+
+def test_the_smallest_plan_is_used_from_the_beginning() -> None:
+    found = []
+    for seed in range(6):
+        simulation = Simulation(Server(10), 1, late=0.005, seed=seed)
+        simulation.run(34)
+        found.append(simulation.figures(0, 33, 10)[:2])
+    assert statistics.mean(used for used, _ in found) > 0.87
+    assert statistics.mean(refused for _, refused in found) < 0.02
+
+
+def test_a_lone_refusal_is_chance_and_the_next_ones_take_ever_more_away() -> None:
+    level = Level(Rules(), chance=lambda: 0.5)
+    for number in range(45):
+        level.admitted(0.9, 0.02 * number, waited=False)
+    level.refused(1, 1, stop=0)  # the first one of all teaches the limit
+    now, left = 1.0, [level.whole]
+    for pause in (0, 0, 0, 0, 60, 0):
+        now += 2 * level.rules.period + pause
+        level.refused(now, now, stop=0)
+        left.append(level.whole)
+    lone, *soon, after_a_pause, again = left[1:]
+    assert lone == left[0]
+    assert [lone, *soon] == sorted({lone, *soon}, reverse=True)
+    assert after_a_pause == soon[-1] > again
 
 
 @pytest.mark.parametrize("limit", [10, 75])
