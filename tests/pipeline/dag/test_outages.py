@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import functools
 from typing import Any
@@ -14,6 +15,7 @@ from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskDeferred
 from extend_pipeline.batches.collection import collect_chunk
 from extend_pipeline.dag.conventions import ExtendCallOperator
 from extend_pipeline.exceptions import is_gone, is_outage
+from extend_provider.client.pacing.limits import RULES
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendBadRequestError,
@@ -36,6 +38,9 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
     monkeypatch.setattr("extend_provider.client.pacing.retries.Backoff.delay", lambda *_, **__: 0.01)
     monkeypatch.setattr("extend_pipeline.dag.conventions.FIRST_PAUSE", 0.1)
+    # Who is always refused soon asks every two seconds only.
+    quick = {category: dataclasses.replace(rules, lowest=rules.start) for category, rules in RULES.items()}
+    monkeypatch.setattr("extend_provider.client.pacing.limits.RULES", quick)
 
 
 @pytest.mark.parametrize(
