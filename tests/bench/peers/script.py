@@ -77,9 +77,10 @@ async def work(asked: argparse.Namespace, lines: IO[bytes]) -> None:
         aiohttp.ClientSession(asked.extend, headers=headers, raise_for_status=True) as http,
         asyncio.TaskGroup() as group,
     ):
-        for inputs in batches(asked.s3, asked.bucket, asked.prefix):
+        # In a thread: of a hundred batches, the first would wait until the last one is signed.
+        prepared = batches(asked.s3, asked.bucket, asked.prefix)
+        while inputs := await asyncio.to_thread(next, prepared, None):
             group.create_task(process(http, inputs, free, lines))
-            await asyncio.sleep(0)
 
 
 def load(file: Path, warehouse: str) -> None:
