@@ -283,7 +283,6 @@ def test_what_happens_to_an_object_after_its_discovery_is_its_own_affair(
     assert outside.rows(replaced) == [("SKIPPED",), ("PROCESSED",)]
 
 
-@pytest.mark.full
 def test_a_presigned_url_that_ended_before_extend_read_it_is_replaced_by_a_fresh_one(
     outside: Outside, run_dag: RunDag
 ) -> None:

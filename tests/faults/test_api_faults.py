@@ -38,6 +38,7 @@ def test_submission_sends_again_what_was_not_accepted(scenario: Scenario) -> Non
     scenario.verdict(truths, run, posts=2, attempts={"submit": 1})
 
 
+@FULL
 def test_submission_survives_ten_429s(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(faults=[fault("rate_limit", count=10, retry_after=0.2)])
@@ -60,6 +61,7 @@ def test_wait_sees_through_a_listing_that_is_late_and_halved(scenario: Scenario)
     scenario.verdict(truths, run, posts=1, attempts={"wait": 1})
 
 
+@FULL
 def test_pages_that_repeat_and_reorder_runs_are_counted_once(scenario: Scenario) -> None:
     truths = scenario.seed(230)
     scenario.extend.configure(max_page_size=100, repeat_between_pages=9, shuffle_pages=True)

@@ -156,6 +156,7 @@ def assert_files_are_whole(workspace: Path) -> None:
             json.loads(part)
 
 
+@FULL
 def test_expired_presigned_urls_are_sent_again_fresh(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)

@@ -69,7 +69,8 @@ def test_wait_killed_while_it_resubmits_failures_pays_once(
 
 
 @pytest.mark.parametrize(
-    ("accepted", "posts"), [pytest.param(True, 1, id="accepted"), pytest.param(False, 2, id="not accepted")]
+    ("accepted", "posts"),
+    [pytest.param(True, 1, id="accepted"), pytest.param(False, 2, id="not accepted", marks=FULL)],
 )
 def test_submission_on_a_lost_machine_is_recovered(scenario: Scenario, accepted: bool, posts: int) -> None:
     """Task and supervisor die together, so only missing heartbeats tell Airflow."""

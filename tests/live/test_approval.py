@@ -73,6 +73,7 @@ def test_approval_lands_the_held_rows_without_requests_to_extend(live: Live, ask
     assert typed(live) == ALL
 
 
+@pytest.mark.full
 def test_clearing_after_a_late_decision_asks_again(live: Live, asked: DagRun) -> None:
     answer(live, asked, LATER)
     assert typed(live) == SURE

@@ -126,6 +126,7 @@ def test_backfill_of_three_days_lands_each_day(live: Live) -> None:
     assert_landed(live, truths)
 
 
+@pytest.mark.full
 def test_two_simultaneous_runs_over_the_same_documents_pay_once(live: Live) -> None:
     day = dt.date(2026, 10, 2)
     truths = seeded(live, day)

@@ -95,6 +95,7 @@ def test_parts_leave_what_they_leave_in_duckdb(
     assert databricks.staged_files() == []
 
 
+@pytest.mark.full
 def test_claims_and_what_has_landed_are_found(
     databricks: Databricks, opened: Callable[..., Warehouse]
 ) -> None:

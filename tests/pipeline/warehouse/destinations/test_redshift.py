@@ -80,6 +80,7 @@ def test_parts_leave_what_they_leave_in_duckdb(
     assert not [each for each in redshift.statements if "AS BOOLEAN" in each]
 
 
+@pytest.mark.full
 def test_claims_and_what_has_landed_are_found(redshift: Redshift, opened: Callable[..., Warehouse]) -> None:
     claim_and_find(opened, "o'brien\\")
     plan_land_and_ask(opened)
