@@ -42,8 +42,9 @@ def waiting(live: Live) -> tuple[DagRun, dict[tuple[str, int], str]]:
     run = live.client.trigger(DAG, conf=conf)
     for task_id, map_index in batches:
         live.client.wait_for_task(run.dag_id, run.dag_run_id, task_id, ("deferred",), map_index=map_index)
-    # The triggers are at work, not just stored.
-    eventually(lambda: live.extend.requests_to("GET /workflow_runs") >= len(batches), True)
+    # The triggers are at work, not just stored: each tells what it has seen.
+    for place in batches:
+        eventually(partial(says, live, run, place, f"0 of {RUNS} settled"), True)
     return run, batches
 
 
