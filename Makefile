@@ -78,8 +78,8 @@ test-live: $(DEV)  ## Those on a real Airflow, which they share; then those that
 .PHONY: test-faults
 test-faults: $(DEV)  ## The long ones on top: 10,000 documents, every way of ending a task by hand, every case of what takes seconds
 	$(BIN)/pytest -m 'full and not live and not network' --numprocesses 4 --dist loadfile
-	$(BIN)/pytest tests/faults -m 'not alone' --numprocesses 4 --share-airflow
-	$(BIN)/pytest tests/faults -m alone
+	$(BIN)/pytest tests/live tests/faults -m 'not alone' --numprocesses 4 --share-airflow
+	$(BIN)/pytest tests/live tests/faults -m alone
 
 .PHONY: test-wheel
 test-wheel: $(DEV)  ## Install the wheel beside released Airflows, with constraints; needs PyPI

@@ -116,9 +116,8 @@ def documents_to_warehouse(
         landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
         # Whatever became of the chunks, the run is added up; it fails there if a chunk is missing.
-        python_task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=outlets)(
-            folder, landings
-        )
+        finish = python_task("finish", finish_run, trigger_rule=TriggerRule.ALL_DONE, outlets=outlets)
+        finish(folder, landings)
         if quality.holds:
             # Imported here, because only who asks for it pays for Airflow's human-in-the-loop operators.
             from extend_pipeline.dag.approval import add_approval

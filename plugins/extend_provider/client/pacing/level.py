@@ -37,9 +37,8 @@ PROBE_SHARE: Final = 0.008
 STOP_SHARE: Final = 0.03
 #: Shortest and longest hold between two attempts, in periods.
 SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
-#: Shares that remain when a level is refused that had held; the later ones if that happens soon again. The
-#: first refusal is taken for chance.
-CUTS: Final = (1.0, 0.97, 0.9, 0.7, 0.5)
+#: Shares that remain of a level that had held: at the second refusal soon after a first, at the third, etc.
+CUTS: Final = (0.97, 0.9, 0.7, 0.5)
 #: Periods, and requests, after which refusals are forgiven: one of so many requests may be chance.
 FORGIVEN, FORGIVEN_REQUESTS = 4.0, 100.0
 #: Periods between two steps up, each of which has to hold.
@@ -159,12 +158,11 @@ class Level:
         elif self._level > self._held:
             self._level = self._held
         else:
-            share = CUTS[min(self._strikes, len(CUTS) - 1)]
             self._strikes += 1
-            if self._level < 2:
-                self._level *= 0.5 if share < 1 else 1.0
-            elif share < 1:
-                self._level = min(self._level * share, self.whole - 1)
+            if self._strikes > 1:
+                share = CUTS[min(self._strikes - 2, len(CUTS) - 1)]
+                less = min(self._level * share, self.whole - 1)
+                self._level = less if self._level >= 2 else self._level / 2
         self._level = self._held = max(self._level, self.rules.lowest)
         self._failures = min(self._failures + 1, MOST_FAILURES)
         self._step, self._steps = 1.0, 0
