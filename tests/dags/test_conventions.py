@@ -90,7 +90,7 @@ def test_a_task_pushes_what_it_returns_once(outside: Outside, run_dag: RunDag) -
     assert keys == {
         "discover": {"return_value"},
         "plan": {"return_value", "plan", "pipeline"},
-        "submit": {"return_value", "run_count", "submission", "extend_owner"},
+        "submit": {"return_value", "extend_owner"},
         "collect": {"return_value"},
         "load": {"return_value"},
         "finish": {"return_value", "landed"},

@@ -40,6 +40,7 @@ from extend_pipeline.batches.probing import probed
 from extend_pipeline.batches.reservations import ChunkReference, chunk_documents, chunk_folder
 from extend_pipeline.batches.uploads import Uploads
 from extend_pipeline.documents import Document
+from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import Settings, read_settings
 from extend_pipeline.storage.workspace import write_documents
 from extend_provider.batch.orphans import IdempotencyKey
@@ -52,6 +53,37 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from extend_provider.hooks.extend import ExtendHook
+
+
+class SentChunk(ChunkReference):
+    """A chunk that has been sent, in XCom: what ``submit`` hands to the tasks behind it.
+
+    ``batch_id`` is None if no document could be sent, ``run_count`` how many were. ``submission`` is the file
+    that lists all documents of the chunk with their status when it was sent.
+    """
+
+    batch_id: str | None
+    run_count: int
+    submission: str
+
+
+class CollectedChunk(SentChunk):
+    """A chunk whose runs are in the raw zone, in XCom: ``parts``, first round first."""
+
+    parts: list[dict[str, Any]]
+
+
+def check_handed_over(chunk: Any, by: str) -> None:
+    """Check that a chunk is what the task ``by`` returns when it has finished.
+
+    :raises PipelineInputError: it was marked as success before it had finished, or ran in an older release.
+    """
+    if not isinstance(chunk, dict):
+        raise PipelineInputError(
+            f"Task {by!r} of this chunk has left no chunk behind: it was marked as success before it had "
+            "finished, or it ran in an older release. The chunk has not landed, and nothing was sent again. "
+            "Clear that task, with what is downstream of it: documents that were sent are not sent again."
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,16 +10,15 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.attempts import tolerated_missing
-from extend_pipeline.batches.chunk_state import ChunkRound
+from extend_pipeline.batches.chunk_state import ChunkRound, CollectedChunk, SentChunk, check_handed_over
 from extend_pipeline.batches.evidence import acceptance_advice
 from extend_pipeline.batches.inbox import Taken, note_taken, part_note
 from extend_pipeline.batches.ledger import PIPELINE_KEY, documents_of
-from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.batches.runs import BatchRuns, ReceivedRun, find_runs
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.kept_parts import KeptPart, digest, find_part
@@ -34,14 +33,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str, Any]]:
-    """Write the settled runs of all rounds of a chunk into the raw zone; return the parts, first round first.
+def collect_chunk(chunk: SentChunk) -> CollectedChunk:
+    """Write the settled runs of all rounds of a chunk into the raw zone; return the chunk with these parts.
 
-    :param batch_id: the first round's batch; None if nothing of the chunk could be sent.
+    :param chunk: as ``submit`` returns it.
+    :raises PipelineInputError: ``submit`` was marked as success before it had finished.
     """
-    if batch_id is None:
+    check_handed_over(chunk, by="submit")
+    if chunk["batch_id"] is None:
         log.info("Chunk %s: no document could be sent, so there is nothing to collect.", chunk["key"])
-        return []
+        return CollectedChunk(**chunk, parts=[])
     from extend_provider.hooks.extend import ExtendAsyncHook
 
     parts = []
@@ -68,7 +69,7 @@ def collect_chunk(chunk: ChunkReference, batch_id: str | None) -> list[dict[str,
         found = f"{part.runs:,} runs of batch {part.batch_id}"
         log.info("Chunk %s, round %s: %s are in the raw zone.", chunk["key"], each.number, found)
         parts.append(dataclasses.asdict(part))
-    return parts
+    return CollectedChunk(**chunk, parts=parts)
 
 
 def collect(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from airflow.sdk import TaskGroup, TriggerRule, XComArg, task_group
+from airflow.sdk import TaskGroup, TriggerRule, task_group
 
 from extend_pipeline import config
 from extend_pipeline.batches.collection import collect_chunk
-from extend_pipeline.batches.ledger import DOCUMENTS_KEY
 from extend_pipeline.config import (
     Arrivals,
     Budget,
@@ -29,7 +28,6 @@ from extend_pipeline.dag.submit import SubmitChunkOperator
 from extend_pipeline.dag.tasks import discover_documents, finish_run, load_chunk, plan_chunks
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.settings import check_literals, check_shape
-from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 
 
 def documents_to_warehouse(
@@ -85,14 +83,15 @@ def documents_to_warehouse(
         chunks = python_task("plan", plan_chunks, pool=warehouse_pool)(folder)
 
         def process_chunk(chunk: Any) -> Any:
+            # Each task takes the chunk from the task before it, not from `plan`: Airflow evaluates each
+            # dependency of each mapped task in each of the scheduler's loops, and pulls each argument.
             submit = SubmitChunkOperator(
                 task_id="submit", chunk=chunk, cancel_on_kill=execution.cancel_on_kill, pool=extend_pool
             )
+            sent: Any = submit.output
             wait = WaitChunkOperator(
                 task_id="wait",
-                chunk=chunk,
-                batch_id=submit.output,
-                run_count=XComArg(submit, key=RUN_COUNT_KEY),
+                chunk=sent,
                 on_needs_review="wait" if quality.on_needs_review == "wait" else "land",
                 missing_after=execution.missing_after,
                 timeout=execution.timeout.total_seconds(),
@@ -105,12 +104,12 @@ def documents_to_warehouse(
             collect = ExtendCallOperator(
                 task_id="collect",
                 function=collect_chunk,
-                arguments=[chunk, submit.output],
+                arguments=[sent],
                 timeout=execution.timeout,
             )
             wait >> collect
             load = python_task("load", load_chunk, pool=warehouse_pool)
-            return load(chunk, XComArg(submit, key=DOCUMENTS_KEY), collect.output)
+            return load(collect.output)
 
         landings = task_group(group_id="chunk")(process_chunk).expand(chunk=chunks)
         landed = landed_group(group.dag.dag_id, str(group.group_id))

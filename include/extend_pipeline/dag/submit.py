@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from extend_pipeline.batches.chunk_state import ChunkRound, waiters_folder_of
+from extend_pipeline.batches.chunk_state import ChunkRound, SentChunk, waiters_folder_of
 from extend_pipeline.batches.ledger import DOCUMENTS_KEY
 from extend_pipeline.batches.reservations import PARALLEL, ChunkReference, ledger_of
 from extend_pipeline.exceptions import ChunkVoidedError
@@ -17,7 +17,6 @@ from extend_pipeline.planning.plan import Plan
 from extend_pipeline.settings import Settings
 from extend_provider.batch.ownership import CancelsOnKillMixin, Waiter, add_waiter, remove_waiter
 from extend_provider.batch.submission import RetryAt
-from extend_provider.operators.submit_batch import RUN_COUNT_KEY
 from extend_provider.triggers.submission import defer_until
 
 if TYPE_CHECKING:
@@ -31,10 +30,10 @@ CHUNK_GROUP_ID, WAIT_TASK_ID = "chunk", "wait"
 class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
     """Send a chunk's documents to Extend as one batch, unless a batch of exactly these documents exists.
 
-    Returns the batch id, or None when no document of the chunk can be sent any more. Pushes ``run_count``,
-    and ``submission``: the file that lists the chunk's documents with their status when it was sent. It waits
-    deferred, without a worker slot, for a rate limit and for the proof that a lost submission created no
-    batch. A chunk whose documents another plan has taken over is skipped.
+    Returns the chunk with its batch, a :class:`~extend_pipeline.batches.chunk_state.SentChunk`; the batch is
+    None when no document of the chunk can be sent any more. It waits deferred, without a worker slot, for a
+    rate limit and for the proof that a lost submission created no batch. A chunk whose documents another plan
+    has taken over is skipped.
 
     :param chunk: the chunk's reference, see :class:`~extend_pipeline.batches.reservations.ChunkReference`.
     :param cancel_on_kill: if the task is ended while the request is in flight, or while its result is
@@ -48,15 +47,15 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
         self.chunk = chunk
         self.cancel_on_kill = cancel_on_kill
 
-    def execute(self, context: Context) -> str | None:
+    def execute(self, context: Context) -> SentChunk:
         """Return the chunk's existing batch, or submit it."""
         return self._submit(context)
 
-    def execute_complete(self, context: Context, event: Any = None) -> str | None:
+    def execute_complete(self, context: Context, event: Any = None) -> SentChunk:
         """Continue a submission that was deferred."""
         return self._submit(context, event["turned_away"])
 
-    def _submit(self, context: Context, failed_attempts: int = 0) -> str | None:
+    def _submit(self, context: Context, failed_attempts: int = 0) -> SentChunk:
         from extend_provider.hooks.extend import ExtendHook
 
         chunk, ti = ChunkRound.first(self.chunk), context["ti"]
@@ -70,9 +69,12 @@ class SubmitChunkOperator(CancelsOnKillMixin, BaseOperator):
             raise AirflowSkipException(str(voided)) from None
         if isinstance(outcome, RetryAt):
             defer_until(self, outcome, self.execute_complete, ti, cancel_on_kill=self.cancel_on_kill)
-        ti.xcom_push(key=RUN_COUNT_KEY, value=outcome.run_count)
-        ti.xcom_push(key=DOCUMENTS_KEY, value=outcome.details[DOCUMENTS_KEY])
-        return outcome.batch_id
+        return SentChunk(
+            **self.chunk,
+            batch_id=outcome.batch_id,
+            run_count=outcome.run_count,
+            submission=outcome.details[DOCUMENTS_KEY],
+        )
 
 
 def register_as_waiter(settings: Settings, plan: Plan, ti: Any) -> None:

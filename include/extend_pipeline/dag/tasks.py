@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk import BaseHook, ObjectStoragePath, conf, get_current_context
 
 from extend_pipeline import config
-from extend_pipeline.batches.chunk_state import settings_of
+from extend_pipeline.batches.chunk_state import CollectedChunk, check_handed_over, settings_of
 from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.dag.conventions import pipeline_of, planner_of, skip_behind
 from extend_pipeline.dag.lineage import announce
 from extend_pipeline.dag.submit import count_voided, register_as_waiter
-from extend_pipeline.exceptions import PipelineInputError, PipelineOutcomeError
+from extend_pipeline.exceptions import PipelineOutcomeError
 from extend_pipeline.planning.chunking import Planning, unsent_path
 from extend_pipeline.planning.plan import keep_plan, read_plan
 from extend_pipeline.planning.quality import Landed, failure_reason, sum_of_rounds
@@ -155,24 +155,16 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     return [] if settings.dry_run else plan.chunks
 
 
-def load_chunk(
-    chunk: ChunkReference, submission: str | None, parts: list[dict[str, Any]] | None
-) -> dict[str, Any]:
+def load_chunk(chunk: CollectedChunk) -> dict[str, Any]:
     """Land a chunk: one row for each of its documents, and the rows of their results.
 
     The last round lands first and the first round, which has all documents, lands last. So a document stays
     claimed until its last attempt has landed, and after a crash the next run continues with it.
 
-    :param submission: the file that lists the documents with their status when the chunk was sent.
-    :param parts: the collected parts of the raw zone; empty if nothing was sent.
-    :raises PipelineInputError: submit or collect was marked as success before it had finished.
+    :param chunk: as ``collect`` returns it.
+    :raises PipelineInputError: ``collect`` was marked as success before it had finished.
     """
-    if submission is None or parts is None:
-        raise PipelineInputError(
-            f"Chunk {chunk['key']}: submit or collect was marked as success before it had finished, so it is "
-            "unknown what was sent or collected, and nothing has landed. Clear that task: documents that "
-            "were sent are not sent again."
-        )
+    check_handed_over(chunk, by="collect")
     from extend_pipeline.batches.inbox import part_note, remove_taken
     from extend_pipeline.dag.lineage import report_lineage
     from extend_pipeline.warehouse import LandingPolicy, open_warehouse
@@ -181,10 +173,10 @@ def load_chunk(
     policy = LandingPolicy(
         settings.min_confidence, settings.on_low_confidence == "hold", settings.schema_contract
     )
-    collected = [RawPart(**part) for part in parts]
+    collected = [RawPart(**part) for part in chunk["parts"]]
     if not collected:
         unsent = _part_path(settings, "unsent", chunk["key"])
-        collected = [write_part(unsent, None, read_documents(ObjectStoragePath(submission)))]
+        collected = [write_part(unsent, None, read_documents(ObjectStoragePath(chunk["submission"])))]
     with open_warehouse(settings.warehouse_conn_id, settings.dataset) as warehouse:
         landings = [_land(warehouse, settings, part, policy).as_dict() for part in reversed(collected)]
     for part in collected:

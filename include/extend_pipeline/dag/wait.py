@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from extend_pipeline.batches.attempts import Evidence, tolerated_missing
-from extend_pipeline.batches.chunk_state import ChunkRound, urls_end
+from extend_pipeline.batches.chunk_state import ChunkRound, SentChunk, check_handed_over, urls_end
 from extend_pipeline.batches.evidence import acceptance_advice, note
-from extend_pipeline.batches.reservations import ChunkReference
 from extend_pipeline.dag.conventions import retry_later
 from extend_pipeline.exceptions import is_outage
 from extend_provider.batch.ownership import (
@@ -43,17 +42,18 @@ class WaitChunkOperator(ExtendBatchSensor):
     :mod:`extend_pipeline.batches.chunk_state`: a retry, a cleared task and another run with the same chunk
     continue from there. ``timeout`` covers all rounds.
 
-    :param chunk: the chunk's reference, see :class:`~extend_pipeline.batches.reservations.ChunkReference`.
+    :param chunk: the chunk with its batch, as ``submit`` returns it.
     :param missing_after: how long a batch may list fewer runs than were submitted, while all listed runs have
         settled and nothing changes, before the missing runs count as gone; at most half of ``timeout``.
     """
 
-    template_fields: Sequence[str] = (*ExtendBatchSensor.template_fields, "chunk")
+    template_fields: Sequence[str] = ("chunk", "on_needs_review", "extend_conn_id")
 
     def __init__(
-        self, *, chunk: ChunkReference, missing_after: dt.timedelta = dt.timedelta(hours=1), **kwargs: Any
+        self, *, chunk: SentChunk, missing_after: dt.timedelta = dt.timedelta(hours=1), **kwargs: Any
     ) -> None:
-        super().__init__(deferrable=True, **kwargs)
+        # Batch and number of runs come with the chunk, when the task runs.
+        super().__init__(batch_id=None, run_count=0, deferrable=True, **kwargs)
         self.chunk = chunk
         self.missing_after = missing_after
 
@@ -63,6 +63,7 @@ class WaitChunkOperator(ExtendBatchSensor):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait for the chunk's current round."""
+        self._take_chunk()
         if not validation.run_count(self.run_count):
             return super().execute(context)
         self.dashboard_url = ""
@@ -77,8 +78,13 @@ class WaitChunkOperator(ExtendBatchSensor):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the deferral, with the chunk's connection and waiters."""
+        self._take_chunk()
         self._use_connection_and_waiters_of(ChunkRound.first(self.chunk), context)
         return super().resume_execution(next_method, next_kwargs, context)
+
+    def _take_chunk(self) -> None:
+        check_handed_over(self.chunk, by="submit")
+        self.batch_id, self.run_count = self.chunk["batch_id"], self.chunk["run_count"]
 
     def _use_connection_and_waiters_of(self, current: ChunkRound, context: Context) -> None:
         # The connection as `discover` rendered it: a batch is polled where it was sent.

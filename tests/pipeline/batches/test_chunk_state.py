@@ -12,6 +12,7 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
 from extend_pipeline.batches.chunk_state import ChunkRound
+from extend_pipeline.batches.collection import collect_chunk
 from extend_pipeline.dag.tasks import load_chunk
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
@@ -146,12 +147,20 @@ def test_a_wait_whose_batch_record_is_deleted_fails_and_sends_nothing(waiting: W
     assert waiting.times_paid() == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(("submission", "parts"), [("documents.jsonl", None), (None, [])], ids=str)
-def test_a_chunk_marked_as_success_too_early_does_not_land(
-    waiting: Waiting, submission: str | None, parts: list[dict[str, Any]] | None
+@pytest.mark.parametrize("handed_over", [None, "batch_of_an_older_release"], ids=str)
+def test_a_task_that_was_marked_as_success_too_early_hands_nothing_over(
+    waiting: Waiting, handed_over: Any
 ) -> None:
-    with pytest.raises(PipelineInputError, match="marked as success before it had finished"):
-        load_chunk(waiting.chunk, submission, parts)
+    wait = waiting.operator()
+    wait.chunk = handed_over
+    with pytest.raises(PipelineInputError, match=r"'submit' of this chunk .* not sent again"):
+        wait.execute(waiting.context)
+    with pytest.raises(PipelineInputError, match=r"'submit' of this chunk .* not sent again"):
+        wait.resume_execution("execute_complete", {"event": {}}, waiting.context)
+    with pytest.raises(PipelineInputError, match=r"'submit' of this chunk .* not sent again"):
+        collect_chunk(handed_over)
+    with pytest.raises(PipelineInputError, match=r"'collect' of this chunk .* not sent again"):
+        load_chunk(handed_over)
 
 
 def test_looking_at_a_round_costs_one_listing_and_one_request_per_failure(waiting: Waiting) -> None:

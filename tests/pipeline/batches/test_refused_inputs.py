@@ -33,7 +33,7 @@ def test_a_document_that_extend_refuses_ends_and_the_others_are_sent_once(
     told = chunk.submission()[1].message or ""
     assert "larger than 100 bytes" in told
     assert "inputs[" not in told
-    assert chunk.xcoms["run_count"] == 2
+    assert chunk.sent["run_count"] == 2
     assert chunk.times_paid() == {1}
     assert chunk.api.requests_to(BATCH) == 2
     assert chunk.submit() is not None
@@ -128,7 +128,7 @@ def test_the_run_of_a_lost_second_answer_is_searched_for(chunk: Chunk) -> None:
     chunk.replace(1, body=TOO_LARGE)
     assert chunk.submit(grace=30) is not None
     assert chunk.api.requests_to(BATCH) == 2
-    assert chunk.xcoms["run_count"] == 2
+    assert chunk.sent["run_count"] == 2
     assert chunk.times_paid() == {1}
 
 

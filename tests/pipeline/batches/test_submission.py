@@ -28,7 +28,7 @@ from fixtures.pipeline.chunk_tasks import BATCH, Chunk, WorkerKilled
 
 def test_a_chunk_becomes_one_batch_whose_inputs_carry_their_identity(chunk: Chunk) -> None:
     batch_id = chunk.submit()
-    assert chunk.xcoms["run_count"] == 3
+    assert chunk.sent["run_count"] == 3
     with ExtendHook() as hook:
         runs = [hook.get_run(run.id) for page in hook.iter_run_pages(batch_id=batch_id) for run in page]
     assert {run.metadata["document_id"] for run in runs} == {document.id for document in chunk.documents}
@@ -39,7 +39,7 @@ def test_a_chunk_becomes_one_batch_whose_inputs_carry_their_identity(chunk: Chun
 def test_a_retry_takes_up_the_batch_that_exists(chunk: Chunk) -> None:
     first, second = chunk.submit(), chunk.submit()
     assert first == second
-    assert chunk.xcoms["run_count"] == 3
+    assert chunk.sent["run_count"] == 3
     assert chunk.api.requests_to(BATCH) == 1
 
 
@@ -56,7 +56,7 @@ def test_the_batch_of_a_lost_answer_is_found(chunk: Chunk, fault: dict[str, Any]
     assert chunk.submit(grace=30) is not None
     assert chunk.api.requests_to(BATCH) == 1
     assert chunk.times_paid() == {1}
-    assert chunk.xcoms["run_count"] == 3
+    assert chunk.sent["run_count"] == 3
 
 
 def test_a_lost_answer_is_found_although_its_runs_are_listed_late(chunk: Chunk) -> None:
@@ -188,7 +188,7 @@ def test_a_batch_that_is_listed_during_the_deferral_is_reused(chunk: Chunk) -> N
     assert chunk.submit(grace=30) is not None
     assert chunk.api.requests_to(BATCH) == 1
     assert chunk.times_paid() == {1}
-    assert chunk.xcoms["run_count"] == 3
+    assert chunk.sent["run_count"] == 3
 
 
 def age_of_intent(chunk: Chunk, *, seconds: float) -> None:
@@ -211,7 +211,7 @@ def test_a_batch_that_the_workspace_refused_to_record_is_found_at_extend_and_pai
     assert chunk.submit(grace=600) is not None
     assert chunk.api.requests_to(BATCH) == 1
     assert chunk.times_paid() == {1}
-    assert chunk.xcoms["run_count"] == 3
+    assert chunk.sent["run_count"] == 3
 
 
 def test_the_same_documents_for_another_version_are_another_batch(chunk: Chunk) -> None:
@@ -259,7 +259,7 @@ def test_another_run_with_the_same_documents_takes_up_the_same_batch(chunk: Chun
 def test_a_deleted_document_ends_and_the_others_are_sent(chunk: Chunk) -> None:
     chunk.s3.client.delete_object(Bucket=chunk.bucket, Key="in/1.txt")
     assert chunk.submit() is not None
-    assert chunk.xcoms["run_count"] == 2
+    assert chunk.sent["run_count"] == 2
     assert [document.reason for document in chunk.submission()] == [None, OBJECT_DELETED, None]
 
 
@@ -267,7 +267,7 @@ def test_a_chunk_whose_documents_are_all_deleted_sends_nothing(chunk: Chunk) -> 
     for number in range(3):
         chunk.s3.client.delete_object(Bucket=chunk.bucket, Key=f"in/{number}.txt")
     assert chunk.submit() is None
-    assert chunk.xcoms["run_count"] == 0
+    assert chunk.sent["run_count"] == 0
     assert chunk.api.requests_to(BATCH) == 0
 
 

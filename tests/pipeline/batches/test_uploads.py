@@ -47,7 +47,7 @@ def test_a_file_over_extends_limit_ends_and_the_others_are_sent(
     reason = "FILE_SIZE_TOO_LARGE" if api_version == "2025-04-21" else "INVALID_REQUEST"
     assert chunk.ends() == [(None, None), ("FAILED", reason), (None, None)]
     assert "larger than 100 bytes" in (chunk.submission()[1].message or "")
-    assert chunk.xcoms["run_count"] == 2
+    assert chunk.sent["run_count"] == 2
     assert chunk.times_paid() == {1}
 
 

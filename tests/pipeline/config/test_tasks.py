@@ -127,6 +127,25 @@ def test_settings_that_shape_the_dag_reach_its_tasks() -> None:
     assert tasks["approve"].response_timeout == dt.timedelta(hours=7)
 
 
+def test_each_task_of_a_chunk_depends_on_few_others() -> None:
+    """Each dependency of a mapped task costs queries in each of the scheduler's loops, for each chunk."""
+    with DAG("d", schedule=None) as dag:
+        documents_to_warehouse(Deployment("file:///w"), source="s3://inbox/", workflow="w", group_id="g")
+    upstream = {
+        task.task_id.removeprefix("g.chunk."): {
+            each.removeprefix("g.chunk.") for each in task.upstream_task_ids
+        }
+        for task in dag.tasks
+        if task.task_id.startswith("g.chunk.")
+    }
+    assert upstream == {
+        "submit": {"g.plan"},
+        "wait": {"submit"},
+        "collect": {"submit", "wait"},
+        "load": {"collect"},
+    }
+
+
 @pytest.mark.parametrize(
     ("source", "connections"),
     [

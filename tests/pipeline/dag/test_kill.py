@@ -97,15 +97,8 @@ def test_nothing_is_sent_any_more_by_a_process_that_is_being_ended(
 
 def waiting(chunk: Chunk) -> WaitChunkOperator:
     """Return the task that waits for the chunk's batch, which failed for a passing reason."""
-    batch_id = chunk.submit()
-    return WaitChunkOperator(
-        task_id="wait",
-        chunk=chunk.reference,
-        batch_id=batch_id,
-        run_count=3,
-        poke_interval=0.2,
-        timeout=60,
-    )
+    chunk.submit()
+    return WaitChunkOperator(task_id="wait", chunk=chunk.sent, poke_interval=0.2, timeout=60)
 
 
 def test_a_task_that_is_ended_while_it_looks_at_its_batch_cancels_it(

@@ -64,7 +64,7 @@ def collecting(waiting: Waiting, timeout: float = 60.0) -> ExtendCallOperator:
     return ExtendCallOperator(
         task_id="collect",
         function=collect_chunk,
-        arguments=[waiting.chunk, waiting.submit()],
+        arguments=[waiting.sent()],
         timeout=dt.timedelta(seconds=timeout),
     )
 
@@ -90,7 +90,8 @@ def test_an_outage_during_the_collection_is_waited_for(waiting: Waiting, fault: 
     assert isinstance(trigger, ExtendSubmissionTrigger)
     assert trigger.work is None, "the end of the task cancels nothing: all has settled"
     waiting.api.configure(faults=[])
-    assert [part["runs"] for part in resume(collect, first.value, task.attempts[0])] == [4]
+    collected = resume(collect, first.value, task.attempts[0])
+    assert [part["runs"] for part in collected["parts"]] == [4]
 
 
 def test_the_pauses_grow_and_end_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
