@@ -45,6 +45,9 @@ _ROW_GROUP: Final = 30_720
 _LOGGED: Final = "1MB"
 #: What the file is called in statements, whatever its name is.
 _CATALOG: Final = "warehouse"
+#: The longest time between two looks whether another process has closed the file, in seconds; a look takes
+#: about a millisecond.
+_LOOK_AGAIN: Final = 0.25
 _HOLDER: Final = re.compile(r"PID (\d+)")
 #: How DuckDB says that another process has the file, or this one in another place.
 _LOCKED: Final = ("Could not set lock", "Unique file handle conflict")
@@ -53,8 +56,8 @@ _LOCKED: Final = ("Could not set lock", "Unique file handle conflict")
 class DuckDBWarehouse(Warehouse):
     """See :class:`extend_pipeline.warehouse.api.Warehouse`.
 
-    Only one process can have a DuckDB file open, not even for reading. The file is opened when the context is
-    entered and closed when it is left.
+    Only one process can have a DuckDB file open, not even for reading. The file is opened when it is first
+    needed, so that a part is read before, and closed when the context is left.
 
     :param memory_limit_mb: what DuckDB may use; beyond it, DuckDB works on disk beside the file. The limit is
         raised while a part lands that has an extraction larger than 1/32 of it.
@@ -85,19 +88,14 @@ class DuckDBWarehouse(Warehouse):
             "temp_directory": f"{path}.tmp",
             "preserve_insertion_order": False,
         }
+        self._entered = False
         self._open_connection: duckdb.DuckDBPyConnection | None = None
         self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._copied: BinaryIO | None = None
 
     def __enter__(self) -> Self:
-        """Open the file; make it and its folder if missing; wait while another process has it open."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WarehouseError(
-                f"The folder of {self.path} (connection {self._conn_id!r}) cannot be made: {error.strerror}."
-            ) from None
-        self._open_connection = self._connect()
+        """Allow the file to be opened."""
+        self._entered = True
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -107,64 +105,68 @@ class DuckDBWarehouse(Warehouse):
         if self._open_connection is not None:
             self._open_connection.close()
             self._open_connection = None
+        self._entered = False
         if self._copied is not None:
             self._copied.close()
             self._copied = None
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        if not self._entered:
+            raise WarehouseError(f"The warehouse {self.path} is closed; use it as a context manager.")
+        if self._open_connection is None:
+            self._open_connection = self._open()
+        return self._open_connection
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        """Open the file; make it and its folder if missing; wait while another process has it open."""
         import duckdb
 
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WarehouseError(
+                f"The folder of {self.path} (connection {self._conn_id!r}) cannot be made: {error.strerror}."
+            ) from None
         attempts = Retrying(
             retry=retry_if_exception(_is_locked),
             stop=stop_after_delay(self._lock_timeout),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
+            wait=wait_random_exponential(multiplier=0.05, max=_LOOK_AGAIN),
             before_sleep=self._say_that_it_waits,
             reraise=True,
         )
+        connection = duckdb.connect(config=self._config)
         try:
-            return attempts(self._attached)
+            attempts(self._attach, connection)
         except duckdb.Error as error:
+            connection.close()
             if _is_locked(error):
                 raise WarehouseBusyError(
                     f"{self.path} (connection {self._conn_id!r}) has been open in another process"
                     f"{_holder(error)} for more than {self._lock_timeout:g} s. Only one process at a time "
-                    "can open a DuckDB file. If it is another load, run loads in the pool 'extend_warehouse' "
-                    "with one slot. If it is a query tool, close it, and let it read the copy that the "
-                    "connection's extra field 'snapshot' makes."
+                    "can open a DuckDB file. If it is another load, raise the connection's 'lock_timeout', "
+                    "or give the pool 'extend_warehouse' one slot. If it is a query tool, close it, and let "
+                    "it read the copy that the connection's extra field 'snapshot' makes."
                 ) from None
             raise WarehouseError(
                 f"{self.path} (connection {self._conn_id!r}) cannot be opened: {error}"
             ) from None
-
-    def _attached(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection to the file, attached because only ATTACH takes the row groups' size."""
-        import duckdb
-
-        connection = duckdb.connect(config=self._config)
-        try:
-            # Times without an offset are UTC.
-            connection.execute(f"SET TimeZone = 'UTC'; SET checkpoint_threshold = '{_LOGGED}'")
-            file = f"{literal(str(self.path))} AS {_CATALOG} (ROW_GROUP_SIZE {_ROW_GROUP})"
-            connection.execute(f"ATTACH {file}; USE {_CATALOG}")
-        except BaseException:
-            connection.close()
-            raise
         return connection
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Open the file in a connection: attached, because only ATTACH takes the row groups' size."""
+        # Times without an offset are UTC.
+        connection.execute(f"SET TimeZone = 'UTC'; SET checkpoint_threshold = '{_LOGGED}'")
+        file = f"{literal(str(self.path))} AS {_CATALOG} (ROW_GROUP_SIZE {_ROW_GROUP})"
+        connection.execute(f"ATTACH {file}; USE {_CATALOG}")
 
     def _say_that_it_waits(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if state.attempt_number == 1:
             log.info("%s is open in another process%s; waiting for it.", self.path, _holder(error))
 
-    @property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        if self._open_connection is None:
-            raise WarehouseError(f"The warehouse {self.path} is closed; use it as a context manager.")
-        return self._open_connection
-
     def session(self, purpose: str) -> Session:
         """Return a new session; its rows can be read while other sessions run statements."""
-        cursor = self._connection.cursor()
+        cursor = self._connected().cursor()
         self._cursors.append(cursor)
         cursor.execute(f"USE {_CATALOG}")
         return Session(cursor, purpose)
@@ -234,10 +236,11 @@ class DuckDBWarehouse(Warehouse):
         withhold: bool = False,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
-        self._migrate(make=True)
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
+            # Before the file is opened: meanwhile another load may have it.
             part = parse_part(submission, raw_lines, Path(folder), name=provenance.part)
-            session = Session(self._connection, f"Part {provenance.part} into {self.path}")
+            self._migrate(make=True)
+            session = Session(self._connected(), f"Part {provenance.part} into {self.path}")
             with self.memory_for(part, session):
                 return Load(session, self.dataset, part, provenance, policy, withhold=withhold).run()
 

@@ -44,7 +44,8 @@ def test_variables_in_the_path_are_expanded(
 ) -> None:
     monkeypatch.setenv("ACME_HOME", str(tmp_path))
     connect(conn_type="duckdb", host="$ACME_HOME/warehouse.duckdb")
-    with open_warehouse("warehouse_test", "extend"):
+    with open_warehouse("warehouse_test", "extend") as opened:
+        opened.counts()
         assert (tmp_path / "warehouse.duckdb").exists()
 
 
@@ -119,8 +120,11 @@ def test_only_what_was_never_run_for_real_is_called_experimental(
 def test_a_file_that_is_no_warehouse_is_refused_at_once(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database " * 1000)
-    with pytest.raises(WarehouseError, match=r"notes.txt \(connection 'warehouse_test'\) cannot be opened"):
-        warehouse(file).__enter__()
+    refused = pytest.raises(
+        WarehouseError, match=r"notes.txt \(connection 'warehouse_test'\) cannot be opened"
+    )
+    with refused, warehouse(file) as opened:
+        opened.counts()
 
 
 def test_a_closed_warehouse_says_so(tmp_path: Path) -> None:
@@ -153,8 +157,17 @@ def held(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
 
 def test_a_file_held_by_another_process_is_waited_for_and_then_named_with_its_holder(held: Any) -> None:
     file, holder = held
-    with pytest.raises(WarehouseBusyError, match=rf"process {holder.pid}\).*0.3 s.*pool 'extend_warehouse'"):
-        warehouse(file, lock_timeout=0.3).__enter__()
+    busy = pytest.raises(WarehouseBusyError, match=rf"process {holder.pid}\).*0.3 s.*pool 'extend_warehouse'")
+    with busy, warehouse(file, lock_timeout=0.3) as opened:
+        opened.counts()
+
+
+def test_a_part_is_read_before_the_file_is_opened(held: Any) -> None:
+    file, _ = held
+    lines = iter(raw_lines(run(DOCUMENT)))
+    with pytest.raises(WarehouseBusyError), warehouse(file, lock_timeout=0.1) as opened:
+        opened.land([DOCUMENT], lines, provenance=provenance())
+    assert next(lines, None) is None
 
 
 def test_a_file_that_is_let_go_in_time_is_opened(held: Any) -> None:
@@ -168,9 +181,11 @@ def test_a_file_that_is_let_go_in_time_is_opened(held: Any) -> None:
 
 def test_a_file_that_this_process_has_open_elsewhere_is_waited_for(tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
-    with warehouse(file), pytest.raises(WarehouseBusyError, match=r"more than 0.3 s"):
-        warehouse(file, lock_timeout=0.3).__enter__()
     first = warehouse(file).__enter__()
+    first.counts()
+    busy = pytest.raises(WarehouseBusyError, match=r"more than 0.3 s")
+    with busy, warehouse(file, lock_timeout=0.3) as second:
+        second.counts()
     release = threading.Timer(0.5, first.__exit__, (None, None, None))
     release.start()
     with warehouse(file, lock_timeout=20) as opened:

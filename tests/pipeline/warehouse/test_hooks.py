@@ -47,8 +47,8 @@ def test_a_file_is_told_with_its_size_and_datasets(connect: Any, tmp_path: Path)
 def test_a_file_without_tables_is_told(connect: Any, tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
     connect(conn_type="duckdb", host=str(file))
-    with warehouse(file):
-        pass
+    with warehouse(file) as opened:
+        opened.counts()
     works, told = answer()
     assert works
     assert told.endswith("no dataset yet: the first load makes it.")
@@ -136,7 +136,8 @@ def test_a_path_in_a_uri_is_told_how_to_be_written(monkeypatch: pytest.MonkeyPat
         open_warehouse("warehouse_test", "extend")
     encoded = str(tmp_path / "w.duckdb").replace("/", "%2F")
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", f"duckdb://{encoded}:1")
-    with open_warehouse("warehouse_test", "extend"):
+    with open_warehouse("warehouse_test", "extend") as opened:
+        opened.counts()
         assert (tmp_path / "w.duckdb").exists()
 
 

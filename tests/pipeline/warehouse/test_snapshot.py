@@ -162,5 +162,6 @@ def test_a_place_that_cannot_be_written_is_told_of_and_undoes_nothing(file: Path
 
 def test_without_a_place_nothing_is_published(file: Path) -> None:
     with warehouse(file, None) as opened:
+        opened.counts()
         opened.publish()
     assert list(file.parent.iterdir()) == [file]
