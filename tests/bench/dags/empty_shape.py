@@ -41,21 +41,21 @@ with DAG(
                 return number
 
             @task
-            def wait(number: Any, sent: Any) -> Any:
-                return number
+            def wait(sent: Any) -> Any:
+                return sent
 
             @task
-            def collect(number: Any, sent: Any) -> Any:
-                return number
+            def collect(sent: Any) -> Any:
+                return sent
 
             @task(pool="extend_warehouse")
-            def load(number: Any, sent: Any, collected: Any) -> Any:
-                return number
+            def load(collected: Any) -> Any:
+                return collected
 
             sent = submit(number)
-            collected = collect(number, sent)
-            wait(number, sent) >> collected
-            load(number, sent, collected)
+            collected = collect(sent)
+            wait(sent) >> collected
+            load(collected)
 
         folder = discover()
         chunk.expand(number=plan(folder)) >> finish(folder)

@@ -104,7 +104,7 @@ with DAG(
                 lines.write(json.dumps(run) + "\n")
         return str(file)
 
-    @task(pool="extend_warehouse")
+    @task(pool="duckdb_file")
     def load(file: str) -> int:
         """Load a file into DuckDB."""
         import duckdb
