@@ -59,7 +59,8 @@ PARTS: Sequence[Part] = (
         "landing",
         "Landing",
         "`land()` beside the barest SQL that ends in the same rows. `cpu` is in seconds, `peak` in MB.",
-        whole=("--documents", "1000", "10000", "--items", "1000", "10000"),
+        whole=("--documents", "1000", "100000", "--items", "1000", "100000"),
+        minutes=10,
     ),
     Part(
         "discovery",
