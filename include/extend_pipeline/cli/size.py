@@ -121,7 +121,7 @@ def _reasons(load: Load) -> dict[str, str]:
     return {
         "runs per minute": f"{load.runs_per_minute:g} of your plan",
         "requests per second": f"{USABLE_SHARE:.0%} of {load.requests_per_second:g}, reads and writes apart",
-        "landing": f"one batch after another, {LANDING_SECONDS:g} s at the most",
+        "landing": f"one batch after another, {LANDING_SECONDS:g} s each",
     }
 
 

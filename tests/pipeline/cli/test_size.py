@@ -49,7 +49,7 @@ def test_ten_million_documents_take_what_a_calculator_says() -> None:
             "runs per minute": 10_000_000 / 300 * 60,
             # One request for each document and nine lists for each batch, at 67.5 a second.
             "requests per second": (10_000_000 + 10_000 * 9) / 67.5,
-            "landing": 10_000 * 7.7,
+            "landing": 10_000 * 1.9,
         }
     )
     assert needed.binding == "runs per minute"
@@ -96,8 +96,8 @@ def test_the_limit_that_decides_is_named(changes: dict[str, Any], binding: str) 
 def test_no_more_is_in_flight_than_the_narrowest_limit_lets_through() -> None:
     fast = {**USUAL, "runs_per_minute": 60_000}
     assert (
-        size(Load(**fast, webhooks=True)).slots == 15
-    )  # landing: 129.9 documents/s × 106 s / 1,000, and one
+        size(Load(**fast, webhooks=True)).slots == 57
+    )  # landing: 526.3 documents/s × 106 s / 1,000, and one
     polled = size(Load(**fast))
     assert polled.slots == 12  # requests: 67.5 documents/s × 151 s / 1,000, and one
     assert polled.worker_slots == 4  # a batch every 14.9 s, for 31 s and 1,000 requests at 67.5/s
