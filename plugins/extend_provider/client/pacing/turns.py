@@ -40,9 +40,12 @@ class Turns:
             number = heapq.heappop(self._given_back)
             if self.moment(number) >= now - CATCH_UP:
                 return number
-        late = now - min(CATCH_UP, self._interval) - self.moment(self._next)
+        # By its place in the line, also if it comes early: else a process that takes the first few slowly
+        # would begin a new line, and never pay them back.
+        place_at = self._place_at(self._next)
+        late = now - min(CATCH_UP, self._interval) - place_at
         if late > 0:
-            self._first, self._first_at = self._next, self.moment(self._next) + late
+            self._first, self._first_at = self._next, place_at + late
             self._early = self._burst if late > self._idle else 1
         number = self._next
         self._next += 1
@@ -54,25 +57,28 @@ class Turns:
 
     def moment(self, number: int) -> float:
         """Return when a turn is."""
-        place = number - self._first
-        return self._first_at + (place if place >= self._early else 0) * self._interval
+        return self._first_at if number - self._first < self._early else self._place_at(number)
+
+    def _place_at(self, number: int) -> float:
+        return self._first_at + (number - self._first) * self._interval
 
     def change(self, now: float, rate: float) -> None:
         """Put the turns that have not come yet this far apart."""
         if 1 / rate != self._interval:
-            self._rebase(now)
+            if self._next - self._first >= self._early:  # else the burst goes on
+                self._rebase(now)
             self._interval = 1 / rate
 
     def stop(self, now: float, until: float) -> None:
-        """Let the turns that have not come yet begin at ``until``, if that is later."""
+        """Let the turns that have not come yet begin at ``until``, if that is later; a burst is over."""
         self._rebase(now)
         self._first_at = max(self._first_at, until)
 
     def _rebase(self, now: float) -> None:
         """Count from the first turn that has not come yet, or has not been taken."""
-        if now < self._first_at or self._next - self._first < self._early:
+        if now < self._first_at or self._next == self._first:
             return
         passed = max(int((now - self._first_at) / self._interval) + 1, self._early)
         first = min(self._first + passed, self._next)
-        self._first, self._first_at = first, self._first_at + (first - self._first) * self._interval
+        self._first, self._first_at = first, self._place_at(first)
         self._early = 1

@@ -45,3 +45,34 @@ def test_a_turn_given_back_goes_to_the_next_who_asks() -> None:
     assert [turns.take(100) for _ in range(2)] == [1, 3]
     turns.give_back(numbers[0])
     assert turns.take(160) > 3, "its moment is over"
+
+
+def test_turns_that_come_early_are_paid_back_however_slowly_they_are_taken() -> None:
+    turns = Turns(100, rate=20, burst=5)
+    early = [turns.moment(turns.take(now)) for now in (100, 100.01, 100.03, 100.05, 100.06)]
+    assert early == [100] * 5
+    assert moments(turns, 2, now=100.07) == pytest.approx([100.25, 100.3])
+
+
+def test_a_stop_ends_a_burst_and_what_came_early_is_paid_back_at_the_pace_of_then() -> None:
+    turns = Turns(100, rate=20, burst=5)
+    assert moments(turns, 2, now=100) == [100, 100]
+    turns.stop(100, until=100.01)
+    turns.change(100, rate=1)
+    assert moments(turns, 2, now=100) == pytest.approx([100.1, 101.1])
+
+
+def test_a_burst_is_allowed_again_after_an_idle_time_that_begins_when_all_is_paid_back() -> None:
+    turns = Turns(100, rate=5, idle=1, burst=3)
+    assert moments(turns, 2, now=100) == [100] * 2
+    # Paid back at 100.4, so it is idle from then on.
+    assert moments(turns, 2, now=101.35) == pytest.approx([101.33, 101.53])
+    assert len(set(moments(turns, 3, now=103))) == 1
+
+
+def test_another_pace_does_not_end_a_burst_and_a_stop_before_it_only_moves_it() -> None:
+    turns = Turns(100, rate=5, burst=3)
+    turns.stop(100, until=101)
+    assert moments(turns, 1, now=101) == [101]
+    turns.change(101, rate=10)
+    assert moments(turns, 3, now=101) == pytest.approx([101, 101, 101.3])
