@@ -134,11 +134,13 @@ class DuckDBWarehouse(Warehouse):
             before_sleep=self._say_that_it_waits,
             reraise=True,
         )
-        connection = duckdb.connect(config=self._config)
         try:
-            attempts(self._attach, connection)
+            with contextlib.ExitStack() as undo:
+                connection = duckdb.connect(config=self._config)
+                undo.callback(connection.close)
+                attempts(self._attach, connection)
+                undo.pop_all()
         except duckdb.Error as error:
-            connection.close()
             if _is_locked(error):
                 raise WarehouseBusyError(
                     f"{self.path} (connection {self._conn_id!r}) has been open in another process"
