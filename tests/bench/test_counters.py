@@ -36,7 +36,7 @@ def counted(outside: Outside, run_dag: RunDag, source: str) -> tuple[Counter[str
     conf = {"source": source, "workflow_id": WORKFLOW}
     run = run_dag(
         "extend_on_demand",
-        before_submit=lambda: before.update(outside.s3.requests()),
+        before={"submit": lambda: before.update(outside.s3.requests())},
         logical_date=None,
         run_conf=conf,
     )

@@ -122,7 +122,7 @@ def test_the_nightly_run_and_arrivals_at_once_pay_once(
             inner.append("begun")
             inner.append(ended(run_dag))
 
-    outer = ended(run_dag, NIGHTLY, logical_date=NIGHT, before_submit=arrivals_come_between)
+    outer = ended(run_dag, NIGHTLY, logical_date=NIGHT, before={"submit": arrivals_come_between})
     assert (outer, inner[-1]) == ("success", "success")
     assert outside.statuses() == dict.fromkeys(keys(4), ("PROCESSED", None))
     assert (set(paid(outside).values()), paid(outside).total()) == ({1}, 4)

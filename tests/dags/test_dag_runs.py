@@ -270,7 +270,7 @@ def test_what_happens_to_an_object_after_its_discovery_is_its_own_affair(
         outside.s3.client.delete_object(Bucket=outside.bucket, Key=f"documents/{DAY}/deleted.txt")
         outside.put(f"documents/{DAY}/replaced.txt", b"Receipt, a new one\nTotal: 4.00 EUR\n")
 
-    run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside), before_submit=meanwhile)
+    run_dag("extend_on_demand", logical_date=None, run_conf=on_demand(outside), before={"submit": meanwhile})
     assert outside.statuses() == {
         f"documents/{DAY}/kept.txt": ("PROCESSED", None),
         f"documents/{DAY}/deleted.txt": ("FAILED", "OBJECT_DELETED"),

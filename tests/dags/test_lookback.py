@@ -96,7 +96,7 @@ def test_two_nights_at_work_at_the_same_time_leave_each_others_documents_alone(
     run = run_dag(
         "extend_nightly",
         logical_date=NIGHT,
-        before_submit=lambda: plans.append(plan_of_another_night(outside, tmp_path, NIGHT + ONE_DAY)),
+        before={"submit": lambda: plans.append(plan_of_another_night(outside, tmp_path, NIGHT + ONE_DAY))},
     )
     assert run.state == "success"
     assert plans[0].theirs.total() == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def on_demand(outside: Outside, run_dag: RunDag) -> Callable[..., str]:
     """Run ``extend_on_demand`` over all documents; return its state."""
 
     def run(
-        *, dies_at: str | None = None, before_submit: Callable[[], object] | None = None, **conf: Any
+        *, dies_at: str | None = None, before: Mapping[str, Callable[[], object]] | None = None, **conf: Any
     ) -> str:
         conf = {"source": f"s3://{outside.bucket}/documents/", **conf}
         ended = run_dag(
@@ -34,7 +34,7 @@ def on_demand(outside: Outside, run_dag: RunDag) -> Callable[..., str]:
             logical_date=None,
             run_conf=conf,
             dies_at=dies_at,
-            before_submit=before_submit,
+            before=before or {},
         )
         return str(ended.state)
 
@@ -168,7 +168,7 @@ def test_a_run_whose_documents_were_taken_over_sends_nothing_and_ends_well(
         plans.append(plan_on_demand(outside, tmp_path, is_active=lambda *_: False))
 
     with caplog.at_level("INFO"):
-        assert on_demand(before_submit=meanwhile) == "success"
+        assert on_demand(before={"submit": meanwhile}) == "success"
     assert plans[0].to_send == 3
     assert "run another of DAG extend_on_demand has its documents now" in capsys.readouterr().out
     assert "1 chunks were not sent: other runs have their documents now." in caplog.text
@@ -183,7 +183,7 @@ def test_documents_of_an_active_run_are_left_to_it(
 ) -> None:
     put(outside, 3)
     plans: list[Plan] = []
-    assert on_demand(before_submit=lambda: plans.append(plan_on_demand(outside, tmp_path))) == "success"
+    assert on_demand(before={"submit": lambda: plans.append(plan_on_demand(outside, tmp_path))}) == "success"
     assert plans[0].theirs.total() == 3
     assert plans[0].chunks == []
     assert "3 left to the run that has planned them (3 to run manual" in plans[0].describe()

@@ -151,7 +151,7 @@ def test_compose_makes_both_pools(compose: Any, airflow_database: None, tmp_path
     assert first == "airflow db migrate"
     _, stored = run_commands(rest, tmp_path)
     assert stored["pools"]["extend"][::2] == [4, True]
-    assert stored["pools"]["extend_warehouse"][::2] == [1, False]
+    assert stored["pools"]["extend_warehouse"][::2] == [2, False]
 
 
 # MWAA, Cloud Composer

@@ -94,7 +94,7 @@ def test_the_readmes_commands_are_stored_as_what_they_are(
         >= {"extend_default": "extend", "aws_default": "aws", "warehouse_default": "duckdb"}.items()
     )
     assert stored["pools"]["extend"][::2] == [4, True]
-    assert stored["pools"]["extend_warehouse"][::2] == [1, False]
+    assert stored["pools"]["extend_warehouse"][::2] == [2, False]
     assert {"extend_source", "extend_workflow_id", "extend_workspace"} <= set(stored["variables"])
 
 

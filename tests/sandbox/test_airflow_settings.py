@@ -28,7 +28,7 @@ def test_project_file_has_what_the_dags_need() -> None:
     }
     assert {body["name"]: (body["slots"], body["include_deferred"]) for body in settings.pool_bodies()} == {
         "extend": (4, True),
-        "extend_warehouse": (1, False),
+        "extend_warehouse": (2, False),
     }
     assert {body["key"] for body in settings.variable_bodies()} == {
         "extend_arrivals_queue",

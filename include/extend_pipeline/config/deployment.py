@@ -16,7 +16,7 @@ class Warehouse(Checked):
 
     :param conn_id: the connection; of type ``duckdb``, its host is the file.
     :param dataset: the schema that holds the tables.
-    :param pool: the Airflow pool of the tasks that write; one slot, because a DuckDB file has one writer.
+    :param pool: the Airflow pool of the tasks that write: two slots, or one if the warehouse has no lock.
     """
 
     conn_id: Templated[str] = "warehouse_default"

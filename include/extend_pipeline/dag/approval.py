@@ -8,13 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import (
-    Asset,
-    ObjectStoragePath,
-    TriggerRule,
-    get_current_context,
-    task,
-)
+from airflow.sdk import Asset, ObjectStoragePath, TriggerRule, get_current_context
 
 from extend_pipeline.dag.conventions import python_task, skip_behind
 from extend_pipeline.dag.lineage import announce, written_tables
@@ -47,12 +41,14 @@ def add_approval(
 
     :param landed: the asset that changes when held documents enter the typed tables.
     """
-    find: Any = task.short_circuit(
-        task_id="held",
+    find = python_task(
+        "held",
+        find_held,
+        short_circuit=True,
         ignore_downstream_trigger_rules=False,
         trigger_rule=TriggerRule.ALL_DONE,
         pool=warehouse_pool,
-    )(find_held)
+    )
     held = find(folder)
     landings >> held
     approve = ApproveHeldOperator(task_id="approve", folder=held, response_timeout=response_timeout)

@@ -1,21 +1,31 @@
-"""What the tasks of a group have in common: defaults, retries, skips, and waiting during an outage."""
+"""What a group's tasks have in common: defaults, retries, skips, waiting for Extend and the warehouse."""
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
-from airflow.sdk import BaseOperator, ExceptionRetryPolicy, TaskGroup, TriggerRule, task
+from airflow.sdk import (
+    BaseOperator,
+    ExceptionRetryPolicy,
+    TaskGroup,
+    TriggerRule,
+    get_current_context,
+    task,
+)
 from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.retry_policy import RetryAction, RetryRule
-from airflow.sdk.exceptions import AirflowSkipException, XComNotFound
+from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException, XComNotFound
 
 from extend_pipeline.batches.reservations import Planner, airflow_id
 from extend_pipeline.exceptions import PipelineOutcomeError, is_outage
+from extend_pipeline.warehouse.records import WarehouseBusyError
 from extend_provider.batch.submission import RetryAt
 from extend_provider.exceptions import ExtendError
 from extend_provider.retry_policy import EXTEND_RETRY_POLICY
@@ -25,6 +35,7 @@ from extend_provider.triggers.submission import defer_until
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+log = logging.getLogger(__name__)
 
 #: Default for DAGs that set no retries: a dead worker or an unreachable warehouse must not fail a run.
 RETRIES: Final = 3
@@ -47,13 +58,39 @@ def open_group(group_id: str) -> TaskGroup:
     return group
 
 
-def python_task(task_id: str, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+def python_task(
+    task_id: str, function: Callable[..., Any], *, short_circuit: bool = False, **options: Any
+) -> Callable[..., Any]:
     """Make a task of a function; what it is called with are other tasks' outputs, which Airflow resolves.
 
-    What it returns is one XCom. Of a dictionary, Airflow would push each value once more.
+    What it returns is one XCom. Of a dictionary, Airflow would push each value once more. While others keep
+    the warehouse busy, the task is called again and again, which costs no retry.
+
+    :param short_circuit: skip what comes after the task if the function returns nothing.
     """
-    made: Callable[..., Any] = task(task_id=task_id, multiple_outputs=False, **options)(function)
+    make = task.short_circuit if short_circuit else task
+    made: Callable[..., Any] = make(task_id=task_id, multiple_outputs=False, **options)(_patient(function))
     return made
+
+
+def _patient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a task wait for a busy warehouse without a worker: it is rescheduled, and then called anew."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except WarehouseBusyError as error:
+            context = get_current_context()
+            now = dt.datetime.now(dt.UTC)
+            since = context["ti"].get_first_reschedule_date(context) or now
+            if now - since > LONGEST_WAIT:
+                raise WarehouseBusyError(f"{error} Clear this task to wait for another day.") from None
+            log.warning("%s This task looks again in %g s, and costs no retry.", error, FIRST_PAUSE)
+            again = now + dt.timedelta(seconds=FIRST_PAUSE)
+            raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]
+
+    return call
 
 
 def pipeline_of(ti: Any) -> str:
@@ -105,6 +142,8 @@ PIPELINE_RETRY_POLICY: Final = ExceptionRetryPolicy(
 #: request several times by then, see :class:`~extend_provider.client.pacing.retries.Backoff`.
 FIRST_PAUSE: float = 30.0
 LONGEST_PAUSE: Final = 600.0
+#: How long a task waits for a warehouse that others keep busy. A replay of a large dataset takes hours.
+LONGEST_WAIT: Final = dt.timedelta(days=1)
 
 
 def retry_later(

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from typing import Any, Final
 
-from airflow.sdk import ObjectStoragePath, TaskGroup, get_current_context, task
+from airflow.sdk import ObjectStoragePath, TaskGroup, get_current_context
 
 from extend_pipeline import config
 from extend_pipeline.config import Deployment, Templated, check_type
@@ -59,7 +59,7 @@ def reviews_to_warehouse(
     with open_group(group_id) as group:
         landed = landed_group(group.dag.dag_id, str(group.group_id))
         outlets = [landed, written_tables(landed)]
-        find: Any = task.short_circuit(task_id="find", pool=warehouse_pool)(find_reviews)
+        find = python_task("find", find_reviews, short_circuit=True, pool=warehouse_pool)
         ask = ExtendCallOperator(
             task_id="ask",
             function=ask_for_reviews,

@@ -93,7 +93,7 @@ class Planning:
                     return plan
         raise WarehouseBusyError(
             f"Other runs planned, or began to send, the same documents at the same moment, {MOST_TRIES} "
-            "times in a row. Nothing was reserved or sent; clear this task to plan again."
+            "times in a row. Nothing was reserved or sent."
         )
 
     def _draft(self, repetition: Repetition, drafts: ObjectStoragePath) -> tuple[Plan, Reservations]:

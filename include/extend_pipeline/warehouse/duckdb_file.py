@@ -145,9 +145,8 @@ class DuckDBWarehouse(Warehouse):
                 raise WarehouseBusyError(
                     f"{self.path} (connection {self._conn_id!r}) has been open in another process"
                     f"{_holder(error)} for more than {self._lock_timeout:g} s. Only one process at a time "
-                    "can open a DuckDB file. If it is another load, raise the connection's 'lock_timeout', "
-                    "or give the pool 'extend_warehouse' one slot. If it is a query tool, close it, and let "
-                    "it read the copy that the connection's extra field 'snapshot' makes."
+                    "can open a DuckDB file. If it is another task, let it end. If it is a query tool, close "
+                    "it, and let it read the copy that the connection's extra field 'snapshot' makes."
                 ) from None
             raise WarehouseError(
                 f"{self.path} (connection {self._conn_id!r}) cannot be opened: {error}"

@@ -16,6 +16,7 @@ from extend_pipeline.warehouse import WarehouseError, open_warehouse, publish_sn
 from extend_pipeline.warehouse.destinations import module_for
 from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError
 from fixtures.warehouse.files import land, provenance, query, warehouse
+from fixtures.warehouse.holder import holding
 from fixtures.warehouse.runs import document, raw_lines, run
 
 DOCUMENT = document(1)
@@ -113,7 +114,7 @@ def test_only_what_was_never_run_for_real_is_called_experimental(
     assert caplog.messages == []
     connect(conn_type="google_cloud_platform", extra={"project": "acme", "is_anonymous": True})
     open_warehouse("warehouse_test", "extend")
-    (message,) = caplog.messages
+    (message,) = (one.message for one in caplog.records if one.name.startswith("extend_"))
     assert message.startswith("Connection 'warehouse_test': this kind of warehouse is experimental. It was")
 
 
@@ -136,28 +137,13 @@ def test_a_closed_warehouse_says_so(tmp_path: Path) -> None:
 def held(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """A file that another process has open, until its standard input is closed."""
     file = tmp_path / "warehouse.duckdb"
-    script = (
-        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", script, str(file)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ,
-    )
-    assert holder.stdout is not None
-    assert holder.stdin is not None
-    assert holder.stdout.readline() == "open\n"
-    yield file, holder
-    holder.stdin.close()
-    holder.wait(timeout=10)
-    holder.stdout.close()
+    with holding(file) as holder:
+        yield file, holder
 
 
 def test_a_file_held_by_another_process_is_waited_for_and_then_named_with_its_holder(held: Any) -> None:
     file, holder = held
-    busy = pytest.raises(WarehouseBusyError, match=rf"process {holder.pid}\).*0.3 s.*pool 'extend_warehouse'")
+    busy = pytest.raises(WarehouseBusyError, match=rf"process {holder.pid}\).*0.3 s.*let it end")
     with busy, warehouse(file, lock_timeout=0.3) as opened:
         opened.counts()
 

@@ -60,7 +60,7 @@ class Destination(abc.ABC):
         """Return the error that another run has kept a dataset locked for too long."""
         return WarehouseBusyError(
             f"{self.name}: another run has been planning or landing in {dataset!r} for more than "
-            f"{seconds:g} s. Nothing was written; clear the task to wait again."
+            f"{seconds:g} s. Nothing was written."
         )
 
     def read_only(self, seconds: float) -> None:
