@@ -39,9 +39,9 @@ def _end_to_end(name: str, minutes: float, *whole: str, quick: Sequence[str] | N
 PARTS: Sequence[Part] = (
     _end_to_end(
         "figures",
-        26,
+        32,
         *("--documents", "1000", "10000", "--ways", "script", "http", "ours", "webhooks"),
-        *("--repeat", "3", "--minutes", "14"),
+        *("--repeat", "3", "--minutes", "24"),
         quick=("--documents", "100", "--ways", "script", "http", "ours", "webhooks", "mapped"),
     ),
     _end_to_end("variants", 8, "--documents", "10000", "--ways", "sdk", "listed"),
