@@ -11,7 +11,7 @@ from airflow.sdk.log import configure_logging
 from rich.console import Console
 
 from extend_pipeline.cli import dead_letters, missing, replay, reservations, size
-from extend_pipeline.warehouse import WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_provider.exceptions import ExtendError
 
 

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import bare, invoices
-from extend_pipeline.warehouse import Provenance
 from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
+from extend_pipeline.warehouse.records import Provenance
 
 #: Documents of a batch, which is what one load task lands.
 BATCH = 1000

@@ -77,8 +77,8 @@ def statements(columns: dict[str, Any], documents: int) -> Iterator[str]:
 
 def land(conn_id: str) -> dict[str, Any]:
     """Land the part that is copied; return the columns of the tables."""
-    from extend_pipeline.warehouse import Provenance
     from extend_pipeline.warehouse.open import open_warehouse
+    from extend_pipeline.warehouse.records import Provenance
 
     origin = Provenance(workflow_id=invoices.WORKFLOW, batch_id="batch_0", raw_uri="part", dag_id=DAG)
     with open_warehouse(conn_id, DATASET) as warehouse:
@@ -91,7 +91,7 @@ def duckdb_snapshot(folder: Path, documents: int) -> Iterator[None]:
     """Make a DuckDB file and the copy that the page reads."""
     import duckdb
 
-    from extend_pipeline.warehouse import publish_snapshot
+    from extend_pipeline.warehouse.open import publish_snapshot
 
     file, snapshot = folder / "warehouse.duckdb", folder / "warehouse.read.duckdb"
     connection = {"conn_type": "duckdb", "host": str(file), "extra": {"snapshot": str(snapshot)}}
@@ -111,7 +111,7 @@ def postgres(folder: Path, documents: int) -> Iterator[None]:
     """Make a Postgres as sandbox and tests have it, with its own settings."""
     import psycopg
 
-    from extend_pipeline.warehouse import publish_snapshot
+    from extend_pipeline.warehouse.open import publish_snapshot
     from sandbox.stack.postgres import Postgres
     from sandbox.stack.process import Component
 

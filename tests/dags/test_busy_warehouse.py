@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fixtures.airflow.dag_runs import Outside
+from fixtures.tiers import FULL
 from fixtures.warehouse.holder import holding
 from sandbox.documents import generate
 
@@ -51,7 +52,7 @@ def held(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     held.end()
 
 
-@pytest.mark.parametrize("task", ["plan", "load", "finish"])
+@pytest.mark.parametrize("task", ["plan", pytest.param("load", marks=FULL), "finish"])
 def test_a_task_of_a_night_waits_for_its_warehouse(
     outside: Outside, run_dag: Callable[..., Any], held: Held, task: str
 ) -> None:
@@ -64,7 +65,7 @@ def test_a_task_of_a_night_waits_for_its_warehouse(
     assert len(outside.statuses()) == 6
 
 
-@pytest.mark.parametrize("task", ["find", "land"])
+@pytest.mark.parametrize("task", [pytest.param("find", marks=FULL), "land"])
 def test_a_replay_waits_for_its_warehouse(
     outside: Outside, run_dag: Callable[..., Any], held: Held, task: str
 ) -> None:

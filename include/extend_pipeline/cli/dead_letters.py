@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from extend_pipeline.cli.options import add_parser, add_tables
-from extend_pipeline.warehouse import open_warehouse
+from extend_pipeline.warehouse.open import open_warehouse
 from extend_pipeline.warehouse.records import DeadLetter
 
 EPILOG = """examples:

@@ -22,7 +22,7 @@ from extend_pipeline.planning.replay import (
     whole_parts,
 )
 from extend_pipeline.storage.raw_index import Entry
-from extend_pipeline.warehouse import open_warehouse, publish_snapshot
+from extend_pipeline.warehouse.open import open_warehouse, publish_snapshot
 
 #: Options with the names that the settings have.
 OPTIONS: Final = (

@@ -15,7 +15,7 @@ from extend_pipeline.batches.ledger import WorkspaceLedger
 from extend_pipeline.batches.reservations import Reservation, release
 from extend_pipeline.cli.options import add_parser, add_tables, add_workspace, workspace_of
 from extend_pipeline.storage.workspace import batch_folder
-from extend_pipeline.warehouse import open_warehouse
+from extend_pipeline.warehouse.open import open_warehouse
 from extend_pipeline.warehouse.records import Claim
 
 EPILOG = """examples:

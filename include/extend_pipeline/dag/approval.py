@@ -67,7 +67,7 @@ def find_held(folder: str | None) -> str | None:
 
     :returns: the run's folder; None if no document is held back, or if the run has no folder.
     """
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse.open import open_warehouse
 
     if folder is None:
         skip_behind(get_current_context()["ti"], "discover")
@@ -116,7 +116,7 @@ def release_held(folder: str | None, answer: dict[str, Any] | None, landed: dict
 
     :param answer: what :class:`ApproveHeldOperator` returned; None if there was nothing to ask.
     """
-    from extend_pipeline.warehouse import open_warehouse, publish_snapshot
+    from extend_pipeline.warehouse.open import open_warehouse, publish_snapshot
 
     decision, by = decision_of(answer)
     if folder is None or decision is None:

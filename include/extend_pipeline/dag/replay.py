@@ -84,7 +84,7 @@ def find_parts(settings: dict[str, Any]) -> str:
 
     :param settings: rendered values for :class:`~extend_pipeline.planning.replay.ReplaySettings`.
     """
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse.open import open_warehouse
 
     checked = ReplaySettings.from_rendered(settings, label=config.deployment_label)
     context = get_current_context()
@@ -116,7 +116,7 @@ def replay_parts(folder: str) -> dict[str, Any]:
 
     Parts that the schema contract refuses are in the counts and in ``problems``; they fail nothing.
     """
-    from extend_pipeline.warehouse import open_warehouse, publish_snapshot
+    from extend_pipeline.warehouse.open import open_warehouse, publish_snapshot
 
     kept = ObjectStoragePath(folder) / "settings.json"
     settings = ReplaySettings.from_stored(read_json(kept) or {}, str(kept))

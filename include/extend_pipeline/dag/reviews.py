@@ -77,7 +77,7 @@ def find_reviews(settings: dict[str, Any]) -> str | None:
 
     :param settings: rendered values for :class:`~extend_pipeline.reviews.decisions.ReviewSettings`.
     """
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse.open import open_warehouse
 
     checked = ReviewSettings.from_rendered(settings, label=config.deployment_label)
     context = get_current_context()
@@ -141,7 +141,7 @@ def land_reviews(folder: str) -> dict[str, Any]:
     :raises PipelineOutcomeError: if Extend could not show some of the runs; everything else has landed.
     """
     from extend_pipeline.batches.inbox import remove_taken
-    from extend_pipeline.warehouse import open_warehouse, publish_snapshot
+    from extend_pipeline.warehouse.open import open_warehouse, publish_snapshot
 
     home = ObjectStoragePath(folder)
     settings = _settings(home)

@@ -32,8 +32,8 @@ from extend_pipeline.storage.workspace import check_write_once, read_documents, 
 from extend_provider.batch.attempts import AttemptMemory
 
 if TYPE_CHECKING:
-    from extend_pipeline.warehouse import Landing, LandingPolicy, Warehouse
-    from extend_pipeline.warehouse.records import Claim
+    from extend_pipeline.warehouse.api import Warehouse
+    from extend_pipeline.warehouse.records import Claim, Landing, LandingPolicy
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def plan_chunks(folder: str) -> list[ChunkReference]:
     from extend_pipeline.batches.probing import check_rights
     from extend_pipeline.planning.discovery import failed_before
     from extend_pipeline.planning.listing import read_listing
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse.open import open_warehouse
     from extend_provider.hooks.extend import ExtendHook
 
     home = ObjectStoragePath(folder)
@@ -167,7 +167,8 @@ def load_chunk(chunk: CollectedChunk) -> dict[str, Any]:
     check_handed_over(chunk, by="collect")
     from extend_pipeline.batches.inbox import part_note, remove_taken
     from extend_pipeline.dag.lineage import report_lineage
-    from extend_pipeline.warehouse import LandingPolicy, open_warehouse
+    from extend_pipeline.warehouse.open import open_warehouse
+    from extend_pipeline.warehouse.records import LandingPolicy
 
     settings = settings_of(chunk)
     policy = LandingPolicy(
@@ -194,7 +195,7 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
     :raises PipelineOutcomeError: if the settings do not allow the outcome; everything has landed then.
     :raises AirflowSkipException: the discovery was skipped, and with it all other tasks.
     """
-    from extend_pipeline.warehouse import publish_snapshot
+    from extend_pipeline.warehouse.open import publish_snapshot
 
     if folder is None:
         skip_behind(get_current_context()["ti"], "discover")
@@ -244,7 +245,7 @@ def finish_run(folder: str | None, landings: Any) -> dict[str, Any]:
 def _sweep_inbox(settings: Settings) -> None:
     """Clean the inbox of the run's connection, if it has one."""
     from extend_pipeline.batches.inbox import inbox_of, sweep
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse.open import open_warehouse
 
     inbox = inbox_of(settings.extend_conn_id)
     if inbox is None:

@@ -30,7 +30,7 @@ from extend_pipeline.sources.objects import forbidden, plausible_time
 from extend_provider.client.validation import is_supported_type
 
 if TYPE_CHECKING:
-    from extend_pipeline.warehouse import Warehouse
+    from extend_pipeline.warehouse.api import Warehouse
 
 #: Named objects that are looked up at the same time.
 _LOOK_UPS = 16

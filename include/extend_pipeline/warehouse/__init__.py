@@ -10,26 +10,3 @@ landed yet, and lands parts. No driver is imported before a warehouse is opened.
 * ``destinations/``: one module for each kind of warehouse
 * ``sql``, ``session``, ``files``: what statements are made of, run on, and read
 """
-
-from __future__ import annotations
-
-from extend_pipeline.warehouse.api import Warehouse
-from extend_pipeline.warehouse.open import open_warehouse, publish_snapshot
-from extend_pipeline.warehouse.records import (
-    Landing,
-    LandingPolicy,
-    Provenance,
-    SchemaContractError,
-    WarehouseError,
-)
-
-__all__ = [
-    "Landing",
-    "LandingPolicy",
-    "Provenance",
-    "SchemaContractError",
-    "Warehouse",
-    "WarehouseError",
-    "open_warehouse",
-    "publish_snapshot",
-]

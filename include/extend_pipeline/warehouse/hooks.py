@@ -31,8 +31,9 @@ class WarehouseHook(BaseHook):
 
         A destination that has a function ``describe`` answers for itself.
         """
-        from extend_pipeline.warehouse import WarehouseError, open_warehouse
         from extend_pipeline.warehouse.destinations import module_for
+        from extend_pipeline.warehouse.open import open_warehouse
+        from extend_pipeline.warehouse.records import WarehouseError
 
         connection = self.get_connection(self.conn_id)
         destination = module_for(connection.conn_type or "")

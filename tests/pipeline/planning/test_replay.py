@@ -28,7 +28,7 @@ from extend_pipeline.planning.replay import (
 from extend_pipeline.storage import raw_index, raw_zone
 from extend_pipeline.storage.raw_index import Entry
 from extend_pipeline.storage.raw_zone import RawPart
-from extend_pipeline.warehouse import LandingPolicy, Provenance, WarehouseError
+from extend_pipeline.warehouse.records import LandingPolicy, Provenance, WarehouseError
 from fixtures.pipeline.raw_parts import entered, entered_run, place_of, rebuilt, settings
 from fixtures.warehouse.files import contents, query, warehouse
 from fixtures.warehouse.runs import INVOICE, WORKFLOW, document, extract_step, raw_lines, run

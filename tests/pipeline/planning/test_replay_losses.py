@@ -20,7 +20,7 @@ from extend_pipeline.planning.replay import (
 )
 from extend_pipeline.storage import raw_index
 from extend_pipeline.storage.raw_index import Entry
-from extend_pipeline.warehouse import WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from fixtures.pipeline.raw_parts import entered, entered_run, landed_there, place_of, rebuilt, settings
 from fixtures.warehouse.files import query, warehouse
 from fixtures.warehouse.runs import document, raw_lines, run

@@ -15,7 +15,7 @@ from extend_pipeline.planning.replay import (
     whole_parts,
 )
 from extend_pipeline.storage import raw_index
-from extend_pipeline.warehouse import LandingPolicy, SchemaContractError
+from extend_pipeline.warehouse.records import LandingPolicy, SchemaContractError
 from fixtures.pipeline.raw_parts import entered, place_of, rebuilt, settings
 from fixtures.warehouse.files import contents, query, warehouse
 from fixtures.warehouse.runs import INVOICE, INVOICE_SCHEMA, WORKFLOW, document, extract_step, raw_lines, run

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from extend_pipeline.documents import EMPTY_FILE, Document
-from extend_pipeline.warehouse import Landing
-from extend_pipeline.warehouse.records import LandingPolicy
+from extend_pipeline.warehouse.records import Landing, LandingPolicy
 from fixtures.warehouse.files import Place, contents, provenance, query, warehouse
 from fixtures.warehouse.runs import INVOICE, document, extract_step, raw_lines, run
 

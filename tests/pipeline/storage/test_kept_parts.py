@@ -16,7 +16,7 @@ from extend_pipeline.batches.collection import collect
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.raw_index import Entry, enter
 from extend_pipeline.storage.raw_zone import RawPart
-from extend_pipeline.warehouse import Provenance
+from extend_pipeline.warehouse.records import Provenance
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendAsyncHook
 from fixtures.extend.api import ExtendApi, running

@@ -23,7 +23,7 @@ from extend_pipeline.batches.collection import collect
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.storage.raw_index import Entry, enter, land, note_deleted, read_index
 from extend_pipeline.storage.raw_zone import RawPart, part_path, run_line, with_decision, write_part
-from extend_pipeline.warehouse import LandingPolicy, Provenance
+from extend_pipeline.warehouse.records import LandingPolicy, Provenance
 from extend_provider.hooks.extend import ExtendAsyncHook
 from fixtures.extend.scripted_server import Reply, ScriptedServer
 from fixtures.sources.s3 import S3

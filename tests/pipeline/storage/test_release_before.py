@@ -24,7 +24,7 @@ from extend_pipeline.planning.replay import (
 from extend_pipeline.settings import read_settings, write_settings
 from extend_pipeline.storage.raw_index import read_index
 from extend_pipeline.storage.workspace import read_documents
-from extend_pipeline.warehouse import WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.schema.migrations import MIGRATIONS
 from fixtures.pipeline.release_before import run_folder, unpacked, without_new_columns
 from fixtures.warehouse.files import contents, query, warehouse

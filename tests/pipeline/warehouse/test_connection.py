@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from extend_pipeline.connection_types import DESTINATIONS
-from extend_pipeline.warehouse import WarehouseError, open_warehouse, publish_snapshot
 from extend_pipeline.warehouse.destinations import module_for
-from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError
+from extend_pipeline.warehouse.open import open_warehouse, publish_snapshot
+from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError, WarehouseError
 from fixtures.warehouse.files import land, provenance, query, warehouse
 from fixtures.warehouse.holder import holding
 from fixtures.warehouse.runs import document, raw_lines, run

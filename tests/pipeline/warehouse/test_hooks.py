@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError, open_warehouse
 from extend_pipeline.warehouse.hooks import HOOKS
+from extend_pipeline.warehouse.open import open_warehouse
+from extend_pipeline.warehouse.records import WarehouseError
 from fixtures.engines.postgres import Database
 from fixtures.warehouse.files import land, warehouse
 from fixtures.warehouse.runs import document, raw_lines, run

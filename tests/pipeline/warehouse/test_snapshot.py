@@ -11,9 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 from extend_pipeline.warehouse.queries import summary
+from extend_pipeline.warehouse.records import WarehouseError
 from fixtures.warehouse.files import DATASET, provenance, query
 from fixtures.warehouse.runs import document, raw_lines, run
 

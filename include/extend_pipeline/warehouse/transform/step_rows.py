@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from extend_provider.client.models import ProcessorResult, Split, StepRun, StoredFile, WorkflowRun
 
 R = TypeVar("R", StoredFile, Split)
+
+_NO_SPLIT: Final = Split()
 
 
 def step_record(run: WorkflowRun, step: StepRun) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def file_records(run: WorkflowRun) -> Iterator[dict[str, Any]]:
     """
     files: dict[str, StoredFile] = {}
     for file in (*run.files, *(file for step in run.steps for file in step.files)):
-        files[file.id] = file if file.id not in files else _together(files[file.id], file)
+        files[file.id] = _together(files.get(file.id), file)
     splits: dict[str, Split] = {}
     for step in run.steps:
         parents = step.files or run.files
@@ -72,9 +74,9 @@ def file_records(run: WorkflowRun) -> Iterator[dict[str, Any]]:
             if split.file_id is not None:
                 splits[split.file_id] = split
                 stored = StoredFile(split.file_id, parent_file_id=parent_id)
-                files[split.file_id] = _together(files.get(split.file_id, stored), stored)
+                files[split.file_id] = _together(files.get(split.file_id), stored)
     for file in files.values():
-        splits[file.id] = _together(splits.get(file.id) or Split(), file.split or Split())
+        splits[file.id] = _together(splits.get(file.id), file.split or _NO_SPLIT)
     for file in files.values():
         split = splits[file.id]
         yield {
@@ -116,8 +118,10 @@ def edits_of(run: WorkflowRun) -> dict[str, Any] | None:
     return {result.id or "": result.edits for result in results if result.edits} or None
 
 
-def _together(first: R, other: R) -> R:
+def _together(first: R | None, other: R) -> R:
     """Return the first one, completed with what only the other one has."""
+    if first is None:
+        return other
     names = [field.name for field in dataclasses.fields(first)]
     known = {name: getattr(first, name) for name in names if getattr(first, name) is not None}
     return dataclasses.replace(other, **known)

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core.exceptions import BadRequest, Forbidden, GoogleAPICallError
 from sqlglot import exp
 
-from extend_pipeline.warehouse import Warehouse, WarehouseError
+from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.destinations import bigquery as destination
 from extend_pipeline.warehouse.destinations.google_credentials import credentials
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.schema import views
 from extend_pipeline.warehouse.session import WITHHELD
 from fixtures.engines.bigquery import BigQuery

@@ -15,10 +15,12 @@ import pytest
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.core import Config
 
-from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse
+from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.destinations import databricks as destination
 from extend_pipeline.warehouse.destinations import databricks_api
 from extend_pipeline.warehouse.hooks import HOOKS
+from extend_pipeline.warehouse.open import open_warehouse
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.schema import views
 from fixtures.engines.databricks import PRINCIPAL, TOKEN, Databricks
 from fixtures.warehouse.crashes import FEW_OR_EVERY, Crash

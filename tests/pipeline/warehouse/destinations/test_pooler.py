@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from fixtures.engines.pooler import Pooler, bounced, pooled
 from fixtures.engines.postgres import Database
 from fixtures.warehouse.crashes import dying_after

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from extend_pipeline.warehouse import WarehouseError, open_warehouse
 from extend_pipeline.warehouse.destinations.postgres import Postgres
+from extend_pipeline.warehouse.open import open_warehouse
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.schema import tables, views
 from fixtures.engines.postgres import Database
 from fixtures.warehouse.destinations import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from fixtures.engines.postgres import Database
 from fixtures.warehouse.destinations import (
     opened_as,

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.destinations.postgres import Postgres
-from extend_pipeline.warehouse.records import WarehouseBusyError
+from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from fixtures.engines.postgres import Database
 from fixtures.warehouse.crashes import FEW_OR_EVERY, break_loads, dying_after, one_of_each_kind
 from fixtures.warehouse.destinations import (

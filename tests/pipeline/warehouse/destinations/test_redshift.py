@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from extend_pipeline.warehouse import Warehouse, WarehouseError, open_warehouse
+from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.destinations import redshift as destination
-from extend_pipeline.warehouse.records import WarehouseBusyError
+from extend_pipeline.warehouse.open import open_warehouse
+from extend_pipeline.warehouse.records import WarehouseBusyError, WarehouseError
 from extend_pipeline.warehouse.schema import views
 from fixtures.engines.redshift import BUCKET, LONGEST, Redshift
 from fixtures.warehouse.crashes import FEW_OR_EVERY, LAST_WRITE, break_loads

@@ -13,9 +13,10 @@ import fakesnow
 import pytest
 import snowflake.connector
 
-from extend_pipeline.warehouse import WarehouseError, open_warehouse
 from extend_pipeline.warehouse.destinations import snowflake as destination
 from extend_pipeline.warehouse.destinations.snowflake import Snowflake
+from extend_pipeline.warehouse.open import open_warehouse
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from extend_pipeline.warehouse.schema import views
 from fixtures.warehouse.crashes import FEW_OR_EVERY, LAST_WRITE, break_loads

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.destinations.bigquery import BigQuery
 from extend_pipeline.warehouse.destinations.databricks_api import SqlWarehouse, fault
 from extend_pipeline.warehouse.destinations.snowflake import Snowflake
+from extend_pipeline.warehouse.records import WarehouseError
 from fixtures.engines.postgres import Database
 from fixtures.engines.redshift import Redshift
 from fixtures.warehouse.files import warehouse
@@ -29,7 +29,7 @@ def test_postgres_ends_a_statement_and_says_so(new_database: Callable[[], Databa
 
 
 def test_redshift_is_given_the_limit(redshift: Redshift, monkeypatch: pytest.MonkeyPatch) -> None:
-    from extend_pipeline.warehouse import open_warehouse
+    from extend_pipeline.warehouse.open import open_warehouse
     from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", redshift.connection())

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError
 from extend_pipeline.warehouse.destinations.postgres import Postgres
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.warehouse import RemoteWarehouse
 from fixtures.engines.postgres import Database
 from fixtures.warehouse.files import land, provenance, warehouse

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from extend_pipeline.warehouse import LandingPolicy, Provenance, SchemaContractError
-from extend_pipeline.warehouse.records import SchemaContract
+from extend_pipeline.warehouse.records import LandingPolicy, Provenance, SchemaContract, SchemaContractError
 from extend_pipeline.warehouse.sql import ColumnType
 from fixtures.warehouse.files import DATASET, Place, contents, problems, provenance, query, warehouse
 from fixtures.warehouse.runs import document, extract_step, raw_lines, run

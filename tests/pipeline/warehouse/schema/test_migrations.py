@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.schema import migrations, tables
 from extend_pipeline.warehouse.schema.migrations import MIGRATIONS, Migration, migrate
 from extend_pipeline.warehouse.session import Session

@@ -10,7 +10,7 @@ import pytest
 import sqlglot
 
 from extend_pipeline.documents import RUN_DELETED, Document
-from extend_pipeline.warehouse import LandingPolicy, Provenance
+from extend_pipeline.warehouse.records import LandingPolicy, Provenance
 from extend_pipeline.warehouse.schema.views import VIEWS, statements
 from fixtures.engines.postgres import Database
 from fixtures.warehouse.files import DATASET, Place, land, provenance, query, warehouse

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from extend_pipeline.warehouse import WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.transform import flatten
 from fixtures.warehouse.crashes import (
     FEW_OR_EVERY,

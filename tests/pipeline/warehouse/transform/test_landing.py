@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from extend_pipeline.documents import EMPTY_FILE, OBJECT_DELETED, RUN_MISSING
-from extend_pipeline.warehouse import WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from fixtures.warehouse.files import DATASET, Place, but, contents, land, provenance, query, warehouse
 from fixtures.warehouse.parts import parts_of_one_document
 from fixtures.warehouse.runs import INVOICE, document, raw_lines, run, run_of_2025

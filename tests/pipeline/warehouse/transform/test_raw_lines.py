@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend_pipeline.warehouse import WarehouseError
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.transform.raw_lines import RawLine, exact_text, read_raw_line
 from extend_provider.client.models import WorkflowRun
 from extend_provider.client.wire import wire_for

@@ -36,6 +36,7 @@ const TASK_STATES = {
   queued: "queued",
   scheduled: "about to start",
   up_for_retry: "will try again",
+  up_for_reschedule: "waiting for the warehouse",
   deferred: "waiting",
   awaiting_input: "waiting for a person",
 };
