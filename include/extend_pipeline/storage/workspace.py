@@ -24,13 +24,16 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, cast
+from typing import IO, Any, BinaryIO, Final, Literal, cast
 
 from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_provider.batch.disk import on_disk
+
+#: The level of gzip: its own default, 9, takes three times as long for 4 % (measured with runs).
+COMPRESSION: Final = 6
 
 
 def run_folder(workspace: str, *, dag_id: str, run_id: str, group_id: str) -> ObjectStoragePath:
@@ -185,7 +188,10 @@ def read_documents(path: ObjectStoragePath) -> Iterator[Document]:
 @contextlib.contextmanager
 def compressed_writer(path: ObjectStoragePath) -> Iterator[IO[bytes]]:
     """Open a gzip file for writing; it appears when the block ends without an error."""
-    with written_whole(path) as file, gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as compressed:
+    with (
+        written_whole(path) as file,
+        gzip.GzipFile(fileobj=file, mode="wb", mtime=0, compresslevel=COMPRESSION) as compressed,
+    ):
         yield cast("IO[bytes]", compressed)
 
 
