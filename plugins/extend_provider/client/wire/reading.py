@@ -63,6 +63,8 @@ def _after(whole: str, position: int) -> int:
 def text(raw: Json, key: str) -> str | None:
     """Return a non-empty string; a number becomes its string (version numbers have come as both)."""
     value = raw.get(key)
+    if value is None:  # as most fields are
+        return None
     if isinstance(value, str):
         return value or None
     return str(value) if isinstance(value, _NUMBER) and not isinstance(value, bool) else None
