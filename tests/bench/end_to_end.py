@@ -21,6 +21,8 @@ from rich.console import Console
 from bench.rows import show
 from bench.world import BUCKET, PREFIX, Measured, World, running_world
 
+#: The way that the others are compared with.
+COMPARED = "HTTP DAG"
 console = Console(stderr=True, highlight=False, width=160)
 
 
@@ -46,7 +48,7 @@ def listed(world: World, documents: int) -> Measured:
 def http_dag(world: World, documents: int) -> Measured:
     """A DAG of HttpOperator, HttpSensor and tasks with requests, boto3 and DuckDB."""
     world.clean(webhooks=False)
-    return world.run_dag("bench_http", "HTTP DAG", documents, bucket=BUCKET, prefix=f"{PREFIX}/")
+    return world.run_dag("bench_http", COMPARED, documents, bucket=BUCKET, prefix=f"{PREFIX}/")
 
 
 def mapped(world: World, documents: int) -> Measured:
@@ -107,15 +109,25 @@ class Comparison:
     failures: list[str] = dataclasses.field(default_factory=list)
     _measured: dict[tuple[int, str], list[Measured]] = dataclasses.field(default_factory=dict)
 
-    def add(self, way: str, row: Measured) -> None:
+    def add(self, row: Measured) -> None:
         """Take a repetition in."""
-        self._measured.setdefault((row.documents, way), []).append(row)
+        self._measured.setdefault((row.documents, row.way), []).append(row)
         if self.keep is not None:
             self.keep.write_text(self.json())
 
     def rows(self) -> list[Measured]:
         """Return the medians."""
-        return [median(rows) for _, rows in sorted(self._measured.items(), key=lambda item: item[0][0])]
+        ordered = sorted(self._measured.items(), key=lambda item: item[0][0])
+        return [
+            dataclasses.replace(median(rows), times=self._times(documents, rows))
+            for (documents, _), rows in ordered
+        ]
+
+    def _times(self, documents: int, rows: Sequence[Measured]) -> float | None:
+        """Compare with the HTTP DAG, repetition by repetition: the machine's speed changes between them."""
+        compared = self._measured.get((documents, COMPARED), ())
+        ratios = [row.seconds / other.seconds for row, other in zip(rows, compared, strict=False)]
+        return round(statistics.median(ratios), 2) if ratios else None
 
     def json(self) -> str:
         """Return the medians as a JSON list."""
@@ -146,7 +158,7 @@ def compare(
                 left.remove(way)
                 continue
             console.print(row)
-            into.add(way, row)
+            into.add(row)
             if options.get("show_tasks") and way in DAGS:
                 show(world.tasks(DAGS[way]), console)
 

@@ -44,7 +44,7 @@ PARTS: Sequence[Part] = (
         *("--repeat", "3", "--minutes", "24"),
         quick=("--documents", "100", "--ways", "script", "http", "ours", "webhooks", "mapped"),
     ),
-    _end_to_end("variants", 8, "--documents", "10000", "--ways", "sdk", "listed"),
+    _end_to_end("variants", 10, "--documents", "10000", "--ways", "http", "sdk", "listed"),
     _end_to_end("mapped", 8, "--documents", "100", "--ways", "mapped", "ours"),
     Part(
         "overhead",

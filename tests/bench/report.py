@@ -25,8 +25,6 @@ COLUMNS: Mapping[str, str] = {
     "s3_cpu": "S3's CPU",
     "runs": "runs",
 }
-#: The way that others are compared with.
-COMPARED = "HTTP DAG"
 NOT_MEASURED = "Not measured yet."
 
 
@@ -47,14 +45,7 @@ def rows_end_to_end(results: Mapping[str, Result]) -> list[Row]:
     for part in _parts_of(END_TO_END):
         for row in results[part.name].rows if part.name in results else ():
             found.setdefault((row["documents"], row["way"]), row)
-    rows = [found[key] for key in sorted(found, key=lambda key: key[0])]
-    base = {row["documents"]: row["seconds"] for row in rows if row["way"] == COMPARED}
-    return [
-        {**row, "times": round(row["seconds"] / base[row["documents"]], 2)}
-        if row["documents"] in base
-        else row
-        for row in rows
-    ]
+    return [found[key] for key in sorted(found, key=lambda key: key[0])]
 
 
 def table(rows: Iterable[Row], columns: Mapping[str, str] | None = None) -> str:

@@ -63,6 +63,7 @@ class Measured:
     :param s3_cpu: the same for S3.
     :param peak_mb: the most memory of the way itself, without Airflow's database.
     :param runs: of how many runs these figures are the medians.
+    :param times: the seconds as a multiple of the HTTP DAG's, the median of what each repetition had.
     """
 
     way: str
@@ -80,6 +81,7 @@ class Measured:
     s3_cpu: float
     peak_mb: int
     runs: int = 1
+    times: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def held(outside: Outside, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     extra = {"lock_timeout": 0.1, "snapshot": f"{outside.warehouse}.read"}
     connection = {"conn_type": "duckdb", "host": str(outside.warehouse), "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_DEFAULT", json.dumps(connection))
-    monkeypatch.setattr("extend_pipeline.dag.conventions.FIRST_PAUSE", 0.2)
+    monkeypatch.setattr("extend_pipeline.dag.conventions.BUSY_PAUSE", 0.2)
     held = Held(outside, seconds=1.5)
     yield held
     held.end()

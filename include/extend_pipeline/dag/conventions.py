@@ -86,8 +86,8 @@ def _patient(function: Callable[..., Any]) -> Callable[..., Any]:
             since = context["ti"].get_first_reschedule_date(context) or now
             if now - since > LONGEST_WAIT:
                 raise WarehouseBusyError(f"{error} Clear this task to wait for another day.") from None
-            log.warning("%s This task looks again in %g s, and costs no retry.", error, FIRST_PAUSE)
-            again = now + dt.timedelta(seconds=FIRST_PAUSE)
+            log.warning("%s This task looks again in %g s, and loses no retry.", error, BUSY_PAUSE)
+            again = now + dt.timedelta(seconds=BUSY_PAUSE)
             raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]
 
     return call
@@ -142,7 +142,10 @@ PIPELINE_RETRY_POLICY: Final = ExceptionRetryPolicy(
 #: request several times by then, see :class:`~extend_provider.client.pacing.retries.Backoff`.
 FIRST_PAUSE: float = 30.0
 LONGEST_PAUSE: Final = 600.0
-#: How long a task waits for a warehouse that others keep busy. A replay of a large dataset takes hours.
+#: Seconds between two looks at a warehouse that others keep busy. Airflow 3.3 learns some seconds late that a
+#: task has given its worker back, and would take one that began again before that for a failed one.
+BUSY_PAUSE: float = 60.0
+#: How long a task waits for such a warehouse. A replay of a large dataset takes hours.
 LONGEST_WAIT: Final = dt.timedelta(days=1)
 
 
