@@ -69,11 +69,13 @@ def python_task(
     :param short_circuit: skip what comes after the task if the function returns nothing.
     """
     make = task.short_circuit if short_circuit else task
-    made: Callable[..., Any] = make(task_id=task_id, multiple_outputs=False, **options)(_patient(function))
+    made: Callable[..., Any] = make(task_id=task_id, multiple_outputs=False, **options)(
+        _waiting_for_warehouse(function)
+    )
     return made
 
 
-def _patient(function: Callable[..., Any]) -> Callable[..., Any]:
+def _waiting_for_warehouse(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a task wait for a busy warehouse without a worker: it is rescheduled, and then called anew."""
 
     @functools.wraps(function)
@@ -131,6 +133,11 @@ PIPELINE_RETRY_POLICY: Final = ExceptionRetryPolicy(
             exception=XComNotFound,
             action=RetryAction.FAIL,
             reason="An upstream task was marked as success before it had finished; clear that task.",
+        ),
+        RetryRule(
+            exception=WarehouseBusyError,
+            action=RetryAction.FAIL,
+            reason="The task has waited a day for the warehouse; a retry would wait for another one.",
         ),
         *EXTEND_RETRY_POLICY.rules,
     ],
