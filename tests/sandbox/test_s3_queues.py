@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
@@ -27,6 +28,34 @@ def test_a_message_that_is_received_too_often_goes_to_the_dead_letters(s3: S3) -
     for _ in range(3):
         sqs.receive_message(QueueUrl=queue)
     assert "Messages" in sqs.receive_message(QueueUrl=f"{queue}-dead")
+
+
+def test_what_many_delete_and_send_at_once_is_deleted_and_sent(s3: S3) -> None:
+    """moto alone loses messages and deletions here."""
+    sqs = queue_client(s3.endpoint_url)
+    queue = sqs.create_queue(QueueName="arrivals")["QueueUrl"]
+    old, new = [f"old {number}" for number in range(150)], [f"new {number}" for number in range(150)]
+
+    def send(body: str) -> None:
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+
+    def take(_: int) -> list[str]:
+        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return [message["Body"] for message in messages]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, old))
+        sent = pool.map(send, new)
+        taken = [body for bodies in pool.map(take, range(100)) for body in bodies]
+        list(sent)
+    while bodies := take(0):
+        taken += bodies
+    assert sorted(taken) == sorted(old + new)
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answer = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)
+    assert set(answer["Attributes"].values()) == {"0"}
 
 
 def test_a_queue_needs_a_correct_signature(s3: S3) -> None:

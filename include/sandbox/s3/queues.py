@@ -6,9 +6,12 @@ signed for. A request for SQS needs a correct signature; there are no other chec
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import re
+import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -35,3 +38,30 @@ class Queues:
             start_response("403 Forbidden", [("Content-Type", "application/x-amz-json-1.0")])
             return [json.dumps(refusal).encode()]
         return self._moto(environ, start_response)
+
+
+def change_queues_in_one_thread_at_a_time() -> None:
+    """Correct moto, whose threads lose each other's deletions and messages of a queue. Called once."""
+    from moto.sqs.models import Queue, SQSBackend
+
+    lock = threading.RLock()
+
+    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*args: Any) -> Any:
+            with lock:
+                return method(*args)
+
+        return call
+
+    receive = locked(SQSBackend.receive_message)
+
+    def receive_message(self: Any, name: str, count: int, wait: float, *args: Any) -> Any:
+        end = time.monotonic() + wait
+        while not (messages := receive(self, name, count, 0, *args)) and time.monotonic() < end:
+            self.get_queue(name).wait_for_messages(min(1.0, max(0.0, end - time.monotonic())))
+        return messages
+
+    Queue.add_message = locked(Queue.add_message)  # type: ignore[method-assign]
+    Queue.delete_message = locked(Queue.delete_message)  # type: ignore[method-assign]
+    SQSBackend.receive_message = receive_message  # type: ignore[method-assign, assignment]
