@@ -19,6 +19,17 @@ from sandbox.stack.network import HOST
 FOREIGN_PREFIXES = ("AIRFLOW", "_AIRFLOW", "AWS_", "EXTEND_")
 
 
+#: What each task would import anew: Airflow's part in a task, and the clients of HTTP and S3. Nothing of
+#: this is the project's own, so a module that is edited counts with the next task.
+PRELOADED = (
+    "airflow.executors.local_executor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.dag_processing.dagbag",
+    "airflow.providers.standard.decorators.python",
+    "airflow.providers.http.hooks.http",
+    "airflow.providers.amazon.aws.hooks.s3",
+)
+
 #: Airflow's options by section and name.
 AirflowOptions = Mapping[str, Mapping[str, object]]
 
@@ -115,6 +126,8 @@ def airflow_environment(
             "trigger_timeout_check_interval": 3,
             "orphaned_tasks_check_interval": 20,
             "task_instance_heartbeat_timeout": 45,
+            "mp_start_method": "forkserver",
+            "mp_forkserver_preload": ",".join(PRELOADED),
         },
         "triggerer": {"job_heartbeat_sec": 2, "triggerer_health_check_threshold": 15},
         "dag_processor": {

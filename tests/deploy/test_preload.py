@@ -1,0 +1,81 @@
+"""Tasks start faster from a process that has imported what they import."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fixtures.guides import ROOT
+from sandbox.stack.environment import PRELOADED
+
+START_METHOD = "AIRFLOW__SCHEDULER__MP_START_METHOD"
+PRELOAD = "AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD"
+#: What a task imports itself: it may have changed since the scheduler was started.
+OWN = {"extend_deployment", "extend_pipeline", "extend_provider", "nightly"}
+
+TASK = """
+import importlib.util, sys
+before = set(sys.modules)
+spec = importlib.util.spec_from_file_location("nightly", {file!r})
+sys.modules["nightly"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+import extend_provider.hooks.extend, extend_provider.hooks.extend_async
+import extend_pipeline.batches.collection, extend_pipeline.sources.s3.clients
+import extend_pipeline.sources.s3.store
+print(*(set(sys.modules) - before))
+"""
+
+FORKED = """
+import multiprocessing, os, sys
+from airflow.utils.process_utils import set_component_mp_start_method
+
+if __name__ == "__main__":
+    set_component_mp_start_method("scheduler")
+    task = multiprocessing.Process(target=exec, args=(os.environ["TASK"],))
+    task.start()
+    task.join()
+    sys.exit(task.exitcode)
+"""
+
+
+def compose_environment() -> Mapping[str, str]:
+    file = ROOT / "deploy" / "docker" / "compose.yaml"
+    environment: Mapping[str, str] = yaml.safe_load(file.read_text())["services"]["scheduler"]["environment"]
+    return environment
+
+
+def guide_environment() -> Mapping[str, str]:
+    lines = (ROOT / "docs" / "deploying.md").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line.startswith("AIRFLOW__SCHEDULER__MP_"))
+
+
+@pytest.mark.parametrize(
+    "environment", [compose_environment(), guide_environment()], ids=["compose", "guide"]
+)
+def test_every_place_preloads_the_same(environment: Mapping[str, str]) -> None:
+    assert environment[START_METHOD] == "forkserver"
+    assert environment[PRELOAD].split(",") == list(PRELOADED)
+
+
+def test_a_task_imports_next_to_nothing_but_this_project(tmp_path: Path) -> None:
+    program = tmp_path / "scheduler.py"
+    program.write_text(FORKED)
+    environment = {
+        **os.environ,
+        **guide_environment(),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("dags", "include", "plugins")),
+        "TASK": TASK.format(file=str(ROOT / "dags" / "extend_nightly.py")),
+    }
+    done = subprocess.run(
+        [sys.executable, program], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    others = {name for name in done.stdout.splitlines()[-1].split() if name.partition(".")[0] not in OWN}
+    assert {name.partition(".")[0] for name in others} <= {"airflow", "jinja2"}
+    assert len(others) <= 10, others  # 470 without
