@@ -12,11 +12,10 @@ import pytest
 import yaml
 
 from fixtures.guides import ROOT
-from sandbox.stack.environment import PRELOADED
+from sandbox.stack.environment import PRELOADED, PRELOADED_WITH_PROJECT
 
 START_METHOD = "AIRFLOW__SCHEDULER__MP_START_METHOD"
 PRELOAD = "AIRFLOW__SCHEDULER__MP_FORKSERVER_PRELOAD"
-OWN = ("extend_provider.hooks.extend_async", "extend_pipeline.dag.documents")
 #: What belongs to the DAG file, which each task reads.
 DAG_FILES = {"extend_deployment", "nightly"}
 
@@ -61,11 +60,11 @@ def guide_environment() -> Mapping[str, str]:
 )
 def test_every_place_preloads_the_same(environment: Mapping[str, str]) -> None:
     assert environment[START_METHOD] == "forkserver"
-    assert environment[PRELOAD].split(",") == [*PRELOADED, *OWN]
+    assert environment[PRELOAD].split(",") == list(PRELOADED_WITH_PROJECT)
 
 
 def test_a_task_imports_next_to_nothing(tmp_path: Path) -> None:
-    program = tmp_path / "scheduler.py"
+    program = tmp_path / "scheduler"  # a script without an ending, as `airflow` is
     program.write_text(FORKED)
     environment = {
         **os.environ,

@@ -40,8 +40,8 @@ class Queues:
         return self._moto(environ, start_response)
 
 
-def change_queues_in_one_thread_at_a_time() -> None:
-    """Correct moto, whose threads lose each other's deletions and messages of a queue. Called once."""
+def make_queues_thread_safe() -> None:
+    """Correct moto, whose threads lose each other's messages and deletions. Call it once in a process."""
     from moto.sqs.models import Queue, SQSBackend
 
     lock = threading.RLock()
@@ -59,7 +59,7 @@ def change_queues_in_one_thread_at_a_time() -> None:
     def receive_message(self: Any, name: str, count: int, wait: float, *args: Any) -> Any:
         end = time.monotonic() + wait
         while not (messages := receive(self, name, count, 0, *args)) and time.monotonic() < end:
-            self.get_queue(name).wait_for_messages(min(1.0, max(0.0, end - time.monotonic())))
+            self.get_queue(name).wait_for_messages(min(1.0, wait))
         return messages
 
     Queue.add_message = locked(Queue.add_message)  # type: ignore[method-assign]

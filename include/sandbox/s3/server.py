@@ -11,7 +11,7 @@ from sandbox.s3.access import AccessChecks
 from sandbox.s3.admin import Admin
 from sandbox.s3.client import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 from sandbox.s3.listing import Listings
-from sandbox.s3.queues import Queues, change_queues_in_one_thread_at_a_time
+from sandbox.s3.queues import Queues, make_queues_thread_safe
 from sandbox.s3.rules import Rules
 from sandbox.s3.signatures import Signatures
 
@@ -33,7 +33,7 @@ def serve(
 
     # The access log would contain presigned URLs.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    change_queues_in_one_thread_at_a_time()
+    make_queues_thread_safe()
     rules = Rules()
     moto = DomainDispatcherApplication(create_backend_app)
     signatures = Signatures(ACCESS_KEY_ID, SECRET_ACCESS_KEY)

@@ -19,8 +19,7 @@ from sandbox.stack.network import HOST
 FOREIGN_PREFIXES = ("AIRFLOW", "_AIRFLOW", "AWS_", "EXTEND_")
 
 
-#: What each task would import anew: Airflow's part in a task, and the clients of HTTP and S3. Nothing of
-#: this is the project's own, so a module that is edited counts with the next task.
+#: What each task would import anew: Airflow's part in a task, and the clients of HTTP and S3.
 PRELOADED = (
     "airflow.executors.local_executor",
     "airflow.sdk.execution_time.task_runner",
@@ -28,6 +27,12 @@ PRELOADED = (
     "airflow.providers.standard.decorators.python",
     "airflow.providers.http.hooks.http",
     "airflow.providers.amazon.aws.hooks.s3",
+)
+#: The same with this project, for an installation whose modules do not change while the scheduler runs.
+PRELOADED_WITH_PROJECT = (
+    *PRELOADED,
+    "extend_provider.hooks.extend_async",
+    "extend_pipeline.dag.documents",
 )
 
 #: Airflow's options by section and name.
@@ -126,8 +131,6 @@ def airflow_environment(
             "trigger_timeout_check_interval": 3,
             "orphaned_tasks_check_interval": 20,
             "task_instance_heartbeat_timeout": 45,
-            "mp_start_method": "forkserver",
-            "mp_forkserver_preload": ",".join(PRELOADED),
         },
         "triggerer": {"job_heartbeat_sec": 2, "triggerer_health_check_threshold": 15},
         "dag_processor": {
@@ -143,6 +146,11 @@ def airflow_environment(
         },
         "usage_data_collection": {"enabled": False},
     }
+    if sys.platform != "darwin":  # there, Airflow starts a new Python for each task
+        options["scheduler"] |= {
+            "mp_start_method": "forkserver",
+            "mp_forkserver_preload": ",".join(PRELOADED),
+        }
     return base_environment(home.path) | {
         "AIRFLOW_HOME": str(folder),
         **{
