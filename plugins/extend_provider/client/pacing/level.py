@@ -30,7 +30,7 @@ from collections.abc import Callable
 from typing import Final
 
 #: How much longer the period is than Extend's window, so that requests may shift on their way.
-PERIOD_STRETCH: Final = 1.05
+PERIOD_STRETCH: Final = 1.04
 #: Refused share of the requests that attempts at a higher level may cost.
 PROBE_SHARE: Final = 0.008
 #: Share of the time for which attempts may make this process stop, because of ``Retry-After``.
@@ -39,12 +39,16 @@ STOP_SHARE: Final = 0.03
 SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
 #: Shares that remain of a level that had held: at the second refusal soon after a first, at the third, etc.
 CUTS: Final = (0.97, 0.9, 0.7, 0.5)
+#: Longest hold, in periods, that the share of refused requests is a reason for: else a process that had next
+#: to nothing beside others would not notice for minutes that they are done.
+LONGEST_FOR_PROBES: Final = 50.0
 #: Periods, and requests, after which refusals are forgiven: one of so many requests may be chance.
 FORGIVEN, FORGIVEN_REQUESTS = 4.0, 100.0
-#: Periods between two steps up, each of which has to hold.
-ROUND: Final = 1.25
+#: Periods between two steps up, each of which has to hold; longer than the second for which other processes
+#: stop after a refusal, because for so long a level that is too high is not refused.
+ROUND: Final = 3.0
 #: Steps of one request that must hold before they grow.
-SMALL_STEPS: Final = 4
+SMALL_STEPS: Final = 3
 #: Failed attempts that the first refusal counts for: what it teaches is near the limit already.
 FIRST_FAILURES: Final = 5
 #: Failed attempts that count for the length of a hold.
@@ -174,6 +178,7 @@ class Level:
     def _hold(self, stop: float) -> float:
         """Return the seconds until the next attempt at a higher level."""
         period = self.rules.period
-        cheap = max(1 / (PROBE_SHARE * self.rate), stop / STOP_SHARE)
+        probes = min(1 / (PROBE_SHARE * self.rate), LONGEST_FOR_PROBES * period)
+        cheap = max(probes, stop / STOP_SHARE)
         eager = SHORTEST_HOLD * period * 2.0 ** (self._failures - 1)
         return min(max(SHORTEST_HOLD * period, min(cheap, eager)), LONGEST_HOLD * period)

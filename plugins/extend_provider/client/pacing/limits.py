@@ -163,12 +163,12 @@ class ConnectionLimits:
                     retryable=True,
                     retry_after=stopped,
                 )
-            wait = lane.turns.moment(turn.number) - now
+            wait = lane.turns.use(turn.number, now)
             if wait > 0:
                 turn.has_waited = True
-                return wait
-            turn.sent_at = now
-            return 0.0
+            else:
+                turn.sent_at = now
+            return wait
 
     def _give_back(self, turn: Turn) -> None:
         with self._lock:
@@ -178,7 +178,7 @@ class ConnectionLimits:
         lane = self._lanes.get(category)
         if lane is None:
             level = Level(RULES[category])
-            turns = Turns(self._clock(), level.rate, idle=level.rules.period, burst=BURST)
+            turns = Turns(self._clock(), level.rate, period=level.rules.period, burst=BURST)
             lane = self._lanes[category] = _Lane(level, turns)
         if self.bound is not None and category != "run":
             lane.level.expect(self.bound)

@@ -5,34 +5,42 @@ they were apart: the one after them is where it would be.
 
 Turns have numbers, and a number's moment is computed from the pace of now. So a request that waits already
 leaves later when the pace goes down or everything has to stop, and earlier when the pace goes up.
+
+A busy process uses a turn late and the ones after it in time, which would put too many into one window. So a
+turn that has come still waits while as many were used in the last period as the pace allows.
 """
 
 from __future__ import annotations
 
+import collections
 import heapq
 import math
 from typing import Final
 
 #: Seconds by which the line may be late and catch up, because a busy process wakes up late.
 CATCH_UP: Final = 0.02
+#: A part of a turn that is none: the pace is a quotient.
+_TINY: Final = 1e-6
 
 
 class Turns:
     """A line of turns. All times are seconds of one clock; nothing is saved up while nobody asks."""
 
-    def __init__(self, now: float, rate: float, *, idle: float = math.inf, burst: int = 1) -> None:
+    def __init__(self, now: float, rate: float, *, period: float = 1.0, burst: int = 1) -> None:
         """Begin a line.
 
-        :param idle: seconds without a turn after which a burst is allowed.
+        :param period: seconds in which no more turns are used than the pace allows; after as long without a
+            turn, a burst is allowed.
         :param burst: how many turns then come at once.
         """
-        self._idle, self._burst = idle, burst
+        self._period, self._burst = period, burst
         self._early = burst  # so many turns from the first one come at its moment
         self._interval = 1 / rate
         self._first = 0  # the number whose moment is known; those after it follow
         self._first_at = now
         self._next = 0
         self._given_back: list[int] = []
+        self._used: collections.deque[float] = collections.deque()  # when, in the last period
 
     def take(self, now: float) -> int:
         """Return the number of the next free turn."""
@@ -46,7 +54,7 @@ class Turns:
         late = now - min(CATCH_UP, self._interval) - place_at
         if late > 0:
             self._first, self._first_at = self._next, place_at + late
-            self._early = self._burst if late > self._idle else 1
+            self._early = self._burst if late > self._period else 1
         number = self._next
         self._next += 1
         return number
@@ -55,9 +63,25 @@ class Turns:
         """Leave a turn that is not used to somebody else."""
         heapq.heappush(self._given_back, number)
 
+    def use(self, number: int, now: float) -> float:
+        """Return 0 if a turn is used now, else the seconds to wait before trying again."""
+        while self._used and self._used[0] + self._period <= now:
+            self._used.popleft()
+        comes_at = self.moment(number)
+        surplus = len(self._used) - math.ceil(self._period / self._interval - _TINY)
+        if surplus >= 0 and not self._is_early(number):
+            comes_at = max(comes_at, self._used[surplus] + self._period)
+        if comes_at > now:
+            return comes_at - now
+        self._used.append(now)
+        return 0.0
+
     def moment(self, number: int) -> float:
-        """Return when a turn is."""
-        return self._first_at if number - self._first < self._early else self._place_at(number)
+        """Return when a turn comes."""
+        return self._first_at if self._is_early(number) else self._place_at(number)
+
+    def _is_early(self, number: int) -> bool:
+        return number - self._first < self._early
 
     def _place_at(self, number: int) -> float:
         return self._first_at + (number - self._first) * self._interval

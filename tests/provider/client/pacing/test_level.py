@@ -35,6 +35,17 @@ def test_the_smallest_plan_is_used_from_the_beginning() -> None:
     assert statistics.mean(refused for _, refused in found) < 0.02
 
 
+@pytest.mark.parametrize("processes", [1, 4])
+def test_processes_that_wake_up_late_use_the_limit_too(processes: int) -> None:
+    found = []
+    for seed in range(6):
+        simulation = Simulation(Server(10), processes, late=0.02, seed=seed)
+        simulation.run(120)
+        found.append(simulation.figures(20, 120, 10)[:2])
+    assert statistics.mean(used for used, _ in found) > 0.9
+    assert statistics.mean(refused for _, refused in found) < 0.02
+
+
 def test_a_lone_refusal_is_chance_and_the_next_ones_take_ever_more_away() -> None:
     level = Level(Rules(), chance=lambda: 0.5)
     for number in range(45):
@@ -61,6 +72,18 @@ def test_what_others_leave_is_taken_once_they_are_done(limit: float) -> None:
     used, refused, _ = simulation.figures(120, 180, limit)
     assert used > 0.85
     assert refused < 0.02
+
+
+def test_a_process_that_had_almost_nothing_left_takes_what_others_leave() -> None:
+    found = []
+    for seed in range(1, 17):
+        simulation = Simulation(Server(10), 4, late=0.005, seed=seed)
+        simulation.run(60)
+        for process in (1, 2, 3):
+            simulation.stop(process)
+        simulation.run(180)
+        found.append(simulation.figures(120, 180, 10)[0])
+    assert min(found) > 0.7
 
 
 def test_sixteen_processes_share_a_limit() -> None:

@@ -63,7 +63,7 @@ def test_a_stop_ends_a_burst_and_what_came_early_is_paid_back_at_the_pace_of_the
 
 
 def test_a_burst_is_allowed_again_after_an_idle_time_that_begins_when_all_is_paid_back() -> None:
-    turns = Turns(100, rate=5, idle=1, burst=3)
+    turns = Turns(100, rate=5, period=1, burst=3)
     assert moments(turns, 2, now=100) == [100] * 2
     # Paid back at 100.4, so it is idle from then on.
     assert moments(turns, 2, now=101.35) == pytest.approx([101.33, 101.53])
@@ -76,3 +76,21 @@ def test_another_pace_does_not_end_a_burst_and_a_stop_before_it_only_moves_it() 
     assert moments(turns, 1, now=101) == [101]
     turns.change(101, rate=10)
     assert moments(turns, 3, now=101) == pytest.approx([101, 101, 101.3])
+
+
+def test_after_a_late_turn_no_period_has_more_than_the_pace_allows() -> None:
+    turns = Turns(100, rate=4)
+    numbers = [turns.take(100) for _ in range(6)]
+    assert [turns.use(number, 100.24) for number in numbers[:2]] == [0, pytest.approx(0.01)]
+    assert [turns.use(number, 100.5 + 0.25 * n) for n, number in enumerate(numbers[2:4])] == [0, 0]
+    assert turns.use(numbers[1], 100.9) == 0
+    assert turns.use(numbers[4], 101) == pytest.approx(0.24), "four were used since 100.24"
+    assert turns.use(numbers[4], 101.24) == 0
+    assert turns.use(numbers[5], 101.25) == pytest.approx(0.25), "its own moment does not count any more"
+
+
+def test_a_burst_is_not_held_up_by_what_was_used_before_it() -> None:
+    turns = Turns(100, rate=1, burst=3)
+    assert [turns.use(turns.take(100), 100) for _ in range(4)] == [0, 0, 0, 3]
+    assert [turns.use(turns.take(110), 110) for _ in range(4)] == pytest.approx([0, 0, 0, 3 - CATCH_UP])
+    assert len(turns._used) == 3, "what is over is forgotten"
