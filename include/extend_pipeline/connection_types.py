@@ -172,7 +172,7 @@ def _form(kind: str, destination: WarehouseType) -> dict[str, Any]:
         "conn-fields": {
             **destination.fields,
             "memory_limit_mb": number_field("Memory limit (MB)", memory, minimum=1),
-            "threads": number_field("Threads", "Of DuckDB, which prepares rows; empty for 2.", minimum=1),
+            "threads": number_field("Threads", "Of DuckDB, which prepares rows; empty for 1.", minimum=1),
         },
         "ui-field-behaviour": {
             "hidden-fields": [*destination.hidden],

@@ -32,7 +32,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_connection_alone_decides_where_documents_land(connect: Any, tmp_path: Path) -> None:
     file = tmp_path / "made" / "on the way" / "warehouse.duckdb"
-    connect(conn_type="duckdb", host=str(file), extra={"memory_limit_mb": 300, "threads": 1})
+    connect(conn_type="duckdb", host=str(file), extra={"memory_limit_mb": 300, "threads": 2})
     with open_warehouse("warehouse_test", "documents_of_acme") as opened:
         opened.land([DOCUMENT], raw_lines(run(DOCUMENT)), provenance=provenance())
         assert opened.counts()["documents"] == 1

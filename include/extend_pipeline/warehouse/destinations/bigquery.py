@@ -318,7 +318,7 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
 
     Extra fields: ``project`` (that of the credentials, if it is not given), ``location`` (of a dataset that
     is made), the credentials as :mod:`extend_pipeline.warehouse.destinations.google_credentials` has them;
-    ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
+    ``memory_limit_mb`` (default 128) and ``threads`` (default 1).
     """
     require(connection, "bigquery", "google.cloud.bigquery", "sqlglot")
     from google.cloud.bigquery import Client

@@ -296,7 +296,7 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
     with ``service_principal_oauth`` login and password are a service principal's client id and secret; with
     ``azure_tenant_id`` (and ``azure_resource_id``) those of one of Azure's. Other extra fields: ``http_path``
     of the SQL warehouse, ``catalog``, ``staging`` (a folder in a volume that rows pass through,
-    ``/Volumes/catalog/schema/volume/…``); ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
+    ``/Volumes/catalog/schema/volume/…``); ``memory_limit_mb`` (default 128) and ``threads`` (default 1).
     """
     require(connection, "databricks", "databricks.sdk", "pyarrow", "sqlglot")
     from databricks.sdk import WorkspaceClient

@@ -36,7 +36,7 @@ _INSTEAD_OF_SCHEME: Final = {
 def open_warehouse(connection: Connection, dataset: str) -> DuckDBWarehouse:
     """Return the DuckDB file that is the connection's host; ``~`` and ``$VARIABLES`` in it are expanded.
 
-    Extra fields: ``memory_limit_mb`` (default 256), ``threads`` (default 2), ``lock_timeout`` (seconds
+    Extra fields: ``memory_limit_mb`` (default 256), ``threads`` (default 1), ``lock_timeout`` (seconds
     to wait while another process has the file open, default 120), ``snapshot`` (the path of a copy
     for readers, updated after each run; none by default).
     """

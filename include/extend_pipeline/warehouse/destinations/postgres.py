@@ -338,7 +338,7 @@ def open_warehouse(connection: AirflowConnection, dataset: str) -> RemoteWarehou
     """Return the Postgres database that a connection of Airflow's type ``postgres`` names.
 
     Extra fields: libpq's own (``sslmode``, ``sslrootcert``, ``options``, …); ``memory_limit_mb``
-    (default 128) and ``threads`` (default 2) of the DuckDB that prepares rows; ``lock_timeout`` (seconds
+    (default 128) and ``threads`` (default 1) of the DuckDB that prepares rows; ``lock_timeout`` (seconds
     to wait while another run plans or lands, default 120).
     """
     require(connection, "postgres", "psycopg", "sqlglot")

@@ -214,7 +214,7 @@ def open_warehouse(connection: Connection, dataset: str) -> RemoteWarehouse:
 
     Extra fields: ``account``, ``database``, ``warehouse``, ``role``, ``region``, ``host``, ``authenticator``,
     ``token``, ``private_key_file`` and its password in ``private_key_file_pwd``, or the connection's own;
-    ``memory_limit_mb`` (default 128) and ``threads`` (default 2).
+    ``memory_limit_mb`` (default 128) and ``threads`` (default 1).
     """
     require(connection, "snowflake", "snowflake.connector", "sqlglot")
     extra = connection.extra_dejson

@@ -45,7 +45,7 @@ class RemoteWarehouse(Warehouse):
     """
 
     def __init__(
-        self, destination: Destination, dataset: str, *, memory_limit_mb: int = 128, threads: int = 2
+        self, destination: Destination, dataset: str, *, memory_limit_mb: int = 128, threads: int = 1
     ) -> None:
         super().__init__(dataset, destination.name)
         self._destination = destination

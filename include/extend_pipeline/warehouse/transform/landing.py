@@ -184,8 +184,8 @@ class Load:
         self._session.stage("_attempts", resolve_runs.attempt_rows(runs, these))
         self._known = self._session.stage("_known", resolve_runs.known_documents(self._table("documents")))
         self._known += self._session.stage("_known_runs", resolve_runs.known_runs(self._table("runs")))
-        self._session.stage("_resolved", resolve_runs.resolved_rows())
-        self._landing = self._session.stage("_landing", resolve_runs.not_older("_resolved", "_known", key))
+        resolved = f"({resolve_runs.resolved_rows()})"
+        self._landing = self._session.stage("_landing", resolve_runs.not_older(resolved, "_known", key))
         self._session.stage("_standing", confidence.standing_rows("_known"))
         attempts = "(FROM _attempts CROSS JOIN _load)"
         self._session.stage("_runs", resolve_runs.not_older(attempts, "_known_runs", ["run_id"]))

@@ -146,7 +146,7 @@ def known_runs(runs: str) -> str:
 
 
 def resolved_rows() -> str:
-    """Return ``_resolved``: a row per submitted document with its newest run, or with why it has none."""
+    """Return a row per submitted document with its newest run, or with why it has none."""
     objects = ", ".join(f"document.{quoted(name)}" for name in tables.SUBMISSION)
     attempt = ", ".join(f"run.{name}" for name in tables.RUN if name != "batch_id")
     load = ", ".join(f"load.{name}" for name in tables.LOAD)

@@ -185,7 +185,7 @@ def test_the_connection_alone_decides_and_its_password_is_not_shown(
         fields = database.connection(password="secret-4111", **changes)
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE_TEST", json.dumps(fields))
 
-    connect(extra={"application_name": "acme", "cursor": "dictcursor", "threads": 1, "lock_timeout": 5})
+    connect(extra={"application_name": "acme", "cursor": "dictcursor", "threads": 2, "lock_timeout": 5})
     with open_warehouse("warehouse_test", "documents_of_acme") as opened:
         opened.land([FIRST], raw_lines(run(FIRST)), provenance=provenance())
         assert ("acme",) in database.rows("SELECT application_name FROM pg_stat_activity")
