@@ -72,13 +72,13 @@ test-fast: $(DEV)  ## The tests that need no running Airflow
 
 .PHONY: test-live
 test-live: $(DEV)  ## Those on a real Airflow, which they share; then those that kill its parts, two Airflows at a time
-	$(BIN)/pytest tests/live tests/faults -m 'not alone and not full' --numprocesses 4 --share-airflow
-	$(BIN)/pytest tests/live tests/faults -m 'alone and not full' --numprocesses 2 --dist worksteal
+	$(BIN)/pytest tests/live tests/faults -m 'not alone and not full' --numprocesses 4 --maxschedchunk 1 --share-airflow
+	$(BIN)/pytest tests/live tests/faults -m 'alone and not full' --numprocesses 2 --maxschedchunk 1
 
 .PHONY: test-faults
 test-faults: $(DEV)  ## The long ones on top: 10,000 documents, every way of ending a task by hand, every case of what takes seconds
 	$(BIN)/pytest -m 'full and not live and not network' --numprocesses 4 --dist loadfile
-	$(BIN)/pytest tests/live tests/faults -m 'not alone' --numprocesses 4 --share-airflow
+	$(BIN)/pytest tests/live tests/faults -m 'not alone' --numprocesses 4 --maxschedchunk 1 --share-airflow
 	$(BIN)/pytest tests/live tests/faults -m alone
 
 .PHONY: test-wheel

@@ -30,6 +30,7 @@ def test_submission_finds_an_accepted_batch_whose_answer_was_lost(
     scenario.verdict(truths, run, posts=1, attempts={"submit": 1})
 
 
+@pytest.mark.long
 def test_submission_sends_again_what_was_not_accepted(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(faults=[fault("drop")])

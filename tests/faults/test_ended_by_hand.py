@@ -101,7 +101,7 @@ POINTS = [
     Point("submit", "deferred", cancelled=3, marks=(FULL, LONG)),  # the answer is lost, the list is late
     # A queued task has no worker that could cancel its batch.
     Point("wait", "queued", marks=(FULL, QUEUED)),
-    Point("wait", "deferred", cancelled=3),
+    Point("wait", "deferred", cancelled=3, marks=(LONG,)),
     Point("collect", "running", marks=(FULL,)),
     Point("load", "running", marks=(FULL,)),
 ]

@@ -12,6 +12,7 @@ from sandbox.stack.workers import BROKER, WORKERS
 pytestmark = pytest.mark.alone
 
 
+@pytest.mark.long
 def test_worker_lost_while_chunks_are_sent(machines: Machines, request: pytest.FixtureRequest) -> None:
     run = machines.begin(200, chunks=2, held=2, slowest=2)
     lost = machines.lose_a_worker_that_sends(run)

@@ -60,6 +60,7 @@ FATES = (
 
 
 @pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("documents", "chunks"),
     [(500, 4), pytest.param(10_000, 10, marks=pytest.mark.full)],

@@ -63,6 +63,7 @@ def test_collect_survives_an_outage(scenario: Scenario) -> None:
     scenario.verdict(truths, run, posts=1)
 
 
+@pytest.mark.long
 def test_load_waits_for_a_warehouse_that_another_process_locks(scenario: Scenario) -> None:
     truths = scenario.seed()
     scenario.extend.configure(hold=True)

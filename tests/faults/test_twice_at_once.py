@@ -56,6 +56,7 @@ def test_nightly_and_manual_runs_at_once_send_each_document_once(
     assert shared >= (sent if limit is None else 1), "the later plan has found what the earlier one has"
 
 
+@pytest.mark.long
 def test_second_and_reprocessed_backfills_pay_nothing_more(scenario: Scenario) -> None:
     days = [DAY + dt.timedelta(days=offset) for offset in (5, 6)]
     truths = scenario.seed(16, *days)

@@ -32,6 +32,7 @@ def airflow(live: Live, tab: Page) -> Page:
     return tab
 
 
+@pytest.mark.long
 def test_page_from_a_run_at_work_to_documents_sent_again(
     live: Live, airflow: Page, pictures: Pictures
 ) -> None:

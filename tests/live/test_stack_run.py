@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import httpx
+import pytest
 
 from fixtures.airflow.timing import RUN_SECONDS, SEEN_SECONDS
 from fixtures.page.server import PAGE
@@ -21,6 +22,7 @@ from sandbox.stack.network import free_ports
 PROJECT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_run_lands_every_document_and_leaves_no_process(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (port,) = free_ports(1)
@@ -40,6 +42,7 @@ def test_run_lands_every_document_and_leaves_no_process(tmp_path: Path) -> None:
     assert not Home(home).strays()
 
 
+@pytest.mark.long
 def test_up_opens_with_a_night_that_has_landed_and_is_on_the_page(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     (port,) = free_ports(1)
