@@ -39,13 +39,13 @@ STOP_SHARE: Final = 0.03
 SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
 #: Shares that remain of a level that had held: at the second refusal soon after a first, at the third, etc.
 CUTS: Final = (0.97, 0.9, 0.7, 0.5)
-#: Longest hold, in periods, that the share of refused requests is a reason for: else a process that had next
-#: to nothing beside others would not notice for minutes that they are done.
+#: Longest hold, in periods, on account of :data:`PROBE_SHARE`. A process with a small level would otherwise
+#: not notice for minutes that other processes are done.
 LONGEST_FOR_PROBES: Final = 50.0
 #: Periods, and requests, after which refusals are forgiven: one of so many requests may be chance.
 FORGIVEN, FORGIVEN_REQUESTS = 4.0, 100.0
-#: Periods between two steps up, each of which has to hold; longer than the second for which other processes
-#: stop after a refusal, because for so long a level that is too high is not refused.
+#: Periods between two steps up, each of which has to hold. It is longer than other processes usually stop
+#: after a refusal: while they send nothing, a level that is too high is not refused.
 ROUND: Final = 3.0
 #: Steps of one request that must hold before they grow.
 SMALL_STEPS: Final = 3

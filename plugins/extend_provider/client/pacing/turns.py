@@ -19,7 +19,7 @@ from typing import Final
 
 #: Seconds by which the line may be late and catch up, because a busy process wakes up late.
 CATCH_UP: Final = 0.02
-#: A part of a turn that is none: the pace is a quotient.
+#: Tolerance for rounding, in turns: the pace is a quotient.
 _TINY: Final = 1e-6
 
 
