@@ -28,6 +28,9 @@ _SAFE_LENGTH: Final = _SAFE_DIGITS + len(".")
 _SHORTEST_CUT: Final = 128
 #: The only key of the object that replaces a text that was cut out; it cannot be guessed.
 _CUT: Final = f"cut {secrets.token_hex(16)}"
+_CUT_KEY: Final = _CUT.encode()
+#: The members of an extraction's output, unless it is a map of fields.
+_OF_AN_EXTRACTION: Final = frozenset({"value", "metadata"})
 _DIGITS: Final = bytes.maketrans(b".123456789", b"0000000000")
 #: Part of each number that a double may not keep, once every digit is replaced by a zero.
 _TOO_LONG: Final = b"0" * (_SAFE_LENGTH + 1)
@@ -57,14 +60,14 @@ class RawLine(NamedTuple):
 
     def text(self, value: Any) -> bytes:
         """Return a value of the run as JSON on one line; what was cut out, as it was received."""
-        number = value.get(_CUT) if isinstance(value, Mapping) else None
+        number = value.get(_CUT) if isinstance(value, dict) else None
         return encoded(value) if number is None else self.cuts[number]
 
     def whole(self, value: Any) -> Any:
         """Return any value of the run with the texts put back that were cut out of it."""
         if isinstance(value, list):
             return [self.whole(item) for item in value]
-        if not isinstance(value, Mapping) or not self.cuts:
+        if not isinstance(value, dict) or not self.cuts:
             return value
         number = value.get(_CUT)
         if number is not None:
@@ -72,28 +75,28 @@ class RawLine(NamedTuple):
         return {key: self.whole(item) for key, item in value.items()}
 
 
-class _Output(msgspec.Struct):
-    value: msgspec.Raw = msgspec.Raw()
-    metadata: msgspec.Raw = msgspec.Raw()
-
-
 class _Config(msgspec.Struct):
     schema: msgspec.Raw = msgspec.Raw()
 
 
 class _Extraction(msgspec.Struct, rename="camel"):
-    output: _Output | None = None
-    initial_output: _Output | None = None
     config: _Config | None = None
+    output: dict[str, msgspec.Raw] | None = None
+    initial_output: dict[str, msgspec.Raw] | None = None
 
-    def texts(self) -> Iterator[msgspec.Raw]:
-        """Yield the texts that are usually large."""
-        for output in (self.output, self.initial_output):
-            if output is not None:
-                yield output.value
-                yield output.metadata
+    def texts(self) -> Iterator[bytes]:
+        """Yield the texts that are usually large, unless the output is a map of fields, which a wire reads.
+
+        Such a map comes from a fields-array extractor. Its fields can be called ``value`` and ``metadata``.
+        """
         if self.config is not None:
-            yield self.config.schema
+            yield bytes(self.config.schema)
+        for output in (self.output, self.initial_output):
+            if output is not None and output.keys() <= _OF_AN_EXTRACTION:
+                value = bytes(output.get("value", b""))
+                if b'"references"' not in value:
+                    yield value
+                    yield bytes(output.get("metadata", b""))
 
 
 class _Result(msgspec.Struct, rename="camel"):
@@ -108,7 +111,7 @@ class _Run(msgspec.Struct, rename="camel"):
     step_runs: list[_Step] = []
     outputs: list[_Extraction] = []
 
-    def texts(self) -> Iterator[msgspec.Raw]:
+    def texts(self) -> Iterator[bytes]:
         """Yield the texts that are usually large."""
         for step in self.step_runs:
             if step.result is not None and step.result.extract_run is not None:
@@ -178,33 +181,33 @@ def exact_text(text: bytes) -> bytes:
 
 def _without_large_texts(line: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     """Return the line with ``{"cut …": 3}`` in place of each large text, and these texts."""
-    line, cuts = line.strip(), list[bytes]()
+    line, cuts, place = line.strip(), list[bytes](), 0
     if b"\n" in line or b"\r" in line:
         return line, ()
     try:
         run = _LINE.decode(line).run
     except (msgspec.DecodeError, RecursionError):
         return line, ()
-    for text in filter(_is_worth_cutting, map(bytes, run.texts())):
-        place = _place(line, text)
-        if place >= 0:
-            line = line[:place] + encoded({_CUT: len(cuts)}) + line[place + len(text) :]
-            cuts.append(text)
+    for text in run.texts():
+        if len(text) >= _SHORTEST_CUT and text.startswith(b"{"):
+            place = _place(line, text, place)
+            if place >= 0:
+                line = b'%b{"%b":%d}%b' % (line[:place], _CUT_KEY, len(cuts), line[place + len(text) :])
+                cuts.append(text)
     return line, tuple(cuts)
 
 
-def _is_worth_cutting(text: bytes) -> bool:
-    """Return True for a long object, except a field of a fields-array extractor, into which a wire looks."""
-    return len(text) >= _SHORTEST_CUT and text.startswith(b"{") and b'"references"' not in text
-
-
-def _place(line: bytes, text: bytes) -> int:
+def _place(line: bytes, text: bytes, after: int) -> int:
     """Find a text in the line: by its beginning, since a search for all of it is slow to set up.
 
     Of equal texts it does not matter which one is found. Inside of a string none is: it has quotes.
+
+    :param after: where the text before it was; most texts are in the order that they are asked for.
     """
     head = text[:_SHORTEST_CUT]
-    place = line.find(head)
+    place = line.find(head, after)
+    if place < 0:
+        place = line.find(head)
     while place >= 0 and not line.startswith(text, place):
         place = line.find(head, place + 1)
     return place
@@ -214,7 +217,8 @@ def _is_exact(text: bytes) -> bool:
     zeros = text.translate(_DIGITS)
     if _TOO_LONG in zeros:
         return False
-    return b"-000" not in zeros or _SMALL.search(zeros) is None
+    # Two plain searches first: they take a tenth of what the pattern takes.
+    return not ((b"e-000" in zeros or b"E-000" in zeros) and _SMALL.search(zeros))
 
 
 def _exact_float(text: str) -> float | str:

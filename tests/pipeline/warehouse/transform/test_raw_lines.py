@@ -58,10 +58,13 @@ def reviewed(value: Any, initial: Any) -> dict[str, Any]:
     return step
 
 
-def of_fields(**fields: Any) -> dict[str, Any]:
+REFERENCES: dict[str, Any] = {"references": [], "confidence": 0.9}
+
+
+def of_fields(more: dict[str, Any] = REFERENCES, **fields: Any) -> dict[str, Any]:
     """Return the step of an extractor defined by a list of fields: its output is a flat map of them."""
     step = extract_step({})
-    about = {"id": "f1", "type": "string", "references": [], "confidence": 0.9}
+    about = {"id": "f1", "type": "string", **more}
     step["result"]["extractRun"]["output"] = {key: {**about, "value": value} for key, value in fields.items()}
     return step
 
@@ -78,6 +81,9 @@ LINES = {
     "its text in a string": raw_lines(run(DOCUMENT, {**INVOICE, "note": json.dumps(INVOICE)})),
     "fields-array": raw_lines(run(DOCUMENT, steps=[of_fields(total=LONG, other="x")])),
     "a field called value": raw_lines(run(DOCUMENT, steps=[of_fields(value=LONG, metadata=LONG)])),
+    "a field called value, without references": raw_lines(
+        run(DOCUMENT, steps=[of_fields({}, value=LONG, other="x")])
+    ),
     "other steps": raw_lines(run(DOCUMENT, steps=[classify_step(), {"id": "s", "result": {"note": LONG}}])),
     "no steps": raw_lines(run(DOCUMENT, steps=[])),
     "a step of another shape": raw_lines(run(DOCUMENT, steps=[{"result": [1]}, extract_step(INVOICE)])),
@@ -94,6 +100,18 @@ def test_what_is_cut_out_is_what_would_have_been_decoded(line: bytes) -> None:
 def test_little_is_left_to_decode() -> None:
     (line,) = raw_lines(run(DOCUMENT, {**INVOICE, "note": LONG * 100}))
     assert sum(map(len, read_raw_line(line, "line").cuts)) > 0.9 * len(line)
+
+
+@pytest.mark.parametrize("last", ["config", "output", "id"])
+def test_large_texts_are_cut_out_in_whatever_order_they_come(last: str) -> None:
+    step = extract_step({**INVOICE, "note": LONG}, metadata={"note": {"ocrConfidence": 0.5, "note": LONG}})
+    extraction = step["result"]["extractRun"]
+    extraction[last] = extraction.pop(last)
+    (line,) = raw_lines(run(DOCUMENT, steps=[step]))
+    cuts = [json.loads(cut) for cut in read_raw_line(line, "line").cuts]
+    assert len(cuts) == 3
+    for large in (*extraction["output"].values(), extraction["config"]["schema"]):
+        assert large in cuts
 
 
 def test_a_cut_text_is_byte_for_byte_what_was_received() -> None:
