@@ -7,11 +7,12 @@ business of :mod:`extend_provider.client.wire`.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
+
+import msgspec
 
 from extend_provider.client.calls import ApiCall, Upload, json_body, path_of
 from extend_provider.client.models import (
@@ -185,7 +186,7 @@ def get_run(wire: Wire, run_id: str) -> ApiCall[WorkflowRun]:
         path_of("workflow_runs", run_id),
         intent=f"get run {run_id}",
         read=wire.run,
-        complete=lambda run, body: dataclasses.replace(run, received=wire.run_text(body)),
+        complete=lambda run, body: msgspec.structs.replace(run, received=wire.run_text(body)),
     )
 
 

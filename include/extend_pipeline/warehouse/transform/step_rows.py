@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from extend_provider.client.models import ProcessorResult, Split, StepRun, StoredFile, WorkflowRun
 
@@ -43,7 +44,7 @@ def step_record(run: WorkflowRun, step: StepRun) -> dict[str, Any]:
 
 def file_of(run: WorkflowRun, step: StepRun) -> str | None:
     """Return the one file that a step worked on; None if there were several, or it is unknown."""
-    files = step.files or (() if _is_split(run) else run.files)
+    files = step.files or (() if run.files and _is_split(run) else run.files)
     return files[0].id if len(files) == 1 else None
 
 
@@ -55,7 +56,7 @@ def _is_split(run: WorkflowRun) -> bool:
 def check_records(step: StepRun) -> Iterator[dict[str, Any]]:
     """Yield the rows of ``checks``: the rules of a validation."""
     for check_idx, check in enumerate(step.checks):
-        yield {"check_idx": check_idx, **dataclasses.asdict(check)}
+        yield {"check_idx": check_idx, **msgspec.structs.asdict(check)}
 
 
 def file_records(run: WorkflowRun) -> Iterator[dict[str, Any]]:
@@ -122,6 +123,5 @@ def _together(first: R | None, other: R) -> R:
     """Return the first one, completed with what only the other one has."""
     if first is None:
         return other
-    names = [field.name for field in dataclasses.fields(first)]
-    known = {name: getattr(first, name) for name in names if getattr(first, name) is not None}
-    return dataclasses.replace(other, **known)
+    known = {name: value for name, value in msgspec.structs.asdict(first).items() if value is not None}
+    return msgspec.structs.replace(other, **known)

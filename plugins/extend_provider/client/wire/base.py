@@ -174,7 +174,7 @@ def stored_file(raw: Json) -> StoredFile:
 
 def stored_files(raw: Json) -> tuple[StoredFile, ...]:
     """Read the files that a run, or a step of it, worked on."""
-    return tuple(stored_file(file) for file in mappings(raw, "files") if text(file, "id"))
+    return tuple([stored_file(file) for file in mappings(raw, "files") if text(file, "id")])
 
 
 def split_of(raw: Json) -> Split:
@@ -198,7 +198,7 @@ def summary_fields(raw: Json) -> dict[str, Any]:
         "id": required_text(raw, "id"),
         "status": text(raw, "status") or "UNKNOWN",
         "batch_id": text(raw, "batchId"),
-        "file_names": tuple(name for file in mappings(raw, "files") if (name := text(file, "name"))),
+        "file_names": tuple([name for file in mappings(raw, "files") if (name := text(file, "name"))]),
         "created_at": text(raw, "createdAt"),
         "updated_at": text(raw, "updatedAt"),
         "started_at": text(raw, "startTime") or text(raw, "initialRunAt"),

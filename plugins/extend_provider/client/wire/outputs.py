@@ -34,7 +34,7 @@ def processor_result(
         extraction=extraction if kind == "extract" else None,
         initial=initial if kind == "extract" else None,
         classification=output if kind == "classify" else None,
-        splits=tuple(split_of(each) for each in mappings(output or {}, "splits")),
+        splits=tuple(map(split_of, mappings(output or {}, "splits"))),
         edits=optional_mapping(run, "edits") or None,
         failure_reason=text(run, "failureReason"),
         failure_message=without_credentials(text(run, "failureMessage") or "") or None,
@@ -72,13 +72,17 @@ def extracted(output: Any, *, done: bool = False) -> Extraction | None:
 
 def _is_field(value: Any) -> bool:
     """Whether this is a field of a fields-array extractor."""
-    return isinstance(value, dict) and {"id", "value"} <= value.keys() and isinstance(value.get("type"), str)
+    return (
+        isinstance(value, dict) and "id" in value and "value" in value and isinstance(value.get("type"), str)
+    )
 
 
 def _is_field_called_value(output: Json) -> bool:
     """Whether ``value`` is a field among others: alone, it could be a whole value that has the same names."""
+    if not _is_field(output["value"]):
+        return False
     others = (field for name, field in output.items() if name not in {"value", "metadata"})
-    return _is_field(output["value"]) and ("references" in output["value"] or any(map(_is_field, others)))
+    return "references" in output["value"] or any(map(_is_field, others))
 
 
 def _of_field(field: Json) -> dict[str, Any]:

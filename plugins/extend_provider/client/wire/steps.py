@@ -18,7 +18,7 @@ def step_fields(
     :param run: its processor's run, of this kind; the output of an extraction or a parse is read elsewhere.
     """
     output = {} if run is None or kind in ("extract", "parse") else mapping(run, "output")
-    checks = tuple(_check(check) for check in [*mappings(rest, "rules"), *mappings(rest, "blocks")])
+    checks = tuple(map(_check, [*mappings(rest, "rules"), *mappings(rest, "blocks")]))
     return {
         "output": {**output, **rest} or None,
         "files": stored_files(raw) or (() if run is None else _files_of(run)),

@@ -93,7 +93,7 @@ class Wire20260209(Wire):
         return WorkflowRun(
             **_workflow_fields(raw),
             **run_fields(raw),
-            steps=tuple(_step(step) for step in mappings(raw, "stepRuns")),
+            steps=tuple(map(_step, mappings(raw, "stepRuns"))),
         )
 
     def parse_summary(self, raw: Json) -> RunSummary:

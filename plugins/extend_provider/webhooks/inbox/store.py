@@ -26,6 +26,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from airflow.sdk import ObjectStoragePath
 
 from extend_provider.batch.progress import IN_FLIGHT_STATUSES, SETTLED_STATUSES
@@ -95,7 +96,7 @@ class Delivered:
             run = wire_for(self.api_version).parse_run(_mapping(decoded(self.received)))
         except (UnreadableAnswerError, ValueError, RecursionError) as error:
             raise _unreadable(f"event {self.event_id}", error) from None
-        return dataclasses.replace(run, received=self.received)
+        return msgspec.structs.replace(run, received=self.received)
 
 
 class Inbox:
