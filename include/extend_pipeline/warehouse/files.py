@@ -41,7 +41,8 @@ class StagedFile:
         self._file.write(line)
         self.lines += 1
         self.size += len(line)
-        self.longest = max(self.longest, len(line))
+        if len(line) > self.longest:
+            self.longest = len(line)
 
     def close(self) -> None:
         """Finish the file."""

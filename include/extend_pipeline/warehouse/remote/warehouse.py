@@ -29,7 +29,6 @@ from extend_pipeline.warehouse.remote.sync import Sync
 from extend_pipeline.warehouse.schema import migrations
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.sql import TYPES, Columns, names
-from extend_pipeline.warehouse.transform.parse import parse_part
 
 _WORKBENCH: Final = "workbench"
 
@@ -88,7 +87,7 @@ class RemoteWarehouse(Warehouse):
         session = self.session(f"Part {provenance.part} into {self.name}")
         with self._workbench() as workbench:
             folder = workbench.path.parent
-            part = parse_part(submission, raw_lines, folder, name=provenance.part)
+            part = workbench.parsed(submission, raw_lines, folder, name=provenance.part)
             if self._planning:
                 self._planning = False
                 session.run("end planning", "COMMIT")
@@ -126,7 +125,9 @@ class RemoteWarehouse(Warehouse):
         session = self.session(self._purpose)
         with self._workbench() as workbench, contextlib.suppress(UndoneError):
             folder = workbench.path.parent
-            part = parse_part([rehearsal.DOCUMENT], [rehearsal.LINE], folder, name=rehearsal.ORIGIN.part)
+            part = workbench.parsed(
+                [rehearsal.DOCUMENT], [rehearsal.LINE], folder, name=rehearsal.ORIGIN.part
+            )
             with self._exclusive(session):
                 migrations.migrate(session, self.dataset, make=True)
                 claims.make_claims(session, self.dataset)

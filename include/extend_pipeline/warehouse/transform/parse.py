@@ -8,7 +8,6 @@ part is.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +19,13 @@ from extend_pipeline.warehouse.transform import step_rows
 from extend_pipeline.warehouse.transform.raw_lines import RawLine, decoded, exact_text, read_raw_line
 from extend_provider.client.models import Extraction, ProcessorResult, StepRun
 
-#: Staged values per page; what DuckDB needs to take a page apart is some six times as much.
-PAGE_BYTES: Final = 8 * 1024 * 1024
 #: Bytes of large extractions after which a part goes on in another transaction: when DuckDB commits one, it
 #: has up to 2,048 rows of a table in memory at once, with every value of theirs. Other extractions do not
 #: count: 2,048 rows of them are small.
 SLICE_BYTES: Final = 8 * 1024 * 1024
 _LARGE: Final = 64 * 1024
+#: A line of a page: ``result_no``, its place, and three texts.
+_PAGE_LINE: Final = SEPARATOR.encode().join([*[b"%d"] * 4, *[b"%b"] * 3]) + b"\n"
 
 
 @dataclasses.dataclass(slots=True)
@@ -47,6 +46,7 @@ class ParsedPart:
     """A part on disk.
 
     :ivar slices: one, unless its values are very large.
+    :ivar page_bytes: staged values per page; to take a page apart, DuckDB needs some six times as much.
     :ivar repaired: whether a line of it had characters that are no text.
     :ivar extractors: by ``group_id``.
     :ivar group_of: the ``group_id`` of what names an extractor and its schema, as received.
@@ -59,6 +59,7 @@ class ParsedPart:
     checks: StagedFile
     files: StagedFile
     slices: list[Slice]
+    page_bytes: int
     extractors: list[Extractor] = dataclasses.field(default_factory=list)
     group_of: dict[tuple[str, bytes | None], int] = dataclasses.field(default_factory=dict)
     repaired: bool = False
@@ -70,11 +71,12 @@ class ParsedPart:
 
 
 def parse_part(
-    submission: Iterable[Document], raw_lines: Iterable[bytes], folder: Path, *, name: str
+    submission: Iterable[Document], raw_lines: Iterable[bytes], folder: Path, *, name: str, page_bytes: int
 ) -> ParsedPart:
     """Write a part to ``folder``.
 
     :param name: what the part is called in errors.
+    :param page_bytes: see :class:`ParsedPart`.
     :raises WarehouseError: if a raw line cannot be read; names its number, never its content.
     """
     part = ParsedPart(
@@ -85,6 +87,7 @@ def parse_part(
         StagedFile(folder / "checks.ndjson"),
         StagedFile(folder / "files.ndjson"),
         [Slice(first=0)],
+        page_bytes,
     )
     for ordinal, document in enumerate(submission):
         part.submission.write({"ordinal": ordinal, **document_record(document)})
@@ -120,22 +123,22 @@ def document_record(document: Document) -> dict[str, Any]:
 
 
 def _stage_steps(part: ParsedPart, seq: int, raw: RawLine) -> None:
-    results_of: Counter[str] = Counter()
+    results_of: dict[str, int] = {}
     for step_idx, step in enumerate(raw.run.steps):
         result = step.result
         result_idx = group = None
         if result is not None and result.extraction is not None:
             group = _group(part, raw, step, result)
             extractor = part.extractors[group].name
-            result_idx = results_of[extractor]
-            results_of[extractor] += 1
+            result_idx = results_of.get(extractor, 0)
+            results_of[extractor] = result_idx + 1
             _write_value(part, raw, result.extraction, result.initial, (seq, result_idx, group))
-        place = {"seq": seq, "step_idx": step_idx}
-        extraction = {"result_idx": result_idx, "group_id": group}
-        values = {**step_rows.step_record(raw.run, step), "output": raw.whole(step.output)}
-        part.steps.write({**place, **extraction, **values})
+        record = step_rows.step_record(raw.run, step)
+        record.update(seq=seq, step_idx=step_idx, result_idx=result_idx, group_id=group)
+        record["output"] = raw.whole(step.output)
+        part.steps.write(record)
         for check in step_rows.check_records(step):
-            part.checks.write({**place, **check})
+            part.checks.write({"seq": seq, "step_idx": step_idx, **check})
     for file in step_rows.file_records(raw.run):
         part.files.write({"seq": seq, **file})
 
@@ -153,14 +156,13 @@ def _write_value(
     if length > _LARGE:
         part.slices[-1].large += length
     pages = part.slices[-1].pages
-    if not pages or pages[-1].size + length > PAGE_BYTES:
+    if not pages or pages[-1].size + length > part.page_bytes:
         if pages:
             pages[-1].close()
         pages.append(StagedFile(part.folder / f"values-{len(part.slices)}-{len(pages)}.csv"))
     page = pages[-1]
     page.reviewed = page.reviewed or initial is not None
-    numbers = [b"%d" % number for number in (page.lines, *place)]
-    page.write_line(SEPARATOR.encode().join([*numbers, *texts]) + b"\n")
+    page.write_line(_PAGE_LINE % (page.lines, *place, *texts))
 
 
 def _group(part: ParsedPart, raw: RawLine, step: StepRun, result: ProcessorResult) -> int:
