@@ -2,9 +2,8 @@
 
 Every function returns a statement. The statements read these temporary tables:
 
-* ``_sources``: one row per extraction of the part, with the file that it was made from;
-* ``_page``: one row per extraction, ``result_no`` numbering them, with ``value``, ``metadata`` and, if a
-  person has reviewed it, ``initial``, the value before that, as JSON;
+* ``_page``: one row per extraction, ``result_no`` numbering them, with the file that it was made from,
+  ``value``, ``metadata`` and, if a person has reviewed it, ``initial``, the value before that, as JSON;
 * ``_declared``: one row per place of a schema, see :mod:`~extend_pipeline.warehouse.transform.places`;
 * ``_nodes``: one row per place of each value; ``_machine``: the same of ``initial``; ``_parts``: on the way
   to them, large values, see :mod:`~extend_pipeline.warehouse.transform.large_values`;
@@ -17,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import TYPE_CHECKING, Final
 
-from extend_pipeline.warehouse.files import StagedFile, read_lines, read_texts
+from extend_pipeline.warehouse.files import StagedFile, read_texts
 from extend_pipeline.warehouse.schema import tables
 from extend_pipeline.warehouse.schema.dictionary import Column, Table
 from extend_pipeline.warehouse.schema.names import pointer
@@ -33,6 +32,7 @@ PAGE_COLUMNS: Final = {
     "seq": "BIGINT",
     "result_idx": "BIGINT",
     "group_id": "BIGINT",
+    "file_id": "VARCHAR",
     "value": "VARCHAR",
     "metadata": "VARCHAR",
     "initial": "VARCHAR",
@@ -67,18 +67,11 @@ def _stage_nodes(session: Session, name: str, column: str, file: StagedFile) -> 
 def page_rows(file: StagedFile) -> str:
     """Return the extractions of a page that belong to the runs that land, with their keys."""
     return f"""
-        SELECT page.*, {names(tables.KEY)}, landing.run_id, landing.landed_at, source.file_id
+        SELECT page.* REPLACE (page.file_id ->> '$' AS file_id), {names(tables.KEY)}, landing.run_id,
+               landing.landed_at
         FROM {read_texts(file, PAGE_COLUMNS)} AS page
         JOIN _landing AS landing ON landing.seq = page.seq
-        JOIN _sources AS source ON source.seq = page.seq AND source.group_id = page.group_id
-                                  AND source.result_idx = page.result_idx
     """
-
-
-def source_rows(steps: StagedFile) -> str:
-    """Return ``_sources``: the file that each extraction of the part was made from."""
-    columns = {"seq": "BIGINT", "group_id": "BIGINT", "result_idx": "BIGINT", "file_id": "VARCHAR"}
-    return f"SELECT {names(list(columns))} FROM {read_lines(steps, columns)} WHERE group_id IS NOT NULL"
 
 
 def table_rows(table: Table, group_id: int) -> str:

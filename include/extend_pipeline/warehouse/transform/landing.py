@@ -115,7 +115,6 @@ class Load:
         # A table that was dropped is made again by the first part that has rows for it.
         self._generated = [name for name in dictionary.table_names if name in there or name in filled]
         self._session.stage("_load", *resolve_runs.load_row(self._provenance, self._policy, self._started))
-        self._session.stage("_sources", flatten.source_rows(self._part.steps))
         self._stage_declarations(self._groups)
         self._rows += dictionary_table.write(self._session, self._dataset, dictionary, load="_load")
         self._record_refusal()

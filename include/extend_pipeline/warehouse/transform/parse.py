@@ -16,7 +16,7 @@ from extend_pipeline.documents import Document
 from extend_pipeline.warehouse.files import SEPARATOR, StagedFile
 from extend_pipeline.warehouse.schema.dictionary import Extractor
 from extend_pipeline.warehouse.transform import step_rows
-from extend_pipeline.warehouse.transform.raw_lines import RawLine, decoded, exact_text, read_raw_line
+from extend_pipeline.warehouse.transform.raw_lines import RawLine, decoded, encoded, exact_text, read_raw_line
 from extend_provider.client.models import Extraction, ProcessorResult, StepRun
 
 #: Bytes of large extractions after which a part goes on in another transaction: when DuckDB commits one, it
@@ -24,8 +24,8 @@ from extend_provider.client.models import Extraction, ProcessorResult, StepRun
 #: count: 2,048 rows of them are small.
 SLICE_BYTES: Final = 8 * 1024 * 1024
 _LARGE: Final = 64 * 1024
-#: A line of a page: ``result_no``, its place, and three texts.
-_PAGE_LINE: Final = SEPARATOR.encode().join([*[b"%d"] * 4, *[b"%b"] * 3]) + b"\n"
+#: A line of a page: ``result_no``, its place, and four texts.
+_PAGE_LINE: Final = SEPARATOR.encode().join([*[b"%d"] * 4, *[b"%b"] * 4]) + b"\n"
 
 
 @dataclasses.dataclass(slots=True)
@@ -125,17 +125,16 @@ def document_record(document: Document) -> dict[str, Any]:
 def _stage_steps(part: ParsedPart, seq: int, raw: RawLine) -> None:
     results_of: dict[str, int] = {}
     for step_idx, step in enumerate(raw.run.steps):
-        result = step.result
-        result_idx = group = None
+        record = step_rows.step_record(raw.run, step)
+        result, result_idx = step.result, None
         if result is not None and result.extraction is not None:
             group = _group(part, raw, step, result)
             extractor = part.extractors[group].name
             result_idx = results_of.get(extractor, 0)
             results_of[extractor] = result_idx + 1
-            _write_value(part, raw, result.extraction, result.initial, (seq, result_idx, group))
-        record = step_rows.step_record(raw.run, step)
-        record.update(seq=seq, step_idx=step_idx, result_idx=result_idx, group_id=group)
-        record["output"] = raw.whole(step.output)
+            place = (seq, result_idx, group)
+            _write_value(part, raw, result.extraction, result.initial, place, record["file_id"])
+        record.update(seq=seq, step_idx=step_idx, result_idx=result_idx, output=raw.whole(step.output))
         part.steps.write(record)
         for check in step_rows.check_records(step):
             part.checks.write({"seq": seq, "step_idx": step_idx, **check})
@@ -144,10 +143,16 @@ def _stage_steps(part: ParsedPart, seq: int, raw: RawLine) -> None:
 
 
 def _write_value(
-    part: ParsedPart, raw: RawLine, found: Extraction, initial: Extraction | None, place: tuple[int, int, int]
+    part: ParsedPart,
+    raw: RawLine,
+    found: Extraction,
+    initial: Extraction | None,
+    place: tuple[int, int, int],
+    file_id: str | None,
 ) -> None:
     # A confidence and a corner of a polygon need no more digits than a double has.
     texts = [
+        b"" if file_id is None else encoded(file_id),
         exact_text(raw.text(found.value)),
         raw.text(found.metadata),
         b"" if initial is None else exact_text(raw.text(initial.value)),

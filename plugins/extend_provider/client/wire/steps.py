@@ -18,14 +18,17 @@ def step_fields(
     :param run: its processor's run, of this kind; the output of an extraction or a parse is read elsewhere.
     """
     output = {} if run is None or kind in ("extract", "parse") else mapping(run, "output")
-    checks = tuple(map(_check, [*mappings(rest, "rules"), *mappings(rest, "blocks")]))
     return {
         "output": {**output, **rest} or None,
         "files": stored_files(raw) or (() if run is None else _files_of(run)),
-        "passed": _passed(rest, checks),
-        "checks": checks,
-        "branch": _branch(rest),
+        **(_decided(rest) if rest else {}),
     }
+
+
+def _decided(rest: Json) -> dict[str, Any]:
+    """Read the fields of a validation and of a router."""
+    checks = tuple(map(_check, [*mappings(rest, "rules"), *mappings(rest, "blocks")]))
+    return {"passed": _passed(rest, checks), "checks": checks, "branch": _branch(rest)}
 
 
 def _files_of(run: Json) -> tuple[StoredFile, ...]:

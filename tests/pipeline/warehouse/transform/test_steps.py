@@ -176,6 +176,14 @@ def test_a_file_that_was_not_split_is_the_one_of_its_values(file: Path) -> None:
     assert query(file, "SELECT file_id FROM invoices") == [("file_bundle",)]
 
 
+@pytest.mark.parametrize("file_id", ['a "quoted"', "a\nline", "a\x1fseparator", "é\\", "null", "1"])
+def test_a_files_id_is_kept_whatever_is_in_it(file: Path, file_id: str) -> None:
+    steps = [extract_step({"total": 1}, schema=PAGES)]
+    land(file, [FIRST], raw_lines(run(FIRST, steps=steps, files=[{**BUNDLE, "id": file_id}])))
+    for table in ("files", "steps", "invoices", "fields"):
+        assert query(file, f"SELECT file_id FROM {table}") == [(file_id,)]
+
+
 def test_values_of_several_files_together_belong_to_none_of_them_and_each_to_the_one_it_quotes(
     file: Path,
 ) -> None:
