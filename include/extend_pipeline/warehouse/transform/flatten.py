@@ -8,6 +8,7 @@ Every function returns a statement. The statements read these temporary tables:
 * ``_nodes``: one row per place of each value; ``_machine``: the same of ``initial``; ``_parts``: on the way
   to them, large values, see :mod:`~extend_pipeline.warehouse.transform.large_values`;
 * ``_places``: these places, each once, with what is declared there; there are far fewer places than rows;
+* ``_misfits``: the places whose value is a problem;
 * ``_evidence`` and what leads from it to fields, see :mod:`extend_pipeline.warehouse.transform.evidence`.
 """
 
@@ -120,39 +121,45 @@ def field_rows() -> str:
     """
 
 
-def problem_rows(kinds: Set[ColumnType], *, large: bool = False) -> str:
-    """Return the page's values that are not declared, are of another type, or lose digits.
+def misfit_rows(kinds: Set[ColumnType]) -> str:
+    """Return ``_misfits``: the page's values that are not declared, are of another type, or lose digits.
 
     :param kinds: the types of all declared columns; fewer types make the statement quicker to plan.
-    :param large: whether ``_parts`` has the large values of the page.
     """
     casts = "\n".join(
         f"WHEN {literal(kind)} THEN {typed('text', kind)} IS NULL"
         for kind in sorted(kinds - {ColumnType.TEXT, ColumnType.JSON})
     )
     wrong = f"WHEN CASE type {casts} ELSE false END THEN 'WRONG_TYPE'" if casts else ""
-    of_containers = f"FROM misfit WHERE json_type IN {CONTAINERS}"
+    rounded = f"WHEN type = 'DECIMAL' AND {is_rounded('text')} THEN 'ROUNDED'"
+    return f"""
+        SELECT * FROM (
+            SELECT *, CASE
+                WHEN kind IS NULL AND parent_kind IN ('object', 'list') THEN 'UNKNOWN_FIELD'
+                WHEN kind IS NULL OR json_type = 'NULL' THEN NULL
+                WHEN kind = 'object' THEN CASE WHEN json_type <> 'OBJECT' THEN 'WRONG_TYPE' END
+                WHEN kind = 'list' THEN CASE WHEN json_type <> 'ARRAY' THEN 'WRONG_TYPE' END
+                WHEN json_type IN {CONTAINERS} THEN CASE WHEN type <> 'JSON' THEN 'WRONG_TYPE' END
+                WHEN {_FITS} THEN NULL
+                {wrong}
+                {rounded if ColumnType.DECIMAL in kinds else ""}
+            END AS code
+            FROM _nodes JOIN _places USING (group_id, place)
+        ) WHERE code IS NOT NULL
+    """
+
+
+def problem_rows(*, large: bool = False) -> str:
+    """Return the rows of ``problems`` about ``_misfits``, each with what the value is.
+
+    :param large: whether ``_parts`` has the large values of the page.
+    """
+    of_containers = f"FROM _misfits WHERE json_type IN {CONTAINERS}"
     whole = f"_page SEMI JOIN ({of_containers}) USING (result_no)"
     if large:
         whole += " ANTI JOIN _parts USING (result_no)"
-    rounded = f"WHEN type = 'DECIMAL' AND {is_rounded('text')} THEN 'ROUNDED'"
     return f"""
-        WITH misfit AS (
-            SELECT * FROM (
-                SELECT *, CASE
-                    WHEN kind IS NULL AND parent_kind IN ('object', 'list') THEN 'UNKNOWN_FIELD'
-                    WHEN kind IS NULL OR json_type = 'NULL' THEN NULL
-                    WHEN kind = 'object' THEN CASE WHEN json_type <> 'OBJECT' THEN 'WRONG_TYPE' END
-                    WHEN kind = 'list' THEN CASE WHEN json_type <> 'ARRAY' THEN 'WRONG_TYPE' END
-                    WHEN json_type IN {CONTAINERS} THEN CASE WHEN type <> 'JSON' THEN 'WRONG_TYPE' END
-                    WHEN {_FITS} THEN NULL
-                    {wrong}
-                    {rounded if ColumnType.DECIMAL in kinds else ""}
-                END AS code
-                FROM _nodes JOIN _places USING (group_id, place)
-            ) WHERE code IS NOT NULL
-        ),
-        container AS (
+        WITH container AS (
             SELECT page.result_no, node.fullkey AS place, node.value AS whole
             FROM {beside_nodes(f"(FROM {whole})", "value")}
             WHERE node.type IN {CONTAINERS}
@@ -165,7 +172,7 @@ def problem_rows(kinds: Set[ColumnType], *, large: bool = False) -> str:
                          ELSE 'Not of type ' || coalesce(type, kind) || '; what it is stands in value.'
                END AS message,
                landed_at
-        FROM misfit JOIN _page USING (result_no) LEFT JOIN container USING (result_no, place)
+        FROM _misfits JOIN _page USING (result_no) LEFT JOIN container USING (result_no, place)
     """
 
 

@@ -274,7 +274,8 @@ class Load:
                 for table in extracted:
                     self._insert(table.name, table.all_columns, flatten.table_rows(table, group_id))
             self._insert("fields", tables.FIELDS, flatten.field_rows())
-            self._insert("problems", tables.PROBLEMS, flatten.problem_rows(kinds, large=large))
+            if self._session.stage("_misfits", flatten.misfit_rows(kinds)):
+                self._insert("problems", tables.PROBLEMS, flatten.problem_rows(large=large))
             self._session.run(
                 "stage _confidences", f"INSERT INTO _confidences {confidence.page_confidences()}"
             )
