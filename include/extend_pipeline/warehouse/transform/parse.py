@@ -213,6 +213,6 @@ def _run_record(seq: int, raw: RawLine) -> dict[str, Any]:
         "rejection_note": run.rejection_note,
         "edited": any(step.result is not None and step.result.edited for step in run.steps),
         "credits": run.credits,
-        "usage": run.raw.get("usage"),
-        "edits": step_rows.edits_of(run),
+        "usage": raw.whole(run.raw.get("usage")),
+        "edits": raw.whole(step_rows.edits_of(run)),
     }

@@ -45,7 +45,8 @@ _ESCAPES: Final = re.compile(
 class RawLine(NamedTuple):
     """One line of the raw zone.
 
-    :ivar run: large texts in it are cut out: read its results' values by :meth:`text`.
+    :ivar run: large texts in it are cut out, wherever in it they stand: read its results' values by
+        :meth:`text`, and whatever else can hold an object by :meth:`whole`.
     :ivar repaired: whether characters that are no text (half a surrogate pair) became U+FFFD in the run.
     :ivar approval: the decision about its low confidence: ``APPROVED`` or ``REJECTED``.
     :ivar cuts: the texts that were cut out.
@@ -61,7 +62,10 @@ class RawLine(NamedTuple):
     def text(self, value: Any) -> bytes:
         """Return a value of the run as JSON on one line; what was cut out, as it was received."""
         number = value.get(_CUT) if isinstance(value, dict) else None
-        return encoded(value) if number is None else self.cuts[number]
+        if number is not None:
+            return self.cuts[number]
+        text = encoded(value)
+        return encoded(self.whole(value)) if _CUT_KEY in text else text
 
     def whole(self, value: Any) -> Any:
         """Return any value of the run with the texts put back that were cut out of it."""

@@ -15,6 +15,7 @@ from extend_provider.client.models import WorkflowRun
 from extend_provider.client.wire import wire_for
 from fixtures.warehouse.runs import (
     INVOICE,
+    INVOICE_SCHEMA,
     classify_step,
     document,
     extract_step,
@@ -69,6 +70,13 @@ def of_fields(more: dict[str, Any] = REFERENCES, **fields: Any) -> dict[str, Any
     return step
 
 
+def of_schemas(value: Any) -> dict[str, Any]:
+    """Return a step whose value comes before its schema, as Extend sends them."""
+    step = extract_step(value)
+    step["result"]["extractRun"]["config"] = step["result"]["extractRun"].pop("config")
+    return step
+
+
 LINES = {
     "an invoice": raw_lines(run(DOCUMENT)),
     "2025-04-21": raw_lines(run_of_2025(DOCUMENT, {**INVOICE, "note": LONG}), api_version="2025-04-21"),
@@ -78,6 +86,8 @@ LINES = {
     "a text within a text": raw_lines(
         run(DOCUMENT, steps=[extract_step({"copy": INVOICE, **INVOICE}), extract_step(INVOICE)])
     ),
+    "its schema within its value": raw_lines(run(DOCUMENT, steps=[of_schemas({"copy": INVOICE_SCHEMA})])),
+    "its schema within a list": raw_lines(run(DOCUMENT, steps=[of_schemas([INVOICE_SCHEMA, LONG])])),
     "its text in a string": raw_lines(run(DOCUMENT, {**INVOICE, "note": json.dumps(INVOICE)})),
     "fields-array": raw_lines(run(DOCUMENT, steps=[of_fields(total=LONG, other="x")])),
     "a field called value": raw_lines(run(DOCUMENT, steps=[of_fields(value=LONG, metadata=LONG)])),
