@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.transform.raw_lines import RawLine, exact_text, read_raw_line
 from extend_provider.client.models import WorkflowRun
 from extend_provider.client.wire import wire_for
+from fixtures.warehouse.files import land, query
 from fixtures.warehouse.runs import (
     INVOICE,
     INVOICE_SCHEMA,
@@ -110,6 +112,27 @@ def test_what_is_cut_out_is_what_would_have_been_decoded(line: bytes) -> None:
 def test_little_is_left_to_decode() -> None:
     (line,) = raw_lines(run(DOCUMENT, {**INVOICE, "note": LONG * 100}))
     assert sum(map(len, read_raw_line(line, "line").cuts)) > 0.9 * len(line)
+
+
+def test_what_a_reviewer_changed_is_kept_if_it_is_all_of_the_value(tmp_path: Path) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    before, after = ({**INVOICE, "note": f"{word} " * 50} for word in ("before", "after"))
+    answer = extract_step(after)
+    extraction = answer["result"]["extractRun"]
+    edits = {"": {"originalValue": before, "editedValue": after}}
+    # The texts of the values stand in the edits first.
+    answer["result"]["extractRun"] = {
+        "edits": edits,
+        "initialOutput": {"value": before, "metadata": {}},
+        **extraction,
+        "reviewed": True,
+        "edited": True,
+    }
+    land(file, [DOCUMENT], raw_lines(run(DOCUMENT, steps=[answer])))
+    ((kept,),) = query(file, "SELECT edits::VARCHAR FROM runs")
+    assert json.loads(kept) == {"exr_1": edits}
+    notes = query(file, "SELECT value, machine_value FROM fields WHERE path = 'note'")
+    assert notes == [("after " * 50, "before " * 50)]
 
 
 @pytest.mark.parametrize("last", ["config", "output", "id"])

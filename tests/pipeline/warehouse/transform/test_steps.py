@@ -8,7 +8,6 @@ import pytest
 
 from fixtures.warehouse.files import contents, land, query
 from fixtures.warehouse.runs import (
-    INVOICE,
     classify_step,
     document,
     extract_step,
@@ -434,23 +433,3 @@ def test_every_attempt_says_what_it_cost_and_what_a_reviewer_changed(file: Path)
     assert json.loads(rows[0][6]) == usage
     assert rows[1][:6] == ("run_b", "7", None, None, False, None)
     assert query(file, "SELECT run_id, edited, attempts FROM documents") == [("run_b", False, 2)]
-
-
-def test_what_a_reviewer_changed_is_kept_if_it_is_all_of_the_value(file: Path) -> None:
-    before, after = ({**INVOICE, "note": f"{word} " * 50} for word in ("before", "after"))
-    answer = extract_step(after)
-    extraction = answer["result"]["extractRun"]
-    edits = {"": {"originalValue": before, "editedValue": after}}
-    # The texts of the values stand in the edits first.
-    answer["result"]["extractRun"] = {
-        "edits": edits,
-        "initialOutput": {"value": before, "metadata": {}},
-        **extraction,
-        "reviewed": True,
-        "edited": True,
-    }
-    land(file, [FIRST], raw_lines(run(FIRST, steps=[answer])))
-    ((kept,),) = query(file, "SELECT edits::VARCHAR FROM runs")
-    assert json.loads(kept) == {"exr_1": edits}
-    notes = query(file, "SELECT value, machine_value FROM fields WHERE path = 'note'")
-    assert notes == [("after " * 50, "before " * 50)]
