@@ -179,6 +179,17 @@ def test_many_documents_with_evidence_need_no_more_memory_than_few() -> None:
     assert figures["peak_megabytes"] < MOST_MEGABYTES
 
 
+@pytest.mark.parametrize(("memory_limit_mb", "megabytes"), [(16, 1), (32, 2)])
+def test_the_pages_of_a_part_are_a_fraction_of_the_memory(
+    tmp_path: Path, memory_limit_mb: int, megabytes: int
+) -> None:
+    with warehouse(tmp_path / "warehouse.duckdb", memory_limit_mb=memory_limit_mb) as opened:
+        part = opened.parsed(map(document, range(1500)), many_lines(1500), tmp_path, name="part")
+    sizes = [page.size for page in part.pages]
+    assert len(sizes) > 1
+    assert all(0.9 * megabytes * 10**6 < size <= megabytes * 10**6 for size in sizes[:-1])
+
+
 @pytest.fixture
 def every_run_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each run of a part land in a transaction of its own."""
