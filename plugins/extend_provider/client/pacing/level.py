@@ -1,21 +1,22 @@
 """How many requests of one category a process may send: decided from Extend's answers, without clock or I/O.
 
 Extend counts requests per second, or per minute, over all processes of an organization, and tells nobody how
-many are left. So each process keeps a *level*: whole requests in one :attr:`Rules.period`, which is a little
-longer than the window in which Extend counts. Because every process repeats the same number in the same
-period, no window of Extend's has more of them than the levels' sum, however the processes' moments fall. (A
-rate of two and a half per second would have two in one window and three in the next, and four such processes
-would be refused again and again at nine tenths of the limit.)
+many are left. So each process keeps a *level*: whole requests in one :attr:`Level.period`, which is a little
+longer than the window in which Extend counts: by as much as the times that requests take differ. Because
+every process repeats the same number in each period, no window of Extend's has more of them than the levels'
+sum, however the processes' moments fall. (A rate of two and a half per second would have two in one window
+and three in the next, and four such processes would be refused again and again at nine tenths of the limit.)
 
 The law is additive increase and gentle decrease with a remembered ceiling:
 
 * Until the first refusal the level doubles in :attr:`Rules.doubling`, as long as requests have to wait for
-  their turns. The first refusal takes it to what Extend has admitted within one window.
+  their turns. The first refusal takes it to what Extend has admitted within one period.
 * After that it holds, and now and then it goes up by one request; while nothing is refused, by twice as many
   in each round. A refusal takes it back to what held before the step. The holds get longer with each attempt
   that fails, until an attempt costs no more than :data:`PROBE_SHARE` and :data:`STOP_SHARE`.
-* A refusal of a level that had held is chance, once: a request that came late on its way. Further ones soon
-  after it take ever more away.
+* A refusal of a level that had held is chance, once: a request that came late on its way. Each one soon after
+  another takes it to what Extend has admitted within one period, or to half of it. (With windows that begin
+  on the second, the first refusal may come after twice the limit; the next one, after a stop, shows it.)
 
 Several refusals of the same moment count once. Everybody gains one request per attempt, and a process with
 many requests is refused more often than one with few: so several processes approach equal shares.
@@ -29,16 +30,21 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-#: How much longer the period is than Extend's window, so that requests may shift on their way.
-PERIOD_STRETCH: Final = 1.04
+#: How much longer the period is than Extend's window, at least and at most, as a share of it.
+LEAST_STRETCH, MOST_STRETCH = 0.02, 0.1
+#: By how many times their spread two requests may come closer to each other on their way.
+SPREADS: Final = 4.0
+#: Round trips whose mean deviation is their spread.
+SPREAD_TRIPS: Final = 32
 #: Refused share of the requests that attempts at a higher level may cost.
 PROBE_SHARE: Final = 0.008
 #: Share of the time for which attempts may make this process stop, because of ``Retry-After``.
 STOP_SHARE: Final = 0.03
 #: Shortest and longest hold between two attempts, in periods.
 SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
-#: Shares that remain of a level that had held: at the second refusal soon after a first, at the third, etc.
-CUTS: Final = (0.97, 0.9, 0.7, 0.5)
+#: Share that remains at most of a level that had held, at the first refusal soon after another; its square
+#: at the second, etc.
+CUT: Final = 0.95
 #: Longest hold, in periods, on account of :data:`PROBE_SHARE`. A process with a small level would otherwise
 #: not notice for minutes that other processes are done.
 LONGEST_FOR_PROBES: Final = 50.0
@@ -46,7 +52,7 @@ LONGEST_FOR_PROBES: Final = 50.0
 FORGIVEN, FORGIVEN_REQUESTS = 4.0, 100.0
 #: Periods between two steps up, each of which has to hold. It is longer than other processes usually stop
 #: after a refusal: while they send nothing, a level that is too high is not refused.
-ROUND: Final = 3.0
+ROUND: Final = 4.0
 #: Steps of one request that must hold before they grow.
 SMALL_STEPS: Final = 3
 #: Failed attempts that the first refusal counts for: what it teaches is near the limit already.
@@ -72,25 +78,23 @@ class Rules:
     doubling: float = 0.25
     lowest: float = 0.5
 
-    @property
-    def period(self) -> float:
-        """Seconds in which one level of requests is sent."""
-        return self.window * PERIOD_STRETCH
-
 
 class Level:
     """The level of one category, and what the next decision needs. All times are seconds of one clock.
 
     :param chance: uniform in [0, 1); processes that began together must not try together.
     :ivar round_trip: smoothed seconds between a request and its answer; 0 until there is one.
+    :ivar period: seconds in which one level of requests is sent.
     :ivar is_learnt: whether Extend has refused anything yet.
     """
 
     def __init__(self, rules: Rules, *, chance: Callable[[], float] = random.random) -> None:
         self.rules = rules
         self.round_trip = 0.0
+        self.period = rules.window * (1 + LEAST_STRETCH)
         self.is_learnt = False
         self._chance = chance
+        self._spread, self._trips = 0.0, 0
         self._level = rules.start
         self._held = rules.start
         self._step, self._steps = 1.0, 0
@@ -108,12 +112,12 @@ class Level:
     @property
     def rate(self) -> float:
         """Requests per second that are allowed."""
-        return self.whole / self.rules.period
+        return self.whole / self.period
 
     def expect(self, rate: float) -> None:
         """Start from a higher rate, which a person expects; it means nothing after the first refusal."""
         if not self.is_learnt:
-            self._level = self._held = max(self._level, rate * self.rules.period)
+            self._level = self._held = max(self._level, rate * self.period)
 
     def admitted(self, now: float, sent_at: float, *, waited: bool) -> None:
         """Note a request that Extend has not refused.
@@ -121,19 +125,29 @@ class Level:
         :param waited: whether it had to wait for its turn; only then is a higher level of any use.
         """
         trip = now - sent_at
-        self.round_trip = trip if not self.round_trip else self.round_trip + (trip - self.round_trip) / 8
+        self.round_trip = self.round_trip or trip
+        self._trips = min(self._trips + 1, SPREAD_TRIPS)
+        self._spread += (abs(trip - self.round_trip) - self._spread) / self._trips
+        self.round_trip += (trip - self.round_trip) / 8
         self._admitted.append(sent_at)
-        while self._admitted[0] <= sent_at - self.rules.window:
+        while self._admitted[0] <= sent_at - self.period:
             self._admitted.popleft()
         if not waited or sent_at <= self._cut_at:
             return
         if not self.is_learnt:
+            self._fit_period()
             doubling = max(self.rules.doubling, 4 * self.round_trip)
             self._level = self._held = self._level * 2 ** (1 / (max(self.rate, 1.0) * doubling))
         elif now >= self._next_step_at:
             self._step_up(now)
 
+    def _fit_period(self) -> None:
+        """Fit the period to how much round trips differ: only with the level, so that requests stay even."""
+        share = SPREADS * self._spread / self.rules.window
+        self.period = self.rules.window * (1 + min(max(share, LEAST_STRETCH), MOST_STRETCH))
+
     def _step_up(self, now: float) -> None:
+        self._fit_period()
         if self._level > self._held:
             self._failures = max(self._failures - 1, 0)
         self._held, self._strikes = self._level, 0
@@ -143,7 +157,7 @@ class Level:
             self._steps += 1
             self._step = 1.0 if self._steps <= SMALL_STEPS else min(2 * self._step, max(1.0, self._level / 2))
             self._level += int(self._step)
-        self._next_step_at = now + ROUND * self.rules.period + self.round_trip
+        self._next_step_at = now + ROUND * self.period + self.round_trip
 
     def refused(self, now: float, sent_at: float, stop: float) -> bool:
         """Note a refused request; return whether it counts: others may have been on their way with it.
@@ -152,32 +166,33 @@ class Level:
         """
         if sent_at <= self._settled_at:
             return False
-        if now > self._settled_at + max(FORGIVEN, FORGIVEN_REQUESTS / self._level) * self.rules.period:
+        if now > self._settled_at + max(FORGIVEN, FORGIVEN_REQUESTS / self._level) * self.period:
             self._strikes = 0
+        self._fit_period()
+        recent = max(1.0, sum(1 for moment in self._admitted if moment > sent_at - self.period))
         if not self.is_learnt:
-            recent = sum(1 for moment in self._admitted if moment > sent_at - self.rules.window)
-            self._level = min(self._level, max(1.0, recent))
+            self._level = min(self._level, recent)
             self.is_learnt = True
             self._failures = FIRST_FAILURES - 1
+            self._strikes = 1
         elif self._level > self._held:
             self._level = self._held
         else:
             self._strikes += 1
             if self._strikes > 1:
-                share = CUTS[min(self._strikes - 2, len(CUTS) - 1)]
-                less = min(self._level * share, self.whole - 1)
-                self._level = less if self._level >= 2 else self._level / 2
+                less = min(self._level * CUT ** (self._strikes - 1), self.whole - 1)
+                self._level = max(min(recent, less), self._level / 2)
         self._level = self._held = max(self._level, self.rules.lowest)
         self._failures = min(self._failures + 1, MOST_FAILURES)
         self._step, self._steps = 1.0, 0
         self._cut_at = now
-        self._settled_at = now + max(stop, self.rules.period)
+        self._settled_at = now + max(stop, self.period)
         self._next_step_at = now + stop + self._hold(stop) * (0.75 + self._chance() / 2)
         return True
 
     def _hold(self, stop: float) -> float:
         """Return the seconds until the next attempt at a higher level."""
-        period = self.rules.period
+        period = self.period
         probes = min(1 / (PROBE_SHARE * self.rate), LONGEST_FOR_PROBES * period)
         cheap = max(probes, stop / STOP_SHARE)
         eager = SHORTEST_HOLD * period * 2.0 ** (self._failures - 1)

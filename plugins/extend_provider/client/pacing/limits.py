@@ -42,8 +42,9 @@ _RUNS: Final = frozenset({"/workflow_runs", "/workflow_runs/batch"})
 SAME_SHARE: Final = 0.75
 #: Seconds for which nothing is sent after a 429 without ``Retry-After``.
 PAUSE: Final = 0.125
-#: Requests that may go at once after an idle time: as many as the smallest plan allows in a second.
-BURST: Final = 5
+#: Requests that may go at once after an idle time: of four processes that begin together, as many as the
+#: smallest plan allows in a second.
+BURST: Final = 2
 #: Longest time that a waiting request sleeps at a stretch, in seconds; its turn may have moved by then.
 LONGEST_SLEEP: Final = 1.0
 #: Requests that may be open at the same time, at least and at most: the latter bounds memory and is the size
@@ -96,7 +97,7 @@ class ConnectionLimits:
         with self._lock:
             lane, now = self._lane(turn.category), self._clock()
             lane.level.admitted(now, turn.sent_at or now, waited=turn.has_waited)
-            lane.turns.change(now, self._rate(lane))  # for those that wait already
+            self._change(lane, now)  # for those that wait already
 
     def refused(self, category: Category, retry_after: float | None, *, sent_at: float | None = None) -> None:
         """Note a 429: nothing of the category is sent for ``retry_after`` seconds, and less than before then.
@@ -111,7 +112,7 @@ class ConnectionLimits:
                 lane.stopped_until = max(lane.stopped_until, now + stop)
             # Without a word of Extend's, a moment of our own: the window is full for now.
             lane.turns.stop(now, now + (stop or PAUSE))
-            lane.turns.change(now, self._rate(lane))
+            self._change(lane, now)
             rate = self._rate(lane)
             news = counts and not SAME_SHARE < rate / lane.told_rate < 1 / SAME_SHARE
             if news:
@@ -178,12 +179,15 @@ class ConnectionLimits:
         lane = self._lanes.get(category)
         if lane is None:
             level = Level(RULES[category])
-            turns = Turns(self._clock(), level.rate, period=level.rules.period, burst=BURST)
+            turns = Turns(self._clock(), level.rate, period=level.period, burst=BURST)
             lane = self._lanes[category] = _Lane(level, turns)
         if self.bound is not None and category != "run":
             lane.level.expect(self.bound)
-        lane.turns.change(self._clock(), self._rate(lane))
+        self._change(lane, self._clock())
         return lane
+
+    def _change(self, lane: _Lane, now: float) -> None:
+        lane.turns.change(now, self._rate(lane), lane.level.period)
 
     def _rate(self, lane: _Lane) -> float:
         return lane.level.rate if self.bound is None else min(lane.level.rate, self.bound)

@@ -69,7 +69,8 @@ class Turns:
             self._used.popleft()
         comes_at = self.moment(number)
         surplus = len(self._used) - math.ceil(self._period / self._interval - _TINY)
-        if surplus >= 0 and not self._is_early(number):
+        in_burst = self._early > 1 and self._is_early(number)
+        if surplus >= 0 and not in_burst:
             comes_at = max(comes_at, self._used[surplus] + self._period)
         if comes_at > now:
             return comes_at - now
@@ -86,8 +87,12 @@ class Turns:
     def _place_at(self, number: int) -> float:
         return self._first_at + (number - self._first) * self._interval
 
-    def change(self, now: float, rate: float) -> None:
-        """Put the turns that have not come yet this far apart."""
+    def change(self, now: float, rate: float, period: float) -> None:
+        """Put the turns that have not come yet this far apart.
+
+        :param period: as at the beginning.
+        """
+        self._period = period
         if 1 / rate != self._interval:
             if self._next - self._first >= self._early:  # else the burst goes on
                 self._rebase(now)

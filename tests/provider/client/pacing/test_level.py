@@ -6,11 +6,13 @@ import statistics
 
 import pytest
 
-from extend_provider.client.pacing.level import Level, Rules
+from extend_provider.client.pacing.level import LEAST_STRETCH, MOST_STRETCH, SPREADS, Level, Rules
 from fixtures.extend.simulated_rate import Counting, Server, Simulation
 
+COUNTINGS: list[Counting] = ["bucket", "fixed", "sliding"]
 
-@pytest.mark.parametrize("counting", ["bucket", "sliding"])
+
+@pytest.mark.parametrize("counting", COUNTINGS)
 @pytest.mark.parametrize("limit", [10, 75])
 @pytest.mark.parametrize("processes", [1, 4])
 def test_the_limit_is_used_and_little_is_refused(counting: Counting, limit: float, processes: int) -> None:
@@ -21,18 +23,55 @@ def test_the_limit_is_used_and_little_is_refused(counting: Counting, limit: floa
         used, refused, rates = simulation.figures(20, 120, limit)
         assert min(rates) > 0.1 * limit / processes, "nobody starves"
         found.append((used, refused))
-    assert statistics.mean(used for used, _ in found) > 0.89
+    assert statistics.mean(used for used, _ in found) > 0.9
     assert statistics.mean(refused for _, refused in found) < 0.02
 
 
-def test_the_smallest_plan_is_used_from_the_beginning() -> None:
+@pytest.mark.parametrize("counting", COUNTINGS)
+@pytest.mark.parametrize("limit", [10, 75])
+def test_the_limit_is_used_from_the_beginning(counting: Counting, limit: float) -> None:
     found = []
     for seed in range(6):
-        simulation = Simulation(Server(10), 1, late=0.005, seed=seed)
+        simulation = Simulation(Server(limit, counting), 1, late=0.005, seed=seed)
+        simulation.run(34)
+        found.append(simulation.figures(0, 33, limit)[:2])
+    assert min(used for used, _ in found) > 0.8
+    assert statistics.mean(refused for _, refused in found) < 0.02
+
+
+@pytest.mark.parametrize("counting", ["fixed", "sliding"])
+def test_processes_that_begin_together_share_the_smallest_plan(counting: Counting) -> None:
+    found = []
+    for seed in range(6):
+        simulation = Simulation(Server(10, counting), 4, late=0.005, seed=seed)
         simulation.run(34)
         found.append(simulation.figures(0, 33, 10)[:2])
-    assert statistics.mean(used for used, _ in found) > 0.87
+    assert statistics.mean(used for used, _ in found) > 0.93
     assert statistics.mean(refused for _, refused in found) < 0.02
+
+
+@pytest.mark.parametrize(("limit", "processes"), [(10, 1), (75, 1), (75, 4)])
+def test_round_trips_that_differ_cost_little(limit: float, processes: int) -> None:
+    found = []
+    for seed in range(6):
+        # Of the way there, the times differ by up to 60 ms.
+        simulation = Simulation(Server(limit), processes, round_trip=0.3, seed=seed)
+        simulation.run(120)
+        found.append(simulation.figures(30, 120, limit)[:2])
+    assert statistics.mean(used for used, _ in found) > 0.88
+    assert statistics.mean(refused for _, refused in found) < 0.02
+
+
+def test_the_period_follows_how_much_round_trips_differ() -> None:
+    def period(*trips: float) -> float:
+        level = Level(Rules(window=60))
+        for number in range(60):
+            level.admitted(number + trips[number % len(trips)], number, waited=True)
+        return level.period
+
+    assert period(0.3) == 60 * (1 + LEAST_STRETCH)
+    assert period(0.1, 1.7) == pytest.approx(60 + SPREADS * 0.8, rel=0.01)
+    assert period(0.1, 9) == 60 * (1 + MOST_STRETCH)
 
 
 @pytest.mark.parametrize("processes", [1, 4])
@@ -46,20 +85,37 @@ def test_processes_that_wake_up_late_use_the_limit_too(processes: int) -> None:
     assert statistics.mean(refused for _, refused in found) < 0.02
 
 
-def test_a_lone_refusal_is_chance_and_the_next_ones_take_ever_more_away() -> None:
-    level = Level(Rules(), chance=lambda: 0.5)
-    for number in range(45):
-        level.admitted(0.9, 0.02 * number, waited=False)
-    level.refused(1, 1, stop=0)  # the first one of all teaches the limit
-    now, left = 1.0, [level.whole]
-    for pause in (0, 0, 0, 0, 60, 0):
-        now += 2 * level.rules.period + pause
-        level.refused(now, now, stop=0)
-        left.append(level.whole)
-    lone, *soon, after_a_pause, again = left[1:]
-    assert lone == left[0]
-    assert [lone, *soon] == sorted({lone, *soon}, reverse=True)
-    assert after_a_pause == soon[-1] > again
+def admit(level: Level, count: int, now: float) -> None:
+    for number in range(count):
+        level.admitted(now, now - 0.9 + 0.9 * number / count, waited=False)
+
+
+def refusal(level: Level, admitted: int, now: float) -> float:
+    admit(level, admitted, now)
+    assert level.refused(now, now, stop=0)
+    return level.whole
+
+
+def test_a_lone_refusal_is_chance_and_each_one_soon_after_teaches_what_was_admitted() -> None:
+    level = Level(Rules(start=80), chance=lambda: 0.5)
+    assert refusal(level, 60, now=1) == 60, "the first one of all"
+    assert refusal(level, 45, now=3) == 45, "the first one may have come after twice the limit"
+    assert refusal(level, 45, now=5) < 45
+    assert (held := refusal(level, 30, now=7)) == 30
+    assert refusal(level, 3, now=60) == held, "chance"
+    assert refusal(level, 3, now=62) == held / 2, "others may have had more than their share just now"
+    assert refusal(level, 3, now=64) == int(held / 4)
+    for now in range(66, 90, 2):
+        refusal(level, 0, now=now)
+    assert level.rate * level.period == level.rules.lowest
+
+
+def test_what_a_refused_request_may_have_met_on_its_way_counts() -> None:
+    level = Level(Rules(start=80))
+    for _ in range(20):
+        level.admitted(1, 0.5, waited=False)
+    level.refused(1.55, 0.5 + level.period - 0.001, stop=0)
+    assert level.whole == 20
 
 
 @pytest.mark.parametrize("limit", [10, 75])

@@ -34,7 +34,7 @@ def test_a_stop_moves_the_turns_that_have_not_come_and_keeps_their_distance() ->
 def test_another_pace_moves_the_turns_that_have_not_come() -> None:
     turns = Turns(100, rate=4)
     numbers = [turns.take(100) for _ in range(4)]
-    turns.change(100.1, rate=1)
+    turns.change(100.1, rate=1, period=1)
     assert [turns.moment(number) for number in numbers[1:]] == [100.25, 101.25, 102.25]
 
 
@@ -58,7 +58,7 @@ def test_a_stop_ends_a_burst_and_what_came_early_is_paid_back_at_the_pace_of_the
     turns = Turns(100, rate=20, burst=5)
     assert moments(turns, 2, now=100) == [100, 100]
     turns.stop(100, until=100.01)
-    turns.change(100, rate=1)
+    turns.change(100, rate=1, period=1)
     assert moments(turns, 2, now=100) == pytest.approx([100.1, 101.1])
 
 
@@ -74,7 +74,7 @@ def test_another_pace_does_not_end_a_burst_and_a_stop_before_it_only_moves_it() 
     turns = Turns(100, rate=5, burst=3)
     turns.stop(100, until=101)
     assert moments(turns, 1, now=101) == [101]
-    turns.change(101, rate=10)
+    turns.change(101, rate=10, period=1)
     assert moments(turns, 3, now=101) == pytest.approx([101, 101, 101.3])
 
 
@@ -87,6 +87,15 @@ def test_after_a_late_turn_no_period_has_more_than_the_pace_allows() -> None:
     assert turns.use(numbers[4], 101) == pytest.approx(0.24), "four were used since 100.24"
     assert turns.use(numbers[4], 101.24) == 0
     assert turns.use(numbers[5], 101.25) == pytest.approx(0.25), "its own moment does not count any more"
+
+
+def test_another_pace_does_not_let_a_turn_pass_that_is_one_too_many() -> None:
+    turns = Turns(100, rate=4)
+    numbers = [turns.take(100) for _ in range(5)]
+    assert [turns.use(number, 100.5 + n / 100) for n, number in enumerate(numbers[:3])] == [0, 0, 0]
+    assert turns.use(numbers[3], 100.75) == 0
+    turns.change(100.99, rate=3.999, period=1)
+    assert turns.use(numbers[4], 101.1) == pytest.approx(0.4), "four were used since 100.5"
 
 
 def test_a_burst_is_not_held_up_by_what_was_used_before_it() -> None:
