@@ -58,7 +58,9 @@ PARTS: Sequence[Part] = (
         "landing",
         "landing",
         "Landing",
-        "`land()` beside the barest SQL that ends in the same rows. `cpu` is in seconds, `peak` in MB.",
+        "`land()` beside the barest SQL that ends in the same rows. `cpu` is in seconds, `peak` in MB. "
+        "`land()` has 256 MB and one thread, by default. The SQL has a gigabyte and two threads, and in its "
+        "last row as much as `land()`.",
         whole=("--documents", "1000", "100000", "--items", "1000", "100000"),
         minutes=10,
     ),
@@ -73,8 +75,9 @@ PARTS: Sequence[Part] = (
         "rate",
         "rate",
         "The rate limit",
-        "How much of a server's limit is used, and how many requests it refuses.",
-        whole=("--windows", "sliding", "--seconds", "30"),
+        "How much of a server's limit is used, and how many requests it refuses. The server counts the last "
+        "second (sliding), or from one second to the next (fixed).",
+        whole=("--windows", "sliding", "fixed", "--seconds", "30"),
     ),
     Part(
         "triggerer",
