@@ -15,8 +15,9 @@ The law is additive increase and gentle decrease with a remembered ceiling:
   in each round. A refusal takes it back to what held before the step. The holds get longer with each attempt
   that fails, until an attempt costs no more than :data:`PROBE_SHARE` and :data:`STOP_SHARE`.
 * A refusal of a level that had held is chance, once: a request that came late on its way. Each one soon after
-  another takes it to what Extend has admitted within one period, or to half of it. (With windows that begin
-  on the second, the first refusal may come after twice the limit; the next one, after a stop, shows it.)
+  another takes it to what Extend has admitted within one period, at least to half of it and at most to what
+  :data:`CUT` leaves. (With windows that begin on the second, the first refusal may come after twice the
+  limit; the next one, after a stop, shows it.)
 
 Several refusals of the same moment count once. Everybody gains one request per attempt, and a process with
 many requests is refused more often than one with few: so several processes approach equal shares.

@@ -35,7 +35,8 @@ def test_the_limit_is_used_from_the_beginning(counting: Counting, limit: float) 
         simulation = Simulation(Server(limit, counting), 1, late=0.005, seed=seed)
         simulation.run(34)
         found.append(simulation.figures(0, 33, limit)[:2])
-    assert min(used for used, _ in found) > 0.8
+    assert min(used for used, _ in found) > 0.85
+    assert statistics.mean(used for used, _ in found) > 0.87
     assert statistics.mean(refused for _, refused in found) < 0.02
 
 
