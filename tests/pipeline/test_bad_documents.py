@@ -250,7 +250,7 @@ def test_an_object_that_is_bad_when_it_is_sent_has_its_row(folder: Path, trusted
     os.mkfifo(folder / "a.pdf")
     for name, status in {"a": 503, "b": 403, "c": 404}.items():
         trusted.pages[f"/{name}.pdf"] = Page(status=status)
-    checked = list(check_objects(stores, documents))
+    checked = check_objects(stores, documents)
     assert [item.document.reason for item in checked] == [
         NOT_A_FILE,
         None,

@@ -255,7 +255,7 @@ class ChunkRound:
         stores = self.settings.stores()
         if self.settings.transfer == "presign":
             check_signing(stores, self.documents, self.settings.expires_in)
-        checked = list(check_objects(stores, self.documents))
+        checked = check_objects(stores, self.documents)
         checked = probed(stores, checked, self.settings.aws_conn_id)
         sendable = [item for item in checked if item.document.status is None]
         files = file_inputs(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from extend_pipeline.documents import (
@@ -30,7 +30,6 @@ from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.sources import (
     Absent,
     Forbidden,
-    Found,
     Located,
     ObjectChangedError,
     Seen,
@@ -38,7 +37,7 @@ from extend_pipeline.sources import (
     Unusable,
 )
 from extend_pipeline.sources.contents import UnreadableError
-from extend_pipeline.sources.objects import ListsFromAnywhere, relist
+from extend_pipeline.sources.objects import LOOK_UPS
 from extend_provider.client.models import BatchInput, FileInput, StoredFile
 from extend_provider.client.refusals import FILE_REASONS, RefusedInput, reason_of
 from extend_provider.exceptions import ExtendBadRequestError
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from extend_pipeline.batches.uploads import Uploads
     from extend_provider.hooks.extend import ExtendHook
 
-#: Objects that are checked, or uploaded, at the same time.
-PARALLEL = 16
 #: Extend's reason for a file above its size limit; also used if only the HTTP status says so.
 FILE_TOO_LARGE = "FILE_SIZE_TOO_LARGE"
 CONTENT_TOO_LARGE = 413
@@ -67,40 +64,18 @@ class Checked:
     policy: str = ""
 
 
-def check_objects(stores: Stores, documents: Iterable[Document]) -> Iterator[Checked]:
-    """Check each document's object again; yield the documents with their status, in order.
+def check_objects(stores: Stores, documents: Sequence[Document]) -> list[Checked]:
+    """Check each document's object again; return the documents with their status, in order.
 
-    Objects that were found by a listing are listed again if that is cheaper; the listed tag shows whether an
-    object was replaced. In a bucket that keeps versions, each one is found out too, so Extend reads exactly
-    what was checked even if the object is replaced meanwhile.
+    The tag shows whether an object was replaced. In a bucket that keeps versions, each one is found out too,
+    so Extend reads exactly what was checked even if the object is replaced meanwhile.
     """
-    documents = list(documents)
-    listed = _listed_again(stores, documents)
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        yield from pool.map(lambda document: _check(stores, document, listed), documents)
+    places = [Located.of(document.uri) for document in documents]
+    seen = stores.look_up(places, [document.last_modified for document in documents])
+    return list(map(_checked, documents, seen))
 
 
-def _listed_again(stores: Stores, documents: Sequence[Document]) -> dict[Located, Found | Absent]:
-    below: dict[Located, dict[str, Document]] = {}
-    for document in documents:
-        place = Located.of(document.uri)
-        if (prefix := stores.listing_of(place)) is not None:
-            below.setdefault(prefix, {})[place.key] = document
-    listed: dict[Located, Found | Absent] = {}
-    for prefix, wanted in below.items():
-        store = stores.of(prefix.root)
-        if isinstance(store, ListsFromAnywhere):
-            newest = max(wanted, key=lambda key: wanted[key].last_modified)
-            found = relist(store, prefix, sorted(wanted), newest)
-            listed |= {Located(prefix.root, key): seen for key, seen in found.items()}
-    return listed
-
-
-def _check(stores: Stores, document: Document, listed: Mapping[Located, Found | Absent]) -> Checked:
-    place = Located.of(document.uri)
-    seen: Seen | None = listed.get(place)
-    if seen is None:
-        seen = stores.of(place.root).look_up(place)
+def _checked(document: Document, seen: Seen) -> Checked:
     if isinstance(seen, Absent):
         return _ended(document, "FAILED", OBJECT_DELETED, "The object was deleted after its discovery.")
     if isinstance(seen, Forbidden):
@@ -206,7 +181,7 @@ def _upload_all(
 
     hook.get_conn()  # one session for all threads
     with uploads:
-        pool = concurrent.futures.ThreadPoolExecutor(PARALLEL)
+        pool = concurrent.futures.ThreadPoolExecutor(LOOK_UPS)
         try:
             futures = [pool.submit(upload, item) for item in items]
             # An error that is not a document's own would fail the other uploads as well.
@@ -242,7 +217,7 @@ def _upload(stores: Stores, item: Checked, hook: ExtendHook) -> StoredFile | _Re
     except UnreadableError as error:
         return _ended(document, error.status, error.reason, str(error)).document
     except ObjectChangedError:
-        now = _check(stores, document, {}).document
+        now = _checked(document, stores.of(place.root).look_up(place)).document
         if now.status is None:
             raise
         return now

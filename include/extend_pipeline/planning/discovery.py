@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import datetime as dt
 import itertools
@@ -32,8 +31,6 @@ from extend_provider.client.validation import is_supported_type
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.api import Warehouse
 
-#: Named objects that are looked up at the same time.
-_LOOK_UPS = 16
 #: Most named objects in one piece.
 _NAMED_AT_ONCE = 1000
 
@@ -200,16 +197,15 @@ def _look_up(stores: Stores, addresses: range, settings: Settings) -> Iterator[D
 
 
 def look_up(stores: Stores, items: Sequence[SourceItem]) -> Iterator[tuple[SourceItem, Seen, Document]]:
-    """Yield each named object, what its store says of it, and the document that it is."""
-    with concurrent.futures.ThreadPoolExecutor(_LOOK_UPS) as pool:
-        for item, seen in zip(items, pool.map(lambda item: _look(stores, item), items), strict=True):
-            yield item, seen, _looked_up(item, seen)
+    """Yield each named object, what its store says of it, and the document that it is.
 
-
-def _look(stores: Stores, item: SourceItem) -> Seen:
-    """Look up a named object, unless its name cannot be written: the store might not accept it."""
-    unfit = None if written(item.uri) == item.uri else _unfit_name(item.uri)
-    return unfit or stores.of(item.root).look_up(item.place)
+    An object whose name cannot be written is not looked up: the store might not accept the name.
+    """
+    unfit = {item: why for item in items if written(item.uri) != item.uri and (why := _unfit_name(item.uri))}
+    seen = iter(stores.look_up([item.place for item in items if item not in unfit]))
+    for item in items:
+        found = unfit.get(item) or next(seen)
+        yield item, found, _looked_up(item, found)
 
 
 class _Addresses:

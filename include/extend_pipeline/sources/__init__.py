@@ -7,20 +7,25 @@
 
 from __future__ import annotations
 
+import posixpath
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from extend_pipeline.sources.addresses import SourceItem
 from extend_pipeline.sources.objects import (
+    LOOK_UPS,
     Absent,
     Forbidden,
     Found,
+    ListsFromAnywhere,
     Located,
     ObjectChangedError,
     Seen,
     Store,
     Unusable,
     canonical,
+    relist,
 )
 
 __all__ = [
@@ -66,12 +71,47 @@ class Stores:
                 self._opened[key] = self._open(scheme, root)
             return self._opened[key]
 
-    def listing_of(self, place: Located) -> Located | None:
-        """Return the prefix of the source whose listing has the object; None if it was named itself."""
-        for item in self._source:
-            if item.is_prefix and item.covers(*place):
-                return item.place
-        return None
+    def look_up(self, places: Sequence[Located], modified: Sequence[str] | None = None) -> list[Seen]:
+        """Return each object as it is now: by listings where these are cheaper, otherwise one by one.
+
+        :param places: distinct ones.
+        :param modified: when each was last modified, as far as that is known, to find out whether its bucket
+            keeps versions. Without it no version is needed.
+        """
+        listed = self._listed(places, dict(zip(places, modified, strict=True)) if modified else {})
+
+        def look(place: Located) -> Seen:
+            seen = listed.get(place)
+            return self.of(place.root).look_up(place) if seen is None else seen
+
+        with ThreadPoolExecutor(LOOK_UPS) as pool:
+            return list(pool.map(look, places))
+
+    def _listed(
+        self, places: Sequence[Located], modified: Mapping[Located, str]
+    ) -> dict[Located, Found | Absent]:
+        listed: dict[Located, Found | Absent] = {}
+        for prefix, below in self._prefixes(places).items():
+            store = self.of(prefix.root)
+            if isinstance(store, ListsFromAnywhere):
+                newest = max(below, key=modified.__getitem__).key if modified else None
+                seen = relist(store, prefix, sorted(place.key for place in below), newest)
+                listed |= {Located(prefix.root, key): each for key, each in seen.items()}
+        return listed
+
+    def _prefixes(self, places: Sequence[Located]) -> dict[Located, list[Located]]:
+        """Divide objects by the prefix to list: that of the source, or the folder of all that were named."""
+        found: dict[Located, list[Located]] = {}
+        named: dict[str, list[Located]] = {}
+        prefixes = [item for item in self._source if item.is_prefix]
+        for place in places:
+            item = next((item for item in prefixes if item.covers(*place)), None)
+            group = named.setdefault(place.root, []) if item is None else found.setdefault(item.place, [])
+            group.append(place)
+        for root, group in named.items():
+            folder = posixpath.commonprefix([place.key for place in group]).rpartition("/")
+            found.setdefault(Located(root, "".join(folder[:2])), []).extend(group)
+        return found
 
     def _open(self, scheme: str, root: str) -> Store:
         # Imported here, because each brings the libraries of its own kind.

@@ -108,6 +108,8 @@ def just_before(key: str) -> str:
     return longer if len(longer.encode()) <= MOST_KEY_BYTES else key[:-1]
 
 
+#: Objects that are looked up, checked or uploaded at the same time.
+LOOK_UPS: Final = 16
 #: Fewest objects on a page for which the page is cheaper than a request for each.
 FEWEST_RELISTED: Final = 16
 #: One page with fewer of them is accepted for so many keys, because those that follow may be close together.
@@ -168,16 +170,17 @@ def unlisted_folder(folder: str) -> Unusable:
 class ListsFromAnywhere(Protocol):
     """A store that can begin a listing at any key."""
 
-    def page_from(self, prefix: Located, key: str, newest: str) -> ListedPage | None:
+    def page_from(self, prefix: Located, key: str, newest: str | None) -> ListedPage | None:
         """Return one page that begins with a key; None if the objects have to be looked up one by one.
 
         :param newest: the key of the object that was written last; its versions tell those of all others.
+            None if no version is needed.
         """
         ...
 
 
 def relist(
-    store: ListsFromAnywhere, prefix: Located, keys: Sequence[str], newest: str
+    store: ListsFromAnywhere, prefix: Located, keys: Sequence[str], newest: str | None
 ) -> dict[str, Found | Absent]:
     """Look up many objects by listing them; return the results by key.
 
@@ -186,7 +189,7 @@ def relist(
     out, and the caller looks them up one by one.
 
     :param keys: below the prefix, distinct and sorted.
-    :param newest: the key of the object that was written last.
+    :param newest: see :meth:`ListsFromAnywhere.page_from`.
     """
     seen: dict[str, Found | Absent] = {}
     if len(keys) < FEWEST_RELISTED:

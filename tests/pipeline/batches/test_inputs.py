@@ -55,7 +55,7 @@ def presigned(stores: Stores, checked: list[Checked]) -> list[FileInput]:
 
 def test_an_untouched_object_is_sent_as_it_was_found(s3: S3, inbox: str, stores: Stores) -> None:
     document = put(s3, inbox, "a.pdf", b"content")
-    assert list(check_objects(stores, [document])) == [Checked(document)]
+    assert check_objects(stores, [document]) == [Checked(document)]
 
 
 def test_a_deleted_object_keeps_its_row_and_is_not_sent(s3: S3, inbox: str, stores: Stores) -> None:
@@ -84,7 +84,7 @@ def test_a_replaced_object_is_left_to_the_next_discovery(s3: S3, inbox: str, sto
 def test_the_checked_version_is_read_if_s3_keeps_versions(s3: S3, inbox: str, stores: Stores) -> None:
     s3.client.put_bucket_versioning(Bucket=inbox, VersioningConfiguration={"Status": "Enabled"})
     document = put(s3, inbox, "a.pdf", b"the one that was checked")
-    checked = list(check_objects(stores, [document]))
+    checked = check_objects(stores, [document])
     put(s3, inbox, "a.pdf", b"the one that came between")
     (file,) = presigned(stores, checked)
     assert urllib.request.urlopen(str(file.url)).read() == b"the one that was checked"

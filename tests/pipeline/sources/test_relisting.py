@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_pipeline.batches.inputs import PARALLEL, check_objects
+from extend_pipeline.batches.inputs import check_objects
 from extend_pipeline.batches.probing import probed
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.sources import Found, Located
-from extend_pipeline.sources.objects import ListedPage, just_before, relist
+from extend_pipeline.sources import Found, Located, Stores
+from extend_pipeline.sources.objects import LOOK_UPS, ListedPage, just_before, relist
 from extend_pipeline.sources.s3.store import S3Store
 from fixtures.sources.discovered import discovered, settings
 from fixtures.sources.s3 import S3
@@ -42,7 +42,7 @@ def sent_after(s3: S3, documents: list[Document], **others: Any) -> tuple[dict[s
     """Look at documents again, sign their URLs; return their reasons by name, and the requests it took."""
     stores = settings("s3://inbox/in/", **others).stores()
     s3.requests()
-    checked = probed(stores, list(check_objects(stores, documents)), "aws_default")
+    checked = probed(stores, check_objects(stores, documents), "aws_default")
     assert [item.document.uri for item in checked] == [document.uri for document in documents]
     for item in checked:
         stores.of("s3://inbox").signed_url(place_of(item.document), item.version_id, 300)
@@ -112,7 +112,7 @@ def test_of_a_bucket_with_versions_each_url_has_its_version(
     s3.rule(bucket, deny=deny)
     stores = settings("s3://inbox/in/").stores()
     s3.requests()
-    checked = list(check_objects(stores, documents))
+    checked = check_objects(stores, documents)
     assert {place_of(item.document).key: item.version_id for item in checked} == {
         "in/0000.pdf": None,
         **versions,
@@ -125,7 +125,7 @@ def test_versions_are_not_listed_where_a_bucket_keeps_none(s3: S3) -> None:
     stores = settings("s3://inbox/in/").stores()
     s3.requests()
     for _ in range(2):
-        assert len(list(check_objects(stores, documents))) == 20
+        assert len(check_objects(stores, documents)) == 20
     assert s3.requests() == {"HeadObject": 1, "ListObjectsV2": 2}
 
 
@@ -139,7 +139,7 @@ def test_a_newest_object_that_is_gone_tells_nothing_of_the_others(
     s3.client.delete_object(Bucket="inbox", Key="in/0003.pdf")
     s3.put("inbox", "in/0007.pdf", b"another")
     s3.rule("inbox", deny=deny)
-    checked = list(check_objects(settings("s3://inbox/in/").stores(), documents))
+    checked = check_objects(settings("s3://inbox/in/").stores(), documents)
     assert {item.document.name: item.document.reason for item in checked if item.document.reason} == {
         "0003.pdf": OBJECT_DELETED,
         "0007.pdf": OBJECT_REPLACED,
@@ -157,7 +157,7 @@ def test_while_s3_is_too_busy_for_one_head_nothing_else_is_requested(
     s3.rule("inbox", slow_down=1000)
     s3.requests()
     with pytest.raises(PipelineSourceError, match="The next attempt of this task asks again") as caught:
-        list(check_objects(stores, documents))
+        check_objects(stores, documents)
     assert caught.value.retryable
     assert s3.requests().keys() == {"HeadObject"}
 
@@ -177,14 +177,80 @@ def test_objects_that_a_listing_does_not_tell_of_are_looked_up(s3: S3, rule: dic
     assert {name: reason for name, reason in reasons.items() if reason} == {"0030.pdf": OBJECT_REPLACED}
 
 
-def test_few_or_named_objects_are_looked_up_one_by_one(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_objects_are_looked_up_one_by_one(s3: S3) -> None:
     documents = fill(s3, 40)
     s3.requests()
-    assert len(list(check_objects(settings("s3://inbox/in/").stores(), documents[:5]))) == 5
+    assert len(check_objects(settings("s3://inbox/in/").stores(), documents[:5])) == 5
     assert s3.requests() == {"HeadObject": 5}
-    named = settings([f"s3://inbox/in/{number:04}.pdf" for number in range(40)]).stores()
-    assert len(list(check_objects(named, documents))) == 40
-    assert s3.requests() == {"HeadObject": 40}
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param([f"s3://inbox/in/{number:04}.pdf" for number in range(60)], id="named"),
+        pytest.param((), id="failed before"),
+    ],
+)
+def test_named_objects_are_checked_by_a_listing_of_their_folder(s3: S3, source: Any, versioned: bool) -> None:
+    documents = fill(s3, 60, versioned=versioned)
+    s3.put("inbox", "in/0007.pdf", b"another")
+    s3.client.delete_object(Bucket="inbox", Key="in/0059.pdf")
+    stores = Stores(settings(source).source if source else (), aws_conn_id="aws_default")
+    s3.requests()
+    checked = check_objects(stores, documents[1:])
+    assert s3.requests() == {"HeadObject": 1, "ListObjectVersions" if versioned else "ListObjectsV2": 1}
+    assert [item.document.uri for item in checked] == [document.uri for document in documents[1:]]
+    assert {item.document.name: item.document.reason for item in checked if item.document.reason} == {
+        "0007.pdf": OBJECT_REPLACED,
+        "0059.pdf": OBJECT_DELETED,
+    }
+    assert {item.version_id is not None for item in checked if not item.document.reason} == {versioned}
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_named_objects_are_discovered_by_a_listing_of_their_folder(s3: S3, versioned: bool) -> None:
+    by_prefix = fill(s3, 60, versioned=versioned)
+    s3.client.delete_object(Bucket="inbox", Key="in/0013.pdf")
+    named = [f"s3://inbox/in/{number:04}.pdf" for number in reversed(range(60))]
+    s3.requests()
+    documents = discovered(settings(named))
+    assert s3.requests() == {"ListObjectsV2": 1}
+    assert [document.uri for document in documents] == named
+    gone = documents.pop(-14)
+    assert (gone.name, gone.status, gone.reason) == ("0013.pdf", "FAILED", OBJECT_DELETED)
+    assert documents == [each for each in reversed(by_prefix) if each.name != "0013.pdf"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_objects_of_several_buckets_and_folders_are_told_apart(s3: S3, count: int) -> None:
+    for number in range(count):
+        s3.bucket(f"inbox-{number}")
+        for folder in ("a", "b"):
+            for name in range(20):
+                s3.put(f"inbox-{number}", f"{folder}/{name:02}.pdf", f"{number} {folder}".encode())
+    named = [
+        f"s3://inbox-{number}/{folder}/{name:02}.pdf"
+        for name in range(20)
+        for folder in ("b", "a")
+        for number in range(count)
+    ]
+    s3.requests()
+    documents = discovered(settings(named))
+    assert s3.requests() == {"ListObjectsV2": count}
+    assert [document.uri for document in documents] == named
+    assert len({document.etag for document in documents}) == 2 * count
+
+
+@pytest.mark.parametrize("deny", [["s3:ListBucket"], ["s3:ListBucket", "s3:ListBucketVersions"]])
+def test_named_objects_need_no_right_to_list(s3: S3, deny: list[str]) -> None:
+    documents = fill(s3, 40)
+    s3.rule("inbox", deny=deny)
+    wanted = settings([document.uri for document in documents])
+    s3.requests()
+    assert discovered(wanted) == documents
+    assert s3.requests() == {"HeadObject": 40, "ListObjectsV2": 1}
+    assert {item.document.status for item in check_objects(wanted.stores(), documents)} == {None}
 
 
 class Pages:
@@ -193,7 +259,7 @@ class Pages:
     def __init__(self) -> None:
         self.asked = 0
 
-    def page_from(self, prefix: Located, key: str, newest: str) -> ListedPage:
+    def page_from(self, prefix: Located, key: str, newest: str | None) -> ListedPage:
         self.asked += 1
         first = int(key)
         found = {f"{n:09}": Found(f"{n:09}", "tag", 1, None) for n in range(first, first + 100)}
@@ -221,7 +287,7 @@ def test_scattered_objects_are_looked_up_after_a_few_pages(
 
 def test_a_listing_that_does_not_get_ahead_ends() -> None:
     class Stuck(Pages):
-        def page_from(self, prefix: Located, key: str, newest: str) -> ListedPage:
+        def page_from(self, prefix: Located, key: str, newest: str | None) -> ListedPage:
             self.asked += 1
             return ListedPage({}, "0")
 
@@ -234,7 +300,7 @@ def test_a_listing_that_does_not_get_ahead_ends() -> None:
 def test_as_many_connections_are_kept_open_as_objects_are_looked_up_at_a_time() -> None:
     store = settings("s3://inbox/in/").stores().of("s3://inbox")
     assert isinstance(store, S3Store)
-    assert getattr(store.client.meta.config, "max_pool_connections", None) == PARALLEL
+    assert getattr(store.client.meta.config, "max_pool_connections", None) == LOOK_UPS
 
 
 def test_a_directory_bucket_is_not_listed_again_because_it_lists_in_no_order() -> None:

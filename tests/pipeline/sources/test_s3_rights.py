@@ -209,7 +209,7 @@ def test_one_document_that_may_not_be_read_stops_no_other(
     documents = [put(s3, f"in/{number}.pdf", **KMS) for number in range(3)]
     s3.rule(inbox, "in/0.pdf", deny=["kms:Decrypt"])
     check_rights(connect(), documents, "aws_default")
-    checked = probed(connect(), list(check_objects(connect(), documents)), "aws_default")
+    checked = probed(connect(), check_objects(connect(), documents), "aws_default")
     assert [item.document.reason for item in checked] == [OBJECT_FORBIDDEN, None, None]
     assert "kms:Decrypt" in str(checked[0].document.message)
 
@@ -236,7 +236,7 @@ def test_a_version_is_named_only_if_it_may_be_read_so(
     if not readable:
         s3.rule(inbox, deny=["s3:GetObjectVersion"])
     stores = connect()
-    checked = probed(stores, list(check_objects(stores, documents)), "aws_default")
+    checked = probed(stores, check_objects(stores, documents), "aws_default")
     assert {item.document.status for item in checked} == {None}
     assert {item.version_id is not None for item in checked} == {readable}
     store = stores.of("s3://inbox")

@@ -135,7 +135,7 @@ def test_files_are_uploaded_because_they_have_no_url(
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", extend_api.connection_json())
     wanted = settings(f"file://{inbox}/", glob="*.txt")
     stores = wanted.stores()
-    checked = list(check_objects(stores, discovered(wanted, stores)))
+    checked = check_objects(stores, discovered(wanted, stores))
     with ExtendHook() as hook:
         uploads = Uploads(ObjectStoragePath(f"file://{inbox}/uploads"), hook.settings)
         (file,) = file_inputs(stores, checked, hook, uploads, transfer="presign", expires_in=300)

@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from extend_pipeline.sources.objects import LOOK_UPS
 from extend_pipeline.sources.s3.answers import Answer
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ DIRECTORY_BUCKET: Final = "--x-s3"
 #: Attempts in all when S3 is throttling (``SlowDown``) or fails for the moment; the delay grows to 20 s.
 _ATTEMPTS: Final = 6
 _BACKOFF: Final = 0.2
-#: Connections that are kept open; as many as objects are checked or uploaded at the same time
-#: (``batches.inputs.PARALLEL``), because a further one is closed after every request.
-_CONNECTIONS: Final = 16
 _BUSY: Final = (429, 500, 502, 503, 504)
 #: Seconds that S3 has to answer with one byte.
 _PROBE_TIMEOUT: Final = 30
@@ -143,7 +141,7 @@ def _client(hook: S3Hook, region: str | None = None) -> S3Client:
     ours = Config(
         signature_version="s3v4",
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        max_pool_connections=_CONNECTIONS,
+        max_pool_connections=LOOK_UPS,  # a further one would be closed after every request
     )
     client: S3Client = hook.get_client_type(region_name=region, config=ours.merge(hook.config))
     return client

@@ -79,7 +79,7 @@ class S3Store:
         except ClientError as error:
             raise self._unreadable(prefix, error) or error from None
 
-    def page_from(self, prefix: Located, key: str, newest: str) -> ListedPage | None:
+    def page_from(self, prefix: Located, key: str, newest: str | None) -> ListedPage | None:
         """List one page from a key on; None if the objects have to be looked up one by one.
 
         In a bucket that keeps versions, that is so unless the policy allows to list them: without its version
@@ -88,7 +88,7 @@ class S3Store:
         bucket, after = bucket_of(prefix), just_before(key)
         if bucket.endswith(DIRECTORY_BUCKET):  # it lists in no order
             return None
-        if self._keeps_versions(Located(prefix.root, newest)) is False:
+        if newest is None or self._keeps_versions(Located(prefix.root, newest)) is False:
             return objects_page(self.client, prefix, after)
         if (page := versions_page(self.client, prefix, after)) is None:
             log.info(
