@@ -31,10 +31,11 @@ _CUT: Final = f"cut {secrets.token_hex(16)}"
 _CUT_KEY: Final = _CUT.encode()
 #: The members of an extraction's output, unless it is a map of fields.
 _OF_AN_EXTRACTION: Final = frozenset({"value", "metadata"})
-_DIGITS: Final = bytes.maketrans(b".123456789", b"0000000000")
-#: Part of each number that a double may not keep, once every digit is replaced by a zero.
-_TOO_LONG: Final = b"0" * (_SAFE_LENGTH + 1)
-_SMALL: Final = re.compile(rb"0[eE]-000")
+#: Makes every digit a zero, and every exponent one with a small letter.
+_DIGITS: Final = bytes.maketrans(b".123456789E", b"0000000000e")
+#: Parts of the numbers that a double may not keep, once their digits are zeros: they are long, or very small.
+_LONG: Final = b"0" * (_SAFE_LENGTH + 1)
+_SMALL: Final = b"0e-000"
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 #: Escapes of JSON: surrogates, and escaped backslashes, so that ``\\ud800`` does not count as a surrogate.
 _ESCAPES: Final = re.compile(
@@ -219,10 +220,7 @@ def _place(line: bytes, text: bytes, after: int) -> int:
 
 def _is_exact(text: bytes) -> bool:
     zeros = text.translate(_DIGITS)
-    if _TOO_LONG in zeros:
-        return False
-    # Two plain searches first: they take a tenth of what the pattern takes.
-    return not ((b"e-000" in zeros or b"E-000" in zeros) and _SMALL.search(zeros))
+    return _LONG not in zeros and _SMALL not in zeros
 
 
 def _exact_float(text: str) -> float | str:
