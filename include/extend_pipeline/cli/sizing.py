@@ -22,19 +22,19 @@ BATCHES_PER_RUN: Final = 1024
 #: Share of the requests per second to plan with: other DAGs and people use the same organization's limit.
 USABLE_SHARE: Final = 0.9
 #: Seconds for which one batch occupies a worker's slot, all its tasks together. 10,000 documents in ten
-#: batches took 76.6 s through four slots on two cores (LocalExecutor, DuckDB; S3 and Extend's emulator, which
-#: answer at once, on the same machine): 4 × 76.6 / 10. Collecting at Extend's pace comes on top.
-WORKER_SECONDS: Final = 31.0
-#: Seconds that one batch takes to land, the start of its process included. In another such run ten batches
-#: landed one after another, in a pool of one slot, in 18.9 s. The SQL alone takes 0.44 to 0.62 s
+#: batches took 41.6 s through four slots on two cores (LocalExecutor, DuckDB; S3 and Extend's emulator, which
+#: answer at once, on the same machine): 4 × 41.6 / 10. Collecting at Extend's pace comes on top.
+WORKER_SECONDS: Final = 17.0
+#: Seconds that one batch takes to land, the start of its process included. The ten load tasks of such a run,
+#: cleared together, took 7.3 s. The SQL alone takes 0.44 to 0.62 s
 #: (CONTRIBUTING.md, 1,000 documents; the latter after 1,000,000 others).
-LANDING_SECONDS: Final = 1.9
+LANDING_SECONDS: Final = 0.8
 #: Task slots of a worker with two cores: as many as that run had.
 SLOTS_PER_WORKER: Final = 4
 #: Megabytes of a task's process: the most that was measured (docs/warehouses.md, "How a part lands").
 TASK_MEGABYTES: Final = 390
 #: Triggers of a triggerer: the default of ``[triggerer] capacity``. With 1,000 deferred batches one triggerer
-#: took 11 % of a core and 161 MB, and its loop was late by 3.5 ms (p99).
+#: took 6 % of a core and 161 MB, and its loop was late by 2.1 ms (p99).
 TRIGGERS_PER_TRIGGERER: Final = 1000
 #: Seconds after which the end of a batch is noticed by webhook: the longest time between two looks into the
 #: inbox (``extend_provider.batch.watching``). By polling it is the poke interval.

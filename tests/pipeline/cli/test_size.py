@@ -49,17 +49,17 @@ def test_ten_million_documents_take_what_a_calculator_says() -> None:
             "runs per minute": 10_000_000 / 300 * 60,
             # One request for each document and nine lists for each batch, at 67.5 a second.
             "requests per second": (10_000_000 + 10_000 * 9) / 67.5,
-            "landing": 10_000 * 1.9,
+            "landing": 10_000 * 0.8,
         }
     )
     assert needed.binding == "runs per minute"
     # The limit, then the last document: its run, one poke interval, its tasks and 1,000 requests at 67.5/s.
-    assert needed.seconds == pytest.approx(2_000_000 + 60 + 60 + 31 + 1000 / 67.5)
-    # 5 documents/s are at Extend, or on the way, for 151 s: 755, so one batch, and one that drains.
+    assert needed.seconds == pytest.approx(2_000_000 + 60 + 60 + 17 + 1000 / 67.5)
+    # 5 documents/s are at Extend, or on the way, for 137 s: 685, so one batch, and one that drains.
     assert needed.slots == 2
     assert needed.batch_seconds == pytest.approx(60 + 2000 / 5)
     assert dataclasses.astuple(needed.requests) == (10_000, 90_000, 10_000_000)
-    # A batch every 200 s occupies a slot for 46 s.
+    # A batch every 200 s occupies a slot for 32 s.
     assert (needed.triggerers, needed.worker_slots, needed.workers) == (1, 1, 1)
     assert (needed.raw_bytes, needed.table_bytes) == pytest.approx((22e9, 24e9))
     assert needed.credits == 60_000_000
@@ -70,10 +70,10 @@ def test_a_plan_of_many_runs_needs_more_of_everything() -> None:
     load = Load(**{**USUAL, "runs_per_minute": 6000, "seconds_per_run": 600}, webhooks=True)
     needed = size(load)
     assert needed.binding == "runs per minute"
-    assert needed.slots == 66  # 100 × (600 + 15 + 31) / 1,000, and one
-    assert needed.worker_slots == 4  # a batch every 10 s, for 31 s
+    assert needed.slots == 65  # 100 × (600 + 15 + 17) / 1,000, and one
+    assert needed.worker_slots == 2  # a batch every 10 s, for 17 s
     many = size(dataclasses.replace(load, seconds_per_run=86_400))
-    assert (many.slots, many.triggerers) == (8_646, 9)
+    assert (many.slots, many.triggerers) == (8_645, 9)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_a_plan_of_many_runs_needs_more_of_everything() -> None:
     [
         ({}, "runs per minute"),
         ({"runs_per_minute": 60_000}, "requests per second"),
-        ({"runs_per_minute": 60_000, "webhooks": True}, "landing"),
-        ({"runs_per_minute": 60_000, "requests_per_second": 1000}, "landing"),
+        ({"runs_per_minute": 120_000, "webhooks": True}, "landing"),
+        ({"runs_per_minute": 120_000, "requests_per_second": 2000}, "landing"),
         ({"requests_per_second": 1}, "requests per second"),
     ],
 )
@@ -94,13 +94,12 @@ def test_the_limit_that_decides_is_named(changes: dict[str, Any], binding: str) 
 
 
 def test_no_more_is_in_flight_than_the_narrowest_limit_lets_through() -> None:
-    fast = {**USUAL, "runs_per_minute": 60_000}
-    assert (
-        size(Load(**fast, webhooks=True)).slots == 57
-    )  # landing: 526.3 documents/s × 106 s / 1,000, and one
+    fast = {**USUAL, "runs_per_minute": 120_000}
+    # Landing: 1,250 documents/s × 92 s / 1,000, and one.
+    assert size(Load(**fast, webhooks=True)).slots == 116
     polled = size(Load(**fast))
-    assert polled.slots == 12  # requests: 67.5 documents/s × 151 s / 1,000, and one
-    assert polled.worker_slots == 4  # a batch every 14.9 s, for 31 s and 1,000 requests at 67.5/s
+    assert polled.slots == 11  # requests: 67.5 documents/s × 137 s / 1,000, and one
+    assert polled.worker_slots == 3  # a batch every 14.9 s, for 17 s and 1,000 requests at 67.5/s
     assert size(Load(**{**fast, "requests_per_second": 10})).slots == 3
 
 
@@ -163,7 +162,7 @@ def test_the_command_prints_the_table(
     assert main(COMMAND) == 0
     printed = capsys.readouterr().out
     for row in (
-        "23.2 days",
+        "23.1 days",
         "the limit is runs per minute",
         "10,100,000",
         "22.0 GB",
