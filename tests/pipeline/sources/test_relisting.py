@@ -222,6 +222,37 @@ def test_named_objects_are_discovered_by_a_listing_of_their_folder(s3: S3, versi
     assert documents == [each for each in reversed(by_prefix) if each.name != "0013.pdf"]
 
 
+def test_whatever_a_key_looks_like_a_listing_tells_the_same_as_its_head(s3: S3) -> None:
+    s3.bucket("inbox")
+    odd = [
+        "a b",
+        "a+b",
+        "a%20b",
+        "ä",
+        "a\u0308",
+        "日本",
+        "🎉",
+        "\uffee",
+        "&amp;",
+        "<x>",
+        "'",
+        '"',
+        "a//b",
+        "~",
+        "!",
+        "=",
+    ]
+    keys = [f"in/{name}-{number}.pdf" for name in odd for number in range(2)]
+    for number, key in enumerate(keys):
+        s3.put("inbox", key, f"content {number}".encode())
+    named = [f"s3://inbox/{key}" for key in keys]
+    s3.requests()
+    documents = discovered(settings(named))
+    assert s3.requests() == {"ListObjectsV2": 1}
+    assert [document.uri for document in documents] == named
+    assert documents == [document for uri in named for document in discovered(settings([uri]))]
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_objects_of_several_buckets_and_folders_are_told_apart(s3: S3, count: int) -> None:
     for number in range(count):
