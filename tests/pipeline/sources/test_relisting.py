@@ -15,7 +15,7 @@ from extend_pipeline.batches.inputs import check_objects
 from extend_pipeline.batches.probing import probed
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
 from extend_pipeline.exceptions import PipelineSourceError
-from extend_pipeline.sources import Found, Located, Stores
+from extend_pipeline.sources import Absent, Found, Located, Stores
 from extend_pipeline.sources.objects import LOOK_UPS, ListedPage, just_before, relist
 from extend_pipeline.sources.s3.store import S3Store
 from fixtures.sources.discovered import discovered, settings
@@ -326,6 +326,25 @@ def test_a_listing_that_does_not_get_ahead_ends() -> None:
     keys = [f"1{number:04}" for number in range(1000)]
     assert relist(store, Located("s3://inbox", ""), keys, keys[-1]) == {}
     assert store.asked == 1
+
+
+def test_what_is_listed_is_the_prefix_of_the_source_or_the_folder_of_what_was_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Empty:
+        def __init__(self) -> None:
+            self.listed: list[str] = []
+
+        def page_from(self, prefix: Located, key: str, newest: str | None) -> ListedPage:
+            self.listed.append(f"{prefix.uri} from {key}")
+            return ListedPage({}, None)
+
+    store = Empty()
+    monkeypatch.setattr(Stores, "of", lambda _, root: store)
+    stores = settings(["s3://inbox/out/", "s3://inbox/in/a/0.pdf"]).stores()
+    keys = [f"{folder}/{number}.pdf" for folder in ("in/b", "in/a", "out/x") for number in range(20)]
+    assert stores.look_up([Located("s3://inbox", key) for key in keys]) == [Absent()] * 60
+    assert sorted(store.listed) == ["s3://inbox/in/ from in/a/0.pdf", "s3://inbox/out/ from out/x/0.pdf"]
 
 
 def test_as_many_connections_are_kept_open_as_objects_are_looked_up_at_a_time() -> None:
