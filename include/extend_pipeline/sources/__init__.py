@@ -82,7 +82,9 @@ class Stores:
 
         def look(place: Located) -> Seen:
             seen = listed.get(place)
-            return self.of(place.root).look_up(place) if seen is None else seen
+            # Some stores list a new object late, and what was named has been in no listing before.
+            late = isinstance(seen, Absent) and self._prefix_of(place) is None
+            return self.of(place.root).look_up(place) if seen is None or late else seen
 
         with ThreadPoolExecutor(LOOK_UPS) as pool:
             return list(pool.map(look, places))
@@ -103,15 +105,19 @@ class Stores:
         """Divide objects by the prefix to list: that of the source, or the folder of all that were named."""
         found: dict[Located, list[Located]] = {}
         named: dict[str, list[Located]] = {}
-        prefixes = [item for item in self._source if item.is_prefix]
         for place in places:
-            item = next((item for item in prefixes if item.covers(*place)), None)
-            group = named.setdefault(place.root, []) if item is None else found.setdefault(item.place, [])
+            prefix = self._prefix_of(place)
+            group = named.setdefault(place.root, []) if prefix is None else found.setdefault(prefix, [])
             group.append(place)
         for root, group in named.items():
             folder = posixpath.commonprefix([place.key for place in group]).rpartition("/")
             found.setdefault(Located(root, "".join(folder[:2])), []).extend(group)
         return found
+
+    def _prefix_of(self, place: Located) -> Located | None:
+        """Return the prefix of the source that covers an object; None if it was named itself."""
+        covering = (item.place for item in self._source if item.is_prefix and item.covers(*place))
+        return next(covering, None)
 
     def _open(self, scheme: str, root: str) -> Store:
         # Imported here, because each brings the libraries of its own kind.
