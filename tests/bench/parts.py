@@ -59,8 +59,8 @@ PARTS: Sequence[Part] = (
         "landing",
         "Landing",
         "`land()` beside the barest SQL that ends in the same rows. `cpu` is in seconds, `peak` in MB. "
-        "`land()` has 256 MB and one thread, by default. The SQL has a gigabyte and two threads. One row of "
-        "each has as much memory as the other one.",
+        "`land()` has 256 MB and one thread, by default. The SQL has a gigabyte and two threads. Each "
+        "also has a row with the memory of the other.",
         whole=("--documents", "1000", "100000", "--items", "1000", "100000"),
         minutes=10,
     ),

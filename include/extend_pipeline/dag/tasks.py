@@ -26,7 +26,7 @@ from extend_pipeline.planning.record import LANDED_KEY, PIPELINE_KEY, landed_rec
 from extend_pipeline.planning.replay import check_whole
 from extend_pipeline.settings import Settings, read_settings, write_settings
 from extend_pipeline.settings.reachable import check_reachable
-from extend_pipeline.storage.raw_index import Entry, enter, land, task_provenance
+from extend_pipeline.storage.raw_index import Entry, land, task_provenance
 from extend_pipeline.storage.raw_zone import RawPart, part_path, write_part
 from extend_pipeline.storage.workspace import check_write_once, read_documents, run_folder
 from extend_provider.batch.attempts import AttemptMemory
@@ -275,7 +275,7 @@ def _land(
         provenance=origin,
         policy=policy or AS_BEFORE,
     )
-    return land(warehouse, enter(entry))
+    return land(warehouse, entry, is_new=True)
 
 
 def _part_path(settings: Settings, batch: str, name: str) -> ObjectStoragePath:

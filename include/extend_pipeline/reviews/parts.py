@@ -110,7 +110,7 @@ def land_parts(
     """Land the parts with this name."""
     landed = LandedParts(Counter(), Counter())
     for entry in _entries(folder, name, settings):
-        landing = raw_index.land(warehouse, raw_index.enter(entry))
+        landing = raw_index.land(warehouse, entry, is_new=True)
         landed.by_status.update(landing.by_status)
         landed.rows.update(landing.rows)
     return landed

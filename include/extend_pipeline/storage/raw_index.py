@@ -94,7 +94,7 @@ class Entry(Stored, frozen=True, kw_only=True):
 def enter(entry: Entry) -> Entry:
     """Write a part's entry into the index before the part lands; return it with the time of the landing.
 
-    Call it while the warehouse is open, so that entries are written in the order in which the parts land.
+    Call it when no other part can land before, so that entries are in the order in which parts land.
     """
     now = dt.datetime.now(dt.UTC)
     before = _read_entry(entry.part.uri)
@@ -120,18 +120,34 @@ def rewrite(entry: Entry) -> None:
     write_json(beside(entry.part.uri, _ENTRY), plain)
 
 
-def land(warehouse: Warehouse, entry: Entry, *, into: Place | None = None, withhold: bool = False) -> Landing:
+def land(
+    warehouse: Warehouse,
+    entry: Entry,
+    *,
+    is_new: bool = False,
+    into: Place | None = None,
+    withhold: bool = False,
+) -> Landing:
     """Land a part that is in the index, and mark that it has.
 
+    :param is_new: it is not in the index, or is to have a new entry: see :func:`enter`.
     :param into: the place of this warehouse; None: the place that the entry was made for.
     :param withhold: see :meth:`~extend_pipeline.warehouse.api.Warehouse.land`.
     """
+
+    def begin() -> Provenance:
+        nonlocal entry
+        if is_new:
+            entry = enter(entry)
+        return entry.provenance
+
     landing = warehouse.land(
         entry.part.read_documents(),
         entry.part.read_lines(),
-        provenance=entry.provenance,
+        provenance=dataclasses.replace(entry.provenance, raw_uri=entry.part.uri),
         policy=entry.policy,
         withhold=withhold,
+        begin=begin,
     )
     mark(entry, into)
     return landing

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from extend_pipeline.documents import Document
 from extend_pipeline.warehouse.dataset import Dataset
@@ -47,6 +47,7 @@ class Warehouse(Dataset):
         provenance: Provenance,
         policy: LandingPolicy = AS_BEFORE,
         withhold: bool = False,
+        begin: Callable[[], Provenance] | None = None,
     ) -> Landing:
         """Land one part whole, or nothing of it: one ``documents`` row for each document of the submission.
 
@@ -61,6 +62,8 @@ class Warehouse(Dataset):
         :param withhold: a part that the contract ``freeze`` refuses lands without its values: documents, runs
             and ``fields`` have their rows, the tables of its extractors none, and a row in ``problems``
             (``SCHEMA_CONTRACT``) names the part.
+        :param begin: called once the part has been read and, where the warehouse has a lock, no other one can
+            land before it; returns the provenance to land it with.
         :raises WarehouseError: if nothing could be landed; the message names the part and the statement.
         :raises SchemaContractError: if the contract ``freeze`` refuses the part and nothing is withheld.
         """

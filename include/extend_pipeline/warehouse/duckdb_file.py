@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
@@ -239,6 +239,7 @@ class DuckDBWarehouse(Warehouse):
         provenance: Provenance,
         policy: LandingPolicy = AS_BEFORE,
         withhold: bool = False,
+        begin: Callable[[], Provenance] | None = None,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
         with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
@@ -246,6 +247,8 @@ class DuckDBWarehouse(Warehouse):
             part = self.parsed(submission, raw_lines, Path(folder), name=provenance.part)
             self._migrate(make=True)
             session = Session(self._connected(), f"Part {provenance.part} into {self.path}")
+            if begin is not None:
+                provenance = begin()
             with self.memory_for(part, session):
                 return Load(session, self.dataset, part, provenance, policy, withhold=withhold).run()
 

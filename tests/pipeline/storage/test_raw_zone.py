@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,25 @@ def test_deleted_runs_land_as_a_part(tmp_path: Path) -> None:
         ("NEEDS_REVIEW", "RUN_DELETED", "It is gone.")
     ]
     assert [each.deleted for each in read_index(workspace)] == [None, "It is gone."]
+
+
+def test_entries_are_in_the_order_in_which_parts_land(tmp_path: Path) -> None:
+    workspace, file = f"file://{tmp_path}/workspace", tmp_path / "warehouse.duckdb"
+    first, second = (
+        write_part(path(workspace, name), "batch_1", [document(1)], raw_lines(run(document(1))))
+        for name in ("first", "second")
+    )
+
+    def land_second() -> None:
+        with warehouse(file) as opened:
+            land(opened, entry(second), is_new=True)
+
+    with ThreadPoolExecutor(1) as other:
+        with warehouse(file) as opened:
+            opened.counts()  # has the file
+            waiting = other.submit(land_second)
+            with pytest.raises(TimeoutError):
+                waiting.result(1)
+            land(opened, entry(first), is_new=True)
+        waiting.result(60)
+    assert [each.part for each in read_index(workspace)] == [first, second]

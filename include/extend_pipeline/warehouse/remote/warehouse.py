@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -83,6 +83,7 @@ class RemoteWarehouse(Warehouse):
         provenance: Provenance,
         policy: LandingPolicy = AS_BEFORE,
         withhold: bool = False,
+        begin: Callable[[], Provenance] | None = None,
     ) -> Landing:
         session = self.session(f"Part {provenance.part} into {self.name}")
         with self._workbench() as workbench:
@@ -93,6 +94,8 @@ class RemoteWarehouse(Warehouse):
                 session.run("end planning", "COMMIT")
             self._migrate(make=True)
             with self._exclusive(session):
+                if begin is not None:
+                    provenance = begin()
                 return Sync(workbench, session, part, provenance, folder).land(policy, withhold=withhold)
 
     def check_writable(self) -> None:
