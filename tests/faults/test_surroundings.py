@@ -129,7 +129,7 @@ WRITES = {
         "extend_pipeline.batches.ledger:WorkspaceLedger.record",
     ),
     "collect": ("extend_pipeline.storage.raw_zone:PartWriter.add_document",),
-    "load": ("extend_pipeline.dag.tasks:enter", "extend_pipeline.dag.tasks:land"),
+    "load": ("extend_pipeline.storage.raw_index:enter", "extend_pipeline.dag.tasks:land"),
 }
 
 
