@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import itertools
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +36,7 @@ from extend_pipeline.planning.plan import Plan
 from extend_pipeline.planning.repetitions import Repetition
 from extend_pipeline.settings import Settings
 from extend_pipeline.storage.workspace import copy_whole, read_documents, write_documents, written_whole
+from extend_pipeline.temporary import temporary_folder
 from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.records import UnlandedDocument, WarehouseBusyError
 
@@ -83,7 +83,7 @@ class Planning:
         repetition = Repetition.of(self.settings, self.planner)
         for number in range(MOST_TRIES):
             self.sleep(_RANDOM.uniform(0.0, number))
-            with tempfile.TemporaryDirectory(prefix="extend-plan-") as folder:
+            with temporary_folder() as folder:
                 drafts = ObjectStoragePath(f"file://{folder}")
                 plan, reservations = self._draft(repetition, drafts)
                 if repetition.is_complete(plan) and not repetition.has_left:

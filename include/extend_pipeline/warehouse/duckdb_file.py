@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from extend_pipeline.documents import Document
+from extend_pipeline.temporary import temporary_folder
 from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.files import StagedFile, read_lines
 from extend_pipeline.warehouse.queries import summary
@@ -242,9 +243,9 @@ class DuckDBWarehouse(Warehouse):
         begin: Callable[[], Provenance] | None = None,
     ) -> Landing:
         """See :meth:`extend_pipeline.warehouse.api.Warehouse.land`."""
-        with tempfile.TemporaryDirectory(prefix="extend-load-") as folder:
+        with temporary_folder() as folder:
             # Before the file is opened: meanwhile another load may have it.
-            part = self.parsed(submission, raw_lines, Path(folder), name=provenance.part)
+            part = self.parsed(submission, raw_lines, folder, name=provenance.part)
             self._migrate(make=True)
             session = Session(self._connected(), f"Part {provenance.part} into {self.path}")
             if begin is not None:

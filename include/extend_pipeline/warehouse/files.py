@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from extend_pipeline.temporary import temporary_folder
 from extend_pipeline.warehouse.sql import literal
 
 #: What separates the columns of a page: a control character, which no JSON text has in it.
@@ -52,8 +52,8 @@ class StagedFile:
 @contextlib.contextmanager
 def staged(lines: Iterable[bytes]) -> Iterator[StagedFile]:
     """Write lines to a file that lasts as long as the context."""
-    with tempfile.TemporaryDirectory(prefix="extend-warehouse-") as folder:
-        file = StagedFile(Path(folder) / "records.ndjson")
+    with temporary_folder() as folder:
+        file = StagedFile(folder / "records.ndjson")
         try:
             for line in lines:
                 file.write_line(line)

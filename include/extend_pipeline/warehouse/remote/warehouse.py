@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Final, Self
 
 from extend_pipeline.documents import Document
+from extend_pipeline.temporary import temporary_folder
 from extend_pipeline.warehouse.api import Warehouse
 from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 from extend_pipeline.warehouse.files import StagedFile, read_lines
@@ -145,9 +144,9 @@ class RemoteWarehouse(Warehouse):
     def _workbench(self) -> Iterator[DuckDBWarehouse]:
         """Open an empty DuckDB file with the same dataset, in a temporary folder."""
         with (
-            tempfile.TemporaryDirectory(prefix="extend-load-") as folder,
+            temporary_folder() as folder,
             DuckDBWarehouse(
-                Path(folder) / f"{_WORKBENCH}.duckdb",
+                folder / f"{_WORKBENCH}.duckdb",
                 self.dataset,
                 conn_id=_WORKBENCH,
                 memory_limit_mb=self._memory_limit_mb,
