@@ -113,7 +113,7 @@ def postgres(folder: Path, documents: int) -> Iterator[None]:
 
     from extend_pipeline.warehouse.open import publish_snapshot
     from sandbox.stack.postgres import Postgres
-    from sandbox.stack.process import Component
+    from sandbox.stack.processes.process import Component
 
     server = Postgres(folder / "pg")
     component = Component("postgres", server.initialise(os.environ), folder / "postgres.log")

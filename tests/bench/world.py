@@ -27,8 +27,8 @@ from fixtures.extend.api import ExtendApi
 from fixtures.sources.s3 import S3
 from sandbox.airflow_settings import load_settings
 from sandbox.stack.environment import PRELOADED_WITH_PROJECT
-from sandbox.stack.network import free_ports
 from sandbox.stack.places import located
+from sandbox.stack.processes.network import free_ports
 from sandbox.stack.supervisor import AIRFLOW_PARTS, Stack
 from sandbox.stack.webhooks import connected
 

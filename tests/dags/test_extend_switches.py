@@ -19,8 +19,8 @@ from fixtures.extend.recorder import recording
 from fixtures.extend.scripted_server import closed_port
 from sandbox.documents import ExpectedResult, SampleObject, expected_result, generate
 from sandbox.extend_api.settings import Settings
-from sandbox.stack.landed import LandedWarehouse
-from sandbox.stack.verify import differences
+from sandbox.stack.nightly.landed import LandedWarehouse
+from sandbox.stack.nightly.verify import differences
 
 RunDag = Callable[..., Any]
 

@@ -14,8 +14,8 @@ import pytest
 from fixtures.airflow.dag_runs import Outside, everything
 from sandbox.documents import Truth, expected_result, generate_mail
 from sandbox.reading import read_document
-from sandbox.stack.landed import LandedWarehouse
-from sandbox.stack.verify import differences, places
+from sandbox.stack.nightly.landed import LandedWarehouse
+from sandbox.stack.nightly.verify import differences, places
 
 RunDag = Callable[..., Any]
 

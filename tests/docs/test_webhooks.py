@@ -157,7 +157,7 @@ def test_what_is_quoted_is_said() -> None:
 
 def test_the_receiver_runs_alone() -> None:
     (line,) = (line for block in BLOCKS for line in lines(block, "uvicorn"))
-    from sandbox.stack.network import free_ports
+    from sandbox.stack.processes.network import free_ports
 
     (port,) = free_ports(1)
     command = [sys.executable, "-m", *shlex.split(line.replace("8788", str(port)))]

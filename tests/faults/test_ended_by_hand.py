@@ -25,7 +25,7 @@ from fixtures.airflow.scenario import CHUNK, DAY, RUN, Scenario, fault
 from fixtures.airflow.timing import LOOK_SECONDS, RUN_SECONDS
 from fixtures.tiers import FULL
 from sandbox.stack.client import DagRun
-from sandbox.stack.progress import PROGRESS_KEY
+from sandbox.stack.nightly.progress import PROGRESS_KEY
 
 Ending = Literal["clear", "failed", "success"]
 #: What meets the chunks of one run, in their order.

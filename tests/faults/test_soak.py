@@ -19,9 +19,9 @@ from fixtures.airflow.timing import LOOK_SECONDS, RUN_SECONDS, SEEN_SECONDS
 from fixtures.extend.synthetic import invoice
 from sandbox.documents import ExpectedResult
 from sandbox.stack.client import DagRun
-from sandbox.stack.landed import LandedWarehouse
+from sandbox.stack.nightly.landed import LandedWarehouse
+from sandbox.stack.nightly.verify import differences
 from sandbox.stack.supervisor import Stack
-from sandbox.stack.verify import differences
 
 BUCKET = "acme-archive"
 #: Seconds between the first deaths, and by how much longer each pause is than the one before.

@@ -11,7 +11,7 @@ from fixtures.airflow.stack import Live
 from fixtures.airflow.timing import RUN_SECONDS
 from fixtures.airflow.waiting import eventually
 from fixtures.sources.sqs import Sqs
-from sandbox.stack.landed import LandedWarehouse
+from sandbox.stack.nightly.landed import LandedWarehouse
 from sandbox.stack.samples import QUEUE_VARIABLE, announce_arrivals, source_of
 from sandbox.stack.supervisor import Stack
 

@@ -8,8 +8,8 @@ import pytest
 
 from fixtures.airflow.stack import Live
 from fixtures.airflow.waiting import eventually
-from sandbox.stack.orphans import is_alive
-from sandbox.stack.process import ComponentDied, StackError
+from sandbox.stack.processes.orphans import is_alive
+from sandbox.stack.processes.process import ComponentDied, StackError
 from sandbox.stack.supervisor import Stack
 
 pytestmark = pytest.mark.alone

@@ -17,7 +17,7 @@ from fixtures.airflow.timing import RUN_SECONDS, SEEN_SECONDS
 from fixtures.page.server import PAGE
 from sandbox.stack.client import AirflowClient
 from sandbox.stack.home import Home
-from sandbox.stack.network import free_ports
+from sandbox.stack.processes.network import free_ports
 
 PROJECT = Path(__file__).parents[2]
 

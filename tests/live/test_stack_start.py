@@ -22,9 +22,9 @@ from fixtures.airflow.timing import SEEN_SECONDS, START_SECONDS
 from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowClient
 from sandbox.stack.home import Home
-from sandbox.stack.network import free_ports
-from sandbox.stack.orphans import is_alive
-from sandbox.stack.process import ComponentDied, StackError
+from sandbox.stack.processes.network import free_ports
+from sandbox.stack.processes.orphans import is_alive
+from sandbox.stack.processes.process import ComponentDied, StackError
 from sandbox.stack.supervisor import Stack
 
 PROJECT = Path(__file__).parents[2]

@@ -13,10 +13,10 @@ from fixtures.airflow.timing import RUN_SECONDS, SEEN_SECONDS
 from fixtures.airflow.waiting import eventually
 from sandbox.documents import Truth, expected_result
 from sandbox.stack.client import DagRun, TaskInstance
-from sandbox.stack.job import next_day
-from sandbox.stack.landed import LandedWarehouse
+from sandbox.stack.nightly.job import next_day
+from sandbox.stack.nightly.landed import LandedWarehouse
+from sandbox.stack.nightly.verify import differences
 from sandbox.stack.samples import seed_documents, source_of
-from sandbox.stack.verify import differences
 
 NIGHTLY, ON_DEMAND = "extend_nightly", "extend_on_demand"
 GROUP = "documents_to_warehouse"

@@ -22,10 +22,10 @@ from rich.markup import escape
 from sandbox.airflow_settings import SettingsError
 from sandbox.stack.client import AirflowApiError, AirflowClient
 from sandbox.stack.home import Home
-from sandbox.stack.interruption import obey_signals_in_pauses, pause
-from sandbox.stack.job import DAG_ID, PARSE_SECONDS, next_day, run_first_night, run_nightly
-from sandbox.stack.process import StackError
-from sandbox.stack.report import shown
+from sandbox.stack.nightly.job import DAG_ID, PARSE_SECONDS, next_day, run_first_night, run_nightly
+from sandbox.stack.nightly.report import shown
+from sandbox.stack.processes.interruption import obey_signals_in_pauses, pause
+from sandbox.stack.processes.process import StackError
 from sandbox.stack.samples import seed_documents, source_of
 from sandbox.stack.supervisor import Stack
 

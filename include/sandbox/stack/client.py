@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from sandbox.airflow_settings import AirflowSettings
-from sandbox.stack.interruption import pause
+from sandbox.stack.processes.interruption import pause
 
 PAGE_SIZE = 100
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sandbox.stack.home import HOME_VARIABLE, Home
-from sandbox.stack.network import HOST
+from sandbox.stack.processes.network import HOST
 
 #: Variables of the caller's Airflow and cloud accounts, which must not reach the sandbox.
 FOREIGN_PREFIXES = ("AIRFLOW", "_AIRFLOW", "AWS_", "EXTEND_")

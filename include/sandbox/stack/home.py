@@ -17,8 +17,8 @@ from typing import IO
 import msgspec
 import psutil
 
-from sandbox.stack.orphans import kill_all, marked
-from sandbox.stack.process import StackError
+from sandbox.stack.processes.orphans import kill_all, marked
+from sandbox.stack.processes.process import StackError
 
 #: Environment variable of each process of a stack; its value is the home.
 HOME_VARIABLE = "SANDBOX_STACK_HOME"

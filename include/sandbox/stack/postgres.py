@@ -22,7 +22,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from sandbox.stack.process import Command, StackError
+from sandbox.stack.processes.process import Command, StackError
 
 #: Longest folder of a Unix socket that every supported system accepts.
 MAX_SOCKET_FOLDER = 103 - len("/.s.PGSQL.5432")

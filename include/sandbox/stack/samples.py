@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from sandbox.airflow_settings import AirflowSettings
 from sandbox.documents import SampleObject, Truth, generate
 from sandbox.s3 import announce, seed
-from sandbox.stack.process import StackError
+from sandbox.stack.processes.process import StackError
 
 #: The variable with the source of the nightly run, as ``s3://bucket/prefix``.
 SOURCE_VARIABLE = "extend_source"

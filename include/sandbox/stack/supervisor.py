@@ -27,11 +27,11 @@ from sandbox.stack.environment import (
     combined,
 )
 from sandbox.stack.home import Home, State
-from sandbox.stack.interruption import pause
-from sandbox.stack.network import HOST, answers, free_ports, is_free, require_free
 from sandbox.stack.places import BUCKET, DATABASE, apart, located
 from sandbox.stack.postgres import Postgres
-from sandbox.stack.process import Command, Component, StackError, run_once, tail
+from sandbox.stack.processes.interruption import pause
+from sandbox.stack.processes.network import HOST, answers, free_ports, is_free, require_free
+from sandbox.stack.processes.process import Command, Component, StackError, run_once, tail
 from sandbox.stack.samples import announce_arrivals
 from sandbox.stack.webhooks import connected
 from sandbox.stack.workers import BROKER, WORKERS, CeleryMachines

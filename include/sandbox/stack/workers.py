@@ -17,9 +17,9 @@ from typing import Final
 
 from sandbox.stack.environment import AirflowOptions, airflow_argv
 from sandbox.stack.home import Home
-from sandbox.stack.network import HOST
 from sandbox.stack.places import BUCKET
-from sandbox.stack.process import Command, StackError
+from sandbox.stack.processes.network import HOST
+from sandbox.stack.processes.process import Command, StackError
 
 WORKERS: Final = ("worker-1", "worker-2")
 BROKER: Final = "broker"

@@ -8,7 +8,7 @@ import socket
 import httpx
 import psutil
 
-from sandbox.stack.process import StackError
+from sandbox.stack.processes.process import StackError
 
 HOST = "127.0.0.1"
 

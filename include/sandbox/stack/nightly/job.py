@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from sandbox.documents import Truth, expected_result
-from sandbox.stack import report
 from sandbox.stack.client import AirflowApiError, Dag, DagRun
-from sandbox.stack.interruption import pause
-from sandbox.stack.landed import LandedWarehouse
-from sandbox.stack.process import StackError
-from sandbox.stack.progress import RunProgress
+from sandbox.stack.nightly import report
+from sandbox.stack.nightly.landed import LandedWarehouse
+from sandbox.stack.nightly.progress import RunProgress
+from sandbox.stack.nightly.verify import Difference, differences
+from sandbox.stack.processes.interruption import pause
+from sandbox.stack.processes.process import StackError
 from sandbox.stack.samples import seed_documents, source_of
 from sandbox.stack.supervisor import Stack
-from sandbox.stack.verify import Difference, differences
 
 DAG_ID = "extend_nightly"
 WORKFLOW_VARIABLE = "extend_workflow_id"

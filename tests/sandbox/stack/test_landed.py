@@ -14,9 +14,9 @@ from extend_pipeline.documents import UNSUPPORTED_FILE_TYPE
 from fixtures.warehouse.files import land
 from fixtures.warehouse.runs import INVOICE, WORKFLOW, document, raw_lines, run
 from sandbox.documents import ExpectedResult
-from sandbox.stack import report
-from sandbox.stack.landed import LandedWarehouse
-from sandbox.stack.verify import Difference, LandedDocument, differences, places
+from sandbox.stack.nightly import report
+from sandbox.stack.nightly.landed import LandedWarehouse
+from sandbox.stack.nightly.verify import Difference, LandedDocument, differences, places
 
 PREFIX = "2026-11-21/"
 #: Free-form objects land as JSON text, which is no place by place value; sample documents have none.

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import psutil
 
-#: The mark of all processes that an owner starts through :mod:`sandbox.stack.process`.
+#: The mark of all processes that an owner starts through :mod:`sandbox.stack.processes.process`.
 OWNER_VARIABLE = "SANDBOX_STACK_OWNER"
 
 

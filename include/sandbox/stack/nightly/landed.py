@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import psycopg
 
-from sandbox.stack.verify import LandedDocument, Place
+from sandbox.stack.nightly.verify import LandedDocument, Place
 
 #: The schema that the DAGs land in.
 DATASET = "extend"

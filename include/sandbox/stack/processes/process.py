@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from sandbox.stack.interruption import pause
-from sandbox.stack.orphans import OWNER_VARIABLE, is_alive, kill_all, marked, owner_mark
+from sandbox.stack.processes.interruption import pause
+from sandbox.stack.processes.orphans import OWNER_VARIABLE, is_alive, kill_all, marked, owner_mark
 
 #: The mark of all processes of one component.
 COMPONENT_VARIABLE = "SANDBOX_STACK_COMPONENT"
@@ -53,7 +53,7 @@ class Command:
 class Component:
     """A supervised process with all processes that it starts, including daemons and orphans.
 
-    None of them outlives this process, however it ends; see :mod:`sandbox.stack.orphans`.
+    None of them outlives this process, however it ends; see :mod:`sandbox.stack.processes.orphans`.
 
     :param name: e.g. ``scheduler``.
     :param log: file for its output; a restart appends to it.

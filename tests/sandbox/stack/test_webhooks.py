@@ -16,7 +16,7 @@ from sandbox.airflow_settings import AirflowSettings, load_settings
 from sandbox.stack.places import located
 from sandbox.stack.webhooks import connected
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture

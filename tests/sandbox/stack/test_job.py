@@ -11,13 +11,13 @@ from rich.console import Console
 
 from sandbox.airflow_settings import AirflowSettings, load_settings
 from sandbox.stack.client import AirflowClient, Dag
-from sandbox.stack.job import next_day, require_stand_ins, run_first_night
+from sandbox.stack.nightly.job import next_day, require_stand_ins, run_first_night
 from sandbox.stack.places import DOCUMENTED_EXTEND_URL, DOCUMENTED_S3_URL
-from sandbox.stack.process import StackError
+from sandbox.stack.processes.process import StackError
 from sandbox.stack.samples import source_of
 from sandbox.stack.supervisor import Stack
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import os, signal, time
-from sandbox.stack.interruption import obey_signals_in_pauses, pause
+from sandbox.stack.processes.interruption import obey_signals_in_pauses, pause
 
 obey_signals_in_pauses()
 os.kill(os.getpid(), signal.{name})

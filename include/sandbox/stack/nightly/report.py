@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sandbox.stack.landed import DATASET, KEY, ExtractedTable, LandedWarehouse
-from sandbox.stack.verify import Difference
+from sandbox.stack.nightly.landed import DATASET, KEY, ExtractedTable, LandedWarehouse
+from sandbox.stack.nightly.verify import Difference
 
 EXAMPLE_ROWS = 3
 

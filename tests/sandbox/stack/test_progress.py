@@ -10,7 +10,7 @@ import pytest
 from sandbox.stack.client import TaskInstance
 from sandbox.stack.environment import FOREIGN_PREFIXES, base_environment
 from sandbox.stack.home import HOME_VARIABLE
-from sandbox.stack.progress import stages
+from sandbox.stack.nightly.progress import stages
 
 
 def task(name: str, state: str | None, *, map_index: int = -1, minute: int | None = None) -> TaskInstance:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox.stack.process import Command, Component, ComponentDied, StackError, run_once, tail
+from sandbox.stack.processes.process import Command, Component, ComponentDied, StackError, run_once, tail
 
 #: A busy machine takes its time; a quiet one is done at once.
 SECONDS = 60
@@ -21,7 +21,7 @@ SECONDS = 60
 OWNER = """
 import sys, time
 from pathlib import Path
-from sandbox.stack.process import Command, Component
+from sandbox.stack.processes.process import Command, Component
 
 command = Command(argv=[sys.executable, "-uc", sys.argv[1]], environment={})
 Component("subject", command, Path(sys.argv[2])).start()

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from sandbox.stack.postgres import MAX_SOCKET_FOLDER, Postgres
-from sandbox.stack.process import Component, tail
+from sandbox.stack.processes.process import Component, tail
 
 
 @pytest.fixture(params=["short", "long"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.documents import ExpectedResult
-from sandbox.stack.verify import LandedDocument, differences, equal, places
+from sandbox.stack.nightly.verify import LandedDocument, differences, equal, places
 
 KEY = "documents/2026-11-21/invoice 1.pdf"
 VALUE = {

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from sandbox.stack.home import HOME_VARIABLE, Home, State
-from sandbox.stack.process import StackError
+from sandbox.stack.processes.process import StackError
 
 OWNER = """
 import sys, time

@@ -19,7 +19,7 @@ import pytest
 from sandbox.stack.environment import base_environment
 from sandbox.stack.home import Home
 from sandbox.stack.postgres import Postgres, _installed, unprivileged_user
-from sandbox.stack.process import Component, tail
+from sandbox.stack.processes.process import Component, tail
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

@@ -12,8 +12,8 @@ from redis.exceptions import AuthenticationError
 
 from sandbox.stack.environment import base_environment
 from sandbox.stack.home import Home
-from sandbox.stack.network import free_ports
-from sandbox.stack.process import Component, tail
+from sandbox.stack.processes.network import free_ports
+from sandbox.stack.processes.process import Component, tail
 from sandbox.stack.workers import BROKER, WORKERS, CeleryMachines
 
 START_SECONDS = 60
