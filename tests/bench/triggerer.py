@@ -34,7 +34,7 @@ MARK = "figures: "
 async def wait_for(batches: Sequence[str], seconds: float) -> dict[str, float]:
     """Let a trigger wait for each batch, in this process; return what it took of it."""
     importlib.import_module("extend_provider.hooks.extend")  # not part of the seconds
-    from extend_provider.batch.polling import WaitPolicy
+    from extend_provider.batch.waiting.polling import WaitPolicy
     from extend_provider.triggers.batch import ExtendBatchTrigger
 
     policy = WaitPolicy(deadline=time.time() + 3600, poll_interval=60.0).as_dict()

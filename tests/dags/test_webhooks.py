@@ -28,7 +28,7 @@ RunDag = Callable[..., Any]
 def delivering(outside: Outside, webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
     """Webhooks of the DAG's workflow, into the inbox of its workspace."""
     assert webhooks.address == f"{os.environ['AIRFLOW_VAR_EXTEND_WORKSPACE']}/inbox"
-    monkeypatch.setattr("extend_provider.batch.watching.SHORTEST_LOOK", 0.2)
+    monkeypatch.setattr("extend_provider.batch.waiting.watching.SHORTEST_LOOK", 0.2)
     with mailbox(webhooks.inbox) as url:
         webhooks.api.listen(url, workflow_id="workflow_mixed")
         yield webhooks

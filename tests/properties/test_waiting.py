@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
-from extend_provider.batch.progress import SETTLED_STATUSES, InboxProgress, OnNeedsReview, RunCounter
-from extend_provider.batch.watching import InboxPoller
+from extend_provider.batch.waiting.polling import Outcome, Poller, PollResult, WaitPolicy
+from extend_provider.batch.waiting.progress import SETTLED_STATUSES, InboxProgress, OnNeedsReview, RunCounter
+from extend_provider.batch.waiting.watching import InboxPoller
 from extend_provider.client.models import RunStatus, RunSummary
 from extend_provider.exceptions import ExtendAuthError, ExtendServerError
 

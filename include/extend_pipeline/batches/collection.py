@@ -23,7 +23,7 @@ from extend_pipeline.batches.runs import BatchRuns, ReceivedRun, find_runs
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.kept_parts import KeptPart, digest, find_part
 from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path
-from extend_provider.batch.progress import SETTLED_STATUSES
+from extend_provider.batch.waiting.progress import SETTLED_STATUSES
 from extend_provider.exceptions import ExtendError
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from extend_pipeline.batches.runs import ReceivedRun, find_runs
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.storage.formats import read, write
 from extend_pipeline.storage.workspace import read_json
-from extend_provider.batch.progress import SETTLED_STATUSES
+from extend_provider.batch.waiting.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus
 
 if TYPE_CHECKING:

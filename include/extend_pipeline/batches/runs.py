@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from extend_pipeline.exceptions import is_gone
 from extend_pipeline.storage.raw_zone import run_line
-from extend_provider.batch.progress import SETTLED_STATUSES
+from extend_provider.batch.waiting.progress import SETTLED_STATUSES
 from extend_provider.client.models import (
     ProcessorResult,
     RunStatus,

@@ -37,7 +37,7 @@ TASK_MEGABYTES: Final = 390
 #: took 6 % of a core and 161 MB, and its loop was late by 2.1 ms (p99).
 TRIGGERS_PER_TRIGGERER: Final = 1000
 #: Seconds after which the end of a batch is noticed by webhook: the longest time between two looks into the
-#: inbox (``extend_provider.batch.watching``). By polling it is the poke interval.
+#: inbox (``extend_provider.batch.waiting.watching``). By polling it is the poke interval.
 NOTICED_BY_WEBHOOK: Final = 15.0
 #: Requests that list a batch when webhooks bring its results (docs/webhooks.md, "What they change").
 LISTS_BY_WEBHOOK: Final = 1

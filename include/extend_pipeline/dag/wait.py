@@ -20,9 +20,9 @@ from extend_provider.batch.ownership import (
     other_waiters,
     remove_waiter,
 )
-from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
-from extend_provider.batch.progress import BatchProgress
 from extend_provider.batch.submission import RetryAt, Submission
+from extend_provider.batch.waiting.polling import Outcome, PollResult, WaitPolicy
+from extend_provider.batch.waiting.progress import BatchProgress
 from extend_provider.client import validation
 from extend_provider.exceptions import ExtendBatchError, ExtendError, ExtendNotFoundError
 from extend_provider.sensors.batch import LEFT_RUNNING, ExtendBatchSensor, ExtendBatchTimeoutError

@@ -8,7 +8,7 @@ from typing import Final
 from extend_pipeline.settings import ConnId, Dataset, RenderedSettings, Workspace
 from extend_pipeline.settings.machines import Disk
 from extend_pipeline.warehouse.records import LandedRun
-from extend_provider.batch.progress import SETTLED_STATUSES
+from extend_provider.batch.waiting.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, WorkflowRun
 
 #: Message in the row of a document whose run does not exist at Extend any more.

@@ -23,7 +23,7 @@ from extend_pipeline.storage.workspace import read_json
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.transform.raw_lines import read_raw_line
 from extend_provider.batch.disk import on_disk
-from extend_provider.batch.progress import SETTLED_STATUSES
+from extend_provider.batch.waiting.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, WorkflowRun
 
 log = logging.getLogger(__name__)

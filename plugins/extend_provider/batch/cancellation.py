@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import msgspec
 
 from extend_provider.batch.orphans import Orphan, find_orphan_async
-from extend_provider.batch.progress import SETTLED_STATUSES
+from extend_provider.batch.waiting.progress import SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, RunSummary
 from extend_provider.client.pacing.flight import InFlight
 from extend_provider.client.pacing.limits import limits_of

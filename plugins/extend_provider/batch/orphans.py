@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from extend_provider.batch.progress import CANCELLED_STATUSES, RunCounter
+from extend_provider.batch.waiting.progress import CANCELLED_STATUSES, RunCounter
 from extend_provider.client.models import RunSummary, utc_moment
 from extend_provider.exceptions import ExtendError, ExtendServerError
 

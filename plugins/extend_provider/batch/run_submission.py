@@ -21,8 +21,8 @@ from extend_provider.batch.ledger import (
     fingerprint,
 )
 from extend_provider.batch.orphans import Orphan
-from extend_provider.batch.progress import CANCELLED_STATUSES, RunRecords
 from extend_provider.batch.submission import Prepared, RetryAt, Submission, Submitter
+from extend_provider.batch.waiting.progress import CANCELLED_STATUSES, RunRecords
 from extend_provider.client.models import RunInput, RunStatus
 from extend_provider.exceptions import ExtendError, ExtendInputError, ExtendNotFoundError
 
@@ -37,7 +37,7 @@ class RunSubmitter(Submitter):
 
     :param metadata: of each run, with the idempotency key of this request.
     :param earlier_run_ids: the runs that earlier requests of the same task created.
-    :ivar records: the runs of the answer, see :class:`~extend_provider.batch.progress.RunRecords`.
+    :ivar records: the runs of the answer, see :class:`~extend_provider.batch.waiting.progress.RunRecords`.
     """
 
     files: Sequence[RunInput]
@@ -88,7 +88,7 @@ class RunsOfTask:
     :param options: ``version``, ``priority``, ``secrets`` and ``name`` of each run.
     :param metadata: of each run, without the idempotency key.
     :param compare_inputs: whether existing runs must have been sent for the present files.
-    :ivar records: the runs that there are, see :class:`~extend_provider.batch.progress.RunRecords`.
+    :ivar records: the runs that there are, see :class:`~extend_provider.batch.waiting.progress.RunRecords`.
     """
 
     hook: ExtendHook

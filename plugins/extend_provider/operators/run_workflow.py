@@ -19,15 +19,15 @@ from extend_provider.batch.ledger import (
     OnClear,
     TaskStateLedger,
 )
-from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
-from extend_provider.batch.progress import (
+from extend_provider.batch.run_submission import RunsOfTask, fetch_unknown_runs
+from extend_provider.batch.waiting.polling import Outcome, Poller, PollResult, WaitPolicy
+from extend_provider.batch.waiting.progress import (
     FAILED_STATUSES,
     ON_NEEDS_REVIEW,
     BatchProgress,
     OnNeedsReview,
     RunRecords,
 )
-from extend_provider.batch.run_submission import RunsOfTask, fetch_unknown_runs
 from extend_provider.client import input_validation, validation
 from extend_provider.client.models import RunInput
 from extend_provider.exceptions import ExtendBatchError, ExtendError

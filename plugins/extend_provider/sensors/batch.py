@@ -13,9 +13,9 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
 from extend_provider.batch.attempts import AttemptMemory
 from extend_provider.batch.cancellation import OnTimeout, RemoteWork
-from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
-from extend_provider.batch.progress import BatchProgress, FailurePolicy, OnNeedsReview, RunCounter
-from extend_provider.batch.watching import InboxPoller
+from extend_provider.batch.waiting.polling import Outcome, PollResult, WaitPolicy
+from extend_provider.batch.waiting.progress import BatchProgress, FailurePolicy, OnNeedsReview, RunCounter
+from extend_provider.batch.waiting.watching import InboxPoller
 from extend_provider.client import validation
 from extend_provider.exceptions import ExtendBatchError, ExtendError
 from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url

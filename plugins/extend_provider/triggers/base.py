@@ -21,11 +21,11 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch.cancellation import RemoteWork, budget, cancel
 from extend_provider.batch.ownership import manual_cancel_advice, should_cancel
-from extend_provider.batch.pace.budget import Turn
-from extend_provider.batch.pace.shared import shared_pace
-from extend_provider.batch.polling import Outcome, PollResult, WaitPolicy
-from extend_provider.batch.progress import BatchProgress, InboxProgress
-from extend_provider.batch.watching import InboxPoller
+from extend_provider.batch.waiting.budget import Turn
+from extend_provider.batch.waiting.polling import Outcome, PollResult, WaitPolicy
+from extend_provider.batch.waiting.progress import BatchProgress, InboxProgress
+from extend_provider.batch.waiting.shared import shared_pace
+from extend_provider.batch.waiting.watching import InboxPoller
 from extend_provider.exceptions import ExtendConnectionError
 from extend_provider.links.dashboard import DASHBOARD_URL_KEY
 from extend_provider.security import describe_error
@@ -118,10 +118,13 @@ class CancellingTrigger(BaseTrigger):
 
 
 class ExtendWaitTrigger(CancellingTrigger):
-    """Waits for runs without a worker slot; reports a :class:`~extend_provider.batch.polling.PollResult`.
+    """Waits for runs without a worker slot.
+
+    Reports a :class:`~extend_provider.batch.waiting.polling.PollResult`.
 
     :param extend_conn_id: connection to Extend.
-    :param policy: how to wait, as keyword arguments of :class:`~extend_provider.batch.polling.WaitPolicy`.
+    :param policy: how to wait, as keyword arguments of
+        :class:`~extend_provider.batch.waiting.polling.WaitPolicy`.
     :param cancel_on_kill: cancel the runs that have not settled when the task is marked failed or success, or
         its DAG run is deleted, while it is deferred.
     """

@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch.cancellation import RemoteWork
-from extend_provider.batch.polling import PollResult
-from extend_provider.batch.progress import BatchProgress, InboxProgress, RunCounter
+from extend_provider.batch.waiting.polling import PollResult
+from extend_provider.batch.waiting.progress import BatchProgress, InboxProgress, RunCounter
 from extend_provider.triggers.base import ExtendWaitTrigger
 from extend_provider.triggers.looking import InboxLook, in_look_thread
 

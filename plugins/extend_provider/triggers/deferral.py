@@ -20,8 +20,8 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from extend_provider.batch.attempts import AttemptMemory
 from extend_provider.batch.cancellation import ON_TIMEOUT, OnTimeout, RemoteWork, cancel_from_worker
 from extend_provider.batch.ownership import CancelsOnKillMixin
-from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy, first_deadline
-from extend_provider.batch.progress import ON_NEEDS_REVIEW, BatchProgress, OnNeedsReview
+from extend_provider.batch.waiting.polling import Outcome, Poller, PollResult, WaitPolicy, first_deadline
+from extend_provider.batch.waiting.progress import ON_NEEDS_REVIEW, BatchProgress, OnNeedsReview
 from extend_provider.client import validation
 from extend_provider.exceptions import ExtendBatchError, ExtendError
 from extend_provider.links.dashboard import push_dashboard_url

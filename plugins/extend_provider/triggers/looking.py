@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from extend_provider.batch.progress import InboxProgress
+from extend_provider.batch.waiting.progress import InboxProgress
 
 if TYPE_CHECKING:
     from extend_provider.client.settings import ExtendSettings

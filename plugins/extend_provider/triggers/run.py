@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from extend_provider.batch.cancellation import RemoteWork
-from extend_provider.batch.polling import PollResult
-from extend_provider.batch.progress import BatchProgress, RunRecords
+from extend_provider.batch.waiting.polling import PollResult
+from extend_provider.batch.waiting.progress import BatchProgress, RunRecords
 from extend_provider.triggers.base import ExtendWaitTrigger
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class ExtendRunTrigger(ExtendWaitTrigger):
     """Fetches each run that has not settled, by its id.
 
-    :param runs: the records of the runs, see :class:`~extend_provider.batch.progress.RunRecords`.
+    :param runs: the records of the runs, see :class:`~extend_provider.batch.waiting.progress.RunRecords`.
     :param options: see :class:`~extend_provider.triggers.base.ExtendWaitTrigger`.
     """
 

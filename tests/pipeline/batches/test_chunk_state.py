@@ -17,7 +17,7 @@ from extend_pipeline.dag.tasks import load_chunk
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import read_settings, write_settings
-from extend_provider.batch.polling import Outcome
+from extend_provider.batch.waiting.polling import Outcome
 from extend_provider.exceptions import ExtendCreditsError, ExtendError
 from fixtures.pipeline.chunk_tasks import BATCH, Waiting
 from fixtures.tasks.task_support import TaskStateStore

@@ -21,8 +21,8 @@ from extend_pipeline.batches.evidence import read_evidence
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import read_settings, write_settings
-from extend_provider.batch.polling import Outcome, PollResult
-from extend_provider.batch.progress import BatchProgress
+from extend_provider.batch.waiting.polling import Outcome, PollResult
+from extend_provider.batch.waiting.progress import BatchProgress
 from extend_provider.exceptions import ExtendBatchError
 from extend_provider.sensors.batch import ExtendBatchTimeoutError
 from extend_provider.triggers.submission import ExtendSubmissionTrigger

@@ -169,7 +169,7 @@ def test_a_batch_is_refused_for_good_after_too_many_refused_inputs(
     ]
     monkeypatch.setattr(
         "extend_pipeline.batches.chunk_state.check_objects",
-        lambda _, documents: map(Checked, documents),
+        lambda _, documents: list(map(Checked, documents)),
     )
     monkeypatch.setattr(ExtendHook, "create_batch", refusing)
     with pytest.raises(ExtendBadRequestError, match=f"Extend refused {MAX_LEFT_OUT} inputs"):

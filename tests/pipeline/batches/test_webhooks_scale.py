@@ -13,7 +13,7 @@ from airflow.sdk import ObjectStoragePath
 
 from extend_pipeline.batches.collection import collect
 from extend_pipeline.batches.evidence import inspect
-from extend_provider.batch.polling import Outcome
+from extend_provider.batch.waiting.polling import Outcome
 from extend_provider.hooks.extend import ExtendAsyncHook
 from extend_provider.webhooks.inbox.store import Inbox
 from fixtures.extend.api import ExtendApi
@@ -92,7 +92,7 @@ def test_a_thousand_documents_land_alike_with_webhooks_on_off_and_half_lost(
     inbox = Inbox(webhooks.address)
     arrived = inbox.arrived(delivered)
     inbox.remove(delivered, [name for run in list(arrived.values())[::2] for name in run.names])
-    monkeypatch.setattr("extend_provider.batch.watching.FIRST_SILENCE", 0.2)
+    monkeypatch.setattr("extend_provider.batch.waiting.watching.FIRST_SILENCE", 0.2)
     half, half_tables = through(webhooks.api, delivered, homes["half"])
     assert half == Requests(lists=3, runs=len(DOCUMENTS) // 2)
     assert half_tables == tables

@@ -16,7 +16,7 @@ from extend_pipeline.cli.size import amount, duration
 from extend_pipeline.cli.sizing import Load, size
 from extend_pipeline.config import Execution
 from extend_pipeline.exceptions import PipelineInputError
-from extend_provider.batch import watching
+from extend_provider.batch.waiting import watching
 from fixtures.guides import ROOT
 
 #: A few million documents on the largest plan that is published.

@@ -20,7 +20,7 @@ from fixtures.webhooks.mailbox import mailbox
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("extend_provider.triggers.base.EARLIEST_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr("extend_provider.batch.watching.SHORTEST_LOOK", 0.1)
+    monkeypatch.setattr("extend_provider.batch.waiting.watching.SHORTEST_LOOK", 0.1)
 
 
 @pytest.fixture

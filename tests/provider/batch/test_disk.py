@@ -19,7 +19,7 @@ def test_a_local_file_is_its_plain_path(tmp_path: Path, address: str) -> None:
 
 
 def test_any_other_file_stays_as_it_is() -> None:
-    path = ObjectStoragePath("s3://aws_default@bucket/a.json")
+    path = ObjectStoragePath("s3://elsewhere@bucket/a.json")  # what is opened stays open for other tests
     assert on_disk(path) is path
 
 

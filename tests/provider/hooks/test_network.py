@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from extend_provider.batch.polling import Outcome, PollResult
+from extend_provider.batch.waiting.polling import Outcome, PollResult
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.client.settings import ExtendSettings
 from extend_provider.exceptions import ExtendConnectionError, ExtendInputError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk.definitions.connection import Connection
 
-from extend_provider.batch.polling import Outcome, PollResult
+from extend_provider.batch.waiting.polling import Outcome, PollResult
 from extend_provider.exceptions import ExtendAuthError, ExtendConnectionError
 from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
 from extend_provider.triggers.batch import ExtendBatchTrigger

@@ -24,7 +24,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from extend_provider.batch.polling import PollResult
+from extend_provider.batch.waiting.polling import PollResult
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendBatchError,

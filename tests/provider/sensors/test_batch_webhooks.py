@@ -24,13 +24,13 @@ from fixtures.webhooks.delivered import LISTING, RUN, Webhooks
 @pytest.fixture(autouse=True)
 def synthetic(webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch) -> None:
     webhooks.api.configure(synthetic=True)
-    monkeypatch.setattr("extend_provider.batch.watching.SHORTEST_LOOK", 0.05)
+    monkeypatch.setattr("extend_provider.batch.waiting.watching.SHORTEST_LOOK", 0.05)
 
 
 def lose_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is minutes in a wait be a moment."""
-    monkeypatch.setattr("extend_provider.batch.watching.FIRST_SILENCE", 0.3)
-    monkeypatch.setattr("extend_provider.batch.watching.DELIVERY_SECONDS", 0.1)
+    monkeypatch.setattr("extend_provider.batch.waiting.watching.FIRST_SILENCE", 0.3)
+    monkeypatch.setattr("extend_provider.batch.waiting.watching.DELIVERY_SECONDS", 0.1)
 
 
 @MODES

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extend_provider.batch.polling import Outcome
+from extend_provider.batch.waiting.polling import Outcome
 from extend_provider.triggers.looking import open_waits
 from extend_provider.webhooks.inbox.store import Arrived, Inbox
 from fixtures.tasks.batch_sensor import submit

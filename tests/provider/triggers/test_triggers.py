@@ -13,8 +13,8 @@ from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from extend_provider.batch.cancellation import RemoteWork
-from extend_provider.batch.polling import Outcome, PollResult
-from extend_provider.batch.progress import RunRecords
+from extend_provider.batch.waiting.polling import Outcome, PollResult
+from extend_provider.batch.waiting.progress import RunRecords
 from extend_provider.client.models import BatchInput, FileInput
 from extend_provider.exceptions import ExtendAuthError
 from extend_provider.hooks.extend import ExtendHook

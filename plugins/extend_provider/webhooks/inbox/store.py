@@ -29,7 +29,7 @@ from typing import Any, Final
 import msgspec
 from airflow.sdk import ObjectStoragePath
 
-from extend_provider.batch.progress import IN_FLIGHT_STATUSES, SETTLED_STATUSES
+from extend_provider.batch.waiting.progress import IN_FLIGHT_STATUSES, SETTLED_STATUSES
 from extend_provider.client.models import RunStatus, WorkflowRun
 from extend_provider.client.settings import ExtendSettings
 from extend_provider.client.wire import wire_for

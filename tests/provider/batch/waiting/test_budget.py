@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from extend_provider.batch.pace.budget import LEAST, ReadBudget
-from extend_provider.batch.pace.pacer import Pacer, Seen
+from extend_provider.batch.waiting.budget import LEAST, ReadBudget
+from extend_provider.batch.waiting.pacer import Pacer, Seen
 
 
 def simulated(waits: int, *, minutes: int, rate: float = 75.0) -> tuple[list[float], dict[int, list[float]]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from extend_provider.batch.polling import Outcome, Poller, WaitPolicy
-from extend_provider.batch.progress import BatchProgress
+from extend_provider.batch.waiting.polling import Outcome, Poller, WaitPolicy
+from extend_provider.batch.waiting.progress import BatchProgress
 from extend_provider.exceptions import ExtendConnectionError
 
 SHORT = BatchProgress(3, {"PROCESSED": 2})

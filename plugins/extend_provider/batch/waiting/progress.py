@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
-from extend_provider.batch.pace.timing import Clock, Timing
+from extend_provider.batch.waiting.timing import Clock, Timing
 from extend_provider.client.models import RunStatus, RunSummary, WorkflowRun
 
 #: What a run that waits for a human reviewer means: it counts as settled, with its result so far ("land");

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_provider.batch.pace.experience import MOST_WORKFLOWS, Experience
-from extend_provider.batch.pace.pacer import Pacer, Seen, next_interval
-from extend_provider.batch.pace.timing import Clock, Timing
+from extend_provider.batch.waiting.experience import MOST_WORKFLOWS, Experience
+from extend_provider.batch.waiting.pacer import Pacer, Seen, next_interval
+from extend_provider.batch.waiting.timing import Clock, Timing
 from extend_provider.client.models import RunSummary
 
 SECONDS = st.floats(0.01, 1e6)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_provider.batch.polling import Outcome, WaitPolicy, decide, timed_out
-from extend_provider.batch.progress import (
+from extend_provider.batch.waiting.polling import Outcome, WaitPolicy, decide, timed_out
+from extend_provider.batch.waiting.progress import (
     IN_FLIGHT_STATUSES,
     SETTLED_STATUSES,
     BatchProgress,

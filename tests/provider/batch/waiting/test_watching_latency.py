@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from extend_provider.batch.polling import Poller, WaitPolicy
-from extend_provider.batch.progress import BatchProgress, InboxProgress
-from extend_provider.batch.watching import InboxPoller
+from extend_provider.batch.waiting.polling import Poller, WaitPolicy
+from extend_provider.batch.waiting.progress import BatchProgress, InboxProgress
+from extend_provider.batch.waiting.watching import InboxPoller
 
 EXPECTED = 1000
 POLICY = WaitPolicy(deadline=1e9, poll_interval=60.0)

@@ -8,8 +8,8 @@ import os
 import threading
 from typing import Final
 
-from extend_provider.batch.pace.budget import ReadBudget
-from extend_provider.batch.pace.experience import Experience
+from extend_provider.batch.waiting.budget import ReadBudget
+from extend_provider.batch.waiting.experience import Experience
 from extend_provider.client.pacing.limits import limits_of
 from extend_provider.client.settings import ExtendSettings
 

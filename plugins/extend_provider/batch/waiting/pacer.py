@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Final
 
-from extend_provider.batch.pace.experience import Experience, Pace
-from extend_provider.batch.pace.timing import Timing
+from extend_provider.batch.waiting.experience import Experience, Pace
+from extend_provider.batch.waiting.timing import Timing
 
 #: How much an interval grows while nothing changes, and shrinks when something did.
 STRETCH: Final = 1.5

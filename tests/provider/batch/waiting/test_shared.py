@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from extend_provider.batch.pace.shared import LARGEST_PLAN, SMALLEST_PLAN, forget_pace, read_rate, shared_pace
+from extend_provider.batch.waiting.shared import (
+    LARGEST_PLAN,
+    SMALLEST_PLAN,
+    forget_pace,
+    read_rate,
+    shared_pace,
+)
 from extend_provider.client.pacing.limits import limits_of
 from extend_provider.client.settings import ExtendSettings, Secret
 

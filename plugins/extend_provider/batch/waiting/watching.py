@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from extend_provider.batch.pace.pacer import JITTER
-from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy
-from extend_provider.batch.progress import BatchProgress, InboxProgress
+from extend_provider.batch.waiting.pacer import JITTER
+from extend_provider.batch.waiting.polling import Outcome, Poller, PollResult, WaitPolicy
+from extend_provider.batch.waiting.progress import BatchProgress, InboxProgress
 from extend_provider.security import describe_error
 
 #: Shortest and longest time between two looks into the inbox, in seconds.
@@ -37,7 +37,7 @@ DELIVERY_SECONDS: Final = 60.0
 
 
 class InboxPoller(Poller):
-    """A :class:`~extend_provider.batch.polling.Poller` that looks into an inbox between the polls.
+    """A :class:`~extend_provider.batch.waiting.polling.Poller` that looks into an inbox between the polls.
 
     After a look that failed, and without any look, it polls exactly as its base class does.
     """

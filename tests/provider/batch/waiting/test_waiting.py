@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_provider.batch.polling import Outcome, Poller, PollResult, WaitPolicy, first_deadline
-from extend_provider.batch.progress import BatchProgress
+from extend_provider.batch.waiting.polling import Outcome, Poller, PollResult, WaitPolicy, first_deadline
+from extend_provider.batch.waiting.progress import BatchProgress
 from extend_provider.exceptions import (
     ExtendAuthError,
     ExtendBatchError,

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import pytest
 
-from extend_provider.batch.pace.budget import ReadBudget, Turn
-from extend_provider.batch.pace.experience import Experience
-from extend_provider.batch.pace.pacer import Pacer, Seen
-from extend_provider.batch.pace.timing import Timing
+from extend_provider.batch.waiting.budget import ReadBudget, Turn
+from extend_provider.batch.waiting.experience import Experience
+from extend_provider.batch.waiting.pacer import Pacer, Seen
+from extend_provider.batch.waiting.timing import Timing
 
 RUNS = 20
 #: Seconds before which a trigger does not report.

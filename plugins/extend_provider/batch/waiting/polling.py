@@ -15,8 +15,8 @@ from random import SystemRandom
 from typing import Any
 
 from extend_provider import exceptions
-from extend_provider.batch.pace.pacer import Pacer, Seen
-from extend_provider.batch.progress import BatchProgress, OnNeedsReview
+from extend_provider.batch.waiting.pacer import Pacer, Seen
+from extend_provider.batch.waiting.progress import BatchProgress, OnNeedsReview
 from extend_provider.exceptions import ExtendBatchError, ExtendError
 from extend_provider.security import describe_error
 
@@ -40,7 +40,7 @@ class WaitPolicy:
 
     :param deadline: when waiting ends, in seconds since the epoch.
     :param poll_interval: longest time between two polls, in seconds, as long as the polls of all waits of the
-        process fit the connection's rate, see :mod:`extend_provider.batch.pace.budget`.
+        process fit the connection's rate, see :mod:`extend_provider.batch.waiting.budget`.
     :param on_needs_review: policy for runs that wait for a reviewer.
     :param max_poll_errors: how many failed polls in a row are tolerated; None: any number until the deadline.
     :param limit: the name of the argument that set the deadline.

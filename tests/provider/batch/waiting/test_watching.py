@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_provider.batch.polling import Outcome, WaitPolicy
-from extend_provider.batch.progress import BatchProgress, InboxProgress, OnNeedsReview
-from extend_provider.batch.watching import (
+from extend_provider.batch.waiting.polling import Outcome, WaitPolicy
+from extend_provider.batch.waiting.progress import BatchProgress, InboxProgress, OnNeedsReview
+from extend_provider.batch.waiting.watching import (
     DELIVERY_SECONDS,
     FIRST_SILENCE,
     LISTED_COST,

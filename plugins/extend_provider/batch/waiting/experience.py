@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
-from extend_provider.batch.pace.timing import Timing
+from extend_provider.batch.waiting.timing import Timing
 
 #: Workflows remembered of a connection; the one not seen for longest is forgotten.
 MOST_WORKFLOWS: Final = 256

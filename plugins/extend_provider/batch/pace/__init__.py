@@ -1,1 +1,0 @@
-"""When to ask Extend about a batch: what earlier batches took, and what all waits of a process may ask."""
