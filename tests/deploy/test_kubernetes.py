@@ -57,7 +57,7 @@ CHART_KEYS: dict[str, type] = {
     **_below("dagProcessor", _RESOURCES),
     **_below("workers.celery", {"replicas": int, "terminationGracePeriodSeconds": int}, _PERSISTENCE),
     **_below("workers.celery", _RESOURCES, _BUDGET, {"podDisruptionBudget.config.maxUnavailable": int}),
-    **_below("workers.kubernetes", _RESOURCES),
+    **_below("workers.kubernetes", {"serviceAccount.create": bool}, _RESOURCES),
 }
 #: Options of providers that are in the official image and not here.
 OPTIONS_OF_PROVIDERS = {
