@@ -24,6 +24,7 @@ from extend_provider.exceptions import (
 from extend_provider.hooks.extend import ExtendHook
 from extend_provider.operators.submit_batch import ExtendSubmitBatchOperator
 from fixtures.extend.api import ExtendApi
+from fixtures.extend.pacing import seconds_to_turn
 from fixtures.extend.scripted_server import closed_port
 from fixtures.tasks.submit_batch import (
     FILE_ID,
@@ -146,7 +147,7 @@ def test_the_rate_limit_is_waited_for_before_the_submission_is_begun(
     slow = extend_api.connection_json(requests_per_second=2, timeout=1, acceptance_window=5)
     monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", slow)
     for _ in range(10):
-        limits_of(ExtendHook().settings).reserve("run")
+        seconds_to_turn(limits_of(ExtendHook().settings), "run")
     task = Task()
     assert operator(inputs=texts(1), deferrable=False).execute(task.attempt()) is not None
     intent = task.store.values["extend_submission"]["intent"]

@@ -81,10 +81,6 @@ class ConnectionLimits:
         self._lock = threading.Lock()
         self._lanes: dict[Category, _Lane] = {}
 
-    def reserve(self, wanted: ApiCall[Any] | Category) -> float:
-        """Take the next turn of a category and return the seconds to wait for it."""
-        return self._wait(self.turn(wanted), math.inf)
-
     def turn(self, wanted: ApiCall[Any] | Category) -> Turn:
         """Take the next turn of a category; see :class:`Turn`."""
         category = wanted if isinstance(wanted, str) else category_of(wanted)

@@ -14,6 +14,7 @@ from extend_provider.client.calls import ApiCall
 from extend_provider.client.pacing.limits import BURST, Category, ConnectionLimits, category_of, limits_of
 from extend_provider.client.settings import ExtendSettings, Secret
 from extend_provider.exceptions import ExtendRateLimitError
+from fixtures.extend.pacing import seconds_to_turn
 from fixtures.tasks.heartbeat import heartbeat
 
 SETTINGS = ExtendSettings(conn_id="conn_a", base_url="https://a.example", api_key=Secret("sk"))
@@ -43,8 +44,8 @@ def test_reads_writes_and_runs_are_counted_apart(method: str, path: str, categor
     assert category_of(call) == category
     limits = ConnectionLimits("conn_a", bound=1, clock=Clock())
     others = {"read", "write", "run"} - {category}
-    assert [limits.reserve(call) for _ in range(BURST + 2)] == [*[0] * BURST, BURST, BURST + 1]
-    assert [limits.reserve(other) for other in others] == [0, 0]  # type: ignore[arg-type]  # see above
+    assert [seconds_to_turn(limits, call) for _ in range(BURST + 2)] == [*[0] * BURST, BURST, BURST + 1]
+    assert [seconds_to_turn(limits, other) for other in others] == [0, 0]  # type: ignore[arg-type]  # see above
 
 
 def test_a_refusal_stops_the_category_and_no_other_for_as_long_as_extend_asks() -> None:
@@ -55,8 +56,8 @@ def test_a_refusal_stops_the_category_and_no_other_for_as_long_as_extend_asks() 
     limits.refused("read", 30)
     clock.now += 29
     assert waiting.wait() > 0
-    assert limits.reserve("read") > 1
-    assert limits.reserve("write") == 0
+    assert seconds_to_turn(limits, "read") > 1
+    assert seconds_to_turn(limits, "write") == 0
     clock.now += 2
     assert waiting.wait() == 0
 
@@ -109,7 +110,7 @@ def test_no_two_threads_get_the_same_slot() -> None:
 
     def take(_: int) -> list[float]:
         barrier.wait()
-        return [limits.reserve("read") for _ in range(500)]
+        return [seconds_to_turn(limits, "read") for _ in range(500)]
 
     with ThreadPoolExecutor(8) as pool:
         slots = sorted(slot for taken in pool.map(take, range(8)) for slot in taken)
@@ -118,15 +119,15 @@ def test_no_two_threads_get_the_same_slot() -> None:
 
 async def test_threads_and_a_loop_share_the_budget_and_the_loop_stays_free() -> None:
     limits = ConnectionLimits("conn_a", bound=40)
-    limits.reserve("read")
+    seconds_to_turn(limits, "read")
     moments: list[float] = []
 
     async def coroutine() -> None:
-        await asyncio.sleep(limits.reserve("read"))
+        await asyncio.sleep(seconds_to_turn(limits, "read"))
         moments.append(time.monotonic())
 
     def thread() -> None:
-        time.sleep(limits.reserve("read"))
+        time.sleep(seconds_to_turn(limits, "read"))
         moments.append(time.monotonic())
 
     async with heartbeat() as pulse:
@@ -143,9 +144,9 @@ def test_a_task_that_submits_one_batch_is_not_held_up_by_what_its_refusals_seem_
     clock = Clock()
     limits = ConnectionLimits("conn_a", clock=clock)
     for _ in range(refusals):
-        wait = limits.reserve("run")
+        wait = seconds_to_turn(limits, "run")
         assert wait <= 5
         clock.now += wait
         limits.refused("run", 1.0)
         clock.now += 1.1
-    assert limits.reserve("run") <= 5
+    assert seconds_to_turn(limits, "run") <= 5
