@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,8 +18,9 @@ hypothesis.settings.load_profile("any machine")
 
 # Airflow reads these when it is first imported, which a test module may do at its top. Of tests that run side
 # by side, each process has a home, and so a database, of its own.
+_own_home = None
 if "AIRFLOW_HOME" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="extend-airflow-home-")
+    os.environ["AIRFLOW_HOME"] = _own_home = tempfile.mkdtemp(prefix="extend-airflow-home-")
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__PLUGINS_FOLDER", str(Path(__file__).parents[1] / "plugins"))
 os.environ.setdefault(
@@ -35,6 +37,13 @@ os.environ.setdefault(
     ),
 )
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
+
+
+def pytest_unconfigure() -> None:
+    """Remove the home of this process."""
+    if _own_home is not None:
+        shutil.rmtree(_own_home, ignore_errors=True)
+
 
 pytest_plugins = [
     "fixtures.engines.parsed",
