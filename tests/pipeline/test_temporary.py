@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -83,6 +84,19 @@ def test_what_another_process_uses_stays(holder: tuple[Path, Callable[[], None]]
     with temporary_folder():
         assert (folder / "values.csv").exists()
     assert (folder / "values.csv").exists()
+
+
+def test_others_see_a_folder_only_once_it_is_locked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, visible = fcntl.flock, list[list[Path]]()
+
+    def flock(file: BinaryIO, operation: int) -> None:
+        visible.append(list(place.glob("*/lock")))
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with temporary_folder() as folder:
+        assert (folder / "lock").exists()
+    assert visible[0] == []
 
 
 def test_folders_of_one_process_leave_each_other_alone() -> None:
