@@ -82,7 +82,7 @@ test-faults: $(DEV)  ## The long ones on top: 10,000 documents, every way of end
 	$(BIN)/pytest tests/live tests/faults -m alone
 
 .PHONY: test-wheel
-test-wheel: $(DEV)  ## Install the wheel beside released Airflows, with constraints; needs PyPI
+test-wheel: $(DEV)  ## Install it beside released Airflows, and with FAB; needs PyPI
 	$(BIN)/pytest -m network
 
 .PHONY: test-matrix

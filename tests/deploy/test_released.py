@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
+from fixtures.deploy.environments import uv
 from fixtures.guides import CONSTRAINTS_URL, ROOT, Place, blocks, copy_project
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(1200)]
 
 RELEASES = ("3.3.2", "3.4.0b2")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-UV = str(Path(sys.executable).parent / "uv")
-
-
-def uv(*arguments: str, given: str | None = None) -> str:
-    """Run uv and return what it says on its output."""
-    return subprocess.run(
-        [UV, *arguments], input=given, capture_output=True, text=True, check=True, timeout=1200
-    ).stdout
 
 
 def found_python(version: str) -> str:
