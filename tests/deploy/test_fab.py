@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,9 +14,10 @@ from typing import Final
 import pytest
 import requests
 
-from fixtures.deploy.environments import uv
+from fixtures.environments import uv
 from fixtures.guides import ROOT, copy_project
 from sandbox.stack.processes.network import free_ports
+from sandbox.stack.processes.process import Command, Component
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(600)]
 
@@ -34,6 +34,7 @@ class Fab:
 
     def __init__(self, folder: Path) -> None:
         self._environment = folder / "environment"
+        self._log = folder / "api-server.log"
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         self._variables = {
@@ -69,19 +70,18 @@ class Fab:
     @contextlib.contextmanager
     def serving(self) -> Iterator[None]:
         """Have the API server run as long as the block."""
-        command = [str(self._environment / "bin" / "airflow"), "api-server"]
-        server = subprocess.Popen(command, env=self._variables, start_new_session=True)
+        argv = [str(self._environment / "bin" / "airflow"), "api-server"]
+        server = Component("api-server", Command(argv=argv, environment=self._variables), self._log)
+        server.start()
         try:
             deadline = time.monotonic() + SECONDS_TO_START
             while not self._is_up():
-                assert server.poll() is None
+                server.check_alive()
                 assert time.monotonic() < deadline
                 time.sleep(0.5)
             yield
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+            server.kill()
 
     def _is_up(self) -> bool:
         with contextlib.suppress(requests.ConnectionError):

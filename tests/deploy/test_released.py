@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.deploy.environments import uv
+from fixtures.environments import uv
 from fixtures.guides import CONSTRAINTS_URL, ROOT, Place, blocks, copy_project
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(1200)]

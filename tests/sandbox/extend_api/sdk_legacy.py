@@ -1,7 +1,7 @@
 """Drives the emulator with the last SDK that speaks 2025-04-21 and prints what it understood, as JSON.
 
 Run in a process of its own with that SDK's folder first on the path: both generations share a package name.
-Usage: ``python sdk_legacy.py <base URL> <key>``.
+Usage: ``python sdk_legacy.py <base URL> <key> <text of an invoice>``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,6 @@ from typing import Any
 from extend_ai import Extend
 from extend_ai.core.api_error import ApiError
 from extend_ai.version import __version__
-
-INVOICE = """INVOICE
-Vendor: Acme GmbH
-Invoice number: INV-7
-Invoice date: 2026-11-02
-Currency: EUR
-Total: 119.00
-"""
 
 
 def settled(client: Any, run_id: str) -> Any:
@@ -46,13 +38,13 @@ def refused(call: Callable[[], Any]) -> dict[str, Any]:
     return {"type": None}
 
 
-def main(url: str, key: str) -> dict[str, Any]:
+def main(url: str, key: str, invoice: str) -> dict[str, Any]:
     """Go through every endpoint and return what came of it."""
     client: Any = Extend(token=key, base_url=url)
     seen: dict[str, Any] = {"sdk": __version__}
 
     created = client.workflow_run.create(
-        workflow_id="workflow_mixed", raw_texts=[INVOICE, INVOICE], metadata={"a": 1, "b": 1}, priority=7
+        workflow_id="workflow_mixed", raw_texts=[invoice, invoice], metadata={"a": 1, "b": 1}, priority=7
     )
     seen["created"] = [(run.object, run.workflow.version) for run in created.workflow_runs]
     run = settled(client, created.workflow_runs[0].id)
@@ -73,7 +65,7 @@ def main(url: str, key: str) -> dict[str, Any]:
     ).workflow_run.outputs[1]
     seen["corrected"] = (corrected.output.value["total"], corrected.initial_output.value["total"])
 
-    uploaded = client.file.upload(file=("seven.txt", io.BytesIO(INVOICE.encode()))).file
+    uploaded = client.file.upload(file=("seven.txt", io.BytesIO(invoice.encode()))).file
     fetched = client.file.get(uploaded.id).file
     seen["file"] = (uploaded.name, uploaded.type, fetched.presigned_url is not None)
     seen["files"] = [file.id for file in client.file.list(name_contains="seven").files] == [uploaded.id]
@@ -83,7 +75,7 @@ def main(url: str, key: str) -> dict[str, Any]:
         version="1",
         inputs=[
             {"file": {"fileName": "one.txt", "fileId": uploaded.id}, "metadata": {"n": 1}},
-            {"rawText": INVOICE, "metadata": {"n": 2}},
+            {"rawText": invoice, "metadata": {"n": 2}},
         ],
     )
     listed = client.workflow_run.list(batch_id=batch.batch_id, sort_by="createdAt", sort_dir="asc")
@@ -101,7 +93,7 @@ def main(url: str, key: str) -> dict[str, Any]:
     seen["deleted"] = client.workflow_run.delete(run.id).workflow_run_id == run.id
     seen["file_deleted"] = client.file.delete(uploaded.id).file_id == uploaded.id
 
-    mailed = client.workflow_run.create(workflow_id="workflow_mailroom", raw_texts=[INVOICE])
+    mailed = client.workflow_run.create(workflow_id="workflow_mailroom", raw_texts=[invoice])
     run = settled(client, mailed.workflow_runs[0].id)
     seen["mailroom"] = {
         "outputs": [(output.type, output.processor_name) for output in run.outputs],

@@ -10,14 +10,7 @@ import pytest
 import requests
 
 from fixtures.extend.api import ExtendApi
-
-INVOICE = """INVOICE
-Vendor: Acme GmbH
-Invoice number: INV-7
-Invoice date: 2026-11-02
-Currency: EUR
-Total: 119.00
-"""
+from fixtures.extend.emulated import INVOICE
 
 
 def _inputs(count: int, **fields: Any) -> list[dict[str, Any]]:

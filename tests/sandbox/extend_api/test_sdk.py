@@ -21,21 +21,10 @@ from extend_ai.errors import (
 from extend_ai.wrapper.polling import PollingOptions
 
 from fixtures.extend.api import ExtendApi
+from fixtures.extend.emulated import INVOICE
 
-INVOICE = """INVOICE
-Vendor: Acme GmbH
-Invoice number: INV-7
-Invoice date: 2026-11-02
-Currency: EUR
-Total: 119.00
-"""
 POLLING = PollingOptions(max_wait_ms=20_000, fast_poll_interval_ms=50)
 ONCE: Any = {"max_retries": 0}
-
-
-@pytest.fixture
-def client(extend_api: ExtendApi) -> Any:
-    return Extend(token=extend_api.key, base_url=extend_api.url)
 
 
 def _settled(client: Any, batch_id: str, count: int) -> list[Any]:

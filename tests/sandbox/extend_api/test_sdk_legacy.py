@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fixtures.extend.api import ExtendApi
+from fixtures.extend.emulated import INVOICE
 
 LEGACY_SDK = "0.2.0"
 #: What a single invoice becomes in the workflow that merges and checks.
@@ -47,7 +48,7 @@ def seen(legacy_sdk: Path, extend_api: ExtendApi) -> dict[str, Any]:
     """What the legacy SDK understood of every endpoint."""
     script = Path(__file__).with_name("sdk_legacy.py")
     ended = subprocess.run(
-        [sys.executable, str(script), extend_api.url, extend_api.key],
+        [sys.executable, str(script), extend_api.url, extend_api.key, INVOICE],
         capture_output=True,
         text=True,
         timeout=60,

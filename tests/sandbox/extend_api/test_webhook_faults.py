@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,13 +11,6 @@ from extend_ai.wrapper.errors import WebhookSignatureVerificationError
 
 from fixtures.extend.api import ExtendApi
 from fixtures.extend.scripted_server import ScriptedServer
-
-
-@pytest.fixture
-def receiver() -> Iterator[ScriptedServer]:
-    """An endpoint that accepts everything."""
-    with ScriptedServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from extend_ai import Extend
 from extend_ai.errors import NotFoundError
 from extend_ai.types.webhook_endpoint_event_type import WebhookEndpointEventType
-from extend_ai.types.webhook_subscription_event_type import WebhookSubscriptionEventType
 
 from fixtures.extend.api import NEWEST, ExtendApi
 from fixtures.extend.contract import OLDER
-from fixtures.extend.scripted_server import ScriptedServer
-
-INVOICE = "INVOICE\nInvoice number: INV-7\nInvoice date: 2026-11-02\nTotal: 119.00 EUR\n"
-COMPLETED: Any = WebhookSubscriptionEventType.WORKFLOW_RUN_COMPLETED
-ENDPOINT = {"url": "https://acme.test/hook", "name": "Acme", "apiVersion": NEWEST, "enabledEvents": []}
-
-
-@pytest.fixture
-def client(extend_api: ExtendApi) -> Any:
-    return Extend(token=extend_api.key, base_url=extend_api.url)
-
-
-@pytest.fixture
-def receiver() -> Iterator[ScriptedServer]:
-    """An endpoint that accepts everything."""
-    with ScriptedServer() as server:
-        yield server
-
-
-def batch(api: ExtendApi, workflow: str = "workflow_invoices", count: int = 1, **fields: Any) -> str:
-    inputs = [{"file": {"text": INVOICE, "name": f"{n}.txt"}, "metadata": {"n": n}} for n in range(count)]
-    return api.submit_batch(inputs, workflow, **fields)
-
-
-def events(server: ScriptedServer) -> list[tuple[str, Any]]:
-    bodies = [request.json for request in server.requests]
-    return [(body["eventType"], body["payload"]) for body in bodies]
+from fixtures.extend.emulated import COMPLETED, ENDPOINT
 
 
 def test_sdk_manages_endpoints_and_sees_the_secret_once(client: Any) -> None:

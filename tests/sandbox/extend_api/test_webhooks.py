@@ -7,52 +7,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
-from extend_ai import Extend
 from extend_ai.types.webhook_event import WebhookEvent
-from extend_ai.types.webhook_subscription_event_type import WebhookSubscriptionEventType
 from extend_ai.wrapper.errors import WebhookSignatureVerificationError
 
 from fixtures.extend import contract_2025_04_21 as older
 from fixtures.extend.api import NEWEST, ExtendApi
 from fixtures.extend.contract import OLDER
+from fixtures.extend.emulated import ENDPOINT, INVOICE, batch, events
 from fixtures.extend.scripted_server import Received, Reply, ScriptedServer, closed_port
 from fixtures.extend.strict_types import faults
 from sandbox.extend_api.errors import ApiError
 from sandbox.extend_api.signed_urls import check_query
 from sandbox.extend_api.webhooks.payloads import Payloads
-
-INVOICE = "INVOICE\nInvoice number: INV-7\nInvoice date: 2026-11-02\nTotal: 119.00 EUR\n"
-COMPLETED: Any = WebhookSubscriptionEventType.WORKFLOW_RUN_COMPLETED
-ENDPOINT = {"url": "https://acme.test/hook", "name": "Acme", "apiVersion": NEWEST, "enabledEvents": []}
-
-
-@pytest.fixture
-def client(extend_api: ExtendApi) -> Any:
-    return Extend(token=extend_api.key, base_url=extend_api.url)
-
-
-@pytest.fixture
-def receiver() -> Iterator[ScriptedServer]:
-    """An endpoint that accepts everything."""
-    with ScriptedServer() as server:
-        yield server
-
-
-def batch(api: ExtendApi, workflow: str = "workflow_invoices", count: int = 1, **fields: Any) -> str:
-    inputs = [{"file": {"text": INVOICE, "name": f"{n}.txt"}, "metadata": {"n": n}} for n in range(count)]
-    return api.submit_batch(inputs, workflow, **fields)
-
-
-def events(server: ScriptedServer) -> list[tuple[str, Any]]:
-    bodies = [request.json for request in server.requests]
-    return [(body["eventType"], body["payload"]) for body in bodies]
 
 
 def test_sdk_verifies_a_delivery_with_the_full_run(

@@ -1,1 +1,1 @@
-"""When to ask Extend about a batch, and what its answer means. What waits share is in ``shared``."""
+"""When to poll Extend about a batch, and what its answer means."""
