@@ -51,8 +51,7 @@ PARTS: Sequence[Part] = (
         "overhead",
         "Airflow's own cost",
         "`documents_to_warehouse` with one document in each chunk, and a DAG of the same shape whose tasks "
-        "do nothing, in one Airflow (LocalExecutor). What the empty DAG costs is Airflow's: compare the CPU "
-        "seconds, because by the clock the pauses of the scheduler decide.",
+        "do nothing, in one Airflow (LocalExecutor). What the empty DAG costs is Airflow's.",
     ),
     Part(
         "landing",
