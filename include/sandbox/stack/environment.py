@@ -38,7 +38,7 @@ PRELOADED_WITH_PROJECT = (
 #: A supervisor that looks while its task is just ending looks again at the next heartbeat, and keeps the slot
 #: until then: by default five seconds, of four tasks in ten (seen on 3.3.2). The failures are as many seconds
 #: without an API server as by default.
-HEARTBEATS = {"min_heartbeat_interval": 1, "max_failed_heartbeats": 15}
+HEARTBEATS: dict[str, object] = {"min_heartbeat_interval": 1, "max_failed_heartbeats": 15}
 
 #: Airflow's options by section and name.
 AirflowOptions = Mapping[str, Mapping[str, object]]
