@@ -28,7 +28,7 @@ sys.modules["nightly"] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 import extend_provider.hooks.extend, extend_provider.hooks.extend_async
 import extend_pipeline.batches.collection, extend_pipeline.sources.s3.clients
-import extend_pipeline.sources.s3.store
+import extend_pipeline.sources.s3.store, extend_pipeline.warehouse.duckdb_file, duckdb
 print(*(set(sys.modules) - before))
 """
 

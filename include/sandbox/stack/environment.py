@@ -19,7 +19,7 @@ from sandbox.stack.processes.network import HOST
 FOREIGN_PREFIXES = ("AIRFLOW", "_AIRFLOW", "AWS_", "EXTEND_")
 
 
-#: What each task would import anew: Airflow's part in a task, and the clients of HTTP and S3.
+#: What tasks would import anew: Airflow's part in a task, the clients of HTTP and S3, and DuckDB.
 PRELOADED = (
     "airflow.executors.local_executor",
     "airflow.sdk.execution_time.task_runner",
@@ -27,12 +27,15 @@ PRELOADED = (
     "airflow.providers.standard.decorators.python",
     "airflow.providers.http.hooks.http",
     "airflow.providers.amazon.aws.hooks.s3",
+    "duckdb",
 )
 #: The same with this project, for an installation whose modules do not change while the scheduler runs.
 PRELOADED_WITH_PROJECT = (
     *PRELOADED,
     "extend_provider.hooks.extend_async",
     "extend_pipeline.dag.documents",
+    "extend_pipeline.sources.s3.store",
+    "extend_pipeline.warehouse.duckdb_file",
 )
 
 #: A supervisor that looks while its task is just ending looks again at the next heartbeat, and keeps the slot
