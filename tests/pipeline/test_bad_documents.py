@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.batches.inputs import check_objects, check_readable
+from extend_pipeline.batches.sending.inputs import check_objects, check_readable
 from extend_pipeline.documents import (
     EMPTY_FILE,
     NAME_UNUSABLE,

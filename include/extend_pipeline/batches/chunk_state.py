@@ -19,16 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.batches.attempts import Evidence, next_round
 from extend_pipeline.batches.evidence import read_evidence
-from extend_pipeline.batches.inputs import (
-    Checked,
-    Sending,
-    check_objects,
-    check_readable,
-    check_signing,
-    file_inputs,
-)
 from extend_pipeline.batches.ledger import (
     DOCUMENTS_KEY,
     PIPELINE_KEY,
@@ -36,9 +27,18 @@ from extend_pipeline.batches.ledger import (
     WorkspaceLedger,
     documents_of,
 )
-from extend_pipeline.batches.probing import probed
 from extend_pipeline.batches.reservations import ChunkReference, chunk_documents, chunk_folder
-from extend_pipeline.batches.uploads import Uploads
+from extend_pipeline.batches.sending.attempts import Evidence, next_round
+from extend_pipeline.batches.sending.inputs import (
+    Checked,
+    Sending,
+    check_objects,
+    check_readable,
+    check_signing,
+    file_inputs,
+)
+from extend_pipeline.batches.sending.probing import probed
+from extend_pipeline.batches.sending.uploads import Uploads
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import Settings, read_settings

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.batches.attempts import tolerated_missing
 from extend_pipeline.batches.chunk_state import ChunkRound, CollectedChunk, SentChunk, check_handed_over
 from extend_pipeline.batches.evidence import acceptance_advice
 from extend_pipeline.batches.inbox import Taken, note_taken, part_note
 from extend_pipeline.batches.ledger import PIPELINE_KEY, documents_of
 from extend_pipeline.batches.runs import BatchRuns, ReceivedRun, find_runs
+from extend_pipeline.batches.sending.attempts import tolerated_missing
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.kept_parts import KeptPart, digest, find_part
 from extend_pipeline.storage.raw_zone import PartWriter, RawPart, part_path

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.batches.attempts import Evidence, RunEnd, documents_without_run, merged
 from extend_pipeline.batches.ledger import WorkspaceLedger, documents_of
 from extend_pipeline.batches.runs import ReceivedRun, find_runs
+from extend_pipeline.batches.sending.attempts import Evidence, RunEnd, documents_without_run, merged
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.storage.formats import read, write
 from extend_pipeline.storage.workspace import read_json
@@ -137,7 +137,7 @@ def read_evidence(folder: ObjectStoragePath) -> Evidence | None:
 def note(folder: ObjectStoragePath, found: Evidence, *, not_failed: Collection[str] = ()) -> Evidence:
     """Add what another look at a round has found; return all that is known now.
 
-    :param not_failed: see :func:`~extend_pipeline.batches.attempts.merged`.
+    :param not_failed: see :func:`~extend_pipeline.batches.sending.attempts.merged`.
     """
     known = merged(read_evidence(folder), found, not_failed=not_failed)
     known = msgspec.structs.replace(known, seen_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))

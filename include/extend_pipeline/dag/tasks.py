@@ -99,7 +99,7 @@ def _earlier_folder(memory: AttemptMemory, settings: Settings) -> ObjectStorageP
 
 def plan_chunks(folder: str) -> list[ChunkReference]:
     """Plan the run: skip what has landed, reserve new chunks, land what cannot be sent; return the chunks."""
-    from extend_pipeline.batches.probing import check_rights
+    from extend_pipeline.batches.sending.probing import check_rights
     from extend_pipeline.planning.discovery import failed_before
     from extend_pipeline.planning.listing import read_listing
     from extend_pipeline.warehouse.open import open_warehouse

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from extend_pipeline.batches.attempts import Evidence, tolerated_missing
 from extend_pipeline.batches.chunk_state import ChunkRound, SentChunk, check_handed_over, urls_end
 from extend_pipeline.batches.evidence import acceptance_advice, note
+from extend_pipeline.batches.sending.attempts import Evidence, tolerated_missing
 from extend_pipeline.dag.conventions import retry_later
 from extend_pipeline.exceptions import is_outage
 from extend_provider.batch.ownership import (

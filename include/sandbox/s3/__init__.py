@@ -13,7 +13,7 @@ The server keeps everything in memory and has one user. In addition to moto it a
 - requests for objects that the bucket's policy denies, for any user; allow statements have no effect.
 
 Rules for a bucket, a prefix or a key switch on more (``sandbox.s3.admin`` has the endpoints,
-``sandbox.s3.rules.Rule`` the fields):
+``sandbox.s3.checks.rules.Rule`` the fields):
 
 - missing permissions: ``s3:GetObject``, ``s3:GetObjectVersion`` (403 for a request with a version),
   ``s3:ListBucket`` (403 also for missing keys), ``s3:ListBucketVersions``, ``s3:PutObject``,

@@ -1,7 +1,7 @@
 """Endpoints for tests, under a name that no bucket can have. They need no signature.
 
 GET    /_sandbox/health      answer 200
-POST   /_sandbox/rules       add a rule, see ``sandbox.s3.rules.Rule`` for its fields
+POST   /_sandbox/rules       add a rule, see ``sandbox.s3.checks.rules.Rule`` for its fields
 DELETE /_sandbox/rules       remove all rules
 POST   /_sandbox/requests    return the number of requests by operation since the last call
 POST   /moto-api/reset       remove all rules, counts and buckets
@@ -13,8 +13,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sandbox.s3.answers import WsgiApp
-from sandbox.s3.rules import Rules
+from sandbox.s3.checks.answers import WsgiApp
+from sandbox.s3.checks.rules import Rules
 
 
 class Admin:

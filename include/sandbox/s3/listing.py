@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 from sandbox.s3 import moto_state
-from sandbox.s3.answers import WsgiApp
-from sandbox.s3.request import S3Request
-from sandbox.s3.rules import Rules
+from sandbox.s3.checks.answers import WsgiApp
+from sandbox.s3.checks.request import S3Request
+from sandbox.s3.checks.rules import Rules
 
 _ENTRY = re.compile(rb"<(Contents|Version)>.*?<Key>(.*?)</Key>.*?(?=</\1>)", re.DOTALL)
 _RESTORING = b"<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>"

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sandbox.s3.answers import WsgiApp
-from sandbox.s3.signatures import Signatures
+from sandbox.s3.checks.answers import WsgiApp
+from sandbox.s3.checks.signatures import Signatures
 
 _SIGNED_FOR_SQS = re.compile(r"Credential=[^,]*/sqs/aws4_request")
 

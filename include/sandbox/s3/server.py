@@ -7,13 +7,13 @@ import signal
 import threading
 from collections.abc import Callable, Collection
 
-from sandbox.s3.access import AccessChecks
 from sandbox.s3.admin import Admin
+from sandbox.s3.checks.access import AccessChecks
+from sandbox.s3.checks.rules import Rules
+from sandbox.s3.checks.signatures import Signatures
 from sandbox.s3.client import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 from sandbox.s3.listing import Listings
 from sandbox.s3.queues import Queues, make_queues_thread_safe
-from sandbox.s3.rules import Rules
-from sandbox.s3.signatures import Signatures
 
 
 def serve(

@@ -15,9 +15,9 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import TaskDeferred
 
 from extend_pipeline.__main__ import main
-from extend_pipeline.batches.attempts import Evidence
 from extend_pipeline.batches.chunk_state import ChunkRound
 from extend_pipeline.batches.evidence import read_evidence
+from extend_pipeline.batches.sending.attempts import Evidence
 from extend_pipeline.dag.wait import WaitChunkOperator
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.settings import read_settings, write_settings
@@ -123,7 +123,7 @@ def test_a_batch_of_which_extend_knows_nothing_is_waited_for(waiting: Waiting, e
 @pytest.fixture
 def short(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> Waiting:
     """Two of four runs are not listed, and at most one is sent again automatically."""
-    monkeypatch.setattr("extend_pipeline.batches.attempts.MISSING_FEW", 1)
+    monkeypatch.setattr("extend_pipeline.batches.sending.attempts.MISSING_FEW", 1)
     waiting.api.configure(outcomes=[])
     delete(waiting, *waiting.api.runs(waiting.submit())[:2])
     return waiting

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_pipeline.batches.inputs import check_objects
-from extend_pipeline.batches.probing import probed
+from extend_pipeline.batches.sending.inputs import check_objects
+from extend_pipeline.batches.sending.probing import probed
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.sources import Absent, Found, Located, Stores

@@ -9,8 +9,8 @@ import pytest
 import requests
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from extend_pipeline.batches.inputs import check_objects
-from extend_pipeline.batches.probing import check_rights, probed
+from extend_pipeline.batches.sending.inputs import check_objects
+from extend_pipeline.batches.sending.probing import check_rights, probed
 from extend_pipeline.documents import OBJECT_ARCHIVED, OBJECT_FORBIDDEN, Document
 from extend_pipeline.exceptions import PipelineInputError, PipelineSourceError
 from extend_pipeline.planning.discovery import screen

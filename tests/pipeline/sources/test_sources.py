@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from airflow.sdk import ObjectStoragePath
 
-from extend_pipeline.batches.inputs import check_objects, file_inputs
-from extend_pipeline.batches.uploads import Uploads
+from extend_pipeline.batches.sending.inputs import check_objects, file_inputs
+from extend_pipeline.batches.sending.uploads import Uploads
 from extend_pipeline.documents import (
     EMPTY_FILE,
     OBJECT_DELETED,

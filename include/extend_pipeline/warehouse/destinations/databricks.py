@@ -17,8 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from extend_pipeline.warehouse.destinations.databricks_api import SqlWarehouse, fault
-from extend_pipeline.warehouse.destinations.databricks_credentials import credentials
+from extend_pipeline.warehouse.destinations.databricks_api import SqlWarehouse, credentials, fault
 from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.remote.connections import DUCKDB, numbers, require
 from extend_pipeline.warehouse.remote.destination import Destination

@@ -1,4 +1,4 @@
-"""The Statement Execution API of Databricks: running a statement, reading its rows, naming a fault."""
+"""The API of Databricks: authenticating, running a statement, reading its rows, naming a fault."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from extend_pipeline.warehouse.records import WarehouseError
 from extend_pipeline.warehouse.session import PAGE_ROWS, WITHHELD, Page
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
     from databricks.sdk import WorkspaceClient
     from databricks.sdk.service.sql import StatementResponse
 
@@ -39,6 +41,35 @@ _REMEDIES: Final = (
         "Grant it to the connection's user or service principal.",
     ),
 )
+
+
+def credentials(connection: Connection) -> dict[str, Any]:
+    """Return the SDK's settings for one way to authenticate, so that it ignores the environment.
+
+    :raises WarehouseError: if the connection has no token and no secret.
+    """
+    extra = connection.extra_dejson
+    token = extra.get("token") or connection.password
+    if not token:
+        raise WarehouseError(
+            f"Connection {connection.conn_id!r} needs a personal access token, or a service principal's "
+            "secret, as its password."
+        )
+    if extra.get("azure_tenant_id"):
+        return {
+            "auth_type": "azure-client-secret",
+            "azure_client_id": connection.login,
+            "azure_client_secret": connection.password,
+            "azure_tenant_id": extra["azure_tenant_id"],
+            "azure_workspace_resource_id": extra.get("azure_resource_id"),
+        }
+    if extra.get("service_principal_oauth"):
+        return {
+            "auth_type": "oauth-m2m",
+            "client_id": connection.login,
+            "client_secret": connection.password,
+        }
+    return {"auth_type": "pat", "token": token}
 
 
 class _StatementFailedError(Exception):

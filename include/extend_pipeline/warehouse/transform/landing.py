@@ -31,16 +31,9 @@ from extend_pipeline.warehouse.sql import (
     text_columns,
     typed_columns,
 )
-from extend_pipeline.warehouse.transform import (
-    confidence,
-    counting,
-    evidence,
-    flatten,
-    large_values,
-    places,
-    resolve_runs,
-)
+from extend_pipeline.warehouse.transform import confidence, counting, resolve_runs
 from extend_pipeline.warehouse.transform.parse import ParsedPart, Slice
+from extend_pipeline.warehouse.transform.values import evidence, flatten, large_values, places
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session

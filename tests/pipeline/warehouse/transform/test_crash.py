@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from extend_pipeline.warehouse.records import WarehouseError
-from extend_pipeline.warehouse.transform import flatten
+from extend_pipeline.warehouse.transform.values import flatten
 from fixtures.warehouse.crashes import (
     FEW_OR_EVERY,
     LEAST_STATEMENTS,

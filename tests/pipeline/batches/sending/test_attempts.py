@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_pipeline.batches.attempts import (
+from extend_pipeline.batches.sending.attempts import (
     Evidence,
     RunEnd,
     documents_without_run,

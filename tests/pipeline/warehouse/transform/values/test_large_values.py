@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.warehouse.transform import large_values
+from extend_pipeline.warehouse.transform.values import large_values
 from fixtures.warehouse.files import contents, land, provenance, query
 from fixtures.warehouse.parts import parts_of_every_kind
 from fixtures.warehouse.runs import document, extract_step, raw_lines, run

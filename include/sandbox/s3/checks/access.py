@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from sandbox.s3 import moto_state
-from sandbox.s3.answers import Refusal, WsgiApp, denied
-from sandbox.s3.request import ACTIONS, S3Request
-from sandbox.s3.rules import Rule, Rules
-from sandbox.s3.signatures import Signatures
+from sandbox.s3.checks.answers import Refusal, WsgiApp, denied
+from sandbox.s3.checks.request import ACTIONS, S3Request
+from sandbox.s3.checks.rules import Rule, Rules
+from sandbox.s3.checks.signatures import Signatures
 
 #: The user in the text of a denial.
 USER = "arn:aws:iam::123456789012:user/sandbox"

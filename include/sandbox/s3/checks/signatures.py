@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
-from sandbox.s3.answers import Refusal, denied
+from sandbox.s3.checks.answers import Refusal, denied
 
 #: Regions that are older than signature version 4 and still accept version 2.
 OLD_REGIONS = frozenset(

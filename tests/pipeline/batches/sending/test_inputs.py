@@ -11,8 +11,8 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import ObjectStoragePath
 from botocore.credentials import Credentials, RefreshableCredentials
 
-from extend_pipeline.batches.inputs import Checked, check_objects, file_inputs
-from extend_pipeline.batches.uploads import Uploads
+from extend_pipeline.batches.sending.inputs import Checked, check_objects, file_inputs
+from extend_pipeline.batches.sending.uploads import Uploads
 from extend_pipeline.documents import OBJECT_DELETED, OBJECT_REPLACED, Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.planning.discovery import screen

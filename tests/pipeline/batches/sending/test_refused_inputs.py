@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extend_pipeline.batches.inputs import Checked, Sending
+from extend_pipeline.batches.sending.inputs import Checked, Sending
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.sources.s3.store import S3Store

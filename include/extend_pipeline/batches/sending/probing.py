@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from extend_pipeline.batches.inputs import Checked
+from extend_pipeline.batches.sending.inputs import Checked
 from extend_pipeline.documents import OBJECT_FORBIDDEN, Document
 from extend_pipeline.exceptions import PipelineInputError
 from extend_pipeline.sources import Located, Stores

@@ -1,4 +1,4 @@
-"""Rules for a bucket, a prefix or a key, which tests switch on over HTTP (see ``admin``)."""
+"""Rules for a bucket, a prefix or a key, which tests switch on over HTTP (see ``sandbox.s3.admin``)."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from extend_pipeline.batches.inputs import Checked, file_inputs
-from extend_pipeline.batches.uploads import LIFETIME, Uploads
+from extend_pipeline.batches.sending.inputs import Checked, file_inputs
+from extend_pipeline.batches.sending.uploads import LIFETIME, Uploads
 from extend_pipeline.documents import OBJECT_ARCHIVED, OBJECT_DELETED, OBJECT_FORBIDDEN, OBJECT_REPLACED
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.settings import Settings

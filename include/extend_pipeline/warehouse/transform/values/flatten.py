@@ -4,12 +4,13 @@ Every function returns a statement. The statements read these temporary tables:
 
 * ``_page``: one row per extraction, ``result_no`` numbering them, with the file that it was made from,
   ``value``, ``metadata`` and, if a person has reviewed it, ``initial``, the value before that, as JSON;
-* ``_declared``: one row per place of a schema, see :mod:`~extend_pipeline.warehouse.transform.places`;
+* ``_declared``: one row per place of a schema, see :mod:`~extend_pipeline.warehouse.transform.values.places`;
 * ``_nodes``: one row per place of each value; ``_machine``: the same of ``initial``; ``_parts``: on the way
-  to them, large values, see :mod:`~extend_pipeline.warehouse.transform.large_values`;
+  to them, large values, see :mod:`~extend_pipeline.warehouse.transform.values.large_values`;
 * ``_places``: these places, each once, with what is declared there; there are far fewer places than rows;
 * ``_misfits``: the places whose value is a problem;
-* ``_evidence`` and what leads from it to fields, see :mod:`extend_pipeline.warehouse.transform.evidence`.
+* ``_evidence`` and what leads from it to fields, see
+  :mod:`extend_pipeline.warehouse.transform.values.evidence`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from extend_pipeline.warehouse.schema import tables
 from extend_pipeline.warehouse.schema.dictionary import Column, Table
 from extend_pipeline.warehouse.schema.names import pointer
 from extend_pipeline.warehouse.sql import ColumnType, is_rounded, literal, names, quoted, typed
-from extend_pipeline.warehouse.transform import evidence, large_values
-from extend_pipeline.warehouse.transform.places import CONTAINERS, beside_nodes, node_rows, place_rows
+from extend_pipeline.warehouse.transform.values import evidence, large_values
+from extend_pipeline.warehouse.transform.values.places import CONTAINERS, beside_nodes, node_rows, place_rows
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session

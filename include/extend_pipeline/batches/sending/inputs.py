@@ -43,7 +43,7 @@ from extend_provider.client.refusals import FILE_REASONS, RefusedInput, reason_o
 from extend_provider.exceptions import ExtendBadRequestError
 
 if TYPE_CHECKING:
-    from extend_pipeline.batches.uploads import Uploads
+    from extend_pipeline.batches.sending.uploads import Uploads
     from extend_provider.hooks.extend import ExtendHook
 
 #: Extend's reason for a file above its size limit; also used if only the HTTP status says so.

@@ -1,7 +1,7 @@
 """SQL about Extend's evidence: reading it, matching each entry to its field, reporting what has no field.
 
 Every function returns a statement. The statements read ``_page``, ``_nodes``, ``_machine``, ``_places`` and
-``_declared``, see :mod:`extend_pipeline.warehouse.transform.flatten`, and make of a page
+``_declared``, see :mod:`extend_pipeline.warehouse.transform.values.flatten`, and make of a page
 
 * ``_evidence``: one row per entry of the metadata, with its ``key``, null for metadata that is no map;
 * ``_found``: the entries that have a place in their extraction; ``ways`` counts the places that the key
@@ -17,8 +17,8 @@ from typing import Final
 
 from extend_pipeline.warehouse.schema import tables
 from extend_pipeline.warehouse.sql import ColumnType, literal, names, typed
-from extend_pipeline.warehouse.transform import large_values
-from extend_pipeline.warehouse.transform.places import beside_nodes, folded, spelled
+from extend_pipeline.warehouse.transform.values import large_values
+from extend_pipeline.warehouse.transform.values.places import beside_nodes, folded, spelled
 
 #: The columns of ``_evidence`` that ``fields`` has, in its order.
 COLUMNS: Final = """ocr_confidence, logprobs_confidence, review_score, page, reference_text, polygon,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from extend_pipeline.warehouse.files import StagedFile
-from extend_pipeline.warehouse.transform.places import CONTAINERS, beside_nodes
+from extend_pipeline.warehouse.transform.values.places import CONTAINERS, beside_nodes
 
 if TYPE_CHECKING:
     from extend_pipeline.warehouse.session import Session
