@@ -22,10 +22,9 @@ TOO_LARGE = b"Receipt\nTotal: 1.00 EUR\n" + b" " * 200
 
 @pytest.mark.parametrize(("api_version", "status"), [("2026-02-09", 400), ("2025-04-21", 422)])
 def test_a_document_that_extend_refuses_ends_and_the_others_are_sent_once(
-    chunk: Chunk, api_version: str, status: int, monkeypatch: pytest.MonkeyPatch
+    chunk: Chunk, api_version: str, status: int
 ) -> None:
-    connection = chunk.api.connection_json(api_version)
-    chunk.connect = lambda grace: monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
+    chunk.api_version = api_version
     chunk.api.configure(**REFUSES, max_file_bytes=100, validation_status=status)
     chunk.replace(1, body=TOO_LARGE)
     assert chunk.submit() is not None

@@ -37,10 +37,9 @@ LARGE = b"Receipt\nTotal: 1.00 EUR\n" + b" " * 200
 
 @pytest.mark.parametrize(("api_version", "status"), [("2026-02-09", 400), ("2025-04-21", 422)])
 def test_a_file_over_extends_limit_ends_and_the_others_are_sent(
-    chunk: Chunk, api_version: str, status: int, monkeypatch: pytest.MonkeyPatch
+    chunk: Chunk, api_version: str, status: int
 ) -> None:
-    connection = chunk.api.connection_json(api_version)
-    chunk.connect = lambda grace: monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
+    chunk.api_version = api_version
     chunk.api.configure(max_file_bytes=100, validation_status=status)
     chunk.replace(1, body=LARGE)
     assert chunk.submit(transfer="upload") is not None
@@ -52,11 +51,8 @@ def test_a_file_over_extends_limit_ends_and_the_others_are_sent(
 
 
 @pytest.mark.parametrize("of_the_file", [True, False])
-def test_files_that_are_all_refused_end_only_for_reasons_of_the_file(
-    chunk: Chunk, of_the_file: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection = chunk.api.connection_json("2025-04-21" if of_the_file else "2026-02-09")
-    chunk.connect = lambda grace: monkeypatch.setenv("AIRFLOW_CONN_EXTEND_DEFAULT", connection)
+def test_files_that_are_all_refused_end_only_for_reasons_of_the_file(chunk: Chunk, of_the_file: bool) -> None:
+    chunk.api_version = "2025-04-21" if of_the_file else "2026-02-09"
     chunk.api.configure(max_file_bytes=3)
     if of_the_file:
         assert chunk.submit(transfer="upload") is None
