@@ -75,8 +75,10 @@ PARTS: Sequence[Part] = (
         "rate",
         "The rate limit",
         "How much of a server's limit is used, and how many requests it refuses. The server counts the last "
-        "second (sliding), or from one second to the next (fixed).",
-        whole=("--windows", "sliding", "fixed", "--seconds", "30"),
+        "second (sliding), or from one second to the next (fixed). A collector is a slot for tasks that read "
+        "1,000 runs each, or a part of fewer runs.",
+        whole=("--windows", "sliding", "fixed", "--seconds", "107"),
+        minutes=25,
     ),
     Part(
         "triggerer",

@@ -1,8 +1,9 @@
 """Measure how much of a rate limit collectors use: ``python -m bench.rate --help``.
 
-Extend's emulator runs as a process of its own, and each collector is one as well. They know nothing of the
-limit nor of each other, and get runs one after another through the asynchronous hook. Counted are answers, by
-the emulator: the share of the limit that was used, and the share of the requests that was refused, over
+Extend's emulator runs as a process of its own. A collector is a slot for tasks, one after another, each of
+them a process that reads a thousand runs, as the collecting task does. They are not told of the limit, nor of
+each other. A task is started before its turn, so that imports do not count. Counted are answers, by the
+emulator: the share of the limit that was used, and the share of the requests that was refused, over
 everything and after a warm-up.
 """
 
@@ -10,12 +11,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import collections
+import concurrent.futures
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from bench.rows import tell
@@ -23,19 +29,23 @@ from fixtures.extend.api import ExtendApi, running
 
 #: Seconds after which the pace is steady.
 WARM_UP = 20.0
-#: What a collector says when it has imported everything.
-READY = "ready"
+#: What a task says when it has imported everything, and when it has read everything.
+READY, DONE = "ready", "done"
+#: Runs that a task reads: those of a batch.
+EACH = 1000
 GET = "GET /workflow_runs/{id}"
 
 
 async def collect(runs: list[str], reads: int) -> None:
     """Get runs until so many were got, as the collecting task does; in this process, once it is told to."""
+    from extend_provider.client.pacing.handover import handed_over
     from extend_provider.client.pacing.limits import limits_of
     from extend_provider.client.pacing.retries import Backoff
     from extend_provider.hooks.extend import ExtendAsyncHook
 
     async with ExtendAsyncHook(max_attempts=100, backoff=Backoff(total=3600)) as hook:
-        places = limits_of(await hook.get_settings()).in_flight("read")
+        limits = limits_of(await hook.get_settings())
+        places = limits.in_flight("read")
 
         async def read(number: int) -> None:
             async with places:
@@ -43,7 +53,9 @@ async def collect(runs: list[str], reads: int) -> None:
 
         print(READY, flush=True)  # noqa: T201
         await asyncio.to_thread(sys.stdin.readline)
-        await asyncio.gather(*(read(number) for number in range(reads)))
+        async with handed_over(limits, "read"):
+            await asyncio.gather(*(read(number) for number in range(reads)))
+        print(DONE, flush=True)  # noqa: T201
 
 
 def counts(api: ExtendApi) -> tuple[int, int]:
@@ -54,62 +66,80 @@ def counts(api: ExtendApi) -> tuple[int, int]:
     return sum(mine.values()), refused
 
 
-def start(collectors: list[Any]) -> None:
-    """Let collectors begin together, once each of them has imported everything."""
-    for process in collectors:
-        while process.stdout.readline().strip() != READY:
-            if process.poll() is not None:
-                raise RuntimeError("A collector failed; its error is above.")
-    for process in collectors:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+def hear(task: subprocess.Popen[str], word: str) -> None:
+    """Wait until a task says a word."""
+    assert task.stdout is not None
+    while task.stdout.readline().strip() != word:
+        if task.poll() is not None:
+            raise RuntimeError("A task failed; its error is above.")
+
+
+def work(tasks: collections.deque[subprocess.Popen[str]]) -> None:
+    """Be one collector: let one task after another do its reading until there are none."""
+    with contextlib.suppress(IndexError):
+        while True:
+            task = tasks.popleft()
+            assert task.stdin is not None
+            task.stdin.write("go\n")
+            task.stdin.flush()
+            hear(task, DONE)
+
+
+@contextlib.contextmanager
+def task(api: ExtendApi, runs: list[str], reads: int, home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a task of a collector, and kill it at the end."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "AIRFLOW_HOME": str(home),
+        "TMPDIR": str(home),  # what the tasks hand over is of this measurement alone
+        "AIRFLOW_CONN_EXTEND_DEFAULT": api.connection_json(),
+    }
+    command = [sys.executable, "-m", "bench.rate", "--collect", json.dumps([runs, reads])]
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def measure(collectors: int, limit: float, window: str, reads: int, warm_up: float) -> dict[str, Any]:
-    """Let collectors read so many runs each; return the figures."""
+    """Let collectors read so many runs together; return the figures."""
     with (
         running("--synthetic", "--requests-per-second", "100000") as api,
         tempfile.TemporaryDirectory() as home,
+        contextlib.ExitStack() as tasks,
+        concurrent.futures.ThreadPoolExecutor(collectors) as slots,
     ):
         batch = api.submit_batch([{"file": {"text": "a"}, "metadata": {"n": n}} for n in range(50)])
         runs = [run["id"] for run in api.runs(batch)]
         api.configure(requests_per_second=limit, rate_window=window)
         before = counts(api)
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "AIRFLOW_HOME": home,
-            "AIRFLOW_CONN_EXTEND_DEFAULT": api.connection_json(),
-        }
-        command = [sys.executable, "-m", "bench.rate", "--collect", json.dumps([runs, reads])]
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        processes = [subprocess.Popen(command, env=environment, **pipes) for _ in range(collectors)]
+        each = min(EACH, reads // collectors)
+        waiting: collections.deque[subprocess.Popen[str]] = collections.deque()
+        for _ in range(reads // each):
+            waiting.append(tasks.enter_context(task(api, runs, each, Path(home))))
+            hear(waiting[-1], READY)
         steady: list[tuple[float, tuple[int, int]]] = []
-        try:
-            start(processes)
-            started = ended = time.time()
-            after = before
-            while all(process.poll() is None for process in processes):
-                ended, after = time.time(), counts(api)
-                if ended >= started + warm_up:
-                    steady.append((ended, after))
-                if after[0] - after[1] - before[0] + before[1] >= reads * collectors:
-                    break  # a process takes seconds to end, in which it asks for nothing
-                time.sleep(0.1)
-            for process in processes:
-                process.communicate()
-            answered, turned_away = (late - early for late, early in zip(counts(api), before, strict=True))
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
+        started = time.time()
+        working = [slots.submit(work, waiting) for _ in range(collectors)]
+        while not all(slot.done() for slot in working):
+            time.sleep(0.1)
+            ended, after = time.time(), counts(api)
+            if ended >= started + warm_up:
+                steady.append((ended, after))
+        for slot in working:
+            slot.result()
     total, refused = after[0] - before[0], after[1] - before[1]
     row = {
         "collectors": collectors,
         "limit": limit,
         "window": window,
-        "reads": reads * collectors,
-        "read": answered - turned_away,
+        "reads": reads // each * each,
+        "read": total - refused,
         "answers": total,
         "turned_away": refused,
         "seconds": round(ended - started, 1),
@@ -147,7 +177,7 @@ def main() -> None:
             collectors,
             limit,
             window,
-            (asked.reads or int(limit * asked.seconds)) // collectors,
+            asked.reads or int(limit * asked.seconds),
             asked.warm_up,
         )
         for window in asked.windows

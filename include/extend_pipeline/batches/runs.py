@@ -24,6 +24,7 @@ from extend_provider.client.models import (
     WorkflowRun,
     utc_moment,
 )
+from extend_provider.client.pacing.handover import handed_over
 from extend_provider.client.pacing.limits import limits_of
 from extend_provider.exceptions import ExtendError
 from extend_provider.security import describe_error
@@ -76,7 +77,8 @@ class BatchRuns:
         :param hook: entered.
         """
         webhooks = asyncio.Semaphore(PARALLEL)
-        requests = limits_of(await hook.get_settings()).in_flight("read")
+        limits = limits_of(await hook.get_settings())
+        requests = limits.in_flight("read")
         gone: set[str] = set()
         refused: list[str] = []
 
@@ -97,7 +99,7 @@ class BatchRuns:
                 take(ReceivedRun(run, run_line(hook.api_version, run.received)))
 
         try:
-            async with asyncio.TaskGroup() as reads:
+            async with handed_over(limits, "read"), asyncio.TaskGroup() as reads:
                 for run_id in run_ids:
                     reads.create_task(read_one(run_id))
         except BaseExceptionGroup as failures:

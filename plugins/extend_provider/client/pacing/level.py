@@ -31,6 +31,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 #: How much longer the period is than Extend's window, at least and at most, as a share of it.
 LEAST_STRETCH, MOST_STRETCH = 0.02, 0.1
 #: By how many times their spread two requests may come closer to each other on their way.
@@ -80,6 +82,19 @@ class Rules:
     lowest: float = 0.5
 
 
+class Learnt(msgspec.Struct, frozen=True):
+    """What a process has learnt of a limit, for one that goes on in its place.
+
+    :param level: requests in one period that have held.
+    :param failures: see :data:`MOST_FAILURES`.
+    :param step_in: seconds until the next attempt at a higher level.
+    """
+
+    level: float
+    failures: int
+    step_in: float
+
+
 class Level:
     """The level of one category, and what the next decision needs. All times are seconds of one clock.
 
@@ -100,7 +115,7 @@ class Level:
         self._held = rules.start
         self._step, self._steps = 1.0, 0
         self._next_step_at = _LONG_AGO
-        self._cut_at = self._settled_at = _LONG_AGO
+        self._learnt_at = self._cut_at = self._settled_at = _LONG_AGO
         self._failures = 0
         self._strikes = 0
         self._admitted: collections.deque[float] = collections.deque()
@@ -119,6 +134,27 @@ class Level:
         """Start from a higher rate, which a person expects; it means nothing after the first refusal."""
         if not self.is_learnt:
             self._level = self._held = max(self._level, rate * self.period)
+
+    def learnt(self, now: float) -> Learnt | None:
+        """Return what a process that goes on in this one's place has to know.
+
+        None if nothing was refused, or the first refusal is so recent that it may say little: a process with
+        a few requests, refused because of what others send, has a level for a few.
+        """
+        if not self.is_learnt or now < self._learnt_at + ROUND * self.period:
+            return None
+        return Learnt(self._held, self._failures, max(self._next_step_at - now, 0.0))
+
+    def take_over(self, learnt: Learnt, now: float) -> None:
+        """Go on in the place of another process, or in addition to one's own if it has learnt itself."""
+        if self.is_learnt:
+            self._level += learnt.level
+            self._held += learnt.level
+            return
+        self.is_learnt = True
+        self._level = self._held = learnt.level
+        self._failures = learnt.failures
+        self._next_step_at = now + learnt.step_in
 
     def admitted(self, now: float, sent_at: float, *, waited: bool) -> None:
         """Note a request that Extend has not refused.
@@ -174,6 +210,7 @@ class Level:
         if not self.is_learnt:
             self._level = min(self._level, recent)
             self.is_learnt = True
+            self._learnt_at = now
             self._failures = FIRST_FAILURES - 1
             self._strikes = 1
         elif self._level > self._held:

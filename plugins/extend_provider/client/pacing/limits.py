@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 from extend_provider.client.calls import ApiCall
 from extend_provider.client.errors import TOO_MANY_REQUESTS
 from extend_provider.client.pacing.flight import InFlight
-from extend_provider.client.pacing.level import Level, Rules
+from extend_provider.client.pacing.level import Learnt, Level, Rules
 from extend_provider.client.pacing.turns import Turns
 from extend_provider.client.settings import ExtendSettings
 from extend_provider.exceptions import ExtendRateLimitError
@@ -68,14 +68,21 @@ class ConnectionLimits:
     """The pace of each category of a connection's requests.
 
     :param name: of the connection, for log lines.
+    :param key: what tells it from others on this machine: connections of one name can lead to several places.
     :param bound: the connection's ``requests_per_second``, which no category exceeds, and from which those
         that are limited per second start; None: no bound.
     """
 
     def __init__(
-        self, name: str, *, bound: float | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        *,
+        key: str | None = None,
+        bound: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
+        self.key = key or name
         self.bound = bound
         self._clock = clock
         self._lock = threading.Lock()
@@ -135,6 +142,25 @@ class ConnectionLimits:
         """Return whether Extend has refused any request of a category yet."""
         with self._lock:
             return self._lane(category).level.is_learnt
+
+    def learnt(self, category: Category) -> Learnt | None:
+        """Return what a process that goes on in this one's place has to know, see :meth:`Level.learnt`."""
+        with self._lock:
+            return self._lane(category).level.learnt(self._clock())
+
+    def period(self, category: Category) -> float:
+        """Return the seconds in which one level of a category's requests is sent."""
+        with self._lock:
+            return self._lane(category).level.period
+
+    def take_over(self, category: Category, learnt: Learnt) -> None:
+        """Go on in the place of a process that has ended, see :meth:`Level.take_over`."""
+        with self._lock:
+            lane, now = self._lane(category), self._clock()
+            if not lane.level.is_learnt:
+                lane.turns.take(now)  # and leave it: a burst would be more than what is left of this second
+            lane.level.take_over(learnt, now)
+            self._change(lane, now)
 
     def in_flight(self, category: Category, *, at_most: int | None = None) -> InFlight:
         """Return places for the open requests of one task on one event loop: rate × round trip, and a few."""
@@ -247,7 +273,7 @@ def limits_of(settings: ExtendSettings) -> ConnectionLimits:
         key = (settings.conn_id, settings.base_url)
         limits = _limits.get(key)
         if limits is None:
-            limits = _limits[key] = ConnectionLimits(settings.conn_id)
+            limits = _limits[key] = ConnectionLimits(settings.conn_id, key=" ".join(key))
         limits.bound = settings.requests_per_second
         return limits
 

@@ -40,6 +40,22 @@ def test_the_limit_is_used_from_the_beginning(counting: Counting, limit: float) 
     assert statistics.mean(refused for _, refused in found) < 0.02
 
 
+@pytest.mark.parametrize("counting", COUNTINGS)
+@pytest.mark.parametrize("processes", [1, 4])
+def test_a_process_that_follows_another_goes_on_at_its_pace(counting: Counting, processes: int) -> None:
+    """As tasks do that read a thousand runs each."""
+    found = []
+    for seed in range(3):
+        simulation = Simulation(Server(75, counting), processes, late=0.005, seed=seed)
+        at_work = list(range(processes))
+        for turn in range(1, 33):
+            simulation.run(turn * 13.3)
+            at_work.append(simulation.replace(at_work.pop(0)))
+        found.append(simulation.figures(0, 32 * 13.3, 75)[:2])
+    assert statistics.mean(used for used, _ in found) > 0.9
+    assert statistics.mean(refused for _, refused in found) < 0.02
+
+
 @pytest.mark.parametrize("counting", ["fixed", "sliding"])
 def test_processes_that_begin_together_share_the_smallest_plan(counting: Counting) -> None:
     found = []
