@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from extend_pipeline.batches.evidence import inspect
 from extend_pipeline.batches.inbox import part_note, remove_taken
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.raw_zone import RawPart
+from extend_provider.client.pacing import handover
+from extend_provider.client.pacing.level import Learnt
+from extend_provider.client.pacing.limits import limits_of
 from extend_provider.exceptions import ExtendError
-from extend_provider.hooks.extend import ExtendAsyncHook
+from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
 from extend_provider.webhooks.inbox.store import Inbox
 from fixtures.sources.s3 import S3
 from fixtures.warehouse.runs import document
@@ -331,3 +335,19 @@ def test_a_run_at_work_is_not_collected_because_the_others_have_arrived(
     with pytest.raises(ExtendError, match=r"Run .* of batch .* is PENDING"):
         batch.collect()
     assert not batch.file.exists()
+
+
+def test_a_collection_goes_on_at_the_pace_of_the_one_before_and_leaves_it_to_the_next(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    limits = limits_of(ExtendHook().settings)
+    handover.leave(limits.key, "read", Learnt(level=4.0, failures=5, step_in=60.0))
+    begun = time.monotonic()
+    batch.collect()
+    assert time.monotonic() - begun > (RUNS - 2) / 4.0, "careful starts are quicker"
+    left = handover.take(limits.key, "read")
+    assert left is not None
+    assert left.level == 4.0
+    assert 30.0 < left.step_in < 60.0
+    assert handover.take(limits.key, "read") is None

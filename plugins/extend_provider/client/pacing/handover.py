@@ -63,8 +63,10 @@ _DECODER: Final = msgspec.json.Decoder(list[Left])
 async def handed_over(limits: ConnectionLimits, category: Category) -> AsyncIterator[None]:
     """Begin with what the process before has learnt of a category, and leave it to the next one at the end.
 
-    For tasks that send many requests of one category; what else a process sends keeps to the same limits.
+    For tasks that send many requests of one category; what else a process sends keeps to the same limits. Of
+    several blocks of one process the first one begins with it and the last one leaves it.
     """
+    limits.users[category] += 1
     if not limits.is_learnt(category):
         _take_over(limits, category)
     absorbing = asyncio.create_task(_absorb(limits, category))
@@ -72,9 +74,10 @@ async def handed_over(limits: ConnectionLimits, category: Category) -> AsyncIter
         yield
     finally:
         absorbing.cancel()
-        learnt = limits.learnt(category)
-        if learnt is not None:
-            leave(limits.key, category, learnt)
+        limits.users[category] -= 1
+        learnt = None if limits.users[category] else limits.learnt(category)
+        if learnt is not None and leave(limits.key, category, learnt):
+            limits.forget(category)
 
 
 async def _absorb(limits: ConnectionLimits, category: Category) -> None:
@@ -116,9 +119,14 @@ def take(key: str, category: str, *, waits: float = 0.0) -> Learnt | None:
     return _with_left(key, taken)
 
 
-def leave(key: str, category: str, learnt: Learnt) -> None:
-    """Leave a level to another process."""
-    _with_left(key, lambda left: left.append(Left(category, time.time(), learnt)))
+def leave(key: str, category: str, learnt: Learnt) -> bool:
+    """Leave a level to another process; return whether that was possible."""
+
+    def added(left: list[Left]) -> bool:
+        left.append(Left(category, time.time(), learnt))
+        return True
+
+    return _with_left(key, added) is True
 
 
 def _with_left(key: str, change: Callable[[list[Left]], T]) -> T | None:

@@ -10,6 +10,7 @@ learns.)
 
 from __future__ import annotations
 
+import collections
 import logging
 import math
 import os
@@ -71,6 +72,7 @@ class ConnectionLimits:
     :param key: what tells it from others on this machine: connections of one name can lead to several places.
     :param bound: the connection's ``requests_per_second``, which no category exceeds, and from which those
         that are limited per second start; None: no bound.
+    :ivar users: how many blocks are inside of :func:`~extend_provider.client.pacing.handover.handed_over`.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class ConnectionLimits:
         self.name = name
         self.key = key or name
         self.bound = bound
+        self.users: collections.Counter[Category] = collections.Counter()
         self._clock = clock
         self._lock = threading.Lock()
         self._lanes: dict[Category, _Lane] = {}
@@ -147,6 +150,13 @@ class ConnectionLimits:
         """Return what a process that goes on in this one's place has to know, see :meth:`Level.learnt`."""
         with self._lock:
             return self._lane(category).level.learnt(self._clock())
+
+    def forget(self, category: Category) -> None:
+        """Begin carefully, as a new process: what was learnt is another one's now."""
+        with self._lock:
+            lane = self._lane(category)
+            lane.level = Level(RULES[category])
+            self._change(lane, self._clock())
 
     def period(self, category: Category) -> float:
         """Return the seconds in which one level of a category's requests is sent."""

@@ -14,6 +14,7 @@ import pytest
 from extend_provider.client.pacing import handover
 from extend_provider.client.pacing.level import Learnt
 from extend_provider.client.pacing.limits import ConnectionLimits
+from fixtures.extend.pacing import seconds_to_turn
 
 KEY = "extend_default https://api.example"
 LEARNT = Learnt(level=40.0, failures=3, step_in=30.0)
@@ -81,6 +82,7 @@ def test_what_is_old_is_worth_nothing_and_is_removed(folder: Path, clock: Clock)
 
 def test_the_next_process_goes_on_where_the_one_before_was() -> None:
     before = refused()
+    pace = before.rate("read")
     asyncio.run(hand_over(before))
     after = ConnectionLimits("extend_default", key=KEY, clock=lambda: 0.0)
     begun_with = after.rate("read")
@@ -88,11 +90,39 @@ def test_the_next_process_goes_on_where_the_one_before_was() -> None:
     async def work() -> None:
         async with handover.handed_over(after, "read"):
             assert after.is_learnt("read")
-            assert after.rate("read") == before.rate("read") != begun_with
+            assert after.rate("read") == pace != begun_with
             assert handover.take(KEY, "read") is None, "nobody else has it meanwhile"
 
     asyncio.run(work())
     assert handover.take(KEY, "read") is not None
+
+
+def test_a_process_has_one_level_however_many_blocks_it_has_at_once_or_in_turn() -> None:
+    process = refused()
+    level = process.learnt("read")
+
+    async def work() -> None:
+        await asyncio.gather(*(hand_over(process) for _ in range(3)))
+        assert not process.is_learnt("read")
+        async with handover.handed_over(process, "read"):
+            assert process.is_learnt("read")
+            await hand_over(process)
+            assert process.is_learnt("read"), "the other block is still at work"
+
+    asyncio.run(work())
+    left = handover.take(KEY, "read")
+    assert left is not None
+    assert level is not None
+    assert left.level == level.level
+    assert handover.take(KEY, "read") is None
+
+
+def test_a_process_keeps_its_level_where_it_cannot_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
+    process = refused()
+    rate = process.rate("read")
+    asyncio.run(hand_over(process))
+    assert process.rate("read") == rate
 
 
 def test_a_process_at_work_takes_what_no_other_one_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +166,7 @@ def test_a_task_that_fails_leaves_its_level() -> None:
 
     with pytest.raises(ConnectionError):
         asyncio.run(fail())
-    assert handover.take(KEY, "read") == process.learnt("read")
+    assert handover.take(KEY, "read") is not None
 
 
 #: Leaves fifty levels, and takes half as many.
@@ -179,6 +209,24 @@ def test_a_folder_that_is_not_ones_own_is_not_used(folder: Path, tmp_path: Path)
     asyncio.run(hand_over(refused()))
     assert handover.take(KEY, "read") is None
     assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_that_another_user_has_made_is_not_used(folder: Path) -> None:
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    asyncio.run(hand_over(refused()))
+    assert not list(folder.iterdir())
+
+
+def test_a_process_that_follows_at_once_sends_no_burst() -> None:
+    """The second in which the one before has sent what may be sent is not over."""
+    after = ConnectionLimits("extend_default", clock=lambda: 100.0)
+    after.take_over("read", LEARNT)
+    waits = [seconds_to_turn(after, "read") for _ in range(3)]
+    assert waits[0] == 0.0
+    assert waits[1] >= 1.02 / 40
+    assert waits[2] - waits[1] == pytest.approx(1.02 / 40)
 
 
 def test_a_disk_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
