@@ -19,7 +19,7 @@ from extend_provider.batch.waiting.watching import InboxPoller
 from extend_provider.client import validation
 from extend_provider.exceptions import ExtendBatchError, ExtendError
 from extend_provider.links.dashboard import ExtendDashboardLink, push_dashboard_url
-from extend_provider.triggers.base import PROGRESS_KEY
+from extend_provider.triggers.base import PROGRESS_KEY, REPORT_GRACE_SECONDS
 from extend_provider.triggers.batch import ExtendBatchTrigger
 from extend_provider.triggers.deferral import WaitsForRunsMixin
 from extend_provider.triggers.looking import InboxLook
@@ -153,8 +153,14 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
             return self._complete_or_defer(context, policy)
         self._poller = InboxPoller(policy)
         self.own_work(self._work, context["ti"])
-        with self.hook:
-            counts: dict[str, Any] = super().execute(context)
+        # Our own deadline comes first: after a poll that has decided to go on, Airflow looks at its clock, and
+        # would end the task without on_timeout.
+        timeout, self.timeout = self.timeout, self.timeout + REPORT_GRACE_SECONDS
+        try:
+            with self.hook:
+                counts: dict[str, Any] = super().execute(context)
+        finally:
+            self.timeout = timeout
         return counts
 
     def _trigger(self, policy: WaitPolicy) -> ExtendBatchTrigger:

@@ -34,7 +34,7 @@ from extend_provider.exceptions import (
 )
 from extend_provider.sensors.batch import ExtendBatchSensor, ExtendBatchTimeoutError
 from fixtures.extend.api import ExtendApi
-from fixtures.tasks.batch_sensor import LISTING, MODES, Run, run_poking, sensor, submit
+from fixtures.tasks.batch_sensor import LISTING, MODES, Run, run_poking, run_rescheduled, sensor, submit
 from fixtures.tasks.task_support import Task, run_deferred
 
 
@@ -146,6 +146,21 @@ def test_a_timeout_cancels_what_has_not_settled_if_it_is_to(
     assert soft_fail or told in str(caught.value)
     assert told in capsys.readouterr().out
     assert extend_api.stats()["runs"] == {"CANCELLED": 3}
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
+@pytest.mark.parametrize("run", [run_poking, run_rescheduled])
+def test_a_deadline_that_passes_right_after_a_poll_is_a_timeout_like_any_other(
+    run: Run, soft_fail: bool, extend_api: ExtendApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow looks at its clock after each poll, when ours has decided to go on."""
+    extend_api.configure(hold=True, cancelling_seconds=0)
+    made = sensor(submit(2), 2, timeout=0.5, on_timeout="cancel", soft_fail=soft_fail)
+    monkeypatch.setattr(ExtendBatchSensor, "_report", lambda *_: time.sleep(0.6))
+    with pytest.raises(AirflowSkipException if soft_fail else ExtendBatchTimeoutError) as caught:
+        run(made, Task().attempt())
+    assert soft_fail or "on_timeout='cancel': 2 runs cancelled" in str(caught.value)
+    assert extend_api.stats()["runs"] == {"CANCELLED": 2}
 
 
 def test_runs_that_a_timeout_could_not_cancel_are_reported_with_the_command(extend_api: ExtendApi) -> None:
