@@ -75,8 +75,8 @@ PARTS: Sequence[Part] = (
         "rate",
         "The rate limit",
         "How much of a server's limit is used, and how many requests it refuses. The server counts the last "
-        "second (sliding), or from one second to the next (fixed). A collector is a slot for tasks that read "
-        "1,000 runs each, or a part of fewer runs.",
+        "second (sliding), or from one second to the next (fixed). A collector reads in one task after "
+        "another, of up to 1,000 runs each, as `collect` does.",
         whole=("--windows", "sliding", "fixed", "--seconds", "107"),
         minutes=25,
     ),

@@ -128,9 +128,9 @@ def measure(collectors: int, limit: float, window: str, reads: int, warm_up: flo
         working = [slots.submit(work, waiting) for _ in range(collectors)]
         while not all(slot.done() for slot in working):
             time.sleep(0.1)
-            ended, after = time.time(), counts(api)
-            if ended >= started + warm_up:
-                steady.append((ended, after))
+            if time.time() >= started + warm_up:
+                steady.append((time.time(), counts(api)))
+        ended, after = time.time(), counts(api)
         for slot in working:
             slot.result()
     total, refused = after[0] - before[0], after[1] - before[1]

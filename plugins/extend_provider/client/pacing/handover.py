@@ -1,9 +1,9 @@
 """What was learnt of a limit, handed from a process that is done to the next one on the same machine.
 
-A task that reads a thousand runs at 75 per second takes thirteen seconds. To find the limit anew costs it
-three to six more (measured), and the others, which have shared the limit already, some of theirs. So each
-leaves its level in a file, where the one after it takes it. A level that nobody takes within
-:data:`SUCCESSOR_SECONDS` goes to a process that is still at work: it has more of the limit to itself.
+A task that reads a thousand runs at 75 per second takes thirteen seconds. If it had to find the limit itself,
+it would take three to six more (measured), and slow down the processes that share the limit already. So each
+task leaves its level in a file, and the next one takes it from there. A level that nobody takes within
+:data:`SUCCESSOR_SECONDS` goes to a process that is still at work.
 
 The file has figures only. It is of one user and one connection, in the temporary directory. What cannot be
 read or written there costs time and nothing else. Workers that share no disk hand over nothing.
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 import msgspec
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from extend_provider.client.pacing.level import Learnt
 
@@ -36,9 +37,13 @@ if TYPE_CHECKING:
 SUCCESSOR_SECONDS, WORTH_SECONDS = 10.0, 600.0
 #: Seconds between two looks of a process at what others have left.
 LOOK_SECONDS: Final = 2.0
-#: Tries to get the file for itself, and seconds between them: nobody has it for longer than a moment, and
-#: the event loop waits meanwhile.
-_TRIES, _PAUSE = 10, 0.01
+#: How a process gets the file for itself: nobody has it for longer than a moment, and the event loop waits.
+_LOCKING: Final = Retrying(
+    retry=retry_if_exception_type(BlockingIOError),
+    stop=stop_after_attempt(10),
+    wait=wait_fixed(0.01),
+    reraise=True,
+)
 
 T = TypeVar("T")
 
@@ -92,9 +97,10 @@ def _take_over(limits: ConnectionLimits, category: Category, *, waits: float = 0
     if learnt is not None:
         limits.take_over(category, learnt)
         log.info(
-            "Connection %s: a process that is done leaves %.3g %s requests per second to this one.",
+            "Connection %s: with the share of a process that has ended, this one now sends up to %.3g %s "
+            "requests per second.",
             limits.name,
-            learnt.level / limits.period(category),
+            limits.rate(category),
             category,
         )
 
@@ -133,7 +139,7 @@ def _with_left(key: str, change: Callable[[list[Left]], T]) -> T | None:
     """Change what was left and is worth taking, while no other process does; None if the disk has no way."""
     try:
         with _file(key).open("a+b") as file:
-            _lock(file)
+            _LOCKING(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             before = _read(file)
             left = [each for each in before if 0 <= time.time() - each.at < WORTH_SECONDS]
             result = change(left)
@@ -157,14 +163,6 @@ def _file(key: str) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError(errno.EPERM, "the folder is not this user's", str(folder))
     return folder / hashlib.sha256(key.encode()).hexdigest()
-
-
-def _lock(file: BinaryIO) -> None:
-    for _ in range(_TRIES - 1):
-        with contextlib.suppress(BlockingIOError):
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(_PAUSE)
-    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _read(file: BinaryIO) -> list[Left]:

@@ -158,11 +158,6 @@ class ConnectionLimits:
             lane.level = Level(RULES[category])
             self._change(lane, self._clock())
 
-    def period(self, category: Category) -> float:
-        """Return the seconds in which one level of a category's requests is sent."""
-        with self._lock:
-            return self._lane(category).level.period
-
     def take_over(self, category: Category, learnt: Learnt) -> None:
         """Go on in the place of a process that has ended, see :meth:`Level.take_over`."""
         with self._lock:

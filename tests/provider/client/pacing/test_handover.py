@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -28,8 +27,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 class Clock:
     """The time of day, which a test moves."""
-
-    sleep = staticmethod(time.sleep)
 
     def __init__(self) -> None:
         self.now = 1000.0
