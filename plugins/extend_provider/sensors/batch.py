@@ -153,8 +153,8 @@ class ExtendBatchSensor(WaitsForRunsMixin, BaseSensorOperator):
             return self._complete_or_defer(context, policy)
         self._poller = InboxPoller(policy)
         self.own_work(self._work, context["ti"])
-        # Our own deadline comes first: after a poll that has decided to go on, Airflow looks at its clock, and
-        # would end the task without on_timeout.
+        # Our own deadline comes first: after a poll that has decided to go on, Airflow looks at the clock,
+        # and would end the task without on_timeout.
         timeout, self.timeout = self.timeout, self.timeout + REPORT_GRACE_SECONDS
         try:
             with self.hook:
