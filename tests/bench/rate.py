@@ -38,8 +38,8 @@ GET = "GET /workflow_runs/{id}"
 
 async def collect(runs: list[str], reads: int) -> None:
     """Get runs until so many were got, as the collecting task does; in this process, once it is told to."""
-    from extend_provider.client.pacing.handover import handed_over
     from extend_provider.client.pacing.limits import limits_of
+    from extend_provider.client.pacing.machine import shared
     from extend_provider.client.pacing.retries import Backoff
     from extend_provider.hooks.extend import ExtendAsyncHook
 
@@ -53,7 +53,7 @@ async def collect(runs: list[str], reads: int) -> None:
 
         print(READY, flush=True)  # noqa: T201
         await asyncio.to_thread(sys.stdin.readline)
-        async with handed_over(limits, "read"):
+        async with shared(limits, "read"):
             await asyncio.gather(*(read(number) for number in range(reads)))
         print(DONE, flush=True)  # noqa: T201
 

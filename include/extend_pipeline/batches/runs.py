@@ -24,8 +24,8 @@ from extend_provider.client.models import (
     WorkflowRun,
     utc_moment,
 )
-from extend_provider.client.pacing.handover import handed_over
 from extend_provider.client.pacing.limits import limits_of
+from extend_provider.client.pacing.machine import shared
 from extend_provider.exceptions import ExtendError
 from extend_provider.security import describe_error
 from extend_provider.webhooks.inbox.store import Arrived, Inbox
@@ -99,7 +99,7 @@ class BatchRuns:
                 take(ReceivedRun(run, run_line(hook.api_version, run.received)))
 
         try:
-            async with handed_over(limits, "read"), asyncio.TaskGroup() as reads:
+            async with shared(limits, "read"), asyncio.TaskGroup() as reads:
                 for run_id in run_ids:
                     reads.create_task(read_one(run_id))
         except BaseExceptionGroup as failures:

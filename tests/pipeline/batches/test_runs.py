@@ -18,12 +18,13 @@ from extend_pipeline.batches.evidence import inspect
 from extend_pipeline.batches.inbox import part_note, remove_taken
 from extend_pipeline.documents import Document
 from extend_pipeline.storage.raw_zone import RawPart
-from extend_provider.client.pacing import handover
-from extend_provider.client.pacing.level import Learnt
 from extend_provider.client.pacing.limits import limits_of
+from extend_provider.client.pacing.machine import with_shares
+from extend_provider.client.pacing.shares import NOBODY, Share
 from extend_provider.exceptions import ExtendError
 from extend_provider.hooks.extend import ExtendAsyncHook, ExtendHook
 from extend_provider.webhooks.inbox.store import Inbox
+from fixtures.extend.pacing import shares_of
 from fixtures.sources.s3 import S3
 from fixtures.warehouse.runs import document
 from fixtures.webhooks.delivered import LISTING, RUN, Webhooks
@@ -342,12 +343,11 @@ def test_a_collection_goes_on_at_the_pace_of_the_one_before_and_leaves_it_to_the
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     limits = limits_of(ExtendHook().settings)
-    handover.leave(limits.key, "read", Learnt(level=4.0, failures=5, step_in=60.0))
+    left = Share(NOBODY, time.time(), level=4.0, failures=5, step_at=time.time() + 60)
+    with_shares(limits.key, "read", lambda _: [left])
     begun = time.monotonic()
     batch.collect()
     assert time.monotonic() - begun > (RUNS - 2) / 4.0, "careful starts are quicker"
-    left = handover.take(limits.key, "read")
-    assert left is not None
-    assert left.level == 4.0
-    assert 30.0 < left.step_in < 60.0
-    assert handover.take(limits.key, "read") is None
+    (after,) = shares_of(limits.key, "read")
+    assert (after.process, after.level) == (NOBODY, 4.0)
+    assert after.step_at == pytest.approx(left.step_at, abs=1.0)

@@ -53,7 +53,7 @@ def read_rate(settings: ExtendSettings) -> float:
     if settings.requests_per_second is not None:
         return settings.requests_per_second
     limits = limits_of(settings)
-    return max(limits.rate("read"), SMALLEST_PLAN) if limits.is_learnt("read") else LARGEST_PLAN
+    return max(limits.rate("read"), SMALLEST_PLAN) if limits.learnt("read") else LARGEST_PLAN
 
 
 def forget_pace() -> None:

@@ -83,7 +83,7 @@ class Rules:
 
 
 class Learnt(msgspec.Struct, frozen=True):
-    """What a process has learnt of a limit, for one that goes on in its place.
+    """What a process has learnt of a limit, for others to go on with.
 
     :param level: requests in one period that have held.
     :param failures: see :data:`MOST_FAILURES`.
@@ -135,24 +135,26 @@ class Level:
         if not self.is_learnt:
             self._level = self._held = max(self._level, rate * self.period)
 
-    def learnt(self, now: float) -> Learnt | None:
-        """Return what a process that goes on in this one's place has to know.
+    def learnt(self, now: float, *, lasting: bool = False) -> Learnt | None:
+        """Return what other processes may go on with; None if Extend has refused nothing yet.
 
-        None if nothing was refused, or the first refusal is so recent that it may say little: a process with
-        a few requests, refused because of what others send, has a level for a few.
+        :param lasting: None also if the first refusal is so recent that it may say little: a process with a
+            few requests, refused because of what others send, has a level for a few.
         """
-        if not self.is_learnt or now < self._learnt_at + ROUND * self.period:
+        if not self.is_learnt or (lasting and now < self._learnt_at + ROUND * self.period):
             return None
         return Learnt(self._held, self._failures, max(self._next_step_at - now, 0.0))
 
-    def take_over(self, learnt: Learnt, now: float) -> None:
-        """Go on in the place of another process, or in addition to one's own if it has learnt itself."""
+    def share(self, learnt: Learnt, now: float) -> None:
+        """Go on with what this machine's processes have learnt; one that has learnt itself, with its part."""
         if self.is_learnt:
-            self._level += learnt.level
-            self._held += learnt.level
+            more = max(learnt.level, self.rules.lowest) - self._held
+            self._level += more
+            self._held += more
+            self._learnt_at = _LONG_AGO if more > 0 else self._learnt_at
             return
         self.is_learnt = True
-        self._level = self._held = learnt.level
+        self._level = self._held = max(learnt.level, self.rules.lowest)
         self._failures = learnt.failures
         self._next_step_at = now + learnt.step_in
 

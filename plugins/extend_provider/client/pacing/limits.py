@@ -16,6 +16,7 @@ import math
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -48,6 +49,8 @@ PAUSE: Final = 0.125
 BURST: Final = 2
 #: Longest time that a waiting request sleeps at a stretch, in seconds; its turn may have moved by then.
 LONGEST_SLEEP: Final = 1.0
+#: Seconds for which a request that had to wait shows that others would, too.
+JUST_NOW: Final = 2 * LONGEST_SLEEP
 #: Requests that may be open at the same time, at least and at most: the latter bounds memory and is the size
 #: of aiohttp's pool of connections. Eight alone would be too few for
 #: 75 per second if an answer took more than 0.1 s.
@@ -72,7 +75,8 @@ class ConnectionLimits:
     :param key: what tells it from others on this machine: connections of one name can lead to several places.
     :param bound: the connection's ``requests_per_second``, which no category exceeds, and from which those
         that are limited per second start; None: no bound.
-    :ivar users: how many blocks are inside of :func:`~extend_provider.client.pacing.handover.handed_over`.
+    :ivar users: how many blocks are inside of :func:`~extend_provider.client.pacing.machine.shared`.
+    :ivar process: what tells this process from others that share the limits.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class ConnectionLimits:
         self.key = key or name
         self.bound = bound
         self.users: collections.Counter[Category] = collections.Counter()
+        self.process = uuid.uuid4().hex
         self._clock = clock
         self._lock = threading.Lock()
         self._lanes: dict[Category, _Lane] = {}
@@ -119,16 +124,13 @@ class ConnectionLimits:
             # Without a word of Extend's, a moment of our own: the window is full for now.
             lane.turns.stop(now, now + (stop or PAUSE))
             self._change(lane, now)
-            rate = self._rate(lane)
-            news = counts and not SAME_SHARE < rate / lane.told_rate < 1 / SAME_SHARE
-            if news:
-                lane.told_rate = rate
+            news = counts and self._is_news(lane)
         if news:
             log.info(
                 "Connection %s: Extend limits its %s requests; this process now sends up to %.3g per second.",
                 self.name,
                 category,
-                rate,
+                lane.told_rate,
             )
 
     def rate(self, category: Category) -> float:
@@ -141,31 +143,40 @@ class ConnectionLimits:
         with self._lock:
             return self._rate(self._lane(category))
 
-    def is_learnt(self, category: Category) -> bool:
-        """Return whether Extend has refused any request of a category yet."""
+    def is_waited_for(self, category: Category) -> bool:
+        """Return whether requests of a category had to wait for their turns just now."""
         with self._lock:
-            return self._lane(category).level.is_learnt
+            return self._clock() < self._lane(category).waited_at + JUST_NOW
 
-    def learnt(self, category: Category) -> Learnt | None:
-        """Return what a process that goes on in this one's place has to know, see :meth:`Level.learnt`."""
+    def learnt(self, category: Category, *, lasting: bool = False) -> Learnt | None:
+        """Return what other processes may go on with, see :meth:`Level.learnt`."""
         with self._lock:
-            return self._lane(category).level.learnt(self._clock())
+            return self._lane(category).level.learnt(self._clock(), lasting=lasting)
 
-    def forget(self, category: Category) -> None:
-        """Begin carefully, as a new process: what was learnt is another one's now."""
-        with self._lock:
-            lane = self._lane(category)
-            lane.level = Level(RULES[category])
-            self._change(lane, self._clock())
-
-    def take_over(self, category: Category, learnt: Learnt) -> None:
-        """Go on in the place of a process that has ended, see :meth:`Level.take_over`."""
+    def share(self, category: Category, learnt: Learnt) -> None:
+        """Go on with what this machine's processes have learnt, see :meth:`Level.share`."""
         with self._lock:
             lane, now = self._lane(category), self._clock()
             if not lane.level.is_learnt:
                 lane.turns.take(now)  # and leave it: a burst would be more than what is left of this second
-            lane.level.take_over(learnt, now)
+            lane.level.share(learnt, now)
             self._change(lane, now)
+            news = self._is_news(lane)
+        if news:
+            log.info(
+                "Connection %s: this machine's processes share the limit of %s requests. This one now sends "
+                "up to %.3g per second.",
+                self.name,
+                category,
+                lane.told_rate,
+            )
+
+    def forget(self, category: Category) -> None:
+        """Begin carefully, as a new process: what was learnt is for others now."""
+        with self._lock:
+            lane = self._lane(category)
+            lane.level = Level(RULES[category])
+            self._change(lane, self._clock())
 
     def in_flight(self, category: Category, *, at_most: int | None = None) -> InFlight:
         """Return places for the open requests of one task on one event loop: rate × round trip, and a few."""
@@ -194,6 +205,7 @@ class ConnectionLimits:
             wait = lane.turns.use(turn.number, now)
             if wait > 0:
                 turn.has_waited = True
+                lane.waited_at = now
             else:
                 turn.sent_at = now
             return wait
@@ -215,6 +227,14 @@ class ConnectionLimits:
 
     def _change(self, lane: _Lane, now: float) -> None:
         lane.turns.change(now, self._rate(lane), lane.level.period)
+
+    def _is_news(self, lane: _Lane) -> bool:
+        """Return whether the rate differs from the one that the log says, and will be said."""
+        rate = self._rate(lane)
+        if SAME_SHARE < rate / lane.told_rate < 1 / SAME_SHARE:
+            return False
+        lane.told_rate = rate
+        return True
 
     def _rate(self, lane: _Lane) -> float:
         return lane.level.rate if self.bound is None else min(lane.level.rate, self.bound)
@@ -259,12 +279,13 @@ class Turn:
 class _Lane:
     """What is known of one category."""
 
-    __slots__ = ("level", "stopped_until", "told_rate", "turns")
+    __slots__ = ("level", "stopped_until", "told_rate", "turns", "waited_at")
 
     def __init__(self, level: Level, turns: Turns) -> None:
         self.level = level
         self.turns = turns
         self.stopped_until = float("-inf")
+        self.waited_at = float("-inf")
         self.told_rate = math.inf  # what the log says
 
 

@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 from extend_provider.client.pacing.level import LEAST_STRETCH, MOST_STRETCH, SPREADS, Level, Rules
-from fixtures.extend.simulated_rate import Counting, Server, Simulation
+from fixtures.extend.simulated_rate import Counting, Server, Simulation, Tasks
 
 COUNTINGS: list[Counting] = ["bucket", "fixed", "sliding"]
 
@@ -41,19 +41,32 @@ def test_the_limit_is_used_from_the_beginning(counting: Counting, limit: float) 
 
 
 @pytest.mark.parametrize("counting", COUNTINGS)
-@pytest.mark.parametrize("processes", [1, 4])
-def test_a_process_that_follows_another_goes_on_at_its_pace(counting: Counting, processes: int) -> None:
-    """As tasks do that read a thousand runs each."""
-    found = []
-    for seed in range(3):
-        simulation = Simulation(Server(75, counting), processes, late=0.005, seed=seed)
-        at_work = list(range(processes))
-        for turn in range(1, 33):
-            simulation.run(turn * 13.3)
-            at_work.append(simulation.replace(at_work.pop(0)))
-        found.append(simulation.figures(0, 32 * 13.3, 75)[:2])
+@pytest.mark.parametrize(("limit", "slots", "each"), [(75, 1, 1000), (75, 4, 1000), (10, 4, 267)])
+def test_tasks_that_come_and_go_on_a_machine_use_the_limit_from_first_to_last(
+    counting: Counting, limit: float, slots: int, each: int
+) -> None:
+    found = [
+        Tasks(Server(limit, counting), [slots], tasks=8, each=each, seed=seed).run_all(limit)
+        for seed in range(4)
+    ]
     assert statistics.mean(used for used, _ in found) > 0.9
     assert statistics.mean(refused for _, refused in found) < 0.02
+
+
+@pytest.mark.parametrize("counting", ["fixed", "sliding"])
+def test_machines_that_share_nothing_but_the_limit_use_it_too(counting: Counting) -> None:
+    found = [
+        Tasks(Server(75, counting), [4, 4], tasks=32, each=1000, seed=seed).run_all(75) for seed in range(3)
+    ]
+    assert statistics.mean(used for used, _ in found) > 0.87
+    assert statistics.mean(refused for _, refused in found) < 0.02
+
+
+def test_a_task_that_is_killed_costs_the_others_ten_seconds_of_its_share() -> None:
+    found = [
+        Tasks(Server(75), [4], tasks=8, each=1000, seed=seed, killed=5).run_all(75)[0] for seed in range(4)
+    ]
+    assert statistics.mean(found) > 0.88
 
 
 @pytest.mark.parametrize("counting", ["fixed", "sliding"])
