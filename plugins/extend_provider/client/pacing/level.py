@@ -130,6 +130,11 @@ class Level:
         """Requests per second that are allowed."""
         return self.whole / self.period
 
+    @property
+    def slack(self) -> float:
+        """Seconds by which a request may come late and be counted in the same window still."""
+        return self.period - self.rules.window
+
     def expect(self, rate: float) -> None:
         """Start from a higher rate, which a person expects; it means nothing after the first refusal."""
         if not self.is_learnt:

@@ -107,7 +107,14 @@ class ConnectionLimits:
         """Note that Extend has not refused a request, whatever else it has answered."""
         with self._lock:
             lane, now = self._lane(turn.category), self._clock()
-            lane.level.admitted(now, turn.sent_at or now, waited=turn.has_waited)
+            sent_at = now if turn.sent_at is None else turn.sent_at
+            if lane.first_answer_at is None:
+                lane.first_answer_at = now
+            # What was sent before the first answer has waited for a connection.
+            usual = lane.level.round_trip if sent_at >= lane.first_answer_at else 0.0
+            if (late := now - sent_at - usual) > lane.level.slack:
+                lane.turns.came_late(sent_at, late)
+            lane.level.admitted(now, sent_at, waited=turn.has_waited)
             self._change(lane, now)  # for those that wait already
 
     def refused(self, category: Category, retry_after: float | None, *, sent_at: float | None = None) -> None:
@@ -279,13 +286,14 @@ class Turn:
 class _Lane:
     """What is known of one category."""
 
-    __slots__ = ("level", "stopped_until", "told_rate", "turns", "waited_at")
+    __slots__ = ("first_answer_at", "level", "stopped_until", "told_rate", "turns", "waited_at")
 
     def __init__(self, level: Level, turns: Turns) -> None:
         self.level = level
         self.turns = turns
         self.stopped_until = float("-inf")
         self.waited_at = float("-inf")
+        self.first_answer_at: float | None = None
         self.told_rate = math.inf  # what the log says
 
 

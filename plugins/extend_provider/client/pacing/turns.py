@@ -7,13 +7,15 @@ Turns have numbers, and a number's moment is computed from the pace of now. So a
 leaves later when the pace goes down or everything has to stop, and earlier when the pace goes up.
 
 A busy process uses a turn late and the ones after it in time, which would put too many into one window. So a
-turn that has come still waits while as many were used in the last period as the pace allows.
+turn that has come still waits while as many were used in the last period as the pace allows. What was sent in
+time and arrives late, because a connection had to be made or the process stood still, counts for longer.
 """
 
 from __future__ import annotations
 
 import collections
 import heapq
+import itertools
 import math
 from typing import Final
 
@@ -41,6 +43,7 @@ class Turns:
         self._next = 0
         self._given_back: list[int] = []
         self._used: collections.deque[float] = collections.deque()  # when, in the last period
+        self._late: list[tuple[float, float]] = []  # from when until when some count for longer
 
     def take(self, now: float) -> int:
         """Return the number of the next free turn."""
@@ -65,17 +68,29 @@ class Turns:
 
     def use(self, number: int, now: float) -> float:
         """Return 0 if a turn is used now, else the seconds to wait before trying again."""
-        while self._used and self._used[0] + self._period <= now:
-            self._used.popleft()
         comes_at = self.moment(number)
-        surplus = len(self._used) - math.ceil(self._period / self._interval - _TINY)
+        self._end(now)
+        late = [ends_at for begins_at, ends_at in self._late if begins_at <= now]
+        surplus = len(self._used) + len(late) - math.ceil(self._period / self._interval - _TINY)
         in_burst = self._early > 1 and self._is_early(number)
         if surplus >= 0 and not in_burst:
-            comes_at = max(comes_at, self._used[surplus] + self._period)
+            ends = [used + self._period for used in itertools.islice(self._used, surplus + 1)]
+            comes_at = max(comes_at, sorted([*ends, *late])[surplus])
         if comes_at > now:
             return comes_at - now
         self._used.append(now)
         return 0.0
+
+    def _end(self, now: float) -> None:
+        """Forget the turns that do not count any more."""
+        while self._used and self._used[0] + self._period <= now:
+            self._used.popleft()
+        self._late = [each for each in self._late if each[1] > now]
+
+    def came_late(self, used_at: float, seconds: float) -> None:
+        """Let a turn count for longer: what was sent then may have arrived so much later."""
+        ends_at = used_at + self._period
+        self._late.append((ends_at, ends_at + seconds))
 
     def moment(self, number: int) -> float:
         """Return when a turn comes."""

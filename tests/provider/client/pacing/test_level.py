@@ -92,6 +92,23 @@ def test_round_trips_that_differ_cost_little(limit: float, processes: int) -> No
     assert statistics.mean(refused for _, refused in found) < 0.02
 
 
+@pytest.mark.parametrize(
+    ("limit", "tasks", "connect", "stuck"), [(75, 8, 0.2, 0.0), (75, 8, 0.02, 0.1), (10, 2, 0.02, 0.1)]
+)
+def test_requests_that_arrive_late_now_and_then_cost_little(
+    limit: float, tasks: int, connect: float, stuck: float
+) -> None:
+    """Because each task has to make its connections, and Python collects its garbage."""
+    found = [
+        Tasks(Server(limit), [1], tasks=tasks, each=1000, connect=connect, stuck=stuck, seed=seed).run_all(
+            limit
+        )
+        for seed in range(4)
+    ]
+    assert statistics.mean(used for used, _ in found) > 0.91
+    assert statistics.mean(refused for _, refused in found) < 0.01
+
+
 def test_the_period_follows_how_much_round_trips_differ() -> None:
     def period(*trips: float) -> float:
         level = Level(Rules(window=60))

@@ -150,3 +150,30 @@ def test_a_task_that_submits_one_batch_is_not_held_up_by_what_its_refusals_seem_
         limits.refused("run", 1.0)
         clock.now += 1.1
     assert seconds_to_turn(limits, "run") <= 5
+
+
+def test_a_request_that_took_longer_than_usual_may_have_arrived_late() -> None:
+    """And so may what was sent before the first answer, which had to wait for a connection."""
+    clock = Clock()
+    limits = ConnectionLimits("conn_a", bound=4, clock=clock)
+    late: list[tuple[float, float]] = []
+    limits._lane("read").turns.came_late = lambda at, by: late.append((at, by))  # type: ignore[assignment,method-assign]
+
+    def ask(seconds: float, pause: float = 0.25) -> None:
+        turn = limits.turn("read")
+        while turn.wait():
+            clock.now += 0.01
+        sent = clock.now
+        clock.now += seconds
+        turn.end(200, None)
+        clock.now = max(clock.now, sent + pause)
+
+    ask(0.2)
+    assert [(at, round(by, 3)) for at, by in late] == [(1000.0, 0.2)]
+    for _ in range(30):
+        ask(0.05)
+    late.clear()
+    ask(0.05)
+    ask(0.05 + 0.1)
+    ask(0.05)
+    assert [by for _, by in late] == [pytest.approx(0.1, abs=0.02)]

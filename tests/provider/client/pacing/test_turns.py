@@ -103,3 +103,21 @@ def test_a_burst_is_not_held_up_by_what_was_used_before_it() -> None:
     assert [turns.use(turns.take(100), 100) for _ in range(4)] == [0, 0, 0, 3]
     assert [turns.use(turns.take(110), 110) for _ in range(4)] == pytest.approx([0, 0, 0, 3 - CATCH_UP])
     assert len(turns._used) == 3, "what is over is forgotten"
+
+
+def test_what_may_have_arrived_late_counts_for_as_much_longer() -> None:
+    turns = Turns(100, rate=4)
+    for now in (100, 100.25, 100.5, 100.75):
+        assert turns.use(turns.take(now), now) == 0
+    turns.came_late(100, 0.1)
+    turns.came_late(100.25, 0.8)
+    fifth = turns.take(101)
+    assert turns.use(fifth, 101) == pytest.approx(0.1)
+    assert turns.use(fifth, 101.1) == 0
+    sixth = turns.take(101.25)
+    assert turns.use(sixth, 101.25) == pytest.approx(0.25), "as long as the third"
+    assert turns.use(sixth, 101.5) == 0
+    seventh = turns.take(101.75)
+    assert turns.use(seventh, 101.75) == 0
+    assert turns.use(turns.take(110), 110) == 0
+    assert not turns._late
