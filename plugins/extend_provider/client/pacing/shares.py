@@ -22,8 +22,6 @@ from extend_provider.client.pacing.level import Learnt
 GONE_SECONDS, WORTH_SECONDS = 10.0, 600.0
 #: Level at which a process begins if the others have everything, until they have looked and made room.
 LEAST: Final = 0.5
-#: Tolerance for rounding, in requests.
-_TINY: Final = 1e-6
 #: The process of the spare share.
 NOBODY: Final = ""
 
@@ -58,7 +56,7 @@ class Share(msgspec.Struct, frozen=True):
         """What a process may go on with."""
         if not self.level:
             return None
-        return Learnt(self.level, self.failures, max(self.step_at - self.seen_at, 0.0))
+        return Learnt(self.level, self.failures, self.step_at - self.seen_at)
 
 
 def divide(shares: Sequence[Share], own: Share) -> list[Share]:
@@ -90,7 +88,7 @@ def _target(process: str, partners: Iterable[str], total: float) -> int:
     A part of a request would be of no use to a process, but is to all of them together.
     """
     all_of_them = sorted([process, *partners])
-    each, more = divmod(math.floor(total + _TINY), len(all_of_them))
+    each, more = divmod(math.floor(total), len(all_of_them))
     return each + (all_of_them.index(process) < more)
 
 
@@ -100,7 +98,7 @@ def _towards(target: int, has: float, left: float) -> tuple[float, float]:
     A level below one request, which a process may have begun with, is worth nothing to others.
     """
     whole = has if has >= 1 else 0.0
-    level = math.floor(min(target, whole + left + _TINY))
+    level = math.floor(min(target, whole + left))
     return (level, left + whole - level) if level else (max(has, LEAST), left)
 
 

@@ -6,7 +6,14 @@ import statistics
 
 import pytest
 
-from extend_provider.client.pacing.level import LEAST_STRETCH, MOST_STRETCH, SPREADS, Level, Rules
+from extend_provider.client.pacing.level import (
+    LEAST_STRETCH,
+    MOST_STRETCH,
+    SPREADS,
+    Learnt,
+    Level,
+    Rules,
+)
 from fixtures.extend.simulated_rate import Counting, Server, Simulation, Tasks
 
 COUNTINGS: list[Counting] = ["bucket", "fixed", "sliding"]
@@ -155,6 +162,16 @@ def test_a_lone_refusal_is_chance_and_each_one_soon_after_teaches_what_was_admit
     for now in range(66, 90, 2):
         refusal(level, 0, now=now)
     assert level.rate * level.period == level.rules.lowest
+
+
+def test_no_share_takes_a_level_below_the_lowest() -> None:
+    level = Level(Rules(lowest=15))
+    level.share(Learnt(0.5, failures=3, step_in=10), now=0)
+    assert level.whole == 15
+    level.share(Learnt(30, failures=3, step_in=10), now=0)
+    assert level.whole == 30
+    level.share(Learnt(2, failures=3, step_in=10), now=0)
+    assert level.whole == 15
 
 
 def test_what_a_refused_request_may_have_met_on_its_way_counts() -> None:

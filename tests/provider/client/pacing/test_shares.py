@@ -51,6 +51,12 @@ def test_the_next_one_takes_all_that_was_left_and_when_to_try_more() -> None:
     assert own.learnt == Learnt(75.0, failures=3, step_in=15.0)
 
 
+def test_one_that_has_learnt_itself_goes_on_with_when_it_tries_more() -> None:
+    own = Share("a", NOW, wants=True, level=10.0, failures=5, step_at=NOW + 7)
+    found = divide([share("b", 40.0), share(NOBODY, 20.0)], own)[0]
+    assert found.learnt == Learnt(30.0, failures=5, step_in=7.0)
+
+
 def test_one_that_begins_beside_others_waits_for_their_looks_and_has_an_equal_part() -> None:
     before = [share("a", 40.0), share("b", 35.0), Share("c", NOW, wants=True)]
     shares = divide(before, before[2])
@@ -70,9 +76,9 @@ def test_shares_are_whole_requests_and_differ_by_one(total: int, parts: list[flo
 
 
 def test_parts_of_a_request_add_up() -> None:
-    shares = [share("a", 2.6), share("b", 2.7), share("c", 2.8)]
+    shares = [share("a", 2.6), share("b", 2.7), share("c", 2.9)]
     found = levels(looks(shares, "abc"))
-    assert found == pytest.approx({"a": 3, "b": 3, "c": 2, NOBODY: 0.1})
+    assert found == pytest.approx({"a": 3, "b": 3, "c": 2, NOBODY: 0.2})
 
 
 def test_of_those_that_end_others_have_everything_at_their_next_look() -> None:
