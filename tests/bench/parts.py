@@ -76,7 +76,7 @@ PARTS: Sequence[Part] = (
         "The rate limit",
         "How much of a server's limit is used, and how many requests it refuses. The server counts the last "
         "second (sliding), or from one second to the next (fixed). A collector reads in one task after "
-        "another, of up to 1,000 runs each, as `collect` does.",
+        "another, of up to 1,000 runs each, as `collect` does, on one machine.",
         whole=("--windows", "sliding", "fixed", "--seconds", "107"),
         minutes=25,
     ),

@@ -1,10 +1,9 @@
 """Measure how much of a rate limit collectors use: ``python -m bench.rate --help``.
 
 Extend's emulator runs as a process of its own. A collector is a slot for tasks, one after another, each of
-them a process that reads a thousand runs, as the collecting task does. They are not told of the limit, nor of
-each other. A task is started before its turn, so that imports do not count. Counted are answers, by the
-emulator: the share of the limit that was used, and the share of the requests that was refused, over
-everything and after a warm-up.
+them a process that reads a thousand runs, as the collecting task does. They are not told of the limit. A task
+is started before its turn, so that imports do not count. Counted are answers, by the emulator: the share of
+the limit that was used, and the share of the requests that was refused, over everything and after a warm-up.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ def task(api: ExtendApi, runs: list[str], reads: int, home: Path) -> Iterator[su
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "AIRFLOW_HOME": str(home),
-        "TMPDIR": str(home),  # what the tasks hand over is of this measurement alone
+        "TMPDIR": str(home),  # the tasks share with those of this measurement alone
         "AIRFLOW_CONN_EXTEND_DEFAULT": api.connection_json(),
     }
     command = [sys.executable, "-m", "bench.rate", "--collect", json.dumps([runs, reads])]
