@@ -69,23 +69,19 @@ class Turns:
     def use(self, number: int, now: float) -> float:
         """Return 0 if a turn is used now, else the seconds to wait before trying again."""
         comes_at = self.moment(number)
-        self._end(now)
+        while self._used and self._used[0] + self._period <= now:
+            self._used.popleft()
+        self._late = [each for each in self._late if each[1] > now]
         late = [ends_at for begins_at, ends_at in self._late if begins_at <= now]
         surplus = len(self._used) + len(late) - math.ceil(self._period / self._interval - _TINY)
         in_burst = self._early > 1 and self._is_early(number)
         if surplus >= 0 and not in_burst:
             ends = [used + self._period for used in itertools.islice(self._used, surplus + 1)]
-            comes_at = max(comes_at, sorted([*ends, *late])[surplus])
+            comes_at = max(comes_at, sorted([*ends, *late])[surplus] if late else ends[-1])
         if comes_at > now:
             return comes_at - now
         self._used.append(now)
         return 0.0
-
-    def _end(self, now: float) -> None:
-        """Forget the turns that do not count any more."""
-        while self._used and self._used[0] + self._period <= now:
-            self._used.popleft()
-        self._late = [each for each in self._late if each[1] > now]
 
     def came_late(self, used_at: float, seconds: float) -> None:
         """Let a turn count for longer: what was sent then may have arrived so much later."""

@@ -54,7 +54,7 @@ def test_tasks_that_come_and_go_on_a_machine_use_the_limit_from_first_to_last(
 ) -> None:
     found = [
         Tasks(Server(limit, counting), [slots], tasks=8, each=each, seed=seed).run_all(limit)
-        for seed in range(4)
+        for seed in range(2)
     ]
     assert statistics.mean(used for used, _ in found) > 0.9
     assert statistics.mean(refused for _, refused in found) < 0.02
@@ -63,7 +63,7 @@ def test_tasks_that_come_and_go_on_a_machine_use_the_limit_from_first_to_last(
 @pytest.mark.parametrize("counting", ["fixed", "sliding"])
 def test_machines_that_share_nothing_but_the_limit_use_it_too(counting: Counting) -> None:
     found = [
-        Tasks(Server(75, counting), [4, 4], tasks=32, each=1000, seed=seed).run_all(75) for seed in range(3)
+        Tasks(Server(75, counting), [4, 4], tasks=16, each=1000, seed=seed).run_all(75) for seed in range(2)
     ]
     assert statistics.mean(used for used, _ in found) > 0.87
     assert statistics.mean(refused for _, refused in found) < 0.02
@@ -71,7 +71,7 @@ def test_machines_that_share_nothing_but_the_limit_use_it_too(counting: Counting
 
 def test_a_task_that_is_killed_costs_the_others_ten_seconds_of_its_share() -> None:
     found = [
-        Tasks(Server(75), [4], tasks=8, each=1000, seed=seed, killed=5).run_all(75)[0] for seed in range(4)
+        Tasks(Server(75), [4], tasks=8, each=1000, seed=seed, killed=5).run_all(75)[0] for seed in range(2)
     ]
     assert statistics.mean(found) > 0.88
 
@@ -110,7 +110,7 @@ def test_requests_that_arrive_late_now_and_then_cost_little(
         Tasks(Server(limit), [1], tasks=tasks, each=1000, connect=connect, stuck=stuck, seed=seed).run_all(
             limit
         )
-        for seed in range(4)
+        for seed in range(2)
     ]
     assert statistics.mean(used for used, _ in found) > 0.91
     assert statistics.mean(refused for _, refused in found) < 0.01
