@@ -39,6 +39,8 @@ LEAST_STRETCH, MOST_STRETCH = 0.02, 0.1
 SPREADS: Final = 4.0
 #: Round trips whose mean deviation is their spread.
 SPREAD_TRIPS: Final = 32
+#: Longest time by which a request counts as late, in periods.
+MOST_LATE: Final = 0.5
 #: Refused share of the requests that attempts at a higher level may cost.
 PROBE_SHARE: Final = 0.008
 #: Share of the time for which attempts may make this process stop, because of ``Retry-After``.
@@ -111,6 +113,7 @@ class Level:
         self.is_learnt = False
         self._chance = chance
         self._spread, self._trips = 0.0, 0
+        self._connected_at: float | None = None
         self._level = rules.start
         self._held = rules.start
         self._step, self._steps = 1.0, 0
@@ -129,11 +132,6 @@ class Level:
     def rate(self) -> float:
         """Requests per second that are allowed."""
         return self.whole / self.period
-
-    @property
-    def slack(self) -> float:
-        """Seconds by which a request may come late and be counted in the same window still."""
-        return self.period - self.rules.window
 
     def expect(self, rate: float) -> None:
         """Start from a higher rate, which a person expects; it means nothing after the first refusal."""
@@ -168,11 +166,7 @@ class Level:
 
         :param waited: whether it had to wait for its turn; only then is a higher level of any use.
         """
-        trip = now - sent_at
-        self.round_trip = self.round_trip or trip
-        self._trips = min(self._trips + 1, SPREAD_TRIPS)
-        self._spread += (abs(trip - self.round_trip) - self._spread) / self._trips
-        self.round_trip += (trip - self.round_trip) / 8
+        self._took(now, sent_at)
         self._admitted.append(sent_at)
         while self._admitted[0] <= sent_at - self.period:
             self._admitted.popleft()
@@ -184,6 +178,27 @@ class Level:
             self._level = self._held = self._level * 2 ** (1 / (max(self.rate, 1.0) * doubling))
         elif now >= self._next_step_at:
             self._step_up(now)
+
+    def _took(self, now: float, sent_at: float) -> None:
+        """Note a round trip. Of those that a connection had to be made for, only the first one is of use."""
+        trip = now - sent_at
+        if self._connected_at is None:
+            self._connected_at, self.round_trip = now, trip
+        elif sent_at >= self._connected_at:
+            self.round_trip = self.round_trip if self._trips else trip
+            self._trips = min(self._trips + 1, SPREAD_TRIPS)
+            self._spread += (abs(trip - self.round_trip) - self._spread) / self._trips
+            self.round_trip += (trip - self.round_trip) / 8
+
+    def late(self, now: float, sent_at: float) -> float:
+        """Return the seconds by which an answered request may have arrived late; 0 if it makes no difference.
+
+        What is sent before the first answer waits for its connection, and a process may stand still with a
+        request. One that takes much longer has waited at Extend.
+        """
+        is_connected = self._connected_at is not None and sent_at >= self._connected_at
+        late = now - sent_at - (self.round_trip if is_connected else 0.0)
+        return min(late, MOST_LATE * self.period) if late > self.period - self.rules.window else 0.0
 
     def _fit_period(self) -> None:
         """Fit the period to how much round trips differ: only with the level, so that requests stay even."""

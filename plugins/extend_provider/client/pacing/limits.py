@@ -108,11 +108,7 @@ class ConnectionLimits:
         with self._lock:
             lane, now = self._lane(turn.category), self._clock()
             sent_at = now if turn.sent_at is None else turn.sent_at
-            if lane.first_answer_at is None:
-                lane.first_answer_at = now
-            # What was sent before the first answer has waited for a connection.
-            usual = lane.level.round_trip if sent_at >= lane.first_answer_at else 0.0
-            if (late := now - sent_at - usual) > lane.level.slack:
+            if late := lane.level.late(now, sent_at):
                 lane.turns.came_late(sent_at, late)
             lane.level.admitted(now, sent_at, waited=turn.has_waited)
             self._change(lane, now)  # for those that wait already
@@ -286,14 +282,13 @@ class Turn:
 class _Lane:
     """What is known of one category."""
 
-    __slots__ = ("first_answer_at", "level", "stopped_until", "told_rate", "turns", "waited_at")
+    __slots__ = ("level", "stopped_until", "told_rate", "turns", "waited_at")
 
     def __init__(self, level: Level, turns: Turns) -> None:
         self.level = level
         self.turns = turns
         self.stopped_until = float("-inf")
         self.waited_at = float("-inf")
-        self.first_answer_at: float | None = None
         self.told_rate = math.inf  # what the log says
 
 

@@ -164,6 +164,25 @@ def test_a_lone_refusal_is_chance_and_each_one_soon_after_teaches_what_was_admit
     assert level.rate * level.period == level.rules.lowest
 
 
+def test_making_connections_says_nothing_of_how_much_round_trips_differ() -> None:
+    level = Level(Rules())
+    for number in range(10):
+        level.admitted(0.2 + number / 100, number / 100, waited=True)
+    for number in range(30):
+        level.admitted(1.01 + number, 1 + number, waited=True)
+    assert level.period == 1 + LEAST_STRETCH
+    assert level.round_trip == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("trip", "late"), [(0.02, 0.0), (0.04, 0.03), (0.3, 0.29), (9.0, 0.51)])
+def test_an_answer_that_took_longer_than_usual_may_have_been_asked_for_late(trip: float, late: float) -> None:
+    level = Level(Rules())
+    assert level.late(0.2, 0.0) == 0.2, "the first one has waited for its connection"
+    for number in range(30):
+        level.admitted(number + 0.01, number, waited=True)
+    assert level.late(40 + trip, 40) == pytest.approx(late)
+
+
 def test_no_share_takes_a_level_below_the_lowest() -> None:
     level = Level(Rules(lowest=15))
     level.share(Learnt(0.5, failures=3, step_in=10), now=0)
