@@ -146,10 +146,14 @@ class ConnectionLimits:
         with self._lock:
             return self._rate(self._lane(category))
 
-    def is_waited_for(self, category: Category) -> bool:
-        """Return whether requests of a category had to wait for their turns just now."""
+    def is_short(self, category: Category) -> bool:
+        """Return whether requests of a category had to wait just now because of a limit that is learnt.
+
+        One that is not refused yet finds its limit itself: it may send more than those that were.
+        """
         with self._lock:
-            return self._clock() < self._lane(category).waited_at + JUST_NOW
+            lane = self._lane(category)
+            return lane.level.is_learnt and self._clock() < lane.waited_at + JUST_NOW
 
     def learnt(self, category: Category, *, lasting: bool = False) -> Learnt | None:
         """Return what other processes may go on with, see :meth:`Level.learnt`."""

@@ -68,7 +68,7 @@ async def shared(limits: ConnectionLimits, category: Category) -> AsyncIterator[
 async def _keep_looking(limits: ConnectionLimits, category: Category) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        _look(limits, category, wants=limits.is_waited_for(category))
+        _look(limits, category, wants=limits.is_short(category))
 
 
 def _look(limits: ConnectionLimits, category: Category, *, wants: bool) -> None:

@@ -89,7 +89,7 @@ def test_the_next_process_goes_on_where_the_one_before_was() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_processes_that_ask_at_the_same_time_have_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ConnectionLimits, "is_waited_for", lambda *_: True)
+    monkeypatch.setattr(ConnectionLimits, "is_short", lambda *_: True)
     first, others = taught(), [new() for _ in range(3)]
 
     async def all_at_once() -> None:
@@ -125,6 +125,26 @@ def test_a_process_that_has_no_request_waiting_takes_nothing() -> None:
 
     asyncio.run(idle())
     assert left() == 60.0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_process_at_work_that_was_not_refused_yet_is_not_held_to_what_others_have_learnt() -> None:
+    """Of four that begin together, one is refused first: its share is a part of the limit, not all of it."""
+    begun = new()
+
+    async def work_on() -> None:
+        async with machine.shared(begun, "read"):
+            for _ in range(3):
+                seconds_to_turn(begun, "read")
+            careful = begun.rate("read")
+            async with machine.shared(taught(3.0), "read"):
+                await asyncio.sleep(0.1)
+                assert begun.rate("read") == careful
+            await asyncio.sleep(0.1)
+            assert begun.rate("read") == careful
+
+    asyncio.run(work_on())
+    assert left() == 3.0
 
 
 def test_a_process_has_one_share_however_many_blocks_it_has_at_once_or_in_turn() -> None:
@@ -193,7 +213,7 @@ from extend_provider.client.pacing.limits import ConnectionLimits
 async def work():
     process = ConnectionLimits("extend_default", key=%r)
     process.share("read", Learnt(10.0, 3, 30.0))
-    process.is_waited_for = lambda category: True
+    process.is_short = lambda category: True
     async with machine.shared(process, "read"):
         print(process.process, flush=True)
         await asyncio.sleep(60)
@@ -226,7 +246,7 @@ def test_the_share_of_processes_that_are_killed_is_everybodys(
         process.kill()
     me = new()
     expected = {me.process: 20.0, names[3]: 20.0, NOBODY: 0.0}
-    monkeypatch.setattr(me, "is_waited_for", lambda _: True)
+    monkeypatch.setattr(me, "is_short", lambda _: True)
 
     async def go_on() -> None:
         async with machine.shared(me, "read"), asyncio.timeout(20):
