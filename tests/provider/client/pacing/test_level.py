@@ -192,7 +192,9 @@ def test_making_connections_says_nothing_of_how_much_round_trips_differ() -> Non
 def test_an_answer_that_took_longer_than_usual_may_have_been_asked_for_late(trip: float, late: float) -> None:
     level = Level(Rules())
     assert level.late(0.2, 0.0) == 0.2, "the first one has waited for its connection"
-    for number in range(30):
+    level.admitted(0.2, 0.0, waited=True)
+    assert level.late(0.25, 0.05) == pytest.approx(0.2), "and so has the second"
+    for number in range(1, 31):
         level.admitted(number + 0.01, number, waited=True)
     assert level.late(40 + trip, 40) == pytest.approx(late)
 
