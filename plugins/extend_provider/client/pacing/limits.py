@@ -236,7 +236,7 @@ class ConnectionLimits:
         lane.turns.change(now, self._rate(lane), lane.level.period)
 
     def _is_news(self, lane: _Lane) -> bool:
-        """Return whether the rate differs from the one that the log says, and will be said."""
+        """Return whether the rate differs from the one logged last; if so, it is the one logged last."""
         rate = self._rate(lane)
         if SAME_SHARE < rate / lane.told_rate < 1 / SAME_SHARE:
             return False

@@ -5,7 +5,8 @@ what it has above an equal part it makes spare, and what it has below it takes f
 of a process that ends, or is not seen any more, is spare. So a task that begins is soon where the others are,
 nothing of the limit is left unused when one ends, and what one learns is everybody's.
 
-Only processes whose requests have to wait take part: one that asks little leaves the limit to the others.
+Only processes that the limit keeps waiting take part: one that asks little leaves the limit to the others,
+and one at work that was not refused yet finds its part itself.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Share(msgspec.Struct, frozen=True):
     """What one process has of a limit. Times are seconds since the epoch.
 
     :param process: what tells it from others; :data:`NOBODY` if the share is spare.
-    :param seen_at: when the process has looked.
-    :param wants: whether requests had to wait for their turns just now.
+    :param seen_at: when the process has looked; of the spare share, when anybody last has.
+    :param wants: whether it begins, or the limit has kept its requests waiting just now.
     :param level: requests in one period; 0 while nothing is learnt.
     :param failures: see :data:`~extend_provider.client.pacing.level.MOST_FAILURES`.
     :param step_at: when a higher level is tried next.
@@ -72,7 +73,7 @@ def divide(shares: Sequence[Share], own: Share) -> list[Share]:
         target = _target(own.process, [each.process for each in partners], total)
         level, left = _towards(target, own.level, spare.level)
         own = msgspec.structs.replace(own, level=level, failures=known.failures, step_at=known.step_at)
-        spare = msgspec.structs.replace(spare, level=left)
+        spare = msgspec.structs.replace(spare, level=left, seen_at=own.seen_at)
     return [own, *others, spare]
 
 

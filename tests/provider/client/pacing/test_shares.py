@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hypothesis
 import hypothesis.strategies as st
+import msgspec
 import pytest
 
 from extend_provider.client.pacing.level import Learnt
@@ -99,6 +100,14 @@ def test_what_was_left_long_ago_is_worth_nothing() -> None:
     assert levels(divide(old, Share("b", NOW, wants=True))) == {"b": 0.0, NOBODY: 0.0}
     newer = [share(NOBODY, 40.0, seen_at=NOW - WORTH_SECONDS + 0.1)]
     assert levels(divide(newer, Share("b", NOW, wants=True))) == {"b": 40.0, NOBODY: 0.0}
+
+
+def test_what_is_given_now_is_not_as_old_as_what_was_spare_before() -> None:
+    old = share(NOBODY, 0.4, seen_at=NOW - WORTH_SECONDS + 1)
+    shares = divide([share("a", 40.0), old, Share("b", NOW, wants=True)], share("a", 40.0))
+    (later,) = (each for each in shares if each.process == "b")
+    taken = divide(shares, msgspec.structs.replace(later, seen_at=NOW + 2))[0]
+    assert taken.level == 20.0
 
 
 @pytest.mark.parametrize("seen_at", [NOW - GONE_SECONDS, NOW + GONE_SECONDS])
