@@ -81,6 +81,16 @@ PARTS: Sequence[Part] = (
         minutes=25,
     ),
     Part(
+        "rate-in-airflow",
+        "rate_in_airflow",
+        "The rate limit in Airflow",
+        "`documents_to_warehouse` with its defaults at such a limit, of which it is not told. `used` is "
+        "its share from the first request for a run to the last one.",
+        whole=("--limits", "75", "--windows", "sliding", "fixed"),
+        quick=None,
+        minutes=10,
+    ),
+    Part(
         "triggerer",
         "triggerer",
         "The triggerer",

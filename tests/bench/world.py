@@ -101,12 +101,14 @@ class World:
     """A running stack for measurements.
 
     :param stack: it.
+    :ivar extend_options: how Extend answers from the next :meth:`clean` on.
     """
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.extend = ExtendApi(stack.extend_url, pid=stack.component("extend-api").pid or 0)
         self.s3 = S3(stack.s3_url)
+        self.extend_options: dict[str, Any] = dict(EXTEND)
         self._keys: list[str] = []
 
     @property
@@ -142,7 +144,7 @@ class World:
         :param webhooks: True if Extend is to deliver events to the receiver in Airflow.
         """
         self.extend.reset()
-        self.extend.configure(**EXTEND)
+        self.extend.configure(**self.extend_options)
         home = self.stack.home
         for path in home.path.glob(f"{home.warehouse.name}*"):
             path.unlink()

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 _WORKING_COPIES: Final = 32
 #: How many pages of a part fill DuckDB's memory. Fewer and larger pages are quicker: a dozen statements are
 #: planned for each of them.
-_PAGES_IN_MEMORY: Final = 16
+_PAGES_IN_MEMORY: Final = 8
 #: Rows that DuckDB compresses together, and compresses again when a part adds to them: a quarter of its
 #: default makes closing the file twice as fast, and the file a quarter larger (measured).
 _ROW_GROUP: Final = 30_720

@@ -179,7 +179,7 @@ def test_many_documents_with_evidence_need_no_more_memory_than_few() -> None:
     assert figures["peak_megabytes"] < MOST_MEGABYTES
 
 
-@pytest.mark.parametrize(("memory_limit_mb", "megabytes"), [(16, 1), (32, 2)])
+@pytest.mark.parametrize(("memory_limit_mb", "megabytes"), [(8, 1), (16, 2)])
 def test_the_pages_of_a_part_are_a_fraction_of_the_memory(
     tmp_path: Path, memory_limit_mb: int, megabytes: int
 ) -> None:

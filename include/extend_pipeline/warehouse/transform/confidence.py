@@ -15,7 +15,7 @@ from extend_pipeline.warehouse.sql import TYPES, ColumnType, literal, names
 _KEY: Final = names(tables.KEY)
 
 
-def standing_rows(documents: str) -> str:
+def standing_rows() -> str:
     """Return ``_standing``: the threshold and the decision that apply to each run that lands."""
     same = " AND ".join(f"landed.{name} = landing.{name}" for name in (*tables.KEY, "run_id"))
     newer = """landing.decision IS NOT NULL
@@ -26,7 +26,7 @@ def standing_rows(documents: str) -> str:
                CASE WHEN {newer} THEN landing.decision ELSE landed.approval END AS approval,
                CASE WHEN {newer} THEN landing.decided_by ELSE landed.approval_by END AS approval_by,
                CASE WHEN {newer} THEN landing.decided_at ELSE landed.approval_at END AS approval_at
-        FROM _landing AS landing CROSS JOIN _load AS load LEFT JOIN {documents} AS landed ON {same}
+        FROM _landing AS landing CROSS JOIN _load AS load LEFT JOIN _known AS landed ON {same}
     """
 
 
@@ -53,7 +53,7 @@ def page_confidences() -> str:
 def assessed_rows() -> str:
     """Return ``_assessed``: the documents that land, with their confidence and approval."""
     return f"""
-        SELECT landing.*, found.lowest AS lowest_confidence, standing.min_confidence,
+        SELECT {_KEY}, run_id, found.lowest AS lowest_confidence, standing.min_confidence,
                CASE WHEN standing.min_confidence IS NOT NULL AND run_id IS NOT NULL
                     THEN coalesce(found.low, 0) END AS low_confidence,
                CASE WHEN reviewed THEN NULL

@@ -170,17 +170,15 @@ class Load:
 
     def _resolve_runs(self, these: resolve_runs.SeqRange) -> None:
         """Stage which run each document has, and which of them are newer than what has landed."""
-        key, runs = list(tables.KEY), self._part.runs
+        runs = self._part.runs
         submitted = resolve_runs.submitted_rows(self._part.submission, runs, these)
         self._submitted = self._session.stage("_submitted", submitted)
         self._session.stage("_attempts", resolve_runs.attempt_rows(runs, these))
         self._known = self._session.stage("_known", resolve_runs.known_documents(self._table("documents")))
         self._known += self._session.stage("_known_runs", resolve_runs.known_runs(self._table("runs")))
-        resolved = f"({resolve_runs.resolved_rows()})"
-        self._landing = self._session.stage("_landing", resolve_runs.not_older(resolved, "_known", key))
-        self._session.stage("_standing", confidence.standing_rows("_known"))
-        attempts = "(FROM _attempts CROSS JOIN _load)"
-        self._session.stage("_runs", resolve_runs.not_older(attempts, "_known_runs", ["run_id"]))
+        self._landing = self._session.stage("_landing", resolve_runs.landing_rows())
+        self._session.stage("_standing", confidence.standing_rows())
+        self._session.stage("_runs", resolve_runs.run_rows())
         self._session.stage("_counted", resolve_runs.counted_runs())
 
     def _may_have_rows(self) -> bool:
@@ -216,7 +214,7 @@ class Load:
         )
 
     def _insert_documents(self) -> None:
-        self._insert("documents", tables.DOCUMENTS, resolve_runs.document_rows("_assessed"))
+        self._insert("documents", tables.DOCUMENTS, resolve_runs.document_rows())
         if self._landing < self._submitted:
             self._session.run("count attempts", resolve_runs.counted_attempts(self._table("documents")))
         if self._part.repaired:
@@ -228,10 +226,11 @@ class Load:
 
     def _insert_runs(self) -> None:
         """Insert every attempt, even if its document is not in the part or in the dataset."""
-        self._insert("runs", tables.RUNS, f"SELECT {names(tables.RUNS)} FROM _runs")
+        landing = "(_attempts SEMI JOIN _runs USING (run_id)) CROSS JOIN _load"
+        self._insert("runs", tables.RUNS, f"SELECT {names(tables.RUNS)} FROM {landing}")
         self._insert_problems(
             "RUN_WITHOUT_DOCUMENT",
-            "FROM _runs ANTI JOIN _submitted USING (document_id)",
+            "FROM (_runs ANTI JOIN _submitted USING (document_id)) CROSS JOIN _load",
             "The part did not submit the document of this run, which is in runs and in the raw zone only.",
         )
 
@@ -262,7 +261,7 @@ class Load:
         for page in piece.pages:
             large = large_values.may_be_in(page)
             flatten.stage_page(self._session, page)
-            self._stage_evidence(large=large)
+            self._stage_evidence(flatten.metadata_rows(page), large=large)
             for group_id, extracted in enumerate(self._groups):
                 for table in extracted:
                     self._insert(table.name, table.all_columns, flatten.table_rows(table, group_id))
@@ -273,14 +272,14 @@ class Load:
                 "stage _confidences", f"INSERT INTO _confidences {confidence.page_confidences()}"
             )
 
-    def _stage_evidence(self, *, large: bool) -> None:
+    def _stage_evidence(self, metadata: str, *, large: bool) -> None:
         """Match the page's evidence to fields; report what has no field or cannot be read."""
-        entries = self._session.stage("_evidence", evidence.evidence_rows(large=large))
+        entries = self._session.stage("_evidence", evidence.evidence_rows(metadata, large=large))
         found = self._session.stage("_found", evidence.exactly_found_rows())
         if found < entries:
             self._session.stage("_found", evidence.found_rows())
             self._session.run("name absent fields", evidence.absent_paths())
-            self._insert("problems", tables.PROBLEMS, evidence.problem_rows())
+            self._insert("problems", tables.PROBLEMS, evidence.problem_rows(metadata))
 
     def _hold_back(self) -> None:
         """Delete the rows of documents that need an approval from the generated tables."""

@@ -5,7 +5,7 @@ Every function returns a statement. ``_load`` is one row, which says where the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -27,11 +27,9 @@ from extend_pipeline.warehouse.sql import (
 SETTLED: Final = ("PROCESSED", "NEEDS_REVIEW", "REJECTED", "FAILED", "CANCELLED")
 _TIMES: Final = ("created_at", "started_at", "ended_at", "updated_at", "reviewed_at")
 _OF_THE_LOAD: Final = {"load_batch_id": ColumnType.TEXT, "hold": ColumnType.BOOLEAN}
-#: The columns by which a landed run is compared with another one.
-_KNOWN_RUN: Final = (
-    *tables.KEY,
-    *("run_id", "status", "created_at", "started_at", "observed_at", "landed_at"),
-)
+#: The columns by which two runs are compared, see :func:`_recency`.
+_RECENCY: Final = ("run_id", "status", "created_at", "started_at", "observed_at")
+_KNOWN_RUN: Final = (*tables.KEY, *_RECENCY, "landed_at")
 _KNOWN_DOCUMENT: Final = (*_KNOWN_RUN, "min_confidence", "approval", "approval_by", "approval_at")
 _SUBMITTED: Final = {"document_id": ColumnType.TEXT, **tables.SUBMISSION, **tables.STATUS}
 _ATTEMPT: Final = {
@@ -44,6 +42,9 @@ _ATTEMPT: Final = {
     "decided_by": ColumnType.TEXT,
     "decided_at": ColumnType.TIMESTAMP,
 }
+#: What landing a document's values takes of its run. What else is in its row is joined when that is inserted:
+#: temporary tables are in memory as long as the transaction lasts.
+_OF_LANDING: Final = ("seq", "repaired", "reviewed", "decision", "decided_by", "decided_at")
 #: The status of a document that was sent and has no run in its batch.
 _NO_RUN: Final = {
     "status": "FAILED",
@@ -145,41 +146,24 @@ def known_runs(runs: str) -> str:
     """
 
 
-def resolved_rows() -> str:
-    """Return a row per submitted document with its newest run, or with why it has none."""
-    objects = ", ".join(f"document.{quoted(name)}" for name in tables.SUBMISSION)
-    attempt = ", ".join(f"run.{name}" for name in tables.RUN if name != "batch_id")
-    load = ", ".join(f"load.{name}" for name in tables.LOAD)
-    outcome = ", ".join(
-        f"""CASE WHEN run.run_id IS NOT NULL THEN run.{name}
-                 WHEN document.status IS NULL THEN {literal(text)} ELSE document.{name} END AS {name}"""
-        for name, text in _NO_RUN.items()
-    )
-    return f"""
-        SELECT document.document_id, load.workflow_id, load.workflow_version_requested,
-               {objects}, {outcome}, 0 AS attempts, {attempt}, {load}, run.seq, run.repaired,
-               run.decision, run.decided_by, run.decided_at,
-               CASE WHEN run.run_id IS NOT NULL THEN coalesce(run.batch_id, load.load_batch_id)
-                    WHEN document.status IS NULL THEN load.load_batch_id END AS batch_id
-        FROM _submitted AS document
-        CROSS JOIN _load AS load
+def landing_rows() -> str:
+    """Return ``_landing``: the submitted documents that land, each with its newest run, or without one."""
+    of_run = ", ".join(f"run.{name}" for name in (*_RECENCY, *_OF_LANDING))
+    newest = f"""(
+        SELECT document_id, load.workflow_id, load.workflow_version_requested, load.landed_at, {of_run}
+        FROM _submitted CROSS JOIN _load AS load
         LEFT JOIN (
-            SELECT * FROM _attempts AS run
+            SELECT run.document_id, {of_run} FROM _attempts AS run
             QUALIFY row_number() OVER (PARTITION BY document_id ORDER BY {_recency("run")} DESC) = 1
-        ) AS run ON run.document_id = document.document_id
-    """
+        ) AS run USING (document_id)
+    )"""
+    return _not_older((*tables.KEY, "run_id", *_OF_LANDING, "landed_at"), newest, "_known", list(tables.KEY))
 
 
-def not_older(incoming: str, landed: str, key: Sequence[str]) -> str:
-    """Return the incoming rows, without those whose landed row is newer."""
-    same = " AND ".join(f"landed.{name} = incoming.{name}" for name in key)
-    return f"""
-        SELECT incoming.* FROM {incoming} AS incoming LEFT JOIN {landed} AS landed ON {same}
-        WHERE landed.{key[0]} IS NULL
-           OR {_recency("incoming")} > {_recency("landed")}
-           OR {_recency("incoming")} = {_recency("landed")}
-              AND (incoming.run_id IS NOT NULL OR incoming.landed_at >= landed.landed_at)
-    """
+def run_rows() -> str:
+    """Return ``_runs``: the runs that land, by their ``run_id``."""
+    incoming = f"(SELECT document_id, {', '.join(_RECENCY)}, landed_at FROM _attempts CROSS JOIN _load)"
+    return _not_older(("document_id", "run_id"), incoming, "_known_runs", ["run_id"])
 
 
 def counted_runs() -> str:
@@ -188,18 +172,33 @@ def counted_runs() -> str:
         SELECT {names(tables.KEY)}, count(run_id) AS attempts
         FROM (
             SELECT {names(tables.KEY)}, run_id FROM _known_runs ANTI JOIN _runs USING (run_id)
-            UNION ALL SELECT {names(tables.KEY)}, run_id FROM _runs
+            UNION ALL SELECT {names(tables.KEY)}, run_id FROM _runs CROSS JOIN _load
         )
         GROUP BY ALL
     """
 
 
-def document_rows(landing: str) -> str:
-    """Return the rows of ``documents`` that land."""
+def document_rows() -> str:
+    """Return the rows of ``documents`` that land: each with its run, or with why it has none."""
+    key = names(tables.KEY)
+    outcome = ", ".join(
+        f"""CASE WHEN run.run_id IS NOT NULL THEN run.{name}
+                 WHEN document.status IS NULL THEN {literal(text)} ELSE document.{name} END AS {name}"""
+        for name, text in _NO_RUN.items()
+    )
+    of_run = ", ".join(f"run.{name}" for name in tables.RUN if name != "batch_id")
     return f"""
         SELECT {names(tables.DOCUMENTS)} FROM (
-            SELECT landing.* REPLACE (coalesce(counted.attempts, 0) AS attempts)
-            FROM {landing} AS landing LEFT JOIN _counted AS counted USING ({names(tables.KEY)})
+            SELECT assessed.*, {", ".join(f"document.{quoted(name)}" for name in tables.SUBMISSION)},
+                   {outcome}, {of_run}, {", ".join(f"load.{name}" for name in tables.LOAD)},
+                   coalesce(counted.attempts, 0) AS attempts,
+                   CASE WHEN run.run_id IS NOT NULL THEN coalesce(run.batch_id, load.load_batch_id)
+                        WHEN document.status IS NULL THEN load.load_batch_id END AS batch_id
+            FROM (SELECT * EXCLUDE (run_id), run_id AS newest FROM _assessed) AS assessed
+            JOIN _submitted AS document USING (document_id)
+            LEFT JOIN _attempts AS run ON run.run_id = assessed.newest
+            LEFT JOIN _counted AS counted USING ({key})
+            CROSS JOIN _load AS load
         )
     """
 
@@ -210,6 +209,19 @@ def counted_attempts(documents: str) -> str:
     return f"""
         UPDATE {documents} AS document SET attempts = counted.attempts
         FROM (FROM _counted SEMI JOIN _known USING ({names(tables.KEY)})) AS counted WHERE {same}
+    """
+
+
+def _not_older(columns: Iterable[str], incoming: str, landed: str, key: Sequence[str]) -> str:
+    """Return columns of the incoming rows, without the rows whose landed one is newer."""
+    same = " AND ".join(f"landed.{name} = incoming.{name}" for name in key)
+    return f"""
+        SELECT {", ".join(f"incoming.{name}" for name in columns)}
+        FROM {incoming} AS incoming LEFT JOIN {landed} AS landed ON {same}
+        WHERE landed.{key[0]} IS NULL
+           OR {_recency("incoming")} > {_recency("landed")}
+           OR {_recency("incoming")} = {_recency("landed")}
+              AND (incoming.run_id IS NOT NULL OR incoming.landed_at >= landed.landed_at)
     """
 
 

@@ -14,6 +14,8 @@ from fixtures.warehouse.files import land, provenance, warehouse
 
 #: Statements that land a part in tables that are there: each costs a millisecond or more, however few rows.
 MOST_STATEMENTS = 49
+#: What DuckDB keeps of a document until the part has landed, as a multiple of its raw line.
+MOST_KEPT = 2.8
 
 
 @pytest.fixture
@@ -63,3 +65,23 @@ def test_a_part_of_some_size_is_written_into_the_file_alone(tmp_path: Path) -> N
         lines = invoices.lines(10, 200)
         opened.land(invoices.documents(10, 200), lines, provenance=provenance(raw_uri="raw/10"))
         assert not log.exists()
+
+
+def test_a_transaction_keeps_little_of_the_pages_that_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB frees a temporary table that was replaced when the transaction ends."""
+    kept: list[int] = []
+    original = Session.pages
+
+    def pages(self: Session, statement: str, *arguments: Any) -> Any:
+        if statement == "commit":
+            memory = "SELECT sum(memory_usage_bytes + temporary_storage_bytes) FROM duckdb_memory()"
+            kept.append(int(self._connection.execute(memory).fetchall()[0][0]))
+        return original(self, statement, *arguments)
+
+    monkeypatch.setattr(Session, "pages", pages)
+    for documents in (5000, 10_000):
+        land(tmp_path / f"{documents}.duckdb", invoices.documents(0, documents), invoices.lines(0, documents))
+    of_one = (max(kept) - kept[1]) / 5000
+    assert of_one < MOST_KEPT * sum(map(len, invoices.lines(0, 1000))) / 1000

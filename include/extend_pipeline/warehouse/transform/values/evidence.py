@@ -49,9 +49,10 @@ def said_rows() -> str:
     """
 
 
-def evidence_rows(*, large: bool = False) -> str:
+def evidence_rows(metadata: str, *, large: bool = False) -> str:
     """Return Extend's evidence for each field: its confidences, and its first citation.
 
+    :param metadata: the relation that ``flatten.metadata_rows`` returns.
     :param large: whether the page may have large metadata.
     """
     structure = literal(json.dumps(f"MAP(VARCHAR, {_ABOUT})"))
@@ -60,7 +61,7 @@ def evidence_rows(*, large: bool = False) -> str:
         UNION ALL
         SELECT result_no, group_id, contains(metadata, '"citations"') AS is_cited, node.key,
                from_json(node.entry, {literal(json.dumps(_ABOUT))})
-        FROM ({large_values.metadata_entries()}) AS node JOIN _page USING (result_no)
+        FROM ({large_values.metadata_entries(metadata)}) AS node JOIN {metadata} USING (result_no)
     """
     ocr, logprobs = (
         f"CASE WHEN try_cast({text} AS DOUBLE) BETWEEN 0 AND 1 THEN try_cast({text} AS DOUBLE) END"
@@ -93,7 +94,7 @@ def evidence_rows(*, large: bool = False) -> str:
                            contains(metadata, '"citations"') AS is_cited,
                            unnest(coalesce(map_entries(from_json(metadata, {structure})),
                                            [{{'key': NULL, 'value': NULL}}])) AS entry
-                    FROM _page {small}
+                    FROM {metadata} {small}
                 )
                 {others if large else ""}
             )
@@ -188,9 +189,9 @@ def absent_paths() -> str:
     """
 
 
-def problem_rows() -> str:
+def problem_rows(metadata: str) -> str:
     """Return the page's evidence that leads to no field or to several, or that cannot be read."""
-    odd = "(FROM _page SEMI JOIN odd USING (result_no))"
+    odd = f"(FROM {metadata} SEMI JOIN odd USING (result_no))"
     return f"""
         WITH odd AS (
             SELECT result_no, key, path IS NULL AND place IS NULL AND key IS NOT NULL AS lost,
@@ -200,7 +201,7 @@ def problem_rows() -> str:
         ),
         entry AS (
             SELECT page.result_no, node.key, node.value AS entry
-            FROM {beside_nodes(odd, "metadata", "json_each")}
+            FROM {beside_nodes(odd, "metadata", "json_each", metadata)}
         ),
         checked AS (
             SELECT *, unreadable OR unclear AND (
@@ -221,5 +222,5 @@ def problem_rows() -> str:
             SELECT *, 'EVIDENCE_WITHOUT_FIELD', {literal(_NOWHERE)} FROM checked WHERE lost
             UNION ALL
             SELECT *, 'AMBIGUOUS_EVIDENCE', {literal(_AMBIGUOUS)} FROM checked WHERE ambiguous
-        ) JOIN _page USING (result_no)
+        ) JOIN _page USING (result_no) JOIN {metadata} USING (result_no)
     """

@@ -3,7 +3,7 @@
 Every function returns a statement. The statements read these temporary tables:
 
 * ``_page``: one row per extraction, ``result_no`` numbering them, with the file that it was made from,
-  ``value``, ``metadata`` and, if a person has reviewed it, ``initial``, the value before that, as JSON;
+  ``value`` and, if a person has reviewed it, ``initial``, the value before that, as JSON;
 * ``_declared``: one row per place of a schema, see :mod:`~extend_pipeline.warehouse.transform.values.places`;
 * ``_nodes``: one row per place of each value; ``_machine``: the same of ``initial``; ``_parts``: on the way
   to them, large values, see :mod:`~extend_pipeline.warehouse.transform.values.large_values`;
@@ -69,11 +69,21 @@ def _stage_nodes(session: Session, name: str, column: str, file: StagedFile) -> 
 def page_rows(file: StagedFile) -> str:
     """Return the extractions of a page that belong to the runs that land, with their keys."""
     return f"""
-        SELECT page.* REPLACE (page.file_id ->> '$' AS file_id), {names(tables.KEY)}, landing.run_id,
-               landing.landed_at
+        SELECT page.* EXCLUDE (metadata) REPLACE (page.file_id ->> '$' AS file_id), {names(tables.KEY)},
+               landing.run_id, landing.landed_at
         FROM {read_texts(file, PAGE_COLUMNS)} AS page
         JOIN _landing AS landing ON landing.seq = page.seq
     """
+
+
+def metadata_rows(file: StagedFile) -> str:
+    """Return the relation of the ``metadata`` of the extractions in ``_page``.
+
+    It is most of a page and is read once. No temporary table has it, because what such a table had is freed
+    when the transaction ends, and not when the next page replaces it.
+    """
+    texts = read_texts(file, PAGE_COLUMNS)
+    return f"(SELECT result_no, group_id, metadata FROM {texts} SEMI JOIN _page USING (result_no))"
 
 
 def table_rows(table: Table, group_id: int) -> str:

@@ -47,7 +47,7 @@ def stage_parts(session: Session, column: str) -> None:
     session.stage(
         "_parts",
         f"""SELECT row_number() OVER () AS part_no, 0 AS level, result_no, group_id, '$' AS place,
-                   '$' AS parent, json_type({column}) AS json_type, NULL::VARCHAR AS text,
+                   json_type({column}) AS json_type, NULL::VARCHAR AS text,
                    {column}::JSON AS value
             FROM _page WHERE {is_large(column)} AND json_type({column}) IN {CONTAINERS}""",
     )
@@ -59,7 +59,7 @@ def stage_parts(session: Session, column: str) -> None:
             "break up large parts",
             f"""INSERT INTO _parts
                 SELECT row_number() OVER () + (SELECT max(part_no) FROM _parts), {level + 1},
-                       page.result_no, page.group_id, page.place || substr(node.fullkey, 2), page.place,
+                       page.result_no, page.group_id, page.place || substr(node.fullkey, 2),
                        node.type, node.atom ->> '$', CASE WHEN node.type IN {CONTAINERS} THEN node.value END
                 FROM {beside_nodes(broken, "value", "json_each", *_PARTS)}""",
         )
@@ -68,11 +68,10 @@ def stage_parts(session: Session, column: str) -> None:
 def part_nodes() -> str:
     """Return every place of the values in ``_parts``, as ``_nodes`` has them."""
     return f"""
-        SELECT result_no, group_id, json_type, place, parent, text
+        SELECT result_no, group_id, json_type, place, text
         FROM _parts WHERE value IS NULL OR {_is_broken()}
         UNION ALL
         SELECT page.result_no, page.group_id, node.type, page.place || substr(node.fullkey, 2),
-               CASE WHEN node.fullkey = '$' THEN page.parent ELSE page.place || substr(node.path, 2) END,
                node.atom ->> '$'
         FROM {beside_nodes(f"(FROM _parts WHERE NOT {_is_broken()})", "value", "json_tree", *_PARTS)}
     """
@@ -94,19 +93,20 @@ def part_containers(some: str) -> str:
     """
 
 
-def metadata_entries() -> str:
+def metadata_entries(metadata: str) -> str:
     """Return the entries of large metadata: a row per ``key``, with its JSON in ``entry``.
 
     Metadata that is no object, or repeats a key, is no map: it has one row without a key.
     """
-    nodes = beside_nodes(f"(FROM _page WHERE {is_large('metadata')})", "metadata", "json_each")
+    nodes = beside_nodes(f"(FROM {metadata} WHERE {is_large('metadata')})", "metadata", "json_each", metadata)
     return f"""
         WITH node AS (SELECT page.result_no, node.key, node.value FROM {nodes}),
         map AS (
-            SELECT result_no FROM _page WHERE json_type(metadata) = 'OBJECT' AND result_no NOT IN
+            SELECT result_no FROM {metadata} WHERE json_type(metadata) = 'OBJECT' AND result_no NOT IN
                 (SELECT result_no FROM node GROUP BY result_no HAVING count(*) > count(DISTINCT key))
         )
         SELECT result_no, node.key, node.value AS entry FROM node SEMI JOIN map USING (result_no)
         UNION ALL
-        SELECT result_no, NULL, NULL FROM _page ANTI JOIN map USING (result_no) WHERE {is_large("metadata")}
+        SELECT result_no, NULL, NULL FROM {metadata} ANTI JOIN map USING (result_no)
+        WHERE {is_large("metadata")}
     """

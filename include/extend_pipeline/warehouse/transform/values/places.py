@@ -62,7 +62,7 @@ def node_rows(column: str = "value", which: str = "true") -> str:
     """
     return f"""
         SELECT page.result_no, page.group_id, node.type AS json_type, node.fullkey AS place,
-               node.path AS parent, node.atom ->> '$' AS text
+               node.atom ->> '$' AS text
         FROM {beside_nodes(f"(FROM _page WHERE {column} IS NOT NULL AND {which})", column)}
     """
 
@@ -75,12 +75,12 @@ def place_rows() -> str:
                declared.kind, declared.type, declared.table_name, declared.column_name,
                parent.kind AS parent_kind
         FROM (
-            SELECT group_id, place, parent FROM _nodes UNION SELECT group_id, place, parent FROM _machine
+            SELECT group_id, place FROM _nodes UNION SELECT group_id, place FROM _machine
         ) AS node
         LEFT JOIN _declared AS declared
           ON declared.group_id = node.group_id AND declared.shape = {_shape("node.place")}
         LEFT JOIN _declared AS parent
-          ON parent.group_id = node.group_id AND parent.shape = {_shape("node.parent")}
+          ON parent.group_id = node.group_id AND parent.shape = {_shape(parent_of("node.place"))}
              AND node.place <> '$'
     """
 
@@ -115,6 +115,11 @@ def folded(place: str) -> str:
     be the same without them, their spelling decides.
     """
     return rf"""trim(regexp_replace({place}, '[].[/$"''\\]+', '.', 'g'), '.')"""
+
+
+def parent_of(place: str) -> str:
+    """The place without its last key or position: ``$.line_items[3].amount`` → ``$.line_items[3]``."""
+    return rf"""regexp_replace({place}, '(\."(?:[^"\\]|\\.)*"|\.[^."[]*|\[\d+\])$', '')"""
 
 
 def _dotted(place: str) -> str:
