@@ -77,6 +77,7 @@ class ConnectionLimits:
         that are limited per second start; None: no bound.
     :ivar users: how many blocks are inside of :func:`~extend_provider.client.pacing.machine.shared`.
     :ivar process: what tells this process from others that share the limits.
+    :ivar looked_at: when this process has looked at what others have, in seconds since the epoch.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class ConnectionLimits:
         self.bound = bound
         self.users: collections.Counter[Category] = collections.Counter()
         self.process = uuid.uuid4().hex
+        self.looked_at: dict[Category, float] = {}
         self._clock = clock
         self._lock = threading.Lock()
         self._lanes: dict[Category, _Lane] = {}

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import msgspec
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from extend_provider.client.pacing.shares import Share, divide, leave
+from extend_provider.client.pacing.shares import Share, divide, kept, leave
 
 if TYPE_CHECKING:
     from extend_provider.client.pacing.limits import Category, ConnectionLimits
@@ -72,15 +72,20 @@ async def _keep_looking(limits: ConnectionLimits, category: Category) -> None:
 
 
 def _look(limits: ConnectionLimits, category: Category, *, wants: bool) -> None:
-    own = Share.of(limits.process, time.time(), limits.learnt(category), wants=wants)
-    after = with_shares(limits.key, category, lambda shares: divide(shares, own))
+    now = time.time()
+    own = Share.of(limits.process, now, limits.learnt(category), wants=wants)
+    before = limits.looked_at.get(category, now)
+    after = with_shares(limits.key, category, lambda shares: divide(shares, kept(shares, own, before)))
+    limits.looked_at[category] = now
     if after and (learnt := after[0].learnt) is not None:
         limits.share(category, learnt)
 
 
 def _leave(limits: ConnectionLimits, category: Category) -> None:
-    own = Share.of(limits.process, time.time(), limits.learnt(category, lasting=True))
-    after = with_shares(limits.key, category, lambda shares: leave(shares, own))
+    now = time.time()
+    own = Share.of(limits.process, now, limits.learnt(category, lasting=True))
+    before = limits.looked_at.pop(category, now)
+    after = with_shares(limits.key, category, lambda shares: leave(shares, kept(shares, own, before)))
     if after is not None and own.level:
         limits.forget(category)
 

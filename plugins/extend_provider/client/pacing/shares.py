@@ -60,6 +60,19 @@ class Share(msgspec.Struct, frozen=True):
         return Learnt(self.level, self.failures, self.step_at - self.seen_at)
 
 
+def kept(shares: Sequence[Share], own: Share, looked_at: float) -> Share:
+    """Return what a process still has: nothing if it stood still for so long that others have divided it.
+
+    A machine that was suspended goes on with all its processes, each of which seems gone to the others. After
+    :data:`WORTH_SECONDS`, its share was worth nothing to them, and it keeps it.
+
+    :param looked_at: when the process has looked before.
+    """
+    is_there = not shares or any(each.process == own.process for each in shares)
+    was_away = GONE_SECONDS <= abs(own.seen_at - looked_at) < WORTH_SECONDS
+    return msgspec.structs.replace(own, level=0.0) if was_away and not is_there else own
+
+
 def divide(shares: Sequence[Share], own: Share) -> list[Share]:
     """Return the shares after a look of one process; the first one is its own.
 

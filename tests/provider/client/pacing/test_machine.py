@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -254,6 +255,32 @@ def test_the_share_of_processes_that_are_killed_is_everybodys(
                 await asyncio.sleep(0.05)
 
     asyncio.run(go_on())
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["goes on", "ends"])
+@pytest.mark.parametrize("seconds", [30.0, 3600.0])
+def test_processes_that_were_suspended_have_what_they_had(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, *, ends: bool
+) -> None:
+    """As all processes of a machine that was suspended: each finds that the others are gone."""
+    moment = [0.0]
+    monkeypatch.setattr(
+        "extend_provider.client.pacing.machine.time", types.SimpleNamespace(time=lambda: moment[0])
+    )
+    monkeypatch.setattr(ConnectionLimits, "is_short", lambda *_: True)
+    first, second = taught(20.0), taught(20.0)
+
+    async def suspended() -> None:
+        async with machine.shared(first, "read"), machine.shared(second, "read"):
+            moment[0] += seconds
+            machine._look(first, "read", wants=True)
+            if not ends:
+                for process in (second, first, second):
+                    machine._look(process, "read", wants=True)
+                assert first.rate("read") == second.rate("read") == pytest.approx(20 / 1.02)
+
+    asyncio.run(suspended())
+    assert left() == 40.0
 
 
 #: Leaves a share fifty times; again where others had the file for too long.

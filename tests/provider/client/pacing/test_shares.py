@@ -15,6 +15,7 @@ from extend_provider.client.pacing.shares import (
     WORTH_SECONDS,
     Share,
     divide,
+    kept,
     leave,
 )
 
@@ -39,6 +40,33 @@ def looks(shares: list[Share], processes: str, rounds: int = 3) -> list[Share]:
 
 def test_a_process_alone_keeps_what_it_has_learnt() -> None:
     assert levels(divide([], share("a", 75.0))) == {"a": 75.0, NOBODY: 0.0}
+
+
+@pytest.mark.parametrize(
+    ("shares", "away", "level"),
+    [
+        ([share("b", 40.0)], GONE_SECONDS, 0.0),
+        ([share(NOBODY, 40.0)], GONE_SECONDS, 0.0),
+        ([share("b", 40.0)], GONE_SECONDS - 0.1, 20.0),
+        ([share("b", 20.0)], WORTH_SECONDS, 20.0),
+        ([share("b", 40.0)], -GONE_SECONDS, 0.0),
+        ([share("b", 20.0), share("a", 20.0)], GONE_SECONDS, 20.0),
+        ([], GONE_SECONDS, 20.0),
+    ],
+    ids=[
+        "divided",
+        "spare",
+        "just now",
+        "long ago",
+        "a clock that was set back",
+        "still there",
+        "a file that was removed",
+    ],
+)
+def test_one_that_stood_still_has_nothing_once_others_have_divided_it(
+    shares: list[Share], away: float, level: float
+) -> None:
+    assert kept(shares, share("a", 20.0), NOW - away).level == level
 
 
 def test_a_process_that_has_learnt_nothing_has_nothing_to_share() -> None:
