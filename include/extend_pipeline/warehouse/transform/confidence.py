@@ -15,18 +15,18 @@ from extend_pipeline.warehouse.sql import TYPES, ColumnType, literal, names
 _KEY: Final = names(tables.KEY)
 
 
-def standing_rows() -> str:
-    """Return ``_standing``: the threshold and the decision that apply to each run that lands."""
+def with_standing(landing: str) -> str:
+    """Return the documents that land with the threshold and the decision that apply to their runs."""
     same = " AND ".join(f"landed.{name} = landing.{name}" for name in (*tables.KEY, "run_id"))
     newer = """landing.decision IS NOT NULL
                AND (landed.approval_at IS NULL OR landing.decided_at >= landed.approval_at)"""
     return f"""
-        SELECT {", ".join(f"landing.{name}" for name in tables.KEY)},
+        SELECT landing.* EXCLUDE (decision, decided_by, decided_at),
                coalesce(load.min_confidence, landed.min_confidence) AS min_confidence,
                CASE WHEN {newer} THEN landing.decision ELSE landed.approval END AS approval,
                CASE WHEN {newer} THEN landing.decided_by ELSE landed.approval_by END AS approval_by,
                CASE WHEN {newer} THEN landing.decided_at ELSE landed.approval_at END AS approval_at
-        FROM _landing AS landing CROSS JOIN _load AS load LEFT JOIN _known AS landed ON {same}
+        FROM ({landing}) AS landing CROSS JOIN _load AS load LEFT JOIN _known AS landed ON {same}
     """
 
 
@@ -42,27 +42,25 @@ def page_confidences() -> str:
     return f"""
         SELECT {_KEY}, min(confidence), count(*) FILTER (confidence < min_confidence)
         FROM (
-            SELECT {_KEY}, least(ocr_confidence, logprobs_confidence) AS confidence
+            SELECT {_KEY}, least(ocr_confidence, logprobs_confidence) AS confidence, min_confidence
             FROM _evidence JOIN _page USING (result_no)
         )
-        JOIN _standing USING ({_KEY})
-        GROUP BY ALL
+        GROUP BY {_KEY}
     """
 
 
 def assessed_rows() -> str:
     """Return ``_assessed``: the documents that land, with their confidence and approval."""
     return f"""
-        SELECT {_KEY}, run_id, found.lowest AS lowest_confidence, standing.min_confidence,
-               CASE WHEN standing.min_confidence IS NOT NULL AND run_id IS NOT NULL
+        SELECT {_KEY}, run_id, found.lowest AS lowest_confidence, landing.min_confidence,
+               CASE WHEN landing.min_confidence IS NOT NULL AND run_id IS NOT NULL
                     THEN coalesce(found.low, 0) END AS low_confidence,
                CASE WHEN reviewed THEN NULL
-                    WHEN standing.approval IS NOT NULL THEN standing.approval
+                    WHEN landing.approval IS NOT NULL THEN landing.approval
                     WHEN hold AND found.low > 0 THEN {literal(tables.WAITING)} END AS approval,
-               CASE WHEN NOT reviewed THEN standing.approval_by END AS approval_by,
-               CASE WHEN NOT reviewed THEN standing.approval_at END AS approval_at
+               CASE WHEN NOT reviewed THEN landing.approval_by END AS approval_by,
+               CASE WHEN NOT reviewed THEN landing.approval_at END AS approval_at
         FROM _landing AS landing
-        JOIN _standing AS standing USING ({_KEY})
         LEFT JOIN (
             SELECT {_KEY}, min(lowest) AS lowest, sum(low)::BIGINT AS low FROM _confidences GROUP BY ALL
         ) AS found USING ({_KEY})

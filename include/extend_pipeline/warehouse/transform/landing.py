@@ -176,8 +176,8 @@ class Load:
         self._session.stage("_attempts", resolve_runs.attempt_rows(runs, these))
         self._known = self._session.stage("_known", resolve_runs.known_documents(self._table("documents")))
         self._known += self._session.stage("_known_runs", resolve_runs.known_runs(self._table("runs")))
-        self._landing = self._session.stage("_landing", resolve_runs.landing_rows())
-        self._session.stage("_standing", confidence.standing_rows())
+        landing = confidence.with_standing(resolve_runs.landing_rows())
+        self._landing = self._session.stage("_landing", landing)
         self._session.stage("_runs", resolve_runs.run_rows())
         self._session.stage("_counted", resolve_runs.counted_runs())
 

@@ -147,7 +147,7 @@ def known_runs(runs: str) -> str:
 
 
 def landing_rows() -> str:
-    """Return ``_landing``: the submitted documents that land, each with its newest run, or without one."""
+    """Return the submitted documents that land, each with its newest run, or without one."""
     of_run = ", ".join(f"run.{name}" for name in (*_RECENCY, *_OF_LANDING))
     newest = f"""(
         SELECT document_id, load.workflow_id, load.workflow_version_requested, load.landed_at, {of_run}

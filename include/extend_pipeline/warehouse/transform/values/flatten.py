@@ -70,7 +70,7 @@ def page_rows(file: StagedFile) -> str:
     """Return the extractions of a page that belong to the runs that land, with their keys."""
     return f"""
         SELECT page.* EXCLUDE (metadata) REPLACE (page.file_id ->> '$' AS file_id), {names(tables.KEY)},
-               landing.run_id, landing.landed_at
+               landing.run_id, landing.landed_at, landing.min_confidence
         FROM {read_texts(file, PAGE_COLUMNS)} AS page
         JOIN _landing AS landing ON landing.seq = page.seq
     """
