@@ -1,1 +1,1 @@
-"""What landing costs, beside the barest SQL that does a part of the same: ``make bench``."""
+"""The benchmarks: ``make bench`` runs them all and writes ``docs/benchmarks.md``."""

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 from collections.abc import Sequence
 
-END_TO_END = "end_to_end"
+END_TO_END = "stack.end_to_end"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Part:
 
     :param name: how the command line and the file of its results call it.
     :param module: module of this package.
-    :param heading: its section in the page; parts of ``end_to_end`` share one table, which has its own text.
+    :param heading: its section in the page; parts of :data:`END_TO_END` share one table, with its own text.
     :param text: one or two sentences about the rows.
     :param whole: arguments of a whole run.
     :param quick: arguments of a quick run; None if it takes no part in one.
@@ -48,14 +48,14 @@ PARTS: Sequence[Part] = (
     _end_to_end("mapped", 8, "--documents", "100", "--ways", "mapped", "ours"),
     Part(
         "overhead",
-        "overhead",
+        "stack.overhead",
         "Airflow's own cost",
         "`documents_to_warehouse` with one document in each chunk, and a DAG of the same shape whose tasks "
         "do nothing, in one Airflow (LocalExecutor). What the empty DAG costs is Airflow's.",
     ),
     Part(
         "landing",
-        "landing",
+        "warehouse.landing",
         "Landing",
         "`land()` beside the barest SQL that ends in the same rows. `cpu` is in seconds, `peak` in MB. "
         "`land()` has 256 MB and one thread, by default. The SQL has a gigabyte and two threads. Each "
@@ -65,14 +65,14 @@ PARTS: Sequence[Part] = (
     ),
     Part(
         "discovery",
-        "discovery",
+        "single.discovery",
         "Discovery",
         "A prefix is listed and planned. The bare listing of boto3 keeps nothing and checks nothing.",
         minutes=15,
     ),
     Part(
         "rate",
-        "rate",
+        "single.rate",
         "The rate limit",
         "How much of a server's limit is used, and how many requests it refuses. The server counts the last "
         "second (sliding), or from one second to the next (fixed). A collector reads in one task after "
@@ -82,7 +82,7 @@ PARTS: Sequence[Part] = (
     ),
     Part(
         "rate-in-airflow",
-        "rate_in_airflow",
+        "stack.rate",
         "The rate limit in Airflow",
         "`documents_to_warehouse` with its defaults at such a limit, of which it is not told. `used` is "
         "its share from the first request for a run to the last one.",
@@ -92,14 +92,14 @@ PARTS: Sequence[Part] = (
     ),
     Part(
         "triggerer",
-        "triggerer",
+        "single.triggerer",
         "The triggerer",
         "Deferred batches in one process.",
         whole=("--seconds", "30"),
     ),
     Part(
         "latency",
-        "latency",
+        "stack.latency",
         "Latency",
         "Seconds from the last run that settles at Extend until its wait has ended, and until its row has "
         "landed: 100 documents, while nothing else is at work.",
@@ -107,14 +107,14 @@ PARTS: Sequence[Part] = (
     ),
     Part(
         "parsing",
-        "parsing",
+        "single.parsing",
         "Parsing",
         "Each DAG file in a process of its own, beside a DAG of one empty task. Airflow itself is imported "
         "before the clock starts, because Airflow's DAG processor has it already.",
     ),
     Part(
         "webhooks",
-        "webhooks",
+        "single.webhooks",
         "Webhooks",
         "A receiver on one core.",
         whole=("--inbox", "file", "s3", "--events", "2000"),
@@ -122,7 +122,7 @@ PARTS: Sequence[Part] = (
     ),
     Part(
         "page",
-        "page",
+        "warehouse.page",
         "The page in Airflow",
         "Its answers over many documents.",
         whole=("--times", "10"),

@@ -35,7 +35,7 @@ def filled(page: str, results: Mapping[str, Result], picture: str | None = None)
     :raises ValueError: the page has no such markers.
     """
     page = _put(page, "machine", _machine(results.values()))
-    page = _put(page, END_TO_END, _end_to_end(results, picture))
+    page = _put(page, "end_to_end", _end_to_end(results, picture))
     return _put(page, "parts", "\n\n".join(_sections(results)))
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from bench.__main__ import PAGE, PICTURE, PROJECT, assemble
 from bench.chart import growth
-from bench.end_to_end import COMPARED, WAYS, Comparison, compare
 from bench.kept import Result, load, run
 from bench.parts import PARTS, Part, available
 from bench.report import COLUMNS, filled, rows_end_to_end, table
-from bench.world import Measured, World
+from bench.stack.end_to_end import COMPARED, WAYS, Comparison, compare
+from bench.stack.world import Measured, World
 
 MARKERS = ["machine", "end_to_end", "parts"]
 
@@ -101,7 +101,7 @@ def test_a_part_that_fails_or_takes_too_long_is_kept_with_its_error(
     monkeypatch.setattr("bench.kept.STOP_SECONDS", 2)  # a background job of a shell ignores an interrupt
     wrong = Part("wrong", "no_such_module")
     assert run(wrong, tmp_path, quick=False).error == "ended with status 1"
-    long = Part("long", "webhooks", whole=("--events", "1000000"), minutes=0.005)
+    long = Part("long", "single.webhooks", whole=("--events", "1000000"), minutes=0.005)
     assert run(long, tmp_path, quick=False).error == "was stopped after 0.005 minutes"
     silent = Part("silent", "parts")
     assert run(silent, tmp_path, quick=False).error == "printed no rows"
@@ -148,7 +148,7 @@ def test_a_way_that_fails_is_named_and_costs_no_other_way(
     def works(world: World, documents: int) -> Measured:
         return Measured(**measured("ours", documents, 2.0))
 
-    monkeypatch.setattr("bench.end_to_end.WAYS", {"http": fails, "ours": works})
+    monkeypatch.setattr("bench.stack.end_to_end.WAYS", {"http": fails, "ours": works})
     world: Any = Seeded()
     found = Comparison(tmp_path / "rows.json")
     compare(world, ["http", "ours"], 10, 2, found, deadline=float("inf"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -36,6 +37,12 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
 def megabytes(processes: Iterable[psutil.Process]) -> float:
     """Return the memory of processes in MB; what several of them share counts once (PSS)."""
     return sum(map(_pss_kilobytes, processes)) / 1024
+
+
+def peak_megabytes() -> int:
+    """Return the most memory this process has had; ``getrusage`` would count what its parent had, too."""
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) // 1024
 
 
 def _pss_kilobytes(process: psutil.Process) -> int:

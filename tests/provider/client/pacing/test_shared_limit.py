@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.rate import measure
+from bench.single.rate import measure
 
 
 def test_two_processes_share_a_limit_that_they_are_not_told() -> None:

@@ -1,4 +1,4 @@
-"""Measure the receiver of webhooks: ``python -m bench.webhooks --help``.
+"""Measure the receiver of webhooks: ``python -m bench.single.webhooks --help``.
 
 A receiver runs alone, in a process of its own that is bound to one core; this process delivers signed events
 to it over kept-alive connections. Events per CPU second of the receiver are what to compare on a machine that

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.peers.script import WORKFLOW
-from bench.world import EXTEND, LIST, POST, RUN
+from bench.stack.peers.script import WORKFLOW
+from bench.stack.world import EXTEND, LIST, POST, RUN
 from fixtures.airflow.dag_runs import Outside
 
 RunDag = Callable[..., Any]

@@ -1,4 +1,4 @@
-"""What each DAG file costs to parse: ``python -m bench.parsing --help``.
+"""What each DAG file costs to parse: ``python -m bench.single.parsing --help``.
 
 Each file is parsed in a process of its own, in which Airflow is imported already, as it is in Airflow's DAG
 processor. What is imported besides is counted: the modules, and the heavy libraries among them.
@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.rows import tell
 
-DAGS = Path(__file__).parents[2] / "dags"
+DAGS = Path(__file__).parents[3] / "dags"
 EMPTY = "an empty DAG"
 EMPTY_FILE = """
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -72,7 +72,7 @@ def measured(files: Iterable[Path], repeat: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m bench.parsing", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.single.parsing", description=__doc__)
     parser.add_argument("--repeat", type=int, default=5, help="how often; the medians are printed")
     parser.add_argument("--quick", action="store_true", help="one file beside the empty DAG, once")
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")

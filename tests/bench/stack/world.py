@@ -33,7 +33,7 @@ from sandbox.stack.supervisor import AIRFLOW_PARTS, Stack
 from sandbox.stack.webhooks import connected
 
 HERE = Path(__file__).parent
-PROJECT = HERE.parents[1]
+PROJECT = HERE.parents[2]
 SETTINGS = HERE / "airflow_settings.yaml"
 
 BUCKET, PREFIX = "bench-inbox", "documents"

@@ -1,4 +1,4 @@
-"""Airflow's own cost for each chunk: ``python -m bench.overhead --help``.
+"""Airflow's own cost for each chunk: ``python -m bench.stack.overhead --help``.
 
 ``documents_to_warehouse`` with one document in each chunk, and a DAG of the same shape whose tasks do
 nothing, run one after the other in the same Airflow. With so few documents, the difference is what the
@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.rows import tell
-from bench.world import Measured, World, running_world
+from bench.stack.world import Measured, World, running_world
 
 HERE = Path(__file__).parent
 OURS, EMPTY = "ours", "tasks without work"
@@ -50,7 +50,7 @@ def compared(world: World, chunks: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m bench.overhead", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.stack.overhead", description=__doc__)
     parser.add_argument("--chunks", type=int, default=CHUNKS)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} chunks")
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")

@@ -1,4 +1,4 @@
-"""Measure the page's answers at a million landed documents: ``python -m bench.page --help``.
+"""Measure the page's answers at a million landed documents: ``python -m bench.warehouse.page --help``.
 
 Airflow's API server runs in this process, with the page and a user who is logged in. A part lands as always,
 and SQL copies its rows under other names, all within thirty days: no dataset has more to count. ``cold`` is
@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bench import invoices
 from bench.rows import tell
+from bench.warehouse import invoices
 
 DATASET: Final = "extend"
 DAG: Final = "extend_nightly"
@@ -229,7 +229,7 @@ def measure(kinds: list[str], documents: int, times: int, folder: Path) -> Itera
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m bench.page", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.warehouse.page", description=__doc__)
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--times", type=int, default=20, help="how often each question is asked")
     parser.add_argument("--warehouse", choices=list(WAREHOUSES), nargs="+", default=list(WAREHOUSES))

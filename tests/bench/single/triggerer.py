@@ -1,4 +1,4 @@
-"""Measure one event loop that waits for many batches: ``python -m bench.triggerer --help``.
+"""Measure one event loop that waits for many batches: ``python -m bench.single.triggerer --help``.
 
 Extend's emulator runs as a process of its own, and so does the loop, which runs the triggers as Airflow's
 triggerer does, without Airflow around them. No run settles meanwhile. Requests are counted by the emulator.
@@ -18,8 +18,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from bench.landing import peak_megabytes
 from bench.rows import tell
+from bench.usage import peak_megabytes
 from fixtures.extend.api import ExtendApi, running
 
 LIST = "GET /workflow_runs"
@@ -89,7 +89,7 @@ def measure(batches: int, seconds: float, *, runs: int = RUNS) -> dict[str, Any]
             "AIRFLOW_CONN_EXTEND_DEFAULT": api.connection_json(),
         }
         answer = subprocess.run(
-            [sys.executable, "-m", "bench.triggerer", "--wait"],
+            [sys.executable, "-m", "bench.single.triggerer", "--wait"],
             input=json.dumps([ids, seconds]),
             env=environment,
             check=True,
@@ -115,7 +115,7 @@ def submitted(api: ExtendApi, batches: int, runs: int) -> list[str]:
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.triggerer", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.single.triggerer", description=__doc__)
     parser.add_argument("--batches", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it runs")

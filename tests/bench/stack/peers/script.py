@@ -1,6 +1,6 @@
 """An asyncio script with aiohttp and bare DuckDB: the limit of what is possible, with nothing checked.
 
-``python -m bench.peers.script --extend URL --key KEY --s3 URL --bucket B --prefix P --warehouse FILE``
+``python -m bench.stack.peers.script --extend URL --key KEY --s3 URL --bucket B --prefix P --warehouse FILE``
 
 Nothing is recorded before it is sent: a script that dies sends and pays again when it is started again.
 """

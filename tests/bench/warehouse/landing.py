@@ -1,4 +1,4 @@
-"""Measure ``land()`` beside the barest SQL, in the same run: ``python -m bench.landing --help``.
+"""Measure ``land()`` beside the barest SQL, in the same run: ``python -m bench.warehouse.landing --help``.
 
 Each way runs in a process of its own, so that its peak of memory is its own. CPU seconds are what to compare
 on a machine that does other things besides.
@@ -10,7 +10,6 @@ import argparse
 import functools
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,8 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from bench import bare, invoices
+from bench.usage import peak_megabytes
+from bench.warehouse import bare, invoices
 from extend_pipeline.warehouse.duckdb_file import DuckDBWarehouse
 from extend_pipeline.warehouse.records import Provenance
 
@@ -79,12 +79,6 @@ def measure(way: str, file: Path, folder: Path) -> dict[str, Any]:
     return {"seconds": seconds, "cpu": cpu, "peak": peak_megabytes(), "file": file.stat().st_size / 1e6}
 
 
-def peak_megabytes() -> int:
-    """Return the most memory this process has had; ``getrusage`` would count what its parent had, too."""
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(peak) // 1024
-
-
 def compared(
     documents: int,
     size: int,
@@ -106,7 +100,7 @@ def compared(
     for number, way in enumerate(WAYS):
         file = into[way] if into else parts / f"{number}.duckdb"
         answer = subprocess.run(
-            [sys.executable, "-m", "bench.landing", "--measure", way, str(file), str(parts)],
+            [sys.executable, "-m", "bench.warehouse.landing", "--measure", way, str(file), str(parts)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             check=True,
             stdout=subprocess.PIPE,
@@ -182,7 +176,7 @@ def show(measured: list[dict[str, Any]], console: Console) -> None:
 
 def main() -> None:
     """Run the benchmark, or one way of it."""
-    parser = argparse.ArgumentParser(prog="python -m bench.landing", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.warehouse.landing", description=__doc__)
     parser.add_argument("--documents", type=int, nargs="*", default=[1000, 100_000])
     parser.add_argument(
         "--items",

@@ -1,4 +1,4 @@
-"""List and plan a million keys: ``python -m bench.discovery --help``.
+"""List and plan a million keys: ``python -m bench.single.discovery --help``.
 
 The S3 of this benchmark speaks real pages of 1,000 keys, which it makes from a formula, so that it costs the
 same on every page. Each way runs in a process of its own.
@@ -94,7 +94,7 @@ def compared(keys: int, ways: Sequence[str] = WAYS) -> list[dict[str, Any]]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with running(keys, FOLDER_SIZE) as listing:
         for way in ways:
-            command = [sys.executable, "-m", "bench.discovery", "--measure", way, listing.endpoint_url]
+            command = [sys.executable, "-m", "bench.single.discovery", "--measure", way, listing.endpoint_url]
             answer = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             measured = json.loads(answer.stdout.rpartition(MARK)[2])
             rows.append({"way": way, "keys": keys, **measured, "requests": listing.control()})
@@ -103,7 +103,7 @@ def compared(keys: int, ways: Sequence[str] = WAYS) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run the benchmark, or one way of it."""
-    parser = argparse.ArgumentParser(prog="python -m bench.discovery", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.single.discovery", description=__doc__)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} keys")
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")

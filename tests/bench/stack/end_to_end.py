@@ -1,4 +1,4 @@
-"""Measure 1,000 and more documents from S3 through Extend into DuckDB: ``python -m bench.end_to_end --help``.
+"""Measure documents from S3 through Extend into DuckDB: ``python -m bench.stack.end_to_end --help``.
 
 Ours stands beside what one would write instead: the same Airflow, the same API, the same S3, the same
 documents. Extend answers at once, and each run takes five seconds.
@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.rows import show
-from bench.world import BUCKET, PREFIX, Measured, World, running_world
+from bench.stack.world import BUCKET, PREFIX, Measured, World, running_world
 
 #: The way that the others are compared with.
 COMPARED = "HTTP DAG"
@@ -61,13 +61,13 @@ def mapped(world: World, documents: int) -> Measured:
 def script(world: World, documents: int) -> Measured:
     """An asyncio script with aiohttp and bare DuckDB."""
     world.clean(webhooks=False)
-    return world.run_script("bench.peers.script", "script, aiohttp", documents)
+    return world.run_script("bench.stack.peers.script", "script, aiohttp", documents)
 
 
 def sdk(world: World, documents: int) -> Measured:
     """The same script with the official SDK."""
     world.clean(webhooks=False)
-    return world.run_script("bench.peers.sdk", "script, Extend's SDK", documents)
+    return world.run_script("bench.stack.peers.sdk", "script, Extend's SDK", documents)
 
 
 #: Ways by the names that the command line takes.
@@ -165,7 +165,7 @@ def compare(
 
 def main() -> int:
     """Measure, and print a table or JSON; return 1 if a way has failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.end_to_end", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.stack.end_to_end", description=__doc__)
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--repeat", type=int, default=1, help="repetitions, of which the medians are printed")

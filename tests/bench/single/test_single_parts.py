@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench import discovery, parsing
-from bench.overhead import DAG_FILES, EMPTY, OURS
+from bench.single import discovery, parsing
+from bench.stack.overhead import DAG_FILES, EMPTY, OURS
 
 
 def test_discovery_asks_for_a_page_of_a_thousand_keys_once_and_planning_for_none() -> None:

@@ -1,4 +1,4 @@
-"""Measure how much of a rate limit the DAG uses: ``python -m bench.rate_in_airflow --help``.
+"""Measure how much of a rate limit the DAG uses: ``python -m bench.stack.rate --help``.
 
 ``documents_to_warehouse`` is not told of the limit. Chunks are collected in several tasks at once, with what
 Airflow needs between two of them. The emulator counts answers, from the first request for a run to the last.
@@ -14,10 +14,10 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.end_to_end import polling
-from bench.rate import counts
 from bench.rows import tell
-from bench.world import EXTEND, World, running_world
+from bench.single.rate import counts
+from bench.stack.end_to_end import polling
+from bench.stack.world import EXTEND, World, running_world
 from fixtures.extend.api import ExtendApi
 
 console = Console(stderr=True, highlight=False)
@@ -76,7 +76,7 @@ def measure(world: World, documents: int, limit: float, window: str) -> dict[str
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.rate_in_airflow", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.stack.rate", description=__doc__)
     parser.add_argument("--documents", type=int, default=10_000)
     parser.add_argument("--limits", type=float, nargs="+", default=[75], help="requests per second")
     parser.add_argument("--windows", nargs="+", default=["sliding"], help="bucket, fixed, sliding")

@@ -1,4 +1,4 @@
-"""Seconds from the last run that settles at Extend to its landed row: ``python -m bench.latency --help``.
+"""Seconds from the last run that settles to its landed row: ``python -m bench.stack.latency --help``.
 
 A batch is held at Extend until its wait is deferred and has lasted for some time. Then its runs end at once:
 by polling, the wait learns of it with its next look; with webhooks, when the last event arrives.
@@ -15,7 +15,7 @@ import duckdb
 from rich.console import Console
 
 from bench.rows import tell
-from bench.world import EXTEND, World, running_world
+from bench.stack.world import EXTEND, World, running_world
 
 DAG, WAIT = "bench_ours", "documents_to_warehouse.chunk.wait"
 DOCUMENTS = 100
@@ -70,7 +70,7 @@ def compared(world: World, waits: tuple[float, ...], say: Callable[[str], None])
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.stack.latency", description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"only waits of {QUICK[0]:g} s")
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
     asked = parser.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.triggerer import measure
+from bench.single.triggerer import measure
 
 
 @pytest.mark.full

@@ -1,4 +1,4 @@
-"""Measure how much of a rate limit collectors use: ``python -m bench.rate --help``.
+"""Measure how much of a rate limit collectors use: ``python -m bench.single.rate --help``.
 
 Extend's emulator runs as a process of its own. A collector is a slot for tasks, one after another, each of
 them a process that reads a thousand runs, as the collecting task does. They are not told of the limit. A task
@@ -94,7 +94,7 @@ def task(api: ExtendApi, runs: list[str], reads: int, home: Path) -> Iterator[su
         "TMPDIR": str(home),  # the tasks share with those of this measurement alone
         "AIRFLOW_CONN_EXTEND_DEFAULT": api.connection_json(),
     }
-    command = [sys.executable, "-m", "bench.rate", "--collect", json.dumps([runs, reads])]
+    command = [sys.executable, "-m", "bench.single.rate", "--collect", json.dumps([runs, reads])]
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -155,7 +155,7 @@ def measure(collectors: int, limit: float, window: str, reads: int, warm_up: flo
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.rate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.single.rate", description=__doc__)
     parser.add_argument("--collectors", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--limits", type=float, nargs="+", default=[10, 75], help="requests per second")
     parser.add_argument("--windows", nargs="+", default=["bucket", "sliding"], help="bucket, fixed, sliding")

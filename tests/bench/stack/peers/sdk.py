@@ -1,4 +1,4 @@
-"""The same script with Extend's official SDK in the place of aiohttp; see :mod:`bench.peers.script`.
+"""The same script with Extend's official SDK in the place of aiohttp; see :mod:`bench.stack.peers.script`.
 
 The SDK repeats a POST on a 5xx: what Extend had accepted before is paid twice.
 """
@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from extend_ai import AsyncExtend
 
-from bench.peers.script import (
+from bench.stack.peers.script import (
     BATCH,
     DONE,
     POLL_SECONDS,

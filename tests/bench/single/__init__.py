@@ -1,0 +1,1 @@
+"""Single parts without Airflow around them."""

@@ -1,0 +1,1 @@
+"""What is measured in a running Airflow, with Extend's emulator and S3 beside it."""

@@ -1,0 +1,1 @@
+"""Writing to a warehouse, and reading it for the page in Airflow."""
