@@ -53,6 +53,9 @@ CUT: Final = 0.95
 #: Longest hold, in periods, on account of :data:`PROBE_SHARE`. A process with a small level would otherwise
 #: not notice for minutes that other processes are done.
 LONGEST_FOR_PROBES: Final = 50.0
+#: Refusals that an attempt costs beside processes that share. The first is usually another's, to which it is
+#: chance, and the attempt goes on. What a partner is done with is shared without an attempt.
+BESIDE_PARTNERS: Final = 2.0
 #: Periods, and requests, after which refusals are forgiven: one of so many requests may be chance.
 FORGIVEN, FORGIVEN_REQUESTS = 4.0, 100.0
 #: Periods between two steps up, each of which has to hold. It is longer than other processes usually stop
@@ -120,6 +123,7 @@ class Level:
         self._next_step_at = _LONG_AGO
         self._learnt_at = self._cut_at = self._settled_at = _LONG_AGO
         self._failures = 0
+        self._probe_cost = 1.0
         self._strikes = 0
         self._admitted: collections.deque[float] = collections.deque()
 
@@ -148,8 +152,12 @@ class Level:
             return None
         return Learnt(self._held, self._failures, max(self._next_step_at - now, 0.0))
 
-    def share(self, learnt: Learnt, now: float) -> None:
-        """Go on with what this machine's processes have learnt; one that has learnt itself, with its part."""
+    def share(self, learnt: Learnt, now: float, *, partners: int = 0) -> None:
+        """Go on with what this machine's processes have learnt; one that has learnt itself, with its part.
+
+        :param partners: how many processes share with this one.
+        """
+        self._probe_cost = BESIDE_PARTNERS if partners else 1.0
         if self.is_learnt:
             more = max(learnt.level, self.rules.lowest) - self._held
             self._level += more
@@ -253,7 +261,7 @@ class Level:
     def _hold(self, stop: float) -> float:
         """Return the seconds until the next attempt at a higher level."""
         period = self.period
-        probes = min(1 / (PROBE_SHARE * self.rate), LONGEST_FOR_PROBES * period)
+        probes = self._probe_cost * min(1 / (PROBE_SHARE * self.rate), LONGEST_FOR_PROBES * period)
         cheap = max(probes, stop / STOP_SHARE)
         eager = SHORTEST_HOLD * period * 2.0 ** (self._failures - 1)
         return min(max(SHORTEST_HOLD * period, min(cheap, eager)), LONGEST_HOLD * period)

@@ -162,13 +162,13 @@ class ConnectionLimits:
         with self._lock:
             return self._lane(category).level.learnt(self._clock(), lasting=lasting)
 
-    def share(self, category: Category, learnt: Learnt) -> None:
+    def share(self, category: Category, learnt: Learnt, *, partners: int = 0) -> None:
         """Go on with what this machine's processes have learnt, see :meth:`Level.share`."""
         with self._lock:
             lane, now = self._lane(category), self._clock()
             if not lane.level.is_learnt:
                 lane.turns.take(now)  # and leave it: a burst would be more than what is left of this second
-            lane.level.share(learnt, now)
+            lane.level.share(learnt, now, partners=partners)
             self._change(lane, now)
             news = self._is_news(lane)
         if news:

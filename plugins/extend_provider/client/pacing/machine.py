@@ -78,7 +78,7 @@ def _look(limits: ConnectionLimits, category: Category, *, wants: bool) -> None:
     after = with_shares(limits.key, category, lambda shares: divide(shares, kept(shares, own, before)))
     limits.looked_at[category] = now
     if after and (learnt := after[0].learnt) is not None:
-        limits.share(category, learnt)
+        limits.share(category, learnt, partners=sum(each.wants for each in after[1:]))
 
 
 def _leave(limits: ConnectionLimits, category: Category) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 
 import pytest
@@ -14,6 +15,7 @@ from extend_provider.client.pacing.level import (
     Level,
     Rules,
 )
+from extend_provider.client.pacing.limits import ConnectionLimits
 from fixtures.extend.simulated_rate import Counting, Server, Simulation, Tasks
 
 COUNTINGS: list[Counting] = ["bucket", "fixed", "sliding"]
@@ -58,7 +60,7 @@ def test_tasks_that_come_and_go_on_a_machine_use_the_limit_from_first_to_last(
         for seed in range(seeds)
     ]
     assert statistics.mean(used for used, _ in found) > 0.9
-    assert statistics.mean(refused for _, refused in found) < 0.02
+    assert statistics.mean(refused for _, refused in found) < 0.017
 
 
 @pytest.mark.parametrize("began", [0.2, 0.4, 0.6, 0.7, 0.8, 0.95])
@@ -197,6 +199,20 @@ def test_an_answer_that_took_longer_than_usual_may_have_been_asked_for_late(trip
     for number in range(1, 31):
         level.admitted(number + 0.01, number, waited=True)
     assert level.late(40 + trip, 40) == pytest.approx(late)
+
+
+def test_attempts_beside_partners_are_half_as_many() -> None:
+    def hold(partners: int) -> float:
+        random.seed(1)
+        limits = ConnectionLimits("alone", clock=lambda: 10.0)
+        for others in (3, partners):
+            limits.share("read", Learnt(3, failures=10, step_in=0), partners=others)
+        limits.refused("read", 1.0)
+        learnt = limits.learnt("read")
+        assert learnt is not None
+        return learnt.step_in - 1.0
+
+    assert hold(3) == hold(1) == pytest.approx(2 * hold(0))
 
 
 def test_no_share_takes_a_level_below_the_lowest() -> None:

@@ -109,6 +109,26 @@ def test_processes_that_ask_at_the_same_time_have_equal_parts(monkeypatch: pytes
     assert left() == 40.0
 
 
+def test_a_process_knows_how_many_share_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    partners: list[int] = []
+    monkeypatch.setattr(
+        ConnectionLimits, "share", lambda *_, partners=0, into=partners: into.append(partners)
+    )
+    first, idle = taught(), new()
+
+    async def share() -> None:
+        async with machine.shared(first, "read"), machine.shared(idle, "read"):
+            machine._look(idle, "read", wants=False)
+            for _ in range(2):
+                await work(new())
+            async with machine.shared(new(), "read"), machine.shared(new(), "read"):
+                machine._look(first, "read", wants=True)
+
+    first.learnt = lambda *_, **__: LEARNT  # type: ignore[method-assign]
+    asyncio.run(share())
+    assert (partners[0], partners[-1]) == (0, 2)
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_process_that_has_no_request_waiting_takes_nothing() -> None:
     process = taught()
