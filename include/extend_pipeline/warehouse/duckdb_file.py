@@ -38,9 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Copies of a JSON value that DuckDB 2.0 makes while it is taken apart into rows (measured, rounded up).
 _WORKING_COPIES: Final = 32
-#: How many pages of a part fill DuckDB's memory. Fewer and larger pages are quicker: a dozen statements are
-#: planned for each of them.
-_PAGES_IN_MEMORY: Final = 8
+#: How many pages of a part fill DuckDB's memory, unless their extractions are short.
+_PAGES_IN_MEMORY: Final = 16
 #: Rows that DuckDB compresses together, and compresses again when a part adds to them: a quarter of its
 #: default makes closing the file twice as fast, and the file a quarter larger (measured).
 _ROW_GROUP: Final = 30_720

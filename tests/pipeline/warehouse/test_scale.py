@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,24 @@ import pytest
 
 from extend_pipeline.warehouse.session import Session
 from extend_pipeline.warehouse.transform import parse
+from extend_pipeline.warehouse.transform.values import large_values
 from fixtures.warehouse.crashes import dying_after
 from fixtures.warehouse.files import contents, land, provenance, query, warehouse
 from fixtures.warehouse.parts import parts_of_every_kind
-from fixtures.warehouse.runs import WORKFLOW, document, extract_step, many_lines, raw_lines, run
+from fixtures.warehouse.runs import (
+    WORKFLOW,
+    document,
+    evidence,
+    extract_step,
+    many_lines,
+    raw_lines,
+    run,
+)
 
 #: What a process that lands a chunk may use, whatever the chunk's size.
 MOST_MEGABYTES = 400
+#: Extractions that fill two pages of 32 MB of memory.
+SHORT_ONES = 16_000
 
 
 def measure(documents: int) -> dict[str, Any]:
@@ -179,7 +192,7 @@ def test_many_documents_with_evidence_need_no_more_memory_than_few() -> None:
     assert figures["peak_megabytes"] < MOST_MEGABYTES
 
 
-@pytest.mark.parametrize(("memory_limit_mb", "megabytes"), [(8, 1), (16, 2)])
+@pytest.mark.parametrize(("memory_limit_mb", "megabytes"), [(16, 1), (32, 2)])
 def test_the_pages_of_a_part_are_a_fraction_of_the_memory(
     tmp_path: Path, memory_limit_mb: int, megabytes: int
 ) -> None:
@@ -188,6 +201,30 @@ def test_the_pages_of_a_part_are_a_fraction_of_the_memory(
     sizes = [page.size for page in part.pages]
     assert len(sizes) > 1
     assert all(0.9 * megabytes * 10**6 < size <= megabytes * 10**6 for size in sizes[:-1])
+
+
+def test_a_page_of_short_extractions_is_twice_as_long_until_a_long_one_comes(tmp_path: Path) -> None:
+    def lines() -> Iterator[bytes]:
+        for number in range(SHORT_ONES + 1):
+            text = "x" * (4000 if number == SHORT_ONES else 400)
+            yield from raw_lines(run(document(number), steps=[extract_step({"text": text})]))
+
+    with warehouse(tmp_path / "warehouse.duckdb", memory_limit_mb=32) as opened:
+        part = opened.parsed(map(document, range(SHORT_ONES + 1)), lines(), tmp_path, name="part")
+    assert [round(page.size / 10**6) for page in part.pages] == [4, 3, 0]
+    assert part.pages[-1].lines == 1
+
+
+def test_documents_whose_evidence_is_just_not_large_land_in_the_memory_there_is(tmp_path: Path) -> None:
+    """DuckDB takes up to 2,048 of them apart at once, and needs six times what it takes apart."""
+    chance = random.Random(1)
+    metadata = {f"items.{number}.amount": evidence(chance) for number in range(92)}
+    step = extract_step({"total": 1}, metadata=metadata)
+    assert 0.8 * large_values.LONGEST < len(json.dumps(metadata)) < large_values.LONGEST
+    lines = (line for number in range(600) for line in raw_lines(run(document(number), steps=[step])))
+    with warehouse(tmp_path / "warehouse.duckdb", memory_limit_mb=128) as opened:
+        landing = opened.land(map(document, range(600)), lines, provenance=provenance())
+    assert landing.rows["fields"] == 600 * 93
 
 
 @pytest.fixture

@@ -24,6 +24,10 @@ from extend_provider.client.models import Extraction, ProcessorResult, StepRun
 #: count: 2,048 rows of them are small.
 SLICE_BYTES: Final = 8 * 1024 * 1024
 _LARGE: Final = 64 * 1024
+#: Rows that DuckDB takes apart at once. While they are short, a page may be longer: a dozen statements are
+#: planned for each page.
+_ROWS_AT_ONCE: Final = 2048
+_LONGER: Final = 2
 #: A line of a page: ``result_no``, its place, and four texts.
 _PAGE_LINE: Final = SEPARATOR.encode().join([*[b"%d"] * 4, *[b"%b"] * 4]) + b"\n"
 
@@ -46,7 +50,7 @@ class ParsedPart:
     """A part on disk.
 
     :ivar slices: one, unless its values are very large.
-    :ivar page_bytes: staged values per page; to take a page apart, DuckDB needs some six times as much.
+    :ivar page_bytes: staged values per page; to take so many apart at once, DuckDB needs six times as much.
     :ivar repaired: whether a line of it had characters that are no text.
     :ivar extractors: by ``group_id``.
     :ivar group_of: the ``group_id`` of what names an extractor and its schema, as received.
@@ -160,14 +164,22 @@ def _write_value(
     length = sum(map(len, texts))
     if length > _LARGE:
         part.slices[-1].large += length
-    pages = part.slices[-1].pages
-    if not pages or pages[-1].size + length > part.page_bytes:
-        if pages:
-            pages[-1].close()
-        pages.append(StagedFile(part.folder / f"values-{len(part.slices)}-{len(pages)}.csv"))
-    page = pages[-1]
+    page = _page_for(part, length)
     page.reviewed = page.reviewed or initial is not None
     page.write_line(_PAGE_LINE % (page.lines, *place, *texts))
+
+
+def _page_for(part: ParsedPart, length: int) -> StagedFile:
+    """Return the page for an extraction of this length: the last one, or a new one if that is full."""
+    pages = part.slices[-1].pages
+    if pages:
+        page = pages[-1]
+        are_short = _ROWS_AT_ONCE * max(page.longest, length) <= part.page_bytes
+        if page.size + length <= part.page_bytes * (_LONGER if are_short else 1):
+            return page
+        page.close()
+    pages.append(StagedFile(part.folder / f"values-{len(part.slices)}-{len(pages)}.csv"))
+    return pages[-1]
 
 
 def _group(part: ParsedPart, raw: RawLine, step: StepRun, result: ProcessorResult) -> int:
