@@ -34,12 +34,12 @@ class Span(threading.Thread):
 
     def run(self) -> None:
         """Look ten times a second whether something was read."""
-        before = 0
+        before, _ = counts(self._api)
         while not self._over.wait(0.1):
             read, _ = counts(self._api)
-            if read != before:
+            if read > before:  # it is less after a reset
                 self.ended = time.monotonic()
-                self.began = self.ended if before == 0 else self.began
+                self.began = self.ended if math.isnan(self.began) else self.began
             before = read
 
     def __enter__(self) -> Span:

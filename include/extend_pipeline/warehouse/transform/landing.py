@@ -226,8 +226,8 @@ class Load:
 
     def _insert_runs(self) -> None:
         """Insert every attempt, even if its document is not in the part or in the dataset."""
-        landing = "(_attempts SEMI JOIN _runs USING (run_id)) CROSS JOIN _load"
-        self._insert("runs", tables.RUNS, f"SELECT {names(tables.RUNS)} FROM {landing}")
+        rows = "(_attempts SEMI JOIN _runs USING (run_id)) CROSS JOIN _load"
+        self._insert("runs", tables.RUNS, f"SELECT {names(tables.RUNS)} FROM {rows}")
         self._insert_problems(
             "RUN_WITHOUT_DOCUMENT",
             "FROM (_runs ANTI JOIN _submitted USING (document_id)) CROSS JOIN _load",

@@ -190,7 +190,10 @@ def absent_paths() -> str:
 
 
 def problem_rows(metadata: str) -> str:
-    """Return the page's evidence that leads to no field or to several, or that cannot be read."""
+    """Return the page's evidence that leads to no field or to several, or that cannot be read.
+
+    :param metadata: as of :func:`evidence_rows`.
+    """
     odd = f"(FROM {metadata} SEMI JOIN odd USING (result_no))"
     return f"""
         WITH odd AS (

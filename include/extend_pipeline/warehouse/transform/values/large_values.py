@@ -97,6 +97,8 @@ def metadata_entries(metadata: str) -> str:
     """Return the entries of large metadata: a row per ``key``, with its JSON in ``entry``.
 
     Metadata that is no object, or repeats a key, is no map: it has one row without a key.
+
+    :param metadata: the relation that ``flatten.metadata_rows`` returns.
     """
     nodes = beside_nodes(f"(FROM {metadata} WHERE {is_large('metadata')})", "metadata", "json_each", metadata)
     return f"""
