@@ -260,8 +260,8 @@ class Load:
         kinds = {column.type for group in self._groups for table in group for column in table.columns}
         for page in piece.pages:
             large = large_values.may_be_in(page)
-            flatten.stage_page(self._session, page)
-            self._stage_evidence(flatten.metadata_rows(page), large=large)
+            metadata = flatten.stage_page(self._session, page)
+            self._stage_evidence(metadata, large=large)
             for group_id, extracted in enumerate(self._groups):
                 for table in extracted:
                     self._insert(table.name, table.all_columns, flatten.table_rows(table, group_id))

@@ -56,6 +56,36 @@ def test_a_long_list_is_broken_up_in_as_many_statements_as_it_is_deep(
         assert ran["break up large parts"] == 2  # the value, and the list in it
 
 
+def test_metadata_that_lands_is_not_copied_by_a_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB would build its hash table of the metadata, which is most of a page."""
+    plans: list[str] = []
+    original = Session.pages
+
+    def pages(self: Session, statement: str, sql: str, *arguments: Any) -> Any:
+        if statement == "stage _evidence":
+            plans.append(self._connection.execute(f"EXPLAIN {sql}").fetchall()[0][1])
+        return original(self, statement, sql, *arguments)
+
+    monkeypatch.setattr(Session, "pages", pages)
+    land(tmp_path / "warehouse.duckdb", invoices.documents(0, 10), invoices.lines(0, 10))
+    assert len(plans) == 1
+    assert "READ_CSV" in plans[0]
+    assert "JOIN" not in plans[0].upper()
+
+
+def test_evidence_of_runs_that_do_not_land_is_not_looked_at(tmp_path: Path, ran: Counter[str]) -> None:
+    file = tmp_path / "warehouse.duckdb"
+    newer = [line.replace(b"workflow_run_", b"workflow_run_x") for line in invoices.lines(0, 5)]
+    land(file, invoices.documents(0, 5), newer, origin=provenance(raw_uri="raw/newer"))
+    ran.clear()
+    landing = land(
+        file, invoices.documents(0, 10), invoices.lines(0, 10), origin=provenance(raw_uri="raw/older")
+    )
+    assert landing.rows["invoices"] == 5
+    assert "problems" not in landing.rows
+    assert not ran["name absent fields"]  # what looks for fields of evidence that has none in its extraction
+
+
 def test_a_part_of_some_size_is_written_into_the_file_alone(tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
     log = file.with_name(f"{file.name}.wal")

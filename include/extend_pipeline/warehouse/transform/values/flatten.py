@@ -45,15 +45,19 @@ _FITS: Final = """(
     AND (type IN ('DECIMAL', 'DOUBLE') OR type = 'INTEGER' AND json_type <> 'DOUBLE'))"""
 
 
-def stage_page(session: Session, file: StagedFile) -> None:
-    """Stage the tables that a page is taken apart into, in the order they are made in."""
-    session.stage("_page", page_rows(file))
+def stage_page(session: Session, file: StagedFile) -> str:
+    """Stage the tables that a page is taken apart into, in the order they are made in.
+
+    :return: the relation of the ``metadata`` of the extractions in ``_page``, see :func:`metadata_rows`.
+    """
+    landing = session.stage("_page", page_rows(file))
     if file.reviewed:
         _stage_nodes(session, "_machine", "initial", file)
     _stage_nodes(session, "_nodes", "value", file)
     if not file.reviewed:
         session.stage("_machine", "FROM _nodes WHERE false")
     session.stage("_places", place_rows())
+    return metadata_rows(file, whole=landing == file.lines)
 
 
 def _stage_nodes(session: Session, name: str, column: str, file: StagedFile) -> None:
@@ -76,14 +80,16 @@ def page_rows(file: StagedFile) -> str:
     """
 
 
-def metadata_rows(file: StagedFile) -> str:
+def metadata_rows(file: StagedFile, *, whole: bool) -> str:
     """Return the relation of the ``metadata`` of the extractions in ``_page``.
 
     It is most of a page and is read once. No temporary table has it, because what such a table had is freed
     when the transaction ends, and not when the next page replaces it.
+
+    :param whole: whether all extractions of the file are in ``_page``; a join would copy the metadata.
     """
-    texts = read_texts(file, PAGE_COLUMNS)
-    return f"(SELECT result_no, group_id, metadata FROM {texts} SEMI JOIN _page USING (result_no))"
+    among = "" if whole else "SEMI JOIN _page USING (result_no)"
+    return f"(SELECT result_no, group_id, metadata FROM {read_texts(file, PAGE_COLUMNS)} {among})"
 
 
 def table_rows(table: Table, group_id: int) -> str:
