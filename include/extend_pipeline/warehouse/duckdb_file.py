@@ -88,8 +88,6 @@ class DuckDBWarehouse(Warehouse):
         self._memory_limit_mb = memory_limit_mb
         self._config: dict[str, Any] = {
             "memory_limit": f"{memory_limit_mb}MB",
-            # Blocks of memory are used again and not given back to the system: a twentieth less CPU (measured).
-            "block_allocator_memory": f"{memory_limit_mb}MB",
             "threads": threads,
             "temp_directory": f"{path}.tmp",
             "preserve_insertion_order": False,
