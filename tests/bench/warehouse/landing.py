@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -85,11 +87,13 @@ def compared(
     folder: Path,
     into: Mapping[str, Path] | None = None,
     items: int | None = None,
+    repeat: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """Measure every way of landing so many documents in parts of this size.
 
     :param items: line items of each document; by default 0 to 10.
     :param into: files that hold documents already, by way; by default every way has a new one.
+    :param repeat: how often each way lands them, one way after the other; figures are medians.
     """
     parts = folder / f"{documents}-in-{size}-{items}{'-more' if into else ''}"
     parts.mkdir()
@@ -97,24 +101,27 @@ def compared(
         count = min(size, documents - first)
         with (parts / f"{first:09}-{count}.jsonl").open("wb") as part:
             part.writelines(invoices.lines(first, count, items))
-    for number, way in enumerate(WAYS):
-        file = into[way] if into else parts / f"{number}.duckdb"
-        answer = subprocess.run(
-            [sys.executable, "-m", "bench.warehouse.landing", "--measure", way, str(file), str(parts)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        figures = json.loads(answer.stdout)
-        yield {
-            "documents": documents,
-            "parts": size,
-            "items": items,
-            "way": way,
-            **figures,
-            "rows": rows(file),
-        }
+    measured: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    for _, (way, figures) in itertools.product(range(repeat), measured.items()):
+        file = into[way] if into else parts / "new.duckdb"
+        figures.append({**_in_a_process(way, file, parts), "rows": rows(file)})
+        if not into:
+            file.unlink()
+    for way, figures in measured.items():
+        medians = {name: statistics.median_low(each[name] for each in figures) for name in figures[0]}
+        yield {"documents": documents, "parts": size, "items": items, "way": way, **medians}
+
+
+def _in_a_process(way: str, file: Path, parts: Path) -> dict[str, Any]:
+    answer = subprocess.run(
+        [sys.executable, "-m", "bench.warehouse.landing", "--measure", way, str(file), str(parts)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    figures: dict[str, Any] = json.loads(answer.stdout)
+    return figures
 
 
 def rows(file: Path) -> int:
@@ -189,6 +196,7 @@ def main() -> None:
         "--quick", action="store_true", help=f"land {QUICK} documents, and {QUICK} line items, only"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list of rows instead of tables")
+    parser.add_argument("--repeat", type=int, default=1, help="how often; figures are medians")
     parser.add_argument(
         "--into", type=int, default=0, help="also land a batch in a file of so many documents"
     )
@@ -204,9 +212,9 @@ def main() -> None:
         measured: list[dict[str, Any]] = []
         for documents in [QUICK] if arguments.quick else arguments.documents:
             for size in sorted({min(documents, BATCH), documents}):
-                measured += compared(documents, size, folder)
+                measured += compared(documents, size, folder, repeat=arguments.repeat)
         for items in [QUICK] if arguments.quick else arguments.items:
-            measured += compared(1, 1, folder, items=items)
+            measured += compared(1, 1, folder, items=items, repeat=arguments.repeat)
         show(measured, console)
         if arguments.into:
             into = {way: folder / f"{number}.duckdb" for number, way in enumerate(WAYS)}
