@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from extend_provider.batch.ledger import Ledger
 from extend_provider.batch.orphans import IdempotencyKey
+from extend_provider.batch.refusals import RefusedInput
 from extend_provider.batch.submission import Prepared, Submission, Submitter
 from extend_provider.client.models import BatchInput, FileInput
-from extend_provider.client.refusals import RefusedInput
 from extend_provider.exceptions import ExtendError
 from properties.extend_model import (
     ANSWERS,

@@ -1,1 +1,1 @@
-"""The life of a batch at Extend: sent once, followed, cancelled only by its owner."""
+"""The life of a batch at Extend: sent once or refused, followed, cancelled only by its owner."""

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from extend_provider.batch.cancellation import RemoteWork
 from extend_provider.batch.ledger import Intent, Ledger, LedgerState
 from extend_provider.batch.orphans import IdempotencyKey, Orphan, find_orphan
+from extend_provider.batch.refusals import MAX_LEFT_OUT, named, refused_inputs
 from extend_provider.client.pacing.retries import Backoff
-from extend_provider.client.refusals import MAX_LEFT_OUT, named, refused_inputs
 from extend_provider.exceptions import (
     ExtendConnectionError,
     ExtendError,
@@ -31,7 +31,7 @@ from extend_provider.exceptions import (
 
 if TYPE_CHECKING:
     from extend_provider.batch.ownership import CancelsOnKillMixin
-    from extend_provider.client.refusals import RefusedInput
+    from extend_provider.batch.refusals import RefusedInput
     from extend_provider.hooks.extend import ExtendHook
 
 log = logging.getLogger(__name__)

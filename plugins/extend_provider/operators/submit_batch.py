@@ -22,11 +22,11 @@ from extend_provider.batch.ledger import (
 )
 from extend_provider.batch.orphans import was_cancelled
 from extend_provider.batch.ownership import CancelsOnKillMixin
+from extend_provider.batch.refusals import RefusedInput
 from extend_provider.batch.submission import Prepared, RetryAt, Submission, Submitter
 from extend_provider.client import input_validation, validation
 from extend_provider.client.endpoints import file_input_name
 from extend_provider.client.models import BatchInput
-from extend_provider.client.refusals import RefusedInput
 from extend_provider.exceptions import ExtendInputError
 from extend_provider.security import Sealed, SealedFieldsMixin, show_inputs
 from extend_provider.triggers.submission import defer_until

@@ -38,8 +38,8 @@ from extend_pipeline.sources import (
 )
 from extend_pipeline.sources.contents import UnreadableError
 from extend_pipeline.sources.objects import LOOK_UPS
+from extend_provider.batch.refusals import FILE_REASONS, RefusedInput, reason_of
 from extend_provider.client.models import BatchInput, FileInput, StoredFile
-from extend_provider.client.refusals import FILE_REASONS, RefusedInput, reason_of
 from extend_provider.exceptions import ExtendBadRequestError
 
 if TYPE_CHECKING:

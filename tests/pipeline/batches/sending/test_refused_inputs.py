@@ -10,8 +10,8 @@ from extend_pipeline.batches.sending.inputs import Checked, Sending
 from extend_pipeline.documents import Document
 from extend_pipeline.exceptions import PipelineSourceError
 from extend_pipeline.sources.s3.store import S3Store
+from extend_provider.batch.refusals import MAX_LEFT_OUT, RefusedInput
 from extend_provider.client.models import BatchInput, FileInput
-from extend_provider.client.refusals import MAX_LEFT_OUT, RefusedInput
 from extend_provider.exceptions import ExtendBadRequestError
 from extend_provider.hooks.extend import ExtendHook
 from fixtures.pipeline.chunk_tasks import BATCH, Chunk, WorkerKilled

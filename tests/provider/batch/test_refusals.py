@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from extend_provider.batch.refusals import refused_inputs
 from extend_provider.client.models import BatchInput, FileInput
-from extend_provider.client.refusals import refused_inputs
 from extend_provider.exceptions import (
     ExtendBadRequestError,
     ExtendError,
