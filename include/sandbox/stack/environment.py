@@ -19,7 +19,8 @@ from sandbox.stack.processes.network import HOST
 FOREIGN_PREFIXES = ("AIRFLOW", "_AIRFLOW", "AWS_", "EXTEND_")
 
 
-#: What tasks would import anew: Airflow's part in a task, the clients of HTTP and S3, and DuckDB.
+#: What tasks would import anew: Airflow's part in a task, the clients of HTTP and S3, and DuckDB. Where this
+#: project's modules do not change while the scheduler runs, ``extend_pipeline.preload`` has all of this.
 PRELOADED = (
     "airflow.executors.local_executor",
     "airflow.sdk.execution_time.task_runner",
@@ -29,15 +30,6 @@ PRELOADED = (
     "airflow.providers.amazon.aws.hooks.s3",
     "duckdb",
 )
-#: The same with this project, for an installation whose modules do not change while the scheduler runs.
-PRELOADED_WITH_PROJECT = (
-    *PRELOADED,
-    "extend_provider.hooks.extend_async",
-    "extend_pipeline.dag.documents",
-    "extend_pipeline.sources.s3.store",
-    "extend_pipeline.warehouse.duckdb_file",
-)
-
 #: A supervisor that looks while its task is just ending looks again at the next heartbeat, and keeps the slot
 #: until then: by default five seconds, of four tasks in ten (seen on 3.3.2). The failures are as many seconds
 #: without an API server as by default.

@@ -26,7 +26,6 @@ from bench.usage import Usage
 from fixtures.extend.api import ExtendApi
 from fixtures.sources.s3 import S3
 from sandbox.airflow_settings import load_settings
-from sandbox.stack.environment import PRELOADED_WITH_PROJECT
 from sandbox.stack.places import located
 from sandbox.stack.processes.network import free_ports
 from sandbox.stack.supervisor import AIRFLOW_PARTS, Stack
@@ -43,7 +42,7 @@ BATCH = 1000
 EXTEND = {"synthetic": True, "latency_seconds": 5, "max_concurrent_runs": 1_000_000}
 
 #: Tasks are forked from a process that has imported what they import, as the guide has it, for each way.
-AIRFLOW_OPTIONS = {"scheduler": {"mp_forkserver_preload": ",".join(PRELOADED_WITH_PROJECT)}}
+AIRFLOW_OPTIONS = {"scheduler": {"mp_forkserver_preload": "extend_pipeline.preload"}}
 
 RUN_SECONDS = 1200
 UPLOADS = 8
