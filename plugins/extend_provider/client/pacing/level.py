@@ -50,6 +50,9 @@ SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
 #: Share that remains at most of a level that had held, at the first refusal soon after another; its square
 #: at the second, etc.
 CUT: Final = 0.95
+#: Most that a refusal takes of such a level, as a share of it, and as requests of a small level. Cuts grow with
+#: each refusal, and the last one, of a level just above the limit, would else be the deepest.
+DEEPEST_CUT, DEEPEST_SMALL_CUT = 0.1, 2.0
 #: Longest hold, in periods, on account of :data:`PROBE_SHARE`. A process with a small level would otherwise
 #: not notice for minutes that other processes are done.
 LONGEST_FOR_PROBES: Final = 50.0
@@ -248,8 +251,9 @@ class Level:
         else:
             self._strikes += 1
             if self._strikes > 1:
-                less = min(self._level * CUT ** (self._strikes - 1), self.whole - 1)
-                self._level = max(min(recent, less), self._level / 2)
+                deepest = max(self._level * DEEPEST_CUT, DEEPEST_SMALL_CUT)
+                cut = min(self._level * (1 - CUT ** (self._strikes - 1)), deepest)
+                self._level = max(min(recent, self._level - cut, self.whole - 1), self._level / 2)
         self._level = self._held = max(self._level, self.rules.lowest)
         self._failures = min(self._failures + 1, MOST_FAILURES)
         self._step, self._steps = 1.0, 0
