@@ -50,9 +50,10 @@ SHORTEST_HOLD, LONGEST_HOLD = 4.0, 600.0
 #: Share that remains at most of a level that had held, at the first refusal soon after another; its square
 #: at the second, etc.
 CUT: Final = 0.95
-#: Most that a refusal takes of such a level, as a share of it, and as requests of a small level. Cuts grow with
-#: each refusal, and the last one, of a level just above the limit, would else be the deepest.
-DEEPEST_CUT, DEEPEST_SMALL_CUT = 0.1, 2.0
+#: Most that a refusal takes of such a level: a share of it, or so many requests of a small level. Otherwise
+#: the last of several refusals, of a level just above the limit, would take the most.
+DEEPEST_CUT: Final = 0.1
+DEEPEST_SMALL_CUT: Final = 2.0
 #: Longest hold, in periods, on account of :data:`PROBE_SHARE`. A process with a small level would otherwise
 #: not notice for minutes that other processes are done.
 LONGEST_FOR_PROBES: Final = 50.0
