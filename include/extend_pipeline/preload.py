@@ -1,7 +1,7 @@
 """All that tasks import, for the process that Airflow forks them from: ``[scheduler] mp_forkserver_preload``.
 
-Where this project's modules change under a running scheduler, tasks would not see it: there, preload what is
-not of this project only (docs/deploying.md).
+Not for a place where this project's modules change under a running scheduler: tasks would not see that. What
+to preload there is in docs/deploying.md.
 """
 
 # ruff: noqa: F401, TID253
@@ -23,6 +23,7 @@ import extend_pipeline.sources.s3.store
 import extend_pipeline.warehouse.duckdb_file
 import extend_provider.hooks.extend_async
 
-# A task would look through all of this for garbage once, which takes a fifth of a second and a copy of it.
+# Otherwise each task's garbage collector goes through all of these objects once. That takes 0.2 s of CPU
+# (measured), and copies their memory.
 gc.collect()
 gc.freeze()

@@ -16,8 +16,8 @@ The law is additive increase and gentle decrease with a remembered ceiling:
   that fails, until an attempt costs no more than :data:`PROBE_SHARE` and :data:`STOP_SHARE`.
 * A refusal of a level that had held is chance, once: a request that came late on its way. Each one soon after
   another takes it to what Extend has admitted within one period, at least to half of it and at most to what
-  :data:`CUT` leaves. (With windows that begin on the second, the first refusal may come after twice the
-  limit; the next one, after a stop, shows it.)
+  :data:`CUT` leaves; by that, one refusal takes no more than :data:`DEEPEST_CUT`. (With windows that begin on
+  the second, the first refusal may come after twice the limit; the next one, after a stop, shows it.)
 
 Several refusals of the same moment count once. Everybody gains one request per attempt, and a process with
 many requests is refused more often than one with few: so several processes approach equal shares.

@@ -78,7 +78,7 @@ def test_when_in_a_second_of_extend_four_tasks_begin_makes_no_difference(
 
 @pytest.mark.parametrize("began", [0.5, 0.7, 0.9])
 def test_one_task_after_another_is_not_cut_far_below_the_limit(began: float) -> None:
-    """Its requests go on, after each stop, where in the second they are refused late, and again."""
+    """After each stop it goes on at the same point of Extend's second, and is refused several times."""
     found = [
         Tasks(Server(75, "fixed", began), [1], tasks=8, each=1000, seed=seed).run_all(75)[0]
         for seed in range(2)
