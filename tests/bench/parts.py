@@ -76,7 +76,9 @@ PARTS: Sequence[Part] = (
         "The rate limit",
         "How much of a server's limit is used, and how many requests it refuses. The server counts the last "
         "second (sliding), or from one second to the next (fixed). A collector reads in one task after "
-        "another, of up to 1,000 runs each, as `collect` does, on one machine.",
+        "another, of up to 1,000 runs each, as `collect` does, on one machine. With fixed windows, one "
+        "collector at 75 per second used 0.89 to 0.96 in simulations: it depends on the moment of Extend's "
+        "second in which it begins.",
         whole=("--windows", "sliding", "fixed", "--seconds", "107"),
         minutes=25,
     ),
