@@ -17,6 +17,7 @@ import traceback
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from extend_provider.batch.cancellation import RemoteWork, budget, cancel
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
 
 #: XCom key of the progress shown in Airflow's UI while the task is deferred.
 PROGRESS_KEY = "progress"
-#: Seconds after the deferral before which a trigger does not report. Airflow notes a worker's exit some time
-#: after the task has deferred; Airflow considers a task that is queued again before that as killed from
-#: outside, and it loses a retry (seen on 3.3.2, ``SchedulerJobRunner.process_executor_events``).
-EARLIEST_REPORT_SECONDS = 5.0
+#: Seconds after the deferral before which a trigger does not report. Airflow notes that the worker has left
+#: at once, or with the next heartbeat of the process that supervises the task; two more are for the
+#: scheduler. Airflow considers a task that is queued again before that as killed from outside, and it loses a
+#: retry (seen on 3.3.2, ``SchedulerJobRunner.process_executor_events``). So the triggerer needs the setting
+#: that workers have.
+EARLIEST_REPORT_SECONDS = conf.getint("workers", "min_heartbeat_interval") + 2.0
 #: Seconds that a worker has for its look before it defers the task.
 FIRST_LOOK_SECONDS = 10.0
 #: Seconds that a poll may take past the deadline, so that runs that settled in time are still counted.

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -28,6 +32,7 @@ from fixtures.tasks.triggers import batch_trigger, fire, policy
 
 LISTING = "GET /workflow_runs"
 CANCEL = "POST /workflow_runs/{id}/cancel"
+HEARTBEAT = "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL"
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +63,22 @@ async def test_a_trigger_reports_after_airflow_has_recorded_the_workers_exit(
     began = time.monotonic()
     assert (await fire(batch_trigger(submit(1), 1))).outcome is Outcome.DONE
     assert time.monotonic() - began >= 0.8
+
+
+@pytest.mark.parametrize(("setting", "earliest"), [({}, 7.0), ({HEARTBEAT: "1"}, 3.0)])
+def test_airflow_records_a_workers_exit_with_the_next_heartbeat_at_the_latest(
+    setting: Mapping[str, str], earliest: float
+) -> None:
+    asked = "from extend_provider.triggers import base; print(base.EARLIEST_REPORT_SECONDS)"
+    inherited = {name: value for name, value in os.environ.items() if name != HEARTBEAT}
+    answer = subprocess.run(
+        [sys.executable, "-c", asked],
+        env={**inherited, "PYTHONPATH": os.pathsep.join(sys.path), **setting},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(answer.stdout.splitlines()[-1]) == earliest
 
 
 async def test_listing_lag_short_pages_repeats_and_shuffles_change_no_count(extend_api: ExtendApi) -> None:

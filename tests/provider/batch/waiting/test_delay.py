@@ -19,7 +19,7 @@ from extend_provider.batch.waiting.timing import Timing
 
 RUNS = 20
 #: Seconds before which a trigger does not report.
-EARLIEST = 5.0
+EARLIEST = 7.0
 
 
 class Noticed(NamedTuple):
