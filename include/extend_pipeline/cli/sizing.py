@@ -22,7 +22,7 @@ BATCHES_PER_RUN: Final = 1024
 #: Share of the requests per second to plan with: other DAGs and people use the same organization's limit.
 USABLE_SHARE: Final = 0.9
 #: Seconds for which one batch occupies a worker's slot, all its tasks together. 10,000 documents in ten
-#: batches took 35 to 42 s through four slots on two cores (LocalExecutor, DuckDB; S3 and Extend's emulator,
+#: batches took 32 to 42 s through four slots on two cores (LocalExecutor, DuckDB; S3 and Extend's emulator,
 #: which answer at once, on the same machine): 4 × 42 / 10. Collecting at Extend's pace comes on top.
 WORKER_SECONDS: Final = 17.0
 #: Seconds that one batch takes to land, the start of its process included. The ten load tasks of such a run,
